@@ -1,0 +1,114 @@
+//! Time, as tokens count it: whole seconds since the Unix epoch, read from an injected [`Clock`].
+//!
+//! The decision core never reads a clock; it is handed one reading per decision. That makes every time rule a
+//! table of instants that a test walks through without sleeping.
+//!
+//! ```
+//! use tower_reissue::{Clock, ManualClock};
+//!
+//! let clock = ManualClock::at(1_800_000_000);
+//! clock.advance(60);
+//! assert_eq!(clock.now().as_secs(), 1_800_000_060);
+//! ```
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Where "now" comes from. One reading is taken per decision.
+///
+/// A closure that returns a [`NumericDate`] is a clock too.
+pub trait Clock: Send + Sync + 'static {
+    /// The present instant, floored to whole seconds.
+    fn now(&self) -> NumericDate;
+}
+
+impl<F: Fn() -> NumericDate + Send + Sync + 'static> Clock for F {
+    fn now(&self) -> NumericDate {
+        self()
+    }
+}
+
+/// The operating system's clock; the default.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> NumericDate {
+        // A clock set before 1970 reads as 0: every token is then "issued in the future" and refused.
+        NumericDate(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
+    }
+}
+
+/// A clock that stands still until it is told otherwise, for tests. Clones share one reading.
+#[derive(Clone, Debug)]
+pub struct ManualClock(Arc<AtomicU64>);
+
+impl ManualClock {
+    /// A clock that reads `secs` seconds since the Unix epoch.
+    pub fn at(secs: u64) -> Self {
+        Self(Arc::new(AtomicU64::new(secs)))
+    }
+
+    /// Moves the clock to `secs` seconds since the Unix epoch, backwards too.
+    pub fn set(&self, secs: u64) {
+        self.0.store(secs, Ordering::SeqCst);
+    }
+
+    /// Moves the clock forward.
+    pub fn advance(&self, secs: u64) {
+        self.0.fetch_add(secs, Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> NumericDate {
+        NumericDate(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// A JWT NumericDate (RFC 7519 §2): whole seconds since the Unix epoch, never past the year 9999.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NumericDate(u64);
+
+impl NumericDate {
+    /// 9999-12-31T23:59:59Z, the latest instant a claim may name.
+    pub const MAX: Self = Self(253_402_300_799);
+
+    /// The instant `secs` seconds after the epoch, or [`NumericDate::MAX`] where that is later.
+    pub const fn from_secs(secs: u64) -> Self {
+        if secs > Self::MAX.0 { Self::MAX } else { Self(secs) }
+    }
+
+    /// Whole seconds since the Unix epoch.
+    pub const fn as_secs(self) -> u64 {
+        self.0
+    }
+
+    /// This instant as a [`SystemTime`].
+    pub fn as_system_time(self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(self.0)
+    }
+
+    /// `secs` later, at most [`NumericDate::MAX`].
+    pub(crate) const fn after(self, secs: u64) -> Self {
+        Self::from_secs(self.0.saturating_add(secs))
+    }
+
+    /// `secs` earlier, at least the epoch.
+    pub(crate) const fn before(self, secs: u64) -> Self {
+        Self(self.0.saturating_sub(secs))
+    }
+
+    /// Seconds from `earlier` to this instant; 0 where `earlier` is not earlier.
+    pub(crate) const fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl fmt::Display for NumericDate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}

@@ -1,0 +1,49 @@
+//! The object-safe twin of [`ClaimsStore`], so that no store type reaches a user's signatures.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use super::{
+    ClaimsStore, Presented, Revocation, Rotated, Rotation, SessionRecord, Standing, StoreError, SubjectId,
+};
+use crate::NumericDate;
+
+pub(crate) type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
+
+/// Each future owns what it needs, for a response future outlives the borrow of its authority.
+pub(crate) trait ErasedStore: Send + Sync + 'static {
+    fn standing(self: Arc<Self>, presented: Presented) -> StoreFuture<Standing>;
+    fn standing_now(&self, presented: &Presented) -> Option<Standing>;
+    fn rotate(self: Arc<Self>, rotation: Rotation) -> StoreFuture<Rotated>;
+    fn revoke(self: Arc<Self>, revocation: Revocation, now: NumericDate, until: NumericDate)
+    -> StoreFuture<()>;
+    fn sessions(self: Arc<Self>, subject: SubjectId, now: NumericDate) -> StoreFuture<Vec<SessionRecord>>;
+}
+
+impl<S: ClaimsStore> ErasedStore for S {
+    fn standing(self: Arc<Self>, presented: Presented) -> StoreFuture<Standing> {
+        Box::pin(async move { ClaimsStore::standing(&*self, &presented).await })
+    }
+
+    fn standing_now(&self, presented: &Presented) -> Option<Standing> {
+        ClaimsStore::standing_now(self, presented)
+    }
+
+    fn rotate(self: Arc<Self>, rotation: Rotation) -> StoreFuture<Rotated> {
+        Box::pin(async move { ClaimsStore::rotate(&*self, rotation).await })
+    }
+
+    fn revoke(
+        self: Arc<Self>,
+        revocation: Revocation,
+        now: NumericDate,
+        until: NumericDate,
+    ) -> StoreFuture<()> {
+        Box::pin(async move { ClaimsStore::revoke(&*self, revocation, now, until).await })
+    }
+
+    fn sessions(self: Arc<Self>, subject: SubjectId, now: NumericDate) -> StoreFuture<Vec<SessionRecord>> {
+        Box::pin(async move { ClaimsStore::sessions(&*self, subject, now).await })
+    }
+}

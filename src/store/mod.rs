@@ -1,0 +1,258 @@
+//! The claims store: the authority on sessions, pluggable through [`ClaimsStore`].
+//!
+//! A store makes three promises that no token can make for itself: of many parallel requests exactly one
+//! successor is recorded and all are given it; a revocation holds from the moment it is made; a token that was
+//! superseded long ago is noticed when it comes back. It keeps **claims, never tokens**: a leaked store signs
+//! nobody in, and every node can sign the recorded successor.
+//!
+//! * [`Stateless`] (the default): no store. One successor by derivation; nothing can be revoked.
+//! * [`MemoryStore`]: embedded, bounded, expiring. Its revocations die with the process.
+//!
+//! A store holds no clock and no policy: every call carries the authority's reading of the time and the instant
+//! until which the record matters. [`conformance`] proves a store's promises, yours included.
+//!
+//! What a store does not protect against: a thief who keeps pace with the token's owner. See
+//! [the threat model](crate::manual::threat_model).
+
+pub mod conformance;
+mod erased;
+mod memory;
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+pub(crate) use erased::ErasedStore;
+pub use memory::MemoryStore;
+
+use crate::NumericDate;
+pub use crate::token::identity::{SessionId, SubjectId, TokenId};
+
+/// The authority on sessions. One value serves many tasks at once.
+///
+/// Every method's future must be cancel-safe: dropped at any await point, it leaves either the old or the new
+/// state, never a mixture.
+pub trait ClaimsStore: Send + Sync + 'static {
+    /// What the store says of a token and its session.
+    ///
+    /// # Errors
+    /// Only when the answer can't be known. An outage is not a verdict: never answer [`Standing::Revoked`] for it.
+    fn standing(&self, presented: &Presented) -> impl Future<Output = Result<Standing, StoreError>> + Send;
+
+    /// The same answer where it needs no waiting, `None` where it does.
+    fn standing_now(&self, presented: &Presented) -> Option<Standing> {
+        let _ = presented;
+        None
+    }
+
+    /// A counter that every revocation and every eviction moves, so that a [`Standing::Live`] may be remembered
+    /// until it moves. `None`: nothing may be remembered.
+    fn epoch(&self) -> Option<u64> {
+        None
+    }
+
+    /// Records the successor of one token, in one atomic step.
+    ///
+    /// A rotation without a predecessor opens the session at sign-in.
+    ///
+    /// # Errors
+    /// When the store can't say whether it was recorded. The caller then sends no successor.
+    fn rotate(&self, rotation: Rotation) -> impl Future<Output = Result<Rotated, StoreError>> + Send;
+
+    /// Revokes, until `until`. From its return on, no [`standing`](Self::standing) answers live and no
+    /// [`rotate`](Self::rotate) records for what was revoked.
+    ///
+    /// # Errors
+    /// When the revocation may not have been recorded: the caller must be told, never reassured.
+    fn revoke(
+        &self,
+        revocation: Revocation,
+        now: NumericDate,
+        until: NumericDate,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// The subject's sessions that are recorded, live at `now` and not revoked; the order is unspecified.
+    ///
+    /// # Errors
+    /// When they can't be read.
+    fn sessions(
+        &self,
+        subject: SubjectId,
+        now: NumericDate,
+    ) -> impl Future<Output = Result<Vec<SessionRecord>, StoreError>> + Send;
+}
+
+/// No store: nothing is recorded, nothing can be revoked, and a successor is a pure function of its predecessor.
+///
+/// Choose it where a stolen token's worst case, the session ceiling, is acceptable. Signing out needs a store:
+/// asking a stateless authority to revoke is an error.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stateless;
+
+/// What a store is asked about: a token that was just presented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Presented {
+    /// The chain of tokens it belongs to.
+    pub session: SessionId,
+    /// The token itself.
+    pub token: TokenId,
+    /// Whose it is; `None` where the token names no `sub`.
+    pub subject: Option<SubjectId>,
+    /// When the session began.
+    pub session_start: NumericDate,
+    /// The authority's reading of the time.
+    pub now: NumericDate,
+}
+
+/// What the store says of a session and of one token in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Standing {
+    /// Nothing speaks against it.
+    Live,
+    /// Recorded as superseded this many generations ago; 2 at least. A replay, or a client that sat on it.
+    Superseded {
+        /// How many successors stand between it and the head, the head included.
+        generations: u32,
+    },
+    /// The token, its session, or its subject's sessions of that age were revoked.
+    Revoked,
+    /// The store can't vouch for a session that began before the store's own birth: its records were lost.
+    Unknown,
+}
+
+/// One token's successor, proposed.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Rotation {
+    /// The token presented and its session; at sign-in, the new token itself.
+    pub presented: Presented,
+    /// False at sign-in: nothing is superseded.
+    pub supersedes: bool,
+    /// The proposed successor's identity.
+    pub successor: TokenId,
+    /// The proposed successor's claims, as their JSON text.
+    pub claims: Arc<str>,
+    /// How long the record of the successor matters; the session's record lives at least as long.
+    pub until: NumericDate,
+}
+
+/// What became of a proposed successor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Rotated {
+    /// The proposal is the session's head now.
+    Recorded,
+    /// The token had a successor already, which is the session's head: parallel requests, or a lost response.
+    Superseded {
+        /// The head's claims, as their JSON text.
+        head: Arc<str>,
+    },
+    /// The token was superseded two or more generations ago.
+    Reused {
+        /// How many; 2 at least.
+        generations: u32,
+    },
+    /// The token, its session or its subject's sessions of that age were revoked, or the head itself was.
+    Revoked,
+    /// The session has a head, and this token is not known to lead to it: merely not renewed.
+    Unknown,
+}
+
+/// What is revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Revocation {
+    /// One token. Where it already has a successor, its whole session.
+    Token {
+        /// Its session.
+        session: SessionId,
+        /// The token.
+        token: TokenId,
+    },
+    /// A session, with every token in it.
+    Session(SessionId),
+    /// Every session of the subject that began at or before the instant.
+    SubjectBefore {
+        /// Whose sessions.
+        subject: SubjectId,
+        /// The instant, compared with session starts.
+        instant: NumericDate,
+    },
+}
+
+/// A session as the store knows it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SessionRecord {
+    /// The session.
+    pub session: SessionId,
+    /// When it began.
+    pub session_start: NumericDate,
+    /// When its head was recorded.
+    pub renewed: NumericDate,
+    /// The head's claims, as their JSON text.
+    pub claims: Arc<str>,
+}
+
+/// A store could not do what it was asked. The operator must act; the caller is told 503, never 401.
+#[derive(Debug)]
+pub struct StoreError {
+    kind: StoreErrorKind,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// What failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoreErrorKind {
+    /// No answer: the backend is down, refused, or broke off.
+    Unavailable,
+    /// No answer in time.
+    Timeout,
+    /// At capacity with records that still matter: nothing was written.
+    Full,
+    /// A record was found that this store did not write.
+    Corrupt,
+    /// There is no store: [`Stateless`] records nothing.
+    Stateless,
+}
+
+impl StoreError {
+    /// An error of this kind.
+    pub fn new(kind: StoreErrorKind) -> Self {
+        Self { kind, source: None }
+    }
+
+    /// An error of this kind, with the backend's own error behind it.
+    pub fn with_source(kind: StoreErrorKind, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self { kind, source: Some(source.into()) }
+    }
+
+    /// What failed.
+    pub fn kind(&self) -> StoreErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            StoreErrorKind::Unavailable => "the claims store is unavailable",
+            StoreErrorKind::Timeout => "the claims store did not answer in time",
+            StoreErrorKind::Full => "the claims store is at capacity with records that still matter",
+            StoreErrorKind::Corrupt => "the claims store holds a record it can't read",
+            StoreErrorKind::Stateless => {
+                "a stateless authority records nothing; give the builder a store, MemoryStore for one process"
+            }
+        })
+    }
+}
+
+impl StdError for StoreError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_ref().map(|source| &**source as _)
+    }
+}

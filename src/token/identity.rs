@@ -1,0 +1,130 @@
+//! Names for tokens, sessions and subjects that can't collide across issuers and reveal nothing.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::keys::backend;
+
+/// Domain tags: the same text hashed for two purposes gives two unrelated names.
+const TOKEN: &str = "tower-reissue token";
+const SIGNING_INPUT: &str = "tower-reissue signing input";
+const SESSION: &str = "tower-reissue session";
+const SUBJECT: &str = "tower-reissue subject";
+const DERIVED_SID: &str = "tower-reissue sid";
+const DERIVED_JTI: &str = "tower-reissue jti";
+
+macro_rules! hashed_name {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name([u8; 32]);
+
+        impl $name {
+            /// The 32 bytes, for a store's key.
+            pub fn as_bytes(&self) -> &[u8; 32] {
+                &self.0
+            }
+
+            /// From 32 bytes that a store kept.
+            pub fn from_bytes(bytes: [u8; 32]) -> Self {
+                Self(bytes)
+            }
+        }
+
+        /// 43 characters of base64url.
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+    };
+}
+
+hashed_name! {
+    /// One token: the hash of its `iss`, `sub` and `jti`; for a token without `jti`, of its verified signing input.
+    ///
+    /// Never of the signature: an ES256 signature has a twin, so one token would have two names.
+    TokenId
+}
+hashed_name! {
+    /// One session, the chain of tokens from one login: the hash of its issuer and `sid`.
+    SessionId
+}
+hashed_name! {
+    /// One subject: the hash of its issuer and `sub`.
+    SubjectId
+}
+
+impl TokenId {
+    pub(crate) fn from_claims(iss: Option<&str>, sub: Option<&str>, jti: &str) -> Self {
+        Self(hash(TOKEN, &[iss, sub, Some(jti)]))
+    }
+
+    pub(crate) fn from_signing_input(signing_input: &str) -> Self {
+        Self(hash(SIGNING_INPUT, &[Some(signing_input)]))
+    }
+
+    /// The `jti` of this token's successor: every node derives the same one.
+    pub(crate) fn successor_jti(&self) -> String {
+        derive(DERIVED_JTI, &self.0)
+    }
+
+    /// The `sid` of the session that this token opens, where it names none.
+    pub(crate) fn derived_sid(&self) -> String {
+        derive(DERIVED_SID, &self.0)
+    }
+
+    /// A number evenly spread over 0..=65535, fixed for this token: what its renewal jitter is made of.
+    pub(crate) fn spread(&self) -> u64 {
+        let [high, low, ..] = self.0;
+        u64::from(u16::from_be_bytes([high, low]))
+    }
+}
+
+impl SessionId {
+    pub(crate) fn new(iss: Option<&str>, sid: &str) -> Self {
+        Self(hash(SESSION, &[iss, Some(sid)]))
+    }
+}
+
+impl SubjectId {
+    pub(crate) fn new(iss: Option<&str>, sub: &str) -> Self {
+        Self(hash(SUBJECT, &[iss, Some(sub)]))
+    }
+}
+
+/// Each part is prefixed by its length, so that no two lists of parts read alike.
+fn hash(tag: &str, parts: &[Option<&str>]) -> [u8; 32] {
+    let length = parts.iter().flatten().map(|part| part.len() + 9).sum::<usize>();
+    let mut text = Vec::with_capacity(tag.len() + length + parts.len());
+    text.extend_from_slice(tag.as_bytes());
+    for part in parts {
+        match part {
+            None => text.push(0),
+            Some(part) => {
+                text.push(1);
+                text.extend_from_slice(&(part.len() as u64).to_be_bytes());
+                text.extend_from_slice(part.as_bytes());
+            }
+        }
+    }
+    backend::sha256(&text)
+}
+
+/// 192 bits of the hash, as 32 characters: short enough for a claim, long enough never to meet another.
+fn derive(tag: &str, id: &[u8; 32]) -> String {
+    let mut text = Vec::with_capacity(tag.len() + id.len());
+    text.extend_from_slice(tag.as_bytes());
+    text.extend_from_slice(id);
+    let mut name = URL_SAFE_NO_PAD.encode(backend::sha256(&text));
+    name.truncate(32);
+    name
+}
