@@ -1,2 +1,60 @@
-//! Keys.
-pub(crate) mod backend { pub(crate) fn sha256(_: &[u8]) -> [u8; 32] { [0; 32] } }
+//! Keys: what signs tokens, what verifies them, and whose they are.
+//!
+//! Every key is pinned to one algorithm when it is loaded; what a token's header says can only match it or not. Weak,
+//! mistaken and contradictory keys are refused at that moment, by a [`KeyError`] that says what would be right: an HMAC
+//! secret shorter than its hash or that is really a public key, RSA under 2048 bits, an EC key on another curve than the
+//! algorithm's, a JWK made for encryption.
+//!
+//! A key's name, its `kid`, is its RFC 7638 thumbprint unless it is given one; for a secret it is a fingerprint that does
+//! not reveal it. Two processes that hold the same key find the same name, so a log shows whether they do.
+//!
+//! It does not protect against a secret or private key that has leaked (withdraw it from the ring), against a
+//! guessable secret that is long enough, or against an RSA key whose primes were badly made. The bytes a key is loaded
+//! from are the caller's to erase.
+//!
+//! ```
+//! use tower_reissue::keys::{Algorithm, KeyRing, SigningKey, VerifyingKey};
+//!
+//! # fn main() -> Result<(), tower_reissue::keys::KeyError> {
+//! # let (last_years_secret, partner_jwk) = ("last year's secret: 32 random bytes or more", r#"
+//! #     {"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","kid":"partner-1"}"#);
+//! # let partner_jwk = serde_json::from_str(partner_jwk).unwrap();
+//! let ring = KeyRing::new(SigningKey::generate(Algorithm::EdDSA)?)
+//!     .retiring(SigningKey::from_secret(Algorithm::HS256, last_years_secret)?)?
+//!     .trust("https://partner.example", [VerifyingKey::from_jwk(&partner_jwk)?])?;
+//!
+//! assert_eq!(ring.kids().count(), 3);
+//!
+//! // A secret of 12 bytes is refused, with the remedy.
+//! let refused = SigningKey::from_secret(Algorithm::HS256, "correct-hors").unwrap_err();
+//! assert!(refused.to_string().contains("openssl rand"));
+//! # Ok(())
+//! # }
+//! ```
+
+pub use jsonwebtoken::Algorithm;
+
+pub use self::error::{KeyError, KeyErrorKind};
+pub use self::ring::KeyRing;
+pub(crate) use self::ring::RingKey;
+pub use self::signing_key::{DangerousSigningKey, SigningKey};
+pub use self::verifying_key::{DangerousVerifyingKey, VerifyingKey};
+
+pub(crate) mod backend;
+mod der;
+mod error;
+mod jwk;
+mod material;
+mod pem;
+mod ring;
+mod scheme;
+mod secret;
+mod signing_key;
+mod thumbprint;
+mod verifying_key;
+
+#[cfg(test)]
+pub(crate) mod test_keys;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests;

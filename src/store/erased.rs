@@ -16,8 +16,12 @@ pub(crate) trait ErasedStore: Send + Sync + 'static {
     fn standing(self: Arc<Self>, presented: Presented) -> StoreFuture<Standing>;
     fn standing_now(&self, presented: &Presented) -> Option<Standing>;
     fn rotate(self: Arc<Self>, rotation: Rotation) -> StoreFuture<Rotated>;
-    fn revoke(self: Arc<Self>, revocation: Revocation, now: NumericDate, until: NumericDate)
-    -> StoreFuture<()>;
+    fn revoke(
+        self: Arc<Self>,
+        revocation: Revocation,
+        now: NumericDate,
+        until: NumericDate,
+    ) -> StoreFuture<()>;
     fn sessions(self: Arc<Self>, subject: SubjectId, now: NumericDate) -> StoreFuture<Vec<SessionRecord>>;
 }
 

@@ -1,4 +1,143 @@
-//! Placeholder.
-/// Placeholder.
-#[derive(Debug, Default)]
-pub struct MemoryStore;
+//! The embedded store: one process, bounded, expiring.
+
+mod chain;
+mod ledger;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use self::ledger::{Ledger, Limits};
+use super::{
+    ClaimsStore, Presented, Revocation, Rotated, Rotation, SessionRecord, Standing, StoreError, SubjectId,
+};
+use crate::NumericDate;
+
+/// A [`ClaimsStore`] in this process's memory.
+///
+/// For one process that may forget. **A revocation dies with the process**: after a restart, a token that was
+/// revoked is admitted again until it expires, for this store can't tell a restart from a beginning and never
+/// answers [`Standing::Unknown`]. Two processes with a store each know nothing of each other's revocations, and
+/// give one token two successors. Where that is too little, use a store that is shared or durable.
+///
+/// # Bounds
+///
+/// It holds at most 100,000 entries and about 64 MiB, whichever comes first; an entry is a session, a revoked
+/// token or a revoked subject. What has expired makes room for what is new. **What still matters is never
+/// evicted**: at capacity a write fails with [`StoreErrorKind::Full`](super::StoreErrorKind::Full) instead. Sessions
+/// may fill nine tenths; the last tenth is kept for revocations, so that a flood of logins can't keep anybody from
+/// signing out, and revoking a recorded session always finds room: it takes the session's own place.
+///
+/// # Time
+///
+/// An entry expires by the `now` of the calls that follow it. There is no background task, and a clock that leaps
+/// ahead expires entries that its stepping back does not bring back.
+///
+/// ```
+/// use tower_reissue::store::MemoryStore;
+///
+/// let store = MemoryStore::new().with_max_entries(10_000).with_max_bytes(8 * 1024 * 1024);
+/// assert_eq!(
+///     format!("{store:?}"),
+///     "MemoryStore { sessions: 0, revoked_sessions: 0, revoked_tokens: 0, revoked_subjects: 0, bytes: 0, .. }"
+/// );
+/// ```
+pub struct MemoryStore {
+    ledger: RwLock<Ledger>,
+    // Moved while the ledger is locked for writing, after the tombstone is in it: whoever reads the new value
+    // finds the tombstone.
+    epoch: AtomicU64,
+}
+
+impl MemoryStore {
+    /// An empty store of the default bounds.
+    pub fn new() -> Self {
+        Self { ledger: RwLock::new(Ledger::new(Limits::default())), epoch: AtomicU64::new(0) }
+    }
+
+    /// At most this many entries; 100,000 by default.
+    ///
+    /// Too few, and sign-ins and renewals fail while the store is full: sessions then end at their token's expiry.
+    #[must_use]
+    pub fn with_max_entries(mut self, entries: usize) -> Self {
+        self.ledger.get_mut().unwrap_or_else(PoisonError::into_inner).limits.entries = entries;
+        self
+    }
+
+    /// At most about this many bytes, claims and overhead together; 64 MiB by default.
+    ///
+    /// A session takes 512 bytes, the length of its claims, and 48 for each superseded token that could still come
+    /// back; anything else takes 256.
+    #[must_use]
+    pub fn with_max_bytes(mut self, bytes: usize) -> Self {
+        self.ledger.get_mut().unwrap_or_else(PoisonError::into_inner).limits.bytes = bytes;
+        self
+    }
+
+    // A poisoned lock is taken all the same: the ledger decides first and changes last, with nothing in between
+    // that could panic.
+    fn read(&self) -> RwLockReadGuard<'_, Ledger> {
+        self.ledger.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Ledger> {
+        self.ledger.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// No future of this store waits: each holds the lock for a few look-ups and is done at its first poll.
+impl ClaimsStore for MemoryStore {
+    async fn standing(&self, presented: &Presented) -> Result<Standing, StoreError> {
+        Ok(self.read().standing(presented))
+    }
+
+    fn standing_now(&self, presented: &Presented) -> Option<Standing> {
+        Some(self.read().standing(presented))
+    }
+
+    fn epoch(&self) -> Option<u64> {
+        Some(self.epoch.load(Ordering::Acquire))
+    }
+
+    async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
+        self.write().rotate(rotation)
+    }
+
+    async fn revoke(
+        &self,
+        revocation: Revocation,
+        now: NumericDate,
+        until: NumericDate,
+    ) -> Result<(), StoreError> {
+        let mut ledger = self.write();
+        ledger.revoke(revocation, now, until)?;
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        Ok(())
+    }
+
+    async fn sessions(&self, subject: SubjectId, now: NumericDate) -> Result<Vec<SessionRecord>, StoreError> {
+        Ok(self.read().sessions(subject, now))
+    }
+}
+
+/// Counts only: claims are personal data.
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts = self.read().counts();
+        f.debug_struct("MemoryStore")
+            .field("sessions", &counts.sessions)
+            .field("revoked_sessions", &counts.revoked_sessions)
+            .field("revoked_tokens", &counts.revoked_tokens)
+            .field("revoked_subjects", &counts.revoked_subjects)
+            .field("bytes", &counts.bytes)
+            .finish_non_exhaustive()
+    }
+}

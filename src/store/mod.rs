@@ -5,7 +5,9 @@
 //! superseded long ago is noticed when it comes back. It keeps **claims, never tokens**: a leaked store signs
 //! nobody in, and every node can sign the recorded successor.
 //!
-//! * [`Stateless`] (the default): no store. One successor by derivation; nothing can be revoked.
+//! * No store (the default): one successor by derivation, a pure function of its predecessor. Nothing can be
+//!   revoked, and asking it to is an error. Choose it where a stolen token's worst case, the session ceiling, is
+//!   acceptable.
 //! * [`MemoryStore`]: embedded, bounded, expiring. Its revocations die with the process.
 //!
 //! A store holds no clock and no policy: every call carries the authority's reading of the time and the instant
@@ -83,12 +85,41 @@ pub trait ClaimsStore: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<SessionRecord>, StoreError>> + Send;
 }
 
-/// No store: nothing is recorded, nothing can be revoked, and a successor is a pure function of its predecessor.
-///
-/// Choose it where a stolen token's worst case, the session ceiling, is acceptable. Signing out needs a store:
-/// asking a stateless authority to revoke is an error.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Stateless;
+/// A shared store is a store: two authorities, or an authority and its operator, may hold one.
+impl<S: ClaimsStore> ClaimsStore for Arc<S> {
+    fn standing(&self, presented: &Presented) -> impl Future<Output = Result<Standing, StoreError>> + Send {
+        S::standing(self, presented)
+    }
+
+    fn standing_now(&self, presented: &Presented) -> Option<Standing> {
+        S::standing_now(self, presented)
+    }
+
+    fn epoch(&self) -> Option<u64> {
+        S::epoch(self)
+    }
+
+    fn rotate(&self, rotation: Rotation) -> impl Future<Output = Result<Rotated, StoreError>> + Send {
+        S::rotate(self, rotation)
+    }
+
+    fn revoke(
+        &self,
+        revocation: Revocation,
+        now: NumericDate,
+        until: NumericDate,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send {
+        S::revoke(self, revocation, now, until)
+    }
+
+    fn sessions(
+        &self,
+        subject: SubjectId,
+        now: NumericDate,
+    ) -> impl Future<Output = Result<Vec<SessionRecord>, StoreError>> + Send {
+        S::sessions(self, subject, now)
+    }
+}
 
 /// What a store is asked about: a token that was just presented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +135,19 @@ pub struct Presented {
     pub session_start: NumericDate,
     /// The authority's reading of the time.
     pub now: NumericDate,
+}
+
+impl Presented {
+    /// A presented token; the authority makes these itself, the tests of a store need them too.
+    pub fn new(
+        session: SessionId,
+        token: TokenId,
+        subject: Option<SubjectId>,
+        session_start: NumericDate,
+        now: NumericDate,
+    ) -> Self {
+        Self { session, token, subject, session_start, now }
+    }
 }
 
 /// What the store says of a session and of one token in it.
@@ -139,6 +183,23 @@ pub struct Rotation {
     pub until: NumericDate,
 }
 
+impl Rotation {
+    /// Opens a session: `presented` is the token just issued, `claims` its own.
+    pub fn sign_in(presented: Presented, claims: impl Into<Arc<str>>, until: NumericDate) -> Self {
+        Self { presented, supersedes: false, successor: presented.token, claims: claims.into(), until }
+    }
+
+    /// Proposes `successor`, with its `claims`, for the token presented.
+    pub fn renewal(
+        presented: Presented,
+        successor: TokenId,
+        claims: impl Into<Arc<str>>,
+        until: NumericDate,
+    ) -> Self {
+        Self { presented, supersedes: true, successor, claims: claims.into(), until }
+    }
+}
+
 /// What became of a proposed successor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -162,6 +223,8 @@ pub enum Rotated {
 }
 
 /// What is revoked.
+///
+/// A store that meets a kind it does not know answers with an error: a revocation is never dropped in silence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Revocation {
@@ -197,6 +260,18 @@ pub struct SessionRecord {
     pub claims: Arc<str>,
 }
 
+impl SessionRecord {
+    /// A session as a store read it back.
+    pub fn new(
+        session: SessionId,
+        session_start: NumericDate,
+        renewed: NumericDate,
+        claims: impl Into<Arc<str>>,
+    ) -> Self {
+        Self { session, session_start, renewed, claims: claims.into() }
+    }
+}
+
 /// A store could not do what it was asked. The operator must act; the caller is told 503, never 401.
 #[derive(Debug)]
 pub struct StoreError {
@@ -216,7 +291,9 @@ pub enum StoreErrorKind {
     Full,
     /// A record was found that this store did not write.
     Corrupt,
-    /// There is no store: [`Stateless`] records nothing.
+    /// The call contradicts itself, as a token that would succeed itself does: the caller's bug, nothing was written.
+    Misused,
+    /// There is no store: a stateless authority records nothing.
     Stateless,
 }
 
@@ -237,6 +314,12 @@ impl StoreError {
     }
 }
 
+impl From<StoreErrorKind> for StoreError {
+    fn from(kind: StoreErrorKind) -> Self {
+        Self::new(kind)
+    }
+}
+
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
@@ -244,6 +327,9 @@ impl fmt::Display for StoreError {
             StoreErrorKind::Timeout => "the claims store did not answer in time",
             StoreErrorKind::Full => "the claims store is at capacity with records that still matter",
             StoreErrorKind::Corrupt => "the claims store holds a record it can't read",
+            StoreErrorKind::Misused => {
+                "the claims store was asked to record what would break a session's chain"
+            }
             StoreErrorKind::Stateless => {
                 "a stateless authority records nothing; give the builder a store, MemoryStore for one process"
             }

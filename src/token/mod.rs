@@ -1,2 +1,23 @@
-//! The decision core.
+//! The decision core: bytes of a request in, a verdict out.
+//!
+//! Everything here is synchronous and pure. There is no clock (an instant is an argument), no I/O, no randomness
+//! and no logging, so a verdict is a function of what is written in the arguments. Nothing outside decides.
+//!
+//! One token walks through it in this order:
+//!
+//! 1. [`bearer`]: the one credential of a request, or why there is none.
+//! 2. [`header`] and [`verify`]: shape, header policy, the key's own algorithm, signature.
+//! 3. [`claims`]: the payload's JSON text, read once into checked fields. A [`verify::Verified`] comes out.
+//! 4. [`decision`]: [`policy`] judges that evidence together with its standing and the time.
+//! 5. [`successor`]: the claims of the token that replaces it, spliced into the same text.
+
+pub(crate) mod bearer;
+pub(crate) mod claims;
+pub(crate) mod decision;
+pub(crate) mod header;
 pub(crate) mod identity;
+pub(crate) mod json;
+pub(crate) mod policy;
+pub(crate) mod refusal;
+pub(crate) mod successor;
+pub(crate) mod verify;

@@ -1,0 +1,505 @@
+//! [`AuthorityBuilder`]: every option of an authority, and the refusal of those that can't be right.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use serde::de::DeserializeOwned;
+
+use super::{Authority, Hooks, Inner, PrivateClaims, VerifiedToken, View};
+use crate::clock::{Clock, SystemClock};
+use crate::keys::KeyRing;
+use crate::store::{ClaimsStore, ErasedStore};
+use crate::telemetry::Event;
+use crate::token::policy::Policy;
+use crate::{ConfigError, RequestHead};
+
+/// Names that an authority writes itself.
+pub(super) const RESERVED: [&str; 8] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "sid"];
+
+/// Builds an [`Authority`]. Issuer, audience and ceiling have no default: each must be given, or its absence said.
+#[must_use = "a builder does nothing until `build`"]
+pub struct AuthorityBuilder<C = PrivateClaims> {
+    keys: KeyRing,
+    issuer: Choice,
+    audience: Choice,
+    accepted_audiences: Vec<String>,
+    ceiling: Option<Option<u64>>,
+    grace: Option<u64>,
+    in_flight: Option<u64>,
+    policy: Policy,
+    clock: Arc<dyn Clock>,
+    store: Option<Arc<dyn ErasedStore>>,
+    store_deadline: Duration,
+    hooks: Hooks<C>,
+    view: View<C>,
+    claims: PhantomData<fn() -> C>,
+}
+
+/// A name, or the word that there is none.
+enum Choice {
+    Unsaid,
+    Without,
+    Is(String),
+}
+
+impl AuthorityBuilder<PrivateClaims> {
+    pub(super) fn new(keys: KeyRing) -> Self {
+        Self {
+            keys,
+            issuer: Choice::Unsaid,
+            audience: Choice::Unsaid,
+            accepted_audiences: Vec::new(),
+            ceiling: None,
+            grace: None,
+            in_flight: None,
+            policy: Policy {
+                issuer: None,
+                audiences: Vec::new(),
+                legacy_audiences: Vec::new(),
+                access_types: Vec::new(),
+                access_claim: None,
+                required_claims: Vec::new(),
+                session_start_claim: "session_start".to_owned(),
+                session_starts_at_auth_time: false,
+                max_token_bytes: 8 * 1024,
+                ignore_confirmation: false,
+                lifetime: 600,
+                leeway: 0,
+                grace: 60,
+                future_tolerance: 5,
+                ceiling: None,
+                in_flight: 60,
+                jitter_percent: 10,
+                reuse_ends_session: false,
+                admit_after_store_loss: false,
+            },
+            clock: Arc::new(SystemClock),
+            store: None,
+            store_deadline: Duration::from_secs(1),
+            hooks: Hooks::default(),
+            view: PrivateClaims::view,
+            claims: PhantomData,
+        }
+    }
+
+    /// Reads the private claims as `T`, so that handlers get `T` and a token whose claims are none is refused.
+    ///
+    /// `T` is a read-only view: a successor is made from the token's own text, so claims that `T` does not know
+    /// survive. It must not deny unknown fields, for the registered claims are among them. Default:
+    /// [`PrivateClaims`], which reads nothing until asked.
+    ///
+    /// Call it before [`renew_if`](AuthorityBuilder::renew_if), which sees `T`.
+    pub fn private_claims<T: DeserializeOwned + Send + Sync + 'static>(self) -> AuthorityBuilder<T> {
+        AuthorityBuilder {
+            keys: self.keys,
+            issuer: self.issuer,
+            audience: self.audience,
+            accepted_audiences: self.accepted_audiences,
+            ceiling: self.ceiling,
+            grace: self.grace,
+            in_flight: self.in_flight,
+            policy: self.policy,
+            clock: self.clock,
+            store: self.store,
+            store_deadline: self.store_deadline,
+            hooks: Hooks {
+                renew_if: None,
+                confirm: self.hooks.confirm,
+                observe: self.hooks.observe,
+                ..Hooks::default()
+            },
+            view: |text| serde_json::from_str(text).ok(),
+            claims: PhantomData,
+        }
+    }
+}
+
+impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
+    /// The issuer that own tokens name in `iss`, compared exactly (RFC 8725 §3.8). Required.
+    pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
+        self.issuer = Choice::Is(issuer.into());
+        self
+    }
+
+    /// Own tokens carry no `iss`, or one that is not looked at.
+    ///
+    /// Costs: a token of any issuer that shares the key is taken for an own one.
+    pub fn without_issuer(mut self) -> Self {
+        self.issuer = Choice::Without;
+        self
+    }
+
+    /// The audience that names this service; new tokens carry it (RFC 7519 §4.1.3). Required.
+    pub fn audience(mut self, audience: impl Into<String>) -> Self {
+        self.audience = Choice::Is(audience.into());
+        self
+    }
+
+    /// One more audience that is accepted; a successor keeps it.
+    pub fn also_accept_audience(mut self, audience: impl Into<String>) -> Self {
+        self.accepted_audiences.push(audience.into());
+        self
+    }
+
+    /// One more audience that is accepted; a successor names the primary one in its place.
+    pub fn legacy_audience(mut self, audience: impl Into<String>) -> Self {
+        let audience = audience.into();
+        self.policy.legacy_audiences.push(audience.clone());
+        self.accepted_audiences.push(audience);
+        self
+    }
+
+    /// Tokens carry no `aud`, or one that is not looked at.
+    ///
+    /// Costs: a token meant for another service under the same key opens this one.
+    pub fn without_audience(mut self) -> Self {
+        self.audience = Choice::Without;
+        self
+    }
+
+    /// The longest a session may live from its first token on, whatever is reissued. Required.
+    ///
+    /// It is what ends a stolen token's use where nothing is revoked (RFC 9700 §4.14.2). Whole seconds.
+    pub fn ceiling(mut self, ceiling: Duration) -> Self {
+        self.ceiling = Some(Some(ceiling.as_secs()));
+        self
+    }
+
+    /// The lifetime L of new tokens. Default 600 s. Whole seconds.
+    ///
+    /// Longer means that a stolen token works longer without being renewed.
+    pub fn lifetime(mut self, lifetime: Duration) -> Self {
+        self.policy.lifetime = lifetime.as_secs();
+        self
+    }
+
+    /// How long past `exp` a token is still admitted, for clocks that differ. Default 0, at most 60 s.
+    ///
+    /// Every second is a second more for a stolen token (RFC 7519 §4.1.4).
+    pub fn leeway(mut self, leeway: Duration) -> Self {
+        self.policy.leeway = leeway.as_secs();
+        self
+    }
+
+    /// How long past `exp` a token that arrives expired may be exchanged for its successor. Default 60 s, at most
+    /// 300 s, never less than the leeway; counted from `exp`, never added to the leeway.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = Some(grace.as_secs());
+        self
+    }
+
+    /// How far in the future `iat` and `nbf` may lie, for an issuer whose clock is ahead. Default 5 s, at most 60 s.
+    pub fn future_tolerance(mut self, tolerance: Duration) -> Self {
+        self.policy.future_tolerance = tolerance.as_secs();
+        self
+    }
+
+    /// How long past `exp` and leeway the response of a handler that is still running may carry a successor.
+    /// Default, and least: the grace or 60 s, whichever is longer. More than 300 s needs a store;
+    /// [`Duration::MAX`] then means however long the handler took.
+    pub fn in_flight_allowance(mut self, allowance: Duration) -> Self {
+        self.in_flight = Some(allowance.as_secs());
+        self
+    }
+
+    /// The most that the per-token jitter may take from the renewal window, in percent. Default 10, at most 50;
+    /// 0 makes every token of one age renewable at the same instant.
+    pub fn jitter_percent(mut self, percent: u8) -> Self {
+        self.policy.jitter_percent = percent.into();
+        self
+    }
+
+    /// Accepts only access tokens of this header `typ`, and writes it (RFC 8725 §3.11). May be repeated; the first
+    /// is written. Default: absent, `JWT` and `at+jwt` are accepted and `JWT` is written.
+    pub fn access_type(mut self, typ: impl Into<String>) -> Self {
+        self.policy.access_types.push(typ.into());
+        self
+    }
+
+    /// Accepts only tokens whose claim `name` is the string `value`, and writes it: what tells an access token from
+    /// a refresh or ID token under the same key.
+    pub fn access_claim(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.policy.access_claim = Some((name.into(), value.into()));
+        self
+    }
+
+    /// Refuses a token without this claim, or where it is `null`. May be repeated.
+    pub fn require_claim(mut self, name: impl Into<String>) -> Self {
+        self.policy.required_claims.push(name.into());
+        self
+    }
+
+    /// The claim that tells when the session began. Default `session_start`.
+    pub fn session_start_claim(mut self, name: impl Into<String>) -> Self {
+        self.policy.session_start_claim = name.into();
+        self
+    }
+
+    /// Where a token has no session-start claim, its `auth_time` (OpenID Connect Core §2) is the session's start.
+    /// Otherwise `iat` is.
+    pub fn session_starts_at_auth_time(mut self) -> Self {
+        self.policy.session_starts_at_auth_time = true;
+        self
+    }
+
+    /// The longest credential looked at, in bytes. Default 8192; 512 to 65536.
+    pub fn max_token_bytes(mut self, bytes: usize) -> Self {
+        self.policy.max_token_bytes = bytes;
+        self
+    }
+
+    /// Where "now" comes from. Default: [`SystemClock`].
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// The claims store. Without one nothing can be revoked, and a successor is derived from its predecessor.
+    pub fn store(mut self, store: impl ClaimsStore) -> Self {
+        self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// How long one call of the store may take before it counts as an outage. Default 1 s.
+    pub fn store_deadline(mut self, deadline: Duration) -> Self {
+        self.store_deadline = deadline;
+        self
+    }
+
+    /// Admits sessions that began before the store lost its records, instead of refusing them.
+    ///
+    /// Costs: a session that was revoked before the loss is live again.
+    pub fn admit_after_store_loss(mut self) -> Self {
+        self.policy.admit_after_store_loss = true;
+        self
+    }
+
+    /// A token that was superseded two or more generations ago ends its session when it arrives (RFC 9700
+    /// §4.14.2). Default: it is reported, and not renewed.
+    pub fn end_session_on_reuse(mut self) -> Self {
+        self.policy.reuse_ends_session = true;
+        self
+    }
+
+    /// Lets a request whose token arrives within the grace through to the handler. Default: it is answered 401
+    /// with the successor, and the handler never runs.
+    ///
+    /// Costs: the grace becomes leeway for the first request after expiry.
+    pub fn admit_in_grace(mut self) -> Self {
+        self.hooks.admit_in_grace = true;
+        self
+    }
+
+    /// Renews only tokens that `predicate` likes; the others live out their time. Default: all.
+    pub fn renew_if(mut self, predicate: impl Fn(&VerifiedToken<C>) -> bool + Send + Sync + 'static) -> Self {
+        self.hooks.renew_if = Some(Arc::new(predicate));
+        self
+    }
+
+    /// Admits a token with `cnf` (RFC 7800) where `confirm` finds the sender's proof in the request. It is given
+    /// the JSON text of `cnf`. Default: such a token is refused, since as a plain bearer token its binding is lost.
+    pub fn confirm_with(
+        mut self,
+        confirm: impl Fn(&RequestHead<'_>, &str) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.confirm = Some(Arc::new(confirm));
+        self
+    }
+
+    /// Calls `observe` with every [`Event`], on the thread it happens on: keep it short.
+    pub fn on_event(mut self, observe: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
+        self.hooks.observe = Some(Arc::new(observe));
+        self
+    }
+
+    /// Options that give up a protection. Each says which.
+    pub fn dangerous(self) -> DangerousBuilder<C> {
+        DangerousBuilder(self)
+    }
+
+    /// The authority.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for whatever can't be right; it names the option and says what would be.
+    pub fn build(self) -> Result<Authority<C>, ConfigError> {
+        let mut policy = self.policy;
+        policy.issuer = match self.issuer {
+            Choice::Is(issuer) if !issuer.trim().is_empty() => Some(issuer),
+            Choice::Without => None,
+            _ => return refuse("no issuer: give `issuer(\"https://…\")`, or say `without_issuer()`"),
+        };
+        policy.audiences = match self.audience {
+            Choice::Is(audience) if !audience.trim().is_empty() => vec![audience],
+            Choice::Without if self.accepted_audiences.is_empty() => Vec::new(),
+            Choice::Without => {
+                return refuse(
+                    "`without_audience()` beside accepted audiences: name the primary one with `audience`",
+                );
+            }
+            _ => return refuse("no audience: give `audience(\"…\")`, or say `without_audience()`"),
+        };
+        policy.audiences.extend(self.accepted_audiences);
+        if policy.audiences.iter().any(|audience| audience.trim().is_empty()) {
+            return refuse("an empty audience: every accepted audience needs a name");
+        }
+        if policy.primary_audience().is_some_and(|primary| policy.is_legacy_audience(primary)) {
+            return refuse(
+                "the primary audience is declared legacy too: a legacy audience moves to the primary one",
+            );
+        }
+        if let Some(issuer) = policy.issuer.as_deref().filter(|issuer| self.keys.trusts(issuer)) {
+            return refuse(format!(
+                "the ring trusts {issuer:?} as a foreign issuer, and it is the own one: own keys go in with `retiring`"
+            ));
+        }
+        policy.ceiling = self.ceiling.ok_or_else(|| {
+            ConfigError::new(
+                "no ceiling: give `ceiling(Duration)`, the longest a session may live however often its token is \
+                 renewed; 12 hours suit a working day",
+            )
+        })?;
+        check_times(&mut policy, self.grace, self.in_flight, self.store.is_some())?;
+        check_names(&policy)?;
+        if self.store_deadline.is_zero() {
+            return refuse("the store deadline is 0: a store needs some time, 1 s is the default");
+        }
+        Ok(Authority(Arc::new(Inner {
+            policy,
+            keys: ArcSwap::from_pointee(self.keys),
+            clock: self.clock,
+            store: self.store,
+            store_deadline: self.store_deadline,
+            hooks: self.hooks,
+            view: self.view,
+        })))
+    }
+}
+
+fn refuse<T>(message: impl Into<String>) -> Result<T, ConfigError> {
+    Err(ConfigError::new(message))
+}
+
+fn check_times(
+    policy: &mut Policy,
+    grace: Option<u64>,
+    in_flight: Option<u64>,
+    has_store: bool,
+) -> Result<(), ConfigError> {
+    let (lifetime, leeway) = (policy.lifetime, policy.leeway);
+    if !(2..=31_536_000).contains(&lifetime) {
+        return refuse(format!(
+            "the lifetime is {lifetime} s: between 2 s and a year is right, 600 s is the default"
+        ));
+    }
+    if leeway > 60 {
+        return refuse(format!(
+            "the leeway is {leeway} s: at most 60 s; a clock that differs more needs mending"
+        ));
+    }
+    if policy.future_tolerance > 60 {
+        return refuse(format!("the future tolerance is {} s: at most 60 s", policy.future_tolerance));
+    }
+    policy.grace = grace.unwrap_or(policy.grace);
+    let grace = policy.grace;
+    if grace > 300 {
+        return refuse(format!(
+            "the grace is {grace} s: at most 300 s; a longer absence needs a new sign-in"
+        ));
+    }
+    if grace < leeway {
+        return refuse(format!(
+            "the grace, {grace} s, is shorter than the leeway, {leeway} s: a token must stay exchangeable at least as \
+             long as it is admitted"
+        ));
+    }
+    let fresh = lifetime - policy.renewal_window(lifetime);
+    if fresh <= grace {
+        return refuse(format!(
+            "the grace is {grace} s, and a token of {lifetime} s becomes renewable {fresh} s into its life: its \
+             successor could be dead on arrival. A grace under {fresh} s is right, or a longer lifetime"
+        ));
+    }
+    if policy.ceiling.is_some_and(|ceiling| ceiling < lifetime) {
+        return refuse(format!(
+            "the ceiling is shorter than the lifetime, {lifetime} s: one token must fit in a session"
+        ));
+    }
+    if policy.jitter_percent > 50 {
+        return refuse(format!(
+            "the jitter is {} %: at most 50 %, 10 % is the default",
+            policy.jitter_percent
+        ));
+    }
+    policy.in_flight = in_flight.unwrap_or(0).max(grace).max(60);
+    if policy.in_flight > 300 && !has_store {
+        return refuse(format!(
+            "the in-flight allowance is {} s: without a store at most 300 s, since nothing else bounds it",
+            policy.in_flight
+        ));
+    }
+    Ok(())
+}
+
+fn check_names(policy: &Policy) -> Result<(), ConfigError> {
+    let start = policy.session_start_claim.as_str();
+    if start.is_empty() || RESERVED.contains(&start) || matches!(start, "cnf" | "auth_time") {
+        return refuse(format!(
+            "the session-start claim can't be {start:?}: choose a private name; for `auth_time` say \
+             `session_starts_at_auth_time()`"
+        ));
+    }
+    if policy.access_types.iter().any(|typ| typ.trim().is_empty()) {
+        return refuse("an empty access type: name it, `at+jwt` for instance, or leave the default");
+    }
+    if let Some((name, value)) = &policy.access_claim
+        && (name.is_empty() || value.is_empty() || RESERVED.contains(&&**name) || name == start)
+    {
+        return refuse(format!(
+            "the access claim {name:?} = {value:?}: a private name and a value are right"
+        ));
+    }
+    if policy.required_claims.iter().any(String::is_empty) {
+        return refuse("a required claim without a name");
+    }
+    if !(512..=65_536).contains(&policy.max_token_bytes) {
+        return refuse(format!(
+            "the longest token is {} bytes: between 512 and 65536 is right, 8192 is the default",
+            policy.max_token_bytes
+        ));
+    }
+    Ok(())
+}
+
+impl<C> fmt::Debug for AuthorityBuilder<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthorityBuilder")
+            .field("keys", &self.keys)
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Options that give up a protection; made by [`AuthorityBuilder::dangerous`].
+#[must_use = "a builder does nothing until `build`"]
+#[derive(Debug)]
+pub struct DangerousBuilder<C>(AuthorityBuilder<C>);
+
+impl<C: Send + Sync + 'static> DangerousBuilder<C> {
+    /// Sessions without a ceiling: a token that is renewed in time lives for ever, in a thief's hands too.
+    ///
+    /// With a store it also means that a revocation is kept for ever, since nothing bounds what it must outlive.
+    pub fn unbounded_sessions(mut self) -> AuthorityBuilder<C> {
+        self.0.ceiling = Some(None);
+        self.0
+    }
+
+    /// Admits a token with `cnf` as if it were a plain bearer token: whoever steals it can use it, which its issuer
+    /// meant to prevent (RFC 9449 §6).
+    pub fn ignore_cnf(mut self) -> AuthorityBuilder<C> {
+        self.0.policy.ignore_confirmation = true;
+        self.0
+    }
+}

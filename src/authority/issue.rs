@@ -1,0 +1,199 @@
+//! The first token of a session, for the login handler.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Serialize;
+
+use super::builder::RESERVED;
+use super::{Authority, sign};
+use crate::NumericDate;
+use crate::keys::backend;
+use crate::store::{Presented, Rotated, Rotation, SessionId, StoreError, SubjectId};
+use crate::telemetry::Event;
+use crate::token::identity::TokenId;
+use crate::token::json::{self, quoted};
+
+/// Who signed in, and what their token shall say.
+#[derive(Debug)]
+#[must_use = "a login is a request to `Authority::issue`"]
+pub struct Login {
+    subject: String,
+    private: Result<String, serde_json::Error>,
+}
+
+impl Login {
+    /// A sign-in of `subject`, the token's `sub`.
+    pub fn new(subject: impl Into<String>) -> Self {
+        Self { subject: subject.into(), private: Ok("{}".to_owned()) }
+    }
+
+    /// The private claims, which must serialise to a JSON object. Names that the authority writes itself are
+    /// refused: `iss`, `sub`, `aud`, `exp`, `nbf`, `iat`, `jti`, `sid`, the session start, the access claim.
+    pub fn claims(mut self, private: &impl Serialize) -> Self {
+        self.private = serde_json::to_string(private);
+        self
+    }
+}
+
+/// The first token of a session.
+#[derive(Clone)]
+pub struct IssuedToken {
+    token: String,
+    expires_at: NumericDate,
+    session: SessionId,
+}
+
+impl IssuedToken {
+    /// The compact JWS.
+    pub fn as_str(&self) -> &str {
+        &self.token
+    }
+
+    /// The compact JWS.
+    pub fn into_string(self) -> String {
+        self.token
+    }
+
+    /// Its `exp`.
+    pub fn expires_at(&self) -> NumericDate {
+        self.expires_at
+    }
+
+    /// The session it opens.
+    pub fn session(&self) -> SessionId {
+        self.session
+    }
+}
+
+/// A token is a secret.
+impl fmt::Debug for IssuedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IssuedToken").field("expires_at", &self.expires_at).finish_non_exhaustive()
+    }
+}
+
+/// Why no token was issued.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum IssueError {
+    /// The private claims can't be serialised.
+    Claims(serde_json::Error),
+    /// The private claims are not one JSON object with distinct names, nested at most 128 deep.
+    NotAnObject,
+    /// The private claims hold a name that the authority writes itself.
+    ReservedClaim(String),
+    /// The token would be longer than this service accepts.
+    TooLong,
+    /// The key could not sign.
+    Signing,
+    /// The session could not be recorded. Answer 503: the next try may succeed.
+    Store(StoreError),
+    /// The subject's sessions up to this instant were revoked; a sign-in in the same second falls under it. The
+    /// next second's does not.
+    Revoked,
+}
+
+impl fmt::Display for IssueError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Claims(_) => f.write_str("the private claims can't be serialised"),
+            Self::NotAnObject => {
+                f.write_str("the private claims must be one JSON object with distinct names")
+            }
+            Self::ReservedClaim(name) => {
+                write!(f, "the private claims hold {name:?}, which the authority writes itself")
+            }
+            Self::TooLong => {
+                f.write_str("the token would be longer than `max_token_bytes`: fewer claims are right")
+            }
+            Self::Signing => f.write_str("the signing key could not sign"),
+            Self::Store(_) => f.write_str("the session could not be recorded"),
+            Self::Revoked => f.write_str("the subject's sessions up to this second were revoked; try again"),
+        }
+    }
+}
+
+impl StdError for IssueError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Claims(source) => Some(source),
+            Self::Store(source) => Some(source),
+            _ => None,
+        }
+    }
+}
+
+impl<C: Send + Sync + 'static> Authority<C> {
+    /// Issues the first token of a session. With a store the session is recorded, so that it can be listed and
+    /// revoked from its first second on.
+    ///
+    /// # Errors
+    /// An [`IssueError`]. No token has left then.
+    pub async fn issue(&self, login: Login) -> Result<IssuedToken, IssueError> {
+        let policy = &self.0.policy;
+        let private = login.private.map_err(IssueError::Claims)?;
+        self.check_private(&private)?;
+
+        let now = self.now();
+        let exp = now.after(policy.lifetime).min(policy.session_end(now));
+        let iss = policy.issuer.as_deref();
+        let jti = URL_SAFE_NO_PAD.encode(backend::random::<16>().map_err(|_| IssueError::Signing)?);
+        let id = TokenId::from_claims(iss, Some(&login.subject), &jti);
+        let sid = id.derived_sid();
+        let session = SessionId::new(iss, &sid);
+
+        let mut own =
+            vec![("sub", quoted(&login.subject)), ("exp", exp.to_string()), ("iat", now.to_string())];
+        own.extend(iss.map(|iss| ("iss", quoted(iss))));
+        own.extend(policy.primary_audience().map(|aud| ("aud", quoted(aud))));
+        own.extend([("jti", quoted(&jti)), ("sid", quoted(&sid))]);
+        own.push((&policy.session_start_claim, now.to_string()));
+        own.extend(policy.access_claim.as_ref().map(|(name, value)| (&**name, quoted(value))));
+        let claims = json::splice(&private, &own).map_err(|_| IssueError::NotAnObject)?;
+
+        let token = sign::sign(&self.0.keys.load(), &claims, Some(policy.issued_type()))
+            .map_err(|_| IssueError::Signing)?;
+        if token.len() > policy.max_token_bytes {
+            return Err(IssueError::TooLong);
+        }
+        if let Some(store) = self.0.store.clone() {
+            let rotation = Rotation {
+                presented: Presented {
+                    session,
+                    token: id,
+                    subject: Some(SubjectId::new(iss, &login.subject)),
+                    session_start: now,
+                    now,
+                },
+                supersedes: false,
+                successor: id,
+                claims: claims.into(),
+                until: policy.token_matters_until(exp),
+            };
+            match self.ask(store.rotate(rotation)).await.map_err(IssueError::Store)? {
+                Rotated::Revoked => return Err(IssueError::Revoked),
+                _ => self.emit(Event::Issued { expires_at: exp }),
+            }
+        } else {
+            self.emit(Event::Issued { expires_at: exp });
+        }
+        Ok(IssuedToken { token, expires_at: exp, session })
+    }
+
+    fn check_private(&self, private: &str) -> Result<(), IssueError> {
+        let policy = &self.0.policy;
+        let own = |name: &str| {
+            RESERVED.contains(&name)
+                || name == policy.session_start_claim
+                || policy.access_claim.as_ref().is_some_and(|(claim, _)| name == claim)
+        };
+        let members = json::members(private).map_err(|_| IssueError::NotAnObject)?;
+        match members.into_iter().find(|member| own(&member.name)) {
+            Some(member) => Err(IssueError::ReservedClaim(member.name.into_owned())),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! [`Authority`]: keys, policy, clock and store in one handle that the layer, the login handler and the ready
+//! endpoints share.
+//!
+//! ```
+//! use std::time::Duration;
+//! use tower_reissue::keys::{Algorithm, SigningKey};
+//! use tower_reissue::{Authority, Login};
+//!
+//! # async fn sign_in() -> Result<(), Box<dyn std::error::Error>> {
+//! let authority = Authority::builder(SigningKey::generate(Algorithm::EdDSA)?)
+//!     .issuer("https://login.example")
+//!     .audience("orders")
+//!     .ceiling(Duration::from_secs(12 * 3600))
+//!     .build()?;
+//! let token = authority.issue(Login::new("alice")).await?;
+//! assert_eq!(authority.admit(token.as_str()).await?.subject(), Some("alice"));
+//! # Ok(())
+//! # }
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(sign_in()).unwrap();
+//! ```
+//!
+//! It asks and obeys the decision core; it decides nothing. What it adds is waiting (for the store) and signing.
+
+mod arrive;
+mod builder;
+mod claims;
+mod issue;
+mod renew;
+mod revoke;
+mod sign;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use futures_util::FutureExt;
+
+pub(crate) use arrive::{Admission, Arrival, Verdict};
+pub use builder::{AuthorityBuilder, DangerousBuilder};
+pub use claims::{PrivateClaims, VerifiedToken};
+pub use issue::{IssueError, IssuedToken, Login};
+pub(crate) use renew::Renewal;
+pub use revoke::SignOutError;
+pub(crate) use sign::SignedSuccessor;
+
+use crate::clock::Clock;
+use crate::keys::KeyRing;
+use crate::store::{ErasedStore, Presented, StoreError, StoreErrorKind};
+use crate::telemetry::{self, Event, NotReissued};
+use crate::token::policy::Policy;
+use crate::token::refusal::{Reason, Refusal};
+use crate::token::verify::{self, Verified};
+use crate::{NumericDate, RequestHead};
+
+/// What issues, verifies, reissues and revokes. Clones share one.
+///
+/// `C` is the type that handlers read private claims as; nothing else of its making shows.
+pub struct Authority<C = PrivateClaims>(Arc<Inner<C>>);
+
+struct Inner<C> {
+    policy: Policy,
+    keys: ArcSwap<KeyRing>,
+    clock: Arc<dyn Clock>,
+    store: Option<Arc<dyn ErasedStore>>,
+    store_deadline: Duration,
+    hooks: Hooks<C>,
+    view: View<C>,
+}
+
+/// Reads the private claims from the claims text; `None` where they are no `C`.
+type View<C> = fn(&Arc<str>) -> Option<C>;
+
+type Predicate<C> = dyn Fn(&VerifiedToken<C>) -> bool + Send + Sync;
+type Confirm = dyn Fn(&RequestHead<'_>, &str) -> bool + Send + Sync;
+type Observe = dyn Fn(&Event<'_>) + Send + Sync;
+
+struct Hooks<C> {
+    admit_in_grace: bool,
+    renew_if: Option<Arc<Predicate<C>>>,
+    confirm: Option<Arc<Confirm>>,
+    observe: Option<Arc<Observe>>,
+}
+
+impl<C> Default for Hooks<C> {
+    fn default() -> Self {
+        Self { admit_in_grace: false, renew_if: None, confirm: None, observe: None }
+    }
+}
+
+impl Authority<PrivateClaims> {
+    /// Begins an authority on these keys: a [`KeyRing`], or a [`SigningKey`](crate::keys::SigningKey) alone.
+    pub fn builder(keys: impl Into<KeyRing>) -> AuthorityBuilder<PrivateClaims> {
+        AuthorityBuilder::new(keys.into())
+    }
+}
+
+impl<C: Send + Sync + 'static> Authority<C> {
+    /// Puts another ring in place, for every request from now on and for those in flight: a key that is not in it
+    /// admits and renews nothing more. The old ring is gone; take the keys that still verify along as
+    /// [`KeyRing::retiring`].
+    pub fn replace_keys(&self, keys: impl Into<KeyRing>) {
+        self.0.keys.store(Arc::new(keys.into()));
+    }
+
+    /// Whether sessions are recorded, and so can be revoked.
+    pub fn can_revoke(&self) -> bool {
+        self.0.store.is_some()
+    }
+
+    /// Verifies a token's text against the present ring, and reads its private claims.
+    fn verify(&self, token: &str) -> Result<VerifiedToken<C>, Refusal> {
+        let inner = &*self.0;
+        let verified = verify::verify(token, &inner.keys.load(), &inner.policy)?;
+        let private = (inner.view)(verified.claims().text())
+            .ok_or_else(|| Refusal::new(Reason::InvalidClaim("private claims".into())))?;
+        let claims = verified.claims();
+        let admitted_until =
+            claims.exp().after(inner.policy.leeway).min(inner.policy.session_end(claims.session_start()));
+        Ok(VerifiedToken::new(verified, private, admitted_until))
+    }
+
+    fn now(&self) -> NumericDate {
+        self.0.clock.now()
+    }
+
+    /// Waits for the store, for its deadline at most. The timer is armed only once the store did not answer at
+    /// once, so a store that always does needs no runtime.
+    async fn ask<T>(
+        &self,
+        mut answer: impl Future<Output = Result<T, StoreError>> + Unpin,
+    ) -> Result<T, StoreError> {
+        if let Some(answer) = (&mut answer).now_or_never() {
+            return answer;
+        }
+        tokio::time::timeout(self.0.store_deadline, answer)
+            .await
+            .unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Timeout)))
+    }
+
+    fn emit(&self, event: Event<'_>) {
+        telemetry::record(&event);
+        if let Some(observe) = &self.0.hooks.observe {
+            observe(&event);
+        }
+    }
+
+    /// Counts and logs a refusal; the ring's kids stand beside the token's, for "two processes hold different
+    /// secrets" to be read from one line.
+    pub(crate) fn report_refusal(&self, refusal: &Refusal) {
+        self.emit(Event::Refused { refusal, ring: &self.0.keys.load() });
+    }
+
+    pub(crate) fn report_not_reissued(&self, why: NotReissued) {
+        self.emit(Event::NotReissued { why });
+    }
+
+    /// How long a browser keeps the cookie of a token: as long as it can be exchanged.
+    pub(crate) fn cookie_max_age(&self, exp: NumericDate) -> u64 {
+        exp.after(self.0.policy.grace).since(self.now())
+    }
+}
+
+fn presented(token: &Verified, now: NumericDate) -> Presented {
+    Presented {
+        session: token.session(),
+        token: token.id(),
+        subject: token.subject(),
+        session_start: token.claims().session_start(),
+        now,
+    }
+}
+
+impl<C> Clone for Authority<C> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<C> fmt::Debug for Authority<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authority")
+            .field("keys", &*self.0.keys.load())
+            .field("policy", &self.0.policy)
+            .field("has_store", &self.0.store.is_some())
+            .finish_non_exhaustive()
+    }
+}

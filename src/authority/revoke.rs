@@ -1,0 +1,116 @@
+//! Ending sessions. Every call here fails aloud: a revocation that may not hold is never reported as done.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use super::{Authority, VerifiedToken};
+use crate::NumericDate;
+use crate::store::{
+    ErasedStore, Revocation, SessionId, SessionRecord, StoreError, StoreErrorKind, SubjectId,
+};
+use crate::telemetry::Event;
+use crate::token::refusal::Refusal;
+use std::sync::Arc;
+
+/// Why a sign-out did not happen.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SignOutError {
+    /// The token is not a correctly signed own one of a session that can still live.
+    Refused(Refusal),
+    /// The store did not record it. Answer 503: the session may still be live.
+    Store(StoreError),
+}
+
+impl fmt::Display for SignOutError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(_) => f.write_str("the token can't end a session"),
+            Self::Store(_) => f.write_str("the revocation was not recorded"),
+        }
+    }
+}
+
+impl StdError for SignOutError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Refused(source) => Some(source),
+            Self::Store(source) => Some(source),
+        }
+    }
+}
+
+impl<C: Send + Sync + 'static> Authority<C> {
+    /// Ends the session of this token's text. It works with an expired token, up to the session's ceiling: whoever
+    /// signs out late is signed out all the same (RFC 7009 §2.1).
+    ///
+    /// # Errors
+    /// A [`SignOutError`].
+    pub async fn sign_out(&self, token: &str) -> Result<(), SignOutError> {
+        let token = self.verify(token).map_err(SignOutError::Refused)?;
+        self.0
+            .policy
+            .may_end_session(token.verified(), self.now())
+            .map_err(|reason| SignOutError::Refused(Refusal::new(reason)))?;
+        self.revoke_session(&token).await.map_err(SignOutError::Store)
+    }
+
+    /// Ends the session that an admitted token belongs to.
+    ///
+    /// # Errors
+    /// Where the store did not record it, or there is none.
+    pub async fn revoke_session(&self, token: &VerifiedToken<C>) -> Result<(), StoreError> {
+        self.revoke_session_id(token.session(), token.session_start()).await
+    }
+
+    /// Ends a session known by its id, from [`sessions`](Self::sessions) for instance.
+    ///
+    /// # Errors
+    /// Where the store did not record it, or there is none.
+    pub async fn revoke_session_id(&self, session: SessionId, start: NumericDate) -> Result<(), StoreError> {
+        let until = self.0.policy.session_matters_until(start);
+        self.revoke(Revocation::Session(session), until).await
+    }
+
+    /// Revokes one token. Where it already has a successor, its session ends.
+    ///
+    /// # Errors
+    /// Where the store did not record it, or there is none.
+    pub async fn revoke_token(&self, token: &VerifiedToken<C>) -> Result<(), StoreError> {
+        let revocation = Revocation::Token { session: token.session(), token: token.verified().id() };
+        // The longer of the two: it may turn out to end the session.
+        let until = self.0.policy.session_matters_until(token.session_start());
+        self.revoke(revocation, until).await
+    }
+
+    /// Ends every session that `subject` has begun up to now: after a password change, say. A sign-in within the
+    /// same second is refused too.
+    ///
+    /// # Errors
+    /// Where the store did not record it, or there is none.
+    pub async fn revoke_subject(&self, subject: &str) -> Result<(), StoreError> {
+        let instant = self.now();
+        let subject = SubjectId::new(self.0.policy.issuer.as_deref(), subject);
+        let until = self.0.policy.session_matters_until(instant);
+        self.revoke(Revocation::SubjectBefore { subject, instant }, until).await
+    }
+
+    /// The live sessions of `subject` that the store knows: "signed in on these devices".
+    ///
+    /// # Errors
+    /// Where the store can't tell, or there is none.
+    pub async fn sessions(&self, subject: &str) -> Result<Vec<SessionRecord>, StoreError> {
+        let subject = SubjectId::new(self.0.policy.issuer.as_deref(), subject);
+        self.ask(self.recording_store()?.sessions(subject, self.now())).await
+    }
+
+    async fn revoke(&self, revocation: Revocation, until: NumericDate) -> Result<(), StoreError> {
+        self.ask(self.recording_store()?.revoke(revocation, self.now(), until)).await?;
+        self.emit(Event::Revoked);
+        Ok(())
+    }
+
+    fn recording_store(&self) -> Result<Arc<dyn ErasedStore>, StoreError> {
+        self.0.store.clone().ok_or_else(|| StoreError::new(StoreErrorKind::Stateless))
+    }
+}

@@ -1,0 +1,67 @@
+//! Signing: from claims text to a compact JWS. The one place where a private key is used.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::Authority;
+use crate::NumericDate;
+use crate::keys::KeyRing;
+use crate::keys::backend::SignError;
+use crate::telemetry::NotReissued;
+use crate::token::json::quoted;
+use crate::token::successor::Successor;
+use crate::token::verify::Verified;
+
+/// A successor as it goes out.
+pub(crate) struct SignedSuccessor {
+    pub(crate) token: String,
+    pub(crate) exp: NumericDate,
+}
+
+/// A token is a secret.
+impl fmt::Debug for SignedSuccessor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SignedSuccessor").field("exp", &self.exp).finish_non_exhaustive()
+    }
+}
+
+impl<C: Send + Sync + 'static> Authority<C> {
+    pub(super) fn sign_successor(
+        &self,
+        successor: &Successor,
+        predecessor: &Verified,
+    ) -> Result<SignedSuccessor, NotReissued> {
+        let token = sign(&self.0.keys.load(), &successor.claims, predecessor.typ())
+            .map_err(|_| NotReissued::SigningFailed)?;
+        // One that this service would refuse the next time is worth nothing.
+        if token.len() > self.0.policy.max_token_bytes {
+            return Err(NotReissued::TooLong);
+        }
+        Ok(SignedSuccessor { token, exp: successor.exp })
+    }
+}
+
+/// Signs with the ring's current key.
+pub(super) fn sign(ring: &KeyRing, claims: &str, typ: Option<&str>) -> Result<String, SignError> {
+    let key = ring.signing_key();
+    let mut header = format!("{{\"alg\":{},", quoted(&format!("{:?}", key.algorithm())));
+    if let Some(typ) = typ {
+        header.push_str("\"typ\":");
+        header.push_str(&quoted(typ));
+        header.push(',');
+    }
+    header.push_str("\"kid\":");
+    header.push_str(&quoted(key.kid()));
+    header.push('}');
+
+    let mut token = String::with_capacity((header.len() + claims.len() + 512) * 4 / 3 + 8);
+    URL_SAFE_NO_PAD.encode_string(header, &mut token);
+    token.push('.');
+    URL_SAFE_NO_PAD.encode_string(claims, &mut token);
+    let signature = key.sign(token.as_bytes())?;
+    token.push('.');
+    URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+    Ok(token)
+}

@@ -1,0 +1,5 @@
+//! Ready services to mount beside the layer.
+
+mod revoke;
+
+pub use revoke::RevokeEndpoint;

@@ -1,0 +1,38 @@
+//! axum: [`VerifiedToken`] as an extractor, [`NoReissue`] as a response part.
+
+use std::convert::Infallible;
+
+use axum_core::extract::FromRequestParts;
+use axum_core::response::{IntoResponse, IntoResponseParts, Response, ResponseParts};
+use http::StatusCode;
+use http::request::Parts;
+
+use crate::{NoReissue, VerifiedToken};
+
+/// A handler asked for a [`VerifiedToken`] on a route that no [`ReissueLayer`](crate::ReissueLayer) guards, or with
+/// another `C`: 500, a fault of the application and not of its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnguardedRoute;
+
+impl<S: Sync, C: Send + Sync + 'static> FromRequestParts<S> for VerifiedToken<C> {
+    type Rejection = UnguardedRoute;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, UnguardedRoute> {
+        parts.extensions.get::<Self>().cloned().ok_or(UnguardedRoute)
+    }
+}
+
+impl IntoResponse for UnguardedRoute {
+    fn into_response(self) -> Response {
+        (StatusCode::INTERNAL_SERVER_ERROR, "no layer put a verified token here").into_response()
+    }
+}
+
+impl IntoResponseParts for NoReissue {
+    type Error = Infallible;
+
+    fn into_response_parts(self, mut parts: ResponseParts) -> Result<ResponseParts, Infallible> {
+        parts.extensions_mut().insert(self);
+        Ok(parts)
+    }
+}

@@ -1,0 +1,162 @@
+//! Signatures by aws-lc-rs.
+
+use ::aws_lc_rs::rand::SystemRandom;
+use ::aws_lc_rs::rsa::KeySize;
+use ::aws_lc_rs::signature::{self, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, ParsedPublicKey, RsaKeyPair};
+use ::aws_lc_rs::{digest, hmac, rand};
+use zeroize::Zeroizing;
+
+use super::{RandomnessFailed, Refused, SignError};
+use crate::keys::der;
+use crate::keys::material::{Private, Public};
+use crate::keys::scheme::{Curve, Hash, Scheme};
+
+#[allow(clippy::large_enum_variant, reason = "one per key, behind an Arc; a box would only add a step")]
+pub(crate) enum Signer {
+    Hmac(hmac::Key),
+    Rsa { key: RsaKeyPair, padding: &'static dyn signature::RsaEncoding },
+    Ecdsa(EcdsaKeyPair),
+    Ed25519(Ed25519KeyPair),
+}
+
+#[allow(clippy::large_enum_variant, reason = "one per key, behind an Arc; a box would only add a step")]
+pub(crate) enum Verifier {
+    Hmac(hmac::Key),
+    Public(ParsedPublicKey),
+}
+
+impl Signer {
+    pub(crate) fn from_secret(hash: Hash, secret: &[u8]) -> Self {
+        Self::Hmac(hmac_key(hash, secret))
+    }
+
+    /// Prepares a private key and derives its public half.
+    pub(crate) fn from_private(scheme: Scheme, private: &Private<'_>) -> Result<(Self, Public), Refused> {
+        match (scheme, private) {
+            (Scheme::RsaPkcs1(_) | Scheme::RsaPss(_), Private::Rsa { pkcs1, public }) => {
+                let key = RsaKeyPair::from_der(pkcs1)?;
+                Ok((Self::Rsa { key, padding: rsa_encoding(scheme)? }, public.clone()))
+            }
+            (Scheme::Ecdsa(wanted), Private::Ec { curve, scalar }) if wanted == *curve => {
+                let algorithm = match curve {
+                    Curve::P256 => &signature::ECDSA_P256_SHA256_FIXED_SIGNING,
+                    Curve::P384 => &signature::ECDSA_P384_SHA384_FIXED_SIGNING,
+                };
+                let key = EcdsaKeyPair::from_private_key_der(algorithm, &bare_ec_private_key(scalar))?;
+                let public = Public::ec(*curve, key.public_key().as_ref())?;
+                Ok((Self::Ecdsa(key), public))
+            }
+            (Scheme::Ed25519, Private::Ed25519 { seed }) => {
+                let key = Ed25519KeyPair::from_seed_unchecked(*seed)?;
+                let public = Public::ed25519(key.public_key().as_ref())?;
+                Ok((Self::Ed25519(key), public))
+            }
+            _ => Err("the key is not of the algorithm's type".into()),
+        }
+    }
+
+    pub(crate) fn generate_rsa(scheme: Scheme) -> Result<(Self, Public), Refused> {
+        let key = RsaKeyPair::generate(KeySize::Rsa2048)?;
+        let public = der::public_key(key.public_key().as_ref())?;
+        Ok((Self::Rsa { key, padding: rsa_encoding(scheme)? }, public))
+    }
+
+    pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        match self {
+            Self::Hmac(key) => Ok(hmac::sign(key, message).as_ref().to_vec()),
+            Self::Rsa { key, padding } => {
+                let mut signature = vec![0; key.public_modulus_len()];
+                key.sign(*padding, &SystemRandom::new(), message, &mut signature).map_err(|_| SignError)?;
+                Ok(signature)
+            }
+            Self::Ecdsa(key) => {
+                let signature = key.sign(&SystemRandom::new(), message).map_err(|_| SignError)?;
+                Ok(signature.as_ref().to_vec())
+            }
+            Self::Ed25519(key) => Ok(key.try_sign(message).map_err(|_| SignError)?.as_ref().to_vec()),
+        }
+    }
+}
+
+impl Verifier {
+    pub(crate) fn from_secret(hash: Hash, secret: &[u8]) -> Self {
+        Self::Hmac(hmac_key(hash, secret))
+    }
+
+    pub(crate) fn from_public(scheme: Scheme, public: &Public) -> Result<Self, Refused> {
+        let key = match (scheme, public) {
+            (Scheme::RsaPkcs1(_) | Scheme::RsaPss(_), Public::Rsa { n, e }) => {
+                ParsedPublicKey::new(rsa_parameters(scheme)?, der::write_rsa_public_key(n, e))?
+            }
+            (Scheme::Ecdsa(Curve::P256), Public::Ec { curve: Curve::P256, point }) => {
+                ParsedPublicKey::new(&signature::ECDSA_P256_SHA256_FIXED, point)?
+            }
+            (Scheme::Ecdsa(Curve::P384), Public::Ec { curve: Curve::P384, point }) => {
+                ParsedPublicKey::new(&signature::ECDSA_P384_SHA384_FIXED, point)?
+            }
+            (Scheme::Ed25519, Public::Ed25519 { x }) => ParsedPublicKey::new(&signature::ED25519, x)?,
+            _ => return Err("the key is not of the algorithm's type".into()),
+        };
+        Ok(Self::Public(key))
+    }
+
+    pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+        match self {
+            Self::Hmac(key) => hmac::verify(key, message, signature).is_ok(),
+            Self::Public(key) => key.verify_sig(message, signature).is_ok(),
+        }
+    }
+}
+
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+    out
+}
+
+pub(crate) fn fill_random(bytes: &mut [u8]) -> Result<(), RandomnessFailed> {
+    rand::fill(bytes).map_err(|_| RandomnessFailed)
+}
+
+fn hmac_key(hash: Hash, secret: &[u8]) -> hmac::Key {
+    let algorithm = match hash {
+        Hash::Sha256 => hmac::HMAC_SHA256,
+        Hash::Sha384 => hmac::HMAC_SHA384,
+        Hash::Sha512 => hmac::HMAC_SHA512,
+    };
+    hmac::Key::new(algorithm, secret)
+}
+
+fn rsa_encoding(scheme: Scheme) -> Result<&'static dyn signature::RsaEncoding, Refused> {
+    Ok(match scheme {
+        Scheme::RsaPkcs1(Hash::Sha256) => &signature::RSA_PKCS1_SHA256,
+        Scheme::RsaPkcs1(Hash::Sha384) => &signature::RSA_PKCS1_SHA384,
+        Scheme::RsaPkcs1(Hash::Sha512) => &signature::RSA_PKCS1_SHA512,
+        Scheme::RsaPss(Hash::Sha256) => &signature::RSA_PSS_SHA256,
+        Scheme::RsaPss(Hash::Sha384) => &signature::RSA_PSS_SHA384,
+        Scheme::RsaPss(Hash::Sha512) => &signature::RSA_PSS_SHA512,
+        _ => return Err("not an RSA algorithm".into()),
+    })
+}
+
+fn rsa_parameters(scheme: Scheme) -> Result<&'static signature::RsaParameters, Refused> {
+    Ok(match scheme {
+        Scheme::RsaPkcs1(Hash::Sha256) => &signature::RSA_PKCS1_2048_8192_SHA256,
+        Scheme::RsaPkcs1(Hash::Sha384) => &signature::RSA_PKCS1_2048_8192_SHA384,
+        Scheme::RsaPkcs1(Hash::Sha512) => &signature::RSA_PKCS1_2048_8192_SHA512,
+        Scheme::RsaPss(Hash::Sha256) => &signature::RSA_PSS_2048_8192_SHA256,
+        Scheme::RsaPss(Hash::Sha384) => &signature::RSA_PSS_2048_8192_SHA384,
+        Scheme::RsaPss(Hash::Sha512) => &signature::RSA_PSS_2048_8192_SHA512,
+        _ => return Err("not an RSA algorithm".into()),
+    })
+}
+
+/// An RFC 5915 `ECPrivateKey` with nothing but its scalar; the curve is the algorithm's, the point is derived.
+fn bare_ec_private_key(scalar: &[u8]) -> Zeroizing<Vec<u8>> {
+    // 32 or 48 bytes: every length fits into one byte.
+    let len = scalar.len() as u8;
+    let mut der = Zeroizing::new(Vec::with_capacity(7 + scalar.len()));
+    der.extend_from_slice(&[0x30, 5 + len, 0x02, 1, 1, 0x04, len]);
+    der.extend_from_slice(scalar);
+    der
+}

@@ -1,0 +1,256 @@
+//! Signatures by the RustCrypto crates.
+
+use ed25519_dalek::Verifier as _;
+use hmac::{Hmac, Mac as _};
+use p256::ecdsa::signature::Signer as _;
+use rand_core::{OsRng, RngCore as _};
+use rsa::pkcs1::DecodeRsaPrivateKey as _;
+use rsa::traits::{PrivateKeyParts as _, PublicKeyParts as _};
+use rsa::{BigUint, Pkcs1v15Sign, Pss, RsaPrivateKey, RsaPublicKey};
+use sha2::{Digest as _, Sha256, Sha384, Sha512};
+
+use super::{RandomnessFailed, Refused, SignError};
+use crate::keys::material::{Private, Public};
+use crate::keys::scheme::{Curve, Hash, Scheme};
+
+pub(crate) enum Signer {
+    Hmac(HmacKey),
+    Rsa { key: RsaPrivateKey, padding: Padding },
+    P256(p256::ecdsa::SigningKey),
+    P384(p384::ecdsa::SigningKey),
+    Ed25519(ed25519_dalek::SigningKey),
+}
+
+#[allow(clippy::large_enum_variant, reason = "one per key, behind an Arc; a box would only add a step")]
+pub(crate) enum Verifier {
+    Hmac(HmacKey),
+    Rsa { key: RsaPublicKey, n: Vec<u8>, padding: Padding },
+    P256(p256::ecdsa::VerifyingKey),
+    P384(p384::ecdsa::VerifyingKey),
+    Ed25519(ed25519_dalek::VerifyingKey),
+}
+
+/// The state after the key's two blocks; each message starts from a clone of it.
+pub(crate) enum HmacKey {
+    Sha256(Hmac<Sha256>),
+    Sha384(Hmac<Sha384>),
+    Sha512(Hmac<Sha512>),
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum Padding {
+    Pkcs1(Hash),
+    Pss(Hash),
+}
+
+impl Signer {
+    pub(crate) fn from_secret(hash: Hash, secret: &[u8]) -> Self {
+        Self::Hmac(HmacKey::new(hash, secret))
+    }
+
+    /// Prepares a private key and derives its public half.
+    pub(crate) fn from_private(scheme: Scheme, private: &Private<'_>) -> Result<(Self, Public), Refused> {
+        match (scheme, private) {
+            (Scheme::RsaPkcs1(_) | Scheme::RsaPss(_), Private::Rsa { pkcs1, public }) => {
+                let key = rsa_private_key(pkcs1)?;
+                Ok((Self::Rsa { key, padding: Padding::of(scheme)? }, public.clone()))
+            }
+            (Scheme::Ecdsa(Curve::P256), Private::Ec { curve: Curve::P256, scalar }) => {
+                let key = p256::ecdsa::SigningKey::from_slice(scalar)?;
+                let point = key.verifying_key().to_encoded_point(false);
+                Ok((Self::P256(key), Public::ec(Curve::P256, point.as_bytes())?))
+            }
+            (Scheme::Ecdsa(Curve::P384), Private::Ec { curve: Curve::P384, scalar }) => {
+                let key = p384::ecdsa::SigningKey::from_slice(scalar)?;
+                let point = key.verifying_key().to_encoded_point(false);
+                Ok((Self::P384(key), Public::ec(Curve::P384, point.as_bytes())?))
+            }
+            (Scheme::Ed25519, Private::Ed25519 { seed }) => {
+                let key = ed25519_dalek::SigningKey::from_bytes(seed);
+                let public = Public::ed25519(key.verifying_key().as_bytes())?;
+                Ok((Self::Ed25519(key), public))
+            }
+            _ => Err("the key is not of the algorithm's type".into()),
+        }
+    }
+
+    pub(crate) fn generate_rsa(scheme: Scheme) -> Result<(Self, Public), Refused> {
+        let key = RsaPrivateKey::new(&mut OsRng, 2048)?;
+        let public = Public::rsa(&key.n().to_bytes_be(), &key.e().to_bytes_be())?;
+        Ok((Self::Rsa { key, padding: Padding::of(scheme)? }, public))
+    }
+
+    pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        match self {
+            Self::Hmac(key) => Ok(key.sign(message)),
+            // With a random number generator the private operation is blinded: against RUSTSEC-2023-0071 that is
+            // the most this library offers.
+            Self::Rsa { key, padding: Padding::Pkcs1(hash) } => {
+                key.sign_with_rng(&mut OsRng, hash.pkcs1(), &hash.digest(message)).map_err(|_| SignError)
+            }
+            Self::Rsa { key, padding: Padding::Pss(hash) } => key
+                .sign_with_rng(&mut OsRng, hash.pss_blinded(), &hash.digest(message))
+                .map_err(|_| SignError),
+            Self::P256(key) => {
+                let signature: p256::ecdsa::Signature = key.try_sign(message).map_err(|_| SignError)?;
+                Ok(signature.to_vec())
+            }
+            Self::P384(key) => {
+                let signature: p384::ecdsa::Signature = key.try_sign(message).map_err(|_| SignError)?;
+                Ok(signature.to_vec())
+            }
+            Self::Ed25519(key) => Ok(key.try_sign(message).map_err(|_| SignError)?.to_vec()),
+        }
+    }
+}
+
+impl Verifier {
+    pub(crate) fn from_secret(hash: Hash, secret: &[u8]) -> Self {
+        Self::Hmac(HmacKey::new(hash, secret))
+    }
+
+    pub(crate) fn from_public(scheme: Scheme, public: &Public) -> Result<Self, Refused> {
+        Ok(match (scheme, public) {
+            (Scheme::RsaPkcs1(_) | Scheme::RsaPss(_), Public::Rsa { n, e }) => {
+                // The library's own bound is 4,096 bits; ours was checked when the parts were read.
+                let (modulus, exponent) = (BigUint::from_bytes_be(n), BigUint::from_bytes_be(e));
+                let key = RsaPublicKey::new_with_max_size(modulus, exponent, n.len() * 8)?;
+                Self::Rsa { key, n: n.clone(), padding: Padding::of(scheme)? }
+            }
+            (Scheme::Ecdsa(Curve::P256), Public::Ec { curve: Curve::P256, point }) => {
+                Self::P256(p256::ecdsa::VerifyingKey::from_sec1_bytes(point)?)
+            }
+            (Scheme::Ecdsa(Curve::P384), Public::Ec { curve: Curve::P384, point }) => {
+                Self::P384(p384::ecdsa::VerifyingKey::from_sec1_bytes(point)?)
+            }
+            (Scheme::Ed25519, Public::Ed25519 { x }) => {
+                Self::Ed25519(ed25519_dalek::VerifyingKey::from_bytes(x)?)
+            }
+            _ => return Err("the key is not of the algorithm's type".into()),
+        })
+    }
+
+    pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+        match self {
+            Self::Hmac(key) => key.verify(message, signature),
+            // A signature s and s + n are the same number to this library, and two byte strings. RFC 8017 §5.2.2
+            // wants s < n; of equal length, bytes compare as numbers.
+            Self::Rsa { n, .. } if signature.len() != n.len() || signature >= n.as_slice() => false,
+            Self::Rsa { key, padding: Padding::Pkcs1(hash), .. } => {
+                key.verify(hash.pkcs1(), &hash.digest(message), signature).is_ok()
+            }
+            Self::Rsa { key, padding: Padding::Pss(hash), .. } => {
+                key.verify(hash.pss(), &hash.digest(message), signature).is_ok()
+            }
+            Self::P256(key) => p256::ecdsa::Signature::from_slice(signature)
+                .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
+            Self::P384(key) => p384::ecdsa::Signature::from_slice(signature)
+                .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
+            // Not `verify_strict`, which refuses an R of small order as well; aws-lc does not, and the verdict must
+            // not depend on the build. Public keys of small order were refused at load.
+            Self::Ed25519(key) => ed25519_dalek::Signature::from_slice(signature)
+                .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
+        }
+    }
+}
+
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+pub(crate) fn fill_random(bytes: &mut [u8]) -> Result<(), RandomnessFailed> {
+    OsRng.try_fill_bytes(bytes).map_err(|_| RandomnessFailed)
+}
+
+fn rsa_private_key(pkcs1: &[u8]) -> Result<RsaPrivateKey, Refused> {
+    let parts = rsa::pkcs1::RsaPrivateKey::try_from(pkcs1)?;
+    let key = RsaPrivateKey::from_pkcs1_der(pkcs1)?;
+    // The library derives these anew and never looks at the document's; aws-lc refuses a document whose are wrong.
+    let is = |derived: Option<&BigUint>, given: rsa::pkcs1::UintRef<'_>| {
+        derived.is_some_and(|derived| *derived == BigUint::from_bytes_be(given.as_bytes()))
+    };
+    let coefficient = key.crt_coefficient();
+    if is(key.dp(), parts.exponent1)
+        && is(key.dq(), parts.exponent2)
+        && is(coefficient.as_ref(), parts.coefficient)
+    {
+        Ok(key)
+    } else {
+        Err("the parts of the RSA key contradict one another".into())
+    }
+}
+
+impl HmacKey {
+    fn new(hash: Hash, secret: &[u8]) -> Self {
+        match hash {
+            Hash::Sha256 => Self::Sha256(keyed(secret)),
+            Hash::Sha384 => Self::Sha384(keyed(secret)),
+            Hash::Sha512 => Self::Sha512(keyed(secret)),
+        }
+    }
+
+    fn sign(&self, message: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Sha256(key) => key.clone().chain_update(message).finalize().into_bytes().to_vec(),
+            Self::Sha384(key) => key.clone().chain_update(message).finalize().into_bytes().to_vec(),
+            Self::Sha512(key) => key.clone().chain_update(message).finalize().into_bytes().to_vec(),
+        }
+    }
+
+    fn verify(&self, message: &[u8], tag: &[u8]) -> bool {
+        match self {
+            Self::Sha256(key) => key.clone().chain_update(message).verify_slice(tag).is_ok(),
+            Self::Sha384(key) => key.clone().chain_update(message).verify_slice(tag).is_ok(),
+            Self::Sha512(key) => key.clone().chain_update(message).verify_slice(tag).is_ok(),
+        }
+    }
+}
+
+impl Padding {
+    fn of(scheme: Scheme) -> Result<Self, Refused> {
+        match scheme {
+            Scheme::RsaPkcs1(hash) => Ok(Self::Pkcs1(hash)),
+            Scheme::RsaPss(hash) => Ok(Self::Pss(hash)),
+            _ => Err("not an RSA algorithm".into()),
+        }
+    }
+}
+
+impl Hash {
+    fn digest(self, message: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Sha256 => Sha256::digest(message).to_vec(),
+            Self::Sha384 => Sha384::digest(message).to_vec(),
+            Self::Sha512 => Sha512::digest(message).to_vec(),
+        }
+    }
+
+    fn pkcs1(self) -> Pkcs1v15Sign {
+        match self {
+            Self::Sha256 => Pkcs1v15Sign::new::<Sha256>(),
+            Self::Sha384 => Pkcs1v15Sign::new::<Sha384>(),
+            Self::Sha512 => Pkcs1v15Sign::new::<Sha512>(),
+        }
+    }
+
+    /// The salt is as long as the hash, RFC 7518 §3.5.
+    fn pss(self) -> Pss {
+        match self {
+            Self::Sha256 => Pss::new::<Sha256>(),
+            Self::Sha384 => Pss::new::<Sha384>(),
+            Self::Sha512 => Pss::new::<Sha512>(),
+        }
+    }
+
+    fn pss_blinded(self) -> Pss {
+        match self {
+            Self::Sha256 => Pss::new_blinded::<Sha256>(),
+            Self::Sha384 => Pss::new_blinded::<Sha384>(),
+            Self::Sha512 => Pss::new_blinded::<Sha512>(),
+        }
+    }
+}
+
+fn keyed<M: hmac::Mac + hmac::digest::KeyInit>(secret: &[u8]) -> M {
+    <M as hmac::digest::KeyInit>::new_from_slice(secret).expect("an HMAC takes a key of any length")
+}

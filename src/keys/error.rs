@@ -1,0 +1,94 @@
+//! Why a key was refused.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+
+/// A key could not be loaded, or does not fit into its ring.
+///
+/// Meant for the operator: the text names the key by its `kid` or thumbprint where it has one, and says what
+/// would be right. It holds no bytes of a key. The backend's own error, where there is one, is the
+/// [`source`](Error::source).
+pub struct KeyError {
+    kind: KeyErrorKind,
+    key: Option<String>,
+    message: Cow<'static, str>,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+/// The kinds of [`KeyError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum KeyErrorKind {
+    /// Too little strength: a short secret, an RSA modulus under 2048 bits, a small exponent, a degenerate point.
+    Weak,
+    /// A secret that anybody could guess: blank, one byte repeated, or copied from well-known documentation.
+    Guessable,
+    /// A PEM, DER, JWK or SSH key given as an HMAC secret.
+    NotASecret,
+    /// The bytes are not the document they should be, or its parts contradict one another.
+    Malformed,
+    /// A key of another type than the algorithm takes, or the other half of a pair than is wanted.
+    WrongType,
+    /// A well-formed key of a kind, size or encoding that is not supported.
+    Unsupported,
+    /// A JWK whose `use` or `key_ops` do not allow verifying signatures.
+    WrongUse,
+    /// A JWK that names no algorithm and whose type leaves several.
+    AlgorithmMissing,
+    /// A `kid` that another key of the ring already answers to.
+    DuplicateKid,
+    /// An issuer without a name or without keys, or more keys for one `kid` than are ever tried.
+    Ring,
+    /// The system's source of randomness failed.
+    Randomness,
+}
+
+impl KeyError {
+    /// What kind of refusal this is.
+    pub fn kind(&self) -> KeyErrorKind {
+        self.kind
+    }
+
+    pub(crate) fn new(kind: KeyErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind, key: None, message: message.into(), source: None }
+    }
+
+    /// Names the key, if nothing nearer to it has.
+    pub(crate) fn about(mut self, kid: &str) -> Self {
+        // A kid may come from another party's JWK: nothing in it may forge a line of a log.
+        self.key.get_or_insert_with(|| kid.chars().take(64).flat_map(char::escape_debug).collect());
+        self
+    }
+
+    pub(crate) fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+}
+
+impl fmt::Display for KeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.key {
+            Some(kid) => write!(f, "key \"{kid}\" refused: {}", self.message),
+            None => write!(f, "key refused: {}", self.message),
+        }
+    }
+}
+
+impl fmt::Debug for KeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyError")
+            .field("kind", &self.kind)
+            .field("key", &self.key)
+            .field("message", &self.message)
+            .field("source", &self.source)
+            .finish()
+    }
+}
+
+impl Error for KeyError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}

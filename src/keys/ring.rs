@@ -1,0 +1,395 @@
+//! The keys an authority signs and verifies with.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::error::{KeyError, KeyErrorKind};
+use super::signing_key::SigningKey;
+use super::verifying_key::VerifyingKey;
+
+/// How many keys are tried for one token, at most.
+pub(crate) const MAX_TRIED: usize = 8;
+
+/// One signing key, and any number of keys whose tokens are admitted.
+///
+/// Own keys are the signing key and the [`retiring`](Self::retiring) ones: their tokens are admitted, and renewed with
+/// the signing key. The keys of a [`trust`](Self::trust)ed issuer admit that issuer's tokens, which are never re-signed.
+///
+/// A token that names a `kid` is verified with the key of that name only, under the algorithm the key is pinned to. A
+/// token without `kid` is tried with the keys of its algorithm: the signing key, the retiring, then the trusted in the
+/// order they came, 8 at most.
+#[derive(Clone)]
+pub struct KeyRing {
+    signing: SigningKey,
+    keys: Vec<Arc<RingKey>>,
+    by_kid: HashMap<Arc<str>, Vec<Arc<RingKey>>>,
+}
+
+/// A key and whose it is.
+pub(crate) struct RingKey {
+    key: VerifyingKey,
+    origin: Origin,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Origin {
+    Own,
+    Issuer(Arc<str>),
+}
+
+impl KeyRing {
+    /// A ring of one key, which signs.
+    pub fn new(signing: SigningKey) -> Self {
+        let key = signing.verifying_key();
+        let mut ring = Self { signing, keys: Vec::new(), by_kid: HashMap::new() };
+        ring.insert(RingKey { key, origin: Origin::Own });
+        ring
+    }
+
+    /// An own key that signs no longer: its tokens are admitted, and renewed with the signing key.
+    ///
+    /// Take it out when the last token it signed is past its `exp` and the grace; at once when it is compromised.
+    ///
+    /// # Errors
+    ///
+    /// When another own key already answers to its `kid`, or it answers to another's.
+    pub fn retiring(mut self, key: impl Into<VerifyingKey>) -> Result<Self, KeyError> {
+        self.add(RingKey { key: key.into(), origin: Origin::Own })?;
+        Ok(self)
+    }
+
+    /// The keys of another issuer: tokens they sign with this `iss` are admitted, and never re-signed.
+    ///
+    /// Two issuers may use the same `kid`. A secret among the keys can be used to sign by whoever verifies with it, this
+    /// service included: prefer public keys.
+    ///
+    /// # Errors
+    ///
+    /// When the issuer's name is empty, it comes with no key, or two of its keys answer to one `kid`.
+    pub fn trust(
+        mut self,
+        issuer: impl Into<String>,
+        keys: impl IntoIterator<Item = VerifyingKey>,
+    ) -> Result<Self, KeyError> {
+        let issuer: Arc<str> = issuer.into().into();
+        if issuer.is_empty() {
+            return Err(KeyError::new(
+                KeyErrorKind::Ring,
+                "a trusted issuer needs a name, the `iss` of its tokens",
+            ));
+        }
+        let before = self.keys.len();
+        for key in keys {
+            self.add(RingKey { key, origin: Origin::Issuer(issuer.clone()) })?;
+        }
+        if self.keys.len() == before {
+            return Err(KeyError::new(
+                KeyErrorKind::Ring,
+                format!(
+                    "the trusted issuer {issuer:?} comes with no keys: none of its tokens could be admitted"
+                ),
+            ));
+        }
+        Ok(self)
+    }
+
+    /// The `kid` of every key, the signing key's first: for the log, at start-up and when a token's key is unknown.
+    pub fn kids(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(|key| key.kid())
+    }
+
+    pub(crate) fn signing_key(&self) -> &SigningKey {
+        &self.signing
+    }
+
+    /// The keys to try for a token whose header says `kid` and `alg`.
+    ///
+    /// `alg` is the header's text: a key is a candidate where its own algorithm has exactly that name, so "none" and
+    /// "hs256" find nothing.
+    pub(crate) fn candidates<'a>(
+        &'a self,
+        kid: Option<&str>,
+        alg: &'a str,
+    ) -> impl Iterator<Item = &'a Arc<RingKey>> + use<'a> {
+        let keys = match kid {
+            Some(kid) => self.by_kid.get(kid).map(Vec::as_slice).unwrap_or_default(),
+            None => &self.keys,
+        };
+        keys.iter().filter(move |key| key.key.alg() == alg).take(MAX_TRIED)
+    }
+
+    /// Whether any key answers to the `kid`, whatever its algorithm: tells an unknown key from a wrong algorithm.
+    pub(crate) fn knows_kid(&self, kid: Option<&str>) -> bool {
+        // A ring is never without a key.
+        kid.is_none_or(|kid| self.by_kid.contains_key(kid))
+    }
+
+    /// Whether the key, which may come from an earlier ring, is in this one, for the same issuer.
+    pub(crate) fn holds(&self, key: &RingKey) -> bool {
+        self.keys.iter().any(|held| held.is_same(key))
+    }
+
+    /// Whether the issuer is a trusted foreign one.
+    pub(crate) fn trusts(&self, issuer: &str) -> bool {
+        self.keys.iter().any(|key| key.issuer() == Some(issuer))
+    }
+
+    fn add(&mut self, key: RingKey) -> Result<(), KeyError> {
+        self.refuse_duplicates(&key)?;
+        self.insert(key);
+        Ok(())
+    }
+
+    fn refuse_duplicates(&self, new: &RingKey) -> Result<(), KeyError> {
+        for held in self.keys.iter().filter(|held| held.origin == new.origin) {
+            // A further kid may be shared with another further kid; a primary one is shared with nothing.
+            let clash = std::iter::once(new.kid())
+                .chain(new.further_kids())
+                .find(|kid| *kid == held.kid())
+                .or_else(|| held.further_kids().find(|kid| *kid == new.kid()));
+            if let Some(kid) = clash {
+                return Err(KeyError::new(
+                    KeyErrorKind::DuplicateKid,
+                    format!(
+                        "{} ({}) already answers to this `kid`; drop one of the two, or name one with `with_kid`",
+                        held.origin,
+                        held.key.alg(),
+                    ),
+                )
+                .about(kid));
+            }
+        }
+        for kid in std::iter::once(new.kid()).chain(new.further_kids()) {
+            let sharing = self.by_kid.get(kid).into_iter().flatten();
+            if sharing.filter(|held| held.key.alg() == new.key.alg()).count() >= MAX_TRIED {
+                return Err(KeyError::new(
+                    KeyErrorKind::Ring,
+                    format!(
+                        "{MAX_TRIED} keys of {} already answer to this `kid`, and no more are tried; drop the oldest",
+                        new.key.alg()
+                    ),
+                )
+                .about(kid));
+            }
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, key: RingKey) {
+        let key = Arc::new(key);
+        let kids: Vec<Arc<str>> =
+            std::iter::once(Arc::from(key.kid())).chain(key.key.further_kids().cloned()).collect();
+        for kid in kids {
+            self.by_kid.entry(kid).or_default().push(key.clone());
+        }
+        self.keys.push(key);
+    }
+}
+
+/// A ring of this key alone.
+impl From<SigningKey> for KeyRing {
+    fn from(signing: SigningKey) -> Self {
+        Self::new(signing)
+    }
+}
+
+impl RingKey {
+    pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+        self.key.verify(message, signature)
+    }
+
+    /// The foreign issuer it belongs to; `None` for an own key.
+    pub(crate) fn issuer(&self) -> Option<&str> {
+        match &self.origin {
+            Origin::Own => None,
+            Origin::Issuer(issuer) => Some(issuer),
+        }
+    }
+
+    pub(crate) fn is_own(&self) -> bool {
+        self.origin == Origin::Own
+    }
+
+    pub(crate) fn kid(&self) -> &str {
+        self.key.kid()
+    }
+
+    fn further_kids(&self) -> impl Iterator<Item = &str> {
+        self.key.further_kids().map(|kid| &**kid)
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        // Not by kid, which a ring may change: by what the key is.
+        self.key.fingerprint() == other.key.fingerprint()
+            && self.key.algorithm() == other.key.algorithm()
+            && self.origin == other.origin
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Own => f.write_str("an own key"),
+            Self::Issuer(issuer) => write!(f, "a key of the issuer {issuer:?}"),
+        }
+    }
+}
+
+/// Redacted: names and algorithms, no key.
+impl fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyRing").field("keys", &self.keys).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for RingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("RingKey");
+        out.field("kid", &self.kid()).field("algorithm", &self.key.algorithm());
+        if let Some(issuer) = self.issuer() {
+            out.field("issuer", &issuer);
+        }
+        out.finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use jsonwebtoken::Algorithm;
+
+    use super::*;
+
+    fn secret(n: u8) -> SigningKey {
+        let bytes: Vec<u8> = (n..n + 64).collect();
+        SigningKey::from_secret(Algorithm::HS256, bytes).unwrap()
+    }
+
+    fn found<'a>(ring: &'a KeyRing, kid: Option<&str>, alg: &'a str) -> Vec<&'a str> {
+        ring.candidates(kid, alg).map(|key| key.kid()).collect()
+    }
+
+    #[test]
+    fn a_kid_finds_its_key_and_no_other() {
+        let ring = KeyRing::new(secret(1).with_kid("a")).retiring(secret(2).with_kid("b")).unwrap();
+        assert_eq!(found(&ring, Some("a"), "HS256"), ["a"]);
+        assert_eq!(found(&ring, Some("b"), "HS256"), ["b"]);
+        for kid in ["", "A", "a ", "../a", "a\0", "c"] {
+            assert!(found(&ring, Some(kid), "HS256").is_empty(), "{kid:?}");
+            assert!(!ring.knows_kid(Some(kid)), "{kid:?}");
+        }
+        assert!(ring.knows_kid(Some("a")) && ring.knows_kid(None));
+    }
+
+    #[test]
+    fn only_the_exact_name_of_its_algorithm_finds_a_key() {
+        let ring = KeyRing::new(secret(1).with_kid("a"));
+        for alg in ["none", "None", "NONE", "", "hs256", "HS256 ", "HS384", "HS512", "RS256"] {
+            assert!(found(&ring, Some("a"), alg).is_empty(), "{alg:?}");
+            assert!(found(&ring, None, alg).is_empty(), "{alg:?}");
+        }
+        assert_eq!(found(&ring, None, "HS256"), ["a"]);
+    }
+
+    #[test]
+    fn without_a_kid_own_keys_come_first_and_eight_are_tried() {
+        let foreign = (10..30).map(|n| secret(n).with_kid(format!("f{n}")).into());
+        let ring = KeyRing::new(secret(1).with_kid("a")).trust("other", foreign).unwrap();
+        let tried = found(&ring, None, "HS256");
+        assert_eq!(tried.len(), MAX_TRIED);
+        assert_eq!(tried[0], "a");
+    }
+
+    #[test]
+    fn a_further_kid_finds_every_key_that_shares_it_in_order() {
+        let ring = KeyRing::new(secret(1).with_kid("new").also_known_as("not-used"))
+            .retiring(secret(2).with_kid("old").also_known_as("not-used"))
+            .unwrap();
+        assert_eq!(found(&ring, Some("not-used"), "HS256"), ["new", "old"]);
+        assert_eq!(found(&ring, Some("new"), "HS256"), ["new"]);
+        // Said twice, or the same as its own kid, it counts once.
+        let key = secret(3).with_kid("k").also_known_as("k").also_known_as("x").also_known_as("x");
+        let ring = KeyRing::new(key);
+        assert_eq!(found(&ring, Some("k"), "HS256"), ["k"]);
+        assert_eq!(found(&ring, Some("x"), "HS256"), ["k"]);
+    }
+
+    #[test]
+    fn a_primary_kid_is_one_keys_alone_within_its_origin() {
+        let ring = || KeyRing::new(secret(1).with_kid("a").also_known_as("further"));
+        for clash in [
+            secret(1),
+            secret(2).with_kid("a"),
+            secret(2).with_kid("further"),
+            secret(2).with_kid("b").also_known_as("a"),
+        ] {
+            // The same key under its fingerprint does not clash with itself under another name.
+            let is_new_name = clash.kid() == clash.fingerprint();
+            let refused = ring().retiring(clash).map_err(|error| error.kind()).err();
+            assert_eq!(refused, (!is_new_name).then_some(KeyErrorKind::DuplicateKid));
+        }
+        assert!(KeyRing::new(secret(1)).retiring(secret(1)).is_err());
+
+        let error = ring().retiring(secret(2).with_kid("a")).unwrap_err().to_string();
+        assert!(error.contains("key \"a\"") && error.contains("with_kid"), "{error}");
+    }
+
+    #[test]
+    fn two_issuers_may_use_one_kid() {
+        let ring = KeyRing::new(secret(1).with_kid("1"))
+            .trust("x", [secret(2).with_kid("1").into()])
+            .unwrap()
+            .trust("y", [secret(3).with_kid("1").into()])
+            .unwrap();
+        let issuers: Vec<_> = ring.candidates(Some("1"), "HS256").map(|key| key.issuer()).collect();
+        assert_eq!(issuers, [None, Some("x"), Some("y")]);
+        assert!(ring.trust("x", [secret(4).with_kid("1").into()]).is_err());
+    }
+
+    #[test]
+    fn more_keys_for_a_kid_than_are_tried_are_refused() {
+        let mut ring = KeyRing::new(secret(1).also_known_as("not-used"));
+        for n in 2..=8 {
+            ring = ring.retiring(secret(n).also_known_as("not-used")).unwrap();
+        }
+        let error = ring.clone().retiring(secret(9).also_known_as("not-used")).unwrap_err();
+        assert_eq!(error.kind(), KeyErrorKind::Ring);
+        assert!(ring.retiring(secret(9)).is_ok());
+    }
+
+    #[test]
+    fn an_issuer_needs_a_name_and_a_key() {
+        let ring = || KeyRing::new(secret(1));
+        assert_eq!(ring().trust("", [secret(2).into()]).unwrap_err().kind(), KeyErrorKind::Ring);
+        assert_eq!(ring().trust("x", []).unwrap_err().kind(), KeyErrorKind::Ring);
+    }
+
+    #[test]
+    fn a_swapped_ring_holds_a_key_by_what_it_is_and_whose_it_is() {
+        let old = KeyRing::new(secret(1)).trust("x", [secret(2).into()]).unwrap();
+        let [own, foreign] = &old.keys[..] else { panic!("two keys") };
+        assert!(own.is_own() && own.issuer().is_none());
+        assert!(!foreign.is_own() && foreign.issuer() == Some("x"));
+
+        let renamed = KeyRing::new(secret(3)).retiring(secret(1).with_kid("renamed")).unwrap();
+        assert!(renamed.holds(own) && !renamed.holds(foreign));
+        let adopted = KeyRing::new(secret(2));
+        assert!(!adopted.holds(foreign), "an own key is not the issuer's");
+        let bytes: Vec<u8> = (1..65).collect();
+        let other_algorithm = SigningKey::from_secret(Algorithm::HS512, bytes).unwrap();
+        assert!(!KeyRing::new(other_algorithm).holds(own));
+    }
+
+    #[test]
+    fn a_ring_prints_names_and_algorithms_only() {
+        let ring =
+            KeyRing::new(secret(b'A').with_kid("a")).trust("x", [secret(b'a').with_kid("b").into()]).unwrap();
+        assert_eq!(
+            format!("{ring:?}"),
+            "KeyRing { keys: [RingKey { kid: \"a\", algorithm: HS256, .. }, \
+             RingKey { kid: \"b\", algorithm: HS256, issuer: \"x\", .. }], .. }"
+        );
+        assert_eq!(ring.kids().collect::<Vec<_>>(), ["a", "b"]);
+    }
+}

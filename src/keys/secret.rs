@@ -1,0 +1,243 @@
+//! What may be an HMAC secret.
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use zeroize::Zeroizing;
+
+use super::der;
+use super::error::{KeyError, KeyErrorKind};
+use super::scheme::{Hash, Scheme};
+
+/// A secret shorter than this can be guessed from one token; no option lowers it.
+pub(crate) const MIN_LEN: usize = 32;
+
+/// Whether a secret may be shorter than the hash it is used with, RFC 7518 §3.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shorter {
+    Refused,
+    Allowed,
+}
+
+/// A secret that was looked at, for the hash it was looked at for.
+pub(crate) struct Secret<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) hash: Hash,
+    pub(crate) scheme: Scheme,
+    pub(crate) is_short: bool,
+}
+
+impl<'a> Secret<'a> {
+    pub(crate) fn check(scheme: Scheme, bytes: &'a [u8], shorter: Shorter) -> Result<Self, KeyError> {
+        let Scheme::Hmac(hash) = scheme else {
+            return Err(KeyError::new(
+                KeyErrorKind::WrongType,
+                format!(
+                    "{} takes a key pair, not a secret; load it with `from_pem` or `from_der`",
+                    scheme.name()
+                ),
+            ));
+        };
+        refuse_guessable(bytes)?;
+        refuse_key_documents(bytes)?;
+        let is_short = bytes.len() < hash.len();
+        let minimum = if shorter == Shorter::Allowed { MIN_LEN } else { hash.len() };
+        if bytes.len() < minimum {
+            let mut message = format!(
+                "the secret for {} has {} bytes and needs {minimum}; make one with `openssl rand -base64 {}`",
+                scheme.name(),
+                bytes.len(),
+                hash.len(),
+            );
+            if bytes.len() >= MIN_LEN {
+                message
+                    .push_str(", or, where it can't be changed, load it with `dangerous().short_hmac(..)`");
+            }
+            return Err(KeyError::new(KeyErrorKind::Weak, message));
+        }
+        Ok(Self { bytes, hash, scheme, is_short })
+    }
+}
+
+fn refuse_guessable(secret: &[u8]) -> Result<(), KeyError> {
+    let guessable = |message| Err(KeyError::new(KeyErrorKind::Guessable, message));
+    if secret.iter().all(u8::is_ascii_whitespace) {
+        return guessable("the secret is empty or blank; is the variable or file it comes from set?");
+    }
+    if secret.windows(2).all(|pair| pair.first() == pair.last()) {
+        return guessable("the secret is one byte repeated; make one with `openssl rand -base64 64`");
+    }
+    if WELL_KNOWN.contains(&secret.trim_ascii()) {
+        return guessable(
+            "the secret is printed in public documentation; make one with `openssl rand -base64 64`",
+        );
+    }
+    Ok(())
+}
+
+/// Long enough, and copied into services from the pages they are printed on.
+const WELL_KNOWN: [&[u8]; 2] = [
+    // jwt.io's debugger.
+    b"a-string-secret-at-least-256-bits-long",
+    // FastAPI's tutorial.
+    b"09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",
+];
+
+/// A *public* key taken for a secret is the key confusion of CVE-2016-10555: whoever fetches it can sign. A private
+/// one is a mistake as well, and would be the secret of nobody else.
+fn refuse_key_documents(secret: &[u8]) -> Result<(), KeyError> {
+    let text = secret.trim_ascii();
+    let armoured = text.windows(11).any(|window| window == b"-----BEGIN ");
+    let ssh = SSH_PREFIXES.iter().any(|prefix| text.starts_with(prefix));
+    let jwk = text.starts_with(b"{") && text.windows(5).any(|window| window == b"\"kty\"");
+    if armoured || ssh || jwk || der::looks_like_a_key(secret) || is_base64_of_a_key(text) {
+        return Err(KeyError::new(
+            KeyErrorKind::NotASecret,
+            "a PEM, DER, JWK or SSH key was given as an HMAC secret; load it with `from_pem`, `from_der` or \
+             `from_jwk` under its own algorithm",
+        ));
+    }
+    Ok(())
+}
+
+const SSH_PREFIXES: [&[u8]; 3] = [b"ssh-rsa ", b"ssh-ed25519 ", b"ecdsa-sha2-"];
+
+/// A PEM that lost its BEGIN and END lines, with or without its line ends.
+fn is_base64_of_a_key(text: &[u8]) -> bool {
+    // "MI" starts the base64 of every SEQUENCE of 128 bytes and more, "M" of every other.
+    if !text.starts_with(b"M") {
+        return false;
+    }
+    let text: Zeroizing<Vec<u8>> =
+        Zeroizing::new(text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect());
+    LENIENT.decode(text.as_slice()).map(Zeroizing::new).is_ok_and(|der| der::looks_like_a_key(&der))
+}
+
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+    use crate::keys::pem;
+    use crate::keys::test_keys::*;
+
+    const HS256: Scheme = Scheme::Hmac(Hash::Sha256);
+
+    fn refusal(scheme: Scheme, secret: &[u8]) -> Option<KeyErrorKind> {
+        Secret::check(scheme, secret, Shorter::Refused).err().map(|error| error.kind())
+    }
+
+    #[test]
+    fn a_secret_is_at_least_as_long_as_its_hash() {
+        let secret: Vec<u8> = (1..=64).collect();
+        for hash in [Hash::Sha256, Hash::Sha384, Hash::Sha512] {
+            for len in [1, 31, 32, 47, 48, 63, 64] {
+                let secret = &secret[..len];
+                let expected = (len < hash.len()).then_some(KeyErrorKind::Weak);
+                // One byte is one byte repeated.
+                let expected = if len == 1 { Some(KeyErrorKind::Guessable) } else { expected };
+                assert_eq!(refusal(Scheme::Hmac(hash), secret), expected, "{hash:?}, {len} bytes");
+
+                let dangerous = Secret::check(Scheme::Hmac(hash), secret, Shorter::Allowed);
+                assert_eq!(dangerous.is_ok(), len >= MIN_LEN, "{hash:?}, {len} bytes, dangerous");
+                if let Ok(secret) = dangerous {
+                    assert_eq!(secret.is_short, len < hash.len());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_short_secret_is_pointed_to_the_exception_only_where_it_helps() {
+        let secret: Vec<u8> = (1..=32).collect();
+        let message = |bytes| {
+            Secret::check(Scheme::Hmac(Hash::Sha512), bytes, Shorter::Refused).err().unwrap().to_string()
+        };
+        assert!(message(&secret).contains("short_hmac"));
+        assert!(!message(&secret[..31]).contains("short_hmac"));
+    }
+
+    #[test]
+    fn a_blank_or_published_secret_is_refused() {
+        for secret in [
+            &b""[..],
+            b" \t\r\n                                ",
+            &[0; 64],
+            &[b'a'; 64],
+            b"a-string-secret-at-least-256-bits-long",
+            b"09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7\n",
+        ] {
+            assert_eq!(refusal(HS256, secret), Some(KeyErrorKind::Guessable), "{secret:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_document_is_no_secret_in_any_dress() {
+        for text in [
+            RSA_2048_PUBLIC,
+            RSA_2048_PUBLIC_PKCS1,
+            P256_PUBLIC,
+            P384_PUBLIC,
+            ED25519_PUBLIC,
+            RSA_2048,
+            RSA_2048_PKCS1,
+            P256,
+            P256_SEC1,
+            P256_CERTIFICATE,
+            P256_ENCRYPTED,
+            ED25519,
+        ] {
+            let der = if text == P256_ENCRYPTED {
+                Zeroizing::new(Vec::new())
+            } else {
+                pem::read(text).unwrap().der
+            };
+            let lines = std::str::from_utf8(text).unwrap();
+            let body: String = lines.lines().filter(|line| !line.starts_with("-----")).collect();
+            let mut dresses = vec![
+                lines.to_owned().into_bytes(),
+                lines.trim().to_owned().into_bytes(),
+                format!("\n\n  {lines}\n").into_bytes(),
+                lines.replace('\n', "\\n").into_bytes(),
+            ];
+            if !der.is_empty() && text != P256_SEC1 {
+                dresses.push(der.to_vec());
+                dresses.push(body.clone().into_bytes());
+                dresses.push(body.trim_end_matches('=').to_owned().into_bytes());
+                dresses.push(format!("{body}\n").into_bytes());
+            }
+            for dress in dresses {
+                assert_eq!(
+                    refusal(HS256, &dress),
+                    Some(KeyErrorKind::NotASecret),
+                    "{}",
+                    String::from_utf8_lossy(&dress)
+                );
+            }
+        }
+        for text in [
+            &br#"{"kty":"oct","k":"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T"}"#[..],
+            b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ an operator@host",
+        ] {
+            assert_eq!(refusal(HS256, text), Some(KeyErrorKind::NotASecret));
+        }
+    }
+
+    #[test]
+    fn a_secret_that_merely_begins_like_a_document_is_a_secret() {
+        for secret in
+            [&b"0 is where a DER document begins, too"[..], b"MIIB would begin the base64 of one here!"]
+        {
+            assert_eq!(refusal(HS256, secret), None);
+        }
+    }
+
+    #[test]
+    fn only_hmac_takes_a_secret() {
+        assert_eq!(refusal(Scheme::Ed25519, &[7; 64]), Some(KeyErrorKind::WrongType));
+    }
+}

@@ -1,0 +1,267 @@
+//! The key that tokens are signed with.
+
+use std::fmt;
+use std::sync::Arc;
+
+use jsonwebtoken::{Algorithm, AlgorithmFamily, EncodingKey};
+use zeroize::Zeroizing;
+
+use super::backend::{self, SignError, Signer};
+use super::der::{self, PrivateDocument};
+use super::error::{KeyError, KeyErrorKind};
+use super::material::{Private, Public};
+use super::pem;
+use super::scheme::{Curve, KeyType, Scheme};
+use super::secret::{Secret, Shorter};
+use super::thumbprint;
+use super::verifying_key::VerifyingKey;
+
+/// A private key or an HMAC secret, pinned to one algorithm.
+///
+/// It is parsed and prepared once, here; signing parses nothing. Clones share it. The bytes it was loaded from are not
+/// kept. [`Debug`] prints its `kid` and algorithm only.
+#[derive(Clone)]
+pub struct SigningKey {
+    signer: Arc<Signer>,
+    public: VerifyingKey,
+}
+
+impl SigningKey {
+    /// An HMAC secret, for `HS256`, `HS384` or `HS512`.
+    ///
+    /// The bytes are used as they are: decode base64 or hex first where that is meant, and strip a file's trailing
+    /// newline.
+    ///
+    /// # Errors
+    ///
+    /// When the secret is shorter than the hash (32, 48, 64 bytes; RFC 7518 §3.2), blank, one byte repeated, printed in
+    /// well-known documentation, or is itself a PEM, DER, JWK or SSH key; and for an algorithm that takes a key pair.
+    pub fn from_secret(algorithm: Algorithm, secret: impl AsRef<[u8]>) -> Result<Self, KeyError> {
+        Self::from_checked_secret(algorithm, secret.as_ref(), Shorter::Refused)
+    }
+
+    /// A private key in PEM: PKCS#8 (`PRIVATE KEY`), or PKCS#1 (`RSA PRIVATE KEY`), or SEC1 (`EC PRIVATE KEY`).
+    ///
+    /// # Errors
+    ///
+    /// When the text holds no such key or more than one, when the key is encrypted, of another type or curve than the
+    /// algorithm takes, an RSA key under 2048 or over 8192 bits or with an exponent under 65537, or when its parts
+    /// contradict one another.
+    pub fn from_pem(algorithm: Algorithm, pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
+        let block = pem::read(pem.as_ref())?;
+        match block.label {
+            "PRIVATE KEY" | "RSA PRIVATE KEY" | "EC PRIVATE KEY" => Self::from_der(algorithm, &block.der),
+            "PUBLIC KEY" | "RSA PUBLIC KEY" | "CERTIFICATE" => Err(KeyError::new(
+                KeyErrorKind::WrongType,
+                "this is the public half, and signing takes the private one; load it as a `VerifyingKey`",
+            )),
+            _ => Err(KeyError::new(
+                KeyErrorKind::Unsupported,
+                "the PEM block is not of a supported kind; convert it with `openssl pkcs8 -topk8 -nocrypt`",
+            )),
+        }
+    }
+
+    /// A private key in DER: PKCS#8, PKCS#1 `RSAPrivateKey`, or SEC1 `ECPrivateKey`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`from_pem`](Self::from_pem).
+    pub fn from_der(algorithm: Algorithm, der: &[u8]) -> Result<Self, KeyError> {
+        let scheme = Scheme::of(algorithm)?;
+        let PrivateDocument { private, claimed_public } = der::private_key(der)?;
+        scheme.require(private.key_type())?;
+        let (signer, public) = Signer::from_private(scheme, &private).map_err(|source| {
+            KeyError::new(KeyErrorKind::Malformed, "the cryptographic library refused the private key")
+                .because(source)
+        })?;
+        if claimed_public.is_some_and(|claimed| !is_claimed(&public, claimed)) {
+            return Err(KeyError::new(
+                KeyErrorKind::Malformed,
+                "its document holds a public key that is not the private key's; export the pair anew",
+            )
+            .about(&thumbprint::of_public(&public)));
+        }
+        Self::from_pair(algorithm, scheme, signer, &public)
+    }
+
+    /// A key that a service already holds for jsonwebtoken. Its bytes are read afresh, under every rule above.
+    ///
+    /// # Errors
+    ///
+    /// As for [`from_secret`](Self::from_secret) and [`from_pem`](Self::from_pem), and when the key's family is not the
+    /// algorithm's.
+    pub fn from_encoding_key(algorithm: Algorithm, key: &EncodingKey) -> Result<Self, KeyError> {
+        require_family(algorithm, key.family())?;
+        match key.family() {
+            AlgorithmFamily::Hmac => Self::from_secret(algorithm, key.as_bytes()),
+            _ => Self::from_der(algorithm, key.as_bytes()),
+        }
+    }
+
+    /// Ways to load a key that weaken it.
+    pub fn dangerous() -> DangerousSigningKey {
+        DangerousSigningKey { _private: () }
+    }
+
+    /// A fresh random key, for tests and first steps. RSA keys have 2048 bits, secrets 64 bytes.
+    ///
+    /// It exists in this process only: every token it signs is refused after a restart and by every other node.
+    ///
+    /// # Errors
+    ///
+    /// When the system's source of randomness fails, or the algorithm is not supported.
+    pub fn generate(algorithm: Algorithm) -> Result<Self, KeyError> {
+        let scheme = Scheme::of(algorithm)?;
+        let (signer, public) = match scheme.key_type() {
+            None => return Self::from_secret(algorithm, random_bytes::<64>()?.as_slice()),
+            Some(KeyType::Rsa) => Signer::generate_rsa(scheme).map_err(generation_failed)?,
+            Some(KeyType::Ed25519) => {
+                let seed = random_bytes::<32>()?;
+                Signer::from_private(scheme, &Private::Ed25519 { seed: &seed }).map_err(generation_failed)?
+            }
+            Some(KeyType::Ec(curve)) => generate_ec(scheme, curve)?,
+        };
+        Self::from_pair(algorithm, scheme, signer, &public)
+    }
+
+    /// Names the key: the `kid` its tokens carry, in place of the thumbprint or fingerprint.
+    pub fn with_kid(mut self, kid: impl Into<String>) -> Self {
+        self.public = self.public.with_kid(kid);
+        self
+    }
+
+    /// A further `kid` it answers to when a token is verified.
+    ///
+    /// Several keys of a ring may share one, as Airflow's secrets all do ("not-used"); they are tried in turn.
+    pub fn also_known_as(mut self, kid: impl Into<String>) -> Self {
+        self.public = self.public.also_known_as(kid);
+        self
+    }
+
+    /// Its `kid`: the name it was given, else its [`fingerprint`](Self::fingerprint).
+    pub fn kid(&self) -> &str {
+        self.public.kid()
+    }
+
+    /// The RFC 7638 thumbprint of its public half (43 characters); for a secret, a 22-character name that follows from
+    /// it, equal in every process that holds the same secret, and of no use to find it.
+    pub fn fingerprint(&self) -> &str {
+        self.public.fingerprint()
+    }
+
+    /// The algorithm it is pinned to.
+    pub fn algorithm(&self) -> Algorithm {
+        self.public.algorithm()
+    }
+
+    /// Whether it is a secret shorter than its hash, loaded through [`dangerous`](Self::dangerous).
+    pub fn is_short_hmac(&self) -> bool {
+        self.public.is_short_hmac()
+    }
+
+    /// What verifies this key's tokens: the public half; for HMAC, the same secret.
+    pub fn verifying_key(&self) -> VerifyingKey {
+        self.public.clone()
+    }
+
+    pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        self.signer.sign(message)
+    }
+
+    fn from_checked_secret(algorithm: Algorithm, secret: &[u8], shorter: Shorter) -> Result<Self, KeyError> {
+        let secret = Secret::check(Scheme::of(algorithm)?, secret, shorter)?;
+        let signer = Arc::new(Signer::from_secret(secret.hash, secret.bytes));
+        Ok(Self { signer, public: VerifyingKey::from_checked(algorithm, &secret) })
+    }
+
+    fn from_pair(
+        algorithm: Algorithm,
+        scheme: Scheme,
+        signer: Signer,
+        public: &Public,
+    ) -> Result<Self, KeyError> {
+        let public = VerifyingKey::from_public(algorithm, scheme, public)?;
+        Ok(Self { signer: Arc::new(signer), public })
+    }
+}
+
+/// Redacted: a key must not reach a log by way of a struct that holds it.
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SigningKey")
+            .field("kid", &self.kid())
+            .field("algorithm", &self.algorithm())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Ways to load a [`SigningKey`] that weaken it. Made by [`SigningKey::dangerous`].
+#[derive(Debug)]
+pub struct DangerousSigningKey {
+    _private: (),
+}
+
+impl DangerousSigningKey {
+    /// An HMAC secret that may be shorter than its hash, against RFC 7518 §3.2, but not shorter than 32 bytes.
+    ///
+    /// For systems whose secret is what it is: Airflow signs with HS512 and often a 32-byte secret. It costs the margin
+    /// above 256 bits of strength, no more, if the secret is random.
+    ///
+    /// # Errors
+    ///
+    /// As for [`SigningKey::from_secret`], but for the length.
+    pub fn short_hmac(self, algorithm: Algorithm, secret: impl AsRef<[u8]>) -> Result<SigningKey, KeyError> {
+        SigningKey::from_checked_secret(algorithm, secret.as_ref(), Shorter::Allowed)
+    }
+}
+
+/// Whether `claimed` is the public key that was derived from the private one.
+fn is_claimed(derived: &Public, claimed: &[u8]) -> bool {
+    match derived {
+        Public::Ec { curve, point } => match claimed.split_first() {
+            // Some writers compress the point: then only x and the parity of y can be compared.
+            Some((sign @ (2 | 3), x)) => {
+                let len = curve.field_len();
+                point.get(1..=len) == Some(x) && point.last().is_some_and(|y| 2 + (y & 1) == *sign)
+            }
+            _ => point == claimed,
+        },
+        Public::Ed25519 { x } => x == claimed,
+        // Never claimed apart from the private key.
+        Public::Rsa { .. } => true,
+    }
+}
+
+pub(crate) fn require_family(algorithm: Algorithm, family: AlgorithmFamily) -> Result<(), KeyError> {
+    if algorithm.family() == family {
+        return Ok(());
+    }
+    Err(KeyError::new(
+        KeyErrorKind::WrongType,
+        format!(
+            "jsonwebtoken holds it as a key of the family {family:?}, and {algorithm:?} is not one of its algorithms"
+        ),
+    ))
+}
+
+fn random_bytes<const N: usize>() -> Result<Zeroizing<[u8; N]>, KeyError> {
+    backend::random().map(Zeroizing::new).map_err(|source| {
+        KeyError::new(KeyErrorKind::Randomness, "no random bytes to generate a key from").because(source)
+    })
+}
+
+fn generate_ec(scheme: Scheme, curve: Curve) -> Result<(Signer, Public), KeyError> {
+    let draw = || {
+        let bytes = random_bytes::<48>()?;
+        let scalar = Zeroizing::new(bytes.iter().copied().take(curve.field_len()).collect());
+        Signer::from_private(scheme, &Private::Ec { curve, scalar }).map_err(generation_failed)
+    };
+    // A scalar that is zero or not under the curve's order is refused: one in 2^32 on P-256, fewer on P-384.
+    draw().or_else(|_| draw())
+}
+
+fn generation_failed(source: backend::Refused) -> KeyError {
+    KeyError::new(KeyErrorKind::Randomness, "the cryptographic library could not generate a key")
+        .because(source)
+}

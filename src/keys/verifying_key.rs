@@ -1,0 +1,270 @@
+//! The key that tokens are verified with.
+
+use std::fmt;
+use std::sync::Arc;
+
+use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind};
+
+use super::backend::Verifier;
+use super::der;
+use super::error::{KeyError, KeyErrorKind};
+use super::jwk;
+use super::material::Public;
+use super::pem;
+use super::scheme::Scheme;
+use super::secret::{Secret, Shorter};
+use super::signing_key::{SigningKey, require_family};
+use super::thumbprint;
+
+/// A public key or an HMAC secret, pinned to one algorithm: a token's header never chooses another.
+///
+/// It is parsed and prepared once, here; verifying parses nothing. Clones share it. [`Debug`] prints its `kid` and
+/// algorithm only.
+#[derive(Clone)]
+pub struct VerifyingKey {
+    verifier: Arc<Verifier>,
+    algorithm: Algorithm,
+    /// The name of the algorithm in a token's header.
+    alg: &'static str,
+    fingerprint: Arc<str>,
+    kid: Arc<str>,
+    further_kids: Vec<Arc<str>>,
+    is_short_hmac: bool,
+}
+
+impl VerifyingKey {
+    /// An HMAC secret. Whoever can verify with it can sign with it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`SigningKey::from_secret`].
+    pub fn from_secret(algorithm: Algorithm, secret: impl AsRef<[u8]>) -> Result<Self, KeyError> {
+        let secret = Secret::check(Scheme::of(algorithm)?, secret.as_ref(), Shorter::Refused)?;
+        Ok(Self::from_checked(algorithm, &secret))
+    }
+
+    /// A public key in PEM: SubjectPublicKeyInfo (`PUBLIC KEY`) or PKCS#1 (`RSA PUBLIC KEY`).
+    ///
+    /// # Errors
+    ///
+    /// When the text holds no such key or more than one, when the key is of another type or curve than the algorithm
+    /// takes, an RSA key under 2048 or over 8192 bits or with an exponent under 65537, or a point that is not on its
+    /// curve, compressed, or of small order. A private key is refused: it need not be where tokens are only verified.
+    pub fn from_pem(algorithm: Algorithm, pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
+        let block = pem::read(pem.as_ref())?;
+        match block.label {
+            "PUBLIC KEY" | "RSA PUBLIC KEY" => Self::from_der(algorithm, &block.der),
+            "CERTIFICATE" => Err(KeyError::new(
+                KeyErrorKind::Unsupported,
+                "this is a certificate; take its key out with `openssl x509 -pubkey -noout`",
+            )),
+            label if label.ends_with("PRIVATE KEY") => Err(private_half()),
+            _ => Err(KeyError::new(
+                KeyErrorKind::Unsupported,
+                "the PEM block is not of a supported kind; convert it with `openssl pkey -pubin`",
+            )),
+        }
+    }
+
+    /// A public key in DER: SubjectPublicKeyInfo or PKCS#1 `RSAPublicKey`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`from_pem`](Self::from_pem).
+    pub fn from_der(algorithm: Algorithm, der: &[u8]) -> Result<Self, KeyError> {
+        let scheme = Scheme::of(algorithm)?;
+        let public = der::public_key(der)
+            .map_err(|error| if der::private_key(der).is_ok() { private_half() } else { error })?;
+        Self::from_public(algorithm, scheme, &public)
+    }
+
+    /// A key of a JWK set, RFC 7517. Its own `kid` is kept, and wins over its thumbprint.
+    ///
+    /// # Errors
+    ///
+    /// As for [`from_pem`](Self::from_pem) and [`from_secret`](Self::from_secret), and when `use` is not `sig`, `key_ops`
+    /// lacks `verify`, or `alg` contradicts `kty` or `crv`. Where `alg` is absent, an `EC` or `OKP` key's curve decides;
+    /// an `RSA` or `oct` key without it is refused, for several algorithms would take it.
+    pub fn from_jwk(jwk: &Jwk) -> Result<Self, KeyError> {
+        jwk::verifying_key(jwk).map_err(|error| match &jwk.common.key_id {
+            Some(kid) => error.about(kid),
+            None => error,
+        })
+    }
+
+    /// A key that a service already holds for jsonwebtoken. Its bytes are read afresh, under every rule above.
+    ///
+    /// # Errors
+    ///
+    /// As for [`from_secret`](Self::from_secret) and [`from_pem`](Self::from_pem), and when the key's family is not the
+    /// algorithm's.
+    pub fn from_decoding_key(algorithm: Algorithm, key: &DecodingKey) -> Result<Self, KeyError> {
+        require_family(algorithm, key.family())?;
+        let scheme = Scheme::of(algorithm)?;
+        let bytes = match key.kind() {
+            DecodingKeyKind::SecretOrDer(bytes) => bytes,
+            DecodingKeyKind::RsaModulusExponent { n, e } => {
+                return Self::from_public(algorithm, scheme, &Public::rsa(n, e)?);
+            }
+        };
+        // jsonwebtoken keeps bare points where it was given PEM or a JWK, and whatever it was given as DER.
+        match (key.family(), scheme) {
+            (AlgorithmFamily::Hmac, _) => Self::from_secret(algorithm, bytes),
+            (AlgorithmFamily::Ec, Scheme::Ecdsa(curve)) if bytes.first() == Some(&4) => {
+                Self::from_public(algorithm, scheme, &Public::ec(curve, bytes)?)
+            }
+            (AlgorithmFamily::Ed, _) if bytes.len() == 32 => {
+                Self::from_public(algorithm, scheme, &Public::ed25519(bytes)?)
+            }
+            _ => Self::from_der(algorithm, bytes),
+        }
+    }
+
+    /// Ways to load a key that weaken it.
+    pub fn dangerous() -> DangerousVerifyingKey {
+        DangerousVerifyingKey { _private: () }
+    }
+
+    /// Names the key: the `kid` it answers to, in place of the thumbprint, fingerprint or JWK's own.
+    pub fn with_kid(mut self, kid: impl Into<String>) -> Self {
+        self.kid = kid.into().into();
+        self
+    }
+
+    /// A further `kid` it answers to. Several keys of a ring may share one; they are tried in turn.
+    pub fn also_known_as(mut self, kid: impl Into<String>) -> Self {
+        self.further_kids.push(kid.into().into());
+        self
+    }
+
+    /// Its `kid`: the name it was given, else its JWK's, else its [`fingerprint`](Self::fingerprint).
+    pub fn kid(&self) -> &str {
+        &self.kid
+    }
+
+    /// The RFC 7638 thumbprint (43 characters); for a secret, a 22-character name that follows from it, equal in every
+    /// process that holds the same secret, and of no use to find it.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// The algorithm it is pinned to.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// Whether it is a secret shorter than its hash, loaded through [`dangerous`](Self::dangerous).
+    pub fn is_short_hmac(&self) -> bool {
+        self.is_short_hmac
+    }
+
+    /// A signature of the wrong length is simply false.
+    pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+        self.verifier.verify(message, signature)
+    }
+
+    pub(crate) fn alg(&self) -> &'static str {
+        self.alg
+    }
+
+    /// Every `kid` it answers to beyond its own, each once.
+    pub(crate) fn further_kids(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.further_kids
+            .iter()
+            .enumerate()
+            .filter(|(at, kid)| **kid != self.kid && !self.further_kids.iter().take(*at).any(|k| k == *kid))
+            .map(|(_, kid)| kid)
+    }
+
+    pub(crate) fn from_public(
+        algorithm: Algorithm,
+        scheme: Scheme,
+        public: &Public,
+    ) -> Result<Self, KeyError> {
+        let fingerprint = thumbprint::of_public(public);
+        scheme.require(public.key_type()).map_err(|error| error.about(&fingerprint))?;
+        // The library also checks that a point is on its curve.
+        let verifier = Verifier::from_public(scheme, public).map_err(|source| {
+            KeyError::new(KeyErrorKind::Malformed, "the cryptographic library refused the public key")
+                .about(&fingerprint)
+                .because(source)
+        })?;
+        Ok(Self::new(algorithm, scheme, verifier, fingerprint, false))
+    }
+
+    pub(crate) fn from_checked(algorithm: Algorithm, secret: &Secret<'_>) -> Self {
+        let verifier = Verifier::from_secret(secret.hash, secret.bytes);
+        Self::new(algorithm, secret.scheme, verifier, thumbprint::of_secret(secret.bytes), secret.is_short)
+    }
+
+    fn new(
+        algorithm: Algorithm,
+        scheme: Scheme,
+        verifier: Verifier,
+        fingerprint: String,
+        is_short_hmac: bool,
+    ) -> Self {
+        let fingerprint: Arc<str> = fingerprint.into();
+        Self {
+            verifier: Arc::new(verifier),
+            algorithm,
+            alg: scheme.name(),
+            kid: fingerprint.clone(),
+            fingerprint,
+            further_kids: Vec::new(),
+            is_short_hmac,
+        }
+    }
+}
+
+impl From<SigningKey> for VerifyingKey {
+    fn from(key: SigningKey) -> Self {
+        key.verifying_key()
+    }
+}
+
+impl From<&SigningKey> for VerifyingKey {
+    fn from(key: &SigningKey) -> Self {
+        key.verifying_key()
+    }
+}
+
+/// Redacted: for HMAC this is the signing secret.
+impl fmt::Debug for VerifyingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifyingKey")
+            .field("kid", &self.kid)
+            .field("algorithm", &self.algorithm)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Ways to load a [`VerifyingKey`] that weaken it. Made by [`VerifyingKey::dangerous`].
+#[derive(Debug)]
+pub struct DangerousVerifyingKey {
+    _private: (),
+}
+
+impl DangerousVerifyingKey {
+    /// An HMAC secret that may be shorter than its hash, against RFC 7518 §3.2, but not shorter than 32 bytes.
+    ///
+    /// # Errors
+    ///
+    /// As for [`SigningKey::from_secret`], but for the length.
+    pub fn short_hmac(
+        self,
+        algorithm: Algorithm,
+        secret: impl AsRef<[u8]>,
+    ) -> Result<VerifyingKey, KeyError> {
+        let secret = Secret::check(Scheme::of(algorithm)?, secret.as_ref(), Shorter::Allowed)?;
+        Ok(VerifyingKey::from_checked(algorithm, &secret))
+    }
+}
+
+fn private_half() -> KeyError {
+    KeyError::new(
+        KeyErrorKind::WrongType,
+        "this is the private half; give the public one, or load it as a `SigningKey` and take its `verifying_key()`",
+    )
+}

@@ -1,0 +1,3 @@
+//! manual
+/// m
+pub mod threat_model {}

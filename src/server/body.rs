@@ -1,0 +1,120 @@
+//! [`ResponseBody`]: the inner body frame for frame, or the few bytes of a refusal.
+
+use std::convert::Infallible;
+use std::error::Error as StdError;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+type BoxError = Box<dyn StdError + Send + Sync>;
+
+pin_project! {
+    /// The body of a response that went through [`Reissue`](crate::Reissue). The inner service's body passes
+    /// untouched: the same frames, the same size hint.
+    pub struct ResponseBody<R> {
+        #[pin]
+        kind: Kind<R>,
+    }
+}
+
+pin_project! {
+    #[project = KindProj]
+    enum Kind<R> {
+        Inner { #[pin] body: R },
+        Fixed { #[pin] body: FixedBody },
+    }
+}
+
+impl<R> ResponseBody<R> {
+    pub(super) fn inner(body: R) -> Self {
+        Self { kind: Kind::Inner { body } }
+    }
+
+    pub(super) fn fixed(bytes: Bytes) -> Self {
+        Self { kind: Kind::Fixed { body: FixedBody::new(bytes) } }
+    }
+}
+
+impl<R> Body for ResponseBody<R>
+where
+    R: Body,
+    R::Data: From<Bytes>,
+    R::Error: Into<BoxError>,
+{
+    type Data = R::Data;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        match self.project().kind.project() {
+            KindProj::Inner { body } => body.poll_frame(cx).map_err(Into::into),
+            KindProj::Fixed { body } => {
+                body.poll_frame(cx).map(|frame| frame.map(|frame| Ok(frame?.map_data(R::Data::from))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Inner { body } => body.is_end_stream(),
+            Kind::Fixed { body } => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Inner { body } => body.size_hint(),
+            Kind::Fixed { body } => body.size_hint(),
+        }
+    }
+}
+
+/// Empty, whatever the inner body: layers that answer for themselves want one.
+impl<R> Default for ResponseBody<R> {
+    fn default() -> Self {
+        Self::fixed(Bytes::new())
+    }
+}
+
+impl<R> fmt::Debug for ResponseBody<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseBody").finish_non_exhaustive()
+    }
+}
+
+/// A body of bytes that are all there: what refusals and the ready endpoints answer with.
+#[derive(Clone, Debug, Default)]
+pub struct FixedBody(Bytes);
+
+impl FixedBody {
+    pub(crate) fn new(bytes: Bytes) -> Self {
+        Self(bytes)
+    }
+}
+
+impl Body for FixedBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let bytes = std::mem::take(&mut self.0);
+        Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.len() as u64)
+    }
+}

@@ -1,0 +1,185 @@
+//! How a successor goes back: in a header or a cookie, in a response that no cache keeps.
+
+use std::fmt;
+
+use http::header::{ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, EXPIRES, SET_COOKIE};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+
+use super::control::NoReissue;
+use super::future::Visit;
+use super::layer::Shared;
+use crate::RequestHead;
+use crate::authority::SignedSuccessor;
+use crate::telemetry::NotReissued;
+use crate::token::bearer::Source;
+
+/// The cookie that holds a token: `HttpOnly`, `Secure`, `Path=/`, `SameSite=Lax`, and a name that begins with
+/// `__Host-`, which browsers bind to this very host (RFC 6265bis §4.1.3.2).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Cookie {
+    name: String,
+    same_site: SameSite,
+}
+
+/// When browsers send a cookie along from other sites (RFC 6265bis §4.1.2.7).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SameSite {
+    /// Never.
+    Strict,
+    /// On top-level navigations with a safe method. The default.
+    #[default]
+    Lax,
+    /// Always. Costs: cross-site request forgery is yours to prevent.
+    None,
+}
+
+impl Cookie {
+    /// The cookie `__Host-{name}`. Characters that a cookie name can't hold are left out.
+    pub fn new(name: &str) -> Self {
+        let name = name.strip_prefix("__Host-").unwrap_or(name);
+        let kept = |c: &char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(*c);
+        Self {
+            name: format!("__Host-{}", name.chars().filter(kept).collect::<String>()),
+            same_site: SameSite::Lax,
+        }
+    }
+
+    /// When browsers send it along from other sites. Default: [`SameSite::Lax`].
+    pub fn same_site(mut self, same_site: SameSite) -> Self {
+        self.same_site = same_site;
+        self
+    }
+
+    /// The whole name, prefix included.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The value of a `Set-Cookie` field; `max_age` in seconds, 0 to remove it.
+    pub(crate) fn set(&self, value: &str, max_age: u64) -> Option<HeaderValue> {
+        let Self { name, same_site } = self;
+        let field =
+            format!("{name}={value}; Max-Age={max_age}; Path=/; Secure; HttpOnly; SameSite={same_site:?}");
+        // Browsers keep 4,096 bytes of name, value and attributes (RFC 6265 §6.1).
+        if field.len() > 4_096 {
+            return None;
+        }
+        let mut field = HeaderValue::try_from(field).ok()?;
+        field.set_sensitive(true);
+        Some(field)
+    }
+}
+
+impl fmt::Debug for Cookie {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cookie({}; SameSite={:?})", self.name, self.same_site)
+    }
+}
+
+/// The way back to where the token was found.
+pub(super) struct Way {
+    carrier: Carrier,
+    cross_origin: bool,
+}
+
+enum Carrier {
+    Nowhere,
+    Header,
+    Cookie(Cookie),
+}
+
+impl Way {
+    pub(super) fn back_to(source: &Source, head: &RequestHead<'_>) -> Self {
+        let carrier = match source.as_cookie() {
+            Some(cookie) => Carrier::Cookie(cookie.clone()),
+            None if source.takes_successors() => Carrier::Header,
+            None => Carrier::Nowhere,
+        };
+        Self { carrier, cross_origin: head.is_cross_origin() }
+    }
+
+    pub(super) fn nowhere() -> Self {
+        Self { carrier: Carrier::Nowhere, cross_origin: false }
+    }
+}
+
+/// Whether this response may carry a successor at all; asked before one is made, for a recorded one is spent.
+pub(super) fn may_carry<R, C>(response: &Response<R>, visit: &Visit<C>) -> bool {
+    let headers = response.headers();
+    let taken = match &visit.way.carrier {
+        Carrier::Nowhere => true,
+        Carrier::Header => headers.contains_key(&visit.shared.settings.header),
+        Carrier::Cookie(cookie) => headers.get_all(SET_COOKIE).iter().any(|field| sets(field, cookie)),
+    };
+    !taken
+        && !response.status().is_informational()
+        && response.status() != StatusCode::NOT_MODIFIED
+        && response.extensions().get::<NoReissue>().is_none()
+}
+
+fn sets(field: &HeaderValue, cookie: &Cookie) -> bool {
+    field.as_bytes().strip_prefix(cookie.name.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'='))
+}
+
+pub(super) fn deliver<C: Send + Sync + 'static>(
+    headers: &mut HeaderMap,
+    successor: &SignedSuccessor,
+    way: &Way,
+    shared: &Shared<C>,
+) {
+    match &way.carrier {
+        Carrier::Nowhere => return,
+        Carrier::Header => {
+            let name = &shared.settings.header;
+            let Ok(mut value) = HeaderValue::try_from(&successor.token) else { return };
+            value.set_sensitive(true);
+            headers.insert(name, value);
+            if way.cross_origin {
+                expose(headers, name);
+            }
+        }
+        Carrier::Cookie(cookie) => {
+            let Some(field) = cookie.set(&successor.token, shared.authority.cookie_max_age(successor.exp))
+            else {
+                return shared.authority.report_not_reissued(NotReissued::CookieTooLong);
+            };
+            headers.append(SET_COOKIE, field);
+        }
+    }
+    uncache(headers);
+}
+
+/// A browser's script reads no header that is not exposed (Fetch §3.3.5).
+fn expose(headers: &mut HeaderMap, name: &HeaderName) {
+    let exposed = headers
+        .get_all(ACCESS_CONTROL_EXPOSE_HEADERS)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|exposed| exposed.trim().eq_ignore_ascii_case(name.as_str()));
+    if !exposed {
+        headers.append(ACCESS_CONTROL_EXPOSE_HEADERS, name.clone().into());
+    }
+}
+
+/// One user's token must reach no other: not from the browser's cache, not from a proxy's, not from a CDN that
+/// listens to headers of its own (RFC 6749 §5.1).
+fn uncache(headers: &mut HeaderMap) {
+    const CDN: [&str; 9] = [
+        "cdn-cache-control",
+        "cloudflare-cdn-cache-control",
+        "vercel-cdn-cache-control",
+        "netlify-cdn-cache-control",
+        "fastly-cdn-cache-control",
+        "akamai-cache-control",
+        "surrogate-control",
+        "edge-control",
+        "x-accel-expires",
+    ];
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.remove(EXPIRES);
+    for name in CDN {
+        headers.remove(name);
+    }
+}

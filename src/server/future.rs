@@ -1,0 +1,161 @@
+//! [`ResponseFuture`]: one request's way from its arrival to its response, told in states.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::body::ResponseBody;
+use super::deliver::{Way, deliver, may_carry};
+use super::layer::Shared;
+use super::response::refusal_response;
+use crate::RequestHead;
+use crate::authority::{Admission, Renewal, SignedSuccessor, Verdict};
+
+pin_project! {
+    /// The response to come.
+    pub struct ResponseFuture<F, S, B, R, C> {
+        #[pin]
+        state: State<F, S, B, R, C>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<F, S, B, R, C> {
+        // The store is asked about the token's standing; the inner service has already reported ready.
+        Arriving { verdict: BoxFuture<Verdict<C>>, parked: Option<Parked<S, B, C>> },
+        // The handler is running; the evidence of admission waits to be judged again. A preflight has none.
+        Running { #[pin] response: F, visit: Option<Visit<C>> },
+        // The response is in hand; the successor is being recorded.
+        Recording {
+            successor: BoxFuture<Option<SignedSuccessor>>,
+            response: Option<Response<R>>,
+            visit: Visit<C>,
+        },
+        Refused { response: Option<Response<Bytes>> },
+    }
+}
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// A request that waits for its verdict beside the service that is ready for it.
+pub(super) struct Parked<S, B, C> {
+    pub(super) service: S,
+    pub(super) request: Request<B>,
+    pub(super) shared: Arc<Shared<C>>,
+    pub(super) way: Way,
+}
+
+/// What an admitted request's response is judged with.
+pub(super) struct Visit<C> {
+    pub(super) shared: Arc<Shared<C>>,
+    pub(super) admission: Admission<C>,
+    pub(super) way: Way,
+}
+
+impl<F, S, B, R, C> ResponseFuture<F, S, B, R, C> {
+    pub(super) fn refused(response: Response<Bytes>) -> Self {
+        Self { state: State::Refused { response: Some(response) } }
+    }
+
+    pub(super) fn running(response: F, visit: Option<Visit<C>>) -> Self {
+        Self { state: State::Running { response, visit } }
+    }
+
+    pub(super) fn arriving(verdict: BoxFuture<Verdict<C>>, parked: Parked<S, B, C>) -> Self {
+        Self { state: State::Arriving { verdict, parked: Some(parked) } }
+    }
+}
+
+impl<S, B, R, C> Future for ResponseFuture<S::Future, S, B, R, C>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    C: Send + Sync + 'static,
+{
+    type Output = Result<Response<ResponseBody<R>>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.project().state;
+        loop {
+            let next = match state.as_mut().project() {
+                StateProj::Arriving { verdict, parked } => {
+                    let verdict = ready!(verdict.as_mut().poll(cx));
+                    parked.take().expect(POLLED_AGAIN).proceed(verdict)
+                }
+                StateProj::Running { response, visit } => {
+                    let response = ready!(response.poll(cx))?;
+                    match visit.take().filter(|visit| may_carry(&response, visit)) {
+                        None => return Poll::Ready(Ok(response.map(ResponseBody::inner))),
+                        Some(visit) => match visit.shared.authority.renew(&visit.admission) {
+                            Renewal::Decided(successor) => {
+                                return Poll::Ready(Ok(finish(response, successor, &visit)));
+                            }
+                            Renewal::Pending(successor) => {
+                                State::Recording { successor, response: Some(response), visit }
+                            }
+                        },
+                    }
+                }
+                StateProj::Recording { successor, response, visit } => {
+                    let successor = ready!(successor.as_mut().poll(cx));
+                    let response = response.take().expect(POLLED_AGAIN);
+                    return Poll::Ready(Ok(finish(response, successor, visit)));
+                }
+                StateProj::Refused { response } => {
+                    let response = response.take().expect(POLLED_AGAIN);
+                    return Poll::Ready(Ok(response.map(ResponseBody::fixed)));
+                }
+            };
+            state.set(next);
+        }
+    }
+}
+
+/// As every future may, this one panics when it is polled after it was done.
+const POLLED_AGAIN: &str = "polled after completion";
+
+impl<S, B, R, C> Parked<S, B, C>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    C: Send + Sync + 'static,
+{
+    fn proceed(self, verdict: Verdict<C>) -> State<S::Future, S, B, R, C> {
+        let Self { mut service, mut request, shared, way } = self;
+        match verdict {
+            Verdict::Admit(admission) => {
+                request.extensions_mut().insert(admission.token.clone());
+                State::Running {
+                    response: service.call(request),
+                    visit: Some(Visit { shared, admission, way }),
+                }
+            }
+            Verdict::Refuse { refusal, successor } => {
+                let head = RequestHead::of(&request);
+                State::Refused { response: Some(refusal_response(&shared, &head, &refusal, successor, &way)) }
+            }
+        }
+    }
+}
+
+fn finish<R, C: Send + Sync + 'static>(
+    mut response: Response<R>,
+    successor: Option<SignedSuccessor>,
+    visit: &Visit<C>,
+) -> Response<ResponseBody<R>> {
+    if let Some(successor) = successor {
+        deliver(response.headers_mut(), &successor, &visit.way, &visit.shared);
+    }
+    response.map(ResponseBody::inner)
+}
+
+impl<F, S, B, R, C> fmt::Debug for ResponseFuture<F, S, B, R, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

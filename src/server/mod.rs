@@ -1,0 +1,18 @@
+//! The server half: the layer, its service, and what goes back over the wire.
+
+mod body;
+mod control;
+mod deliver;
+mod future;
+mod layer;
+mod response;
+mod service;
+
+pub use body::{FixedBody, ResponseBody};
+pub use control::NoReissue;
+pub use deliver::{Cookie, SameSite};
+pub use future::ResponseFuture;
+pub use layer::ReissueLayer;
+pub(crate) use response::challenge;
+pub use response::{Challenge, RefusalResponse};
+pub use service::Reissue;

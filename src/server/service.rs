@@ -1,0 +1,112 @@
+//! [`Reissue`]: the service in front of the service.
+
+use std::fmt;
+use std::mem;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use tower_service::Service;
+
+use super::body::ResponseBody;
+use super::deliver::Way;
+use super::future::{Parked, ResponseFuture, Visit};
+use super::layer::Shared;
+use super::response::refusal_response;
+use crate::RequestHead;
+use crate::authority::{Arrival, PrivateClaims, Verdict};
+use crate::token::bearer;
+use crate::token::refusal::Refusal;
+
+/// A service that admits, refuses and reissues; made by [`ReissueLayer`](crate::ReissueLayer).
+pub struct Reissue<S, C = PrivateClaims> {
+    inner: S,
+    shared: Arc<Shared<C>>,
+}
+
+impl<S, C> Reissue<S, C> {
+    pub(super) fn new(inner: S, shared: Arc<Shared<C>>) -> Self {
+        Self { inner, shared }
+    }
+
+    /// The wrapped service.
+    pub fn inner(&self) -> &S {
+        &self.inner
+    }
+}
+
+impl<S, B, R, C> Service<Request<B>> for Reissue<S, C>
+where
+    S: Service<Request<B>, Response = Response<R>> + Clone,
+    C: Send + Sync + 'static,
+{
+    type Response = Response<ResponseBody<R>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, S, B, R, C>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let head = RequestHead::of(&request);
+        let settings = &self.shared.settings;
+        if settings.pass_preflight && head.is_preflight() {
+            return ResponseFuture::running(self.inner.call(request), None);
+        }
+        let (token, source) = match bearer::find(&settings.sources, &head) {
+            Ok(found) => found,
+            Err(reason) => return self.refuse(&head, &Refusal::new(reason)),
+        };
+        let way = Way::back_to(source, &head);
+        match self.shared.authority.arrive(&token, &head) {
+            Arrival::Decided(Verdict::Admit(admission)) => {
+                request.extensions_mut().insert(admission.token.clone());
+                let visit = Visit { shared: Arc::clone(&self.shared), admission, way };
+                ResponseFuture::running(self.inner.call(request), Some(visit))
+            }
+            Arrival::Decided(Verdict::Refuse { refusal, successor }) => {
+                let response = refusal_response(&self.shared, &head, &refusal, successor, &way);
+                self.release();
+                ResponseFuture::refused(response)
+            }
+            Arrival::Pending(verdict) => {
+                // The service that reported ready waits with its request; a fresh clone takes its place.
+                let fresh = self.inner.clone();
+                let service = mem::replace(&mut self.inner, fresh);
+                let shared = Arc::clone(&self.shared);
+                ResponseFuture::arriving(verdict, Parked { service, request, shared, way })
+            }
+        }
+    }
+}
+
+impl<S: Clone, C: Send + Sync + 'static> Reissue<S, C> {
+    fn refuse<F, B, R>(
+        &mut self,
+        head: &RequestHead<'_>,
+        refusal: &Refusal,
+    ) -> ResponseFuture<F, S, B, R, C> {
+        let response = refusal_response(&self.shared, head, refusal, None, &Way::nowhere());
+        self.release();
+        ResponseFuture::refused(response)
+    }
+
+    /// Gives back what `poll_ready` reserved, a permit of a concurrency limit for instance: it would starve the
+    /// next request otherwise.
+    fn release(&mut self) {
+        self.inner = self.inner.clone();
+    }
+}
+
+impl<S: Clone, C> Clone for Reissue<S, C> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<S: fmt::Debug, C> fmt::Debug for Reissue<S, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reissue").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,126 @@
+//! One session's chain of tokens: the head, its predecessor, and the older ones that could still come back.
+
+use std::sync::Arc;
+
+use crate::NumericDate;
+use crate::store::{Rotation, SessionId, SessionRecord, SubjectId, TokenId};
+
+/// The older tokens remembered, the oldest forgotten first. Renewal paced by any sane lifetime stays far below it,
+/// and a forgotten token is merely not renewed.
+const MAX_ANCESTORS: usize = 128;
+
+/// A session's record, its keys and its places in the indexes, with the slack of growing tables.
+const CHAIN_BYTES: usize = 512;
+const ANCESTOR_BYTES: usize = 48;
+
+pub(super) struct Chain {
+    pub(super) subject: Option<SubjectId>,
+    pub(super) session_start: NumericDate,
+    pub(super) head: TokenId,
+    pub(super) claims: Arc<str>,
+    /// The latest of all its tokens' instants: the whole record matters until then.
+    pub(super) until: NumericDate,
+    head_until: NumericDate,
+    renewed: NumericDate,
+    generation: u64,
+    /// Oldest first; the last is the head's predecessor.
+    ancestors: Vec<Ancestor>,
+}
+
+struct Ancestor {
+    token: TokenId,
+    generation: u64,
+    until: NumericDate,
+}
+
+/// Where a token stands in its session's chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Head,
+    /// Of the head.
+    Predecessor,
+    /// Superseded this many generations ago; 2 at least.
+    Ancestor {
+        generations: u32,
+    },
+    Stranger,
+}
+
+impl Chain {
+    /// The chain that a rotation begins: at sign-in, or with a predecessor that was issued elsewhere.
+    pub(super) fn begun_by(rotation: Rotation) -> Self {
+        let Rotation { presented, supersedes, successor, claims, until } = rotation;
+        let mut chain = Self {
+            subject: presented.subject,
+            session_start: presented.session_start,
+            head: successor,
+            claims,
+            until,
+            head_until: until,
+            renewed: presented.now,
+            generation: 0,
+            ancestors: Vec::new(),
+        };
+        if supersedes {
+            chain.generation = 1;
+            // Its own instant isn't known here; it is no later than its successor's.
+            chain.ancestors.push(Ancestor { token: presented.token, generation: 0, until });
+        }
+        chain
+    }
+
+    /// Makes the rotation's successor the head.
+    pub(super) fn advance(&mut self, rotation: Rotation) {
+        let now = rotation.presented.now;
+        self.ancestors.retain(|ancestor| ancestor.until > now);
+        if self.ancestors.len() >= MAX_ANCESTORS {
+            self.ancestors.remove(0);
+        }
+        self.ancestors.push(Ancestor {
+            token: self.head,
+            generation: self.generation,
+            until: self.head_until,
+        });
+        self.generation += 1;
+        self.head = rotation.successor;
+        self.claims = rotation.claims;
+        self.renewed = now;
+        self.head_until = rotation.until;
+        self.until = self.until.max(rotation.until);
+    }
+
+    pub(super) fn place(&self, token: &TokenId, now: NumericDate) -> Place {
+        if *token == self.head {
+            return Place::Head;
+        }
+        let Some(ancestor) = self.ancestors.iter().rev().find(|ancestor| ancestor.token == *token) else {
+            return Place::Stranger;
+        };
+        match self.generation - ancestor.generation {
+            // However late: a lost response is made good as long as the head lives.
+            1 => Place::Predecessor,
+            _ if ancestor.until <= now => Place::Stranger,
+            generations => Place::Ancestor { generations: u32::try_from(generations).unwrap_or(u32::MAX) },
+        }
+    }
+
+    /// True for a superseded token, and for one past its own instant too: it may be long expired when its owner
+    /// signs out with it.
+    pub(super) fn has_superseded(&self, token: &TokenId) -> bool {
+        self.ancestors.iter().any(|ancestor| ancestor.token == *token)
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        CHAIN_BYTES + self.claims.len() + self.ancestors.len() * ANCESTOR_BYTES
+    }
+
+    /// What [`bytes`](Self::bytes) will be once the rotation has advanced it.
+    pub(super) fn bytes_advanced_by(&self, rotation: &Rotation) -> usize {
+        let kept = self.ancestors.iter().filter(|ancestor| ancestor.until > rotation.presented.now).count();
+        CHAIN_BYTES + rotation.claims.len() + (kept + 1).min(MAX_ANCESTORS) * ANCESTOR_BYTES
+    }
+
+    pub(super) fn to_record(&self, session: SessionId) -> SessionRecord {
+        SessionRecord::new(session, self.session_start, self.renewed, Arc::clone(&self.claims))
+    }
+}

@@ -1,0 +1,177 @@
+//! What happens, told in one place: to an observer, as `tracing` records (feature `tracing`), as counters (feature
+//! `metrics`).
+//!
+//! No event holds a token, a claim or a key. A refusal names the token's `kid`, escaped and cut.
+
+use std::fmt;
+
+use crate::NumericDate;
+use crate::keys::KeyRing;
+use crate::store::StoreError;
+use crate::token::refusal::Refusal;
+
+/// Something an operator may want to count or read.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A session was begun.
+    Issued {
+        /// The token's `exp`.
+        expires_at: NumericDate,
+    },
+    /// A request was refused.
+    Refused {
+        /// Why, and the `kid` that the token named.
+        refusal: &'a Refusal,
+        /// The ring it was held against: its kids tell whether two processes hold different keys.
+        ring: &'a KeyRing,
+    },
+    /// A successor goes out.
+    Reissued {
+        /// On which way.
+        how: Occasion,
+        /// Its `exp`.
+        expires_at: NumericDate,
+    },
+    /// A successor was due and does not go out. The response is not harmed.
+    NotReissued {
+        /// Why.
+        why: NotReissued,
+    },
+    /// A token that was superseded two or more generations ago came back.
+    Reused {
+        /// How many generations ago.
+        generations: u32,
+    },
+    /// A revocation was recorded.
+    Revoked,
+    /// The store failed.
+    StoreFailed {
+        /// How.
+        error: &'a StoreError,
+    },
+}
+
+/// How a successor came to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Occasion {
+    /// With the response to an admitted request.
+    Renewed,
+    /// In exchange for a token that arrived expired.
+    Exchanged,
+}
+
+/// Why a successor that was due does not go out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NotReissued {
+    /// The predicate declined.
+    Declined,
+    /// It would not outlive its predecessor: the ceiling is near, or the handler took too long.
+    Outlived,
+    /// The key that signed the predecessor has left the ring.
+    KeyWithdrawn,
+    /// The session was revoked.
+    Revoked,
+    /// The store does not know this token to lead to the session's head, or it is late.
+    Unknown,
+    /// The store's head could not have come from this token; it is never signed.
+    StrangeHead,
+    /// The store did not record it.
+    StoreFailed,
+    /// The key could not sign.
+    SigningFailed,
+    /// It would be longer than this service accepts.
+    TooLong,
+    /// As a cookie it would be longer than browsers keep.
+    CookieTooLong,
+}
+
+impl Occasion {
+    /// A fixed name for counters.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Renewed => "renewed",
+            Self::Exchanged => "exchanged",
+        }
+    }
+}
+
+impl NotReissued {
+    /// A fixed name for counters.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Declined => "declined",
+            Self::Outlived => "outlived",
+            Self::KeyWithdrawn => "key_withdrawn",
+            Self::Revoked => "revoked",
+            Self::Unknown => "unknown",
+            Self::StrangeHead => "strange_head",
+            Self::StoreFailed => "store_failed",
+            Self::SigningFailed => "signing_failed",
+            Self::TooLong => "too_long",
+            Self::CookieTooLong => "cookie_too_long",
+        }
+    }
+}
+
+impl fmt::Display for NotReissued {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+/// Hands an event to whatever this build records with.
+pub(crate) fn record(event: &Event<'_>) {
+    #[cfg(feature = "tracing")]
+    trace(event);
+    #[cfg(feature = "metrics")]
+    count(event);
+    #[cfg(not(any(feature = "tracing", feature = "metrics")))]
+    let _ = event;
+}
+
+#[cfg(feature = "tracing")]
+fn trace(event: &Event<'_>) {
+    use tracing::{debug, error, info, warn};
+    match event {
+        Event::Issued { expires_at } => debug!(%expires_at, "token issued"),
+        Event::Refused { refusal, ring } => {
+            if let Some(kid) = refusal.kid() {
+                warn!(reason = refusal.reason().label(), kid, ring = ?ring, "token refused");
+            } else {
+                debug!(reason = refusal.reason().label(), "request refused");
+            }
+        }
+        Event::Reissued { how, expires_at } => debug!(how = how.label(), %expires_at, "token reissued"),
+        Event::NotReissued { why: NotReissued::Declined } => debug!("token not reissued: declined"),
+        Event::NotReissued { why } => warn!(why = why.label(), "token not reissued"),
+        Event::Reused { generations } => warn!(generations, "a superseded token came back"),
+        Event::Revoked => info!("revocation recorded"),
+        Event::StoreFailed { error } => {
+            let cause = std::error::Error::source(error).map(ToString::to_string);
+            error!(%error, cause, "the claims store failed");
+        }
+    }
+}
+
+#[cfg(feature = "metrics")]
+fn count(event: &Event<'_>) {
+    use metrics::counter;
+    match event {
+        Event::Issued { .. } => counter!("tower_reissue_issued_total").increment(1),
+        Event::Refused { refusal, .. } => {
+            counter!("tower_reissue_refused_total", "reason" => refusal.reason().label()).increment(1);
+        }
+        Event::Reissued { how, .. } => {
+            counter!("tower_reissue_reissued_total", "how" => how.label()).increment(1);
+        }
+        Event::NotReissued { why } => {
+            counter!("tower_reissue_not_reissued_total", "why" => why.label()).increment(1);
+        }
+        Event::Reused { .. } => counter!("tower_reissue_reused_total").increment(1),
+        Event::Revoked => counter!("tower_reissue_revoked_total").increment(1),
+        Event::StoreFailed { .. } => counter!("tower_reissue_store_failed_total").increment(1),
+    }
+}

@@ -1,0 +1,178 @@
+//! The one credential of a request, or why there is none to judge.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use http::header;
+
+use super::refusal::Reason;
+use crate::{Cookie, RequestHead};
+
+/// A place where a request may carry its token. Of several, the first that holds anything is the only one read.
+#[derive(Clone)]
+pub struct Source(Place);
+
+type Custom = dyn Fn(&RequestHead<'_>) -> Option<String> + Send + Sync;
+
+#[derive(Clone)]
+enum Place {
+    Authorization,
+    Cookie(Cookie),
+    Query(Box<str>),
+    Custom(Arc<Custom>),
+}
+
+impl Source {
+    /// `Authorization: Bearer <token>` (RFC 6750 §2.1); the default.
+    pub fn authorization() -> Self {
+        Self(Place::Authorization)
+    }
+
+    /// This cookie. Its successor goes back as the same cookie.
+    pub fn cookie(cookie: Cookie) -> Self {
+        Self(Place::Cookie(cookie))
+    }
+
+    /// The query parameter of this name, read on a WebSocket upgrade only, for a browser can't set headers there.
+    ///
+    /// It costs: queries end in access logs and histories (RFC 6750 §2.3). No successor answers it.
+    pub fn websocket_query(name: impl Into<String>) -> Self {
+        Self(Place::Query(name.into().into()))
+    }
+
+    /// Whatever `find` returns; `Some` is a credential even where it is empty.
+    pub fn custom(find: impl Fn(&RequestHead<'_>) -> Option<String> + Send + Sync + 'static) -> Self {
+        Self(Place::Custom(Arc::new(find)))
+    }
+
+    /// A query's token is not answered with a successor: it would land in a place the browser can't read.
+    pub(crate) fn takes_successors(&self) -> bool {
+        !matches!(self.0, Place::Query(_))
+    }
+
+    pub(crate) fn as_cookie(&self) -> Option<&Cookie> {
+        match &self.0 {
+            Place::Cookie(cookie) => Some(cookie),
+            _ => None,
+        }
+    }
+
+    fn look<'a>(&self, head: &RequestHead<'a>) -> Result<Option<Cow<'a, str>>, Reason> {
+        match &self.0 {
+            Place::Authorization => from_authorization(head).map(|found| found.map(Cow::Borrowed)),
+            Place::Cookie(cookie) => from_cookies(head, cookie.name()).map(|found| found.map(Cow::Borrowed)),
+            Place::Query(name) => from_query(head, name),
+            Place::Custom(find) => Ok(find(head).map(Cow::Owned)),
+        }
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Place::Authorization => f.write_str("Source::authorization()"),
+            Place::Cookie(cookie) => write!(f, "Source::cookie({cookie:?})"),
+            Place::Query(name) => write!(f, "Source::websocket_query({name:?})"),
+            Place::Custom(_) => f.write_str("Source::custom(..)"),
+        }
+    }
+}
+
+/// The credential, and the source that held it.
+pub(crate) fn find<'s, 'a>(
+    sources: &'s [Source],
+    head: &RequestHead<'a>,
+) -> Result<(Cow<'a, str>, &'s Source), Reason> {
+    for source in sources {
+        if let Some(token) = source.look(head)? {
+            // A cookie's or parameter's token gets the header's strictness about stray blanks.
+            if token.starts_with([' ', '\t']) || token.ends_with([' ', '\t']) {
+                return Err(Reason::MalformedCredential);
+            }
+            return Ok((token, source));
+        }
+    }
+    Err(Reason::NoCredential)
+}
+
+fn from_authorization<'a>(head: &RequestHead<'a>) -> Result<Option<&'a str>, Reason> {
+    let mut values = head.headers().get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Reason::SeveralCredentials);
+    }
+    let value = value.as_bytes();
+    let text = value.trim_ascii_start();
+    let (scheme, rest) =
+        text.split_at(text.iter().position(|&b| is_blank(b) || b == b',').unwrap_or(text.len()));
+    if !scheme.eq_ignore_ascii_case(b"bearer") {
+        // Another scheme is not a credential, unless an intermediary joined a bearer token to it.
+        let joined = text.split(|&b| b == b',').skip(1).any(is_bearer);
+        return if joined { Err(Reason::SeveralCredentials) } else { Ok(None) };
+    }
+    if rest.first() == Some(&b',') {
+        return Err(Reason::SeveralCredentials);
+    }
+    let token = match rest {
+        [b' ', token @ ..] if text.len() == value.len() && !token.is_empty() => token,
+        _ => return Err(Reason::MalformedCredential),
+    };
+    if token.contains(&b',') && token.split(|&b| b == b',').all(looks_like_credential) {
+        return Err(Reason::SeveralCredentials);
+    }
+    if token.first().is_some_and(|&b| is_blank(b)) {
+        return Err(Reason::MalformedCredential);
+    }
+    // Bytes beyond ASCII are no token: the shape check would say the same, so it is said here.
+    std::str::from_utf8(token).map(Some).map_err(|_| Reason::MalformedToken)
+}
+
+fn is_bearer(part: &[u8]) -> bool {
+    part.trim_ascii_start().split_at_checked(6).is_some_and(|(scheme, rest)| {
+        scheme.eq_ignore_ascii_case(b"bearer") && rest.first().is_some_and(|&b| is_blank(b))
+    })
+}
+
+/// `b64token` of RFC 6750 §2.1, with or without a scheme before it.
+fn looks_like_credential(part: &[u8]) -> bool {
+    part.iter().all(|&b| b.is_ascii_alphanumeric() || is_blank(b) || b"-._~+/=".contains(&b))
+}
+
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+fn from_cookies<'a>(head: &RequestHead<'a>, name: &str) -> Result<Option<&'a str>, Reason> {
+    let mut found = None;
+    for value in head.headers().get_all(header::COOKIE) {
+        for pair in value.as_bytes().split(|&b| b == b';') {
+            let Some(equals) = pair.iter().position(|&b| b == b'=') else { continue };
+            let (key, value) = pair.split_at(equals);
+            let key = key.strip_prefix(b" ").unwrap_or(key);
+            if key.trim_ascii() != name.as_bytes() {
+                continue;
+            }
+            if key.trim_ascii().len() != key.len() {
+                return Err(Reason::MalformedCredential);
+            }
+            if found.replace(value.strip_prefix(b"=").unwrap_or(value)).is_some() {
+                return Err(Reason::SeveralCredentials);
+            }
+        }
+    }
+    found.map(|value| std::str::from_utf8(value).map_err(|_| Reason::MalformedToken)).transpose()
+}
+
+fn from_query<'a>(head: &RequestHead<'a>, name: &str) -> Result<Option<Cow<'a, str>>, Reason> {
+    if !head.is_websocket_upgrade() {
+        return Ok(None);
+    }
+    let query = head.uri().query().unwrap_or_default();
+    let mut values =
+        form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == name).map(|(_, value)| value);
+    match (values.next(), values.next()) {
+        (_, Some(_)) => Err(Reason::SeveralCredentials),
+        (found, None) => Ok(found),
+    }
+}

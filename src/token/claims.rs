@@ -1,0 +1,283 @@
+//! The claims of a verified payload: its JSON text, and the registered claims read from it once.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::identity::TokenId;
+use super::json::{self, Member};
+use super::policy::Policy;
+use super::refusal::Reason;
+use crate::NumericDate;
+
+/// The text is the truth. Everything beside it was read from it and is checked for type and range.
+#[derive(Debug)]
+pub(crate) struct Claims {
+    text: Arc<str>,
+    iss: Option<Text>,
+    sub: Option<Text>,
+    jti: Option<Text>,
+    sid: Option<Text>,
+    exp: NumericDate,
+    iat: NumericDate,
+    nbf: Option<NumericDate>,
+    session_start: NumericDate,
+    confirmation: Option<Range<usize>>,
+}
+
+/// A string claim: where it stands in the text, or its own copy where it was escaped there.
+#[derive(Debug)]
+enum Text {
+    At(Range<usize>),
+    Unescaped(Box<str>),
+}
+
+/// The registered claims as their raw values, before any is believed.
+#[derive(Default)]
+struct Raw<'a> {
+    iss: Option<&'a str>,
+    sub: Option<&'a str>,
+    aud: Option<&'a str>,
+    exp: Option<&'a str>,
+    nbf: Option<&'a str>,
+    iat: Option<&'a str>,
+    jti: Option<&'a str>,
+    sid: Option<&'a str>,
+    cnf: Option<&'a str>,
+    auth_time: Option<&'a str>,
+    session_start: Option<&'a str>,
+}
+
+impl Claims {
+    /// Rule 5, all of it but what depends on the time. `foreign` is the issuer a trusted foreign key belongs to.
+    pub(crate) fn parse(text: String, policy: &Policy, foreign: Option<&str>) -> Result<Self, Reason> {
+        let members = json::members(&text).map_err(|_| Reason::MalformedToken)?;
+        let raw = Raw::of(&members, policy);
+        let iss = raw.iss.map(|value| string("iss", value)).transpose()?;
+        check_issuer(iss.as_deref(), policy, foreign)?;
+        check_audience(raw.aud, policy)?;
+        let exp = date("exp", raw.exp.ok_or(Reason::MissingClaim("exp".into()))?)?;
+        let iat = date("iat", raw.iat.ok_or(Reason::MissingClaim("iat".into()))?)?;
+        if exp <= iat {
+            return Err(Reason::InvalidClaim("exp".into()));
+        }
+        let nbf = raw.nbf.map(|value| date("nbf", value)).transpose()?;
+        for name in &policy.required_claims {
+            if !members.iter().any(|member| member.name == **name && member.value != "null") {
+                return Err(Reason::MissingClaim(name.clone().into()));
+            }
+        }
+        if let Some((name, wanted)) = &policy.access_claim {
+            let marked = members
+                .iter()
+                .find(|member| member.name == **name)
+                .and_then(|member| json::string(member.value));
+            if marked.as_deref() != Some(wanted) {
+                return Err(Reason::WrongType);
+            }
+        }
+        let declared_start = raw.session_start.map(|value| date("session_start", value)).transpose()?;
+        let auth_time = raw.auth_time.map(|value| date("auth_time", value)).transpose()?;
+        let session_start = declared_start
+            .or(auth_time.filter(|_| policy.session_starts_at_auth_time))
+            .map_or(iat, |start| start.min(iat));
+        let place = |name: &'static str, value: Option<&str>| -> Result<Option<Text>, Reason> {
+            value.map(|value| Text::of(&text, value).ok_or(Reason::InvalidClaim(name.into()))).transpose()
+        };
+        let claims = Self {
+            iss: place("iss", raw.iss)?,
+            sub: place("sub", raw.sub)?,
+            jti: place("jti", raw.jti)?,
+            sid: place("sid", raw.sid)?,
+            exp,
+            iat,
+            nbf,
+            session_start,
+            confirmation: raw.cnf.map(|value| range(&text, value)),
+            text: Arc::from(""),
+        };
+        drop(members);
+        Ok(Self { text: text.into(), ..claims })
+    }
+
+    /// The payload, as it was signed.
+    pub(crate) fn text(&self) -> &Arc<str> {
+        &self.text
+    }
+
+    pub(crate) fn iss(&self) -> Option<&str> {
+        self.read(&self.iss)
+    }
+
+    pub(crate) fn sub(&self) -> Option<&str> {
+        self.read(&self.sub)
+    }
+
+    pub(crate) fn jti(&self) -> Option<&str> {
+        self.read(&self.jti)
+    }
+
+    /// The session's name as the token has it; [`Verified::sid`](super::verify::Verified::sid) derives a missing one.
+    pub(crate) fn sid(&self) -> Option<&str> {
+        self.read(&self.sid)
+    }
+
+    pub(crate) fn exp(&self) -> NumericDate {
+        self.exp
+    }
+
+    pub(crate) fn iat(&self) -> NumericDate {
+        self.iat
+    }
+
+    pub(crate) fn nbf(&self) -> Option<NumericDate> {
+        self.nbf
+    }
+
+    pub(crate) fn session_start(&self) -> NumericDate {
+        self.session_start
+    }
+
+    /// The JSON text of `cnf` (RFC 7800 §3.1), where the token is bound to its sender.
+    pub(crate) fn confirmation(&self) -> Option<&str> {
+        self.confirmation.clone().and_then(|at| self.text.get(at))
+    }
+
+    /// The token's name, where its claims suffice for one.
+    pub(crate) fn token_id(&self) -> Option<TokenId> {
+        self.jti().map(|jti| TokenId::from_claims(self.iss(), self.sub(), jti))
+    }
+
+    fn read<'a>(&'a self, claim: &'a Option<Text>) -> Option<&'a str> {
+        match claim.as_ref()? {
+            Text::At(at) => self.text.get(at.clone()),
+            Text::Unescaped(text) => Some(text),
+        }
+    }
+}
+
+impl<'a> Raw<'a> {
+    fn of(members: &[Member<'a>], policy: &Policy) -> Self {
+        let mut raw = Self::default();
+        for Member { name, value } in members {
+            let claim = match &**name {
+                "iss" => &mut raw.iss,
+                "sub" => &mut raw.sub,
+                "aud" => &mut raw.aud,
+                "exp" => &mut raw.exp,
+                "nbf" => &mut raw.nbf,
+                "iat" => &mut raw.iat,
+                "jti" => &mut raw.jti,
+                "sid" => &mut raw.sid,
+                "cnf" => &mut raw.cnf,
+                "auth_time" => &mut raw.auth_time,
+                name if name == policy.session_start_claim => &mut raw.session_start,
+                _ => continue,
+            };
+            *claim = Some(value);
+        }
+        raw
+    }
+}
+
+impl Text {
+    fn of(text: &str, value: &str) -> Option<Self> {
+        Some(match json::string(value)? {
+            Cow::Borrowed(inner) => Self::At(range(text, inner)),
+            Cow::Owned(inner) => Self::Unescaped(inner.into()),
+        })
+    }
+}
+
+fn range(text: &str, part: &str) -> Range<usize> {
+    let start = json::offset(text, part);
+    start..start + part.len()
+}
+
+fn check_issuer(iss: Option<&str>, policy: &Policy, foreign: Option<&str>) -> Result<(), Reason> {
+    match (foreign.or(policy.issuer.as_deref()), iss) {
+        (None, _) => Ok(()),
+        (Some(_), None) => Err(Reason::MissingClaim("iss".into())),
+        (Some(wanted), Some(iss)) if wanted == iss => Ok(()),
+        _ => Err(Reason::WrongIssuer),
+    }
+}
+
+fn check_audience(aud: Option<&str>, policy: &Policy) -> Result<(), Reason> {
+    let Some(value) = aud else {
+        return if policy.audiences.is_empty() { Ok(()) } else { Err(Reason::MissingClaim("aud".into())) };
+    };
+    let invalid = || Reason::InvalidClaim("aud".into());
+    let named = if value.starts_with('"') {
+        policy.accepts_audience(&json::string(value).ok_or_else(invalid)?)
+    } else {
+        json::strings(value).ok_or_else(invalid)?.iter().any(|(_, name)| policy.accepts_audience(name))
+    };
+    if named || policy.audiences.is_empty() { Ok(()) } else { Err(Reason::WrongAudience) }
+}
+
+fn string<'a>(name: &'static str, value: &'a str) -> Result<Cow<'a, str>, Reason> {
+    json::string(value).ok_or(Reason::InvalidClaim(name.into()))
+}
+
+/// A NumericDate from its own text, so that no feature of a JSON library can change how it reads: a finite number
+/// in 0..=253402300799, floored.
+fn date(name: &'static str, value: &str) -> Result<NumericDate, Reason> {
+    let invalid = || Reason::InvalidClaim(name.into());
+    // Up to 12 digits hold every year to 9999 and fit every integer.
+    if value.len() <= 12 && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        let secs = value.parse::<u64>().map_err(|_| invalid())?;
+        return if secs <= NumericDate::MAX.as_secs() {
+            Ok(NumericDate::from_secs(secs))
+        } else {
+            Err(invalid())
+        };
+    }
+    // `parse` also reads "inf", "nan" and "+1", which are no JSON: the first byte tells.
+    if !value.starts_with(|first: char| first.is_ascii_digit() || first == '-') {
+        return Err(invalid());
+    }
+    let number = value.parse::<f64>().map_err(|_| invalid())?;
+    if !(0.0..=NumericDate::MAX.as_secs() as f64).contains(&number) {
+        return Err(invalid());
+    }
+    Ok(NumericDate::from_secs(number as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_numeric_date_is_read_from_its_text_and_floored() {
+        for (text, secs) in [
+            ("0", 0),
+            ("-0", 0),
+            ("1.999", 1),
+            ("1e3", 1_000),
+            ("1E+3", 1_000),
+            ("1800000000", 1_800_000_000),
+            ("253402300799", 253_402_300_799),
+            ("1.8e9", 1_800_000_000),
+        ] {
+            assert_eq!(date("exp", text).expect(text).as_secs(), secs, "{text}");
+        }
+        for text in [
+            "-1",
+            "-0.5",
+            "253402300800",
+            "253402300799.5",
+            "1e400",
+            "-1e400",
+            "1e12",
+            "\"1800000000\"",
+            "null",
+            "true",
+            "[1]",
+            "{}",
+            "999999999999999999999999999999",
+        ] {
+            assert!(date("exp", text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The verdict: a function of the evidence, and the only one.
+
+use super::policy::Policy;
+use super::refusal::Reason;
+use super::verify::Verified;
+use crate::NumericDate;
+use crate::store::Standing;
+
+/// Everything that can change a verdict.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Evidence<'a> {
+    pub(crate) token: &'a Verified,
+    /// Whether the sender proved what `cnf` demands; of no weight where there is none.
+    pub(crate) confirmed: bool,
+    pub(crate) standing: Standing,
+    pub(crate) now: NumericDate,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// The handler runs.
+    Admit,
+    /// Expired, and may still be exchanged for its successor.
+    Grace,
+    Refuse(Reason),
+}
+
+impl Policy {
+    /// Judges a token as it arrives.
+    ///
+    /// Faults come before expiry, so that "expired" always means "otherwise good". A caller asks first with
+    /// [`Standing::Live`]: what is refused even then needs no store.
+    pub(crate) fn decide(&self, evidence: &Evidence<'_>) -> Decision {
+        let &Evidence { token, confirmed, standing, now } = evidence;
+        let claims = token.claims();
+        let refuse = Decision::Refuse;
+        if claims.confirmation().is_some() && !confirmed && !self.ignore_confirmation {
+            return refuse(Reason::Unconfirmed);
+        }
+        let horizon = now.after(self.future_tolerance);
+        if claims.iat() > horizon || claims.nbf().is_some_and(|nbf| nbf > horizon) {
+            return refuse(Reason::NotYetValid);
+        }
+        match standing {
+            Standing::Live => {}
+            Standing::Superseded { .. } if !self.reuse_ends_session => {}
+            Standing::Superseded { .. } => return refuse(Reason::Reused),
+            Standing::Unknown if self.admit_after_store_loss => {}
+            Standing::Unknown => return refuse(Reason::UnknownSession),
+            Standing::Revoked => return refuse(Reason::Revoked),
+        }
+        if now >= self.session_end(claims.session_start()) {
+            return refuse(Reason::SessionOver);
+        }
+        // Equal counts as expired: RFC 7519 §4.1.4 says "on or after".
+        if now < claims.exp().after(self.leeway) {
+            return Decision::Admit;
+        }
+        // Counted from `exp`, never from the end of the leeway. A foreign issuer's token can't be exchanged.
+        if token.key().is_own() && now < claims.exp().after(self.grace) {
+            return Decision::Grace;
+        }
+        refuse(Reason::Expired)
+    }
+
+    /// Judges at the response whether a token that was admitted is owed a successor.
+    ///
+    /// `now` must not lie before the instant of admission: the caller takes the later of the two.
+    pub(crate) fn is_due(&self, token: &Verified, now: NumericDate) -> bool {
+        let claims = token.claims();
+        token.key().is_own()
+            && !self.surely_not_due(token, now)
+            && now >= self.renewable_from(token)
+            && now.since(claims.exp().after(self.leeway)) < self.in_flight
+            && now < self.session_end(claims.session_start())
+    }
+
+    /// Judges a token that is to end its session: any own one, expired or not, up to its ceiling.
+    pub(crate) fn may_end_session(&self, token: &Verified, now: NumericDate) -> Result<(), Reason> {
+        if !token.key().is_own() {
+            return Err(Reason::WrongIssuer);
+        }
+        if now >= self.session_end(token.claims().session_start()) {
+            return Err(Reason::SessionOver);
+        }
+        Ok(())
+    }
+}

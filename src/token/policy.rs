@@ -1,0 +1,125 @@
+//! What an authority accepts and promises: the numbers and names that a verdict is made of.
+
+use super::verify::Verified;
+use crate::NumericDate;
+
+/// Every field is checked when the authority is built; past that point a policy can't be wrong.
+#[derive(Clone, Debug)]
+pub(crate) struct Policy {
+    /// The own issuer; `None` where going without was said aloud.
+    pub(crate) issuer: Option<String>,
+    /// Accepted audiences, the primary one first; empty where going without was said aloud.
+    pub(crate) audiences: Vec<String>,
+    /// Those of `audiences` that a successor moves to the primary one.
+    pub(crate) legacy_audiences: Vec<String>,
+    /// Accepted `typ` values; the first is the one `issue` writes. Empty: absent, `JWT` or `at+jwt`.
+    pub(crate) access_types: Vec<String>,
+    /// A claim that must hold this string.
+    pub(crate) access_claim: Option<(String, String)>,
+    pub(crate) required_claims: Vec<String>,
+    pub(crate) session_start_claim: String,
+    pub(crate) session_starts_at_auth_time: bool,
+    pub(crate) max_token_bytes: usize,
+    pub(crate) ignore_confirmation: bool,
+    /// L, in seconds, as all that follow.
+    pub(crate) lifetime: u64,
+    /// λ.
+    pub(crate) leeway: u64,
+    /// γ.
+    pub(crate) grace: u64,
+    /// Tolerance for `iat` and `nbf` in the future.
+    pub(crate) future_tolerance: u64,
+    /// `None` where an unbounded session was said aloud.
+    pub(crate) ceiling: Option<u64>,
+    /// How long past `exp + λ` a handler's response may still carry a successor.
+    pub(crate) in_flight: u64,
+    /// The most that jitter takes from the renewal window, in percent.
+    pub(crate) jitter_percent: u64,
+    /// A token superseded two or more generations ago ends its session.
+    pub(crate) reuse_ends_session: bool,
+    /// Sessions begun before the store lost its records are admitted.
+    pub(crate) admit_after_store_loss: bool,
+}
+
+/// A tombstone and a record outlive the last window in which they matter by this much, for clocks that differ.
+const SKEW_MARGIN: u64 = 300;
+
+impl Policy {
+    pub(crate) fn accepts_audience(&self, name: &str) -> bool {
+        self.audiences.iter().any(|accepted| accepted == name)
+    }
+
+    pub(crate) fn primary_audience(&self) -> Option<&str> {
+        self.audiences.first().map(String::as_str)
+    }
+
+    pub(crate) fn is_legacy_audience(&self, name: &str) -> bool {
+        self.legacy_audiences.iter().any(|legacy| legacy == name)
+    }
+
+    /// Media types compare without regard to case and to an omitted `application/` (RFC 7515 §4.1.9).
+    pub(crate) fn accepts_type(&self, typ: Option<&str>) -> bool {
+        let Some(typ) = typ else { return self.access_types.is_empty() };
+        let is = |wanted: &str| short(typ).eq_ignore_ascii_case(short(wanted));
+        if self.access_types.is_empty() {
+            is("JWT") || is("at+jwt")
+        } else {
+            self.access_types.iter().any(|t| is(t))
+        }
+    }
+
+    /// The `typ` of a token that begins a session.
+    pub(crate) fn issued_type(&self) -> &str {
+        self.access_types.first().map_or("JWT", String::as_str)
+    }
+
+    /// w, before jitter, for a token of `lifetime` seconds.
+    pub(crate) fn renewal_window(&self, lifetime: u64) -> u64 {
+        let l = lifetime.min(self.lifetime);
+        (l / 5).max(30).min(l / 2)
+    }
+
+    /// r, the instant from which the token is renewable: the same on every node that reads this policy.
+    pub(crate) fn renewable_from(&self, token: &Verified) -> NumericDate {
+        let claims = token.claims();
+        let window = self.renewal_window(claims.exp().since(claims.iat()));
+        let shrink = match window * self.jitter_percent / 100 {
+            0 => 0,
+            most => most * token.id().spread() / 65_535,
+        };
+        claims.exp().before(window - shrink)
+    }
+
+    /// Cheap and never too late: [`Policy::renewable_from`] without the jitter that only shrinks the window.
+    pub(crate) fn surely_not_due(&self, token: &Verified, now: NumericDate) -> bool {
+        let claims = token.claims();
+        now < claims.exp().before(self.renewal_window(claims.exp().since(claims.iat())))
+    }
+
+    /// The instant from which the session is over, whatever was reissued.
+    pub(crate) fn session_end(&self, session_start: NumericDate) -> NumericDate {
+        self.ceiling.map_or(NumericDate::MAX, |ceiling| session_start.after(ceiling))
+    }
+
+    /// How long a record about a token that expires at `exp` matters.
+    pub(crate) fn token_matters_until(&self, exp: NumericDate) -> NumericDate {
+        let window = self.grace.max(self.leeway.saturating_add(self.in_flight));
+        exp.after(window.saturating_add(SKEW_MARGIN))
+    }
+
+    /// How long the revocation of a session matters. Where sessions are unbounded: for ever, since nothing else
+    /// bounds the tokens that are out.
+    pub(crate) fn session_matters_until(&self, session_start: NumericDate) -> NumericDate {
+        match self.ceiling {
+            Some(ceiling) => self.token_matters_until(session_start.after(ceiling)),
+            None => NumericDate::MAX,
+        }
+    }
+}
+
+fn short(typ: &str) -> &str {
+    match typ.split_at_checked(12) {
+        Some((prefix, rest)) if prefix.eq_ignore_ascii_case("application/") && !rest.contains('/') => rest,
+        _ => typ,
+    }
+}

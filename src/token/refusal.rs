@@ -1,0 +1,225 @@
+//! Why a request was refused: what the caller is told, and what the operator reads.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use http::StatusCode;
+use jsonwebtoken::errors::ErrorKind;
+
+/// A refusal: its [`Reason`], and the key that the token named.
+///
+/// It carries nothing else of the token, so it may be logged. It is left in the extensions of the response it
+/// became, for layers further out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    reason: Reason,
+    kid: Option<Box<str>>,
+}
+
+/// Why, one case a cause. Count refusals by it: [`Reason::label`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The request carries no credential (RFC 6750 §3.1: the challenge is bare).
+    NoCredential,
+    /// Two headers, a comma-joined pair, a duplicate cookie or parameter (RFC 6750 §2).
+    SeveralCredentials,
+    /// The scheme without a token, or with odd spacing around it.
+    MalformedCredential,
+    /// Longer than the configured maximum.
+    TooLong,
+    /// Not three non-empty canonical base64url parts, not JSON objects, or nested too deep.
+    MalformedToken,
+    /// The header holds `crit`, `b64`, `zip`, `enc` or a name twice (RFC 7515 §4.1.11, RFC 7519 §5).
+    UnsupportedHeader,
+    /// Not an access token: its `typ`, or the claim that marks one, is another (RFC 8725 §3.11).
+    WrongType,
+    /// No key of the ring answers to the token's `kid`.
+    UnknownKey,
+    /// The header's algorithm is not the one pinned to the key (RFC 8725 §3.1).
+    WrongAlgorithm,
+    /// No candidate key verifies the signature.
+    BadSignature,
+    /// A required claim is absent.
+    MissingClaim(Cow<'static, str>),
+    /// A claim of the wrong JSON type or out of range, or a name twice.
+    InvalidClaim(Cow<'static, str>),
+    /// `iss` is not the issuer that the key belongs to (RFC 8725 §3.8).
+    WrongIssuer,
+    /// `aud` does not name this service (RFC 7519 §4.1.3).
+    WrongAudience,
+    /// `nbf` or `iat` lies beyond now and the tolerance (RFC 7519 §4.1.5).
+    NotYetValid,
+    /// The token is bound to its sender by `cnf` (RFC 7800), and the binding was not confirmed.
+    Unconfirmed,
+    /// On or after `exp`, leeway and grace included (RFC 7519 §4.1.4).
+    Expired,
+    /// Expired, within the grace; the response carries the successor.
+    ExpiredInGrace,
+    /// The session has reached its ceiling, whatever was reissued.
+    SessionOver,
+    /// The token, its session, or its subject's sessions of that age were revoked.
+    Revoked,
+    /// Superseded two or more generations ago, and the policy ends a session for it (RFC 9700 §4.14.2).
+    Reused,
+    /// The store lost its records, and this session began before its new birth.
+    UnknownSession,
+    /// The store did not say. Not a verdict on the token: 503 with Retry-After.
+    StoreUnavailable,
+}
+
+impl Refusal {
+    pub(crate) fn new(reason: Reason) -> Self {
+        Self { reason, kid: None }
+    }
+
+    /// Names the token's `kid`, made safe for a log line: escaped, and cut to 64 bytes.
+    pub(crate) fn with_kid(reason: Reason, kid: Option<&str>) -> Self {
+        Self { reason, kid: kid.map(printable) }
+    }
+
+    /// Why.
+    pub fn reason(&self) -> &Reason {
+        &self.reason
+    }
+
+    /// The `kid` that the token named, escaped and cut to 64 bytes; only where a key was looked for.
+    pub fn kid(&self) -> Option<&str> {
+        self.kid.as_deref()
+    }
+
+    /// The HTTP status that the default response has: 400, 401 or 503.
+    pub fn status(&self) -> StatusCode {
+        match self.reason {
+            Reason::SeveralCredentials | Reason::MalformedCredential => StatusCode::BAD_REQUEST,
+            Reason::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::UNAUTHORIZED,
+        }
+    }
+
+    /// The `error` of the challenge (RFC 6750 §3.1); `None` for a bare one.
+    pub fn error(&self) -> Option<&'static str> {
+        match self.reason {
+            Reason::NoCredential => None,
+            Reason::SeveralCredentials | Reason::MalformedCredential => Some("invalid_request"),
+            Reason::StoreUnavailable => Some("temporarily_unavailable"),
+            _ => Some("invalid_token"),
+        }
+    }
+
+    /// The same refusal as users of the jsonwebtoken crate know it.
+    pub fn kind(&self) -> ErrorKind {
+        match &self.reason {
+            Reason::NoCredential
+            | Reason::SeveralCredentials
+            | Reason::MalformedCredential
+            | Reason::TooLong
+            | Reason::MalformedToken
+            | Reason::UnsupportedHeader
+            | Reason::WrongType => ErrorKind::InvalidToken,
+            Reason::WrongAlgorithm => ErrorKind::InvalidAlgorithm,
+            Reason::UnknownKey | Reason::BadSignature => ErrorKind::InvalidSignature,
+            Reason::MissingClaim(name) => ErrorKind::MissingRequiredClaim(name.to_string()),
+            Reason::InvalidClaim(name) => ErrorKind::InvalidClaimFormat(name.to_string()),
+            Reason::WrongIssuer => ErrorKind::InvalidIssuer,
+            Reason::WrongAudience => ErrorKind::InvalidAudience,
+            Reason::NotYetValid => ErrorKind::ImmatureSignature,
+            Reason::Expired | Reason::ExpiredInGrace | Reason::SessionOver => ErrorKind::ExpiredSignature,
+            Reason::Unconfirmed
+            | Reason::Revoked
+            | Reason::Reused
+            | Reason::UnknownSession
+            | Reason::StoreUnavailable => ErrorKind::Provider(self.to_string()),
+        }
+    }
+}
+
+impl Reason {
+    /// A fixed name for counters.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::NoCredential => "no_credential",
+            Self::SeveralCredentials => "several_credentials",
+            Self::MalformedCredential => "malformed_credential",
+            Self::TooLong => "too_long",
+            Self::MalformedToken => "malformed_token",
+            Self::UnsupportedHeader => "unsupported_header",
+            Self::WrongType => "wrong_type",
+            Self::UnknownKey => "unknown_key",
+            Self::WrongAlgorithm => "wrong_algorithm",
+            Self::BadSignature => "bad_signature",
+            Self::MissingClaim(_) => "missing_claim",
+            Self::InvalidClaim(_) => "invalid_claim",
+            Self::WrongIssuer => "wrong_issuer",
+            Self::WrongAudience => "wrong_audience",
+            Self::NotYetValid => "not_yet_valid",
+            Self::Unconfirmed => "unconfirmed",
+            Self::Expired => "expired",
+            Self::ExpiredInGrace => "expired_in_grace",
+            Self::SessionOver => "session_over",
+            Self::Revoked => "revoked",
+            Self::Reused => "reused",
+            Self::UnknownSession => "unknown_session",
+            Self::StoreUnavailable => "store_unavailable",
+        }
+    }
+}
+
+/// The `error_description` of the challenge. It never quotes the token, and it needs no escaping anywhere.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match &self.reason {
+            Reason::NoCredential => "A bearer token is required",
+            Reason::SeveralCredentials => "The request carries more than one credential",
+            Reason::MalformedCredential => "The credential must be the scheme, one space and the token",
+            Reason::TooLong => "The token is too long",
+            Reason::MalformedToken => "The token is malformed",
+            Reason::UnsupportedHeader => "The token header is not supported",
+            Reason::WrongType => "The token is not an access token",
+            Reason::UnknownKey => "The token names an unknown key",
+            Reason::WrongAlgorithm => "The algorithm of the token is not accepted",
+            Reason::BadSignature => "The signature of the token is invalid",
+            Reason::MissingClaim(_) => "The token lacks a required claim",
+            Reason::InvalidClaim(_) => "The token holds a malformed claim",
+            Reason::WrongIssuer => "The issuer of the token is not accepted",
+            Reason::WrongAudience => "The token is meant for another audience",
+            Reason::NotYetValid => "The token is not valid yet",
+            Reason::Unconfirmed => "The sender of the token could not be confirmed",
+            Reason::Expired => "The token expired",
+            Reason::ExpiredInGrace => "The token expired; the response carries its successor",
+            Reason::SessionOver => "The session has reached its longest life",
+            Reason::Revoked => "The token was revoked",
+            Reason::Reused => "The token was superseded long ago",
+            Reason::UnknownSession => "The session is not known",
+            Reason::StoreUnavailable => "The state of the session can not be known right now",
+        })
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+fn printable(kid: &str) -> Box<str> {
+    let mut text = String::with_capacity(64);
+    for escaped in kid.chars().map(char::escape_default) {
+        if text.len() + escaped.len() > 64 {
+            break;
+        }
+        text.extend(escaped);
+    }
+    text.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kid_in_a_refusal_is_escaped_and_cut_to_64_bytes() {
+        let hostile = format!("a\r\nSet-Cookie: x\0\u{202e}{}", "k".repeat(1_000_000));
+        let refusal = Refusal::with_kid(Reason::UnknownKey, Some(&hostile));
+        let kid = refusal.kid().expect("a kid");
+        assert!(kid.len() <= 64);
+        assert!(kid.starts_with(r"a\r\nSet-Cookie: x\u{0}\u{202e}kkk"), "{kid}");
+        assert!(kid.bytes().all(|byte| (0x20..0x7f).contains(&byte)));
+    }
+}

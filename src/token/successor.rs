@@ -1,0 +1,129 @@
+//! The claims of the token that replaces another: the same JSON text, but for what names it and dates it.
+
+use super::claims::Claims;
+use super::identity::TokenId;
+use super::json;
+use super::policy::Policy;
+use super::verify::Verified;
+use crate::NumericDate;
+
+/// A successor's claims, not signed yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Successor {
+    pub(crate) claims: String,
+    pub(crate) id: TokenId,
+    pub(crate) exp: NumericDate,
+}
+
+impl Policy {
+    /// The successor as a pure function of its predecessor: every node makes the same one, without a word between
+    /// them. `None` where it would not outlive its predecessor or is dead at `now`.
+    pub(crate) fn derive(&self, token: &Verified, now: NumericDate) -> Option<Successor> {
+        self.successor(token, self.renewable_from(token), now)
+    }
+
+    /// The successor to propose to a store, beginning at `now`.
+    pub(crate) fn propose(&self, token: &Verified, now: NumericDate) -> Option<Successor> {
+        self.successor(token, now, now)
+    }
+
+    fn successor(&self, token: &Verified, iat: NumericDate, now: NumericDate) -> Option<Successor> {
+        let claims = token.claims();
+        let exp = iat.after(self.lifetime).min(self.session_end(claims.session_start()));
+        if exp <= claims.exp().max(now) {
+            return None;
+        }
+        let jti = token.id().successor_jti();
+        let id = TokenId::from_claims(claims.iss(), claims.sub(), &jti);
+        let mut changes =
+            vec![("exp", exp.to_string()), ("iat", iat.to_string()), ("jti", json::quoted(&jti))];
+        if claims.nbf().is_some() {
+            changes.push(("nbf", iat.to_string()));
+        }
+        let members = json::members(claims.text()).ok()?;
+        let absent = |name: &str| members.iter().all(|member| member.name != name);
+        if absent("sid") {
+            changes.push(("sid", json::quoted(&token.sid())));
+        }
+        if absent(&self.session_start_claim) {
+            changes.push((&self.session_start_claim, claims.session_start().to_string()));
+        }
+        let aud = members.iter().find(|member| member.name == "aud");
+        if let Some(moved) = aud.and_then(|aud| self.moved_audience(aud.value)) {
+            changes.push(("aud", moved));
+        }
+        let claims = json::splice(claims.text(), &changes).ok()?;
+        Some(Successor { claims, id, exp })
+    }
+
+    /// The audience with each legacy name moved to the primary one; `None` where nothing moves.
+    fn moved_audience(&self, aud: &str) -> Option<String> {
+        let primary = json::quoted(self.primary_audience()?);
+        if let Some(single) = json::string(aud) {
+            return self.is_legacy_audience(&single).then_some(primary);
+        }
+        let names = json::strings(aud)?;
+        if !names.iter().any(|(_, name)| self.is_legacy_audience(name)) {
+            return None;
+        }
+        let mut moved: Vec<&str> = Vec::with_capacity(names.len());
+        for (text, name) in &names {
+            let text = if self.is_legacy_audience(name) { &primary } else { *text };
+            if text != primary || !moved.contains(&text) {
+                moved.push(text);
+            }
+        }
+        Some(format!("[{}]", moved.join(",")))
+    }
+
+    /// A head that a store returned, checked before it is signed: the store is trusted to order successors, not to
+    /// write claims. `None` where it could not have come from this token.
+    pub(crate) fn accept_head(&self, token: &Verified, head: &str, now: NumericDate) -> Option<Successor> {
+        let claims = token.claims();
+        let parsed = Claims::parse(head.to_owned(), self, None).ok()?;
+        let sid = token.sid();
+        let same =
+            parsed.iss() == claims.iss() && parsed.sub() == claims.sub() && parsed.sid() == Some(&*sid);
+        let later = parsed.exp() > claims.exp().max(now)
+            && parsed.session_start() <= claims.session_start()
+            && parsed.exp() <= self.session_end(claims.session_start());
+        if !same || !later || !self.only_renewed(claims.text(), head) {
+            return None;
+        }
+        Some(Successor { id: parsed.token_id()?, exp: parsed.exp(), claims: head.to_owned() })
+    }
+
+    /// Nothing but names and dates differs between two claims texts, and no audience was gained.
+    fn only_renewed(&self, predecessor: &str, head: &str) -> bool {
+        let (Ok(before), Ok(after)) = (json::members(predecessor), json::members(head)) else { return false };
+        let renewed = |name: &str| {
+            matches!(name, "exp" | "iat" | "jti" | "nbf" | "sid" | "aud") || name == self.session_start_claim
+        };
+        let kept = |members: &[json::Member<'_>]| -> Vec<(String, String)> {
+            let mut kept: Vec<_> = members
+                .iter()
+                .filter(|member| !renewed(&member.name))
+                .map(|member| (member.name.to_string(), member.value.to_owned()))
+                .collect();
+            kept.sort_unstable();
+            kept
+        };
+        let aud = |members: &[json::Member<'_>]| -> Vec<String> {
+            let value =
+                members.iter().find(|member| member.name == "aud").map_or("[]", |member| member.value);
+            match json::string(value) {
+                Some(single) => vec![single.into_owned()],
+                None => json::strings(value)
+                    .unwrap_or_default()
+                    .into_iter()
+                    .map(|(_, name)| name.into())
+                    .collect(),
+            }
+        };
+        let had = aud(&before);
+        let moved = |name: &str| {
+            Some(name) == self.primary_audience() && had.iter().any(|had| self.is_legacy_audience(had))
+        };
+        kept(&before) == kept(&after) && aud(&after).iter().all(|name| had.contains(name) || moved(name))
+    }
+}

@@ -1,0 +1,110 @@
+//! From the text of a token to a [`Verified`]: shape, header policy, key, signature, claims. No time, no standing.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::claims::Claims;
+use super::header::Header;
+use super::identity::{SessionId, SubjectId, TokenId};
+use super::policy::Policy;
+use super::refusal::{Reason, Refusal};
+use crate::keys::{KeyRing, RingKey};
+
+/// A token whose signature and claims were checked against a ring and a policy.
+///
+/// [`verify`] is its one construction site, so holding one is the proof. It says nothing about the time: the
+/// token may be long dead.
+#[derive(Debug)]
+pub(crate) struct Verified {
+    claims: Claims,
+    key: Arc<RingKey>,
+    typ: Option<Box<str>>,
+    id: TokenId,
+}
+
+pub(crate) fn verify(token: &str, ring: &KeyRing, policy: &Policy) -> Result<Verified, Refusal> {
+    let refuse = Refusal::new;
+    if token.len() > policy.max_token_bytes {
+        return Err(refuse(Reason::TooLong));
+    }
+    let (signing_input, signature) = token.rsplit_once('.').ok_or(refuse(Reason::MalformedToken))?;
+    let (header, payload) = signing_input.split_once('.').ok_or(refuse(Reason::MalformedToken))?;
+    let [header, payload, signature] = [decode(header)?, decode(payload)?, decode(signature)?];
+
+    let header = text(header)?;
+    let header = Header::parse(&header).map_err(refuse)?;
+    let key = signing_key(&header, ring, signing_input.as_bytes(), &signature)
+        .map_err(|reason| Refusal::with_kid(reason, header.kid.as_deref()))?;
+    if !policy.accepts_type(header.typ.as_deref()) {
+        return Err(refuse(Reason::WrongType));
+    }
+    let claims = Claims::parse(text(payload)?, policy, key.issuer()).map_err(refuse)?;
+    Ok(Verified {
+        id: claims.token_id().unwrap_or_else(|| TokenId::from_signing_input(signing_input)),
+        claims,
+        key,
+        typ: header.typ.map(|typ| typ.into()),
+    })
+}
+
+/// The key that made the signature. Each candidate's algorithm is its own; the header's must merely equal it.
+fn signing_key(
+    header: &Header<'_>,
+    ring: &KeyRing,
+    signing_input: &[u8],
+    signature: &[u8],
+) -> Result<Arc<RingKey>, Reason> {
+    let kid = header.kid.as_deref();
+    let mut candidates = ring.candidates(kid, &header.alg).peekable();
+    if candidates.peek().is_none() {
+        return Err(if ring.knows_kid(kid) { Reason::WrongAlgorithm } else { Reason::UnknownKey });
+    }
+    candidates.find(|key| key.verify(signing_input, signature)).cloned().ok_or(Reason::BadSignature)
+}
+
+/// One part, canonical and not empty. Padding, stray bits and the other alphabet are refused by the library.
+fn decode(part: &str) -> Result<Vec<u8>, Refusal> {
+    match URL_SAFE_NO_PAD.decode(part) {
+        Ok(bytes) if !bytes.is_empty() => Ok(bytes),
+        _ => Err(Refusal::new(Reason::MalformedToken)),
+    }
+}
+
+fn text(bytes: Vec<u8>) -> Result<String, Refusal> {
+    String::from_utf8(bytes).map_err(|_| Refusal::new(Reason::MalformedToken))
+}
+
+impl Verified {
+    pub(crate) fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    pub(crate) fn key(&self) -> &RingKey {
+        &self.key
+    }
+
+    /// The header's `typ`, which a successor keeps.
+    pub(crate) fn typ(&self) -> Option<&str> {
+        self.typ.as_deref()
+    }
+
+    /// The token's name: two texts of one token (an ES256 twin, a re-encoding) share it.
+    pub(crate) fn id(&self) -> TokenId {
+        self.id
+    }
+
+    /// The session's name: the `sid` claim, or the one derived from the token that opens it.
+    pub(crate) fn sid(&self) -> String {
+        self.claims.sid().map_or_else(|| self.id().derived_sid(), str::to_owned)
+    }
+
+    pub(crate) fn session(&self) -> SessionId {
+        SessionId::new(self.claims.iss(), &self.sid())
+    }
+
+    pub(crate) fn subject(&self) -> Option<SubjectId> {
+        self.claims.sub().map(|sub| SubjectId::new(self.claims.iss(), sub))
+    }
+}

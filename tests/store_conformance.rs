@@ -1,0 +1,275 @@
+//! The public conformance suite, run against the store this crate brings, and against stores that break its
+//! promises one at a time: a suite that can't fail proves nothing.
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tower_reissue::NumericDate;
+use tower_reissue::store::{
+    ClaimsStore, MemoryStore, Presented, Revocation, Rotated, Rotation, SessionId, SessionRecord, Standing,
+    StoreError, SubjectId, TokenId, conformance,
+};
+
+#[tokio::test]
+async fn memory_store_keeps_every_promise() {
+    conformance::all(&MemoryStore::new()).await;
+}
+
+/// The promises about races, four times each on four threads, sharing one store. Time stands still in them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn memory_store_keeps_its_promises_while_others_use_it() {
+    let store = Arc::new(MemoryStore::new());
+    let tasks = (0..4).map(|_| {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move {
+            let store = &*store;
+            for _ in 0..50 {
+                conformance::of_n_concurrent_rotations_exactly_one_is_recorded_and_all_learn_the_same_head(
+                    store,
+                )
+                .await;
+                conformance::a_revocation_beats_a_rotation_in_either_order(store).await;
+                conformance::a_dropped_rotation_leaves_the_old_or_the_new_state(store).await;
+                conformance::the_epoch_moves_with_every_revocation(store).await;
+            }
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.expect("every promise");
+    }
+}
+
+/// The suite's own race polls by turns in one task; this one has threads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_rotations_on_many_threads_exactly_one_is_recorded_and_all_learn_the_same_head() {
+    let store = Arc::new(MemoryStore::new());
+    let session = SessionId::from_bytes([7; 32]);
+    let mut predecessor = TokenId::from_bytes([0; 32]);
+    for round in 1..=200_u8 {
+        let rivals = (0..8_u8).map(|rival| {
+            let store = Arc::clone(&store);
+            let mut name = [round; 32];
+            name[0] = rival;
+            let successor = TokenId::from_bytes(name);
+            let now = NumericDate::from_secs(1_000);
+            let presented = Presented::new(session, predecessor, None, now, now);
+            let rotation = Rotation::renewal(presented, successor, format!("{successor}"), now_plus(3600));
+            tokio::spawn(async move { (successor, store.rotate(rotation).await.expect("room")) })
+        });
+        let mut recorded = Vec::new();
+        let mut learnt = Vec::new();
+        for rival in rivals.collect::<Vec<_>>() {
+            match rival.await.expect("a rival") {
+                (successor, Rotated::Recorded) => recorded.push(successor),
+                (_, Rotated::Superseded { head }) => learnt.push(head),
+                (_, other) => panic!("round {round}: {other:?}"),
+            }
+        }
+        assert_eq!(recorded.len(), 1, "round {round}");
+        predecessor = recorded.pop().expect("one");
+        assert!(learnt.iter().all(|head| **head == *predecessor.to_string()), "round {round}");
+    }
+}
+
+fn now_plus(secs: u64) -> NumericDate {
+    NumericDate::from_secs(1_000 + secs)
+}
+
+/// One promise broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    RecordsEveryRotation,
+    ChecksThenActs,
+    LeavesItsLockBehind,
+    AnswersRivalsWithTheirOwnClaims,
+    SignsThePredecessorOut,
+    MissesReuse,
+    CountsGenerationsFromZero,
+    RecordsStrangers,
+    RenewsRevokedSessions,
+    LosesTokenRevocations,
+    RevokesLaterSessionsToo,
+    SparesSessionsBegunAtTheInstant,
+    CutsTombstonesShort,
+    ForgetsASecondEarly,
+    ForgetsASecondLate,
+    NormalisesClaims,
+    ListsAnotherSession,
+    RemembersLive,
+    StandsStill,
+}
+
+/// [`MemoryStore`] with one promise broken.
+struct Faulty {
+    inner: MemoryStore,
+    fault: Fault,
+    counter: AtomicU64,
+    renewed: Mutex<HashSet<TokenId>>,
+    locked: Mutex<HashSet<SessionId>>,
+}
+
+impl Faulty {
+    fn new(fault: Fault) -> Self {
+        Self {
+            inner: MemoryStore::new(),
+            fault,
+            counter: AtomicU64::new(0),
+            renewed: Mutex::default(),
+            locked: Mutex::default(),
+        }
+    }
+
+    fn is(&self, fault: Fault) -> bool {
+        self.fault == fault
+    }
+
+    fn fresh_session(&self) -> SessionId {
+        let mut name = [0xee; 32];
+        name[..8].copy_from_slice(&self.counter.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+        SessionId::from_bytes(name)
+    }
+}
+
+impl ClaimsStore for Faulty {
+    async fn standing(&self, presented: &Presented) -> Result<Standing, StoreError> {
+        let mut presented = *presented;
+        if self.is(Fault::ForgetsASecondEarly) {
+            presented.now = NumericDate::from_secs(presented.now.as_secs() + 1);
+        }
+        self.inner.standing(&presented).await
+    }
+
+    fn standing_now(&self, presented: &Presented) -> Option<Standing> {
+        if self.is(Fault::RemembersLive) { Some(Standing::Live) } else { self.inner.standing_now(presented) }
+    }
+
+    fn epoch(&self) -> Option<u64> {
+        if self.is(Fault::StandsStill) { Some(1) } else { self.inner.epoch() }
+    }
+
+    async fn rotate(&self, mut rotation: Rotation) -> Result<Rotated, StoreError> {
+        let Presented { session, token, .. } = rotation.presented;
+        let proposed = Arc::clone(&rotation.claims);
+        if self.is(Fault::RecordsEveryRotation) {
+            rotation.presented.session = self.fresh_session();
+        }
+        if self.is(Fault::NormalisesClaims) {
+            let value: serde_json::Value = serde_json::from_str(&rotation.claims).expect("JSON");
+            rotation.claims = value.to_string().into();
+        }
+        if self.is(Fault::ForgetsASecondLate) {
+            rotation.presented.now = NumericDate::from_secs(rotation.presented.now.as_secs() - 1);
+        }
+        let mut unrenewed = false;
+        if self.is(Fault::ChecksThenActs) && rotation.supersedes {
+            unrenewed = !self.renewed.lock().expect("a lock").contains(&token);
+            tokio::task::yield_now().await;
+            self.renewed.lock().expect("a lock").insert(token);
+        }
+        if self.is(Fault::LeavesItsLockBehind) {
+            if !self.locked.lock().expect("a lock").insert(session) {
+                return Ok(Rotated::Unknown);
+            }
+            tokio::task::yield_now().await;
+            self.locked.lock().expect("a lock").remove(&session);
+        }
+        Ok(match self.inner.rotate(rotation).await? {
+            // Overwritten, as the check allowed.
+            Rotated::Superseded { .. } if unrenewed => Rotated::Recorded,
+            Rotated::Superseded { .. } if self.is(Fault::AnswersRivalsWithTheirOwnClaims) => {
+                Rotated::Superseded { head: proposed }
+            }
+            Rotated::Superseded { .. } if self.is(Fault::SignsThePredecessorOut) => {
+                Rotated::Reused { generations: 2 }
+            }
+            Rotated::Reused { .. } if self.is(Fault::MissesReuse) => Rotated::Unknown,
+            Rotated::Reused { generations } if self.is(Fault::CountsGenerationsFromZero) => {
+                Rotated::Reused { generations: generations - 1 }
+            }
+            Rotated::Unknown if self.is(Fault::RecordsStrangers) => Rotated::Recorded,
+            Rotated::Revoked if self.is(Fault::RenewsRevokedSessions) => Rotated::Recorded,
+            rotated => rotated,
+        })
+    }
+
+    async fn revoke(
+        &self,
+        revocation: Revocation,
+        now: NumericDate,
+        until: NumericDate,
+    ) -> Result<(), StoreError> {
+        let (mut revocation, mut until) = (revocation, until);
+        match &mut revocation {
+            Revocation::Token { .. } if self.is(Fault::LosesTokenRevocations) => return Ok(()),
+            Revocation::SubjectBefore { instant, .. } if self.is(Fault::RevokesLaterSessionsToo) => {
+                *instant = NumericDate::from_secs(instant.as_secs() + 1);
+            }
+            Revocation::SubjectBefore { instant, .. } if self.is(Fault::SparesSessionsBegunAtTheInstant) => {
+                *instant = NumericDate::from_secs(instant.as_secs() - 1);
+            }
+            _ if self.is(Fault::CutsTombstonesShort) => {
+                until = until.min(NumericDate::from_secs(now.as_secs() + 10))
+            }
+            _ => {}
+        }
+        self.inner.revoke(revocation, now, until).await
+    }
+
+    async fn sessions(&self, subject: SubjectId, now: NumericDate) -> Result<Vec<SessionRecord>, StoreError> {
+        let mut sessions = self.inner.sessions(subject, now).await?;
+        if self.is(Fault::ListsAnotherSession) {
+            let session = self.fresh_session();
+            sessions.push(SessionRecord::new(session, now, now, "{}"));
+        }
+        Ok(sessions)
+    }
+}
+
+/// True where the promise was seen broken.
+async fn is_noticed<F: Future<Output = ()> + Send + 'static>(promise: F) -> bool {
+    tokio::spawn(promise).await.is_err_and(|error| error.is_panic())
+}
+
+macro_rules! notices {
+    ($($name:ident: $fault:ident),* $(,)?) => {
+        #[tokio::test]
+        async fn a_broken_promise_is_noticed_by_the_function_that_names_it() {
+            $({
+                let store = Faulty::new(Fault::$fault);
+                let noticed = is_noticed(async move { conformance::$name(&store).await }).await;
+                assert!(noticed, "{} did not notice {:?}", stringify!($name), Fault::$fault);
+            })*
+        }
+    };
+}
+
+notices! {
+    a_sign_in_opens_its_session_once: RecordsEveryRotation,
+    a_session_without_a_record_is_recorded_by_its_first_rotation: RecordsEveryRotation,
+    of_n_concurrent_rotations_exactly_one_is_recorded_and_all_learn_the_same_head: RecordsEveryRotation,
+    of_n_concurrent_rotations_exactly_one_is_recorded_and_all_learn_the_same_head: ChecksThenActs,
+    of_n_concurrent_rotations_exactly_one_is_recorded_and_all_learn_the_same_head: AnswersRivalsWithTheirOwnClaims,
+    the_predecessor_of_the_head_is_given_the_head: SignsThePredecessorOut,
+    a_token_superseded_two_generations_ago_is_reported_as_reused: MissesReuse,
+    a_token_superseded_two_generations_ago_is_reported_as_reused: CountsGenerationsFromZero,
+    an_unknown_token_of_a_recorded_session_is_not_recorded: RecordsStrangers,
+    a_token_never_succeeds_itself_or_an_ancestor: RecordsEveryRotation,
+    a_revoked_session_rotates_nothing: RenewsRevokedSessions,
+    a_revocation_beats_a_rotation_in_either_order: RenewsRevokedSessions,
+    a_revocation_beats_a_rotation_in_either_order: LosesTokenRevocations,
+    a_revoked_token_is_never_recorded_as_a_successor: RenewsRevokedSessions,
+    revoking_a_token_that_has_a_successor_revokes_its_session: LosesTokenRevocations,
+    revoking_the_head_stops_its_predecessor_from_renewing: LosesTokenRevocations,
+    subject_before_revokes_sessions_begun_at_or_before_the_instant_and_no_later_one: RevokesLaterSessionsToo,
+    subject_before_revokes_sessions_begun_at_or_before_the_instant_and_no_later_one: SparesSessionsBegunAtTheInstant,
+    a_weaker_revocation_never_replaces_a_stronger_one: CutsTombstonesShort,
+    a_tombstone_lives_until_its_instant: ForgetsASecondEarly,
+    an_expired_record_leaves_no_trace_that_matters: ForgetsASecondLate,
+    claims_come_back_byte_for_byte: NormalisesClaims,
+    sessions_lists_the_live_sessions_of_one_subject_only: ListsAnotherSession,
+    a_dropped_rotation_leaves_the_old_or_the_new_state: LeavesItsLockBehind,
+    an_answer_without_waiting_is_the_same_answer: RemembersLive,
+    the_epoch_moves_with_every_revocation: StandsStill,
+}

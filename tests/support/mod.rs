@@ -1,0 +1,84 @@
+//! What the integration tests share: keys, a clock that stands still, and a mint that can forge anything.
+#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+use tower_reissue::keys::{Algorithm, SigningKey};
+use tower_reissue::{Authority, AuthorityBuilder, ManualClock};
+
+pub const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+pub const ISSUER: &str = "https://login.example";
+pub const AUDIENCE: &str = "orders";
+/// The instant at which the tests' clock stands.
+pub const NOW: u64 = 1_800_000_000;
+
+pub fn key() -> SigningKey {
+    SigningKey::from_secret(Algorithm::HS256, SECRET).unwrap()
+}
+
+/// A builder with everything required: 600 s of life, 60 s of grace, no leeway, no jitter, a ceiling of 12 hours.
+pub fn builder(clock: &ManualClock) -> AuthorityBuilder {
+    Authority::builder(key())
+        .issuer(ISSUER)
+        .audience(AUDIENCE)
+        .ceiling(Duration::from_secs(12 * 3600))
+        .jitter_percent(0)
+        .clock(clock.clone())
+}
+
+/// Claims that are in order: issued at `NOW`, dead at `NOW + 600`, renewable from `NOW + 480` on.
+pub fn claims() -> Value {
+    json!({
+        "iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "jti": "token-1",
+        "iat": NOW, "exp": NOW + 600,
+    })
+}
+
+/// `claims` with some of them set anew; `null` removes.
+pub fn claims_with(changes: Value) -> Value {
+    let mut claims = claims();
+    for (name, value) in changes.as_object().unwrap() {
+        match value {
+            Value::Null => claims.as_object_mut().unwrap().remove(name),
+            value => claims.as_object_mut().unwrap().insert(name.clone(), value.clone()),
+        };
+    }
+    claims
+}
+
+/// An HS256 token under [`SECRET`] with a header that is in order.
+pub fn mint(claims: &Value) -> String {
+    mint_raw(r#"{"alg":"HS256","typ":"JWT"}"#, &claims.to_string())
+}
+
+/// An HS256 signature by another library over whatever header and payload.
+pub fn mint_raw(header: &str, payload: &str) -> String {
+    let key = jsonwebtoken::EncodingKey::from_secret(SECRET);
+    sign_raw(header, payload, &key, Algorithm::HS256)
+}
+
+pub fn sign_raw(
+    header: &str,
+    payload: &str,
+    key: &jsonwebtoken::EncodingKey,
+    algorithm: Algorithm,
+) -> String {
+    let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+    let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
+    let signature = jsonwebtoken::crypto::sign(message.as_bytes(), key, algorithm).unwrap();
+    format!("{message}.{signature}")
+}
+
+/// The claims of a token, unverified.
+pub fn payload(token: &str) -> Value {
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap()).unwrap()
+}
+
+/// The claims of a token as their text, unverified.
+pub fn payload_text(token: &str) -> String {
+    String::from_utf8(URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap()).unwrap()
+}
