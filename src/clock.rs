@@ -2,14 +2,6 @@
 //!
 //! The decision core never reads a clock; it is handed one reading per decision. That makes every time rule a
 //! table of instants that a test walks through without sleeping.
-//!
-//! ```
-//! use tower_reissue::{Clock, ManualClock};
-//!
-//! let clock = ManualClock::at(1_800_000_000);
-//! clock.advance(60);
-//! assert_eq!(clock.now().as_secs(), 1_800_000_060);
-//! ```
 
 use std::fmt;
 use std::sync::Arc;
@@ -42,6 +34,14 @@ impl Clock for SystemClock {
 }
 
 /// A clock that stands still until it is told otherwise, for tests. Clones share one reading.
+///
+/// ```
+/// use tower_reissue::{Clock, ManualClock};
+///
+/// let clock = ManualClock::at(1_800_000_000);
+/// clock.advance(60);
+/// assert_eq!(clock.now().as_secs(), 1_800_000_060);
+/// ```
 #[derive(Clone, Debug)]
 pub struct ManualClock(Arc<AtomicU64>);
 

@@ -1,4 +1,63 @@
-//! Placeholder docs.
+//! A Tower layer for the life of a bearer token: strict JWT validation, a successor in time, and a bounded exchange
+//! just after expiry, in front of any HTTP service.
+//!
+//! ```
+//! use std::time::Duration;
+//! use tower::{Layer, service_fn};
+//! use tower_reissue::{Algorithm, Authority, Login, ReissueLayer, SigningKey, VerifiedToken};
+//! # use http::{Request, Response};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let authority = Authority::builder(SigningKey::generate(Algorithm::EdDSA)?)
+//!     .issuer("https://login.example")
+//!     .audience("orders")
+//!     .ceiling(Duration::from_secs(12 * 3600))
+//!     .build()?;
+//!
+//! // The login handler.
+//! let token = authority.issue(Login::new("alice")).await?;
+//!
+//! // The guarded service.
+//! let mut service = ReissueLayer::new(authority).layer(service_fn(|request: Request<String>| async move {
+//!     let token: &VerifiedToken = request.extensions().get().expect("the layer put it here");
+//!     Ok::<_, std::convert::Infallible>(Response::new(token.subject().unwrap_or_default().to_owned()))
+//! }));
+//! # use tower::ServiceExt;
+//! let request = Request::builder().header("authorization", format!("Bearer {}", token.as_str()));
+//! let response = service.ready().await?.call(request.body(String::new())?).await?;
+//! assert_eq!(response.status(), 200);
+//! # Ok(()) }
+//! # use tower::Service;
+//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(run()).unwrap();
+//! ```
+//!
+//! # How it is made
+//!
+//! ```text
+//! request ─ bearer ─► verify ─► standing ─► decide(now) ─► handler
+//!                                                             │
+//! response ◄─ deliver ◄─ sign ◄─ record ◄─ decide again(now') ◄┘
+//! ```
+//!
+//! * An [`Authority`] holds keys, policy, clock and store. The layer, the login handler and the endpoints share one.
+//! * The decision core (the private module `token`) is synchronous and pure: the time is an argument. Whatever can change a
+//!   verdict is a field of one struct, and nothing outside the core decides.
+//! * A [`ClaimsStore`] is the authority on sessions: one successor on many nodes, revocation. It is optional.
+//! * [`ReissueLayer`] puts it all in front of a service. Without a store it allocates no future, boxes nothing and needs no
+//!   async runtime.
+//!
+//! # Read on
+//!
+//! * [`manual::defaults`]: why each default is what it is.
+//! * [`manual::threat_model`]: what it protects from, and what not.
+//! * [`manual::operating`]: what to watch.
+//! * [`store`]: choosing a store, writing one, [proving it](store::conformance).
+//! * [`keys`]: loading and rotating keys.
+//!
+//! # Features
+//!
+//! `aws_lc_rs` (default) and `rust_crypto` choose the cryptography; with both on, aws-lc-rs is used. `axum`, `tracing` and
+//! `metrics` add what their names say. No feature changes a default or a verdict.
 #[cfg(not(any(feature = "aws_lc_rs", feature = "rust_crypto")))]
 compile_error!("tower-reissue needs one of its features `aws_lc_rs` (default) and `rust_crypto`");
 
@@ -35,3 +94,8 @@ pub use store::{ClaimsStore, MemoryStore};
 pub use telemetry::{Event, NotReissued, Occasion};
 pub use token::bearer::Source;
 pub use token::refusal::{Reason, Refusal};
+
+/// The README's examples compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -2,8 +2,9 @@
 
 use std::pin::Pin;
 
+use super::renew::Unrecorded;
 use super::{Authority, SignedSuccessor, VerifiedToken, presented};
-use crate::store::{Revocation, Rotated, Rotation, Standing};
+use crate::store::{Revocation, Standing, StoreError};
 use crate::telemetry::{Event, NotReissued, Occasion};
 use crate::token::decision::{Decision, Evidence};
 use crate::token::refusal::{Reason, Refusal};
@@ -109,7 +110,9 @@ impl<C: Send + Sync + 'static> Authority<C> {
         standing: Standing,
         now: NumericDate,
     ) -> Decision {
-        self.0.policy.decide(&Evidence { token: token.verified(), confirmed, standing, now })
+        let token = token.verified();
+        let key_held = self.0.keys.load().holds(token.key());
+        self.0.policy.decide(&Evidence { token, key_held, confirmed, standing, now })
     }
 
     async fn settle(
@@ -150,41 +153,26 @@ impl<C: Send + Sync + 'static> Authority<C> {
 
     /// Rule 9 with a store: what can't be recorded is a 503, for the token may still be good for an exchange.
     async fn exchange_recorded(self, token: VerifiedToken<C>, now: NumericDate) -> Verdict<C> {
-        let expired = |why| {
-            self.emit(Event::NotReissued { why });
-            Verdict::refuse(Reason::Expired)
-        };
-        if let Err(why) = self.may_renew(&token) {
-            return expired(why);
-        }
-        let Some(proposed) = self.0.policy.propose(token.verified(), now) else {
-            return expired(NotReissued::Outlived);
-        };
-        let Some(store) = self.0.store.clone() else { return expired(NotReissued::Unknown) };
-        let successor = match self.ask(store.rotate(self.rotation(&token, &proposed, now))).await {
-            Ok(Rotated::Recorded) => proposed,
-            Ok(Rotated::Superseded { head }) => match self.0.policy.accept_head(token.verified(), &head, now)
-            {
-                Some(head) => head,
-                None => return expired(NotReissued::StrangeHead),
-            },
-            Ok(Rotated::Reused { generations }) => {
+        let signed = match self.record(&token, now).await {
+            Ok(_) if self.0.hooks.admit_in_grace => return Verdict::Admit(Admission { token, at: now }),
+            Ok(successor) => self.sign_successor(&successor, token.verified()),
+            Err(Unrecorded::Not(why)) => Err(why),
+            Err(Unrecorded::Revoked) => return Verdict::refuse(Reason::Revoked),
+            Err(Unrecorded::Outage(error)) => return self.outage(&error),
+            Err(Unrecorded::Reused { generations }) => {
                 self.emit(Event::Reused { generations });
                 return match self.judge(&token, true, Standing::Superseded { generations }, now) {
                     Decision::Refuse(Reason::Reused) => self.end_reused_session(&token, now).await,
                     _ => Verdict::refuse(Reason::Expired),
                 };
             }
-            Ok(Rotated::Revoked) => return Verdict::refuse(Reason::Revoked),
-            Ok(Rotated::Unknown) => return expired(NotReissued::Unknown),
-            Err(error) => return self.outage(&error),
         };
-        if self.0.hooks.admit_in_grace {
-            return Verdict::Admit(Admission { token, at: now });
-        }
-        match self.sign_successor(&successor, token.verified()) {
+        match signed {
             Ok(successor) => self.exchanged(successor),
-            Err(why) => expired(why),
+            Err(why) => {
+                self.emit(Event::NotReissued { why });
+                Verdict::refuse(Reason::Expired)
+            }
         }
     }
 
@@ -206,23 +194,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
         }
     }
 
-    fn outage(&self, error: &crate::store::StoreError) -> Verdict<C> {
+    fn outage(&self, error: &StoreError) -> Verdict<C> {
         self.emit(Event::StoreFailed { error });
         Verdict::refuse(Reason::StoreUnavailable)
-    }
-
-    pub(super) fn rotation(
-        &self,
-        token: &VerifiedToken<C>,
-        successor: &crate::token::successor::Successor,
-        now: NumericDate,
-    ) -> Rotation {
-        Rotation {
-            presented: presented(token.verified(), now),
-            supersedes: true,
-            successor: successor.id,
-            claims: successor.claims.as_str().into(),
-            until: self.0.policy.token_matters_until(successor.exp),
-        }
     }
 }

@@ -350,11 +350,7 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
                 "the primary audience is declared legacy too: a legacy audience moves to the primary one",
             );
         }
-        if let Some(issuer) = policy.issuer.as_deref().filter(|issuer| self.keys.trusts(issuer)) {
-            return refuse(format!(
-                "the ring trusts {issuer:?} as a foreign issuer, and it is the own one: own keys go in with `retiring`"
-            ));
-        }
+        check_ring(&self.keys, &policy)?;
         policy.ceiling = self.ceiling.ok_or_else(|| {
             ConfigError::new(
                 "no ceiling: give `ceiling(Duration)`, the longest a session may live however often its token is \
@@ -380,6 +376,16 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
 
 fn refuse<T>(message: impl Into<String>) -> Result<T, ConfigError> {
     Err(ConfigError::new(message))
+}
+
+/// One issuer's tokens are either re-signed or never.
+pub(super) fn check_ring(keys: &KeyRing, policy: &Policy) -> Result<(), ConfigError> {
+    match &policy.issuer {
+        Some(issuer) if keys.trusts(issuer) => refuse(format!(
+            "the ring trusts {issuer:?} as a foreign issuer, and it is the own one: own keys go in with `retiring`"
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn check_times(

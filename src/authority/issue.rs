@@ -171,7 +171,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
                 supersedes: false,
                 successor: id,
                 claims: claims.into(),
-                until: policy.token_matters_until(exp),
+                until: policy.token_matters_until(exp, now),
             };
             match self.ask(store.rotate(rotation)).await.map_err(IssueError::Store)? {
                 Rotated::Revoked => return Err(IssueError::Revoked),

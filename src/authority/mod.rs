@@ -1,24 +1,6 @@
 //! [`Authority`]: keys, policy, clock and store in one handle that the layer, the login handler and the ready
 //! endpoints share.
 //!
-//! ```
-//! use std::time::Duration;
-//! use tower_reissue::keys::{Algorithm, SigningKey};
-//! use tower_reissue::{Authority, Login};
-//!
-//! # async fn sign_in() -> Result<(), Box<dyn std::error::Error>> {
-//! let authority = Authority::builder(SigningKey::generate(Algorithm::EdDSA)?)
-//!     .issuer("https://login.example")
-//!     .audience("orders")
-//!     .ceiling(Duration::from_secs(12 * 3600))
-//!     .build()?;
-//! let token = authority.issue(Login::new("alice")).await?;
-//! assert_eq!(authority.admit(token.as_str()).await?.subject(), Some("alice"));
-//! # Ok(())
-//! # }
-//! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(sign_in()).unwrap();
-//! ```
-//!
 //! It asks and obeys the decision core; it decides nothing. What it adds is waiting (for the store) and signing.
 
 mod arrive;
@@ -51,11 +33,29 @@ use crate::telemetry::{self, Event, NotReissued};
 use crate::token::policy::Policy;
 use crate::token::refusal::{Reason, Refusal};
 use crate::token::verify::{self, Verified};
-use crate::{NumericDate, RequestHead};
+use crate::{ConfigError, NumericDate, RequestHead};
 
 /// What issues, verifies, reissues and revokes. Clones share one.
 ///
 /// `C` is the type that handlers read private claims as; nothing else of its making shows.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_reissue::keys::{Algorithm, SigningKey};
+/// use tower_reissue::{Authority, Login};
+///
+/// # async fn sign_in() -> Result<(), Box<dyn std::error::Error>> {
+/// let authority = Authority::builder(SigningKey::generate(Algorithm::EdDSA)?)
+///     .issuer("https://login.example")
+///     .audience("orders")
+///     .ceiling(Duration::from_secs(12 * 3600))
+///     .build()?;
+/// let token = authority.issue(Login::new("alice")).await?;
+/// assert_eq!(authority.admit(token.as_str()).await?.subject(), Some("alice"));
+/// # Ok(())
+/// # }
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(sign_in()).unwrap();
+/// ```
 pub struct Authority<C = PrivateClaims>(Arc<Inner<C>>);
 
 struct Inner<C> {
@@ -99,8 +99,14 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// Puts another ring in place, for every request from now on and for those in flight: a key that is not in it
     /// admits and renews nothing more. The old ring is gone; take the keys that still verify along as
     /// [`KeyRing::retiring`].
-    pub fn replace_keys(&self, keys: impl Into<KeyRing>) {
-        self.0.keys.store(Arc::new(keys.into()));
+    ///
+    /// # Errors
+    /// Where the ring trusts the own issuer as a foreign one; the old ring serves on.
+    pub fn replace_keys(&self, keys: impl Into<KeyRing>) -> Result<(), ConfigError> {
+        let keys = keys.into();
+        builder::check_ring(&keys, &self.0.policy)?;
+        self.0.keys.store(Arc::new(keys));
+        Ok(())
     }
 
     /// Whether sessions are recorded, and so can be revoked.

@@ -2,9 +2,9 @@
 
 use std::pin::Pin;
 
-use super::{Admission, Authority, SignedSuccessor, VerifiedToken};
+use super::{Admission, Authority, SignedSuccessor, VerifiedToken, presented};
 use crate::NumericDate;
-use crate::store::Rotated;
+use crate::store::{Rotated, Rotation, StoreError};
 use crate::telemetry::{Event, NotReissued, Occasion};
 use crate::token::successor::Successor;
 
@@ -13,6 +13,20 @@ pub(crate) enum Renewal {
     Decided(Option<SignedSuccessor>),
     /// The store has to record it first.
     Pending(Pin<Box<dyn Future<Output = Option<SignedSuccessor>> + Send>>),
+}
+
+/// Why there is no recorded successor.
+pub(super) enum Unrecorded {
+    Not(NotReissued),
+    Revoked,
+    Reused { generations: u32 },
+    Outage(StoreError),
+}
+
+impl From<NotReissued> for Unrecorded {
+    fn from(why: NotReissued) -> Self {
+        Self::Not(why)
+    }
 }
 
 impl<C: Send + Sync + 'static> Authority<C> {
@@ -36,18 +50,18 @@ impl<C: Send + Sync + 'static> Authority<C> {
                 .and_then(|successor| self.sign_successor(&successor, token.verified()));
             return Renewal::Decided(self.report(signed));
         }
-        let Some(proposed) = self.0.policy.propose(token.verified(), now) else {
-            return Renewal::Decided(self.report(Err(NotReissued::Outlived)));
-        };
         let (authority, token) = (self.clone(), token.clone());
         Renewal::Pending(Box::pin(async move {
-            let signed = match authority.record(&token, proposed, now).await {
-                // The ring may have changed while the store was waited for.
-                Ok(successor) => match authority.may_renew(&token) {
-                    Ok(()) => authority.sign_successor(&successor, token.verified()),
-                    Err(why) => Err(why),
-                },
-                Err(why) => Err(why),
+            let signed = match authority.record(&token, now).await {
+                Ok(successor) => authority.sign_successor(&successor, token.verified()),
+                Err(Unrecorded::Not(why)) => Err(why),
+                Err(Unrecorded::Revoked) => Err(NotReissued::Revoked),
+                // Reuse is judged at arrival: a slow request is not a thief.
+                Err(Unrecorded::Reused { .. }) => Err(NotReissued::Unknown),
+                Err(Unrecorded::Outage(error)) => {
+                    authority.emit(Event::StoreFailed { error: &error });
+                    Err(NotReissued::StoreFailed)
+                }
             };
             authority.report(signed)
         }))
@@ -65,26 +79,35 @@ impl<C: Send + Sync + 'static> Authority<C> {
     }
 
     /// The recorded successor: the proposed one, or the head that was recorded before it.
-    async fn record(
+    pub(super) async fn record(
         &self,
         token: &VerifiedToken<C>,
-        proposed: Successor,
         now: NumericDate,
-    ) -> Result<Successor, NotReissued> {
+    ) -> Result<Successor, Unrecorded> {
+        self.may_renew(token)?;
+        let (policy, verified) = (&self.0.policy, token.verified());
+        let proposed = policy.propose(verified, now).ok_or(NotReissued::Outlived)?;
         let store = self.0.store.clone().ok_or(NotReissued::Unknown)?;
-        match self.ask(store.rotate(self.rotation(token, &proposed, now))).await {
-            Ok(Rotated::Recorded) => Ok(proposed),
+        let rotation = Rotation {
+            presented: presented(verified, now),
+            supersedes: true,
+            successor: proposed.id,
+            claims: proposed.claims.as_str().into(),
+            until: policy.token_matters_until(proposed.exp, token.session_start()),
+        };
+        let recorded = match self.ask(store.rotate(rotation)).await {
+            Ok(Rotated::Recorded) => proposed,
             Ok(Rotated::Superseded { head }) => {
-                self.0.policy.accept_head(token.verified(), &head, now).ok_or(NotReissued::StrangeHead)
+                policy.accept_head(verified, &head, now).ok_or(NotReissued::StrangeHead)?
             }
-            Ok(Rotated::Revoked) => Err(NotReissued::Revoked),
-            // Reuse is judged at arrival: a slow request is not a thief.
-            Ok(Rotated::Unknown | Rotated::Reused { .. }) => Err(NotReissued::Unknown),
-            Err(error) => {
-                self.emit(Event::StoreFailed { error: &error });
-                Err(NotReissued::StoreFailed)
-            }
-        }
+            Ok(Rotated::Reused { generations }) => return Err(Unrecorded::Reused { generations }),
+            Ok(Rotated::Revoked) => return Err(Unrecorded::Revoked),
+            Ok(Rotated::Unknown) => return Err(NotReissued::Unknown.into()),
+            Err(error) => return Err(Unrecorded::Outage(error)),
+        };
+        // The ring may have changed while the store was waited for.
+        self.may_renew(token)?;
+        Ok(recorded)
     }
 
     fn report(&self, signed: Result<SignedSuccessor, NotReissued>) -> Option<SignedSuccessor> {

@@ -1,3 +1,10 @@
-//! manual
-/// m
+//! What an operator and a reviewer want to read before they trust this crate.
+
+#[doc = include_str!("defaults.md")]
+pub mod defaults {}
+
+#[doc = include_str!("threat_model.md")]
 pub mod threat_model {}
+
+#[doc = include_str!("operating.md")]
+pub mod operating {}

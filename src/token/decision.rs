@@ -10,6 +10,8 @@ use crate::store::Standing;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Evidence<'a> {
     pub(crate) token: &'a Verified,
+    /// Whether the key that verified it is in the ring at this very moment: it may have been withdrawn since.
+    pub(crate) key_held: bool,
     /// Whether the sender proved what `cnf` demands; of no weight where there is none.
     pub(crate) confirmed: bool,
     pub(crate) standing: Standing,
@@ -31,9 +33,12 @@ impl Policy {
     /// Faults come before expiry, so that "expired" always means "otherwise good". A caller asks first with
     /// [`Standing::Live`]: what is refused even then needs no store.
     pub(crate) fn decide(&self, evidence: &Evidence<'_>) -> Decision {
-        let &Evidence { token, confirmed, standing, now } = evidence;
+        let &Evidence { token, key_held, confirmed, standing, now } = evidence;
         let claims = token.claims();
         let refuse = Decision::Refuse;
+        if !key_held {
+            return refuse(Reason::UnknownKey);
+        }
         if claims.confirmation().is_some() && !confirmed && !self.ignore_confirmation {
             return refuse(Reason::Unconfirmed);
         }

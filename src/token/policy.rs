@@ -101,19 +101,18 @@ impl Policy {
         self.ceiling.map_or(NumericDate::MAX, |ceiling| session_start.after(ceiling))
     }
 
-    /// How long a record about a token that expires at `exp` matters.
-    pub(crate) fn token_matters_until(&self, exp: NumericDate) -> NumericDate {
+    /// How long the record of a token matters: while it could be admitted, exchanged or still be in flight. Past its
+    /// session's end it could be none of these.
+    pub(crate) fn token_matters_until(&self, exp: NumericDate, session_start: NumericDate) -> NumericDate {
         let window = self.grace.max(self.leeway.saturating_add(self.in_flight));
-        exp.after(window.saturating_add(SKEW_MARGIN))
+        exp.after(window).min(self.session_end(session_start)).after(SKEW_MARGIN)
     }
 
     /// How long the revocation of a session matters. Where sessions are unbounded: for ever, since nothing else
     /// bounds the tokens that are out.
     pub(crate) fn session_matters_until(&self, session_start: NumericDate) -> NumericDate {
-        match self.ceiling {
-            Some(ceiling) => self.token_matters_until(session_start.after(ceiling)),
-            None => NumericDate::MAX,
-        }
+        // The grace on top is for a ceiling that is raised while the last tokens under the old one are out.
+        self.session_end(session_start).after(self.grace + SKEW_MARGIN)
     }
 }
 
