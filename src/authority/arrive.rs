@@ -93,7 +93,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
                         Some(standing) => standing,
                         None => match authority.ask(store.standing(presented)).await {
                             Ok(standing) => standing,
-                            Err(error) => return authority.outage(&error),
+                            Err(_) => return Verdict::refuse(Reason::StoreUnavailable),
                         },
                     };
                     authority.settle(token, confirmed, standing, now).await
@@ -177,7 +177,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
             }
             Ok(Rotated::Revoked) => return Verdict::refuse(Reason::Revoked),
             Ok(Rotated::Unknown) => return expired(NotReissued::Unknown),
-            Err(error) => return self.outage(&error),
+            Err(_) => return Verdict::refuse(Reason::StoreUnavailable),
         };
         if self.0.hooks.admit_in_grace {
             return Verdict::Admit(Admission { token, at: now });
@@ -202,13 +202,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
                 self.emit(Event::Revoked);
                 Verdict::refuse(Reason::Reused)
             }
-            Err(error) => self.outage(&error),
+            Err(_) => Verdict::refuse(Reason::StoreUnavailable),
         }
-    }
-
-    fn outage(&self, error: &crate::store::StoreError) -> Verdict<C> {
-        self.emit(Event::StoreFailed { error });
-        Verdict::refuse(Reason::StoreUnavailable)
     }
 
     pub(super) fn rotation(

@@ -124,18 +124,19 @@ impl<C: Send + Sync + 'static> Authority<C> {
         self.0.clock.now()
     }
 
-    /// Waits for the store, for its deadline at most. The timer is armed only once the store did not answer at
-    /// once, so a store that always does needs no runtime.
+    /// Waits for the store, for its deadline at most, and reports its failure. The timer is armed only once the
+    /// store did not answer at once, so a store that always does needs no runtime.
     async fn ask<T>(
         &self,
         mut answer: impl Future<Output = Result<T, StoreError>> + Unpin,
     ) -> Result<T, StoreError> {
-        if let Some(answer) = (&mut answer).now_or_never() {
-            return answer;
-        }
-        tokio::time::timeout(self.0.store_deadline, answer)
-            .await
-            .unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Timeout)))
+        let answer = match (&mut answer).now_or_never() {
+            Some(answer) => answer,
+            None => tokio::time::timeout(self.0.store_deadline, answer)
+                .await
+                .unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Timeout))),
+        };
+        answer.inspect_err(|error| self.emit(Event::StoreFailed { error }))
     }
 
     fn emit(&self, event: Event<'_>) {

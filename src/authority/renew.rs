@@ -80,10 +80,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
             Ok(Rotated::Revoked) => Err(NotReissued::Revoked),
             // Reuse is judged at arrival: a slow request is not a thief.
             Ok(Rotated::Unknown | Rotated::Reused { .. }) => Err(NotReissued::Unknown),
-            Err(error) => {
-                self.emit(Event::StoreFailed { error: &error });
-                Err(NotReissued::StoreFailed)
-            }
+            Err(_) => Err(NotReissued::StoreFailed),
         }
     }
 
