@@ -124,7 +124,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         }
         match self.judge(&token, confirmed, standing, now) {
             Decision::Admit => Verdict::Admit(Admission { token, at: now }),
-            Decision::Grace => self.exchange_recorded(token, now).await,
+            Decision::Grace => self.exchange_recorded(token, standing, now).await,
             Decision::Refuse(Reason::Reused) => self.end_reused_session(&token, now).await,
             Decision::Refuse(reason) => Verdict::refuse(reason),
         }
@@ -149,7 +149,12 @@ impl<C: Send + Sync + 'static> Authority<C> {
     }
 
     /// Rule 9 with a store: what can't be recorded is a 503, for the token may still be good for an exchange.
-    async fn exchange_recorded(self, token: VerifiedToken<C>, now: NumericDate) -> Verdict<C> {
+    async fn exchange_recorded(
+        self,
+        token: VerifiedToken<C>,
+        standing: Standing,
+        now: NumericDate,
+    ) -> Verdict<C> {
         let expired = |why| {
             self.emit(Event::NotReissued { why });
             Verdict::refuse(Reason::Expired)
@@ -169,7 +174,10 @@ impl<C: Send + Sync + 'static> Authority<C> {
                 None => return expired(NotReissued::StrangeHead),
             },
             Ok(Rotated::Reused { generations }) => {
-                self.emit(Event::Reused { generations });
+                // Superseded since it was asked about; what its standing told was reported.
+                if !matches!(standing, Standing::Superseded { .. }) {
+                    self.emit(Event::Reused { generations });
+                }
                 return match self.judge(&token, true, Standing::Superseded { generations }, now) {
                     Decision::Refuse(Reason::Reused) => self.end_reused_session(&token, now).await,
                     _ => Verdict::refuse(Reason::Expired),
