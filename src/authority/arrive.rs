@@ -58,7 +58,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
         }
     }
 
-    pub(crate) fn arrive(&self, token: &str, head: &RequestHead<'_>) -> Arrival<C> {
+    /// `answerable`: whether the response can carry a successor back to where the token was.
+    pub(crate) fn arrive(&self, token: &str, head: &RequestHead<'_>, answerable: bool) -> Arrival<C> {
         let token = match self.verify(token) {
             Ok(token) => token,
             Err(refusal) => return Arrival::Decided(Verdict::Refuse { refusal, successor: None }),
@@ -73,6 +74,10 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let decision = self.judge(&token, confirmed, Standing::Live, now);
         if let Decision::Refuse(reason) = decision {
             return Arrival::Decided(Verdict::refuse(reason));
+        }
+        // An exchange whose yield nobody receives would spend the successor and promise what is not there.
+        if decision == Decision::Grace && !answerable && !self.0.hooks.admit_in_grace {
+            return Arrival::Decided(Verdict::refuse(Reason::Expired));
         }
         let Some(store) = &self.0.store else {
             return Arrival::Decided(match decision {
