@@ -4,7 +4,7 @@ use std::pin::Pin;
 
 use super::{Authority, SignedSuccessor, VerifiedToken, presented};
 use crate::store::{Revocation, Rotated, Rotation, Standing};
-use crate::telemetry::{Event, NotReissued, Occasion};
+use crate::telemetry::{Event, NotReissued};
 use crate::token::decision::{Decision, Evidence};
 use crate::token::refusal::{Reason, Refusal};
 use crate::{NumericDate, RequestHead};
@@ -30,6 +30,10 @@ pub(crate) struct Admission<C> {
 impl<C> Verdict<C> {
     fn refuse(reason: Reason) -> Self {
         Self::Refuse { refusal: Refusal::new(reason), successor: None }
+    }
+
+    fn exchanged(successor: SignedSuccessor) -> Self {
+        Self::Refuse { refusal: Refusal::new(Reason::ExpiredInGrace), successor: Some(successor) }
     }
 }
 
@@ -145,7 +149,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
             return Verdict::Admit(Admission { token, at: now });
         }
         match successor.and_then(|successor| self.sign_successor(&successor, token.verified())) {
-            Ok(successor) => self.exchanged(successor),
+            Ok(successor) => Verdict::exchanged(successor),
             Err(why) => {
                 self.emit(Event::NotReissued { why });
                 Verdict::refuse(Reason::Expired)
@@ -196,14 +200,9 @@ impl<C: Send + Sync + 'static> Authority<C> {
             return Verdict::Admit(Admission { token, at: now });
         }
         match self.sign_successor(&successor, token.verified()) {
-            Ok(successor) => self.exchanged(successor),
+            Ok(successor) => Verdict::exchanged(successor),
             Err(why) => expired(why),
         }
-    }
-
-    fn exchanged(&self, successor: SignedSuccessor) -> Verdict<C> {
-        self.emit(Event::Reissued { how: Occasion::Exchanged, expires_at: successor.exp });
-        Verdict::Refuse { refusal: Refusal::new(Reason::ExpiredInGrace), successor: Some(successor) }
     }
 
     /// The policy says that reuse ends the session: it is over before the refusal is sent.

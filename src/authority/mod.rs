@@ -47,7 +47,7 @@ pub(crate) use sign::SignedSuccessor;
 use crate::clock::Clock;
 use crate::keys::KeyRing;
 use crate::store::{ErasedStore, Presented, StoreError, StoreErrorKind};
-use crate::telemetry::{self, Event, NotReissued};
+use crate::telemetry::{self, Event, NotReissued, Occasion};
 use crate::token::policy::Policy;
 use crate::token::refusal::{Reason, Refusal};
 use crate::token::verify::{self, Verified};
@@ -150,6 +150,10 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// secrets" to be read from one line.
     pub(crate) fn report_refusal(&self, refusal: &Refusal) {
         self.emit(Event::Refused { refusal, ring: &self.0.keys.load() });
+    }
+
+    pub(crate) fn report_reissued(&self, how: Occasion, expires_at: NumericDate) {
+        self.emit(Event::Reissued { how, expires_at });
     }
 
     pub(crate) fn report_not_reissued(&self, why: NotReissued) {

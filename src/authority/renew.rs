@@ -5,7 +5,7 @@ use std::pin::Pin;
 use super::{Admission, Authority, SignedSuccessor, VerifiedToken};
 use crate::NumericDate;
 use crate::store::Rotated;
-use crate::telemetry::{Event, NotReissued, Occasion};
+use crate::telemetry::NotReissued;
 use crate::token::successor::Successor;
 
 /// A successor, or the future that may yield one. A failure yields none: it never harms the response.
@@ -84,16 +84,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
         }
     }
 
+    /// Reports why there is no successor; one that there is, is reported once it goes out.
     fn report(&self, signed: Result<SignedSuccessor, NotReissued>) -> Option<SignedSuccessor> {
-        match signed {
-            Ok(successor) => {
-                self.emit(Event::Reissued { how: Occasion::Renewed, expires_at: successor.exp });
-                Some(successor)
-            }
-            Err(why) => {
-                self.emit(Event::NotReissued { why });
-                None
-            }
-        }
+        signed.map_err(|why| self.report_not_reissued(why)).ok()
     }
 }
