@@ -54,6 +54,9 @@ impl<C: Send + Sync + 'static> Authority<C> {
                 .await
                 .map_err(|_| Refusal::new(Reason::StoreUnavailable))?;
             decision = self.judge(&token, false, standing, now);
+            if !self.holds_key_of(&token) {
+                return Err(Refusal::new(Reason::UnknownKey));
+            }
         }
         match decision {
             Decision::Admit => Ok(token),
@@ -131,6 +134,10 @@ impl<C: Send + Sync + 'static> Authority<C> {
         if let Standing::Superseded { generations } = standing {
             self.emit(Event::Reused { generations });
         }
+        // The ring may have changed while the store was waited for.
+        if !self.holds_key_of(&token) {
+            return Verdict::refuse(Reason::UnknownKey);
+        }
         match self.judge(&token, confirmed, standing, now) {
             Decision::Admit => Verdict::Admit(Admission { token, at: now }),
             Decision::Grace => self.exchange_recorded(token, standing, now).await,
@@ -196,6 +203,9 @@ impl<C: Send + Sync + 'static> Authority<C> {
             Ok(Rotated::Unknown) => return expired(NotReissued::Unknown),
             Err(_) => return Verdict::refuse(Reason::StoreUnavailable),
         };
+        if !self.holds_key_of(&token) {
+            return Verdict::refuse(Reason::UnknownKey);
+        }
         if self.0.hooks.admit_in_grace {
             return Verdict::Admit(Admission { token, at: now });
         }

@@ -120,6 +120,11 @@ impl<C: Send + Sync + 'static> Authority<C> {
         Ok(VerifiedToken::new(verified, private, admitted_until))
     }
 
+    /// Whether the present ring still holds the key that signed it.
+    fn holds_key_of(&self, token: &VerifiedToken<C>) -> bool {
+        self.0.keys.load().holds(token.verified().key())
+    }
+
     fn now(&self) -> NumericDate {
         self.0.clock.now()
     }

@@ -55,7 +55,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
 
     /// Whether key and predicate allow it. A key that left the ring renews nothing, requests in flight included.
     pub(super) fn may_renew(&self, token: &VerifiedToken<C>) -> Result<(), NotReissued> {
-        if !self.0.keys.load().holds(token.verified().key()) {
+        if !self.holds_key_of(token) {
             return Err(NotReissued::KeyWithdrawn);
         }
         match &self.0.hooks.renew_if {
