@@ -46,7 +46,7 @@ impl Body for Played {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.hint.clone()
+        self.hint
     }
 }
 
@@ -87,7 +87,7 @@ async fn the_size_hint_is_the_inner_bodys() {
     between.set_lower(3);
     between.set_upper(9);
     for hint in [SizeHint::new(), SizeHint::with_exact(6), between] {
-        let body = seen(Played { frames: VecDeque::new(), hint: hint.clone() }).await;
+        let body = seen(Played { frames: VecDeque::new(), hint }).await;
         assert_eq!((body.size_hint().lower(), body.size_hint().upper()), (hint.lower(), hint.upper()));
         assert!(body.is_end_stream(), "an empty body says so at once");
     }

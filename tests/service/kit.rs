@@ -128,10 +128,12 @@ impl<T> Reply<T> {
     }
 }
 
+type Rotate = dyn Fn(&Rotation) -> Reply<Rotated> + Send + Sync;
+
 /// A store that answers whatever it is told and never at once.
 pub struct Scripted {
     pub standing: Reply<Standing>,
-    pub rotate: Box<dyn Fn(&Rotation) -> Reply<Rotated> + Send + Sync>,
+    pub rotate: Box<Rotate>,
     pub revoke: Reply<()>,
     pub calls: Mutex<Vec<&'static str>>,
 }

@@ -139,12 +139,12 @@ async fn no_public_type_prints_a_token_a_claim_or_a_secret() {
 
 #[tokio::test]
 async fn a_kid_is_reported_escaped_and_cut_and_never_sent_back() {
-    let kids: Arc<Mutex<Vec<(Option<String>, Vec<String>)>>> = Arc::default();
+    let kids = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&kids);
     let authority = builder(&ManualClock::at(NOW))
         .on_event(move |event| {
             if let Event::Refused { refusal, ring } = event {
-                let ring = ring.kids().map(str::to_owned).collect();
+                let ring: Vec<_> = ring.kids().map(str::to_owned).collect();
                 seen.lock().unwrap().push((refusal.kid().map(str::to_owned), ring));
             }
         })
