@@ -4,8 +4,8 @@ use std::pin::Pin;
 
 use super::renew::Unrecorded;
 use super::{Authority, SignedSuccessor, VerifiedToken, presented};
-use crate::store::{Revocation, Standing, StoreError};
-use crate::telemetry::{Event, NotReissued, Occasion};
+use crate::store::{Revocation, Standing};
+use crate::telemetry::{Event, NotReissued};
 use crate::token::decision::{Decision, Evidence};
 use crate::token::refusal::{Reason, Refusal};
 use crate::{NumericDate, RequestHead};
@@ -31,6 +31,10 @@ pub(crate) struct Admission<C> {
 impl<C> Verdict<C> {
     fn refuse(reason: Reason) -> Self {
         Self::Refuse { refusal: Refusal::new(reason), successor: None }
+    }
+
+    fn exchanged(successor: SignedSuccessor) -> Self {
+        Self::Refuse { refusal: Refusal::new(Reason::ExpiredInGrace), successor: Some(successor) }
     }
 }
 
@@ -59,7 +63,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
         }
     }
 
-    pub(crate) fn arrive(&self, token: &str, head: &RequestHead<'_>) -> Arrival<C> {
+    /// `answerable`: whether the response can carry a successor back to where the token was.
+    pub(crate) fn arrive(&self, token: &str, head: &RequestHead<'_>, answerable: bool) -> Arrival<C> {
         let token = match self.verify(token) {
             Ok(token) => token,
             Err(refusal) => return Arrival::Decided(Verdict::Refuse { refusal, successor: None }),
@@ -74,6 +79,10 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let decision = self.judge(&token, confirmed, Standing::Live, now);
         if let Decision::Refuse(reason) = decision {
             return Arrival::Decided(Verdict::refuse(reason));
+        }
+        // An exchange whose yield nobody receives would spend the successor and promise what is not there.
+        if decision == Decision::Grace && !answerable && !self.0.hooks.admit_in_grace {
+            return Arrival::Decided(Verdict::refuse(Reason::Expired));
         }
         let Some(store) = &self.0.store else {
             return Arrival::Decided(match decision {
@@ -94,7 +103,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
                         Some(standing) => standing,
                         None => match authority.ask(store.standing(presented)).await {
                             Ok(standing) => standing,
-                            Err(error) => return authority.outage(&error),
+                            Err(_) => return Verdict::refuse(Reason::StoreUnavailable),
                         },
                     };
                     authority.settle(token, confirmed, standing, now).await
@@ -110,9 +119,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
         standing: Standing,
         now: NumericDate,
     ) -> Decision {
-        let token = token.verified();
-        let key_held = self.0.keys.load().holds(token.key());
-        self.0.policy.decide(&Evidence { token, key_held, confirmed, standing, now })
+        let key_held = self.holds_key_of(token);
+        self.0.policy.decide(&Evidence { token: token.verified(), key_held, confirmed, standing, now })
     }
 
     async fn settle(
@@ -127,7 +135,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         }
         match self.judge(&token, confirmed, standing, now) {
             Decision::Admit => Verdict::Admit(Admission { token, at: now }),
-            Decision::Grace => self.exchange_recorded(token, now).await,
+            Decision::Grace => self.exchange_recorded(token, standing, now).await,
             Decision::Refuse(Reason::Reused) => self.end_reused_session(&token, now).await,
             Decision::Refuse(reason) => Verdict::refuse(reason),
         }
@@ -143,7 +151,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
             return Verdict::Admit(Admission { token, at: now });
         }
         match successor.and_then(|successor| self.sign_successor(&successor, token.verified())) {
-            Ok(successor) => self.exchanged(successor),
+            Ok(successor) => Verdict::exchanged(successor),
             Err(why) => {
                 self.emit(Event::NotReissued { why });
                 Verdict::refuse(Reason::Expired)
@@ -152,15 +160,24 @@ impl<C: Send + Sync + 'static> Authority<C> {
     }
 
     /// Rule 9 with a store: what can't be recorded is a 503, for the token may still be good for an exchange.
-    async fn exchange_recorded(self, token: VerifiedToken<C>, now: NumericDate) -> Verdict<C> {
+    async fn exchange_recorded(
+        self,
+        token: VerifiedToken<C>,
+        standing: Standing,
+        now: NumericDate,
+    ) -> Verdict<C> {
         let signed = match self.record(&token, now).await {
             Ok(_) if self.0.hooks.admit_in_grace => return Verdict::Admit(Admission { token, at: now }),
             Ok(successor) => self.sign_successor(&successor, token.verified()),
+            Err(Unrecorded::Not(NotReissued::KeyWithdrawn)) => return Verdict::refuse(Reason::UnknownKey),
             Err(Unrecorded::Not(why)) => Err(why),
             Err(Unrecorded::Revoked) => return Verdict::refuse(Reason::Revoked),
-            Err(Unrecorded::Outage(error)) => return self.outage(&error),
+            Err(Unrecorded::Outage) => return Verdict::refuse(Reason::StoreUnavailable),
             Err(Unrecorded::Reused { generations }) => {
-                self.emit(Event::Reused { generations });
+                // Superseded since it was asked about; what its standing told was reported.
+                if !matches!(standing, Standing::Superseded { .. }) {
+                    self.emit(Event::Reused { generations });
+                }
                 return match self.judge(&token, true, Standing::Superseded { generations }, now) {
                     Decision::Refuse(Reason::Reused) => self.end_reused_session(&token, now).await,
                     _ => Verdict::refuse(Reason::Expired),
@@ -168,17 +185,12 @@ impl<C: Send + Sync + 'static> Authority<C> {
             }
         };
         match signed {
-            Ok(successor) => self.exchanged(successor),
+            Ok(successor) => Verdict::exchanged(successor),
             Err(why) => {
                 self.emit(Event::NotReissued { why });
                 Verdict::refuse(Reason::Expired)
             }
         }
-    }
-
-    fn exchanged(&self, successor: SignedSuccessor) -> Verdict<C> {
-        self.emit(Event::Reissued { how: Occasion::Exchanged, expires_at: successor.exp });
-        Verdict::Refuse { refusal: Refusal::new(Reason::ExpiredInGrace), successor: Some(successor) }
     }
 
     /// The policy says that reuse ends the session: it is over before the refusal is sent.
@@ -190,12 +202,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
                 self.emit(Event::Revoked);
                 Verdict::refuse(Reason::Reused)
             }
-            Err(error) => self.outage(&error),
+            Err(_) => Verdict::refuse(Reason::StoreUnavailable),
         }
-    }
-
-    fn outage(&self, error: &StoreError) -> Verdict<C> {
-        self.emit(Event::StoreFailed { error });
-        Verdict::refuse(Reason::StoreUnavailable)
     }
 }

@@ -29,7 +29,7 @@ pub(crate) use sign::SignedSuccessor;
 use crate::clock::Clock;
 use crate::keys::KeyRing;
 use crate::store::{ErasedStore, Presented, StoreError, StoreErrorKind};
-use crate::telemetry::{self, Event, NotReissued};
+use crate::telemetry::{self, Event, NotReissued, Occasion};
 use crate::token::policy::Policy;
 use crate::token::refusal::{Reason, Refusal};
 use crate::token::verify::{self, Verified};
@@ -126,22 +126,28 @@ impl<C: Send + Sync + 'static> Authority<C> {
         Ok(VerifiedToken::new(verified, private, admitted_until))
     }
 
+    /// Whether the present ring still holds the key that signed it.
+    fn holds_key_of(&self, token: &VerifiedToken<C>) -> bool {
+        self.0.keys.load().holds(token.verified().key())
+    }
+
     fn now(&self) -> NumericDate {
         self.0.clock.now()
     }
 
-    /// Waits for the store, for its deadline at most. The timer is armed only once the store did not answer at
-    /// once, so a store that always does needs no runtime.
+    /// Waits for the store, for its deadline at most, and reports its failure. The timer is armed only once the
+    /// store did not answer at once, so a store that always does needs no runtime.
     async fn ask<T>(
         &self,
         mut answer: impl Future<Output = Result<T, StoreError>> + Unpin,
     ) -> Result<T, StoreError> {
-        if let Some(answer) = (&mut answer).now_or_never() {
-            return answer;
-        }
-        tokio::time::timeout(self.0.store_deadline, answer)
-            .await
-            .unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Timeout)))
+        let answer = match (&mut answer).now_or_never() {
+            Some(answer) => answer,
+            None => tokio::time::timeout(self.0.store_deadline, answer)
+                .await
+                .unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Timeout))),
+        };
+        answer.inspect_err(|error| self.emit(Event::StoreFailed { error }))
     }
 
     fn emit(&self, event: Event<'_>) {
@@ -155,6 +161,10 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// secrets" to be read from one line.
     pub(crate) fn report_refusal(&self, refusal: &Refusal) {
         self.emit(Event::Refused { refusal, ring: &self.0.keys.load() });
+    }
+
+    pub(crate) fn report_reissued(&self, how: Occasion, expires_at: NumericDate) {
+        self.emit(Event::Reissued { how, expires_at });
     }
 
     pub(crate) fn report_not_reissued(&self, why: NotReissued) {

@@ -4,8 +4,8 @@ use std::pin::Pin;
 
 use super::{Admission, Authority, SignedSuccessor, VerifiedToken, presented};
 use crate::NumericDate;
-use crate::store::{Rotated, Rotation, StoreError};
-use crate::telemetry::{Event, NotReissued, Occasion};
+use crate::store::{Rotated, Rotation};
+use crate::telemetry::NotReissued;
 use crate::token::successor::Successor;
 
 /// A successor, or the future that may yield one. A failure yields none: it never harms the response.
@@ -19,8 +19,11 @@ pub(crate) enum Renewal {
 pub(super) enum Unrecorded {
     Not(NotReissued),
     Revoked,
-    Reused { generations: u32 },
-    Outage(StoreError),
+    Reused {
+        generations: u32,
+    },
+    /// The store failed, which was reported.
+    Outage,
 }
 
 impl From<NotReissued> for Unrecorded {
@@ -58,10 +61,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
                 Err(Unrecorded::Revoked) => Err(NotReissued::Revoked),
                 // Reuse is judged at arrival: a slow request is not a thief.
                 Err(Unrecorded::Reused { .. }) => Err(NotReissued::Unknown),
-                Err(Unrecorded::Outage(error)) => {
-                    authority.emit(Event::StoreFailed { error: &error });
-                    Err(NotReissued::StoreFailed)
-                }
+                Err(Unrecorded::Outage) => Err(NotReissued::StoreFailed),
             };
             authority.report(signed)
         }))
@@ -69,7 +69,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
 
     /// Whether key and predicate allow it. A key that left the ring renews nothing, requests in flight included.
     pub(super) fn may_renew(&self, token: &VerifiedToken<C>) -> Result<(), NotReissued> {
-        if !self.0.keys.load().holds(token.verified().key()) {
+        if !self.holds_key_of(token) {
             return Err(NotReissued::KeyWithdrawn);
         }
         match &self.0.hooks.renew_if {
@@ -103,23 +103,15 @@ impl<C: Send + Sync + 'static> Authority<C> {
             Ok(Rotated::Reused { generations }) => return Err(Unrecorded::Reused { generations }),
             Ok(Rotated::Revoked) => return Err(Unrecorded::Revoked),
             Ok(Rotated::Unknown) => return Err(NotReissued::Unknown.into()),
-            Err(error) => return Err(Unrecorded::Outage(error)),
+            Err(_) => return Err(Unrecorded::Outage),
         };
         // The ring may have changed while the store was waited for.
         self.may_renew(token)?;
         Ok(recorded)
     }
 
+    /// Reports why there is no successor; one that there is, is reported once it goes out.
     fn report(&self, signed: Result<SignedSuccessor, NotReissued>) -> Option<SignedSuccessor> {
-        match signed {
-            Ok(successor) => {
-                self.emit(Event::Reissued { how: Occasion::Renewed, expires_at: successor.exp });
-                Some(successor)
-            }
-            Err(why) => {
-                self.emit(Event::NotReissued { why });
-                None
-            }
-        }
+        signed.map_err(|why| self.report_not_reissued(why)).ok()
     }
 }

@@ -10,7 +10,7 @@ use super::future::Visit;
 use super::layer::Shared;
 use crate::RequestHead;
 use crate::authority::SignedSuccessor;
-use crate::telemetry::NotReissued;
+use crate::telemetry::{NotReissued, Occasion};
 use crate::token::bearer::Source;
 
 /// The cookie that holds a token: `HttpOnly`, `Secure`, `Path=/`, `SameSite=Lax`, and a name that begins with
@@ -125,6 +125,7 @@ fn sets(field: &HeaderValue, cookie: &Cookie) -> bool {
 pub(super) fn deliver<C: Send + Sync + 'static>(
     headers: &mut HeaderMap,
     successor: &SignedSuccessor,
+    how: Occasion,
     way: &Way,
     shared: &Shared<C>,
 ) {
@@ -148,6 +149,7 @@ pub(super) fn deliver<C: Send + Sync + 'static>(
         }
     }
     uncache(headers);
+    shared.authority.report_reissued(how, successor.exp);
 }
 
 /// A browser's script reads no header that is not exposed (Fetch §3.3.5).

@@ -16,6 +16,7 @@ use super::layer::Shared;
 use super::response::refusal_response;
 use crate::RequestHead;
 use crate::authority::{Admission, Renewal, SignedSuccessor, Verdict};
+use crate::telemetry::Occasion;
 
 pin_project! {
     /// The response to come.
@@ -149,7 +150,7 @@ fn finish<R, C: Send + Sync + 'static>(
     visit: &Visit<C>,
 ) -> Response<ResponseBody<R>> {
     if let Some(successor) = successor {
-        deliver(response.headers_mut(), &successor, &visit.way, &visit.shared);
+        deliver(response.headers_mut(), &successor, Occasion::Renewed, &visit.way, &visit.shared);
     }
     response.map(ResponseBody::inner)
 }

@@ -10,6 +10,7 @@ use super::deliver::{Way, deliver};
 use super::layer::Shared;
 use crate::RequestHead;
 use crate::authority::SignedSuccessor;
+use crate::telemetry::Occasion;
 use crate::token::refusal::Refusal;
 
 /// Makes the response of a refusal. Closures do:
@@ -128,7 +129,7 @@ pub(super) fn refusal_response<C: Send + Sync + 'static>(
     let mut response = shared.settings.refusals.respond(refusal, head);
     seal(&mut response, refusal);
     if let Some(successor) = successor {
-        deliver(response.headers_mut(), &successor, way, shared);
+        deliver(response.headers_mut(), &successor, Occasion::Exchanged, way, shared);
     }
     response
 }

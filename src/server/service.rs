@@ -59,7 +59,7 @@ where
             Err(reason) => return self.refuse(&head, &Refusal::new(reason)),
         };
         let way = Way::back_to(source, &head);
-        match self.shared.authority.arrive(&token, &head) {
+        match self.shared.authority.arrive(&token, &head, source.takes_successors()) {
             Arrival::Decided(Verdict::Admit(admission)) => {
                 request.extensions_mut().insert(admission.token.clone());
                 let visit = Visit { shared: Arc::clone(&self.shared), admission, way };

@@ -168,7 +168,7 @@ pub enum Standing {
 }
 
 /// One token's successor, proposed.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct Rotation {
     /// The token presented and its session; at sign-in, the new token itself.
@@ -200,8 +200,20 @@ impl Rotation {
     }
 }
 
+/// Claims are somebody's data.
+impl fmt::Debug for Rotation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rotation")
+            .field("presented", &self.presented)
+            .field("supersedes", &self.supersedes)
+            .field("successor", &self.successor)
+            .field("until", &self.until)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What became of a proposed successor.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Rotated {
     /// The proposal is the session's head now.
@@ -220,6 +232,19 @@ pub enum Rotated {
     Revoked,
     /// The session has a head, and this token is not known to lead to it: merely not renewed.
     Unknown,
+}
+
+/// The head's claims are somebody's data; their length tells two heads apart well enough for a log.
+impl fmt::Debug for Rotated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Recorded => f.write_str("Recorded"),
+            Self::Superseded { head } => write!(f, "Superseded({} bytes)", head.len()),
+            Self::Reused { generations } => write!(f, "Reused({generations})"),
+            Self::Revoked => f.write_str("Revoked"),
+            Self::Unknown => f.write_str("Unknown"),
+        }
+    }
 }
 
 /// What is revoked.
@@ -247,7 +272,7 @@ pub enum Revocation {
 }
 
 /// A session as the store knows it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct SessionRecord {
     /// The session.
@@ -269,6 +294,17 @@ impl SessionRecord {
         claims: impl Into<Arc<str>>,
     ) -> Self {
         Self { session, session_start, renewed, claims: claims.into() }
+    }
+}
+
+/// Claims are somebody's data.
+impl fmt::Debug for SessionRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionRecord")
+            .field("session", &self.session)
+            .field("session_start", &self.session_start)
+            .field("renewed", &self.renewed)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,0 +1,158 @@
+//! A store orders successors; it does not get to write claims.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tower_reissue::store::Rotated;
+use tower_reissue::{Authority, AuthorityBuilder, ManualClock, VerifyingKey};
+
+use crate::kit::*;
+use crate::support::*;
+
+fn own_claims() -> Value {
+    claims_with(json!({ "sid": "s1", "session_start": NOW, "role": "clerk", "cnf": { "jkt": "k" } }))
+}
+
+/// What an honest store would have recorded for the token of [`own_claims`].
+fn honest() -> Value {
+    let mut head = own_claims();
+    head["jti"] = json!("head");
+    head["iat"] = json!(NOW + 490);
+    head["exp"] = json!(NOW + 1090);
+    head
+}
+
+fn over(head: String, at: u64) -> (AuthorityBuilder, Events) {
+    let events = Events::default();
+    let store = Scripted::rotating(Reply::Now(Rotated::Superseded { head: head.into() }));
+    let builder = builder(&ManualClock::at(NOW + at))
+        .store(store)
+        .legacy_audience("old-orders")
+        .on_event(events.observe())
+        .confirm_with(|_, _| true);
+    (builder, events)
+}
+
+async fn given(authority: &Authority) -> Answer {
+    present(authority, &mint(&own_claims())).await
+}
+
+#[tokio::test]
+async fn an_honest_head_is_signed_as_it_was_recorded() {
+    for (at, status) in [(500, 200), (630, 401)] {
+        let (builder, _) = over(honest().to_string(), at);
+        let response = given(&builder.build().unwrap()).await;
+        assert_status(&response, status);
+        assert_eq!(payload_text(&successor(&response).expect("the head")), honest().to_string());
+    }
+}
+
+#[tokio::test]
+async fn a_strange_head_is_never_signed() {
+    let changed = |name: &str, value: Value| {
+        let mut head = honest();
+        head[name] = value;
+        head.to_string()
+    };
+    let without = |name: &str| {
+        let mut head = honest();
+        head.as_object_mut().unwrap().remove(name);
+        head.to_string()
+    };
+    for head in [
+        changed("iss", json!("https://evil.example")),
+        changed("sub", json!("mallory")),
+        changed("sid", json!("s2")),
+        changed("aud", json!("payments")),
+        changed("aud", json!([AUDIENCE, "payments"])),
+        changed("aud", json!([AUDIENCE, "old-orders"])),
+        changed("role", json!("admin")),
+        changed("extra", json!(true)),
+        changed("cnf", json!({ "jkt": "thief" })),
+        changed("session_start", json!(NOW + 1)),
+        changed("exp", json!(NOW + 12 * 3600 + 1)),
+        changed("exp", json!(NOW + 600)),
+        changed("exp", json!(NOW + 480)),
+        changed("exp", json!("2030-01-01")),
+        without("iss"),
+        without("sub"),
+        without("sid"),
+        without("jti"),
+        without("role"),
+        without("cnf"),
+        without("session_start"),
+        without("exp"),
+        "{}".to_owned(),
+        String::new(),
+        format!("{},\"sub\":\"mallory\"}}", honest().to_string().trim_end_matches('}')),
+    ] {
+        for (at, status, label) in [(500, 200, None), (630, 401, Some("refused expired"))] {
+            let (builder, events) = over(head.clone(), at);
+            let response = given(&builder.build().unwrap()).await;
+            assert_status(&response, status);
+            assert_eq!(successor(&response), None, "{head}");
+            let expected: Vec<_> = ["not_reissued strange_head"].into_iter().chain(label).collect();
+            assert_eq!(events.take(), expected, "{head}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_is_dead_by_now_is_not_signed() {
+    let (builder, events) = over(honest().to_string(), 0);
+    let clock = ManualClock::at(NOW + 500);
+    let token = mint(&own_claims());
+    let authority = builder.clock(clock.clone()).in_flight_allowance(Duration::MAX).build().unwrap();
+    let handler = tower::service_fn(move |_: http::Request<()>| {
+        clock.set(NOW + 1090);
+        async { Ok::<_, std::convert::Infallible>(ok()) }
+    });
+    let layer = tower_reissue::ReissueLayer::new(authority);
+    let service = tower::Layer::layer(&layer, handler);
+    let response = tower::ServiceExt::oneshot(service, request(&token)).await.unwrap();
+    assert_eq!(successor(&response), None);
+    assert_eq!(events.take(), ["not_reissued strange_head"]);
+}
+
+#[tokio::test]
+async fn a_key_withdrawn_while_the_store_was_waited_for_admits_and_exchanges_nothing() {
+    use tower_reissue::store::Standing;
+    for (at, asked) in [(0, true), (630, true), (630, false)] {
+        let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
+        let store = match asked {
+            true => Scripted::new(Reply::After(gate.clone(), Standing::Live), Reply::Now(Rotated::Recorded)),
+            false => Scripted::rotating(Reply::After(gate.clone(), Rotated::Recorded)),
+        };
+        let (authority, ..) = storing(at, store);
+        let (node, token) = (authority.clone(), mint(&claims()));
+        let call = tokio::spawn(async move { present(&node, &token).await });
+        tokio::task::yield_now().await;
+        authority.replace_keys(tower_reissue::SigningKey::generate(tower_reissue::Algorithm::HS256).unwrap()).unwrap();
+        gate.add_permits(1);
+        let response = call.await.unwrap();
+        assert_status(&response, 401);
+        assert_eq!(successor(&response), None);
+    }
+}
+
+#[tokio::test]
+async fn a_key_withdrawn_while_the_store_was_waited_for_signs_nothing_for_its_tokens() {
+    let store = std::sync::Arc::new(Gated::default());
+    let (authority, _, events) = storing(500, std::sync::Arc::clone(&store));
+    store.before.close();
+    let (node, token) = (authority.clone(), mint(&claims()));
+    let call = tokio::spawn(async move { present(&node, &token).await });
+    tokio::task::yield_now().await;
+    let fresh = || tower_reissue::SigningKey::generate(tower_reissue::Algorithm::HS256).unwrap();
+    authority.replace_keys(fresh()).unwrap();
+    store.before.open();
+    let response = call.await.unwrap();
+    assert_status(&response, 200);
+    assert_eq!(successor(&response), None);
+    assert_eq!(events.take(), ["not_reissued key_withdrawn"]);
+    // A retiring key renews, under the new one.
+    let ring = tower_reissue::KeyRing::new(fresh());
+    let old = VerifyingKey::from_secret(tower_reissue::Algorithm::HS256, SECRET).unwrap();
+    authority.replace_keys(ring.retiring(old).unwrap()).unwrap();
+    assert!(successor(&present(&authority, &mint(&claims())).await).is_some());
+}

@@ -1,0 +1,18 @@
+//! The layer as a tower service: readiness, reissue, delivery, refusals and sessions, in memory.
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod body;
+mod cancellation;
+mod delivery;
+mod kit;
+mod lying_store;
+mod one_successor;
+mod outage;
+mod race;
+mod readiness;
+mod refusals;
+mod runtime;
+mod secrecy;
+mod sessions;
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,241 @@
+//! Rule 18: refusals speak the request's protocol, and tell no more than their kind.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body::Body;
+use jsonwebtoken::errors::ErrorKind;
+use serde_json::{Value, json};
+use tower_reissue::{Challenge, Reason, Refusal, ReissueLayer, RequestHead};
+
+use crate::kit::*;
+use crate::support::*;
+
+fn layer(at: u64) -> ReissueLayer {
+    ReissueLayer::new(stateless(at).0)
+}
+
+fn refusal<R>(response: &Response<R>) -> &Refusal {
+    response.extensions().get().expect("the refusal, for layers further out")
+}
+
+#[tokio::test]
+async fn a_request_without_a_token_gets_a_bare_challenge() {
+    let response = through(&layer(0), bare(), ok()).await;
+    assert_status(&response, 401);
+    assert_eq!(header(&response, "www-authenticate"), Some(r#"Bearer realm="api""#));
+    assert_eq!(header(&response, "content-type"), Some("application/json"));
+    assert_eq!(header(&response, "cache-control"), Some("no-store"));
+    assert_eq!(text(response).await, "{}");
+}
+
+#[tokio::test]
+async fn a_challenge_tells_error_and_description() {
+    let good = mint(&claims());
+    let two = {
+        let mut two = request(&good);
+        two.headers_mut().append("authorization", "Bearer x".parse().unwrap());
+        two
+    };
+    for (at, bad, status, error, description) in [
+        (700, request(&good), 401, "invalid_token", "The token expired"),
+        (630, request(&good), 401, "invalid_token", "The token expired; the response carries its successor"),
+        (0, request("x"), 401, "invalid_token", "The token is malformed"),
+        (0, two, 400, "invalid_request", "The request carries more than one credential"),
+        (
+            0,
+            request(&format!(" {good}")),
+            400,
+            "invalid_request",
+            "The credential must be the scheme, one space and the token",
+        ),
+        (12 * 3600, request(&good), 401, "invalid_token", "The session has reached its longest life"),
+    ] {
+        let response = through(&layer(at).realm("the orders"), bad, ok()).await;
+        assert_status(&response, status);
+        assert_eq!(
+            header(&response, "www-authenticate").unwrap(),
+            format!(r#"Bearer realm="the orders", error="{error}", error_description="{description}""#)
+        );
+        assert_eq!(header(&response, "content-type"), Some("application/json"));
+        let body: Value = serde_json::from_str(&text(response).await).unwrap();
+        assert_eq!(body, json!({ "error": error, "error_description": description }));
+    }
+}
+
+#[tokio::test]
+async fn a_realm_can_not_break_out_of_its_quotes() {
+    let layer = layer(0).realm("a\"b\\c\r\nd\u{e9}");
+    let response = through(&layer, bare(), ok()).await;
+    assert_eq!(header(&response, "www-authenticate"), Some(r#"Bearer realm="abcd""#));
+}
+
+#[tokio::test]
+async fn grpc_is_refused_in_trailers_only() {
+    let token = mint(&claims());
+    for (content_type, is_grpc) in [
+        ("application/grpc", true),
+        ("application/grpc+proto", true),
+        ("application/grpc;x", true),
+        ("APPLICATION/gRPC", true),
+        ("application/grpc-web", false),
+        ("application/grpc-web+proto", false),
+        ("application/grpcx", false),
+        ("application/json", false),
+    ] {
+        for (at, renewed, message) in [
+            (630, true, "The token expired; the response carries its successor"),
+            (700, false, "The token expired"),
+        ] {
+            let mut request = request(&token);
+            request.headers_mut().insert("content-type", content_type.parse().unwrap());
+            let response = through(&layer(at), request, ok()).await;
+            assert_eq!(successor(&response).is_some(), renewed, "{content_type}");
+            if is_grpc {
+                assert_status(&response, 200);
+                assert_eq!(header(&response, "grpc-status"), Some("16"), "{content_type}");
+                assert_eq!(header(&response, "grpc-message"), Some(message));
+                assert_eq!(header(&response, "content-type"), Some("application/grpc"));
+                assert!(header(&response, "www-authenticate").is_none());
+                assert!(response.body().is_end_stream());
+                assert_eq!(response.body().size_hint().exact(), Some(0));
+            } else {
+                assert_status(&response, 401);
+                assert!(header(&response, "grpc-status").is_none(), "{content_type}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_closure_may_answer_and_the_successor_is_added_all_the_same() {
+    let layer = layer(630).refuse_with(|refusal: &Refusal, head: &RequestHead<'_>| {
+        Response::builder()
+            .status(403)
+            .header("x-path", head.uri().path())
+            .header("cache-control", "public")
+            .body(Bytes::from(refusal.reason().label()))
+            .unwrap()
+    });
+    let mut late = request(&mint(&claims()));
+    *late.uri_mut() = "/here".parse().unwrap();
+    let response = through(&layer, late, ok()).await;
+    assert_status(&response, 403);
+    assert_eq!(header(&response, "x-path"), Some("/here"));
+    assert_eq!(header(&response, "cache-control"), Some("no-store"));
+    assert!(successor(&response).is_some());
+    assert_eq!(refusal(&response).reason(), &Reason::ExpiredInGrace);
+    assert_eq!(text(response).await, "expired_in_grace");
+    // The default is a value too, for a closure to fall back on.
+    let _ = ReissueLayer::new(stateless(0).0).refuse_with(Challenge::default());
+}
+
+#[tokio::test]
+async fn a_refusal_reads_as_the_jsonwebtoken_error_its_users_know() {
+    let with = |changes: Value| request(&mint(&claims_with(changes)));
+    let headed = |header: &str| request(&mint_raw(header, &claims().to_string()));
+    let forged = {
+        let mut token = mint(&claims());
+        let last = if token.pop() == Some('A') { 'E' } else { 'A' };
+        token.push(last);
+        request(&token)
+    };
+    for (bad, reason, kind) in [
+        (bare(), Reason::NoCredential, ErrorKind::InvalidToken),
+        (request(""), Reason::MalformedCredential, ErrorKind::InvalidToken),
+        (request(&"x".repeat(9_000)), Reason::TooLong, ErrorKind::InvalidToken),
+        (request("a.b"), Reason::MalformedToken, ErrorKind::InvalidToken),
+        (headed(r#"{"alg":"HS256","crit":[]}"#), Reason::UnsupportedHeader, ErrorKind::InvalidToken),
+        (headed(r#"{"alg":"HS256","typ":"rt+jwt"}"#), Reason::WrongType, ErrorKind::InvalidToken),
+        (headed(r#"{"alg":"HS256","kid":"x"}"#), Reason::UnknownKey, ErrorKind::InvalidSignature),
+        (headed(r#"{"alg":"HS512"}"#), Reason::WrongAlgorithm, ErrorKind::InvalidAlgorithm),
+        (forged, Reason::BadSignature, ErrorKind::InvalidSignature),
+        (
+            with(json!({ "exp": null })),
+            Reason::MissingClaim("exp".into()),
+            ErrorKind::MissingRequiredClaim("exp".into()),
+        ),
+        (
+            with(json!({ "iat": "x" })),
+            Reason::InvalidClaim("iat".into()),
+            ErrorKind::InvalidClaimFormat("iat".into()),
+        ),
+        (with(json!({ "iss": "x" })), Reason::WrongIssuer, ErrorKind::InvalidIssuer),
+        (with(json!({ "aud": "x" })), Reason::WrongAudience, ErrorKind::InvalidAudience),
+        (with(json!({ "nbf": NOW + 60 })), Reason::NotYetValid, ErrorKind::ImmatureSignature),
+        (with(json!({ "iat": NOW - 700, "exp": NOW - 100 })), Reason::Expired, ErrorKind::ExpiredSignature),
+        (
+            with(json!({ "iat": NOW - 610, "exp": NOW - 10 })),
+            Reason::ExpiredInGrace,
+            ErrorKind::ExpiredSignature,
+        ),
+        (with(json!({ "session_start": 1 })), Reason::SessionOver, ErrorKind::ExpiredSignature),
+        (
+            with(json!({ "cnf": {} })),
+            Reason::Unconfirmed,
+            ErrorKind::Provider("The sender of the token could not be confirmed".into()),
+        ),
+    ] {
+        let response = through(&layer(0), bad, ok()).await;
+        let status = if reason == Reason::MalformedCredential { 400 } else { 401 };
+        assert_status(&response, status);
+        assert_eq!(refusal(&response).reason(), &reason);
+        assert_eq!(refusal(&response).kind(), kind, "{reason:?}");
+    }
+}
+
+fn preflight() -> Request<()> {
+    Request::builder()
+        .method(Method::OPTIONS)
+        .header("origin", "https://app.example")
+        .header("access-control-request-method", "PUT")
+        .body(())
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_preflight_is_refused_like_any_request_unless_it_is_let_through() {
+    assert_status(&through(&layer(0), preflight(), ok()).await, 401);
+    let response = through(&layer(500).pass_preflight(), preflight(), ok()).await;
+    assert_status(&response, 200);
+    assert!(response.headers().is_empty());
+}
+
+#[tokio::test]
+async fn only_a_whole_preflight_is_let_through_and_without_claims() {
+    use tower::{Layer, ServiceExt, service_fn};
+    let layer = layer(500).pass_preflight();
+    let without = |name: &str| {
+        let mut request = preflight();
+        request.headers_mut().remove(name);
+        request
+    };
+    let mut put = preflight();
+    *put.method_mut() = Method::PUT;
+    for request in [without("origin"), without("access-control-request-method"), put] {
+        assert_status(&through(&layer, request, ok()).await, 401);
+    }
+    // A token that comes along opens nothing and is not renewed.
+    let mut carrying = preflight();
+    carrying.headers_mut().extend(request(&mint(&claims())).headers().clone());
+    let handler = service_fn(|request: Request<()>| async move {
+        assert!(token_of(&request).is_none());
+        Ok::<_, std::convert::Infallible>(ok())
+    });
+    let response = layer.layer(handler).oneshot(carrying).await.unwrap();
+    assert_status(&response, 200);
+    assert!(response.headers().is_empty());
+}
+
+#[tokio::test]
+async fn in_grace_a_request_may_be_let_through_instead() {
+    let clock = tower_reissue::ManualClock::at(NOW);
+    let authority = builder(&clock).grace(Duration::from_secs(30)).admit_in_grace().build().unwrap();
+    for (at, status, renewed) in [(629, 200, true), (630, 401, false)] {
+        clock.set(NOW + at);
+        let response = present(&authority, &mint(&claims())).await;
+        assert_status(&response, status);
+        assert_eq!(successor(&response).is_some(), renewed, "at {at}");
+    }
+}
