@@ -30,7 +30,7 @@ use axum::response::{IntoResponse, Json};
 use axum::routing::{get, put};
 use axum::{Extension, Router};
 use bytes::Bytes;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use tower_reissue::{
     Algorithm, Authority, Reason, Refusal, ReissueLayer, RequestHead, SigningKey, VerifiedToken,
@@ -75,21 +75,18 @@ fn app(authority: Authority) -> Router {
         .route("/execution/health", get(async || Json(json!({ "status": "healthy" }))))
 }
 
-/// Airflow's reads the task's hostname and process id from the body; what they say is no concern of a token's.
-async fn heartbeat(Path(id): Path<String>, _token: Extension<VerifiedToken>) -> impl IntoResponse {
-    if is_uuid(&id) {
+/// Airflow reads the task's hostname and process id from the body; what they say is no concern of a token's.
+async fn heartbeat(
+    Path(_task): Path<String>,
+    _token: Extension<VerifiedToken>,
+    body: Bytes,
+) -> impl IntoResponse {
+    if body.is_empty() || serde_json::from_slice::<Map<String, Value>>(&body).is_ok() {
         return StatusCode::NO_CONTENT.into_response();
     }
     // Clients adopt a successor from any status, so this carries one as well.
-    let detail =
-        [json!({ "type": "uuid_parsing", "loc": ["path", "task_instance_id"], "msg": "not a UUID" })];
+    let detail = [json!({ "type": "json_invalid", "loc": ["body"], "msg": "not a JSON object" })];
     (StatusCode::UNPROCESSABLE_ENTITY, Json(json!({ "detail": detail }))).into_response()
-}
-
-fn is_uuid(id: &str) -> bool {
-    let lengths: Vec<usize> = id.split('-').map(str::len).collect();
-    matches!(*lengths, [8, 4, 4, 4, 12] | [32])
-        && id.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
 }
 
 /// Two answers, as Airflow gives them: 401 where there is no token, 403 for whatever is wrong with one. That covers two
@@ -114,7 +111,8 @@ struct Settings {
     audiences: Vec<String>,
     lifetime: u64,
     leeway: u64,
-    grace: u64,
+    /// Where none is given the authority chooses one that fits the lifetime.
+    grace: Option<u64>,
 }
 
 impl Settings {
@@ -126,7 +124,6 @@ impl Settings {
             .lifetime(Duration::from_secs(self.lifetime))
             .leeway(leeway)
             .future_tolerance(leeway)
-            .grace(Duration::from_secs(self.grace))
             // Airflow's threshold is the same for every token.
             .jitter_percent(0)
             // Airflow has none, and a task may rightly run for days. A month outlasts any that is still wanted, and
@@ -137,21 +134,26 @@ impl Settings {
             Some(issuer) => builder.issuer(issuer),
             None => builder.without_issuer(),
         };
+        if let Some(grace) = self.grace {
+            builder = builder.grace(Duration::from_secs(grace));
+        }
         for other in others {
             builder = builder.also_accept_audience(other);
         }
         builder.build().map_err(|error| {
-            let Self { leeway, lifetime, grace, .. } = self;
-            format!("{error}\n  {LEEWAY} is {leeway}, {LIFETIME} is {lifetime}, --grace is {grace}")
+            let Self { leeway, lifetime, .. } = self;
+            format!("{error}\n  {LEEWAY} is {leeway}, {LIFETIME} is {lifetime}")
         })
     }
 }
 
-/// A `workload` token is exchanged once for the task's own, and a `callback` token serves one call: neither is renewed.
-/// A task's own says `execution`, or nothing. Any other scope is unknown here, and is not renewed either.
+/// A `workload` token is exchanged once for the task's own, and a `callback` token serves one call: neither is renewed,
+/// nor is a token whose scope can't be read.
 fn belongs_to_a_running_task(token: &VerifiedToken) -> bool {
     match token.claims().get::<String>("scope") {
-        Ok(scope) => scope.is_none_or(|scope| scope == "execution"),
+        Ok(scope) => {
+            !scope.is_some_and(|scope| scope.split(' ').any(|one| matches!(one, "workload" | "callback")))
+        }
         Err(_) => false,
     }
 }
@@ -175,7 +177,7 @@ impl Settings {
             audiences: audiences()?,
             lifetime,
             leeway,
-            grace: grace.unwrap_or_else(|| default_grace(lifetime)),
+            grace,
         })
     }
 }
@@ -215,13 +217,6 @@ fn audiences() -> Result<Vec<String>, String> {
     }
     audiences.extend(public);
     Ok(audiences)
-}
-
-/// 60 s, or less where tokens are so short-lived that a successor, which begins with the renewal window, could be dead
-/// on arrival: the grace must be shorter than the time before the window.
-fn default_grace(lifetime: u64) -> u64 {
-    let window = (lifetime / 5).max(30).min(lifetime / 2);
-    60.min((lifetime - window).saturating_sub(1))
 }
 
 fn arguments() -> Result<(SocketAddr, Option<u64>), String> {

@@ -51,14 +51,13 @@ def unverified(token):
     return jwt.decode(token, options={"verify_signature": False})
 
 
-def heartbeat(authorization, task=None):
+def heartbeat(authorization, body='{"hostname": "worker-1", "pid": 4711}'):
     """Status, body and successors of one heartbeat, as the task client sends it."""
     connection = http.client.HTTPConnection(ADDRESS, timeout=10)
     headers = {"Content-Type": "application/json"}
     if authorization is not None:
         headers["Authorization"] = authorization
-    body = json.dumps({"hostname": "worker-1", "pid": 4711})
-    connection.request("PUT", f"/execution/task-instances/{task or uuid.uuid4()}/heartbeat", body, headers)
+    connection.request("PUT", f"/execution/task-instances/{uuid.uuid4()}/heartbeat", body, headers)
     response = connection.getresponse()
     text = response.read().decode()
     successors = response.headers.get_all("Refreshed-API-Token") or []
@@ -131,7 +130,7 @@ def check_faults():
     expect("issued 30 s ahead", heartbeat(bearer(mint(LIFETIME + 30))), 403, 0, INVALID)
     foreign = jwt.encode(unverified(mint(-30)), SECRET[::-1], algorithm="HS512", headers={"kid": "not-used"})
     expect("another secret, expired", heartbeat(bearer(foreign)), 403, 0, INVALID)
-    expect("no such task", heartbeat(bearer(mint(100)), task="none"), 422, 1)
+    expect("a body that is no JSON object", heartbeat(bearer(mint(100)), body="[]"), 422, 1)
 
 
 def check_parallel():

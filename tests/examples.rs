@@ -177,9 +177,9 @@ fn airflow_tells_a_missing_token_from_an_invalid_one() {
 
 #[test]
 fn airflow_sends_the_successor_with_an_error_too() {
-    let path = "/execution/task-instances/none/heartbeat";
-    let answer =
-        airflow().send("PUT", path, &format!("Authorization: Bearer {}", heartbeat_token(100, json!({}))));
+    let path = "/execution/task-instances/1/heartbeat";
+    let bearer = format!("Authorization: Bearer {}", heartbeat_token(100, json!({})));
+    let answer = airflow().send_body("PUT", path, &bearer, "no JSON");
     assert_eq!((answer.status, answer.successor().is_some()), (422, true));
 }
 
@@ -413,7 +413,10 @@ impl Server {
 
     /// One request on a connection of its own, its header fields as they are given.
     fn send(&self, method: &str, path: &str, headers: &str) -> Answer {
-        let body = r#"{"hostname":"worker-1","pid":4711}"#;
+        self.send_body(method, path, headers, r#"{"hostname":"worker-1","pid":4711}"#)
+    }
+
+    fn send_body(&self, method: &str, path: &str, headers: &str, body: &str) -> Answer {
         let length = body.len();
         let mut connection = TcpStream::connect(&self.address).unwrap();
         connection.set_read_timeout(Some(Duration::from_secs(10))).unwrap();

@@ -184,8 +184,9 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
         self
     }
 
-    /// How long past `exp` a token that arrives expired may be exchanged for its successor. Default 60 s, at most
-    /// 300 s, never less than the leeway; counted from `exp`, never added to the leeway.
+    /// How long past `exp` a token that arrives expired may be exchanged for its successor. Default 60 s, or as much as
+    /// a shorter lifetime allows; at most 300 s, never less than the leeway; counted from `exp`, never added to the
+    /// leeway. The time before the renewal window must be longer, or a successor could be dead on arrival.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = Some(grace.as_secs());
         self
@@ -408,20 +409,23 @@ fn check_times(
     if policy.future_tolerance > 60 {
         return refuse(format!("the future tolerance is {} s: at most 60 s", policy.future_tolerance));
     }
-    policy.grace = grace.unwrap_or(policy.grace);
-    let grace = policy.grace;
+    let fresh = lifetime - policy.renewal_window(lifetime);
+    let chosen = grace.is_some();
+    // The default yields to a short life; a grace that was asked for is refused where it does not fit.
+    let grace = grace.unwrap_or_else(|| policy.grace.min(fresh - 1));
+    policy.grace = grace;
     if grace > 300 {
         return refuse(format!(
             "the grace is {grace} s: at most 300 s; a longer absence needs a new sign-in"
         ));
     }
     if grace < leeway {
+        let default = if chosen { "" } else { ", the most that fits the lifetime" };
         return refuse(format!(
-            "the grace, {grace} s, is shorter than the leeway, {leeway} s: a token must stay exchangeable at least as \
-             long as it is admitted"
+            "the grace, {grace} s{default}, is shorter than the leeway, {leeway} s: a token must stay exchangeable at \
+             least as long as it is admitted"
         ));
     }
-    let fresh = lifetime - policy.renewal_window(lifetime);
     if fresh <= grace {
         return refuse(format!(
             "the grace is {grace} s, and a token of {lifetime} s becomes renewable {fresh} s into its life: its \

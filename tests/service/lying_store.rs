@@ -127,7 +127,9 @@ async fn a_key_withdrawn_while_the_store_was_waited_for_admits_and_exchanges_not
         let (node, token) = (authority.clone(), mint(&claims()));
         let call = tokio::spawn(async move { present(&node, &token).await });
         tokio::task::yield_now().await;
-        authority.replace_keys(tower_reissue::SigningKey::generate(tower_reissue::Algorithm::HS256).unwrap()).unwrap();
+        authority
+            .replace_keys(tower_reissue::SigningKey::generate(tower_reissue::Algorithm::HS256).unwrap())
+            .unwrap();
         gate.add_permits(1);
         let response = call.await.unwrap();
         assert_status(&response, 401);
