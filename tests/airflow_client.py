@@ -6,7 +6,6 @@ Run by the test `airflow_keeps_the_tokens_of_pyjwt_alive`, which starts the serv
 """
 
 import http.client
-import json
 import os
 import sys
 import time

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tower_reissue::store::Rotated;
-use tower_reissue::{Authority, AuthorityBuilder, ManualClock, VerifyingKey};
+use tower_reissue::{Authority, AuthorityBuilder, ManualClock};
 
 use crate::kit::*;
 use crate::support::*;
@@ -112,49 +112,4 @@ async fn a_head_that_is_dead_by_now_is_not_signed() {
     let response = tower::ServiceExt::oneshot(service, request(&token)).await.unwrap();
     assert_eq!(successor(&response), None);
     assert_eq!(events.take(), ["not_reissued strange_head"]);
-}
-
-#[tokio::test]
-async fn a_key_withdrawn_while_the_store_was_waited_for_admits_and_exchanges_nothing() {
-    use tower_reissue::store::Standing;
-    for (at, asked) in [(0, true), (630, true), (630, false)] {
-        let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
-        let store = match asked {
-            true => Scripted::new(Reply::After(gate.clone(), Standing::Live), Reply::Now(Rotated::Recorded)),
-            false => Scripted::rotating(Reply::After(gate.clone(), Rotated::Recorded)),
-        };
-        let (authority, ..) = storing(at, store);
-        let (node, token) = (authority.clone(), mint(&claims()));
-        let call = tokio::spawn(async move { present(&node, &token).await });
-        tokio::task::yield_now().await;
-        authority
-            .replace_keys(tower_reissue::SigningKey::generate(tower_reissue::Algorithm::HS256).unwrap())
-            .unwrap();
-        gate.add_permits(1);
-        let response = call.await.unwrap();
-        assert_status(&response, 401);
-        assert_eq!(successor(&response), None);
-    }
-}
-
-#[tokio::test]
-async fn a_key_withdrawn_while_the_store_was_waited_for_signs_nothing_for_its_tokens() {
-    let store = std::sync::Arc::new(Gated::default());
-    let (authority, _, events) = storing(500, std::sync::Arc::clone(&store));
-    store.before.close();
-    let (node, token) = (authority.clone(), mint(&claims()));
-    let call = tokio::spawn(async move { present(&node, &token).await });
-    tokio::task::yield_now().await;
-    let fresh = || tower_reissue::SigningKey::generate(tower_reissue::Algorithm::HS256).unwrap();
-    authority.replace_keys(fresh()).unwrap();
-    store.before.open();
-    let response = call.await.unwrap();
-    assert_status(&response, 200);
-    assert_eq!(successor(&response), None);
-    assert_eq!(events.take(), ["not_reissued key_withdrawn"]);
-    // A retiring key renews, under the new one.
-    let ring = tower_reissue::KeyRing::new(fresh());
-    let old = VerifyingKey::from_secret(tower_reissue::Algorithm::HS256, SECRET).unwrap();
-    authority.replace_keys(ring.retiring(old).unwrap()).unwrap();
-    assert!(successor(&present(&authority, &mint(&claims())).await).is_some());
 }

@@ -16,3 +16,4 @@ mod secrecy;
 mod sessions;
 #[path = "../support/mod.rs"]
 mod support;
+mod withdrawn_key;
