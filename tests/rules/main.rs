@@ -5,8 +5,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod matrix;
 mod rule_01_one_credential;
 mod rule_02_shape;
 mod rule_03_header;
 mod rule_03_type;
 mod rule_05_claims;
+mod rule_06_time;
+mod rule_07_standing;
+mod rule_08_in_flight;
+mod rule_09_grace;
