@@ -5,6 +5,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod algorithms;
+mod configuration;
 mod matrix;
 mod rule_01_one_credential;
 mod rule_02_shape;
@@ -15,3 +17,9 @@ mod rule_06_time;
 mod rule_07_standing;
 mod rule_08_in_flight;
 mod rule_09_grace;
+mod rule_11_one_successor;
+mod rule_11_window;
+mod rule_12_claims_survive;
+mod rule_13_own_keys;
+mod rule_19_signing_out;
+mod vectors;
