@@ -17,6 +17,7 @@ mod rule_06_time;
 mod rule_07_standing;
 mod rule_08_in_flight;
 mod rule_09_grace;
+mod rule_11_head;
 mod rule_11_one_successor;
 mod rule_11_window;
 mod rule_12_claims_survive;
