@@ -107,9 +107,15 @@ fn names_must_be_ones() {
     for typ in ["", " "] {
         assert_refused(good().access_type(typ), &["access type", "at+jwt"]);
     }
-    for (name, value) in
-        [("", "access"), ("type", ""), ("sub", "alice"), ("session_start", "x"), ("exp", "1")]
-    {
+    for (name, value) in [
+        ("", "access"),
+        ("type", ""),
+        ("sub", "alice"),
+        ("session_start", "x"),
+        ("exp", "1"),
+        ("cnf", "x"),
+        ("auth_time", "x"),
+    ] {
         assert_refused(good().access_claim(name, value), &["access claim", "a private name and a value"]);
     }
     assert_refused(good().require_claim(""), &["required claim", "without a name"]);
