@@ -49,6 +49,8 @@ fn the_session_start_is_the_declared_claim() {
     let is_over = |claims: Value| guarded.bearer(&mint(&claims)).reason == Some(Reason::SessionOver);
     assert!(is_over(claims_with(json!({"begun": NOW - CEILING}))));
     assert!(!is_over(claims_with(json!({"begun": NOW - CEILING + 1}))));
+    let malformed = guarded.bearer(&mint(&claims_with(json!({"begun": "today"}))));
+    assert_eq!(malformed.reason, Some(Reason::InvalidClaim("begun".into())));
     // The default name is a private claim like any other then.
     assert!(!is_over(claims_with(json!({"session_start": 0}))));
     assert!(!is_over(claims_with(json!({"session_start": "yesterday"}))));
