@@ -465,7 +465,11 @@ fn check_names(policy: &Policy) -> Result<(), ConfigError> {
         return refuse("an empty access type: name it, `at+jwt` for instance, or leave the default");
     }
     if let Some((name, value)) = &policy.access_claim
-        && (name.is_empty() || value.is_empty() || RESERVED.contains(&&**name) || name == start)
+        && (name.is_empty()
+            || value.is_empty()
+            || RESERVED.contains(&&**name)
+            || matches!(&**name, "cnf" | "auth_time")
+            || name == start)
     {
         return refuse(format!(
             "the access claim {name:?} = {value:?}: a private name and a value are right"

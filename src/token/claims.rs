@@ -76,7 +76,11 @@ impl Claims {
                 return Err(Reason::WrongType);
             }
         }
-        let declared_start = raw.session_start.map(|value| date("session_start", value)).transpose()?;
+        let declared_start = raw
+            .session_start
+            .map(|value| date("session_start", value))
+            .transpose()
+            .map_err(|_| Reason::InvalidClaim(policy.session_start_claim.clone().into()))?;
         let auth_time = raw.auth_time.map(|value| date("auth_time", value)).transpose()?;
         let session_start = declared_start
             .or(auth_time.filter(|_| policy.session_starts_at_auth_time))

@@ -2,13 +2,26 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing)]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http_body_util::Empty;
 use serde_json::{Value, json};
+use tower::{Layer, ServiceExt, service_fn};
 use tower_reissue::keys::{Algorithm, SigningKey};
-use tower_reissue::{Authority, AuthorityBuilder, ManualClock};
+use tower_reissue::store::{
+    ClaimsStore, MemoryStore, Presented, Revocation, Rotated, Rotation, SessionRecord, Standing, StoreError,
+    StoreErrorKind, SubjectId,
+};
+use tower_reissue::{
+    Authority, AuthorityBuilder, ManualClock, NumericDate, PrivateClaims, Reason, Refusal, ReissueLayer,
+};
 
 pub const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 pub const ISSUER: &str = "https://login.example";
@@ -81,4 +94,250 @@ pub fn payload(token: &str) -> Value {
 /// The claims of a token as their text, unverified.
 pub fn payload_text(token: &str) -> String {
     String::from_utf8(URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap()).unwrap()
+}
+
+/// What a layer answered, and whether the handler ran for it.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub ran: bool,
+    /// The token in `Refreshed-API-Token`.
+    pub successor: Option<String>,
+    /// Why it was refused.
+    pub reason: Option<Reason>,
+    pub headers: HeaderMap,
+}
+
+impl Answer {
+    pub fn is_admitted(&self) -> bool {
+        self.status == 200 && self.ran && self.reason.is_none()
+    }
+
+    /// Refused with this status, nothing handed out, and no handler disturbed.
+    #[track_caller]
+    pub fn assert_refused(&self, status: u16, what: &dyn std::fmt::Debug) {
+        assert_eq!(self.status, status, "{what:?}: {self:?}");
+        assert!(!self.ran, "{what:?}: the handler ran");
+        assert_eq!(self.successor, None, "{what:?}");
+        assert!(!self.headers.contains_key("set-cookie"), "{what:?}: {:?}", self.headers);
+    }
+
+    pub fn challenge(&self) -> &str {
+        self.headers["www-authenticate"].to_str().unwrap()
+    }
+
+    #[track_caller]
+    pub fn into_successor(self) -> String {
+        self.successor.clone().unwrap_or_else(|| panic!("no successor: {self:?}"))
+    }
+}
+
+/// A layer over a handler that answers 200 and counts its runs.
+pub struct Guarded<C = PrivateClaims> {
+    layer: ReissueLayer<C>,
+    meanwhile: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl<C: Send + Sync + 'static> Guarded<C> {
+    pub fn new(authority: &Authority<C>) -> Self {
+        Self::by(ReissueLayer::new(authority.clone()))
+    }
+
+    pub fn by(layer: ReissueLayer<C>) -> Self {
+        Self { layer, meanwhile: Arc::new(|| ()) }
+    }
+
+    /// What happens while the handler runs.
+    pub fn meanwhile(mut self, happens: impl Fn() + Send + Sync + 'static) -> Self {
+        self.meanwhile = Arc::new(happens);
+        self
+    }
+
+    /// The answer, which must be there at the first poll: no runtime, no waiting.
+    pub fn send(&self, request: Request<()>) -> Answer {
+        let runs = Arc::new(AtomicUsize::new(0));
+        let (counted, meanwhile) = (runs.clone(), self.meanwhile.clone());
+        let service = self.layer.layer(service_fn(move |_: Request<()>| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            meanwhile();
+            std::future::ready(Ok::<_, std::convert::Infallible>(Response::new(Empty::<Bytes>::new())))
+        }));
+        let response = service.oneshot(request).now_or_never().expect("an answer without waiting").unwrap();
+        let successor = response.headers().get("refreshed-api-token");
+        Answer {
+            status: response.status().as_u16(),
+            ran: runs.load(Ordering::SeqCst) > 0,
+            successor: successor.map(|token| token.to_str().unwrap().to_owned()),
+            reason: response.extensions().get::<Refusal>().map(|refusal| refusal.reason().clone()),
+            headers: response.headers().clone(),
+        }
+    }
+
+    pub fn bearer(&self, token: &str) -> Answer {
+        self.send(request(&[("authorization", format!("Bearer {token}").as_bytes())]))
+    }
+}
+
+/// A GET with these header fields.
+pub fn request(fields: &[(&str, &[u8])]) -> Request<()> {
+    let mut request = Request::new(());
+    for (name, value) in fields {
+        request.headers_mut().append(
+            HeaderName::from_bytes(name.as_bytes()).unwrap(),
+            HeaderValue::from_bytes(value).unwrap(),
+        );
+    }
+    request
+}
+
+/// A future that has its answer at the first poll.
+#[track_caller]
+pub fn at_once<T>(future: impl Future<Output = T>) -> T {
+    future.now_or_never().expect("an answer without waiting")
+}
+
+/// A memory store that counts how often it is asked, and fails where it is told to. Clones share it.
+#[derive(Clone, Default)]
+pub struct CountingStore {
+    inner: Arc<MemoryStore>,
+    asked: Arc<AtomicUsize>,
+    rotate_fails: Arc<AtomicBool>,
+}
+
+impl CountingStore {
+    /// Calls of every method but `epoch`.
+    pub fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    pub fn fail_to_rotate(&self) {
+        self.rotate_fails.store(true, Ordering::SeqCst);
+    }
+
+    fn count(&self) -> &MemoryStore {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        &self.inner
+    }
+}
+
+impl ClaimsStore for CountingStore {
+    async fn standing(&self, presented: &Presented) -> Result<Standing, StoreError> {
+        self.count().standing(presented).await
+    }
+
+    fn standing_now(&self, presented: &Presented) -> Option<Standing> {
+        self.count().standing_now(presented)
+    }
+
+    fn epoch(&self) -> Option<u64> {
+        self.inner.epoch()
+    }
+
+    async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
+        let store = self.count();
+        if self.rotate_fails.load(Ordering::SeqCst) {
+            return Err(StoreErrorKind::Unavailable.into());
+        }
+        store.rotate(rotation).await
+    }
+
+    async fn revoke(
+        &self,
+        revocation: Revocation,
+        now: NumericDate,
+        until: NumericDate,
+    ) -> Result<(), StoreError> {
+        self.count().revoke(revocation, now, until).await
+    }
+
+    async fn sessions(&self, subject: SubjectId, now: NumericDate) -> Result<Vec<SessionRecord>, StoreError> {
+        self.count().sessions(subject, now).await
+    }
+}
+
+/// Key pairs of the repository. Published with it: of no use elsewhere.
+pub mod pems {
+    macro_rules! pem {
+        ($name:ident, $file:literal) => {
+            pub const $name: &[u8] = include_bytes!(concat!("../keys/", $file));
+        };
+    }
+    pem!(RSA, "rsa2048.pem");
+    pem!(RSA_PUBLIC, "rsa2048.public.pem");
+    pem!(RSA_PUBLIC_PKCS1, "rsa2048.public.pkcs1.pem");
+    pem!(RSA_1024, "rsa1024.pem");
+    pem!(P256, "p256.pem");
+    pem!(P256_PUBLIC, "p256.public.pem");
+    pem!(P384, "p384.pem");
+    pem!(P384_PUBLIC, "p384.public.pem");
+    pem!(ED25519, "ed25519.pem");
+    pem!(ED25519_PUBLIC, "ed25519.public.pem");
+}
+
+/// Every algorithm there is.
+pub const ALGORITHMS: [Algorithm; 12] = [
+    Algorithm::HS256,
+    Algorithm::HS384,
+    Algorithm::HS512,
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+    Algorithm::ES256,
+    Algorithm::ES384,
+    Algorithm::EdDSA,
+];
+
+/// The repository's key for an algorithm, as the crate loads it.
+pub fn key_for(algorithm: Algorithm) -> SigningKey {
+    match pem_for(algorithm) {
+        None => SigningKey::from_secret(algorithm, SECRET).unwrap(),
+        Some((private, _)) => SigningKey::from_pem(algorithm, private).unwrap(),
+    }
+}
+
+/// The same key, as jsonwebtoken loads it.
+pub fn encoding_key_for(algorithm: Algorithm) -> jsonwebtoken::EncodingKey {
+    use jsonwebtoken::{AlgorithmFamily, EncodingKey};
+    match (algorithm.family(), pem_for(algorithm)) {
+        (AlgorithmFamily::Rsa, Some((pem, _))) => EncodingKey::from_rsa_pem(pem).unwrap(),
+        (AlgorithmFamily::Ec, Some((pem, _))) => EncodingKey::from_ec_pem(pem).unwrap(),
+        (AlgorithmFamily::Ed, Some((pem, _))) => EncodingKey::from_ed_pem(pem).unwrap(),
+        _ => EncodingKey::from_secret(SECRET),
+    }
+}
+
+/// Its public half, as jsonwebtoken loads it.
+pub fn decoding_key_for(algorithm: Algorithm) -> jsonwebtoken::DecodingKey {
+    use jsonwebtoken::{AlgorithmFamily, DecodingKey};
+    match (algorithm.family(), pem_for(algorithm)) {
+        (AlgorithmFamily::Rsa, Some((_, pem))) => DecodingKey::from_rsa_pem(pem).unwrap(),
+        (AlgorithmFamily::Ec, Some((_, pem))) => DecodingKey::from_ec_pem(pem).unwrap(),
+        (AlgorithmFamily::Ed, Some((_, pem))) => DecodingKey::from_ed_pem(pem).unwrap(),
+        _ => DecodingKey::from_secret(SECRET),
+    }
+}
+
+/// The private and the public PEM; `None` for HMAC.
+fn pem_for(algorithm: Algorithm) -> Option<(&'static [u8], &'static [u8])> {
+    match algorithm {
+        Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => None,
+        Algorithm::ES256 => Some((pems::P256, pems::P256_PUBLIC)),
+        Algorithm::ES384 => Some((pems::P384, pems::P384_PUBLIC)),
+        Algorithm::EdDSA => Some((pems::ED25519, pems::ED25519_PUBLIC)),
+        _ => Some((pems::RSA, pems::RSA_PUBLIC)),
+    }
+}
+
+/// A token under the repository's key for an algorithm, without `kid`.
+pub fn mint_with(algorithm: Algorithm, claims: &Value) -> String {
+    let header = format!(r#"{{"alg":"{algorithm:?}"}}"#);
+    sign_raw(&header, &claims.to_string(), &encoding_key_for(algorithm), algorithm)
+}
+
+/// The header of a token, unverified.
+pub fn header(token: &str) -> Value {
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap()).unwrap()).unwrap()
 }

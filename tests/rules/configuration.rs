@@ -1,0 +1,171 @@
+//! What can't be right is refused when the authority is built, by a message that names the option and a remedy.
+
+use std::time::Duration;
+
+use tower_reissue::keys::{Algorithm, KeyErrorKind, KeyRing, SigningKey, VerifyingKey};
+use tower_reissue::{Authority, AuthorityBuilder, ManualClock};
+
+use crate::support::*;
+
+fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+fn good() -> AuthorityBuilder {
+    builder(&ManualClock::at(NOW))
+}
+
+#[track_caller]
+fn assert_refused(builder: AuthorityBuilder, says: &[&str]) {
+    let message = builder.build().expect_err(&format!("{says:?}")).to_string();
+    for part in says {
+        assert!(message.contains(part), "{part:?} is not in: {message}");
+    }
+}
+
+#[test]
+fn issuer_audience_and_ceiling_must_be_said() {
+    let start = || Authority::builder(key());
+    assert_refused(start().audience("a").ceiling(secs(3_600)), &["issuer(", "without_issuer()"]);
+    assert_refused(start().issuer("i").ceiling(secs(3_600)), &["audience(", "without_audience()"]);
+    assert_refused(start().issuer("i").audience("a"), &["ceiling(", "12 hours"]);
+    assert_refused(good().issuer(""), &["issuer(", "without_issuer()"]);
+    assert_refused(good().issuer(" \t"), &["issuer(", "without_issuer()"]);
+    assert_refused(good().audience(" "), &["audience(", "without_audience()"]);
+    assert!(start().without_issuer().without_audience().dangerous().unbounded_sessions().build().is_ok());
+}
+
+#[test]
+fn audiences_must_not_contradict_one_another() {
+    assert_refused(good().also_accept_audience(" "), &["audience", "needs a name"]);
+    assert_refused(good().legacy_audience(""), &["audience", "needs a name"]);
+    assert_refused(good().legacy_audience(AUDIENCE), &["primary audience", "legacy", "moves to the primary"]);
+    for builder in [good().also_accept_audience("x"), good().legacy_audience("x")] {
+        assert_refused(builder.without_audience(), &["`without_audience()`", "primary one with `audience`"]);
+    }
+}
+
+#[test]
+fn the_own_issuer_is_not_a_foreign_one() {
+    let other = VerifyingKey::from(key_for(Algorithm::EdDSA));
+    let ring = KeyRing::new(key()).trust(ISSUER, [other]).unwrap();
+    let builder = Authority::builder(ring).issuer(ISSUER).audience(AUDIENCE).ceiling(secs(3_600));
+    assert_refused(builder, &[ISSUER, "foreign issuer", "`retiring`"]);
+}
+
+#[test]
+fn times_must_leave_room_for_one_another() {
+    for lifetime in [0, 1, 31_536_001, u64::MAX] {
+        let builder = good().dangerous().unbounded_sessions().lifetime(secs(lifetime));
+        assert_refused(builder, &["lifetime", "600 s is the default"]);
+    }
+    assert_refused(good().leeway(secs(61)), &["leeway is 61 s", "at most 60 s"]);
+    assert_refused(good().future_tolerance(secs(61)), &["future tolerance is 61 s", "at most 60 s"]);
+    assert_refused(good().grace(secs(301)), &["grace is 301 s", "at most 300 s"]);
+    assert_refused(
+        good().grace(secs(10)).leeway(secs(11)),
+        &["grace, 10 s", "leeway, 11 s", "at least as long"],
+    );
+    // L - w <= grace: 600 s less 120 s are more than 300 s; 100 s less 30 s are 70 s.
+    assert_refused(
+        good().lifetime(secs(100)).grace(secs(70)),
+        &["grace is 70 s", "under 70 s", "longer lifetime"],
+    );
+    assert!(good().lifetime(secs(100)).grace(secs(69)).build().is_ok());
+    assert_refused(good().ceiling(secs(599)), &["ceiling is shorter than the lifetime, 600 s"]);
+    assert!(good().ceiling(secs(600)).build().is_ok());
+    assert_refused(good().jitter_percent(51), &["jitter is 51 %", "at most 50 %"]);
+    for allowance in [secs(301), Duration::MAX] {
+        assert_refused(
+            good().in_flight_allowance(allowance),
+            &["in-flight allowance", "without a store at most 300 s"],
+        );
+        assert!(good().in_flight_allowance(allowance).store(CountingStore::default()).build().is_ok());
+    }
+    assert_refused(good().store_deadline(Duration::ZERO), &["store deadline is 0", "1 s is the default"]);
+    for builder in [
+        good().leeway(secs(60)).grace(secs(60)),
+        good().grace(secs(300)),
+        good().grace(secs(0)),
+        good().lifetime(secs(2)).grace(secs(0)),
+        good().future_tolerance(secs(60)),
+        good().jitter_percent(50),
+        good().in_flight_allowance(secs(300)),
+    ] {
+        assert!(builder.build().is_ok());
+    }
+}
+
+#[test]
+fn names_must_be_ones() {
+    for name in ["", "iss", "sub", "aud", "exp", "nbf", "iat", "jti", "sid", "cnf", "auth_time"] {
+        assert_refused(
+            good().session_start_claim(name),
+            &["session-start claim", &format!("{name:?}"), "private name", "session_starts_at_auth_time()"],
+        );
+    }
+    for typ in ["", " "] {
+        assert_refused(good().access_type(typ), &["access type", "at+jwt"]);
+    }
+    for (name, value) in [
+        ("", "access"),
+        ("type", ""),
+        ("sub", "alice"),
+        ("session_start", "x"),
+        ("exp", "1"),
+        ("cnf", "x"),
+        ("auth_time", "x"),
+    ] {
+        assert_refused(good().access_claim(name, value), &["access claim", "a private name and a value"]);
+    }
+    assert_refused(good().require_claim(""), &["required claim", "without a name"]);
+    for bytes in [0, 511, 65_537, usize::MAX] {
+        assert_refused(good().max_token_bytes(bytes), &["longest token", "8192 is the default"]);
+    }
+}
+
+#[test]
+fn a_key_too_weak_is_refused_where_it_is_loaded() {
+    let secret: Vec<u8> = (1..=64).collect();
+    for (algorithm, size) in [(Algorithm::HS256, 32), (Algorithm::HS384, 48), (Algorithm::HS512, 64)] {
+        for length in [31, size - 1] {
+            let error = SigningKey::from_secret(algorithm, &secret[..length]).unwrap_err();
+            assert_eq!(error.kind(), KeyErrorKind::Weak);
+            let message = error.to_string();
+            assert!(
+                message.contains(&format!("needs {size}")) && message.contains("openssl rand"),
+                "{message}"
+            );
+        }
+        assert!(SigningKey::from_secret(algorithm, &secret[..size]).is_ok());
+        // Not even aloud are 31 bytes enough.
+        assert!(SigningKey::dangerous().short_hmac(algorithm, &secret[..31]).is_err());
+        assert!(SigningKey::dangerous().short_hmac(algorithm, &secret[..32]).is_ok());
+    }
+    for algorithm in [Algorithm::RS256, Algorithm::PS512] {
+        let error = SigningKey::from_pem(algorithm, pems::RSA_1024).unwrap_err();
+        assert_eq!(error.kind(), KeyErrorKind::Weak, "{error}");
+        assert!(error.to_string().contains("2048"), "{error}");
+    }
+    for secret in [&b""[..], b"                                        ", pems::RSA_PUBLIC, pems::P256_PUBLIC]
+    {
+        assert!(SigningKey::from_secret(Algorithm::HS256, secret).is_err());
+        assert!(SigningKey::dangerous().short_hmac(Algorithm::HS256, secret).is_err());
+    }
+}
+
+#[test]
+fn a_short_secret_that_was_allowed_aloud_admits_and_renews() {
+    let secret: Vec<u8> = (1..=32).collect();
+    let key = SigningKey::dangerous().short_hmac(Algorithm::HS512, &secret).unwrap();
+    let authority = Authority::builder(key)
+        .issuer(ISSUER)
+        .audience(AUDIENCE)
+        .ceiling(secs(3_600))
+        .clock(ManualClock::at(NOW + 500))
+        .build()
+        .unwrap();
+    let key = jsonwebtoken::EncodingKey::from_secret(&secret);
+    let token = sign_raw(r#"{"alg":"HS512"}"#, &claims().to_string(), &key, Algorithm::HS512);
+    assert!(Guarded::new(&authority).bearer(&token).successor.is_some());
+}

@@ -1,0 +1,308 @@
+//! Rule 5: every claim has its type and its range, and all of it is judged before expiry.
+
+use serde_json::json;
+use tower_reissue::{AuthorityBuilder, ManualClock, Reason, RequestHead};
+
+use crate::support::*;
+
+/// Every JSON type, and the odd members of each.
+pub const VALUES: [&str; 22] = [
+    "null",
+    "true",
+    "false",
+    "0",
+    "-0",
+    "-1",
+    "1.5",
+    "1e400",
+    "-1e400",
+    "999999999999999999999999999999",
+    r#""""#,
+    r#""x""#,
+    r#"" ""#,
+    r#""1800000600""#,
+    "[]",
+    "[null]",
+    "[1]",
+    r#"["x"]"#,
+    r#"[["orders"]]"#,
+    "{}",
+    r#"{"a":1}"#,
+    r#"{"a":[{"b":null}]}"#,
+];
+
+fn guarded() -> Guarded {
+    with(|builder| builder)
+}
+
+fn with(options: impl FnOnce(AuthorityBuilder) -> AuthorityBuilder) -> Guarded {
+    Guarded::new(&options(builder(&ManualClock::at(NOW))).build().unwrap())
+}
+
+/// A token whose claim `name` has this JSON text, and no other value beside it.
+pub fn token_with(name: &str, value: &str) -> String {
+    let rest = claims_with(json!({name: null})).to_string();
+    let text = rest.replacen('{', &format!("{{\"{name}\":{value},"), 1);
+    mint_raw(r#"{"alg":"HS256"}"#, &text)
+}
+
+#[track_caller]
+fn assert_only(guarded: &Guarded, name: &str, admitted: &[&str]) {
+    for value in VALUES.iter().chain(admitted) {
+        let answer = guarded.bearer(&token_with(name, value));
+        if admitted.contains(value) {
+            assert!(answer.is_admitted(), "{name}: {value}: {answer:?}");
+        } else {
+            answer.assert_refused(401, &(name, value));
+        }
+    }
+}
+
+#[test]
+fn exp_is_a_finite_number_later_than_iat() {
+    let after = (NOW + 1).to_string();
+    let float = format!("{}.5e0", NOW + 600);
+    assert_only(&guarded(), "exp", &["253402300799", &after, &float, "1.8000006e9"]);
+    for value in ["253402300800", "253402300799.5", "1e12", "9223372036854775808", "18446744073709551616"] {
+        guarded().bearer(&token_with("exp", value)).assert_refused(401, &value);
+    }
+    for exp in [NOW - 1, NOW] {
+        let answer = guarded().bearer(&token_with("exp", &exp.to_string()));
+        answer.assert_refused(401, &exp);
+        assert_eq!(answer.reason, Some(Reason::InvalidClaim("exp".into())));
+    }
+}
+
+#[test]
+fn iat_is_a_finite_number_that_has_come() {
+    let ceiling = || with(|builder| builder.dangerous().unbounded_sessions());
+    let recent = (NOW - 1).to_string();
+    assert_only(&ceiling(), "iat", &[&recent, "0", "-0", "1.5"]);
+    for value in ["253402300799", "253402300800", "-0.5", "1e12"] {
+        ceiling().bearer(&token_with("iat", value)).assert_refused(401, &value);
+    }
+}
+
+#[test]
+fn nbf_where_there_is_one_is_a_finite_number_that_has_come() {
+    let now = NOW.to_string();
+    assert_only(&guarded(), "nbf", &[&now, "0", "-0", "1.5", "1.8e9"]);
+}
+
+#[test]
+fn iss_is_the_one_string() {
+    let iss = format!("\"{ISSUER}\"");
+    let escaped = r#""https:\/\/login.ex\u0061mple""#;
+    assert_only(&guarded(), "iss", &[&iss, escaped]);
+    for value in [
+        r#"["https://login.example"]"#,
+        r#"["https://evil.example","https://login.example"]"#,
+        r#"{"https://login.example":1}"#,
+        r#""https://login.example/""#,
+        r#""HTTPS://login.example""#,
+        r#""https://login.example ""#,
+        r#""https://login.example\u0000""#,
+    ] {
+        guarded().bearer(&token_with("iss", value)).assert_refused(401, &value);
+    }
+}
+
+#[test]
+fn aud_is_a_string_or_an_array_of_strings_that_names_the_service() {
+    let good = [
+        r#""orders""#,
+        r#""\u006frders""#,
+        r#"["orders"]"#,
+        r#"["x","orders"]"#,
+        r#"["orders","orders"]"#,
+        r#"[ "x" , "orders" ]"#,
+    ];
+    assert_only(&guarded(), "aud", &good);
+    for value in [
+        r#""Orders""#,
+        r#""orders ""#,
+        r#""order""#,
+        r#"["x","y"]"#,
+        r#"["orders",1]"#,
+        r#"[null,"orders"]"#,
+        r#"["orders",["orders"]]"#,
+        r#"["orders",{}]"#,
+        r#"{"orders":true}"#,
+        r#"{"0":"orders"}"#,
+    ] {
+        guarded().bearer(&token_with("aud", value)).assert_refused(401, &value);
+    }
+    let two = with(|builder| builder.also_accept_audience("y").legacy_audience("z"));
+    for value in [r#""y""#, r#""z""#, r#"["q","y"]"#, r#"["q","z"]"#] {
+        assert!(two.bearer(&token_with("aud", value)).is_admitted(), "{value}");
+    }
+}
+
+#[test]
+fn sub_jti_and_sid_are_strings_where_they_are_there() {
+    for name in ["sub", "jti", "sid"] {
+        assert_only(&guarded(), name, &[r#""""#, r#""x""#, r#"" ""#, r#""1800000600""#]);
+        let absent = mint(&claims_with(json!({name: null})));
+        assert!(guarded().bearer(&absent).is_admitted(), "no {name}");
+    }
+}
+
+#[test]
+fn auth_time_and_the_session_start_are_dates_where_they_are_there() {
+    let unbounded = || with(|builder| builder.dangerous().unbounded_sessions());
+    for name in ["auth_time", "session_start"] {
+        assert_only(&unbounded(), name, &["0", "-0", "1.5"]);
+    }
+}
+
+#[test]
+fn exp_iat_iss_and_aud_are_required() {
+    for name in ["exp", "iat", "iss", "aud"] {
+        let answer = guarded().bearer(&mint(&claims_with(json!({name: null}))));
+        answer.assert_refused(401, &name);
+        assert_eq!(answer.reason, Some(Reason::MissingClaim(name.into())));
+    }
+    guarded().bearer(&mint_raw(r#"{"alg":"HS256"}"#, "{}")).assert_refused(401, &"{}");
+}
+
+#[test]
+fn going_without_issuer_or_audience_is_said_aloud() {
+    let clock = ManualClock::at(NOW);
+    let base = || tower_reissue::Authority::builder(key()).clock(clock.clone());
+    let bare = claims_with(json!({"iss": null, "aud": null}));
+    let neither = base()
+        .without_issuer()
+        .without_audience()
+        .ceiling(std::time::Duration::from_secs(43_200))
+        .build()
+        .unwrap();
+    let neither = Guarded::new(&neither);
+    assert!(neither.bearer(&mint(&bare)).is_admitted());
+    assert!(neither.bearer(&mint(&claims_with(json!({"iss": "x", "aud": ["y"]})))).is_admitted());
+    // Not looked at for its value; a malformed one is malformed all the same.
+    for (name, value) in [("iss", "1"), ("iss", "null"), ("aud", "1"), ("aud", "[1]"), ("aud", "null")] {
+        neither.bearer(&token_with(name, value)).assert_refused(401, &(name, value));
+    }
+}
+
+#[test]
+fn nbf_and_iat_may_lie_five_seconds_ahead_and_not_six() {
+    for name in ["nbf", "iat"] {
+        for (ahead, admitted) in [(0, true), (4, true), (5, true), (6, false), (7, false), (300, false)] {
+            let answer = guarded().bearer(&mint(&claims_with(json!({name: NOW + ahead}))));
+            assert_eq!(answer.is_admitted(), admitted, "{name} {ahead} s ahead");
+            if !admitted {
+                answer.assert_refused(401, &(name, ahead));
+                assert_eq!(answer.reason, Some(Reason::NotYetValid));
+            }
+        }
+        let strict = with(|builder| builder.future_tolerance(std::time::Duration::ZERO));
+        assert!(strict.bearer(&mint(&claims_with(json!({name: NOW})))).is_admitted());
+        strict.bearer(&mint(&claims_with(json!({name: NOW + 1})))).assert_refused(401, &name);
+    }
+}
+
+#[test]
+fn the_leeway_for_expiry_is_no_leeway_for_the_future() {
+    let guarded = with(|builder| builder.leeway(std::time::Duration::from_secs(60)));
+    guarded.bearer(&mint(&claims_with(json!({"nbf": NOW + 6})))).assert_refused(401, &"nbf");
+}
+
+#[test]
+fn a_claim_twice_is_refused_however_it_is_escaped() {
+    let text = claims().to_string();
+    let escaped = |name: &str| format!("\\u{:04x}{}", name.as_bytes()[0], &name[1..]);
+    for name in ["exp", "iat", "iss", "aud", "sub", "jti"] {
+        let value = claims()[name].to_string();
+        for again in [name.to_owned(), escaped(name)] {
+            let twice = text.replacen('{', &format!("{{\"{again}\":{value},"), 1);
+            guarded().bearer(&mint_raw(r#"{"alg":"HS256"}"#, &twice)).assert_refused(401, &again);
+        }
+    }
+    for twice in [r#""role":"user","role":"admin""#, r#""role":1,"r\u006fle":1"#, r#""":1,"":1"#] {
+        let twice = text.replacen('{', &format!("{{{twice},"), 1);
+        guarded().bearer(&mint_raw(r#"{"alg":"HS256"}"#, &twice)).assert_refused(401, &twice);
+    }
+    // An escaped name is the name; another case is another name.
+    let renamed = text.replacen("\"exp\"", "\"\\u0065xp\"", 1).replacen('{', "{\"EXP\":\"x\",", 1);
+    assert!(guarded().bearer(&mint_raw(r#"{"alg":"HS256"}"#, &renamed)).is_admitted());
+}
+
+#[test]
+fn further_claims_can_be_required() {
+    let guarded = with(|builder| builder.require_claim("tenant").require_claim("sub"));
+    for (changes, missing) in [
+        (json!({}), Some("tenant")),
+        (json!({"tenant": 7, "sub": null}), Some("sub")),
+        (json!({"tenant": 7}), None),
+        (json!({"tenant": ""}), None),
+        (json!({"tenant": {"a": null}}), None),
+    ] {
+        let answer = guarded.bearer(&mint(&claims_with(changes.clone())));
+        assert_eq!(answer.is_admitted(), missing.is_none(), "{changes}");
+        if let Some(name) = missing {
+            assert_eq!(answer.reason, Some(Reason::MissingClaim(name.into())));
+        }
+    }
+    guarded.bearer(&token_with("tenant", "null")).assert_refused(401, &"null");
+}
+
+#[test]
+fn a_confirmation_is_refused_unless_somebody_confirms_it() {
+    let bound = || mint(&claims_with(json!({"cnf": {"jkt": "thumbprint"}})));
+    let answer = guarded().bearer(&bound());
+    answer.assert_refused(401, &"cnf");
+    assert_eq!(answer.reason, Some(Reason::Unconfirmed));
+    for value in VALUES {
+        guarded().bearer(&token_with("cnf", value)).assert_refused(401, &value);
+    }
+    guarded().bearer(&token_with("\\u0063nf", "{}")).assert_refused(401, &"escaped");
+
+    let asked = |proof: bool| {
+        with(move |builder| {
+            builder.confirm_with(move |head: &RequestHead<'_>, cnf: &str| {
+                assert_eq!(cnf, r#"{"jkt":"thumbprint"}"#);
+                assert!(head.headers().contains_key("authorization"));
+                proof
+            })
+        })
+    };
+    assert!(asked(true).bearer(&bound()).is_admitted());
+    let answer = asked(false).bearer(&bound());
+    answer.assert_refused(401, &"no proof");
+    assert_eq!(answer.reason, Some(Reason::Unconfirmed));
+    // A confirmation verifier is not asked about tokens that are not bound.
+    assert!(asked(false).bearer(&mint(&claims())).is_admitted());
+    assert!(with(|builder| builder.dangerous().ignore_cnf()).bearer(&bound()).is_admitted());
+}
+
+#[test]
+fn private_claims_of_another_shape_are_refused_expired_or_not() {
+    #[derive(serde::Deserialize)]
+    struct Tenant {
+        #[serde(rename = "tenant")]
+        _tenant: u32,
+    }
+    let clock = ManualClock::at(NOW);
+    let authority = builder(&clock).private_claims::<Tenant>().build().unwrap();
+    let guarded = Guarded::new(&authority);
+    for at in [NOW, NOW + 500, NOW + 601, NOW + 700] {
+        clock.set(at);
+        for tenant in [json!("7"), json!(-1), json!(7.5), json!([7]), json!(null)] {
+            let answer = guarded.bearer(&mint(&claims_with(json!({"tenant": tenant}))));
+            answer.assert_refused(401, &tenant);
+            assert!(matches!(answer.reason, Some(Reason::InvalidClaim(_))), "{tenant}: {answer:?}");
+        }
+    }
+    clock.set(NOW + 500);
+    let answer = guarded.bearer(&mint(&claims_with(json!({"tenant": 7, "other": 1.0}))));
+    assert!(answer.is_admitted());
+    assert_eq!(payload(&answer.into_successor())["other"], json!(1.0));
+}
+
+#[test]
+fn claims_that_nobody_registered_may_be_anything() {
+    for value in VALUES {
+        assert!(guarded().bearer(&token_with("x", value)).is_admitted(), "{value}");
+    }
+}

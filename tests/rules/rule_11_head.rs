@@ -1,0 +1,159 @@
+//! Rule 11 over a store: it is trusted to order successors, and not to write claims.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tower_reissue::store::{
+    ClaimsStore, Presented, Revocation, Rotated, Rotation, SessionRecord, Standing, StoreError, SubjectId,
+};
+use tower_reissue::{ManualClock, NotReissued, NumericDate, Reason};
+
+use crate::support::*;
+
+/// Answers every rotation with one head, whoever asks.
+struct LyingStore(Arc<str>);
+
+impl ClaimsStore for LyingStore {
+    async fn standing(&self, _: &Presented) -> Result<Standing, StoreError> {
+        Ok(Standing::Live)
+    }
+
+    async fn rotate(&self, _: Rotation) -> Result<Rotated, StoreError> {
+        Ok(Rotated::Superseded { head: self.0.clone() })
+    }
+
+    async fn revoke(&self, _: Revocation, _: NumericDate, _: NumericDate) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn sessions(&self, _: SubjectId, _: NumericDate) -> Result<Vec<SessionRecord>, StoreError> {
+        Ok(Vec::new())
+    }
+}
+
+/// The token whose head the store invents, and the head that it ought to have.
+fn token() -> Value {
+    claims_with(json!({
+        "sid": "s-1", "session_start": NOW - 100, "role": "clerk", "aud": ["orders", "old"],
+        "cnf": {"jkt": "x"}, "auth_time": NOW - 100, "amr": ["pwd"],
+    }))
+}
+
+fn head() -> Value {
+    let mut head = token();
+    for (name, value) in json!({"jti": "token-2", "iat": NOW + 500, "exp": NOW + 1_100}).as_object().unwrap()
+    {
+        head[name] = value.clone();
+    }
+    head
+}
+
+/// What becomes of that head: signed, or refused, in the window and in the grace.
+fn signed(head: &str) -> bool {
+    let clock = ManualClock::at(NOW);
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let events = seen.clone();
+    let authority = builder(&clock)
+        .legacy_audience("old")
+        .ceiling(Duration::from_secs(3_600))
+        .confirm_with(|_, _| true)
+        .store(LyingStore(head.into()))
+        .on_event(move |event| {
+            if let tower_reissue::Event::NotReissued { why } = event {
+                events.lock().unwrap().push(*why);
+            }
+        })
+        .build()
+        .unwrap();
+    let guarded = Guarded::new(&authority);
+    clock.set(NOW + 590);
+    let in_window = guarded.bearer(&mint(&token()));
+    assert!(in_window.is_admitted(), "{head}: the good response is not harmed: {in_window:?}");
+    clock.set(NOW + 610);
+    let in_grace = guarded.bearer(&mint(&token()));
+    assert_eq!((in_grace.status, in_grace.ran), (401, false), "{head}");
+    assert_eq!(in_window.successor.is_some(), in_grace.successor.is_some(), "{head}");
+    match in_window.successor {
+        Some(successor) => assert_eq!(payload_text(&successor), head),
+        None => {
+            assert_eq!(in_grace.reason, Some(Reason::Expired), "{head}");
+            assert_eq!(*seen.lock().unwrap(), [NotReissued::StrangeHead; 2], "{head}");
+        }
+    }
+    in_grace.successor.is_some()
+}
+
+#[test]
+fn a_head_that_is_the_tokens_own_is_signed_as_it_was_recorded() {
+    assert!(signed(&head().to_string()));
+    for narrower in [json!(["orders"]), json!("orders"), json!(["old", "orders"])] {
+        let mut head = head();
+        head["aud"] = narrower;
+        assert!(signed(&head.to_string()), "{head}");
+    }
+    assert!(signed(&format!(" {} ", head())), "blanks are no claims");
+}
+
+#[test]
+fn a_head_that_could_not_have_come_from_the_token_is_never_signed() {
+    for changes in [
+        json!({"iss": "https://evil.example"}),
+        json!({"iss": null}),
+        json!({"sub": "mallory"}),
+        json!({"sub": null}),
+        json!({"sid": "s-2"}),
+        json!({"sid": null}),
+        json!({"jti": null}),
+        json!({"role": "admin"}),
+        json!({"role": null}),
+        json!({"admin": true}),
+        json!({"cnf": null}),
+        json!({"cnf": {"jkt": "y"}}),
+        json!({"auth_time": NOW + 100}),
+        json!({"auth_time": null}),
+        json!({"amr": ["pwd", "otp"]}),
+        json!({"acr": "high"}),
+        json!({"aud": ["orders", "payments"]}),
+        json!({"aud": "payments"}),
+        json!({"aud": []}),
+        json!({"aud": null}),
+        json!({"session_start": NOW}),
+        json!({"session_start": null}),
+        json!({"exp": NOW + 3_501}),
+        json!({"exp": NOW + 590}),
+        json!({"exp": NOW + 600}),
+        json!({"exp": null}),
+        json!({"iat": null}),
+        json!({"iat": NOW + 1_100}),
+        json!({"exp": "soon"}),
+    ] {
+        let mut head = head();
+        for (name, value) in changes.as_object().unwrap() {
+            match value {
+                Value::Null => head.as_object_mut().unwrap().remove(name),
+                value => head.as_object_mut().unwrap().insert(name.clone(), value.clone()),
+            };
+        }
+        assert!(!signed(&head.to_string()), "{changes}");
+    }
+}
+
+#[test]
+fn a_head_that_is_no_claims_object_is_never_signed() {
+    let head = head().to_string();
+    for text in [
+        String::new(),
+        "null".to_owned(),
+        "[]".to_owned(),
+        "{}".to_owned(),
+        format!("{head}{head}"),
+        head.replacen('{', r#"{"role":"admin","#, 1),
+        head.replacen('{', r#"{"r\u006fle":"admin","#, 1),
+        head.replacen(r#""clerk""#, r#""cl\u0065rk""#, 1),
+        mint(&token()),
+    ] {
+        assert!(!signed(&text), "{text}");
+    }
+}

@@ -1,0 +1,181 @@
+//! Rule 19: whoever signs out is signed out, late ones too, and is handed nothing in farewell.
+
+use http::{Method, Request};
+use serde_json::json;
+use tower::ServiceExt;
+use tower_reissue::store::StoreErrorKind;
+use tower_reissue::{Authority, Cookie, Login, ManualClock, Reason, RevokeEndpoint, SignOutError, Source};
+
+use crate::support::*;
+
+fn recording(clock: &ManualClock) -> Authority {
+    builder(clock).store(CountingStore::default()).build().unwrap()
+}
+
+fn refusal(authority: &Authority, token: &str) -> Option<Reason> {
+    match at_once(authority.sign_out(token)) {
+        Ok(()) => None,
+        Err(SignOutError::Refused(refusal)) => Some(refusal.reason().clone()),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+/// A token of the same session that would be good at any instant of these tests.
+fn sibling() -> String {
+    mint(&claims_with(json!({"sid": "s-1", "jti": "sibling", "exp": NOW + 43_200})))
+}
+
+fn of_session() -> String {
+    mint(&claims_with(json!({"sid": "s-1"})))
+}
+
+#[test]
+fn a_token_ends_its_session_up_to_the_ceiling_expired_or_not() {
+    for after in [0, 500, 599, 600, 601, 659, 660, 5_000, 43_199] {
+        let clock = ManualClock::at(NOW + after);
+        let authority = recording(&clock);
+        let guarded = Guarded::new(&authority);
+        assert!(guarded.bearer(&sibling()).is_admitted(), "{after}");
+        assert_eq!(refusal(&authority, &of_session()), None, "{after}");
+        assert_eq!(guarded.bearer(&sibling()).reason, Some(Reason::Revoked), "{after}");
+        // Twice is as good as once.
+        assert_eq!(refusal(&authority, &of_session()), None, "{after}");
+        assert_eq!(refusal(&authority, &sibling()), None, "{after}");
+    }
+}
+
+#[test]
+fn at_the_ceiling_there_is_nothing_left_to_end() {
+    for after in [43_200, 43_201, 1_000_000] {
+        let clock = ManualClock::at(NOW + after);
+        assert_eq!(refusal(&recording(&clock), &of_session()), Some(Reason::SessionOver), "{after}");
+    }
+}
+
+#[test]
+fn a_forged_or_foreign_token_ends_nobodys_session() {
+    let clock = ManualClock::at(NOW);
+    let authority = recording(&clock);
+    let good = of_session();
+    let other = mint(&claims_with(json!({"sub": "mallory"})));
+    let forged = format!("{}.{}", good.rsplit_once('.').unwrap().0, other.rsplit_once('.').unwrap().1);
+    for (token, reason) in [
+        (forged, Reason::BadSignature),
+        (good.replace('.', ".."), Reason::MalformedToken),
+        (mint(&claims_with(json!({"sid": "s-1", "iss": "https://evil.example"}))), Reason::WrongIssuer),
+        (mint(&claims_with(json!({"sid": "s-1", "aud": "payments"}))), Reason::WrongAudience),
+        (mint_raw(r#"{"alg":"HS256","typ":"logout+jwt"}"#, &payload_text(&good)), Reason::WrongType),
+        (String::new(), Reason::MalformedToken),
+    ] {
+        assert_eq!(refusal(&authority, &token), Some(reason), "{token}");
+    }
+    assert!(Guarded::new(&authority).bearer(&good).is_admitted());
+}
+
+#[test]
+fn a_predecessor_signs_its_successors_out() {
+    let clock = ManualClock::at(NOW + 500);
+    let authority = recording(&clock);
+    let guarded = Guarded::new(&authority);
+    let token = mint(&claims());
+    let successor = guarded.bearer(&token).into_successor();
+    clock.set(NOW + 700);
+    assert_eq!(refusal(&authority, &token), None);
+    assert_eq!(guarded.bearer(&successor).reason, Some(Reason::Revoked));
+    clock.set(NOW + 1_150);
+    let answer = guarded.bearer(&successor);
+    answer.assert_refused(401, &"in its grace");
+}
+
+#[test]
+fn without_a_store_signing_out_is_an_error_and_not_a_comfort() {
+    let clock = ManualClock::at(NOW);
+    let authority = builder(&clock).build().unwrap();
+    assert!(!authority.can_revoke());
+    let token = at_once(authority.admit(&mint(&claims()))).unwrap();
+    let stateless = |error: &tower_reissue::store::StoreError| error.kind() == StoreErrorKind::Stateless;
+    assert!(matches!(
+        at_once(authority.sign_out(&mint(&claims()))),
+        Err(SignOutError::Store(error)) if stateless(&error)
+    ));
+    assert!(stateless(&at_once(authority.revoke_session(&token)).unwrap_err()));
+    assert!(stateless(&at_once(authority.revoke_token(&token)).unwrap_err()));
+    assert!(stateless(&at_once(authority.revoke_subject("alice")).unwrap_err()));
+    assert!(stateless(&at_once(authority.sessions("alice")).unwrap_err()));
+    let error = RevokeEndpoint::new(authority).unwrap_err().to_string();
+    assert!(error.contains("revoke endpoint") && error.contains("`store`"), "{error}");
+}
+
+fn post(fields: &[(&str, &str)]) -> Request<()> {
+    let mut request =
+        request(&fields.iter().map(|(name, value)| (*name, value.as_bytes())).collect::<Vec<_>>());
+    *request.method_mut() = Method::POST;
+    request
+}
+
+fn ask(endpoint: &RevokeEndpoint, request: Request<()>) -> http::response::Parts {
+    at_once(endpoint.clone().oneshot(request)).unwrap().into_parts().0
+}
+
+#[test]
+fn the_endpoint_answers_204_again_and_again_and_never_with_a_successor() {
+    let clock = ManualClock::at(NOW);
+    let authority = recording(&clock);
+    let endpoint = RevokeEndpoint::new(authority.clone()).unwrap();
+    let issued = at_once(authority.issue(Login::new("alice"))).unwrap();
+    let bearer = format!("Bearer {}", issued.as_str());
+    // In the window, in the grace, past it: a layer would renew the first two.
+    for after in [500, 550, 630, 10_000] {
+        clock.set(NOW + after);
+        let response = ask(&endpoint, post(&[("authorization", &bearer)]));
+        assert_eq!(response.status, 204, "{after}");
+        assert!(!response.headers.contains_key("refreshed-api-token"));
+        assert!(!response.headers.contains_key("set-cookie"));
+        assert_eq!(response.headers["cache-control"], "no-store");
+    }
+    clock.set(NOW + 550);
+    Guarded::new(&authority).bearer(issued.as_str()).assert_refused(401, &"after the sign-out");
+    assert_eq!(at_once(authority.sessions("alice")).unwrap().len(), 0);
+}
+
+#[test]
+fn the_endpoint_refuses_what_is_no_token_of_its_own() {
+    let clock = ManualClock::at(NOW);
+    let endpoint = RevokeEndpoint::new(recording(&clock)).unwrap();
+    let status = |fields: &[(&str, &str)]| ask(&endpoint, post(fields)).status.as_u16();
+    assert_eq!(status(&[]), 401);
+    assert_eq!(status(&[("authorization", "Basic eA==")]), 401);
+    assert_eq!(status(&[("authorization", "Bearer a.b.c")]), 401);
+    assert_eq!(status(&[("authorization", "Bearer ")]), 400);
+    assert_eq!(status(&[("authorization", "Bearer a"), ("authorization", "Bearer b")]), 400);
+}
+
+#[test]
+fn the_endpoint_takes_a_post_only() {
+    let clock = ManualClock::at(NOW);
+    let authority = recording(&clock);
+    let endpoint = RevokeEndpoint::new(authority.clone()).unwrap();
+    let bearer = format!("Bearer {}", mint(&claims()));
+    for method in [Method::GET, Method::HEAD, Method::PUT, Method::DELETE, Method::OPTIONS] {
+        let mut request = post(&[("authorization", &bearer)]);
+        *request.method_mut() = method.clone();
+        let response = ask(&endpoint, request);
+        assert_eq!(
+            (response.status.as_u16(), &response.headers["allow"]),
+            (405, &"POST".parse().unwrap()),
+            "{method}"
+        );
+    }
+    assert!(Guarded::new(&authority).bearer(&mint(&claims())).is_admitted(), "nobody was signed out");
+}
+
+#[test]
+fn the_endpoint_removes_the_cookie_that_held_the_token() {
+    let clock = ManualClock::at(NOW + 630);
+    let endpoint =
+        RevokeEndpoint::new(recording(&clock)).unwrap().read_from([Source::cookie(Cookie::new("session"))]);
+    let response = ask(&endpoint, post(&[("cookie", &format!("__Host-session={}", mint(&claims())))]));
+    assert_eq!(response.status, 204);
+    let removal = response.headers["set-cookie"].to_str().unwrap();
+    assert!(removal.starts_with("__Host-session=; Max-Age=0; Path=/; Secure; HttpOnly"), "{removal}");
+}

@@ -1,0 +1,111 @@
+//! Token vectors that nobody in this project wrote: Wycheproof, the RFCs' examples, PyJWT, jwt_verify_lib.
+//!
+//! They are not part of the crate. Where they are is said by `TOWER_REISSUE_VECTORS`, a folder with `tokens.jsonl`:
+//!
+//! ```sh
+//! TOWER_REISSUE_VECTORS=… cargo test --test rules -- --include-ignored
+//! ```
+
+use std::path::Path;
+use std::time::Duration;
+
+use http::HeaderValue;
+use serde_json::Value;
+use tower_reissue::keys::{KeyRing, VerifyingKey};
+use tower_reissue::{Authority, AuthorityBuilder, ManualClock, Reason};
+
+use crate::support::*;
+
+#[test]
+#[ignore = "set TOWER_REISSUE_VECTORS to the folder that holds tokens.jsonl"]
+fn every_vector_is_a_401_without_a_successor() {
+    let rows = rows();
+    let (mut sent, mut verified) = (0, 0);
+    for row in &rows {
+        let token = row["token"].as_str().unwrap();
+        let id = row["id"].as_str().unwrap();
+        assert_eq!(row["http_expect"], "401", "{id}");
+        if HeaderValue::try_from(format!("Bearer {token}")).is_err()
+            || !row["header_sendable"].as_bool().unwrap()
+        {
+            continue;
+        }
+        sent += 1;
+        let (keys, refused) = keys(row);
+        for now in [NOW, 1_300_819_379, 1_300_819_381] {
+            for authority in [lenient(&keys), strict(&keys)] {
+                let authority = authority.clock(ManualClock::at(now)).build().unwrap();
+                let answer = Guarded::new(&authority).bearer(token);
+                answer.assert_refused(401, &id);
+            }
+        }
+        // How far it came tells more than the status: whoever wrote the row says whether its signature holds.
+        let answer = Guarded::new(&lenient(&keys).clock(ManualClock::at(NOW)).build().unwrap()).bearer(token);
+        let reason = answer.reason.unwrap();
+        match row["expect"].as_str().unwrap() {
+            "reject" => assert!(is_of_shape_or_key(&reason), "{id}: {reason:?}, {}", row["why"]),
+            "accept" if refused == 0 => {
+                verified += 1;
+                assert!(!is_of_key(&reason), "{id}: {reason:?}, {}", row["why"]);
+            }
+            _ => {}
+        }
+    }
+    assert!(rows.len() >= 500 && sent >= 500, "{sent} of {} rows could be sent", rows.len());
+    assert!(verified >= 30, "{verified} rows with a good signature and keys that load");
+}
+
+fn rows() -> Vec<Value> {
+    let folder = std::env::var_os("TOWER_REISSUE_VECTORS")
+        .expect("TOWER_REISSUE_VECTORS must name the folder that holds tokens.jsonl");
+    let file = Path::new(&folder).join("tokens.jsonl");
+    let text = std::fs::read_to_string(&file)
+        .unwrap_or_else(|error| panic!("TOWER_REISSUE_VECTORS: {}: {error}", file.display()));
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The row's keys, and how many of them are none that this crate would take.
+fn keys(row: &Value) -> (Vec<VerifyingKey>, usize) {
+    let jwks = row["jwks"].as_array().unwrap();
+    let keys: Vec<_> = jwks
+        .iter()
+        .filter_map(|jwk| VerifyingKey::from_jwk(&serde_json::from_value(jwk.clone()).ok()?).ok())
+        .collect();
+    let refused = jwks.len() - keys.len();
+    (keys, refused)
+}
+
+/// Own keys, and as little asked of the claims as there can be.
+fn lenient(keys: &[VerifyingKey]) -> AuthorityBuilder {
+    let mut ring = KeyRing::new(key());
+    for key in keys {
+        ring = ring.clone().retiring(key.clone()).unwrap_or(ring);
+    }
+    Authority::builder(ring)
+        .without_issuer()
+        .without_audience()
+        .grace(Duration::from_secs(300))
+        .dangerous()
+        .unbounded_sessions()
+        .dangerous()
+        .ignore_cnf()
+}
+
+/// The keys of a foreign issuer, the one that the RFCs' examples name.
+fn strict(keys: &[VerifyingKey]) -> AuthorityBuilder {
+    let ring = KeyRing::new(key());
+    let ring = ring.clone().trust("joe", keys.iter().cloned()).unwrap_or(ring);
+    Authority::builder(ring).issuer(ISSUER).audience(AUDIENCE).ceiling(Duration::from_secs(43_200))
+}
+
+fn is_of_key(reason: &Reason) -> bool {
+    matches!(
+        reason,
+        Reason::UnknownKey | Reason::WrongAlgorithm | Reason::BadSignature | Reason::UnsupportedHeader
+    )
+}
+
+fn is_of_shape_or_key(reason: &Reason) -> bool {
+    is_of_key(reason)
+        || matches!(reason, Reason::MalformedToken | Reason::MalformedCredential | Reason::TooLong)
+}
