@@ -87,7 +87,11 @@ fn a_token_has_three_parts_none_of_them_empty() {
             // Scheme and space alone: a malformed credential.
             guarded().bearer(&malformed).assert_refused(400, &malformed);
         } else {
-            guarded().bearer(&malformed).assert_refused(401, &malformed.len());
+            let answer = guarded().bearer(&malformed);
+            answer.assert_refused(401, &malformed.len());
+            // Told by its shape, before a key is looked for.
+            let expected = if malformed.len() > 8_192 { Reason::TooLong } else { Reason::MalformedToken };
+            assert_eq!(answer.reason, Some(expected), "{malformed}");
         }
     }
 }
