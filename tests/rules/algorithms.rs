@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tower_reissue::keys::VerifyingKey;
 use tower_reissue::{Algorithm, Authority, Login, ManualClock};
 
+use crate::support::guarded::*;
 use crate::support::*;
 
 fn authority(algorithm: Algorithm, clock: &ManualClock) -> Authority {

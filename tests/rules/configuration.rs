@@ -5,6 +5,7 @@ use std::time::Duration;
 use tower_reissue::keys::{Algorithm, KeyErrorKind, KeyRing, SigningKey, VerifyingKey};
 use tower_reissue::{Authority, AuthorityBuilder, ManualClock};
 
+use crate::support::guarded::*;
 use crate::support::*;
 
 fn secs(secs: u64) -> Duration {

@@ -6,6 +6,7 @@ use tower_reissue::keys::{Algorithm, KeyRing, SigningKey, VerifyingKey};
 use tower_reissue::{Authority, AuthorityBuilder, ManualClock, Reason};
 
 use crate::rule_05_claims::{VALUES, token_with};
+use crate::support::guarded::*;
 use crate::support::*;
 
 const PARTNER: &str = "https://partner.example";

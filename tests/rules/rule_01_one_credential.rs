@@ -3,6 +3,7 @@
 use http::{Method, Request};
 use tower_reissue::{Cookie, ManualClock, ReissueLayer, RequestHead, Source};
 
+use crate::support::guarded::*;
 use crate::support::*;
 
 /// Over a token that is due, so that a successor shows the way it takes.

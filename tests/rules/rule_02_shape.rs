@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use tower_reissue::{ManualClock, Reason};
 
+use crate::support::guarded::*;
 use crate::support::*;
 
 fn guarded() -> Guarded {

@@ -7,6 +7,7 @@ use serde_json::json;
 use tower_reissue::keys::{Algorithm, KeyRing, SigningKey, VerifyingKey};
 use tower_reissue::{Authority, AuthorityBuilder, ManualClock, Reason};
 
+use crate::support::guarded::*;
 use crate::support::*;
 
 fn on(keys: impl Into<KeyRing>) -> AuthorityBuilder {

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use tower_reissue::{Authority, AuthorityBuilder, Login, ManualClock, Reason};
 
+use crate::support::guarded::*;
 use crate::support::*;
 
 fn typed(typ: Value) -> String {

@@ -3,6 +3,7 @@
 use serde_json::json;
 use tower_reissue::{AuthorityBuilder, ManualClock, Reason, RequestHead};
 
+use crate::support::guarded::*;
 use crate::support::*;
 
 /// Every JSON type, and the odd members of each.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use tower_reissue::{ManualClock, NumericDate, Reason};
 
+use crate::support::guarded::*;
 use crate::support::*;
 
 #[derive(Clone, Copy, Debug, PartialEq)]

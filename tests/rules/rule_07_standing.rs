@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tower_reissue::{Authority, AuthorityBuilder, Login, ManualClock, Reason, VerifiedToken};
 
+use crate::support::guarded::*;
 use crate::support::*;
 
 const CEILING: u64 = 43_200;

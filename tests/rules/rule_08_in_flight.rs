@@ -5,6 +5,7 @@ use std::time::Duration;
 use tower_reissue::keys::{Algorithm, KeyRing, SigningKey};
 use tower_reissue::{AuthorityBuilder, ManualClock};
 
+use crate::support::guarded::*;
 use crate::support::*;
 
 /// A token admitted at one second of its life, whose handler answers at another.

@@ -3,6 +3,7 @@
 use serde_json::json;
 use tower_reissue::{AuthorityBuilder, ManualClock, Reason};
 
+use crate::support::guarded::*;
 use crate::support::*;
 
 fn at(after: u64, with: impl Fn(AuthorityBuilder) -> AuthorityBuilder) -> Answer {

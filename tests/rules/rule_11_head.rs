@@ -10,6 +10,7 @@ use tower_reissue::store::{
 };
 use tower_reissue::{ManualClock, NotReissued, NumericDate, Reason};
 
+use crate::support::guarded::*;
 use crate::support::*;
 
 /// Answers every rotation with one head, whoever asks.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tower_reissue::keys::Algorithm;
 use tower_reissue::{Authority, AuthorityBuilder, ManualClock};
 
+use crate::support::guarded::*;
 use crate::support::*;
 
 /// A node of its own: another authority, another layer, the same key.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use tower_reissue::ManualClock;
 
+use crate::support::guarded::*;
 use crate::support::*;
 
 /// The length of a token's renewal window, found by asking at every second of its last half and a little more.

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tower_reissue::{Authority, IssueError, Login, ManualClock};
 
+use crate::support::guarded::*;
 use crate::support::*;
 
 /// One member of a claims object as it is written, blanks included.

@@ -6,6 +6,7 @@ use serde_json::json;
 use tower_reissue::keys::{Algorithm, KeyRing, SigningKey, VerifyingKey};
 use tower_reissue::{Authority, AuthorityBuilder, ManualClock, Reason, SignOutError};
 
+use crate::support::guarded::*;
 use crate::support::*;
 
 const PARTNER: &str = "https://partner.example";
@@ -115,7 +116,7 @@ fn a_withdrawn_key_admits_and_exchanges_nothing_from_that_moment() {
         let guarded = Guarded::new(&authority);
         assert!(guarded.bearer(&mint(&claims())).is_admitted());
         // Under its own name, without one, and under the next key's.
-        authority.replace_keys(next_key());
+        authority.replace_keys(next_key()).unwrap();
         for kid in [json!(null), json!(key().kid()), json!("next")] {
             let mut header = json!({"alg": "HS256"});
             if !kid.is_null() {
@@ -141,7 +142,7 @@ fn a_key_withdrawn_while_the_handler_runs_renews_nothing() {
         let builder = if store { builder.store(asked.clone()) } else { builder };
         let authority = builder.build().unwrap();
         let during = authority.clone();
-        let guarded = Guarded::new(&authority).meanwhile(move || during.replace_keys(next_key()));
+        let guarded = Guarded::new(&authority).meanwhile(move || during.replace_keys(next_key()).unwrap());
         let answer = guarded.bearer(&mint(&claims()));
         assert!(answer.is_admitted(), "the good response is not harmed");
         assert_eq!(answer.successor, None);

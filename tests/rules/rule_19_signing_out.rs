@@ -6,6 +6,7 @@ use tower::ServiceExt;
 use tower_reissue::store::StoreErrorKind;
 use tower_reissue::{Authority, Cookie, Login, ManualClock, Reason, RevokeEndpoint, SignOutError, Source};
 
+use crate::support::guarded::*;
 use crate::support::*;
 
 fn recording(clock: &ManualClock) -> Authority {

@@ -14,6 +14,7 @@ use serde_json::Value;
 use tower_reissue::keys::{KeyRing, VerifyingKey};
 use tower_reissue::{Authority, AuthorityBuilder, ManualClock, Reason};
 
+use crate::support::guarded::*;
 use crate::support::*;
 
 #[test]
