@@ -101,7 +101,7 @@ fn a_ring_that_is_replaced_in_flight_by_one_that_holds_the_key_harms_nobody() {
     let during = authority.clone();
     let next = || SigningKey::from_secret(Algorithm::HS384, SECRET).unwrap().with_kid("next");
     let guarded = Guarded::new(&authority).meanwhile(move || {
-        during.replace_keys(KeyRing::new(next()).retiring(key().with_kid("renamed")).unwrap());
+        during.replace_keys(KeyRing::new(next()).retiring(key().with_kid("renamed")).unwrap()).unwrap();
     });
     let answer = guarded.bearer(&mint(&claims()));
     assert!(answer.is_admitted());

@@ -157,7 +157,7 @@ fn a_key_that_comes_back_as_another_issuers_is_not_the_same_key() {
     let during = authority.clone();
     let guarded = Guarded::new(&authority).meanwhile(move || {
         let turned = KeyRing::new(next_key()).trust(PARTNER, [VerifyingKey::from(key())]).unwrap();
-        during.replace_keys(turned);
+        during.replace_keys(turned).unwrap();
     });
     assert_eq!(guarded.bearer(&mint(&claims())).successor, None);
 }
