@@ -30,6 +30,7 @@ use axum::response::{IntoResponse, Json};
 use axum::routing::{get, put};
 use axum::{Extension, Router};
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use tower_reissue::{
@@ -61,11 +62,13 @@ fn configure() -> Result<(SocketAddr, Authority), String> {
 
 async fn serve(listen: SocketAddr, authority: Authority) -> io::Result<()> {
     let listener = TcpListener::bind(listen).await?;
+    // Asked once, so that Ctrl-C is heard from the first line of output on.
+    let mut stopped = Box::pin(tokio::signal::ctrl_c());
+    let _ = (&mut stopped).now_or_never();
     // Whoever started this with port 0 reads the port here.
     println!("listening on http://{}", listener.local_addr()?);
     io::stdout().flush()?;
-    let stopped = async { drop(tokio::signal::ctrl_c().await) };
-    axum::serve(listener, app(authority)).with_graceful_shutdown(stopped).await
+    axum::serve(listener, app(authority)).with_graceful_shutdown(async { drop(stopped.await) }).await
 }
 
 fn app(authority: Authority) -> Router {
