@@ -3,7 +3,7 @@
 use std::pin::Pin;
 
 use super::renew::Unrecorded;
-use super::{Authority, SignedSuccessor, VerifiedToken, presented};
+use super::{Authority, SignedSuccessor, VerifiedToken};
 use crate::store::{Revocation, Standing};
 use crate::telemetry::{Event, NotReissued};
 use crate::token::decision::{Decision, Evidence};
@@ -46,12 +46,12 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// The [`Refusal`]; a token within the grace is refused as expired, whatever
     /// [`admit_in_grace`](super::AuthorityBuilder::admit_in_grace) says.
     pub async fn admit(&self, token: &str) -> Result<VerifiedToken<C>, Refusal> {
-        let token = self.verify(token)?;
         let now = self.now();
+        let token = self.verify(token, now)?;
         let mut decision = self.judge(&token, false, Standing::Live, now);
         if let (Decision::Admit, Some(store)) = (&decision, &self.0.store) {
             let standing = self
-                .ask(store.clone().standing(presented(token.verified(), now)))
+                .ask(store.clone().standing(token.presented(now)))
                 .await
                 .map_err(|_| Refusal::new(Reason::StoreUnavailable))?;
             decision = self.judge(&token, false, standing, now);
@@ -65,7 +65,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
 
     /// `answerable`: whether the response can carry a successor back to where the token was.
     pub(crate) fn arrive(&self, token: &str, head: &RequestHead<'_>, answerable: bool) -> Arrival<C> {
-        let token = match self.verify(token) {
+        let now = self.now();
+        let token = match self.verify(token, now) {
             Ok(token) => token,
             Err(refusal) => return Arrival::Decided(Verdict::Refuse { refusal, successor: None }),
         };
@@ -74,7 +75,6 @@ impl<C: Send + Sync + 'static> Authority<C> {
             .claims()
             .confirmation()
             .is_some_and(|cnf| self.0.hooks.confirm.as_ref().is_some_and(|confirm| confirm(head, cnf)));
-        let now = self.now();
         // What is refused in the best of standings needs no store.
         let decision = self.judge(&token, confirmed, Standing::Live, now);
         if let Decision::Refuse(reason) = decision {
@@ -90,9 +90,17 @@ impl<C: Send + Sync + 'static> Authority<C> {
                 _ => Verdict::Admit(Admission { token, at: now }),
             });
         };
-        let presented = presented(token.verified(), now);
+        // The epoch is read before the store is asked: a revocation in between leaves a memo that no epoch matches.
+        let epoch = store.epoch();
+        if decision == Decision::Admit && epoch.is_some_and(|epoch| token.was_live(epoch, now)) {
+            return Arrival::Decided(Verdict::Admit(Admission { token, at: now }));
+        }
+        let presented = token.presented(now);
         match store.standing_now(&presented) {
             Some(Standing::Live) if decision == Decision::Admit => {
+                if let Some(epoch) = epoch {
+                    token.remember_live(epoch, now);
+                }
                 Arrival::Decided(Verdict::Admit(Admission { token, at: now }))
             }
             known => {
@@ -150,7 +158,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         if self.0.hooks.admit_in_grace && successor.is_ok() {
             return Verdict::Admit(Admission { token, at: now });
         }
-        match successor.and_then(|successor| self.sign_successor(&successor, token.verified())) {
+        match successor.and_then(|successor| self.sign_successor(&successor, &token)) {
             Ok(successor) => Verdict::exchanged(successor),
             Err(why) => {
                 self.emit(Event::NotReissued { why });
@@ -168,7 +176,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
     ) -> Verdict<C> {
         let signed = match self.record(&token, now).await {
             Ok(_) if self.0.hooks.admit_in_grace => return Verdict::Admit(Admission { token, at: now }),
-            Ok(successor) => self.sign_successor(&successor, token.verified()),
+            Ok(successor) => self.sign_successor(&successor, &token),
             Err(Unrecorded::Not(NotReissued::KeyWithdrawn)) => return Verdict::refuse(Reason::UnknownKey),
             Err(Unrecorded::Not(why)) => Err(why),
             Err(Unrecorded::Revoked) => return Verdict::refuse(Reason::Revoked),

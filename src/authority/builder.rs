@@ -8,6 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use serde::de::DeserializeOwned;
 
+use super::cache::TokenCache;
 use super::{Authority, Hooks, Inner, PrivateClaims, VerifiedToken, View};
 use crate::clock::{Clock, SystemClock};
 use crate::keys::KeyRing;
@@ -33,6 +34,7 @@ pub struct AuthorityBuilder<C = PrivateClaims> {
     clock: Arc<dyn Clock>,
     store: Option<Arc<dyn ErasedStore>>,
     store_deadline: Duration,
+    cache_bytes: u64,
     hooks: Hooks<C>,
     view: View<C>,
     claims: PhantomData<fn() -> C>,
@@ -79,6 +81,7 @@ impl AuthorityBuilder<PrivateClaims> {
             clock: Arc::new(SystemClock),
             store: None,
             store_deadline: Duration::from_secs(1),
+            cache_bytes: 64 << 20,
             hooks: Hooks::default(),
             view: PrivateClaims::view,
             claims: PhantomData,
@@ -105,6 +108,7 @@ impl AuthorityBuilder<PrivateClaims> {
             clock: self.clock,
             store: self.store,
             store_deadline: self.store_deadline,
+            cache_bytes: self.cache_bytes,
             hooks: Hooks {
                 renew_if: None,
                 confirm: self.hooks.confirm,
@@ -270,6 +274,15 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
         self
     }
 
+    /// How many bytes the memory of verified tokens may take. Default 64 MiB, some 30,000 tokens; 0 verifies every
+    /// request's token anew.
+    ///
+    /// What is remembered is the proof, never a verdict: time, standing and keys are judged on every request.
+    pub fn token_cache_bytes(mut self, bytes: u64) -> Self {
+        self.cache_bytes = bytes;
+        self
+    }
+
     /// Admits sessions that began before the store lost its records, instead of refusing them.
     ///
     /// Costs: a session that was revoked before the loss is live again.
@@ -369,6 +382,7 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
             clock: self.clock,
             store: self.store,
             store_deadline: self.store_deadline,
+            cache: TokenCache::new(self.cache_bytes),
             hooks: self.hooks,
             view: self.view,
         })))

@@ -1,13 +1,17 @@
 //! What handlers see of a token: [`VerifiedToken`] and the lazy [`PrivateClaims`].
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde::Deserialize;
 
+use super::SignedSuccessor;
 use crate::NumericDate;
-use crate::store::SessionId;
+use crate::keys::KeyRing;
+use crate::store::{Presented, SessionId, SubjectId};
 use crate::token::json;
+use crate::token::policy::Policy;
 use crate::token::verify::Verified;
 
 /// A token that was admitted, in the request's extensions and as an extractor for axum.
@@ -16,14 +20,104 @@ use crate::token::verify::Verified;
 pub struct VerifiedToken<C = PrivateClaims>(Arc<Parts<C>>);
 
 struct Parts<C> {
+    text: Box<str>,
     verified: Verified,
     private: C,
     admitted_until: NumericDate,
+    names: OnceLock<Names>,
+    /// The ring that was last seen to hold its key.
+    ring: AtomicU64,
+    /// When, and at which of the store's epochs, its session was last seen live.
+    live: AtomicU64,
+    successor: Mutex<Option<Memo>>,
+}
+
+/// What a store knows the token by.
+#[derive(Clone, Copy)]
+struct Names {
+    session: SessionId,
+    subject: Option<SubjectId>,
+}
+
+/// The signature over a successor's claims, so that parallel responses share one.
+struct Memo {
+    ring: u64,
+    claims: String,
+    signed: SignedSuccessor,
 }
 
 impl<C> VerifiedToken<C> {
-    pub(super) fn new(verified: Verified, private: C, admitted_until: NumericDate) -> Self {
-        Self(Arc::new(Parts { verified, private, admitted_until }))
+    pub(super) fn new(text: &str, verified: Verified, private: C, policy: &Policy, ring: &KeyRing) -> Self {
+        let admitted_until = policy.admitted_until(&verified);
+        Self(Arc::new(Parts {
+            text: text.into(),
+            verified,
+            private,
+            admitted_until,
+            names: OnceLock::new(),
+            ring: AtomicU64::new(ring.id()),
+            live: AtomicU64::new(0),
+            successor: Mutex::new(None),
+        }))
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.0.text
+    }
+
+    /// Whether both are one value, not merely equal.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Whether the ring holds the key that verified it.
+    pub(super) fn held_by(&self, ring: &KeyRing) -> bool {
+        if self.0.ring.load(Ordering::Relaxed) == ring.id() {
+            return true;
+        }
+        let held = ring.holds(self.verified().key());
+        if held {
+            self.0.ring.store(ring.id(), Ordering::Relaxed);
+        }
+        held
+    }
+
+    pub(super) fn presented(&self, now: NumericDate) -> Presented {
+        let Names { session, subject } = *self
+            .0
+            .names
+            .get_or_init(|| Names { session: self.verified().session(), subject: self.verified().subject() });
+        Presented { session, token: self.verified().id(), subject, session_start: self.session_start(), now }
+    }
+
+    /// Whether its session was seen live at this epoch of the store, within this very second: what the store learns
+    /// without moving its epoch is seen in the next.
+    pub(super) fn was_live(&self, epoch: u64, now: NumericDate) -> bool {
+        self.0.live.load(Ordering::Acquire) == moment(epoch, now)
+    }
+
+    /// Remembers that its session was live. `epoch` was read before the store was asked.
+    pub(super) fn remember_live(&self, epoch: u64, now: NumericDate) {
+        self.0.live.store(moment(epoch, now), Ordering::Release);
+    }
+
+    /// The signature over these claims, made at most once under one ring, however many responses are owed it.
+    pub(super) fn sign_once<E>(
+        &self,
+        claims: &str,
+        ring: &KeyRing,
+        sign: impl FnOnce() -> Result<SignedSuccessor, E>,
+    ) -> Result<SignedSuccessor, E> {
+        // A panic in the library leaves no half of a memo.
+        let mut memo = self.0.successor.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*memo {
+            Some(memo) if memo.ring == ring.id() && memo.claims == claims => Ok(memo.signed.clone()),
+            _ => {
+                let signed = sign()?;
+                *memo = Some(Memo { ring: ring.id(), claims: claims.to_owned(), signed: signed.clone() });
+                Ok(signed)
+            }
+        }
     }
 
     pub(crate) fn verified(&self) -> &Verified {
@@ -85,6 +179,12 @@ impl<C> VerifiedToken<C> {
     pub fn is_own(&self) -> bool {
         self.verified().key().is_own()
     }
+}
+
+/// An epoch and an instant in one word: 38 bits hold every second to the year 9999, and no store is revoked 67 million
+/// times within one. Never 0, which remembers nothing.
+fn moment(epoch: u64, now: NumericDate) -> u64 {
+    (epoch << 38) ^ (now.as_secs() + 1)
 }
 
 impl<C> Clone for VerifiedToken<C> {

@@ -5,6 +5,7 @@
 
 mod arrive;
 mod builder;
+mod cache;
 mod claims;
 mod issue;
 mod renew;
@@ -20,6 +21,7 @@ use futures_util::FutureExt;
 
 pub(crate) use arrive::{Admission, Arrival, Verdict};
 pub use builder::{AuthorityBuilder, DangerousBuilder};
+use cache::TokenCache;
 pub use claims::{PrivateClaims, VerifiedToken};
 pub use issue::{IssueError, IssuedToken, Login};
 pub(crate) use renew::Renewal;
@@ -28,11 +30,11 @@ pub(crate) use sign::SignedSuccessor;
 
 use crate::clock::Clock;
 use crate::keys::KeyRing;
-use crate::store::{ErasedStore, Presented, StoreError, StoreErrorKind};
+use crate::store::{ErasedStore, StoreError, StoreErrorKind};
 use crate::telemetry::{self, Event, NotReissued, Occasion};
 use crate::token::policy::Policy;
 use crate::token::refusal::{Reason, Refusal};
-use crate::token::verify::{self, Verified};
+use crate::token::verify;
 use crate::{ConfigError, NumericDate, RequestHead};
 
 /// What issues, verifies, reissues and revokes. Clones share one.
@@ -61,6 +63,7 @@ pub struct Authority<C = PrivateClaims>(Arc<Inner<C>>);
 struct Inner<C> {
     policy: Policy,
     keys: ArcSwap<KeyRing>,
+    cache: Option<TokenCache<C>>,
     clock: Arc<dyn Clock>,
     store: Option<Arc<dyn ErasedStore>>,
     store_deadline: Duration,
@@ -114,21 +117,27 @@ impl<C: Send + Sync + 'static> Authority<C> {
         self.0.store.is_some()
     }
 
-    /// Verifies a token's text against the present ring, and reads its private claims.
-    fn verify(&self, token: &str) -> Result<VerifiedToken<C>, Refusal> {
+    /// The proof of a token: from memory where this very text was proven under a key that is still in the ring,
+    /// otherwise by verifying it and reading its private claims.
+    fn verify(&self, text: &str, now: NumericDate) -> Result<VerifiedToken<C>, Refusal> {
         let inner = &*self.0;
-        let verified = verify::verify(token, &inner.keys.load(), &inner.policy)?;
+        let ring = inner.keys.load();
+        if let Some(token) = inner.cache.as_ref().and_then(|cache| cache.get(text, &ring)) {
+            return Ok(token);
+        }
+        let verified = verify::verify(text, &ring, &inner.policy)?;
         let private = (inner.view)(verified.claims().text())
             .ok_or_else(|| Refusal::new(Reason::InvalidClaim("private claims".into())))?;
-        let claims = verified.claims();
-        let admitted_until =
-            claims.exp().after(inner.policy.leeway).min(inner.policy.session_end(claims.session_start()));
-        Ok(VerifiedToken::new(verified, private, admitted_until))
+        let token = VerifiedToken::new(text, verified, private, &inner.policy, &ring);
+        Ok(match &inner.cache {
+            Some(cache) => cache.insert(token, &ring, now, |token| inner.policy.dead_at(token.verified())),
+            None => token,
+        })
     }
 
     /// Whether the present ring still holds the key that signed it.
     fn holds_key_of(&self, token: &VerifiedToken<C>) -> bool {
-        self.0.keys.load().holds(token.verified().key())
+        token.held_by(&self.0.keys.load())
     }
 
     fn now(&self) -> NumericDate {
@@ -174,16 +183,6 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// How long a browser keeps the cookie of a token: as long as it can be exchanged.
     pub(crate) fn cookie_max_age(&self, exp: NumericDate) -> u64 {
         exp.after(self.0.policy.grace).since(self.now())
-    }
-}
-
-fn presented(token: &Verified, now: NumericDate) -> Presented {
-    Presented {
-        session: token.session(),
-        token: token.id(),
-        subject: token.subject(),
-        session_start: token.claims().session_start(),
-        now,
     }
 }
 

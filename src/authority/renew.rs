@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use super::{Admission, Authority, SignedSuccessor, VerifiedToken, presented};
+use super::{Admission, Authority, SignedSuccessor, VerifiedToken};
 use crate::NumericDate;
 use crate::store::{Rotated, Rotation};
 use crate::telemetry::NotReissued;
@@ -50,13 +50,13 @@ impl<C: Send + Sync + 'static> Authority<C> {
                 .policy
                 .derive(token.verified(), now)
                 .ok_or(NotReissued::Outlived)
-                .and_then(|successor| self.sign_successor(&successor, token.verified()));
+                .and_then(|successor| self.sign_successor(&successor, token));
             return Renewal::Decided(self.report(signed));
         }
         let (authority, token) = (self.clone(), token.clone());
         Renewal::Pending(Box::pin(async move {
             let signed = match authority.record(&token, now).await {
-                Ok(successor) => authority.sign_successor(&successor, token.verified()),
+                Ok(successor) => authority.sign_successor(&successor, &token),
                 Err(Unrecorded::Not(why)) => Err(why),
                 Err(Unrecorded::Revoked) => Err(NotReissued::Revoked),
                 // Reuse is judged at arrival: a slow request is not a thief.
@@ -89,7 +89,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let proposed = policy.propose(verified, now).ok_or(NotReissued::Outlived)?;
         let store = self.0.store.clone().ok_or(NotReissued::Unknown)?;
         let rotation = Rotation {
-            presented: presented(verified, now),
+            presented: token.presented(now),
             supersedes: true,
             successor: proposed.id,
             claims: proposed.claims.as_str().into(),

@@ -47,10 +47,11 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// # Errors
     /// A [`SignOutError`].
     pub async fn sign_out(&self, token: &str) -> Result<(), SignOutError> {
-        let token = self.verify(token).map_err(SignOutError::Refused)?;
+        let now = self.now();
+        let token = self.verify(token, now).map_err(SignOutError::Refused)?;
         self.0
             .policy
-            .may_end_session(token.verified(), self.now())
+            .may_end_session(token.verified(), now)
             .map_err(|reason| SignOutError::Refused(Refusal::new(reason)))?;
         self.revoke_session(&token).await.map_err(SignOutError::Store)
     }

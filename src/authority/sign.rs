@@ -1,22 +1,23 @@
 //! Signing: from claims text to a compact JWS. The one place where a private key is used.
 
 use std::fmt;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::Authority;
+use super::{Authority, VerifiedToken};
 use crate::NumericDate;
 use crate::keys::KeyRing;
 use crate::keys::backend::SignError;
 use crate::telemetry::NotReissued;
 use crate::token::json::quoted;
 use crate::token::successor::Successor;
-use crate::token::verify::Verified;
 
 /// A successor as it goes out.
+#[derive(Clone)]
 pub(crate) struct SignedSuccessor {
-    pub(crate) token: String,
+    pub(crate) token: Arc<str>,
     pub(crate) exp: NumericDate,
 }
 
@@ -28,18 +29,22 @@ impl fmt::Debug for SignedSuccessor {
 }
 
 impl<C: Send + Sync + 'static> Authority<C> {
+    /// Signs a successor once per process, however many responses carry it.
     pub(super) fn sign_successor(
         &self,
         successor: &Successor,
-        predecessor: &Verified,
+        predecessor: &VerifiedToken<C>,
     ) -> Result<SignedSuccessor, NotReissued> {
-        let token = sign(&self.0.keys.load(), &successor.claims, predecessor.typ())
-            .map_err(|_| NotReissued::SigningFailed)?;
-        // One that this service would refuse the next time is worth nothing.
-        if token.len() > self.0.policy.max_token_bytes {
-            return Err(NotReissued::TooLong);
-        }
-        Ok(SignedSuccessor { token, exp: successor.exp })
+        let ring = self.0.keys.load();
+        predecessor.sign_once(&successor.claims, &ring, || {
+            let token = sign(&ring, &successor.claims, predecessor.verified().typ())
+                .map_err(|_| NotReissued::SigningFailed)?;
+            // One that this service would refuse the next time is worth nothing.
+            if token.len() > self.0.policy.max_token_bytes {
+                return Err(NotReissued::TooLong);
+            }
+            Ok(SignedSuccessor { token: token.into(), exp: successor.exp })
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::error::{KeyError, KeyErrorKind};
 use super::signing_key::SigningKey;
@@ -21,6 +22,8 @@ pub(crate) const MAX_TRIED: usize = 8;
 /// order they came, 8 at most.
 #[derive(Clone)]
 pub struct KeyRing {
+    /// Tells rings with other keys apart at a glance.
+    id: u64,
     signing: SigningKey,
     keys: Vec<Arc<RingKey>>,
     by_kid: HashMap<Arc<str>, Vec<Arc<RingKey>>>,
@@ -42,7 +45,7 @@ impl KeyRing {
     /// A ring of one key, which signs.
     pub fn new(signing: SigningKey) -> Self {
         let key = signing.verifying_key();
-        let mut ring = Self { signing, keys: Vec::new(), by_kid: HashMap::new() };
+        let mut ring = Self { id: 0, signing, keys: Vec::new(), by_kid: HashMap::new() };
         ring.insert(RingKey { key, origin: Origin::Own });
         ring
     }
@@ -97,6 +100,11 @@ impl KeyRing {
     /// The `kid` of every key, the signing key's first: for the log, at start-up and when a token's key is unknown.
     pub fn kids(&self) -> impl Iterator<Item = &str> {
         self.keys.iter().map(|key| key.kid())
+    }
+
+    /// Two rings of one id hold the same keys.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
     }
 
     pub(crate) fn signing_key(&self) -> &SigningKey {
@@ -177,6 +185,8 @@ impl KeyRing {
     }
 
     fn insert(&mut self, key: RingKey) {
+        static RINGS: AtomicU64 = AtomicU64::new(1);
+        self.id = RINGS.fetch_add(1, Ordering::Relaxed);
         let key = Arc::new(key);
         let kids: Vec<Arc<str>> =
             std::iter::once(Arc::from(key.kid())).chain(key.key.further_kids().cloned()).collect();

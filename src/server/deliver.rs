@@ -133,7 +133,7 @@ pub(super) fn deliver<C: Send + Sync + 'static>(
         Carrier::Nowhere => return,
         Carrier::Header => {
             let name = &shared.settings.header;
-            let Ok(mut value) = HeaderValue::try_from(&successor.token) else { return };
+            let Ok(mut value) = HeaderValue::from_str(&successor.token) else { return };
             value.set_sensitive(true);
             headers.insert(name, value);
             if way.cross_origin {

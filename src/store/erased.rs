@@ -15,6 +15,7 @@ pub(crate) type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreErro
 pub(crate) trait ErasedStore: Send + Sync + 'static {
     fn standing(self: Arc<Self>, presented: Presented) -> StoreFuture<Standing>;
     fn standing_now(&self, presented: &Presented) -> Option<Standing>;
+    fn epoch(&self) -> Option<u64>;
     fn rotate(self: Arc<Self>, rotation: Rotation) -> StoreFuture<Rotated>;
     fn revoke(
         self: Arc<Self>,
@@ -32,6 +33,10 @@ impl<S: ClaimsStore> ErasedStore for S {
 
     fn standing_now(&self, presented: &Presented) -> Option<Standing> {
         ClaimsStore::standing_now(self, presented)
+    }
+
+    fn epoch(&self) -> Option<u64> {
+        ClaimsStore::epoch(self)
     }
 
     fn rotate(self: Arc<Self>, rotation: Rotation) -> StoreFuture<Rotated> {

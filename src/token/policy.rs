@@ -96,6 +96,17 @@ impl Policy {
         now < claims.exp().before(self.renewal_window(claims.exp().since(claims.iat())))
     }
 
+    /// The instant from which the token is admitted no more.
+    pub(crate) fn admitted_until(&self, token: &Verified) -> NumericDate {
+        let claims = token.claims();
+        claims.exp().after(self.leeway).min(self.session_end(claims.session_start()))
+    }
+
+    /// The instant from which the token is good for nothing at all.
+    pub(crate) fn dead_at(&self, token: &Verified) -> NumericDate {
+        token.claims().exp().after(self.grace)
+    }
+
     /// The instant from which the session is over, whatever was reissued.
     pub(crate) fn session_end(&self, session_start: NumericDate) -> NumericDate {
         self.ceiling.map_or(NumericDate::MAX, |ceiling| session_start.after(ceiling))

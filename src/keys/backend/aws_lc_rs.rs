@@ -108,6 +108,11 @@ impl Verifier {
     }
 }
 
+/// Whether the bytes are equal, in a time that depends on their length alone.
+pub(crate) fn same_bytes(a: &[u8], b: &[u8]) -> bool {
+    aws_lc_rs::constant_time::verify_slices_are_equal(a, b).is_ok()
+}
+
 pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());

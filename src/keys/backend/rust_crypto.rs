@@ -154,6 +154,11 @@ impl Verifier {
     }
 }
 
+/// Whether the bytes are equal, in a time that depends on their length alone.
+pub(crate) fn same_bytes(a: &[u8], b: &[u8]) -> bool {
+    constant_time_eq::constant_time_eq(a, b)
+}
+
 pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
