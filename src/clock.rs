@@ -29,7 +29,7 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> NumericDate {
         // A clock set before 1970 reads as 0: every token is then "issued in the future" and refused.
-        NumericDate(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
+        NumericDate::from_secs(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
     }
 }
 
@@ -64,7 +64,7 @@ impl ManualClock {
 
 impl Clock for ManualClock {
     fn now(&self) -> NumericDate {
-        NumericDate(self.0.load(Ordering::SeqCst))
+        NumericDate::from_secs(self.0.load(Ordering::SeqCst))
     }
 }
 

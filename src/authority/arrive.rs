@@ -4,7 +4,7 @@ use std::pin::Pin;
 
 use super::renew::Unrecorded;
 use super::{Authority, SignedSuccessor, VerifiedToken};
-use crate::store::{Revocation, Standing};
+use crate::store::Standing;
 use crate::telemetry::{Event, NotReissued};
 use crate::token::decision::{Decision, Evidence};
 use crate::token::refusal::{Reason, Refusal};
@@ -20,6 +20,16 @@ pub(crate) enum Arrival<C> {
 pub(crate) enum Verdict<C> {
     Admit(Admission<C>),
     Refuse { refusal: Refusal, successor: Option<SignedSuccessor> },
+}
+
+/// A token at the door: what its verdict is made of, but for its standing.
+struct Caller<C> {
+    token: VerifiedToken<C>,
+    /// Whether it proved what the token's `cnf` demands.
+    confirmed: bool,
+    /// Whether the response can carry a successor back to where the token was.
+    answerable: bool,
+    now: NumericDate,
 }
 
 /// The evidence of an admission, carried to the response, where it is judged again.
@@ -38,6 +48,12 @@ impl<C> Verdict<C> {
     }
 }
 
+impl<C> Caller<C> {
+    fn admitted(self) -> Verdict<C> {
+        Verdict::Admit(Admission { token: self.token, at: self.now })
+    }
+}
+
 impl<C: Send + Sync + 'static> Authority<C> {
     /// Judges a token outside the layer, as the layer would on a request without proof of possession: for a message
     /// on a socket, a queue, a protocol of your own. It reissues nothing.
@@ -46,21 +62,31 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// The [`Refusal`]; a token within the grace is refused as expired, whatever
     /// [`admit_in_grace`](super::AuthorityBuilder::admit_in_grace) says.
     pub async fn admit(&self, token: &str) -> Result<VerifiedToken<C>, Refusal> {
-        let now = self.now();
-        let token = self.verify(token, now)?;
-        let mut decision = self.judge(&token, false, Standing::Live, now);
-        if let (Decision::Admit, Some(store)) = (&decision, &self.0.store) {
-            let standing = self
-                .ask(store.clone().standing(token.presented(now)))
-                .await
-                .map_err(|_| Refusal::new(Reason::StoreUnavailable))?;
-            decision = self.judge(&token, false, standing, now);
-        }
-        match decision {
-            Decision::Admit => Ok(token),
-            Decision::Grace => Err(Refusal::new(Reason::Expired)),
-            Decision::Refuse(reason) => Err(Refusal::new(reason)),
-        }
+        let verdict = async {
+            let now = self.now();
+            let token = self.verify(token, now)?;
+            let caller = Caller { token, confirmed: false, answerable: false, now };
+            let decision = match self.judge(&caller, Standing::Live) {
+                Decision::Refuse(reason) => Decision::Refuse(reason),
+                decision => match &self.0.store {
+                    None => decision,
+                    Some(store) => {
+                        let standing = self
+                            .ask(store.clone().standing(caller.token.presented(now)))
+                            .await
+                            .map_err(|_| Refusal::new(Reason::StoreUnavailable))?;
+                        self.judge_reporting(&caller, standing)
+                    }
+                },
+            };
+            match decision {
+                Decision::Admit => Ok(caller.token),
+                Decision::Grace => Err(Refusal::new(Reason::Expired)),
+                Decision::Refuse(Reason::Reused) => Err(Refusal::new(self.end_reused_session(&caller).await)),
+                Decision::Refuse(reason) => Err(Refusal::new(reason)),
+            }
+        };
+        verdict.await.inspect_err(|refusal| self.report_refusal(refusal))
     }
 
     /// `answerable`: whether the response can carry a successor back to where the token was.
@@ -75,142 +101,146 @@ impl<C: Send + Sync + 'static> Authority<C> {
             .claims()
             .confirmation()
             .is_some_and(|cnf| self.0.hooks.confirm.as_ref().is_some_and(|confirm| confirm(head, cnf)));
-        // What is refused in the best of standings needs no store.
-        let decision = self.judge(&token, confirmed, Standing::Live, now);
-        if let Decision::Refuse(reason) = decision {
-            return Arrival::Decided(Verdict::refuse(reason));
-        }
-        // An exchange whose yield nobody receives would spend the successor and promise what is not there.
-        if decision == Decision::Grace && !answerable && !self.0.hooks.admit_in_grace {
-            return Arrival::Decided(Verdict::refuse(Reason::Expired));
-        }
+        let caller = Caller { token, confirmed, answerable, now };
+        let decision = self.judge(&caller, Standing::Live);
         let Some(store) = &self.0.store else {
-            return Arrival::Decided(match decision {
-                Decision::Grace => self.exchange_derived(token, now),
-                _ => Verdict::Admit(Admission { token, at: now }),
-            });
+            return Arrival::Decided(self.settle_derived(caller, decision));
         };
+        match &decision {
+            Decision::Admit | Decision::Grace => {}
+            // Good but for its age: whether it was superseded long ago is still told.
+            Decision::Refuse(Reason::Expired)
+                if self.0.policy.may_be_recorded(caller.token.verified(), now) => {}
+            // What is refused in the best of standings needs no store.
+            Decision::Refuse(reason) => return Arrival::Decided(Verdict::refuse(reason.clone())),
+        }
         // The epoch is read before the store is asked: a revocation in between leaves a memo that no epoch matches.
         let epoch = store.epoch();
-        if decision == Decision::Admit && epoch.is_some_and(|epoch| token.was_live(epoch, now)) {
-            return Arrival::Decided(Verdict::Admit(Admission { token, at: now }));
+        if decision == Decision::Admit && epoch.is_some_and(|epoch| caller.token.was_live(epoch, now)) {
+            return Arrival::Decided(caller.admitted());
         }
-        let presented = token.presented(now);
-        match store.standing_now(&presented) {
-            Some(Standing::Live) if decision == Decision::Admit => {
+        let presented = caller.token.presented(now);
+        let known = store.standing_now(&presented);
+        match (known, decision) {
+            (Some(Standing::Live), Decision::Admit) => {
                 if let Some(epoch) = epoch {
-                    token.remember_live(epoch, now);
+                    caller.token.remember_live(epoch, now);
                 }
-                Arrival::Decided(Verdict::Admit(Admission { token, at: now }))
+                Arrival::Decided(caller.admitted())
             }
-            known => {
-                let authority = self.clone();
-                let store = store.clone();
+            (Some(Standing::Live), Decision::Refuse(reason)) => Arrival::Decided(Verdict::refuse(reason)),
+            (known, decision) => {
+                let (authority, store) = (self.clone(), store.clone());
                 Arrival::Pending(Box::pin(async move {
                     let standing = match known {
                         Some(standing) => standing,
                         None => match authority.ask(store.standing(presented)).await {
                             Ok(standing) => standing,
-                            Err(_) => return Verdict::refuse(Reason::StoreUnavailable),
+                            Err(_) => {
+                                return Verdict::refuse(match decision {
+                                    Decision::Refuse(reason) => reason,
+                                    _ => Reason::StoreUnavailable,
+                                });
+                            }
                         },
                     };
-                    authority.settle(token, confirmed, standing, now).await
+                    authority.settle_recorded(caller, standing).await
                 }))
             }
         }
     }
 
-    fn judge(
-        &self,
-        token: &VerifiedToken<C>,
-        confirmed: bool,
-        standing: Standing,
-        now: NumericDate,
-    ) -> Decision {
-        let key_held = self.holds_key_of(token);
-        self.0.policy.decide(&Evidence { token: token.verified(), key_held, confirmed, standing, now })
+    fn judge(&self, caller: &Caller<C>, standing: Standing) -> Decision {
+        self.0.policy.decide(&Evidence {
+            token: caller.token.verified(),
+            key_held: self.holds_key_of(&caller.token),
+            confirmed: caller.confirmed,
+            standing,
+            now: caller.now,
+        })
     }
 
-    async fn settle(
-        self,
-        token: VerifiedToken<C>,
-        confirmed: bool,
-        standing: Standing,
-        now: NumericDate,
-    ) -> Verdict<C> {
+    fn judge_reporting(&self, caller: &Caller<C>, standing: Standing) -> Decision {
         if let Standing::Superseded { generations } = standing {
             self.emit(Event::Reused { generations });
         }
-        match self.judge(&token, confirmed, standing, now) {
-            Decision::Admit => Verdict::Admit(Admission { token, at: now }),
-            Decision::Grace => self.exchange_recorded(token, standing, now).await,
-            Decision::Refuse(Reason::Reused) => self.end_reused_session(&token, now).await,
-            Decision::Refuse(reason) => Verdict::refuse(reason),
+        self.judge(caller, standing)
+    }
+
+    /// Without a store there is nothing to wait for.
+    fn settle_derived(&self, caller: Caller<C>, decision: Decision) -> Verdict<C> {
+        match decision {
+            Decision::Admit => return caller.admitted(),
+            Decision::Refuse(reason) => return Verdict::refuse(reason),
+            Decision::Grace => {}
+        }
+        let derived = self.may_renew(&caller.token).and_then(|()| {
+            let successor = self.0.policy.derive(caller.token.verified(), caller.now);
+            successor.ok_or(NotReissued::Outlived)
+        });
+        match derived {
+            Ok(_) if self.0.policy.admit_in_grace => caller.admitted(),
+            Ok(_) if !caller.answerable => Verdict::refuse(Reason::Expired),
+            derived => {
+                self.exchange(derived.and_then(|successor| self.sign_successor(&successor, &caller.token)))
+            }
         }
     }
 
-    /// Rule 9 without a store.
-    fn exchange_derived(&self, token: VerifiedToken<C>, now: NumericDate) -> Verdict<C> {
-        let successor = match self.may_renew(&token) {
-            Ok(()) => self.0.policy.derive(token.verified(), now).ok_or(NotReissued::Outlived),
-            Err(why) => Err(why),
-        };
-        if self.0.hooks.admit_in_grace && successor.is_ok() {
-            return Verdict::Admit(Admission { token, at: now });
-        }
-        match successor.and_then(|successor| self.sign_successor(&successor, &token)) {
-            Ok(successor) => Verdict::exchanged(successor),
-            Err(why) => {
-                self.emit(Event::NotReissued { why });
-                Verdict::refuse(Reason::Expired)
-            }
+    async fn settle_recorded(self, caller: Caller<C>, standing: Standing) -> Verdict<C> {
+        match self.judge_reporting(&caller, standing) {
+            Decision::Admit => caller.admitted(),
+            Decision::Refuse(Reason::Reused) => Verdict::refuse(self.end_reused_session(&caller).await),
+            Decision::Refuse(reason) => Verdict::refuse(reason),
+            // An exchange whose yield nobody receives would spend the successor and promise what is not there.
+            Decision::Grace if !caller.answerable => match self.may_renew(&caller.token) {
+                Ok(()) if self.0.policy.admit_in_grace => caller.admitted(),
+                _ => Verdict::refuse(Reason::Expired),
+            },
+            Decision::Grace => self.exchange_recorded(caller, standing).await,
         }
     }
 
     /// Rule 9 with a store: what can't be recorded is a 503, for the token may still be good for an exchange.
-    async fn exchange_recorded(
-        self,
-        token: VerifiedToken<C>,
-        standing: Standing,
-        now: NumericDate,
-    ) -> Verdict<C> {
-        let signed = match self.record(&token, now).await {
-            Ok(_) if self.0.hooks.admit_in_grace => return Verdict::Admit(Admission { token, at: now }),
-            Ok(successor) => self.sign_successor(&successor, &token),
-            Err(Unrecorded::Not(NotReissued::KeyWithdrawn)) => return Verdict::refuse(Reason::UnknownKey),
-            Err(Unrecorded::Not(why)) => Err(why),
-            Err(Unrecorded::Revoked) => return Verdict::refuse(Reason::Revoked),
-            Err(Unrecorded::Outage) => return Verdict::refuse(Reason::StoreUnavailable),
+    async fn exchange_recorded(&self, caller: Caller<C>, standing: Standing) -> Verdict<C> {
+        match self.record(&caller.token, caller.now).await {
+            Ok(_) if self.0.policy.admit_in_grace => caller.admitted(),
+            Ok(successor) => self.exchange(self.sign_successor(&successor, &caller.token)),
+            Err(Unrecorded::Not(why)) => self.exchange(Err(why)),
+            Err(Unrecorded::Revoked) => Verdict::refuse(Reason::Revoked),
+            Err(Unrecorded::Outage) => Verdict::refuse(Reason::StoreUnavailable),
             Err(Unrecorded::Reused { generations }) => {
+                let reused = Standing::Superseded { generations };
                 // Superseded since it was asked about; what its standing told was reported.
-                if !matches!(standing, Standing::Superseded { .. }) {
-                    self.emit(Event::Reused { generations });
-                }
-                return match self.judge(&token, true, Standing::Superseded { generations }, now) {
-                    Decision::Refuse(Reason::Reused) => self.end_reused_session(&token, now).await,
-                    _ => Verdict::refuse(Reason::Expired),
+                let decision = match standing {
+                    Standing::Superseded { .. } => self.judge(&caller, reused),
+                    _ => self.judge_reporting(&caller, reused),
                 };
+                Verdict::refuse(match decision {
+                    Decision::Refuse(Reason::Reused) => self.end_reused_session(&caller).await,
+                    _ => Reason::Expired,
+                })
             }
-        };
+        }
+    }
+
+    /// The answer to a token within the grace.
+    fn exchange(&self, signed: Result<SignedSuccessor, NotReissued>) -> Verdict<C> {
         match signed {
             Ok(successor) => Verdict::exchanged(successor),
+            Err(NotReissued::KeyWithdrawn) => Verdict::refuse(Reason::UnknownKey),
             Err(why) => {
-                self.emit(Event::NotReissued { why });
+                self.report_not_reissued(why);
                 Verdict::refuse(Reason::Expired)
             }
         }
     }
 
     /// The policy says that reuse ends the session: it is over before the refusal is sent.
-    async fn end_reused_session(&self, token: &VerifiedToken<C>, now: NumericDate) -> Verdict<C> {
-        let Some(store) = self.0.store.clone() else { return Verdict::refuse(Reason::Reused) };
-        let until = self.0.policy.session_matters_until(token.session_start());
-        match self.ask(store.revoke(Revocation::Session(token.session()), now, until)).await {
-            Ok(()) => {
-                self.emit(Event::Revoked);
-                Verdict::refuse(Reason::Reused)
-            }
-            Err(_) => Verdict::refuse(Reason::StoreUnavailable),
+    async fn end_reused_session(&self, caller: &Caller<C>) -> Reason {
+        match self.revoke_session(&caller.token).await {
+            Ok(()) => Reason::Reused,
+            Err(_) => Reason::StoreUnavailable,
         }
     }
 }

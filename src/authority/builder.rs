@@ -1,7 +1,6 @@
 //! [`AuthorityBuilder`]: every option of an authority, and the refusal of those that can't be right.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use arc_swap::ArcSwap;
 use serde::de::DeserializeOwned;
 
 use super::cache::TokenCache;
-use super::{Authority, Hooks, Inner, PrivateClaims, VerifiedToken, View};
+use super::{Authority, Confirm, Hooks, Inner, Observe, Predicate, PrivateClaims, VerifiedToken, View};
 use crate::clock::{Clock, SystemClock};
 use crate::keys::KeyRing;
 use crate::store::{ClaimsStore, ErasedStore};
@@ -23,6 +22,13 @@ pub(super) const RESERVED: [&str; 8] = ["iss", "sub", "aud", "exp", "nbf", "iat"
 /// Builds an [`Authority`]. Issuer, audience and ceiling have no default: each must be given, or its absence said.
 #[must_use = "a builder does nothing until `build`"]
 pub struct AuthorityBuilder<C = PrivateClaims> {
+    options: Options,
+    view: View<C>,
+    renew_if: Option<Arc<Predicate<C>>>,
+}
+
+/// What does not depend on how private claims are read.
+struct Options {
     keys: KeyRing,
     issuer: Choice,
     audience: Choice,
@@ -35,9 +41,10 @@ pub struct AuthorityBuilder<C = PrivateClaims> {
     store: Option<Arc<dyn ErasedStore>>,
     store_deadline: Duration,
     cache_bytes: u64,
-    hooks: Hooks<C>,
-    view: View<C>,
-    claims: PhantomData<fn() -> C>,
+    confirm: Option<Arc<Confirm>>,
+    observe: Option<Arc<Observe>>,
+    /// A predicate over other claims was given before the claims' type.
+    lost_predicate: bool,
 }
 
 /// A name, or the word that there is none.
@@ -49,7 +56,7 @@ enum Choice {
 
 impl AuthorityBuilder<PrivateClaims> {
     pub(super) fn new(keys: KeyRing) -> Self {
-        Self {
+        let options = Options {
             keys,
             issuer: Choice::Unsaid,
             audience: Choice::Unsaid,
@@ -75,6 +82,7 @@ impl AuthorityBuilder<PrivateClaims> {
                 ceiling: None,
                 in_flight: 60,
                 jitter_percent: 10,
+                admit_in_grace: false,
                 reuse_ends_session: false,
                 admit_after_store_loss: false,
             },
@@ -82,10 +90,11 @@ impl AuthorityBuilder<PrivateClaims> {
             store: None,
             store_deadline: Duration::from_secs(1),
             cache_bytes: 64 << 20,
-            hooks: Hooks::default(),
-            view: PrivateClaims::view,
-            claims: PhantomData,
-        }
+            confirm: None,
+            observe: None,
+            lost_predicate: false,
+        };
+        Self { options, view: PrivateClaims::view, renew_if: None }
     }
 
     /// Reads the private claims as `T`, so that handlers get `T` and a token whose claims are none is refused.
@@ -94,29 +103,13 @@ impl AuthorityBuilder<PrivateClaims> {
     /// survive. It must not deny unknown fields, for the registered claims are among them. Default:
     /// [`PrivateClaims`], which reads nothing until asked.
     ///
-    /// Call it before [`renew_if`](AuthorityBuilder::renew_if), which sees `T`.
+    /// Call it before [`renew_if`](AuthorityBuilder::renew_if), which sees `T`: the other order is refused at build.
     pub fn private_claims<T: DeserializeOwned + Send + Sync + 'static>(self) -> AuthorityBuilder<T> {
+        let lost_predicate = self.renew_if.is_some();
         AuthorityBuilder {
-            keys: self.keys,
-            issuer: self.issuer,
-            audience: self.audience,
-            accepted_audiences: self.accepted_audiences,
-            ceiling: self.ceiling,
-            grace: self.grace,
-            in_flight: self.in_flight,
-            policy: self.policy,
-            clock: self.clock,
-            store: self.store,
-            store_deadline: self.store_deadline,
-            cache_bytes: self.cache_bytes,
-            hooks: Hooks {
-                renew_if: None,
-                confirm: self.hooks.confirm,
-                observe: self.hooks.observe,
-                ..Hooks::default()
-            },
+            options: Options { lost_predicate, ..self.options },
             view: |text| serde_json::from_str(text).ok(),
-            claims: PhantomData,
+            renew_if: None,
         }
     }
 }
@@ -124,7 +117,7 @@ impl AuthorityBuilder<PrivateClaims> {
 impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     /// The issuer that own tokens name in `iss`, compared exactly (RFC 8725 §3.8). Required.
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
-        self.issuer = Choice::Is(issuer.into());
+        self.options.issuer = Choice::Is(issuer.into());
         self
     }
 
@@ -132,27 +125,27 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     ///
     /// Costs: a token of any issuer that shares the key is taken for an own one.
     pub fn without_issuer(mut self) -> Self {
-        self.issuer = Choice::Without;
+        self.options.issuer = Choice::Without;
         self
     }
 
     /// The audience that names this service; new tokens carry it (RFC 7519 §4.1.3). Required.
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
-        self.audience = Choice::Is(audience.into());
+        self.options.audience = Choice::Is(audience.into());
         self
     }
 
     /// One more audience that is accepted; a successor keeps it.
     pub fn also_accept_audience(mut self, audience: impl Into<String>) -> Self {
-        self.accepted_audiences.push(audience.into());
+        self.options.accepted_audiences.push(audience.into());
         self
     }
 
     /// One more audience that is accepted; a successor names the primary one in its place.
     pub fn legacy_audience(mut self, audience: impl Into<String>) -> Self {
         let audience = audience.into();
-        self.policy.legacy_audiences.push(audience.clone());
-        self.accepted_audiences.push(audience);
+        self.options.policy.legacy_audiences.push(audience.clone());
+        self.options.accepted_audiences.push(audience);
         self
     }
 
@@ -160,7 +153,7 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     ///
     /// Costs: a token meant for another service under the same key opens this one.
     pub fn without_audience(mut self) -> Self {
-        self.audience = Choice::Without;
+        self.options.audience = Choice::Without;
         self
     }
 
@@ -168,7 +161,7 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     ///
     /// It is what ends a stolen token's use where nothing is revoked (RFC 9700 §4.14.2). Whole seconds.
     pub fn ceiling(mut self, ceiling: Duration) -> Self {
-        self.ceiling = Some(Some(ceiling.as_secs()));
+        self.options.ceiling = Some(Some(ceiling.as_secs()));
         self
     }
 
@@ -176,7 +169,7 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     ///
     /// Longer means that a stolen token works longer without being renewed.
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
-        self.policy.lifetime = lifetime.as_secs();
+        self.options.policy.lifetime = lifetime.as_secs();
         self
     }
 
@@ -184,7 +177,7 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     ///
     /// Every second is a second more for a stolen token (RFC 7519 §4.1.4).
     pub fn leeway(mut self, leeway: Duration) -> Self {
-        self.policy.leeway = leeway.as_secs();
+        self.options.policy.leeway = leeway.as_secs();
         self
     }
 
@@ -192,13 +185,13 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     /// a shorter lifetime allows; at most 300 s, never less than the leeway; counted from `exp`, never added to the
     /// leeway. The time before the renewal window must be longer, or a successor could be dead on arrival.
     pub fn grace(mut self, grace: Duration) -> Self {
-        self.grace = Some(grace.as_secs());
+        self.options.grace = Some(grace.as_secs());
         self
     }
 
     /// How far in the future `iat` and `nbf` may lie, for an issuer whose clock is ahead. Default 5 s, at most 60 s.
     pub fn future_tolerance(mut self, tolerance: Duration) -> Self {
-        self.policy.future_tolerance = tolerance.as_secs();
+        self.options.policy.future_tolerance = tolerance.as_secs();
         self
     }
 
@@ -206,71 +199,71 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     /// Default, and least: the grace or 60 s, whichever is longer. More than 300 s needs a store;
     /// [`Duration::MAX`] then means however long the handler took.
     pub fn in_flight_allowance(mut self, allowance: Duration) -> Self {
-        self.in_flight = Some(allowance.as_secs());
+        self.options.in_flight = Some(allowance.as_secs());
         self
     }
 
     /// The most that the per-token jitter may take from the renewal window, in percent. Default 10, at most 50;
     /// 0 makes every token of one age renewable at the same instant.
     pub fn jitter_percent(mut self, percent: u8) -> Self {
-        self.policy.jitter_percent = percent.into();
+        self.options.policy.jitter_percent = percent.into();
         self
     }
 
     /// Accepts only access tokens of this header `typ`, and writes it (RFC 8725 §3.11). May be repeated; the first
     /// is written. Default: absent, `JWT` and `at+jwt` are accepted and `JWT` is written.
     pub fn access_type(mut self, typ: impl Into<String>) -> Self {
-        self.policy.access_types.push(typ.into());
+        self.options.policy.access_types.push(typ.into());
         self
     }
 
     /// Accepts only tokens whose claim `name` is the string `value`, and writes it: what tells an access token from
     /// a refresh or ID token under the same key.
     pub fn access_claim(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.policy.access_claim = Some((name.into(), value.into()));
+        self.options.policy.access_claim = Some((name.into(), value.into()));
         self
     }
 
     /// Refuses a token without this claim, or where it is `null`. May be repeated.
     pub fn require_claim(mut self, name: impl Into<String>) -> Self {
-        self.policy.required_claims.push(name.into());
+        self.options.policy.required_claims.push(name.into());
         self
     }
 
     /// The claim that tells when the session began. Default `session_start`.
     pub fn session_start_claim(mut self, name: impl Into<String>) -> Self {
-        self.policy.session_start_claim = name.into();
+        self.options.policy.session_start_claim = name.into();
         self
     }
 
     /// Where a token has no session-start claim, its `auth_time` (OpenID Connect Core §2) is the session's start.
     /// Otherwise `iat` is.
     pub fn session_starts_at_auth_time(mut self) -> Self {
-        self.policy.session_starts_at_auth_time = true;
+        self.options.policy.session_starts_at_auth_time = true;
         self
     }
 
     /// The longest credential looked at, in bytes. Default 8192; 512 to 65536.
     pub fn max_token_bytes(mut self, bytes: usize) -> Self {
-        self.policy.max_token_bytes = bytes;
+        self.options.policy.max_token_bytes = bytes;
         self
     }
 
     /// Where "now" comes from. Default: [`SystemClock`].
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
+        self.options.clock = Arc::new(clock);
         self
     }
 
     /// The claims store. Without one nothing can be revoked, and a successor is derived from its predecessor.
     pub fn store(mut self, store: impl ClaimsStore) -> Self {
-        self.store = Some(Arc::new(store));
+        self.options.store = Some(Arc::new(store));
         self
     }
 
     /// How long one call of the store may take before it counts as an outage. Default 1 s.
     pub fn store_deadline(mut self, deadline: Duration) -> Self {
-        self.store_deadline = deadline;
+        self.options.store_deadline = deadline;
         self
     }
 
@@ -279,7 +272,7 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     ///
     /// What is remembered is the proof, never a verdict: time, standing and keys are judged on every request.
     pub fn token_cache_bytes(mut self, bytes: u64) -> Self {
-        self.cache_bytes = bytes;
+        self.options.cache_bytes = bytes;
         self
     }
 
@@ -287,14 +280,14 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     ///
     /// Costs: a session that was revoked before the loss is live again.
     pub fn admit_after_store_loss(mut self) -> Self {
-        self.policy.admit_after_store_loss = true;
+        self.options.policy.admit_after_store_loss = true;
         self
     }
 
     /// A token that was superseded two or more generations ago ends its session when it arrives (RFC 9700
     /// §4.14.2). Default: it is reported, and not renewed.
     pub fn end_session_on_reuse(mut self) -> Self {
-        self.policy.reuse_ends_session = true;
+        self.options.policy.reuse_ends_session = true;
         self
     }
 
@@ -303,13 +296,13 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     ///
     /// Costs: the grace becomes leeway for the first request after expiry.
     pub fn admit_in_grace(mut self) -> Self {
-        self.hooks.admit_in_grace = true;
+        self.options.policy.admit_in_grace = true;
         self
     }
 
     /// Renews only tokens that `predicate` likes; the others live out their time. Default: all.
     pub fn renew_if(mut self, predicate: impl Fn(&VerifiedToken<C>) -> bool + Send + Sync + 'static) -> Self {
-        self.hooks.renew_if = Some(Arc::new(predicate));
+        self.renew_if = Some(Arc::new(predicate));
         self
     }
 
@@ -319,13 +312,13 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
         mut self,
         confirm: impl Fn(&RequestHead<'_>, &str) -> bool + Send + Sync + 'static,
     ) -> Self {
-        self.hooks.confirm = Some(Arc::new(confirm));
+        self.options.confirm = Some(Arc::new(confirm));
         self
     }
 
     /// Calls `observe` with every [`Event`], on the thread it happens on: keep it short.
     pub fn on_event(mut self, observe: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
-        self.hooks.observe = Some(Arc::new(observe));
+        self.options.observe = Some(Arc::new(observe));
         self
     }
 
@@ -339,15 +332,16 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     /// # Errors
     /// A [`ConfigError`] for whatever can't be right; it names the option and says what would be.
     pub fn build(self) -> Result<Authority<C>, ConfigError> {
-        let mut policy = self.policy;
-        policy.issuer = match self.issuer {
+        let Self { options, view, renew_if } = self;
+        let mut policy = options.policy;
+        policy.issuer = match options.issuer {
             Choice::Is(issuer) if !issuer.trim().is_empty() => Some(issuer),
             Choice::Without => None,
             _ => return refuse("no issuer: give `issuer(\"https://…\")`, or say `without_issuer()`"),
         };
-        policy.audiences = match self.audience {
+        policy.audiences = match options.audience {
             Choice::Is(audience) if !audience.trim().is_empty() => vec![audience],
-            Choice::Without if self.accepted_audiences.is_empty() => Vec::new(),
+            Choice::Without if options.accepted_audiences.is_empty() => Vec::new(),
             Choice::Without => {
                 return refuse(
                     "`without_audience()` beside accepted audiences: name the primary one with `audience`",
@@ -355,7 +349,7 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
             }
             _ => return refuse("no audience: give `audience(\"…\")`, or say `without_audience()`"),
         };
-        policy.audiences.extend(self.accepted_audiences);
+        policy.audiences.extend(options.accepted_audiences);
         if policy.audiences.iter().any(|audience| audience.trim().is_empty()) {
             return refuse("an empty audience: every accepted audience needs a name");
         }
@@ -364,27 +358,30 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
                 "the primary audience is declared legacy too: a legacy audience moves to the primary one",
             );
         }
-        check_ring(&self.keys, &policy)?;
-        policy.ceiling = self.ceiling.ok_or_else(|| {
+        check_ring(&options.keys, &policy)?;
+        policy.ceiling = options.ceiling.ok_or_else(|| {
             ConfigError::new(
                 "no ceiling: give `ceiling(Duration)`, the longest a session may live however often its token is \
                  renewed; 12 hours suit a working day",
             )
         })?;
-        check_times(&mut policy, self.grace, self.in_flight, self.store.is_some())?;
+        check_times(&mut policy, options.grace, options.in_flight, options.store.is_some())?;
         check_names(&policy)?;
-        if self.store_deadline.is_zero() {
+        if options.lost_predicate {
+            return refuse("`renew_if` came before `private_claims`, which it does not know: give it after");
+        }
+        if options.store_deadline.is_zero() {
             return refuse("the store deadline is 0: a store needs some time, 1 s is the default");
         }
         Ok(Authority(Arc::new(Inner {
             policy,
-            keys: ArcSwap::from_pointee(self.keys),
-            clock: self.clock,
-            store: self.store,
-            store_deadline: self.store_deadline,
-            cache: TokenCache::new(self.cache_bytes),
-            hooks: self.hooks,
-            view: self.view,
+            keys: ArcSwap::from_pointee(options.keys),
+            clock: options.clock,
+            store: options.store,
+            store_deadline: options.store_deadline,
+            cache: TokenCache::new(options.cache_bytes),
+            hooks: Hooks { renew_if, confirm: options.confirm, observe: options.observe },
+            view,
         })))
     }
 }
@@ -446,6 +443,11 @@ fn check_times(
              successor could be dead on arrival. A grace under {fresh} s is right, or a longer lifetime"
         ));
     }
+    if policy.ceiling.is_some_and(|ceiling| ceiling > 315_360_000) {
+        return refuse(
+            "the ceiling is longer than ten years: a shorter one is right, or `dangerous().unbounded_sessions()` said",
+        );
+    }
     if policy.ceiling.is_some_and(|ceiling| ceiling < lifetime) {
         return refuse(format!(
             "the ceiling is shorter than the lifetime, {lifetime} s: one token must fit in a session"
@@ -504,8 +506,8 @@ fn check_names(policy: &Policy) -> Result<(), ConfigError> {
 impl<C> fmt::Debug for AuthorityBuilder<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AuthorityBuilder")
-            .field("keys", &self.keys)
-            .field("policy", &self.policy)
+            .field("keys", &self.options.keys)
+            .field("policy", &self.options.policy)
             .finish_non_exhaustive()
     }
 }
@@ -520,14 +522,14 @@ impl<C: Send + Sync + 'static> DangerousBuilder<C> {
     ///
     /// With a store it also means that a revocation is kept for ever, since nothing bounds what it must outlive.
     pub fn unbounded_sessions(mut self) -> AuthorityBuilder<C> {
-        self.0.ceiling = Some(None);
+        self.0.options.ceiling = Some(None);
         self.0
     }
 
     /// Admits a token with `cnf` as if it were a plain bearer token: whoever steals it can use it, which its issuer
     /// meant to prevent (RFC 9449 §6).
     pub fn ignore_cnf(mut self) -> AuthorityBuilder<C> {
-        self.0.policy.ignore_confirmation = true;
+        self.0.options.policy.ignore_confirmation = true;
         self.0
     }
 }

@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,8 +14,10 @@ use crate::NumericDate;
 use crate::keys::backend;
 use crate::store::{Presented, Rotated, Rotation, SessionId, StoreError, SubjectId};
 use crate::telemetry::Event;
+use crate::token::claims::Claims;
 use crate::token::identity::TokenId;
 use crate::token::json::{self, quoted};
+use crate::token::refusal::{Reason, Refusal};
 
 /// Who signed in, and what their token shall say.
 #[must_use = "a login is a request to `Authority::issue`"]
@@ -91,6 +94,9 @@ pub enum IssueError {
     NotAnObject,
     /// The private claims hold a name that the authority writes itself.
     ReservedClaim(String),
+    /// This service would refuse the token, for the reason in the refusal: a required claim is missing, say, or the
+    /// private claims are none that handlers can read.
+    Unacceptable(Refusal),
     /// The token would be longer than this service accepts.
     TooLong,
     /// The key could not sign.
@@ -111,6 +117,9 @@ impl fmt::Display for IssueError {
             }
             Self::ReservedClaim(name) => {
                 write!(f, "the private claims hold {name:?}, which the authority writes itself")
+            }
+            Self::Unacceptable(refusal) => {
+                write!(f, "this service would refuse the token: {refusal} ({:?})", refusal.reason())
             }
             Self::TooLong => {
                 f.write_str("the token would be longer than `max_token_bytes`: fewer claims are right")
@@ -158,7 +167,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
         own.extend([("jti", quoted(&jti)), ("sid", quoted(&sid))]);
         own.push((&policy.session_start_claim, now.to_string()));
         own.extend(policy.access_claim.as_ref().map(|(name, value)| (&**name, quoted(value))));
-        let claims = json::splice(&private, &own).map_err(|_| IssueError::NotAnObject)?;
+        let claims: Arc<str> = json::splice(&private, &own).map_err(|_| IssueError::NotAnObject)?.into();
+        self.check_own(&claims)?;
 
         let token = sign::sign(&self.0.keys.load(), &claims, Some(policy.issued_type()))
             .map_err(|_| IssueError::Signing)?;
@@ -176,7 +186,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
                 },
                 supersedes: false,
                 successor: id,
-                claims: claims.into(),
+                claims,
                 until: policy.token_matters_until(exp, now),
             };
             match self.ask(store.rotate(rotation)).await.map_err(IssueError::Store)? {
@@ -187,6 +197,23 @@ impl<C: Send + Sync + 'static> Authority<C> {
             self.emit(Event::Issued { expires_at: exp });
         }
         Ok(IssuedToken { token, expires_at: exp, session })
+    }
+
+    /// A token that this very service would refuse is a mistake that its developer should hear of at once.
+    fn check_own(&self, claims: &Arc<str>) -> Result<(), IssueError> {
+        let policy = &self.0.policy;
+        let parsed = Claims::parse(claims.to_string(), policy, None)
+            .map_err(|reason| IssueError::Unacceptable(Refusal::new(reason)))?;
+        let bound = parsed.confirmation().is_some() && !policy.ignore_confirmation;
+        if bound && self.0.hooks.confirm.is_none() {
+            return Err(IssueError::Unacceptable(Refusal::new(Reason::Unconfirmed)));
+        }
+        if (self.0.view)(claims).is_none() {
+            return Err(IssueError::Unacceptable(Refusal::new(Reason::InvalidClaim(
+                "private claims".into(),
+            ))));
+        }
+        Ok(())
     }
 
     fn check_private(&self, private: &str) -> Result<(), IssueError> {

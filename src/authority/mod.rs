@@ -79,16 +79,9 @@ type Confirm = dyn Fn(&RequestHead<'_>, &str) -> bool + Send + Sync;
 type Observe = dyn Fn(&Event<'_>) + Send + Sync;
 
 struct Hooks<C> {
-    admit_in_grace: bool,
     renew_if: Option<Arc<Predicate<C>>>,
     confirm: Option<Arc<Confirm>>,
     observe: Option<Arc<Observe>>,
-}
-
-impl<C> Default for Hooks<C> {
-    fn default() -> Self {
-        Self { admit_in_grace: false, renew_if: None, confirm: None, observe: None }
-    }
 }
 
 impl Authority<PrivateClaims> {

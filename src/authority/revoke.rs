@@ -2,16 +2,14 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 use super::{Authority, VerifiedToken};
 use crate::NumericDate;
-use crate::store::{
-    ErasedStore, Revocation, SessionId, SessionRecord, StoreError, StoreErrorKind, SubjectId,
-};
+use crate::store::{ErasedStore, Revocation, SessionRecord, StoreError, StoreErrorKind, SubjectId};
 use crate::telemetry::Event;
 use crate::token::refusal::Refusal;
-use std::sync::Arc;
-
+use crate::token::verify;
 /// Why a sign-out did not happen.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -47,13 +45,15 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// # Errors
     /// A [`SignOutError`].
     pub async fn sign_out(&self, token: &str) -> Result<(), SignOutError> {
-        let now = self.now();
-        let token = self.verify(token, now).map_err(SignOutError::Refused)?;
-        self.0
-            .policy
-            .may_end_session(token.verified(), now)
+        // How handlers read private claims is of no weight here: a token from before that changed signs out too.
+        let (policy, ring) = (&self.0.policy, self.0.keys.load());
+        let token = verify::verify(token, &ring, policy).map_err(SignOutError::Refused)?;
+        drop(ring);
+        policy
+            .may_end_session(&token, self.now())
             .map_err(|reason| SignOutError::Refused(Refusal::new(reason)))?;
-        self.revoke_session(&token).await.map_err(SignOutError::Store)
+        let until = policy.session_of_matters_until(&token);
+        self.revoke(Revocation::Session(token.session()), until).await.map_err(SignOutError::Store)
     }
 
     /// Ends the session that an admitted token belongs to.
@@ -61,16 +61,17 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// # Errors
     /// Where the store did not record it, or there is none.
     pub async fn revoke_session(&self, token: &VerifiedToken<C>) -> Result<(), StoreError> {
-        self.revoke_session_id(token.session(), token.session_start()).await
+        let until = self.0.policy.session_of_matters_until(token.verified());
+        self.revoke(Revocation::Session(token.session()), until).await
     }
 
-    /// Ends a session known by its id, from [`sessions`](Self::sessions) for instance.
+    /// Ends a session from the list that [`sessions`](Self::sessions) gave.
     ///
     /// # Errors
     /// Where the store did not record it, or there is none.
-    pub async fn revoke_session_id(&self, session: SessionId, start: NumericDate) -> Result<(), StoreError> {
-        let until = self.0.policy.session_matters_until(start);
-        self.revoke(Revocation::Session(session), until).await
+    pub async fn revoke_listed(&self, session: &SessionRecord) -> Result<(), StoreError> {
+        let until = self.0.policy.session_matters_until(session.session_start);
+        self.revoke(Revocation::Session(session.session), until).await
     }
 
     /// Revokes one token. Where it already has a successor, its session ends.
@@ -80,18 +81,29 @@ impl<C: Send + Sync + 'static> Authority<C> {
     pub async fn revoke_token(&self, token: &VerifiedToken<C>) -> Result<(), StoreError> {
         let revocation = Revocation::Token { session: token.session(), token: token.verified().id() };
         // The longer of the two: it may turn out to end the session.
-        let until = self.0.policy.session_matters_until(token.session_start());
+        let until = self.0.policy.session_of_matters_until(token.verified());
         self.revoke(revocation, until).await
     }
 
     /// Ends every session that `subject` has begun up to now: after a password change, say. A sign-in within the
-    /// same second is refused too.
+    /// same second is refused too; a session begun by a machine whose clock is ahead is not.
     ///
     /// # Errors
     /// Where the store did not record it, or there is none.
     pub async fn revoke_subject(&self, subject: &str) -> Result<(), StoreError> {
-        let instant = self.now();
-        let subject = SubjectId::new(self.0.policy.issuer.as_deref(), subject);
+        self.revoke_subject_of(self.0.policy.issuer.as_deref(), subject).await
+    }
+
+    /// The same for a subject of a trusted foreign issuer: this service then refuses their tokens.
+    ///
+    /// # Errors
+    /// Where the store did not record it, or there is none.
+    pub async fn revoke_foreign_subject(&self, issuer: &str, subject: &str) -> Result<(), StoreError> {
+        self.revoke_subject_of(Some(issuer), subject).await
+    }
+
+    async fn revoke_subject_of(&self, issuer: Option<&str>, subject: &str) -> Result<(), StoreError> {
+        let (instant, subject) = (self.now(), SubjectId::new(issuer, subject));
         let until = self.0.policy.session_matters_until(instant);
         self.revoke(Revocation::SubjectBefore { subject, instant }, until).await
     }

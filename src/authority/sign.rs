@@ -35,7 +35,11 @@ impl<C: Send + Sync + 'static> Authority<C> {
         successor: &Successor,
         predecessor: &VerifiedToken<C>,
     ) -> Result<SignedSuccessor, NotReissued> {
+        // The check and the signature share one look at the ring: between two the key could be withdrawn.
         let ring = self.0.keys.load();
+        if !predecessor.held_by(&ring) {
+            return Err(NotReissued::KeyWithdrawn);
+        }
         predecessor.sign_once(&successor.claims, &ring, || {
             let token = sign(&ring, &successor.claims, predecessor.verified().typ())
                 .map_err(|_| NotReissued::SigningFailed)?;
@@ -51,7 +55,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
 /// Signs with the ring's current key.
 pub(super) fn sign(ring: &KeyRing, claims: &str, typ: Option<&str>) -> Result<String, SignError> {
     let key = ring.signing_key();
-    let mut header = format!("{{\"alg\":{},", quoted(&format!("{:?}", key.algorithm())));
+    let mut header = format!("{{\"alg\":{},", quoted(key.alg()));
     if let Some(typ) = typ {
         header.push_str("\"typ\":");
         header.push_str(&quoted(typ));

@@ -150,6 +150,14 @@ impl KeyRing {
     }
 
     fn refuse_duplicates(&self, new: &RingKey) -> Result<(), KeyError> {
+        let other_side = |held: &&Arc<RingKey>| held.is_own() != new.is_own();
+        if self.keys.iter().filter(other_side).any(|held| held.key.fingerprint() == new.key.fingerprint()) {
+            return Err(KeyError::new(
+                KeyErrorKind::Ring,
+                "it is an own key and a foreign issuer's at once: tokens of the one would pass for the other's; drop one",
+            )
+            .about(new.kid()));
+        }
         for held in self.keys.iter().filter(|held| held.origin == new.origin) {
             // A further kid may be shared with another further kid; a primary one is shared with nothing.
             let clash = std::iter::once(new.kid())

@@ -165,6 +165,11 @@ impl SigningKey {
         self.public.clone()
     }
 
+    /// The algorithm as a token's header names it.
+    pub(crate) fn alg(&self) -> &'static str {
+        self.public.alg()
+    }
+
     pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
         self.signer.sign(message)
     }

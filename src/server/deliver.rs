@@ -6,7 +6,6 @@ use http::header::{ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, EXPIRES, SET_CO
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use super::control::NoReissue;
-use super::future::Visit;
 use super::layer::Shared;
 use crate::RequestHead;
 use crate::authority::SignedSuccessor;
@@ -105,12 +104,14 @@ impl Way {
 }
 
 /// Whether this response may carry a successor at all; asked before one is made, for a recorded one is spent.
-pub(super) fn may_carry<R, C>(response: &Response<R>, visit: &Visit<C>) -> bool {
+pub(super) fn may_carry<R, C>(response: &Response<R>, way: &Way, shared: &Shared<C>) -> bool {
     let headers = response.headers();
-    let taken = match &visit.way.carrier {
+    let taken = match &way.carrier {
         Carrier::Nowhere => true,
-        Carrier::Header => headers.contains_key(&visit.shared.settings.header),
-        Carrier::Cookie(cookie) => headers.get_all(SET_COOKIE).iter().any(|field| sets(field, cookie)),
+        Carrier::Header => headers.contains_key(&shared.settings.header),
+        Carrier::Cookie(cookie) => {
+            headers.get_all(SET_COOKIE).iter().any(|field| sets(field, cookie)) || clears_cookies(headers)
+        }
     };
     !taken
         && !response.status().is_informational()
@@ -119,7 +120,17 @@ pub(super) fn may_carry<R, C>(response: &Response<R>, visit: &Visit<C>) -> bool 
 }
 
 fn sets(field: &HeaderValue, cookie: &Cookie) -> bool {
-    field.as_bytes().strip_prefix(cookie.name.as_bytes()).is_some_and(|rest| rest.first() == Some(&b'='))
+    field
+        .as_bytes()
+        .split(|&b| b == b'=')
+        .next()
+        .is_some_and(|name| name.trim_ascii() == cookie.name.as_bytes())
+}
+
+/// `Clear-Site-Data` signs out as surely as a cookie's removal.
+fn clears_cookies(headers: &HeaderMap) -> bool {
+    let values = headers.get_all("clear-site-data").iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|what| matches!(what.trim(), "\"cookies\"" | "\"*\""))
 }
 
 pub(super) fn deliver<C: Send + Sync + 'static>(
@@ -167,14 +178,15 @@ fn expose(headers: &mut HeaderMap, name: &HeaderName) {
 
 /// One user's token must reach no other: not from the browser's cache, not from a proxy's, not from a CDN that
 /// listens to headers of its own (RFC 6749 §5.1).
-fn uncache(headers: &mut HeaderMap) {
-    const CDN: [&str; 9] = [
+pub(super) fn uncache(headers: &mut HeaderMap) {
+    const CDN: [&str; 10] = [
         "cdn-cache-control",
         "cloudflare-cdn-cache-control",
         "vercel-cdn-cache-control",
         "netlify-cdn-cache-control",
         "fastly-cdn-cache-control",
         "akamai-cache-control",
+        "x-litespeed-cache-control",
         "surrogate-control",
         "edge-control",
         "x-accel-expires",

@@ -91,7 +91,7 @@ where
                 }
                 StateProj::Running { response, visit } => {
                     let response = ready!(response.poll(cx))?;
-                    match visit.take().filter(|visit| may_carry(&response, visit)) {
+                    match visit.take().filter(|visit| may_carry(&response, &visit.way, &visit.shared)) {
                         None => return Poll::Ready(Ok(response.map(ResponseBody::inner))),
                         Some(visit) => match visit.shared.authority.renew(&visit.admission) {
                             Renewal::Decided(successor) => {

@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
-use super::deliver::{Way, deliver};
+use super::deliver::{Way, deliver, may_carry, uncache};
 use super::layer::Shared;
 use crate::RequestHead;
 use crate::authority::SignedSuccessor;
@@ -128,7 +128,7 @@ pub(super) fn refusal_response<C: Send + Sync + 'static>(
     shared.authority.report_refusal(refusal);
     let mut response = shared.settings.refusals.respond(refusal, head);
     seal(&mut response, refusal);
-    if let Some(successor) = successor {
+    if let Some(successor) = successor.filter(|_| may_carry(&response, way, shared)) {
         deliver(response.headers_mut(), &successor, Occasion::Exchanged, way, shared);
     }
     response
@@ -137,7 +137,7 @@ pub(super) fn refusal_response<C: Send + Sync + 'static>(
 /// No cache keeps a refusal, an outage says when to come back, and layers further out can read why.
 fn seal(response: &mut Response<Bytes>, refusal: &Refusal) {
     let headers = response.headers_mut();
-    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    uncache(headers);
     if refusal.status() == StatusCode::SERVICE_UNAVAILABLE {
         headers.entry(RETRY_AFTER).or_insert(HeaderValue::from_static("1"));
     }

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::identity::TokenId;
 use super::json::{self, Member};
 use super::policy::Policy;
 use super::refusal::Reason;
@@ -22,6 +21,7 @@ pub(crate) struct Claims {
     iat: NumericDate,
     nbf: Option<NumericDate>,
     session_start: NumericDate,
+    start_is_declared: bool,
     confirmation: Option<Range<usize>>,
 }
 
@@ -82,9 +82,12 @@ impl Claims {
             .transpose()
             .map_err(|_| Reason::InvalidClaim(policy.session_start_claim.clone().into()))?;
         let auth_time = raw.auth_time.map(|value| date("auth_time", value)).transpose()?;
-        let session_start = declared_start
-            .or(auth_time.filter(|_| policy.session_starts_at_auth_time))
-            .map_or(iat, |start| start.min(iat));
+        // It stays in every successor's text, so that a later one would move the ceiling along.
+        if declared_start.is_some_and(|start| start > iat) {
+            return Err(Reason::InvalidClaim(policy.session_start_claim.clone().into()));
+        }
+        let start = declared_start.or(auth_time.filter(|_| policy.session_starts_at_auth_time));
+        let session_start = start.map_or(iat, |start| start.min(iat));
         let place = |name: &'static str, value: Option<&str>| -> Result<Option<Text>, Reason> {
             value.map(|value| Text::of(&text, value).ok_or(Reason::InvalidClaim(name.into()))).transpose()
         };
@@ -97,6 +100,7 @@ impl Claims {
             iat,
             nbf,
             session_start,
+            start_is_declared: start.is_some(),
             confirmation: raw.cnf.map(|value| range(&text, value)),
             text: Arc::from(""),
         };
@@ -142,14 +146,14 @@ impl Claims {
         self.session_start
     }
 
+    /// Whether a claim tells when the session began; otherwise its first token that was seen stands for it.
+    pub(crate) fn start_is_declared(&self) -> bool {
+        self.start_is_declared
+    }
+
     /// The JSON text of `cnf` (RFC 7800 §3.1), where the token is bound to its sender.
     pub(crate) fn confirmation(&self) -> Option<&str> {
         self.confirmation.clone().and_then(|at| self.text.get(at))
-    }
-
-    /// The token's name, where its claims suffice for one.
-    pub(crate) fn token_id(&self) -> Option<TokenId> {
-        self.jti().map(|jti| TokenId::from_claims(self.iss(), self.sub(), jti))
     }
 
     fn read<'a>(&'a self, claim: &'a Option<Text>) -> Option<&'a str> {
@@ -237,6 +241,14 @@ fn date(name: &'static str, value: &str) -> Result<NumericDate, Reason> {
             Err(invalid())
         };
     }
+    // A decimal is floored as text: as a float it might be rounded up.
+    if let Some((whole, fraction)) = value.split_once('.')
+        && (1..=12).contains(&whole.len())
+        && [whole, fraction].iter().all(|part| part.bytes().all(|byte| byte.is_ascii_digit()))
+        && whole != "253402300799"
+    {
+        return date(name, whole);
+    }
     // `parse` also reads "inf", "nan" and "+1", which are no JSON: the first byte tells.
     if !value.starts_with(|first: char| first.is_ascii_digit() || first == '-') {
         return Err(invalid());
@@ -258,6 +270,7 @@ mod tests {
             ("0", 0),
             ("-0", 0),
             ("1.999", 1),
+            ("1800000599.9999999999999", 1_800_000_599),
             ("1e3", 1_000),
             ("1E+3", 1_000),
             ("1800000000", 1_800_000_000),

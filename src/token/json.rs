@@ -25,7 +25,7 @@ pub(crate) struct Member<'a> {
 
 /// The members of the one JSON object in `text`, in their order.
 pub(crate) fn members(text: &str) -> Result<Vec<Member<'_>>, NotAnObject> {
-    if nested_too_deep(text) {
+    if nested_too_deep(text) || means_more_to_serde(text) {
         return Err(NotAnObject);
     }
     let Members(members) = serde_json::from_str(text).map_err(|_| NotAnObject)?;
@@ -140,9 +140,41 @@ fn nested_too_deep(text: &str) -> bool {
     false
 }
 
+/// A name that serde_json keeps for itself would read as something else than it says once a handler takes the claims for
+/// a `serde_json::Value`: at any depth, and however it is escaped.
+fn means_more_to_serde(text: &str) -> bool {
+    const PRIVATE: &str = "$serde_json::private::";
+    text.contains(PRIVATE) || (text.contains("\\u") && unescaped(text).contains(PRIVATE))
+}
+
+/// `text` with the escapes of ASCII characters resolved, good enough to look for a word in it.
+fn unescaped(text: &str) -> String {
+    let mut parts = text.split("\\u");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (code, rest) = part.split_at_checked(4).unwrap_or((part, ""));
+        let ascii = u8::from_str_radix(code, 16).ok().filter(u8::is_ascii);
+        plain.extend(ascii.map(char::from));
+        plain.push_str(if ascii.is_some() { rest } else { part });
+    }
+    plain
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_that_serde_keeps_for_itself_is_refused_however_deep_and_escaped() {
+        for text in [
+            r#"{"$serde_json::private::RawValue":"{}"}"#,
+            r#"{"a":[{"$serde_json::private::Number":"1"}]}"#,
+            r#"{"a":{"\u0024serde_json\u003A:private::RawValue":"{}"}}"#,
+        ] {
+            assert!(members(text).is_err(), "{text}");
+        }
+        assert!(members(r#"{"a":"$serde_json","b":"\u00e9\u0024"}"#).is_ok());
+    }
 
     fn nested(depth: usize) -> String {
         format!("{{\"a\":{}1{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1))

@@ -35,6 +35,8 @@ pub(crate) struct Policy {
     pub(crate) in_flight: u64,
     /// The most that jitter takes from the renewal window, in percent.
     pub(crate) jitter_percent: u64,
+    /// A token that arrives within the grace reaches the handler.
+    pub(crate) admit_in_grace: bool,
     /// A token superseded two or more generations ago ends its session.
     pub(crate) reuse_ends_session: bool,
     /// Sessions begun before the store lost its records are admitted.
@@ -112,11 +114,12 @@ impl Policy {
         self.ceiling.map_or(NumericDate::MAX, |ceiling| session_start.after(ceiling))
     }
 
-    /// How long the record of a token matters: while it could be admitted, exchanged or still be in flight. Past its
-    /// session's end it could be none of these.
+    /// How long the record of a token matters: while it could be admitted, exchanged or still be in flight, and for a
+    /// lifetime more, in which its coming back tells that it was copied: by then it may be two generations old. Past
+    /// its session's end it could be none of these.
     pub(crate) fn token_matters_until(&self, exp: NumericDate, session_start: NumericDate) -> NumericDate {
         let window = self.grace.max(self.leeway.saturating_add(self.in_flight));
-        exp.after(window).min(self.session_end(session_start)).after(SKEW_MARGIN)
+        exp.after(window).min(self.session_end(session_start)).after(self.lifetime + SKEW_MARGIN)
     }
 
     /// How long the revocation of a session matters. Where sessions are unbounded: for ever, since nothing else
@@ -124,6 +127,22 @@ impl Policy {
     pub(crate) fn session_matters_until(&self, session_start: NumericDate) -> NumericDate {
         // The grace on top is for a ceiling that is raised while the last tokens under the old one are out.
         self.session_end(session_start).after(self.grace + SKEW_MARGIN)
+    }
+
+    /// The same for the session of a token. Where no claim tells when a session began, somebody may go on minting tokens
+    /// for it with a later beginning: its revocation is kept for ever then.
+    pub(crate) fn session_of_matters_until(&self, token: &Verified) -> NumericDate {
+        let claims = token.claims();
+        if claims.sid().is_some() && !claims.start_is_declared() {
+            return NumericDate::MAX;
+        }
+        self.session_matters_until(claims.session_start())
+    }
+
+    /// Whether the record of this token may still be there, so that a store can tell of its reuse.
+    pub(crate) fn may_be_recorded(&self, token: &Verified, now: NumericDate) -> bool {
+        let claims = token.claims();
+        token.key().is_own() && now < self.token_matters_until(claims.exp(), claims.session_start())
     }
 }
 

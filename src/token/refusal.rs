@@ -28,9 +28,9 @@ pub enum Reason {
     MalformedCredential,
     /// Longer than the configured maximum.
     TooLong,
-    /// Not three non-empty canonical base64url parts, not JSON objects, or nested too deep.
+    /// Not three non-empty canonical base64url parts, not JSON objects, a name twice in one of them, or nested too deep.
     MalformedToken,
-    /// The header holds `crit`, `b64`, `zip`, `enc` or a name twice (RFC 7515 §4.1.11, RFC 7519 §5).
+    /// The header holds `crit`, `b64`, `zip` or `enc` (RFC 7515 §4.1.11, RFC 7797 §3, RFC 7516 §4.1).
     UnsupportedHeader,
     /// Not an access token: its `typ`, or the claim that marks one, is another (RFC 8725 §3.11).
     WrongType,
@@ -42,7 +42,7 @@ pub enum Reason {
     BadSignature,
     /// A required claim is absent.
     MissingClaim(Cow<'static, str>),
-    /// A claim of the wrong JSON type or out of range, or a name twice.
+    /// A claim of the wrong JSON type or out of range.
     InvalidClaim(Cow<'static, str>),
     /// `iss` is not the issuer that the key belongs to (RFC 8725 §3.8).
     WrongIssuer,
@@ -83,7 +83,8 @@ impl Refusal {
         &self.reason
     }
 
-    /// The `kid` that the token named, escaped and cut to 64 bytes; only where a key was looked for.
+    /// The `kid` that the token named, escaped and cut to 64 bytes; only where no key was found for it or the signature
+    /// failed.
     pub fn kid(&self) -> Option<&str> {
         self.kid.as_deref()
     }

@@ -1,5 +1,7 @@
 //! The claims of the token that replaces another: the same JSON text, but for what names it and dates it.
 
+use std::borrow::Cow;
+
 use super::claims::Claims;
 use super::identity::TokenId;
 use super::json;
@@ -34,7 +36,7 @@ impl Policy {
             return None;
         }
         let jti = token.id().successor_jti();
-        let id = TokenId::from_claims(claims.iss(), claims.sub(), &jti);
+        let id = TokenId::from_claims(token.namespace(), claims.sub(), &jti);
         let mut changes =
             vec![("exp", exp.to_string()), ("iat", iat.to_string()), ("jti", json::quoted(&jti))];
         if claims.nbf().is_some() {
@@ -78,26 +80,33 @@ impl Policy {
 
     /// A head that a store returned, checked before it is signed: the store is trusted to order successors, not to
     /// write claims. `None` where it could not have come from this token.
+    ///
+    /// Its lifetime may be another than L, as that of a node under another policy; the session's end bounds it.
     pub(crate) fn accept_head(&self, token: &Verified, head: &str, now: NumericDate) -> Option<Successor> {
         let claims = token.claims();
         let parsed = Claims::parse(head.to_owned(), self, None).ok()?;
-        let sid = token.sid();
-        let same =
-            parsed.iss() == claims.iss() && parsed.sub() == claims.sub() && parsed.sid() == Some(&*sid);
-        let later = parsed.exp() > claims.exp().max(now)
-            && parsed.session_start() <= claims.session_start()
+        let jti = token.id().successor_jti();
+        let named = parsed.jti() == Some(&*jti)
+            && parsed.sid() == Some(&*token.sid())
+            && parsed.session_start() == claims.session_start();
+        let dated = parsed.iat() <= now.after(self.future_tolerance)
+            && parsed.nbf() == claims.nbf().map(|_| parsed.iat())
+            && parsed.exp() > claims.exp().max(now)
             && parsed.exp() <= self.session_end(claims.session_start());
-        if !same || !later || !self.only_renewed(claims.text(), head) {
+        if !named || !dated || !self.only_renewed(claims.text(), head) {
             return None;
         }
-        Some(Successor { id: parsed.token_id()?, exp: parsed.exp(), claims: head.to_owned() })
+        let id = TokenId::from_claims(token.namespace(), claims.sub(), &jti);
+        Some(Successor { id, exp: parsed.exp(), claims: head.to_owned() })
     }
 
     /// Nothing but names and dates differs between two claims texts, and no audience was gained.
     fn only_renewed(&self, predecessor: &str, head: &str) -> bool {
         let (Ok(before), Ok(after)) = (json::members(predecessor), json::members(head)) else { return false };
+        let added = |name: &str| before.iter().all(|member| member.name != name);
         let renewed = |name: &str| {
-            matches!(name, "exp" | "iat" | "jti" | "nbf" | "sid" | "aud") || name == self.session_start_claim
+            matches!(name, "exp" | "iat" | "jti" | "nbf" | "aud")
+                || ((name == "sid" || name == self.session_start_claim) && added(name))
         };
         let kept = |members: &[json::Member<'_>]| -> Vec<(String, String)> {
             let mut kept: Vec<_> = members
@@ -108,22 +117,18 @@ impl Policy {
             kept.sort_unstable();
             kept
         };
-        let aud = |members: &[json::Member<'_>]| -> Vec<String> {
-            let value =
-                members.iter().find(|member| member.name == "aud").map_or("[]", |member| member.value);
-            match json::string(value) {
-                Some(single) => vec![single.into_owned()],
-                None => json::strings(value)
-                    .unwrap_or_default()
-                    .into_iter()
-                    .map(|(_, name)| name.into())
-                    .collect(),
-            }
-        };
-        let had = aud(&before);
+        let had = audience(&before);
         let moved = |name: &str| {
             Some(name) == self.primary_audience() && had.iter().any(|had| self.is_legacy_audience(had))
         };
-        kept(&before) == kept(&after) && aud(&after).iter().all(|name| had.contains(name) || moved(name))
+        kept(&before) == kept(&after) && audience(&after).iter().all(|name| had.contains(name) || moved(name))
+    }
+}
+
+fn audience<'a>(members: &'a [json::Member<'_>]) -> Vec<Cow<'a, str>> {
+    let value = members.iter().find(|member| member.name == "aud").map_or("[]", |member| member.value);
+    match json::string(value) {
+        Some(single) => vec![single],
+        None => json::strings(value).unwrap_or_default().into_iter().map(|(_, name)| name).collect(),
     }
 }

@@ -21,6 +21,8 @@ pub(crate) struct Verified {
     claims: Claims,
     key: Arc<RingKey>,
     typ: Option<Box<str>>,
+    /// The issuer that the key belongs to: whose names the token's are.
+    namespace: Option<Box<str>>,
     id: TokenId,
 }
 
@@ -41,8 +43,14 @@ pub(crate) fn verify(token: &str, ring: &KeyRing, policy: &Policy) -> Result<Ver
         return Err(refuse(Reason::WrongType));
     }
     let claims = Claims::parse(text(payload)?, policy, key.issuer()).map_err(refuse)?;
+    // An issuer that nobody looks at names nothing.
+    let namespace = key.issuer().or(policy.issuer.as_deref()).map(Box::from);
     Ok(Verified {
-        id: claims.token_id().unwrap_or_else(|| TokenId::from_signing_input(signing_input)),
+        id: match claims.jti() {
+            Some(jti) => TokenId::from_claims(namespace.as_deref(), claims.sub(), jti),
+            None => TokenId::from_signing_input(signing_input),
+        },
+        namespace,
         claims,
         key,
         typ: header.typ.map(|typ| typ.into()),
@@ -85,6 +93,10 @@ impl Verified {
         &self.key
     }
 
+    pub(crate) fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
+
     /// The header's `typ`, which a successor keeps.
     pub(crate) fn typ(&self) -> Option<&str> {
         self.typ.as_deref()
@@ -101,10 +113,10 @@ impl Verified {
     }
 
     pub(crate) fn session(&self) -> SessionId {
-        SessionId::new(self.claims.iss(), &self.sid())
+        SessionId::new(self.namespace(), &self.sid())
     }
 
     pub(crate) fn subject(&self) -> Option<SubjectId> {
-        self.claims.sub().map(|sub| SubjectId::new(self.claims.iss(), sub))
+        self.claims.sub().map(|sub| SubjectId::new(self.namespace(), sub))
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tower_reissue::keys::{Algorithm, KeyErrorKind, KeyRing, SigningKey, VerifyingKey};
-use tower_reissue::{Authority, AuthorityBuilder, ManualClock};
+use tower_reissue::{Authority, AuthorityBuilder, IssueError, Login, ManualClock};
 
 use crate::support::guarded::*;
 use crate::support::*;
@@ -169,4 +169,42 @@ fn a_short_secret_that_was_allowed_aloud_admits_and_renews() {
     let key = jsonwebtoken::EncodingKey::from_secret(&secret);
     let token = sign_raw(r#"{"alg":"HS512"}"#, &claims().to_string(), &key, Algorithm::HS512);
     assert!(Guarded::new(&authority).bearer(&token).successor.is_some());
+}
+
+#[test]
+fn what_is_said_before_the_claims_type_is_not_lost() {
+    #[derive(serde::Deserialize)]
+    struct Mine {}
+    let clock = ManualClock::at(NOW + 630);
+    let authority = builder(&clock).admit_in_grace().private_claims::<Mine>().build().unwrap();
+    assert!(Guarded::new(&authority).bearer(&mint(&claims())).is_admitted());
+    let refused = builder(&clock).renew_if(|_| false).private_claims::<Mine>().build().unwrap_err();
+    assert!(refused.to_string().contains("renew_if"), "{refused}");
+}
+
+#[test]
+fn a_ceiling_of_all_time_is_not_a_ceiling() {
+    let clock = ManualClock::at(NOW);
+    let refused = builder(&clock).ceiling(Duration::MAX).build().unwrap_err();
+    assert!(refused.to_string().contains("unbounded_sessions"), "{refused}");
+}
+
+#[test]
+fn issue_refuses_what_the_service_would_refuse() {
+    #[derive(Debug, serde::Deserialize)]
+    #[expect(dead_code, reason = "only read into")]
+    struct Mine {
+        role: String,
+    }
+    let clock = ManualClock::at(NOW);
+    let required = builder(&clock).require_claim("tenant").build().unwrap();
+    assert!(matches!(at_once(required.issue(Login::new("bob"))), Err(IssueError::Unacceptable(_))));
+    let typed = builder(&clock).private_claims::<Mine>().build().unwrap();
+    assert!(matches!(at_once(typed.issue(Login::new("bob"))), Err(IssueError::Unacceptable(_))));
+    let bound = serde_json::json!({"role": "clerk", "cnf": {"jkt": "x"}});
+    assert!(matches!(
+        at_once(typed.issue(Login::new("bob").claims(&bound))),
+        Err(IssueError::Unacceptable(_))
+    ));
+    assert!(at_once(typed.issue(Login::new("bob").claims(&serde_json::json!({"role": "clerk"})))).is_ok());
 }

@@ -14,6 +14,7 @@ mod rule_03_header;
 mod rule_03_type;
 mod rule_05_claims;
 mod rule_06_time;
+mod rule_07_revocation;
 mod rule_07_standing;
 mod rule_08_in_flight;
 mod rule_09_grace;

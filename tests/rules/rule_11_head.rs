@@ -44,7 +44,13 @@ fn token() -> Value {
 
 fn head() -> Value {
     let mut head = token();
-    for (name, value) in json!({"jti": "token-2", "iat": NOW + 500, "exp": NOW + 1_100}).as_object().unwrap()
+    // The name that every node derives from the token's, here by one without a store.
+    let clock = ManualClock::at(NOW + 590);
+    let stateless =
+        builder(&clock).legacy_audience("old").ceiling(Duration::from_secs(3_600)).confirm_with(|_, _| true);
+    let derived = Guarded::new(&stateless.build().unwrap()).bearer(&mint(&token())).into_successor();
+    for (name, value) in
+        json!({"jti": payload(&derived)["jti"], "iat": NOW + 500, "exp": NOW + 1_100}).as_object().unwrap()
     {
         head[name] = value.clone();
     }
@@ -107,6 +113,12 @@ fn a_head_that_could_not_have_come_from_the_token_is_never_signed() {
         json!({"sid": "s-2"}),
         json!({"sid": null}),
         json!({"jti": null}),
+        json!({"jti": "token-1"}),
+        json!({"jti": "token-2"}),
+        json!({"iat": NOW + 630}),
+        json!({"nbf": NOW + 500}),
+        json!({"session_start": NOW - 101}),
+        json!({"session_start": NumericDate::MAX.as_secs(), "iat": NOW - 100}),
         json!({"role": "admin"}),
         json!({"role": null}),
         json!({"admin": true}),

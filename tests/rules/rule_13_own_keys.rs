@@ -174,3 +174,30 @@ fn a_token_that_claims_the_own_issuer_under_a_foreign_key_is_refused_at_every_ho
         assert_eq!(answer.reason, Some(Reason::WrongIssuer));
     }
 }
+
+#[test]
+fn a_key_withdrawn_while_its_predicate_is_asked_signs_nothing_over() {
+    let clock = ManualClock::at(NOW + 500);
+    let swapped: std::sync::Arc<std::sync::OnceLock<tower_reissue::Authority>> = std::sync::Arc::default();
+    let during = swapped.clone();
+    let authority = builder(&clock)
+        .renew_if(move |_| {
+            if let Some(authority) = during.get() {
+                authority.replace_keys(next_key()).unwrap();
+            }
+            true
+        })
+        .build()
+        .unwrap();
+    swapped.set(authority.clone()).unwrap();
+    let answer = Guarded::new(&authority).bearer(&mint(&claims()));
+    assert!(answer.is_admitted());
+    assert_eq!(answer.successor, None);
+}
+
+#[test]
+fn one_key_is_never_own_and_foreign_at_once() {
+    let same = tower_reissue::VerifyingKey::from(key()).with_kid("by-another-name");
+    let refused = KeyRing::new(key()).trust("https://partner.example", [same]).unwrap_err();
+    assert!(refused.to_string().contains("foreign"), "{refused}");
+}

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use serde_json::{Value, json};
 use tower_reissue::store::Rotated;
 use tower_reissue::{Authority, AuthorityBuilder, ManualClock};
@@ -16,10 +17,17 @@ fn own_claims() -> Value {
 /// What an honest store would have recorded for the token of [`own_claims`].
 fn honest() -> Value {
     let mut head = own_claims();
-    head["jti"] = json!("head");
+    // The name that every node derives from the token's.
+    head["jti"] = json!(derived_jti());
     head["iat"] = json!(NOW + 490);
     head["exp"] = json!(NOW + 1090);
     head
+}
+
+fn derived_jti() -> String {
+    let authority = builder(&ManualClock::at(NOW + 500)).confirm_with(|_, _| true).build().unwrap();
+    let answer = present(&authority, &mint(&own_claims())).now_or_never().expect("nothing to wait for");
+    payload(&successor(&answer).expect("a successor"))["jti"].as_str().unwrap().to_owned()
 }
 
 fn over(head: String, at: u64) -> (AuthorityBuilder, Events) {

@@ -103,7 +103,8 @@ async fn a_standing_that_never_comes_is_a_503_after_the_deadline() {
 async fn a_bad_token_is_refused_without_the_store() {
     let store = std::sync::Arc::new(Scripted::new(Reply::<Standing>::Never, Reply::Never));
     let (authority, ..) = storing(700, std::sync::Arc::clone(&store));
-    for token in [mint(&claims()), "a.b.c".to_owned()] {
+    let long_expired = mint(&claims_with(serde_json::json!({"iat": NOW - 5_000, "exp": NOW - 4_000})));
+    for token in [long_expired, "a.b.c".to_owned()] {
         assert_status(&present(&authority, &token).await, 401);
     }
     assert!(store.calls().is_empty());

@@ -104,12 +104,6 @@ impl Chain {
         }
     }
 
-    /// True for a superseded token, and for one past its own instant too: it may be long expired when its owner
-    /// signs out with it.
-    pub(super) fn has_superseded(&self, token: &TokenId) -> bool {
-        self.ancestors.iter().any(|ancestor| ancestor.token == *token)
-    }
-
     pub(super) fn bytes(&self) -> usize {
         CHAIN_BYTES + self.claims.len() + self.ancestors.len() * ANCESTOR_BYTES
     }

@@ -247,13 +247,12 @@ impl Ledger {
         match self.sessions.get(&session) {
             Some(Session::Revoked { until: promised }) if *promised >= until => return Ok(()),
             Some(Session::Recorded(chain)) if chain.until > now => {
-                if chain.has_superseded(&token) {
+                // It has a successor, though one so old may be forgotten here.
+                if chain.head != token {
                     return self.revoke_session(session, now, until);
                 }
                 // As long as the record names it as the head, its predecessor must not be given it.
-                if chain.head == token {
-                    until = until.max(chain.until);
-                }
+                until = until.max(chain.until);
             }
             _ => {}
         }

@@ -428,6 +428,7 @@ impl Model {
                     .and_then(|chain| chain.tokens.iter().position(|t| t.is_some_and(|(t, _)| t == token)));
                 let record = chain.map_or(until, |chain| chain.until);
                 match place {
+                    None if chain.is_some() => self.revoke(Revocation::Session(session), now, until),
                     None => self.revoked_tokens.push((session, token, until)),
                     Some(0) => self.revoked_tokens.push((session, token, until.max(record))),
                     Some(_) => self.revoke(Revocation::Session(session), now, until),
