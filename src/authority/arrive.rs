@@ -4,6 +4,7 @@ use std::pin::Pin;
 
 use super::renew::Unrecorded;
 use super::{Authority, SignedSuccessor, VerifiedToken, presented};
+use crate::keys::Refetching;
 use crate::store::{Revocation, Standing, StoreError};
 use crate::telemetry::{Event, NotReissued, Occasion};
 use crate::token::decision::{Decision, Evidence};
@@ -15,6 +16,11 @@ pub(crate) enum Arrival<C> {
     Decided(Verdict<C>),
     /// The store has to be waited for.
     Pending(Pin<Box<dyn Future<Output = Verdict<C>> + Send>>),
+    /// No key answers to the token's `kid`, and the issuers can be asked for newer ones: let it arrive again after that.
+    UnknownKey {
+        refetching: Refetching,
+        refusal: Refusal,
+    },
 }
 
 pub(crate) enum Verdict<C> {
@@ -26,6 +32,12 @@ pub(crate) enum Verdict<C> {
 pub(crate) struct Admission<C> {
     pub(crate) token: VerifiedToken<C>,
     pub(crate) at: NumericDate,
+}
+
+impl<C> Arrival<C> {
+    pub(crate) fn refuse(reason: Reason) -> Self {
+        Self::Decided(Verdict::refuse(reason))
+    }
 }
 
 impl<C> Verdict<C> {
@@ -62,7 +74,14 @@ impl<C: Send + Sync + 'static> Authority<C> {
     pub(crate) fn arrive(&self, token: &str, head: &RequestHead<'_>) -> Arrival<C> {
         let token = match self.verify(token) {
             Ok(token) => token,
-            Err(refusal) => return Arrival::Decided(Verdict::Refuse { refusal, successor: None }),
+            Err(refusal) => {
+                let refetching =
+                    (*refusal.reason() == Reason::UnknownKey).then(|| self.0.keys.refetch()).flatten();
+                return match refetching {
+                    Some(refetching) => Arrival::UnknownKey { refetching, refusal },
+                    None => Arrival::Decided(Verdict::Refuse { refusal, successor: None }),
+                };
+            }
         };
         let confirmed = token
             .verified()
@@ -73,7 +92,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         // What is refused in the best of standings needs no store.
         let decision = self.judge(&token, confirmed, Standing::Live, now);
         if let Decision::Refuse(reason) = decision {
-            return Arrival::Decided(Verdict::refuse(reason));
+            return Arrival::refuse(reason);
         }
         let Some(store) = &self.0.store else {
             return Arrival::Decided(match decision {

@@ -5,12 +5,11 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use serde::de::DeserializeOwned;
 
 use super::{Authority, Hooks, Inner, PrivateClaims, VerifiedToken, View};
 use crate::clock::{Clock, SystemClock};
-use crate::keys::KeyRing;
+use crate::keys::{KeyRing, Keys};
 use crate::store::{ClaimsStore, ErasedStore};
 use crate::telemetry::Event;
 use crate::token::policy::Policy;
@@ -22,7 +21,7 @@ pub(super) const RESERVED: [&str; 8] = ["iss", "sub", "aud", "exp", "nbf", "iat"
 /// Builds an [`Authority`]. Issuer, audience and ceiling have no default: each must be given, or its absence said.
 #[must_use = "a builder does nothing until `build`"]
 pub struct AuthorityBuilder<C = PrivateClaims> {
-    keys: KeyRing,
+    keys: Keys,
     issuer: Choice,
     audience: Choice,
     accepted_audiences: Vec<String>,
@@ -46,7 +45,7 @@ enum Choice {
 }
 
 impl AuthorityBuilder<PrivateClaims> {
-    pub(super) fn new(keys: KeyRing) -> Self {
+    pub(super) fn new(keys: Keys) -> Self {
         Self {
             keys,
             issuer: Choice::Unsaid,
@@ -350,7 +349,7 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
                 "the primary audience is declared legacy too: a legacy audience moves to the primary one",
             );
         }
-        check_ring(&self.keys, &policy)?;
+        check_ring(&self.keys.load(), &policy)?;
         policy.ceiling = self.ceiling.ok_or_else(|| {
             ConfigError::new(
                 "no ceiling: give `ceiling(Duration)`, the longest a session may live however often its token is \
@@ -359,12 +358,19 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
         })?;
         check_times(&mut policy, self.grace, self.in_flight, self.store.is_some())?;
         check_names(&policy)?;
+        let outlived = policy.lifetime + policy.grace;
+        if let Some(overlap) = self.keys.overlap().filter(|overlap| *overlap < outlived) {
+            return refuse(format!(
+                "a replaced key verifies for {overlap} s more, and its last tokens live for {outlived} s, grace included: \
+                 an overlap of that at least is right"
+            ));
+        }
         if self.store_deadline.is_zero() {
             return refuse("the store deadline is 0: a store needs some time, 1 s is the default");
         }
         Ok(Authority(Arc::new(Inner {
             policy,
-            keys: ArcSwap::from_pointee(self.keys),
+            keys: self.keys,
             clock: self.clock,
             store: self.store,
             store_deadline: self.store_deadline,

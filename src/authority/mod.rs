@@ -15,7 +15,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 
 pub(crate) use arrive::{Admission, Arrival, Verdict};
@@ -27,7 +26,7 @@ pub use revoke::SignOutError;
 pub(crate) use sign::SignedSuccessor;
 
 use crate::clock::Clock;
-use crate::keys::KeyRing;
+use crate::keys::{KeyRing, Keys};
 use crate::store::{ErasedStore, Presented, StoreError, StoreErrorKind};
 use crate::telemetry::{self, Event, NotReissued};
 use crate::token::policy::Policy;
@@ -60,7 +59,7 @@ pub struct Authority<C = PrivateClaims>(Arc<Inner<C>>);
 
 struct Inner<C> {
     policy: Policy,
-    keys: ArcSwap<KeyRing>,
+    keys: Keys,
     clock: Arc<dyn Clock>,
     store: Option<Arc<dyn ErasedStore>>,
     store_deadline: Duration,
@@ -89,8 +88,9 @@ impl<C> Default for Hooks<C> {
 }
 
 impl Authority<PrivateClaims> {
-    /// Begins an authority on these keys: a [`KeyRing`], or a [`SigningKey`](crate::keys::SigningKey) alone.
-    pub fn builder(keys: impl Into<KeyRing>) -> AuthorityBuilder<PrivateClaims> {
+    /// Begins an authority on these keys: [`Keys`] that are kept up to date, a [`KeyRing`], or a
+    /// [`SigningKey`](crate::keys::SigningKey) alone.
+    pub fn builder(keys: impl Into<Keys>) -> AuthorityBuilder<PrivateClaims> {
         AuthorityBuilder::new(keys.into())
     }
 }
@@ -105,7 +105,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
     pub fn replace_keys(&self, keys: impl Into<KeyRing>) -> Result<(), ConfigError> {
         let keys = keys.into();
         builder::check_ring(&keys, &self.0.policy)?;
-        self.0.keys.store(Arc::new(keys));
+        self.0.keys.replace(keys);
         Ok(())
     }
 

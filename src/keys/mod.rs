@@ -35,6 +35,8 @@
 pub use jsonwebtoken::Algorithm;
 
 pub use self::error::{KeyError, KeyErrorKind};
+pub use self::live::Keys;
+pub(crate) use self::live::{Refetched, Refetching};
 pub use self::ring::KeyRing;
 pub(crate) use self::ring::RingKey;
 pub use self::signing_key::{DangerousSigningKey, SigningKey};
@@ -44,6 +46,7 @@ pub(crate) mod backend;
 mod der;
 mod error;
 mod jwk;
+mod live;
 mod material;
 mod pem;
 mod ring;
