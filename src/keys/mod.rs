@@ -40,12 +40,17 @@ pub(crate) use self::live::{Refetched, Refetching};
 pub use self::ring::KeyRing;
 pub(crate) use self::ring::RingKey;
 pub use self::signing_key::{DangerousSigningKey, SigningKey};
+pub use self::source::{
+    CommandSource, DirectorySource, EnvSource, FileSource, GeneratedSource, KeyFormat, KeySet, KeySource,
+};
 pub use self::verifying_key::{DangerousVerifyingKey, VerifyingKey};
 
 pub(crate) mod backend;
 mod der;
+mod document;
 mod error;
 mod jwk;
+mod jwk_set;
 mod live;
 mod material;
 mod pem;
@@ -53,6 +58,7 @@ mod ring;
 mod scheme;
 mod secret;
 mod signing_key;
+pub mod source;
 mod thumbprint;
 mod verifying_key;
 
