@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Authority, Hooks, Inner, PrivateClaims, VerifiedToken, View};
 use crate::clock::{Clock, SystemClock};
-use crate::keys::{KeyRing, Keys};
+use crate::keys::Keys;
 use crate::store::{ClaimsStore, ErasedStore};
 use crate::telemetry::Event;
 use crate::token::policy::Policy;
@@ -349,7 +349,7 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
                 "the primary audience is declared legacy too: a legacy audience moves to the primary one",
             );
         }
-        check_ring(&self.keys.load(), &policy)?;
+        check_issuer(|issuer| self.keys.trusts(issuer), &policy)?;
         policy.ceiling = self.ceiling.ok_or_else(|| {
             ConfigError::new(
                 "no ceiling: give `ceiling(Duration)`, the longest a session may live however often its token is \
@@ -368,7 +368,7 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
         if self.store_deadline.is_zero() {
             return refuse("the store deadline is 0: a store needs some time, 1 s is the default");
         }
-        Ok(Authority(Arc::new(Inner {
+        let authority = Authority(Arc::new(Inner {
             policy,
             keys: self.keys,
             clock: self.clock,
@@ -376,7 +376,9 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
             store_deadline: self.store_deadline,
             hooks: self.hooks,
             view: self.view,
-        })))
+        }));
+        authority.report_keys();
+        Ok(authority)
     }
 }
 
@@ -385,9 +387,9 @@ fn refuse<T>(message: impl Into<String>) -> Result<T, ConfigError> {
 }
 
 /// One issuer's tokens are either re-signed or never.
-pub(super) fn check_ring(keys: &KeyRing, policy: &Policy) -> Result<(), ConfigError> {
+pub(super) fn check_issuer(trusts: impl Fn(&str) -> bool, policy: &Policy) -> Result<(), ConfigError> {
     match &policy.issuer {
-        Some(issuer) if keys.trusts(issuer) => refuse(format!(
+        Some(issuer) if trusts(issuer) => refuse(format!(
             "the ring trusts {issuer:?} as a foreign issuer, and it is the own one: own keys go in with `retiring`"
         )),
         _ => Ok(()),

@@ -101,12 +101,23 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// [`KeyRing::retiring`].
     ///
     /// # Errors
-    /// Where the ring trusts the own issuer as a foreign one; the old ring serves on.
+    /// Where the ring trusts the own issuer as a foreign one, or where a [`KeyRotation`](crate::keys::KeyRotation) keeps
+    /// the ring and would put its own back; the old ring serves on.
     pub fn replace_keys(&self, keys: impl Into<KeyRing>) -> Result<(), ConfigError> {
         let keys = keys.into();
-        builder::check_ring(&keys, &self.0.policy)?;
+        if self.0.keys.is_kept() {
+            return Err(ConfigError::new(
+                "these keys are kept by a `KeyRotation`: put another key into its source, or `withdraw_key`",
+            ));
+        }
+        builder::check_issuer(|issuer| keys.trusts(issuer), &self.0.policy)?;
         self.0.keys.replace(keys);
         Ok(())
+    }
+
+    /// Takes a compromised key out at once, as [`Keys::withdraw`] does.
+    pub fn withdraw_key(&self, kid: &str) -> bool {
+        self.0.keys.withdraw(kid)
     }
 
     /// Whether sessions are recorded, and so can be revoked.
@@ -148,6 +159,17 @@ impl<C: Send + Sync + 'static> Authority<C> {
         telemetry::record(&event);
         if let Some(observe) = &self.0.hooks.observe {
             observe(&event);
+        }
+    }
+
+    /// At the start: which keys these are, for two processes to be compared.
+    fn report_keys(&self) {
+        let ring = self.0.keys.load();
+        if !self.0.keys.is_kept() {
+            self.emit(Event::KeysLoaded { ring: &ring });
+        }
+        if let Some(key) = ring.signing_key().filter(|key| key.is_ephemeral()) {
+            self.emit(Event::EphemeralKey { kid: key.kid() });
         }
     }
 

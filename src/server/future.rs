@@ -137,16 +137,22 @@ where
     S: Service<Request<B>, Response = Response<R>>,
     C: Send + Sync + 'static,
 {
-    /// Once: a key that is unknown still is unknown for good.
+    /// Once: a key that is unknown still is unknown for good. Where one of several issuers could not be reached, another
+    /// may yet have given the key.
     fn arrive_again(self, refetched: Refetched, refusal: &Refusal) -> State<S::Future, S, B, R, C> {
-        let refuse = |refusal| Verdict::Refuse { refusal, successor: None };
-        if refetched == Refetched::Unreachable {
-            return self.proceed(refuse(refusal.because(Reason::KeysUnavailable)));
-        }
-        match self.shared.arrive(&RequestHead::of(&self.request)).0 {
-            Arrival::Decided(verdict) => self.proceed(verdict),
-            Arrival::Pending(verdict) => State::Arriving { verdict, parked: Some(self) },
-            Arrival::UnknownKey { refusal, .. } => self.proceed(refuse(refusal)),
+        let verdict = match self.shared.arrive(&RequestHead::of(&self.request)).0 {
+            Arrival::Pending(verdict) => return State::Arriving { verdict, parked: Some(self) },
+            Arrival::UnknownKey { refusal, .. } => Verdict::Refuse { refusal, successor: None },
+            Arrival::Decided(verdict) => verdict,
+        };
+        match verdict {
+            Verdict::Refuse { refusal: again, .. }
+                if refetched == Refetched::Unreachable && *again.reason() == Reason::UnknownKey =>
+            {
+                let refusal = refusal.because(Reason::KeysUnavailable);
+                self.proceed(Verdict::Refuse { refusal, successor: None })
+            }
+            verdict => self.proceed(verdict),
         }
     }
 
