@@ -52,7 +52,7 @@
 //! * [`manual::threat_model`]: what it protects from, and what not.
 //! * [`manual::operating`]: what to watch.
 //! * [`store`]: choosing a store, writing one, [proving it](store::conformance).
-//! * [`keys`]: loading and rotating keys.
+//! * [`keys`]: loading keys; [`manual::keys`]: choosing, rotating, comparing them.
 //!
 //! # Features
 //!

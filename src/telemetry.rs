@@ -6,7 +6,7 @@
 use std::fmt;
 
 use crate::NumericDate;
-use crate::keys::KeyRing;
+use crate::keys::{KeyError, KeyRing};
 use crate::store::StoreError;
 use crate::token::refusal::Refusal;
 
@@ -49,6 +49,36 @@ pub enum Event<'a> {
     StoreFailed {
         /// How.
         error: &'a StoreError,
+    },
+    /// The keys at the start.
+    KeysLoaded {
+        /// The ring; its [`fingerprints`](KeyRing::fingerprints) tell whether two processes hold the same keys.
+        ring: &'a KeyRing,
+    },
+    /// The ring was replaced: a key came, began to sign, or went.
+    KeysReplaced {
+        /// The ring from now on.
+        ring: &'a KeyRing,
+    },
+    /// A source of keys could not be loaded; what it gave before serves on.
+    KeysFailed {
+        /// Which, as [`KeySource::describe`](crate::keys::KeySource::describe) names it.
+        source: &'a str,
+        /// Why.
+        error: &'a KeyError,
+    },
+    /// One key of a source did not load; the others serve.
+    KeySkipped {
+        /// Which source.
+        source: &'a str,
+        /// Which key, and why.
+        error: &'a KeyError,
+    },
+    /// Tokens are signed with a key that was generated and is kept nowhere: they die with this process, and no other
+    /// admits them.
+    EphemeralKey {
+        /// Its `kid`.
+        kid: &'a str,
     },
 }
 
@@ -153,6 +183,16 @@ fn trace(event: &Event<'_>) {
             let cause = std::error::Error::source(error).map(ToString::to_string);
             error!(%error, cause, "the claims store failed");
         }
+        Event::KeysLoaded { ring } => info!(fingerprints = %ring.fingerprints(), "keys loaded"),
+        Event::KeysReplaced { ring } => info!(fingerprints = %ring.fingerprints(), "keys replaced"),
+        Event::KeysFailed { source, error } => {
+            let cause = std::error::Error::source(error).map(ToString::to_string);
+            error!(source, %error, cause, "keys could not be loaded; the ones held so far serve on");
+        }
+        Event::KeySkipped { source, error } => warn!(source, %error, "a key was passed over"),
+        Event::EphemeralKey { kid } => {
+            warn!(kid, "the signing key is generated and kept nowhere: tokens die with this process");
+        }
     }
 }
 
@@ -173,5 +213,9 @@ fn count(event: &Event<'_>) {
         Event::Reused { .. } => counter!("tower_reissue_reused_total").increment(1),
         Event::Revoked => counter!("tower_reissue_revoked_total").increment(1),
         Event::StoreFailed { .. } => counter!("tower_reissue_store_failed_total").increment(1),
+        Event::KeysReplaced { .. } => counter!("tower_reissue_keys_replaced_total").increment(1),
+        Event::KeysFailed { .. } => counter!("tower_reissue_keys_failed_total").increment(1),
+        Event::KeySkipped { .. } => counter!("tower_reissue_key_skipped_total").increment(1),
+        Event::KeysLoaded { .. } | Event::EphemeralKey { .. } => {}
     }
 }

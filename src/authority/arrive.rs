@@ -4,6 +4,7 @@ use std::pin::Pin;
 
 use super::renew::Unrecorded;
 use super::{Authority, SignedSuccessor, VerifiedToken};
+use crate::keys::Refetching;
 use crate::store::Standing;
 use crate::telemetry::{Event, NotReissued};
 use crate::token::decision::{Decision, Evidence};
@@ -15,6 +16,11 @@ pub(crate) enum Arrival<C> {
     Decided(Verdict<C>),
     /// The store has to be waited for.
     Pending(Pin<Box<dyn Future<Output = Verdict<C>> + Send>>),
+    /// No key answers to the token's `kid`, and the issuers can be asked for newer ones: let it arrive again after that.
+    UnknownKey {
+        refetching: Refetching,
+        refusal: Refusal,
+    },
 }
 
 pub(crate) enum Verdict<C> {
@@ -36,6 +42,12 @@ struct Caller<C> {
 pub(crate) struct Admission<C> {
     pub(crate) token: VerifiedToken<C>,
     pub(crate) at: NumericDate,
+}
+
+impl<C> Arrival<C> {
+    pub(crate) fn refuse(reason: Reason) -> Self {
+        Self::Decided(Verdict::refuse(reason))
+    }
 }
 
 impl<C> Verdict<C> {
@@ -94,7 +106,14 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let now = self.now();
         let token = match self.verify(token, now) {
             Ok(token) => token,
-            Err(refusal) => return Arrival::Decided(Verdict::Refuse { refusal, successor: None }),
+            Err(refusal) => {
+                let refetching =
+                    (*refusal.reason() == Reason::UnknownKey).then(|| self.0.keys.refetch()).flatten();
+                return match refetching {
+                    Some(refetching) => Arrival::UnknownKey { refetching, refusal },
+                    None => Arrival::Decided(Verdict::Refuse { refusal, successor: None }),
+                };
+            }
         };
         let confirmed = token
             .verified()

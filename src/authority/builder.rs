@@ -4,13 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use serde::de::DeserializeOwned;
 
 use super::cache::TokenCache;
 use super::{Authority, Confirm, Hooks, Inner, Observe, Predicate, PrivateClaims, VerifiedToken, View};
 use crate::clock::{Clock, SystemClock};
-use crate::keys::KeyRing;
+use crate::keys::Keys;
 use crate::store::{ClaimsStore, ErasedStore};
 use crate::telemetry::Event;
 use crate::token::policy::Policy;
@@ -29,7 +28,7 @@ pub struct AuthorityBuilder<C = PrivateClaims> {
 
 /// What does not depend on how private claims are read.
 struct Options {
-    keys: KeyRing,
+    keys: Keys,
     issuer: Choice,
     audience: Choice,
     accepted_audiences: Vec<String>,
@@ -55,7 +54,7 @@ enum Choice {
 }
 
 impl AuthorityBuilder<PrivateClaims> {
-    pub(super) fn new(keys: KeyRing) -> Self {
+    pub(super) fn new(keys: Keys) -> Self {
         let options = Options {
             keys,
             issuer: Choice::Unsaid,
@@ -358,7 +357,7 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
                 "the primary audience is declared legacy too: a legacy audience moves to the primary one",
             );
         }
-        check_ring(&options.keys, &policy)?;
+        check_issuer(|issuer| options.keys.trusts(issuer), &policy)?;
         policy.ceiling = options.ceiling.ok_or_else(|| {
             ConfigError::new(
                 "no ceiling: give `ceiling(Duration)`, the longest a session may live however often its token is \
@@ -370,19 +369,28 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
         if options.lost_predicate {
             return refuse("`renew_if` came before `private_claims`, which it does not know: give it after");
         }
+        let outlived = policy.lifetime + policy.grace;
+        if let Some(overlap) = options.keys.overlap().filter(|overlap| *overlap < outlived) {
+            return refuse(format!(
+                "a replaced key verifies for {overlap} s more, and its last tokens live for {outlived} s, grace included: \
+                 an overlap of that at least is right"
+            ));
+        }
         if options.store_deadline.is_zero() {
             return refuse("the store deadline is 0: a store needs some time, 1 s is the default");
         }
-        Ok(Authority(Arc::new(Inner {
+        let authority = Authority(Arc::new(Inner {
             policy,
-            keys: ArcSwap::from_pointee(options.keys),
+            keys: options.keys,
             clock: options.clock,
             store: options.store,
             store_deadline: options.store_deadline,
             cache: TokenCache::new(options.cache_bytes),
             hooks: Hooks { renew_if, confirm: options.confirm, observe: options.observe },
             view,
-        })))
+        }));
+        authority.report_keys();
+        Ok(authority)
     }
 }
 
@@ -391,9 +399,9 @@ fn refuse<T>(message: impl Into<String>) -> Result<T, ConfigError> {
 }
 
 /// One issuer's tokens are either re-signed or never.
-pub(super) fn check_ring(keys: &KeyRing, policy: &Policy) -> Result<(), ConfigError> {
+pub(super) fn check_issuer(trusts: impl Fn(&str) -> bool, policy: &Policy) -> Result<(), ConfigError> {
     match &policy.issuer {
-        Some(issuer) if keys.trusts(issuer) => refuse(format!(
+        Some(issuer) if trusts(issuer) => refuse(format!(
             "the ring trusts {issuer:?} as a foreign issuer, and it is the own one: own keys go in with `retiring`"
         )),
         _ => Ok(()),

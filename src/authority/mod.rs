@@ -16,7 +16,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use futures_util::FutureExt;
 
 pub(crate) use arrive::{Admission, Arrival, Verdict};
@@ -29,7 +28,7 @@ pub use revoke::SignOutError;
 pub(crate) use sign::SignedSuccessor;
 
 use crate::clock::Clock;
-use crate::keys::KeyRing;
+use crate::keys::{KeyRing, Keys};
 use crate::store::{ErasedStore, StoreError, StoreErrorKind};
 use crate::telemetry::{self, Event, NotReissued, Occasion};
 use crate::token::policy::Policy;
@@ -62,7 +61,7 @@ pub struct Authority<C = PrivateClaims>(Arc<Inner<C>>);
 
 struct Inner<C> {
     policy: Policy,
-    keys: ArcSwap<KeyRing>,
+    keys: Keys,
     cache: Option<TokenCache<C>>,
     clock: Arc<dyn Clock>,
     store: Option<Arc<dyn ErasedStore>>,
@@ -85,8 +84,9 @@ struct Hooks<C> {
 }
 
 impl Authority<PrivateClaims> {
-    /// Begins an authority on these keys: a [`KeyRing`], or a [`SigningKey`](crate::keys::SigningKey) alone.
-    pub fn builder(keys: impl Into<KeyRing>) -> AuthorityBuilder<PrivateClaims> {
+    /// Begins an authority on these keys: [`Keys`] that are kept up to date, a [`KeyRing`], or a
+    /// [`SigningKey`](crate::keys::SigningKey) alone.
+    pub fn builder(keys: impl Into<Keys>) -> AuthorityBuilder<PrivateClaims> {
         AuthorityBuilder::new(keys.into())
     }
 }
@@ -97,12 +97,23 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// [`KeyRing::retiring`].
     ///
     /// # Errors
-    /// Where the ring trusts the own issuer as a foreign one; the old ring serves on.
+    /// Where the ring trusts the own issuer as a foreign one, or where a [`KeyRotation`](crate::keys::KeyRotation) keeps
+    /// the ring and would put its own back; the old ring serves on.
     pub fn replace_keys(&self, keys: impl Into<KeyRing>) -> Result<(), ConfigError> {
         let keys = keys.into();
-        builder::check_ring(&keys, &self.0.policy)?;
-        self.0.keys.store(Arc::new(keys));
+        if self.0.keys.is_kept() {
+            return Err(ConfigError::new(
+                "these keys are kept by a `KeyRotation`: put another key into its source, or `withdraw_key`",
+            ));
+        }
+        builder::check_issuer(|issuer| keys.trusts(issuer), &self.0.policy)?;
+        self.0.keys.replace(keys);
         Ok(())
+    }
+
+    /// Takes a compromised key out at once, as [`Keys::withdraw`] does.
+    pub fn withdraw_key(&self, kid: &str) -> bool {
+        self.0.keys.withdraw(kid)
     }
 
     /// Whether sessions are recorded, and so can be revoked.
@@ -156,6 +167,17 @@ impl<C: Send + Sync + 'static> Authority<C> {
         telemetry::record(&event);
         if let Some(observe) = &self.0.hooks.observe {
             observe(&event);
+        }
+    }
+
+    /// At the start: which keys these are, for two processes to be compared.
+    fn report_keys(&self) {
+        let ring = self.0.keys.load();
+        if !self.0.keys.is_kept() {
+            self.emit(Event::KeysLoaded { ring: &ring });
+        }
+        if let Some(key) = ring.signing_key().filter(|key| key.is_ephemeral()) {
+            self.emit(Event::EphemeralKey { kid: key.kid() });
         }
     }
 

@@ -54,7 +54,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
 
 /// Signs with the ring's current key.
 pub(super) fn sign(ring: &KeyRing, claims: &str, typ: Option<&str>) -> Result<String, SignError> {
-    let key = ring.signing_key();
+    // Withdrawn, and no other has come yet: better no token than one that nobody may admit.
+    let key = ring.signing_key().ok_or(SignError)?;
     let mut header = format!("{{\"alg\":{},", quoted(key.alg()));
     if let Some(typ) = typ {
         header.push_str("\"typ\":");

@@ -51,25 +51,86 @@ pub(crate) fn looks_like_a_key(der: &[u8]) -> bool {
 }
 
 /// The PKCS#1 form of an RSA public key.
-#[cfg(feature = "aws_lc_rs")]
 pub(crate) fn write_rsa_public_key(n: &[u8], e: &[u8]) -> Vec<u8> {
-    let integer = |value: &[u8]| {
-        // A leading zero keeps a number whose top bit is set from reading as negative.
-        let sign: &[u8] = if value.first().is_some_and(|first| first & 0x80 != 0) { &[0] } else { &[] };
-        write(INTEGER, &[sign, value].concat())
-    };
-    write(SEQUENCE, &[integer(n), integer(e)].concat())
+    write(SEQUENCE, &[&*integer(n), &*integer(e)])
 }
 
-#[cfg(feature = "aws_lc_rs")]
-fn write(tag: u8, value: &[u8]) -> Vec<u8> {
-    // At most 8,192 bits and a few bytes: two bytes of length are enough.
-    let mut out = match (value.len() as u16).to_be_bytes() {
-        [0, length @ 0..=0x7f] => vec![tag, length],
-        [0, length] => vec![tag, 0x81, length],
-        [high, low] => vec![tag, 0x82, high, low],
+/// The PKCS#1 form of an RSA private key; the parts are d, p, q, d mod p-1, d mod q-1, 1/q mod p.
+pub(crate) fn write_rsa_private_key(
+    n: &[u8],
+    e: &[u8],
+    parts: &[Zeroizing<Vec<u8>>; 6],
+) -> Zeroizing<Vec<u8>> {
+    let numbers: Vec<Zeroizing<Vec<u8>>> =
+        [&[][..], n, e].into_iter().chain(parts.iter().map(|part| part.as_slice())).map(integer).collect();
+    let numbers: Vec<&[u8]> = numbers.iter().map(|number| number.as_slice()).collect();
+    Zeroizing::new(write(SEQUENCE, &numbers))
+}
+
+/// PKCS#8 of an Ed25519 key, RFC 8410 §7.
+pub(crate) fn write_ed25519_private_key(seed: &[u8; 32]) -> Zeroizing<Vec<u8>> {
+    let inner = Zeroizing::new(write(OCTET_STRING, &[seed]));
+    write_pkcs8(&write(OBJECT_IDENTIFIER, &[ID_ED25519]), &inner)
+}
+
+/// PKCS#8 of an EC key, RFC 5915, with its point.
+pub(crate) fn write_ec_private_key(curve: Curve, scalar: &[u8], point: &[u8]) -> Zeroizing<Vec<u8>> {
+    let version = write(INTEGER, &[&[1]]);
+    let scalar = Zeroizing::new(write(OCTET_STRING, &[scalar]));
+    let point = write(CONTEXT_1, &[&write(BIT_STRING, &[&[0], point])]);
+    let inner = Zeroizing::new(write(SEQUENCE, &[&version, &scalar, &point]));
+    write_pkcs8(&ec_algorithm(curve), &inner)
+}
+
+/// SubjectPublicKeyInfo, RFC 5280.
+pub(crate) fn write_public_key(public: &Public) -> Vec<u8> {
+    let (algorithm, key) = match public {
+        Public::Rsa { n, e } => (
+            [write(OBJECT_IDENTIFIER, &[RSA_ENCRYPTION]), write(NULL, &[])].concat(),
+            write_rsa_public_key(n, e),
+        ),
+        Public::Ec { curve, point } => (ec_algorithm(*curve), point.clone()),
+        Public::Ed25519 { x } => (write(OBJECT_IDENTIFIER, &[ID_ED25519]), x.to_vec()),
     };
-    out.extend_from_slice(value);
+    write(SEQUENCE, &[&write(SEQUENCE, &[&algorithm]), &write(BIT_STRING, &[&[0], &key])])
+}
+
+fn write_pkcs8(algorithm: &[u8], inner: &[u8]) -> Zeroizing<Vec<u8>> {
+    let inner = Zeroizing::new(write(OCTET_STRING, &[inner]));
+    Zeroizing::new(write(SEQUENCE, &[&write(INTEGER, &[&[0]]), &write(SEQUENCE, &[algorithm]), &inner]))
+}
+
+fn ec_algorithm(curve: Curve) -> Vec<u8> {
+    let curve = match curve {
+        Curve::P256 => SECP256R1,
+        Curve::P384 => SECP384R1,
+    };
+    [write(OBJECT_IDENTIFIER, &[EC_PUBLIC_KEY]), write(OBJECT_IDENTIFIER, &[curve])].concat()
+}
+
+/// A non-negative INTEGER in its shortest form.
+fn integer(value: &[u8]) -> Zeroizing<Vec<u8>> {
+    let start = value.iter().position(|byte| *byte != 0).unwrap_or(value.len());
+    let value = value.get(start..).unwrap_or_default();
+    // A leading zero keeps a number whose top bit is set from reading as negative, and is zero by itself.
+    let sign: &[u8] = if value.first().is_none_or(|first| first & 0x80 != 0) { &[0] } else { &[] };
+    Zeroizing::new(write(INTEGER, &[sign, value]))
+}
+
+fn write(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let length: usize = parts.iter().map(|part| part.len()).sum();
+    // At most an RSA key of 8,192 bits with all its parts: two bytes of length are enough.
+    let header: &[u8] = match (length as u16).to_be_bytes() {
+        [0, length @ 0..=0x7f] => &[tag, length],
+        [0, length] => &[tag, 0x81, length],
+        [high, low] => &[tag, 0x82, high, low],
+    };
+    // Sized at once, so that no copy of a secret is left behind by growing.
+    let mut out = Vec::with_capacity(header.len() + length);
+    out.extend_from_slice(header);
+    for part in parts {
+        out.extend_from_slice(part);
+    }
     out
 }
 
@@ -207,6 +268,7 @@ fn not_a_public_key() -> KeyError {
 const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
 const OCTET_STRING: u8 = 0x04;
+const NULL: u8 = 0x05;
 const OBJECT_IDENTIFIER: u8 = 0x06;
 const SEQUENCE: u8 = 0x30;
 const CONTEXT_1_PRIMITIVE: u8 = 0x81;
@@ -358,7 +420,6 @@ mod tests {
         }
     }
 
-    #[cfg(feature = "aws_lc_rs")]
     #[test]
     fn a_written_rsa_key_reads_back() {
         for len in [256, 257, 1024] {
@@ -371,8 +432,8 @@ mod tests {
                 assert_eq!(read.ok(), expected.ok());
             }
         }
-        assert_eq!(write(OCTET_STRING, &[7; 0x80])[..3], [4, 0x81, 0x80]);
-        assert_eq!(write(OCTET_STRING, &[7; 0x7f])[..2], [4, 0x7f]);
-        assert_eq!(write(OCTET_STRING, &[7; 0x100])[..4], [4, 0x82, 1, 0]);
+        assert_eq!(write(OCTET_STRING, &[&[7; 0x80]])[..3], [4, 0x81, 0x80]);
+        assert_eq!(write(OCTET_STRING, &[&[7; 0x7f]])[..2], [4, 0x7f]);
+        assert_eq!(write(OCTET_STRING, &[&[7; 0x100]])[..4], [4, 0x82, 1, 0]);
     }
 }

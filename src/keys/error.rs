@@ -3,17 +3,21 @@
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 
-/// A key could not be loaded, or does not fit into its ring.
+/// A key could not be loaded, does not fit into its ring, or its source could not be read.
 ///
 /// Meant for the operator: the text names the key by its `kid` or thumbprint where it has one, and says what
 /// would be right. It holds no bytes of a key. The backend's own error, where there is one, is the
 /// [`source`](Error::source).
+#[derive(Clone)]
 pub struct KeyError {
     kind: KeyErrorKind,
+    /// The file, variable or entry of a set, where a source has several.
+    place: Option<String>,
     key: Option<String>,
     message: Cow<'static, str>,
-    source: Option<Box<dyn Error + Send + Sync>>,
+    source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
 /// The kinds of [`KeyError`].
@@ -42,6 +46,8 @@ pub enum KeyErrorKind {
     Ring,
     /// The system's source of randomness failed.
     Randomness,
+    /// The source of the keys could not be read: a missing file, a command that failed, an issuer that does not answer.
+    Unavailable,
 }
 
 impl KeyError {
@@ -50,8 +56,19 @@ impl KeyError {
         self.kind
     }
 
+    /// For a source of your own that could not be read. The message is for the log: no secrets.
+    pub fn unavailable(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(KeyErrorKind::Unavailable, message)
+    }
+
+    /// Keeps the error that led to this one as its [`source`](Error::source).
+    pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(Arc::from(source.into()));
+        self
+    }
+
     pub(crate) fn new(kind: KeyErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { kind, key: None, message: message.into(), source: None }
+        Self { kind, place: None, key: None, message: message.into(), source: None }
     }
 
     /// Names the key, if nothing nearer to it has.
@@ -61,17 +78,22 @@ impl KeyError {
         self
     }
 
-    pub(crate) fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        self.source = Some(source.into());
+    /// Says where the key was, if nothing nearer to it has.
+    pub(crate) fn at(mut self, place: impl fmt::Display) -> Self {
+        self.place.get_or_insert_with(|| place.to_string());
         self
     }
 }
 
 impl fmt::Display for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.key {
-            Some(kid) => write!(f, "key \"{kid}\" refused: {}", self.message),
-            None => write!(f, "key refused: {}", self.message),
+        if let Some(place) = &self.place {
+            write!(f, "{place}: ")?;
+        }
+        match (&self.key, self.kind) {
+            (_, KeyErrorKind::Unavailable) => write!(f, "keys unavailable: {}", self.message),
+            (Some(kid), _) => write!(f, "key \"{kid}\" refused: {}", self.message),
+            (None, _) => write!(f, "key refused: {}", self.message),
         }
     }
 }
@@ -80,6 +102,7 @@ impl fmt::Debug for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyError")
             .field("kind", &self.kind)
+            .field("place", &self.place)
             .field("key", &self.key)
             .field("message", &self.message)
             .field("source", &self.source)

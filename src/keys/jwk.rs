@@ -1,26 +1,151 @@
-//! A verifying key from a JWK (RFC 7517), with every member that restricts it obeyed.
+//! Keys from a JWK (RFC 7517), with every member that restricts them obeyed.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
+use serde::Deserialize;
 use zeroize::Zeroizing;
 
+use super::der;
 use super::error::{KeyError, KeyErrorKind};
-use super::material::Public;
+use super::material::{Private, Public};
 use super::scheme::{Curve, Scheme};
+use super::signing_key::SigningKey;
 use super::verifying_key::VerifyingKey;
 
 pub(crate) fn verifying_key(jwk: &Jwk) -> Result<VerifyingKey, KeyError> {
-    allowed_to_verify(jwk)?;
+    allowed_to(KeyOperations::Verify, jwk)?;
     let algorithm = algorithm(jwk)?;
-    let scheme = Scheme::of(algorithm)?;
-    let public = match &jwk.algorithm {
-        AlgorithmParameters::OctetKey(key) => {
-            let secret = decode("k", &key.value)?;
-            return VerifyingKey::from_secret(algorithm, secret).map(|key| named(key, jwk));
+    let key = match &jwk.algorithm {
+        AlgorithmParameters::OctetKey(key) => VerifyingKey::from_secret(algorithm, decode("k", &key.value)?)?,
+        _ => VerifyingKey::from_public(algorithm, Scheme::of(algorithm)?, &public(jwk)?)?,
+    };
+    Ok(match &jwk.common.key_id {
+        Some(kid) => key.with_kid(kid),
+        None => key,
+    })
+}
+
+/// A secret, or a key pair whose private members are there.
+pub(crate) fn signing_key(text: &str) -> Result<SigningKey, KeyError> {
+    let jwk = parse(text)?;
+    let key = private_key(&jwk, text).map_err(|error| match &jwk.common.key_id {
+        Some(kid) => error.about(kid),
+        None => error,
+    })?;
+    Ok(match jwk.common.key_id {
+        Some(kid) => key.with_kid(kid),
+        None => key,
+    })
+}
+
+/// The public members, or a secret. The parser's own error may quote what it stumbled on: not passed on.
+pub(crate) fn parse(text: &str) -> Result<Jwk, KeyError> {
+    serde_json::from_str(text).map_err(|_| {
+        let is_json = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+        if is_json {
+            KeyError::new(
+                KeyErrorKind::Unsupported,
+                "it is no JWK of a kind known here: its `kty`, `crv` or `alg` is another, or a member is missing",
+            )
+        } else {
+            KeyError::new(KeyErrorKind::Malformed, "it is no JSON; is the file complete?")
         }
-        AlgorithmParameters::RSA(key) => Public::rsa(&decode("n", &key.n)?, &decode("e", &key.e)?)?,
+    })
+}
+
+/// Whether the JWK holds more than a public key.
+pub(crate) fn is_private(text: &str) -> bool {
+    serde_json::from_str::<PrivateMembers>(text).is_ok_and(|members| members.d.is_some())
+}
+
+/// The private members of RFC 7518 §6.2.2 and §6.3.2, and of RFC 8037 §2.
+#[derive(Deserialize)]
+struct PrivateMembers {
+    d: Option<String>,
+    p: Option<String>,
+    q: Option<String>,
+    dp: Option<String>,
+    dq: Option<String>,
+    qi: Option<String>,
+    oth: Option<serde::de::IgnoredAny>,
+}
+
+impl Drop for PrivateMembers {
+    fn drop(&mut self) {
+        use zeroize::Zeroize as _;
+        let Self { d, p, q, dp, dq, qi, oth: _ } = self;
+        for member in [d, p, q, dp, dq, qi] {
+            member.zeroize();
+        }
+    }
+}
+
+fn private_key(jwk: &Jwk, text: &str) -> Result<SigningKey, KeyError> {
+    allowed_to(KeyOperations::Sign, jwk)?;
+    let algorithm = algorithm(jwk)?;
+    if let AlgorithmParameters::OctetKey(key) = &jwk.algorithm {
+        return SigningKey::from_secret(algorithm, decode("k", &key.value)?);
+    }
+    let scheme = Scheme::of(algorithm)?;
+    let public = public(jwk)?;
+    let members: PrivateMembers = serde_json::from_str(text)
+        .map_err(|_| KeyError::new(KeyErrorKind::Malformed, "a private member of it is not a string"))?;
+    let member = |name: &str, value: &Option<String>| match value {
+        Some(value) => decode(name, value),
+        None => Err(KeyError::new(
+            KeyErrorKind::WrongType,
+            format!("it has no `{name}`: signing takes the private key, with all its members"),
+        )),
+    };
+    let d = member("d", &members.d)?;
+    match &public {
+        Public::Rsa { n, e } => {
+            if members.oth.is_some() {
+                return Err(KeyError::new(KeyErrorKind::Unsupported, "it has more than two primes"));
+            }
+            let parts = [
+                d,
+                member("p", &members.p)?,
+                member("q", &members.q)?,
+                member("dp", &members.dp)?,
+                member("dq", &members.dq)?,
+                member("qi", &members.qi)?,
+            ];
+            let pkcs1 = der::write_rsa_private_key(n, e, &parts);
+            SigningKey::from_private(
+                algorithm,
+                scheme,
+                &Private::Rsa { pkcs1: &pkcs1, public: public.clone() },
+                None,
+            )
+        }
+        Public::Ec { curve, point } => {
+            if d.len() != curve.field_len() {
+                return Err(KeyError::new(
+                    KeyErrorKind::Malformed,
+                    format!("its `d` does not have the length of one on its crv, {}", curve.name()),
+                ));
+            }
+            SigningKey::from_private(
+                algorithm,
+                scheme,
+                &Private::Ec { curve: *curve, scalar: d },
+                Some(point),
+            )
+        }
+        Public::Ed25519 { x } => {
+            let seed = <&[u8; 32]>::try_from(d.as_slice())
+                .map_err(|_| KeyError::new(KeyErrorKind::Malformed, "its `d` does not have 32 bytes"))?;
+            SigningKey::from_private(algorithm, scheme, &Private::Ed25519 { seed }, Some(x))
+        }
+    }
+}
+
+fn public(jwk: &Jwk) -> Result<Public, KeyError> {
+    match &jwk.algorithm {
+        AlgorithmParameters::RSA(key) => Public::rsa(&decode("n", &key.n)?, &decode("e", &key.e)?),
         AlgorithmParameters::EllipticCurve(key) => {
             let curve = curve(&key.curve)?;
             // RFC 7518 §6.2.1.2: each coordinate has the full length of the field, so that no byte of x can pass for
@@ -32,17 +157,16 @@ pub(crate) fn verifying_key(jwk: &Jwk) -> Result<VerifyingKey, KeyError> {
                     format!("its coordinates do not have the length of ones on its crv, {}", curve.name()),
                 ));
             }
-            Public::ec(curve, &[&[4], x.as_slice(), y.as_slice()].concat())?
+            Public::ec(curve, &[&[4], x.as_slice(), y.as_slice()].concat())
         }
         AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
-            Public::ed25519(&decode("x", &key.x)?)?
+            Public::ed25519(&decode("x", &key.x)?)
         }
-        _ => return Err(unsupported_type()),
-    };
-    VerifyingKey::from_public(algorithm, scheme, &public).map(|key| named(key, jwk))
+        _ => Err(unsupported_type()),
+    }
 }
 
-fn allowed_to_verify(jwk: &Jwk) -> Result<(), KeyError> {
+fn allowed_to(operation: KeyOperations, jwk: &Jwk) -> Result<(), KeyError> {
     match &jwk.common.public_key_use {
         None | Some(PublicKeyUse::Signature) => {}
         Some(_) => {
@@ -52,11 +176,16 @@ fn allowed_to_verify(jwk: &Jwk) -> Result<(), KeyError> {
             ));
         }
     }
+    let lacking = match &operation {
+        KeyOperations::Sign => {
+            "its `key_ops` lack `sign`: it was not made for that; leave it out of the ring"
+        }
+        _ => "its `key_ops` lack `verify`: it was not made for that; leave it out of the ring",
+    };
     match &jwk.common.key_operations {
-        Some(operations) if !operations.contains(&KeyOperations::Verify) => Err(KeyError::new(
-            KeyErrorKind::WrongUse,
-            "its `key_ops` lack `verify`: it was not made for that; leave it out of the ring",
-        )),
+        Some(operations) if !operations.contains(&operation) => {
+            Err(KeyError::new(KeyErrorKind::WrongUse, lacking))
+        }
         _ => Ok(()),
     }
 }
@@ -96,13 +225,6 @@ fn decode(member: &str, value: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     URL_SAFE_NO_PAD.decode(value).map(Zeroizing::new).map_err(|_| {
         KeyError::new(KeyErrorKind::Malformed, format!("its `{member}` is not base64url without padding"))
     })
-}
-
-fn named(key: VerifyingKey, jwk: &Jwk) -> VerifyingKey {
-    match &jwk.common.key_id {
-        Some(kid) => key.with_kid(kid),
-        None => key,
-    }
 }
 
 fn unsupported_type() -> KeyError {

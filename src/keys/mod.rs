@@ -8,6 +8,9 @@
 //! A key's name, its `kid`, is its RFC 7638 thumbprint unless it is given one; for a secret it is a fingerprint that does
 //! not reveal it. Two processes that hold the same key find the same name, so a log shows whether they do.
 //!
+//! A [`KeyRing`] is what a process holds at one moment. A [`KeyRotation`] keeps one up to date from a [`source`]: a variable, a
+//! file, a mounted Secret, a program.
+//!
 //! It does not protect against a secret or private key that has leaked (withdraw it from the ring), against a
 //! guessable secret that is long enough, or against an RSA key whose primes were badly made. The bytes a key is loaded
 //! from are the caller's to erase.
@@ -35,21 +38,34 @@
 pub use jsonwebtoken::Algorithm;
 
 pub use self::error::{KeyError, KeyErrorKind};
+pub use self::fingerprints::{Fingerprint, Fingerprints, Role};
+pub use self::live::Keys;
+pub(crate) use self::live::{Refetched, Refetching};
 pub use self::ring::KeyRing;
 pub(crate) use self::ring::RingKey;
+pub use self::rotation::KeyRotation;
 pub use self::signing_key::{DangerousSigningKey, SigningKey};
+pub use self::source::{
+    CommandSource, DirectorySource, EnvSource, FileSource, GeneratedSource, KeyFormat, KeySet, KeySource,
+};
 pub use self::verifying_key::{DangerousVerifyingKey, VerifyingKey};
 
 pub(crate) mod backend;
 mod der;
+mod document;
 mod error;
+mod fingerprints;
 mod jwk;
+mod jwk_set;
+mod live;
 mod material;
 mod pem;
 mod ring;
+mod rotation;
 mod scheme;
 mod secret;
 mod signing_key;
+pub mod source;
 mod thumbprint;
 mod verifying_key;
 

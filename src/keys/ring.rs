@@ -1,6 +1,6 @@
 //! The keys an authority signs and verifies with.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,7 +24,8 @@ pub(crate) const MAX_TRIED: usize = 8;
 pub struct KeyRing {
     /// Tells rings with other keys apart at a glance.
     id: u64,
-    signing: SigningKey,
+    /// `None` once it is withdrawn: nothing is signed until another comes.
+    signing: Option<SigningKey>,
     keys: Vec<Arc<RingKey>>,
     by_kid: HashMap<Arc<str>, Vec<Arc<RingKey>>>,
 }
@@ -44,10 +45,7 @@ enum Origin {
 impl KeyRing {
     /// A ring of one key, which signs.
     pub fn new(signing: SigningKey) -> Self {
-        let key = signing.verifying_key();
-        let mut ring = Self { id: 0, signing, keys: Vec::new(), by_kid: HashMap::new() };
-        ring.insert(RingKey { key, origin: Origin::Own });
-        ring
+        Self::of(Some(signing))
     }
 
     /// An own key that signs no longer: its tokens are admitted, and renewed with the signing key.
@@ -107,8 +105,80 @@ impl KeyRing {
         self.id
     }
 
-    pub(crate) fn signing_key(&self) -> &SigningKey {
-        &self.signing
+    /// The same ring without the key of this `kid` or fingerprint: for a key that was compromised.
+    ///
+    /// A key goes under all its names. Where it is the signing key, nothing can be signed until the ring is replaced.
+    pub fn withdrawing(self, kid: &str) -> Self {
+        self.without(&BTreeSet::from([kid.to_owned()]))
+    }
+
+    /// `None` where it was withdrawn.
+    pub(crate) fn signing_key(&self) -> Option<&SigningKey> {
+        self.signing.as_ref()
+    }
+
+    pub(crate) fn of(signing: Option<SigningKey>) -> Self {
+        let ring = Self { id: 0, signing: None, keys: Vec::new(), by_kid: HashMap::new() };
+        let Some(signing) = signing else { return ring };
+        let ring = ring.with_own(signing.verifying_key());
+        Self { signing: Some(signing), ..ring }
+    }
+
+    /// As [`retiring`](Self::retiring), for keys that came after one another: those that share a name are tried in turn,
+    /// and one that is there already stays where it is.
+    pub(crate) fn with_own(mut self, key: VerifyingKey) -> Self {
+        self.insert_new(RingKey { key, origin: Origin::Own });
+        self
+    }
+
+    /// As [`trust`](Self::trust), for keys that were checked when they were loaded, without those withdrawn.
+    pub(crate) fn with_foreign(
+        mut self,
+        issuer: &str,
+        keys: impl Iterator<Item = VerifyingKey>,
+        withdrawn: &BTreeSet<String>,
+    ) -> Self {
+        let origin = Origin::Issuer(issuer.into());
+        for key in keys.filter(|key| !withdrawn.contains(key.kid()) && !withdrawn.contains(key.fingerprint()))
+        {
+            self.insert_new(RingKey { key, origin: origin.clone() });
+        }
+        self
+    }
+
+    /// Without the keys of these kids or fingerprints, under whatever name.
+    pub(crate) fn without(self, withdrawn: &BTreeSet<String>) -> Self {
+        let is_named =
+            |key: &&Arc<RingKey>| withdrawn.contains(key.kid()) || withdrawn.contains(key.key.fingerprint());
+        let gone: HashSet<String> =
+            self.keys.iter().filter(is_named).map(|key| key.key.fingerprint().to_owned()).collect();
+        if gone.is_empty() {
+            return self;
+        }
+        let mut ring = Self { id: 0, signing: None, keys: Vec::new(), by_kid: HashMap::new() };
+        ring.signing = self.signing.filter(|key| !gone.contains(key.fingerprint()));
+        for key in self.keys {
+            if !gone.contains(key.key.fingerprint()) {
+                ring.insert(key);
+            }
+        }
+        ring
+    }
+
+    /// Whether it signs and verifies with the same keys under the same names in the same order.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let signing = |ring: &Self| ring.signing.as_ref().map(SigningKey::verifying_key);
+        let same_signing = match (signing(self), signing(other)) {
+            (Some(one), Some(two)) => one.is_same(&two),
+            (one, two) => one.is_none() && two.is_none(),
+        };
+        same_signing
+            && self.keys.len() == other.keys.len()
+            && self
+                .keys
+                .iter()
+                .zip(&other.keys)
+                .all(|(one, two)| one.origin == two.origin && one.key.is_same(&two.key))
     }
 
     /// The keys to try for a token whose header says `kid` and `alg`.
@@ -129,8 +199,18 @@ impl KeyRing {
 
     /// Whether any key answers to the `kid`, whatever its algorithm: tells an unknown key from a wrong algorithm.
     pub(crate) fn knows_kid(&self, kid: Option<&str>) -> bool {
-        // A ring is never without a key.
+        // Without a kid, the question is only about algorithms.
         kid.is_none_or(|kid| self.by_kid.contains_key(kid))
+    }
+
+    /// Every key, and whether it is an own one.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = (&VerifyingKey, bool)> {
+        self.keys.iter().map(|key| (&key.key, key.is_own()))
+    }
+
+    /// Whether any key has this `kid` or fingerprint for its own.
+    pub(crate) fn holds_kid(&self, kid: &str) -> bool {
+        self.keys.iter().any(|key| key.kid() == kid || key.key.fingerprint() == kid)
     }
 
     /// Whether the key, which may come from an earlier ring, is in this one, for the same issuer.
@@ -145,7 +225,7 @@ impl KeyRing {
 
     fn add(&mut self, key: RingKey) -> Result<(), KeyError> {
         self.refuse_duplicates(&key)?;
-        self.insert(key);
+        self.insert(Arc::new(key));
         Ok(())
     }
 
@@ -192,10 +272,15 @@ impl KeyRing {
         Ok(())
     }
 
-    fn insert(&mut self, key: RingKey) {
+    fn insert_new(&mut self, key: RingKey) {
+        if !self.keys.iter().any(|held| held.origin == key.origin && held.key.is_same(&key.key)) {
+            self.insert(Arc::new(key));
+        }
+    }
+
+    fn insert(&mut self, key: Arc<RingKey>) {
         static RINGS: AtomicU64 = AtomicU64::new(1);
         self.id = RINGS.fetch_add(1, Ordering::Relaxed);
-        let key = Arc::new(key);
         let kids: Vec<Arc<str>> =
             std::iter::once(Arc::from(key.kid())).chain(key.key.further_kids().cloned()).collect();
         for kid in kids {

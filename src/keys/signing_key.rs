@@ -4,14 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use jsonwebtoken::{Algorithm, AlgorithmFamily, EncodingKey};
-use zeroize::Zeroizing;
 
-use super::backend::{self, SignError, Signer};
+use super::backend::{SignError, Signer};
 use super::der::{self, PrivateDocument};
+use super::document::{self, Generated};
 use super::error::{KeyError, KeyErrorKind};
+use super::jwk;
 use super::material::{Private, Public};
 use super::pem;
-use super::scheme::{Curve, KeyType, Scheme};
+use super::scheme::Scheme;
 use super::secret::{Secret, Shorter};
 use super::thumbprint;
 use super::verifying_key::VerifyingKey;
@@ -24,6 +25,8 @@ use super::verifying_key::VerifyingKey;
 pub struct SigningKey {
     signer: Arc<Signer>,
     public: VerifyingKey,
+    /// Generated here and written nowhere.
+    is_ephemeral: bool,
 }
 
 impl SigningKey {
@@ -70,8 +73,27 @@ impl SigningKey {
     pub fn from_der(algorithm: Algorithm, der: &[u8]) -> Result<Self, KeyError> {
         let scheme = Scheme::of(algorithm)?;
         let PrivateDocument { private, claimed_public } = der::private_key(der)?;
+        Self::from_private(algorithm, scheme, &private, claimed_public)
+    }
+
+    /// A private JWK, RFC 7517: an `oct` key, or a key pair with its private members. Its own `kid` is kept.
+    ///
+    /// # Errors
+    ///
+    /// As for [`from_pem`](Self::from_pem) and [`from_secret`](Self::from_secret), and when `use` is not `sig`, `key_ops`
+    /// lacks `sign`, or `alg` is missing where several algorithms take the key.
+    pub fn from_jwk(json: &str) -> Result<Self, KeyError> {
+        jwk::signing_key(json)
+    }
+
+    pub(crate) fn from_private(
+        algorithm: Algorithm,
+        scheme: Scheme,
+        private: &Private<'_>,
+        claimed_public: Option<&[u8]>,
+    ) -> Result<Self, KeyError> {
         scheme.require(private.key_type())?;
-        let (signer, public) = Signer::from_private(scheme, &private).map_err(|source| {
+        let (signer, public) = Signer::from_private(scheme, private).map_err(|source| {
             KeyError::new(KeyErrorKind::Malformed, "the cryptographic library refused the private key")
                 .because(source)
         })?;
@@ -112,17 +134,12 @@ impl SigningKey {
     ///
     /// When the system's source of randomness fails, or the algorithm is not supported.
     pub fn generate(algorithm: Algorithm) -> Result<Self, KeyError> {
-        let scheme = Scheme::of(algorithm)?;
-        let (signer, public) = match scheme.key_type() {
-            None => return Self::from_secret(algorithm, random_bytes::<64>()?.as_slice()),
-            Some(KeyType::Rsa) => Signer::generate_rsa(scheme).map_err(generation_failed)?,
-            Some(KeyType::Ed25519) => {
-                let seed = random_bytes::<32>()?;
-                Signer::from_private(scheme, &Private::Ed25519 { seed: &seed }).map_err(generation_failed)?
-            }
-            Some(KeyType::Ec(curve)) => generate_ec(scheme, curve)?,
+        let mut key = match document::generate(algorithm)? {
+            Generated::Secret(secret) => Self::from_secret(algorithm, secret.as_slice())?,
+            Generated::Pkcs8(der) => Self::from_der(algorithm, &der)?,
         };
-        Self::from_pair(algorithm, scheme, signer, &public)
+        key.is_ephemeral = true;
+        Ok(key)
     }
 
     /// Names the key: the `kid` its tokens carry, in place of the thumbprint or fingerprint.
@@ -160,6 +177,11 @@ impl SigningKey {
         self.public.is_short_hmac()
     }
 
+    /// Whether it was [`generate`](Self::generate)d: its tokens die with the process.
+    pub fn is_ephemeral(&self) -> bool {
+        self.is_ephemeral
+    }
+
     /// What verifies this key's tokens: the public half; for HMAC, the same secret.
     pub fn verifying_key(&self) -> VerifyingKey {
         self.public.clone()
@@ -177,7 +199,7 @@ impl SigningKey {
     fn from_checked_secret(algorithm: Algorithm, secret: &[u8], shorter: Shorter) -> Result<Self, KeyError> {
         let secret = Secret::check(Scheme::of(algorithm)?, secret, shorter)?;
         let signer = Arc::new(Signer::from_secret(secret.hash, secret.bytes));
-        Ok(Self { signer, public: VerifyingKey::from_checked(algorithm, &secret) })
+        Ok(Self { signer, public: VerifyingKey::from_checked(algorithm, &secret), is_ephemeral: false })
     }
 
     fn from_pair(
@@ -187,7 +209,7 @@ impl SigningKey {
         public: &Public,
     ) -> Result<Self, KeyError> {
         let public = VerifyingKey::from_public(algorithm, scheme, public)?;
-        Ok(Self { signer: Arc::new(signer), public })
+        Ok(Self { signer: Arc::new(signer), public, is_ephemeral: false })
     }
 }
 
@@ -248,25 +270,4 @@ pub(crate) fn require_family(algorithm: Algorithm, family: AlgorithmFamily) -> R
             "jsonwebtoken holds it as a key of the family {family:?}, and {algorithm:?} is not one of its algorithms"
         ),
     ))
-}
-
-fn random_bytes<const N: usize>() -> Result<Zeroizing<[u8; N]>, KeyError> {
-    backend::random().map(Zeroizing::new).map_err(|source| {
-        KeyError::new(KeyErrorKind::Randomness, "no random bytes to generate a key from").because(source)
-    })
-}
-
-fn generate_ec(scheme: Scheme, curve: Curve) -> Result<(Signer, Public), KeyError> {
-    let draw = || {
-        let bytes = random_bytes::<48>()?;
-        let scalar = Zeroizing::new(bytes.iter().copied().take(curve.field_len()).collect());
-        Signer::from_private(scheme, &Private::Ec { curve, scalar }).map_err(generation_failed)
-    };
-    // A scalar that is zero or not under the curve's order is refused: one in 2^32 on P-256, fewer on P-384.
-    draw().or_else(|_| draw())
-}
-
-fn generation_failed(source: backend::Refused) -> KeyError {
-    KeyError::new(KeyErrorKind::Randomness, "the cryptographic library could not generate a key")
-        .because(source)
 }

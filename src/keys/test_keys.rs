@@ -8,6 +8,7 @@ macro_rules! test_key {
 
 test_key!(RSA_2048, "rsa2048.pem");
 test_key!(RSA_2048_PKCS1, "rsa2048.pkcs1.pem");
+test_key!(RSA_2048_JWK, "rsa2048.jwk.json");
 test_key!(RSA_2048_PUBLIC, "rsa2048.public.pem");
 test_key!(RSA_2048_PUBLIC_PKCS1, "rsa2048.public.pkcs1.pem");
 test_key!(RSA_2048_E3, "rsa2048-e3.pem");

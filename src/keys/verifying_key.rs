@@ -177,6 +177,14 @@ impl VerifyingKey {
             .map(|(_, kid)| kid)
     }
 
+    /// Whether it is the same key under the same names.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.fingerprint == other.fingerprint
+            && self.algorithm == other.algorithm
+            && self.kid == other.kid
+            && self.further_kids == other.further_kids
+    }
+
     pub(crate) fn from_public(
         algorithm: Algorithm,
         scheme: Scheme,

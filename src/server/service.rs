@@ -16,7 +16,6 @@ use super::response::refusal_response;
 use crate::RequestHead;
 use crate::authority::{Arrival, PrivateClaims, Verdict};
 use crate::token::bearer;
-use crate::token::refusal::Refusal;
 
 /// A service that admits, refuses and reissues; made by [`ReissueLayer`](crate::ReissueLayer).
 pub struct Reissue<S, C = PrivateClaims> {
@@ -50,16 +49,11 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let head = RequestHead::of(&request);
-        let settings = &self.shared.settings;
-        if settings.pass_preflight && head.is_preflight() {
+        if self.shared.settings.pass_preflight && head.is_preflight() {
             return ResponseFuture::running(self.inner.call(request), None);
         }
-        let (token, source) = match bearer::find(&settings.sources, &head) {
-            Ok(found) => found,
-            Err(reason) => return self.refuse(&head, &Refusal::new(reason)),
-        };
-        let way = Way::back_to(source, &head);
-        match self.shared.authority.arrive(&token, &head, source.takes_successors()) {
+        let (arrival, way) = self.shared.arrive(&head);
+        match arrival {
             Arrival::Decided(Verdict::Admit(admission)) => {
                 request.extensions_mut().insert(admission.token.clone());
                 let visit = Visit { shared: Arc::clone(&self.shared), admission, way };
@@ -70,26 +64,32 @@ where
                 self.release();
                 ResponseFuture::refused(response)
             }
-            Arrival::Pending(verdict) => {
-                // The service that reported ready waits with its request; a fresh clone takes its place.
-                let fresh = self.inner.clone();
-                let service = mem::replace(&mut self.inner, fresh);
-                let shared = Arc::clone(&self.shared);
-                ResponseFuture::arriving(verdict, Parked { service, request, shared, way })
+            Arrival::Pending(verdict) => ResponseFuture::arriving(verdict, self.park(request, way)),
+            Arrival::UnknownKey { refetching, refusal } => {
+                ResponseFuture::refetching(refetching, refusal, self.park(request, way))
             }
         }
     }
 }
 
+impl<C: Send + Sync + 'static> Shared<C> {
+    /// The request's one credential is found and judged; its successor's way back is that of the credential.
+    pub(super) fn arrive(&self, head: &RequestHead<'_>) -> (Arrival<C>, Way) {
+        match bearer::find(&self.settings.sources, head) {
+            Ok((token, source)) => {
+                (self.authority.arrive(&token, head, source.takes_successors()), Way::back_to(source, head))
+            }
+            Err(reason) => (Arrival::refuse(reason), Way::nowhere()),
+        }
+    }
+}
+
 impl<S: Clone, C: Send + Sync + 'static> Reissue<S, C> {
-    fn refuse<F, B, R>(
-        &mut self,
-        head: &RequestHead<'_>,
-        refusal: &Refusal,
-    ) -> ResponseFuture<F, S, B, R, C> {
-        let response = refusal_response(&self.shared, head, refusal, None, &Way::nowhere());
-        self.release();
-        ResponseFuture::refused(response)
+    /// The service that reported ready waits with its request; a fresh clone takes its place.
+    fn park<B>(&mut self, request: Request<B>, way: Way) -> Parked<S, B, C> {
+        let fresh = self.inner.clone();
+        let service = mem::replace(&mut self.inner, fresh);
+        Parked { service, request, shared: Arc::clone(&self.shared), way }
     }
 
     /// Gives back what `poll_ready` reserved, a permit of a concurrency limit for instance: it would starve the

@@ -38,6 +38,9 @@ pub enum Reason {
     UnknownKey,
     /// The header's algorithm is not the one pinned to the key (RFC 8725 §3.1).
     WrongAlgorithm,
+    /// The token's `kid` is unknown, and the issuer's keys can't be fetched right now. Not a verdict on the token: 503
+    /// with Retry-After.
+    KeysUnavailable,
     /// No candidate key verifies the signature.
     BadSignature,
     /// A required claim is absent.
@@ -78,6 +81,11 @@ impl Refusal {
         Self { reason, kid: kid.map(printable) }
     }
 
+    /// The same token refused for another reason.
+    pub(crate) fn because(&self, reason: Reason) -> Self {
+        Self { reason, kid: self.kid.clone() }
+    }
+
     /// Why.
     pub fn reason(&self) -> &Reason {
         &self.reason
@@ -93,7 +101,7 @@ impl Refusal {
     pub fn status(&self) -> StatusCode {
         match self.reason {
             Reason::SeveralCredentials | Reason::MalformedCredential => StatusCode::BAD_REQUEST,
-            Reason::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Reason::StoreUnavailable | Reason::KeysUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::UNAUTHORIZED,
         }
     }
@@ -103,7 +111,7 @@ impl Refusal {
         match self.reason {
             Reason::NoCredential => None,
             Reason::SeveralCredentials | Reason::MalformedCredential => Some("invalid_request"),
-            Reason::StoreUnavailable => Some("temporarily_unavailable"),
+            Reason::StoreUnavailable | Reason::KeysUnavailable => Some("temporarily_unavailable"),
             _ => Some("invalid_token"),
         }
     }
@@ -130,6 +138,7 @@ impl Refusal {
             | Reason::Revoked
             | Reason::Reused
             | Reason::UnknownSession
+            | Reason::KeysUnavailable
             | Reason::StoreUnavailable => ErrorKind::Provider(self.to_string()),
         }
     }
@@ -148,6 +157,7 @@ impl Reason {
             Self::WrongType => "wrong_type",
             Self::UnknownKey => "unknown_key",
             Self::WrongAlgorithm => "wrong_algorithm",
+            Self::KeysUnavailable => "keys_unavailable",
             Self::BadSignature => "bad_signature",
             Self::MissingClaim(_) => "missing_claim",
             Self::InvalidClaim(_) => "invalid_claim",
@@ -179,6 +189,7 @@ impl fmt::Display for Refusal {
             Reason::WrongType => "The token is not an access token",
             Reason::UnknownKey => "The token names an unknown key",
             Reason::WrongAlgorithm => "The algorithm of the token is not accepted",
+            Reason::KeysUnavailable => "The keys of the issuer can not be fetched right now",
             Reason::BadSignature => "The signature of the token is invalid",
             Reason::MissingClaim(_) => "The token lacks a required claim",
             Reason::InvalidClaim(_) => "The token holds a malformed claim",

@@ -10,7 +10,7 @@ use tower_reissue::{Authority, AuthorityBuilder, ManualClock, Reason};
 use crate::support::guarded::*;
 use crate::support::*;
 
-fn on(keys: impl Into<KeyRing>) -> AuthorityBuilder {
+fn on(keys: impl Into<tower_reissue::keys::Keys>) -> AuthorityBuilder {
     Authority::builder(keys)
         .issuer(ISSUER)
         .audience(AUDIENCE)
@@ -22,7 +22,7 @@ fn guarded() -> Guarded {
     Guarded::new(&on(key()).build().unwrap())
 }
 
-fn guarded_by(keys: impl Into<KeyRing>) -> Guarded {
+fn guarded_by(keys: impl Into<tower_reissue::keys::Keys>) -> Guarded {
     Guarded::new(&on(keys).build().unwrap())
 }
 

@@ -1,5 +1,6 @@
 //! Signatures by aws-lc-rs.
 
+use ::aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use ::aws_lc_rs::rand::SystemRandom;
 use ::aws_lc_rs::rsa::KeySize;
 use ::aws_lc_rs::signature::{self, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, ParsedPublicKey, RsaKeyPair};
@@ -55,12 +56,6 @@ impl Signer {
         }
     }
 
-    pub(crate) fn generate_rsa(scheme: Scheme) -> Result<(Self, Public), Refused> {
-        let key = RsaKeyPair::generate(KeySize::Rsa2048)?;
-        let public = der::public_key(key.public_key().as_ref())?;
-        Ok((Self::Rsa { key, padding: rsa_encoding(scheme)? }, public))
-    }
-
     pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
         match self {
             Self::Hmac(key) => Ok(hmac::sign(key, message).as_ref().to_vec()),
@@ -111,6 +106,12 @@ impl Verifier {
 /// Whether the bytes are equal, in a time that depends on their length alone.
 pub(crate) fn same_bytes(a: &[u8], b: &[u8]) -> bool {
     aws_lc_rs::constant_time::verify_slices_are_equal(a, b).is_ok()
+}
+
+/// A fresh RSA key of 2048 bits as PKCS#8.
+pub(crate) fn generate_rsa() -> Result<Zeroizing<Vec<u8>>, Refused> {
+    let der: Pkcs8V1Der<'_> = RsaKeyPair::generate(KeySize::Rsa2048)?.as_der()?;
+    Ok(Zeroizing::new(der.as_ref().to_vec()))
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {

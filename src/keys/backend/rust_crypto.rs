@@ -5,9 +5,11 @@ use hmac::{Hmac, Mac as _};
 use p256::ecdsa::signature::Signer as _;
 use rand_core::{OsRng, RngCore as _};
 use rsa::pkcs1::DecodeRsaPrivateKey as _;
-use rsa::traits::{PrivateKeyParts as _, PublicKeyParts as _};
+use rsa::pkcs8::EncodePrivateKey as _;
+use rsa::traits::PrivateKeyParts as _;
 use rsa::{BigUint, Pkcs1v15Sign, Pss, RsaPrivateKey, RsaPublicKey};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
+use zeroize::Zeroizing;
 
 use super::{RandomnessFailed, Refused, SignError};
 use crate::keys::material::{Private, Public};
@@ -72,12 +74,6 @@ impl Signer {
             }
             _ => Err("the key is not of the algorithm's type".into()),
         }
-    }
-
-    pub(crate) fn generate_rsa(scheme: Scheme) -> Result<(Self, Public), Refused> {
-        let key = RsaPrivateKey::new(&mut OsRng, 2048)?;
-        let public = Public::rsa(&key.n().to_bytes_be(), &key.e().to_bytes_be())?;
-        Ok((Self::Rsa { key, padding: Padding::of(scheme)? }, public))
     }
 
     pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
@@ -157,6 +153,11 @@ impl Verifier {
 /// Whether the bytes are equal, in a time that depends on their length alone.
 pub(crate) fn same_bytes(a: &[u8], b: &[u8]) -> bool {
     constant_time_eq::constant_time_eq(a, b)
+}
+
+/// A fresh RSA key of 2048 bits as PKCS#8.
+pub(crate) fn generate_rsa() -> Result<Zeroizing<Vec<u8>>, Refused> {
+    Ok(RsaPrivateKey::new(&mut OsRng, 2048)?.to_pkcs8_der()?.to_bytes())
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {

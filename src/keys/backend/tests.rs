@@ -156,12 +156,15 @@ mod side_by_side {
     #[test]
     fn both_generate_rsa_keys_and_hash_and_draw() {
         let scheme = Scheme::RsaPss(Hash::Sha256);
-        let (signer, public) = rust_crypto::Signer::generate_rsa(scheme).unwrap();
-        let verifier = aws_lc_rs::Verifier::from_public(scheme, &public).unwrap();
-        assert!(verifier.verify(MESSAGE, &signer.sign(MESSAGE).unwrap()));
-        let (signer, public) = aws_lc_rs::Signer::generate_rsa(scheme).unwrap();
-        let verifier = rust_crypto::Verifier::from_public(scheme, &public).unwrap();
-        assert!(verifier.verify(MESSAGE, &signer.sign(MESSAGE).unwrap()));
+        for der in [rust_crypto::generate_rsa().unwrap(), aws_lc_rs::generate_rsa().unwrap()] {
+            let private = der::private_key(&der).unwrap().private;
+            let (signer, public) = rust_crypto::Signer::from_private(scheme, &private).unwrap();
+            let verifier = aws_lc_rs::Verifier::from_public(scheme, &public).unwrap();
+            assert!(verifier.verify(MESSAGE, &signer.sign(MESSAGE).unwrap()));
+            let (signer, public) = aws_lc_rs::Signer::from_private(scheme, &private).unwrap();
+            let verifier = rust_crypto::Verifier::from_public(scheme, &public).unwrap();
+            assert!(verifier.verify(MESSAGE, &signer.sign(MESSAGE).unwrap()));
+        }
 
         assert_eq!(aws_lc_rs::sha256(MESSAGE), rust_crypto::sha256(MESSAGE));
         let mut drawn = [[0; 32]; 2];

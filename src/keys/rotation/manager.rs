@@ -1,0 +1,338 @@
+//! [`Manager`]: the task that loads, and the ring it puts in place.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::refetch::Gate;
+use super::state::{Rotation, Timing};
+use crate::clock::Clock;
+use crate::keys::error::KeyError;
+use crate::keys::live::{Keeper, Keys, Refetching};
+use crate::keys::source::{ErasedSource, KeySet};
+use crate::keys::{KeyRing, Refetched};
+use crate::telemetry::{self, Event};
+
+/// A source that takes longer has failed.
+const LOAD_DEADLINE: Duration = Duration::from_secs(15);
+/// The longest that caching headers can keep an issuer from being asked, and the longest between two tries of one
+/// that fails.
+const MAX_FRESH: Duration = Duration::from_secs(24 * 3600);
+const MAX_RETRY: Duration = Duration::from_secs(60);
+
+pub(super) type Observe = dyn Fn(&Event<'_>) + Send + Sync;
+
+pub(super) struct Settings {
+    pub(super) timing: Timing,
+    pub(super) reload_every: Duration,
+    pub(super) cooldown: Duration,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) observe: Option<Arc<Observe>>,
+}
+
+/// A foreign issuer and where its keys come from.
+#[derive(Clone)]
+pub(super) struct Trusted {
+    pub(super) issuer: String,
+    pub(super) source: Arc<dyn ErasedSource>,
+}
+
+/// Held by the [`Keys`] and, weakly, by its task: when the last of the keys goes, both end.
+pub(super) struct Manager {
+    own: Arc<dyn ErasedSource>,
+    trusted: Vec<Trusted>,
+    pub(super) settings: Settings,
+    ring: Arc<ArcSwap<KeyRing>>,
+    state: Mutex<State>,
+    pub(super) gate: Gate,
+    pub(super) runtime: Handle,
+    task: OnceLock<AbortHandle>,
+}
+
+struct State {
+    rotation: Rotation,
+    own: Progress,
+    foreign: Vec<Progress>,
+}
+
+/// How the loads of one source go.
+struct Progress {
+    due: Instant,
+    retry: Duration,
+    /// The loads begun, and the last one whose outcome was taken: of two that overlap, the later one counts.
+    begun: u64,
+    taken: u64,
+    /// What was told about skipped keys, which is not told again.
+    skipped: Vec<String>,
+}
+
+impl Manager {
+    pub(super) async fn start(
+        own: Arc<dyn ErasedSource>,
+        trusted: Vec<Trusted>,
+        settings: Settings,
+    ) -> Result<Keys, KeyError> {
+        let mut rotation =
+            Rotation::new(settings.timing, trusted.iter().map(|trusted| trusted.issuer.clone()));
+        let set = load(&own).await?;
+        let skipped = set.skipped.clone();
+        let now = settings.clock.now();
+        rotation.own_loaded(set, now)?;
+        let ring = Arc::new(ArcSwap::from_pointee(rotation.ring(now)));
+        let (every, count) = (settings.reload_every, trusted.len());
+        let manager = Arc::new(Self {
+            own,
+            trusted,
+            settings,
+            ring: ring.clone(),
+            state: Mutex::new(State {
+                rotation,
+                own: Progress::new(every),
+                foreign: (0..count).map(|_| Progress::new(every)).collect(),
+            }),
+            gate: Gate::default(),
+            runtime: Handle::current(),
+            task: OnceLock::new(),
+        });
+        let told = manager.state().own.tell_skipped(&skipped);
+        manager.report_skipped(&manager.own, &told);
+        manager.clone().load_foreign(false).await;
+        manager.emit(&Event::KeysLoaded { ring: &ring.load() });
+        let task = tokio::spawn(keep(Arc::downgrade(&manager), every));
+        let _ = manager.task.set(task.abort_handle());
+        Ok(Keys::kept(ring, manager))
+    }
+
+    /// One round: whatever is due is asked, and what time does by itself is done.
+    async fn reload(self: Arc<Self>) {
+        if self.trusted.is_empty() {
+            return self.load_own().await;
+        }
+        // A slow issuer does not hold up the own keys, nor the next round: a load that is under way is not due.
+        self.runtime.spawn(self.clone().load_foreign(true));
+        self.load_own().await;
+    }
+
+    async fn load_own(&self) {
+        if !self.state().own.is_due() {
+            return self.publish();
+        }
+        let loaded = load(&self.own).await;
+        let (outcome, told) = {
+            let mut state = self.state();
+            let skipped = loaded.as_ref().map(|set| set.skipped.clone()).unwrap_or_default();
+            let told = state.own.tell_skipped(&skipped);
+            let fresh_for = loaded.as_ref().ok().and_then(|set| set.fresh_for);
+            let outcome = loaded.and_then(|set| state.rotation.own_loaded(set, self.settings.clock.now()));
+            // The own source is asked at every round, unless it says itself how long its answer is good for.
+            state.own.succeeded(fresh_for, self.settings.reload_every);
+            (outcome, told)
+        };
+        self.publish();
+        self.report(&self.own, outcome, &told);
+    }
+
+    /// Asks the foreign sources at once, all or those that are due. Whether each one answered.
+    pub(super) async fn load_foreign(self: Arc<Self>, only_due: bool) -> bool {
+        let mut loads = tokio::task::JoinSet::new();
+        for at in 0..self.trusted.len() {
+            let is_due = self.state().foreign.get(at).is_some_and(Progress::is_due);
+            if is_due || !only_due {
+                loads.spawn(self.clone().load_one(at));
+            }
+        }
+        let mut all = true;
+        while let Some(loaded) = loads.join_next().await {
+            all &= loaded.unwrap_or(false);
+        }
+        all
+    }
+
+    async fn load_one(self: Arc<Self>, at: usize) -> bool {
+        let Some(Trusted { source, .. }) = self.trusted.get(at) else { return true };
+        let Some(ticket) = self.state().foreign.get_mut(at).map(Progress::begin) else { return true };
+        let loaded = load(source).await;
+        let (outcome, told) = {
+            let mut state = self.state();
+            let State { rotation, foreign, .. } = &mut *state;
+            let Some(progress) = foreign.get_mut(at) else { return true };
+            if !progress.take(ticket) {
+                return loaded.is_ok();
+            }
+            let skipped = loaded.as_ref().map(|set| set.skipped.clone()).unwrap_or_default();
+            let told = progress.tell_skipped(&skipped);
+            let now = self.settings.clock.now();
+            let fresh_for = loaded.as_ref().ok().and_then(|set| set.fresh_for);
+            let outcome = match loaded {
+                Ok(set) => rotation.foreign_loaded(at, set, now),
+                Err(error) => {
+                    rotation.foreign_failed(at, now);
+                    Err(error)
+                }
+            };
+            match &outcome {
+                Ok(()) => progress.succeeded(fresh_for, self.settings.reload_every),
+                Err(_) => progress.failed(self.settings.reload_every),
+            }
+            (outcome, told)
+        };
+        self.publish();
+        let is_ok = outcome.is_ok();
+        self.report(source, outcome, &told);
+        is_ok
+    }
+
+    /// Puts the ring of this moment in place, if it is another one.
+    fn publish(&self) {
+        let replaced = {
+            let mut state = self.state();
+            let ring = state.rotation.ring(self.settings.clock.now());
+            let replaced = !ring.is_same(&self.ring.load());
+            if replaced {
+                // Under the lock: two rounds can't put theirs in place in the wrong order.
+                self.ring.store(Arc::new(ring));
+            }
+            replaced
+        };
+        if replaced {
+            self.emit(&Event::KeysReplaced { ring: &self.ring.load() });
+        }
+    }
+
+    fn report(&self, source: &Arc<dyn ErasedSource>, outcome: Result<(), KeyError>, told: &[KeyError]) {
+        self.report_skipped(source, told);
+        if let Err(error) = outcome {
+            self.emit(&Event::KeysFailed { source: &source.describe(), error: &error });
+        }
+    }
+
+    fn report_skipped(&self, source: &Arc<dyn ErasedSource>, told: &[KeyError]) {
+        for error in told {
+            self.emit(&Event::KeySkipped { source: &source.describe(), error });
+        }
+    }
+
+    /// Never under the lock: an observer may withdraw a key.
+    fn emit(&self, event: &Event<'_>) {
+        telemetry::record(event);
+        if let Some(observe) = &self.settings.observe {
+            observe(event);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it holds the lock but for a broken clock, and then the state is whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn has_foreign(&self) -> bool {
+        !self.trusted.is_empty()
+    }
+}
+
+impl Keeper for Manager {
+    fn refetch(self: Arc<Self>) -> Option<Refetching> {
+        self.wait_for_refetch()
+    }
+
+    fn withdraw(&self, kid: &str) {
+        self.state().rotation.withdraw(kid);
+        self.publish();
+    }
+
+    fn overlap(&self) -> u64 {
+        self.settings.timing.overlap
+    }
+
+    fn trusts(&self, issuer: &str) -> bool {
+        self.trusted.iter().any(|trusted| trusted.issuer == issuer)
+    }
+}
+
+impl Drop for Manager {
+    fn drop(&mut self) {
+        if let Some(task) = self.task.get() {
+            task.abort();
+        }
+    }
+}
+
+impl Progress {
+    fn new(reload_every: Duration) -> Self {
+        Self {
+            due: Instant::now() + reload_every,
+            retry: reload_every,
+            begun: 0,
+            taken: 0,
+            skipped: Vec::new(),
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        Instant::now() >= self.due
+    }
+
+    fn begin(&mut self) -> u64 {
+        self.begun += 1;
+        // Not due again before this load has ended one way or the other.
+        self.due = Instant::now() + LOAD_DEADLINE + MAX_RETRY;
+        self.begun
+    }
+
+    fn take(&mut self, ticket: u64) -> bool {
+        let is_later = ticket > self.taken;
+        if is_later {
+            self.taken = ticket;
+        }
+        is_later
+    }
+
+    fn succeeded(&mut self, fresh_for: Option<Duration>, reload_every: Duration) {
+        self.retry = reload_every;
+        self.due = Instant::now() + fresh_for.unwrap_or_default().min(MAX_FRESH).max(reload_every);
+    }
+
+    fn failed(&mut self, reload_every: Duration) {
+        self.due = Instant::now() + self.retry;
+        self.retry = (self.retry * 2).min(MAX_RETRY).max(reload_every);
+    }
+
+    /// What is new among the skipped keys.
+    fn tell_skipped(&mut self, skipped: &[KeyError]) -> Vec<KeyError> {
+        let before = std::mem::replace(&mut self.skipped, skipped.iter().map(ToString::to_string).collect());
+        skipped.iter().filter(|error| !before.contains(&error.to_string())).cloned().collect()
+    }
+}
+
+async fn keep(manager: Weak<Manager>, every: Duration) {
+    loop {
+        sleep(every).await;
+        let Some(manager) = manager.upgrade() else { return };
+        manager.reload().await;
+    }
+}
+
+async fn load(source: &Arc<dyn ErasedSource>) -> Result<KeySet, KeyError> {
+    timeout(LOAD_DEADLINE, source.clone().load()).await.unwrap_or_else(|_| {
+        Err(KeyError::unavailable(format!("no answer within {} s", LOAD_DEADLINE.as_secs())))
+    })
+}
+
+impl fmt::Debug for Trusted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trusted")
+            .field("issuer", &self.issuer)
+            .field("source", &self.source.describe())
+            .finish()
+    }
+}
+
+/// What waits for a refetch when it is over the bounds.
+pub(super) fn unreachable() -> Refetching {
+    Box::pin(std::future::ready(Refetched::Unreachable))
+}

@@ -1,0 +1,190 @@
+//! [`KeyRotation`]: keys that are kept up to date from their sources.
+
+mod manager;
+mod refetch;
+mod state;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::manager::{Manager, Observe, Settings, Trusted};
+use self::state::Timing;
+use super::error::{KeyError, KeyErrorKind};
+use super::live::Keys;
+use super::source::{ErasedSource, KeySource};
+use crate::clock::{Clock, SystemClock};
+use crate::telemetry::Event;
+
+/// Keeps a ring up to date from where its keys come from.
+///
+/// A new key verifies from the moment it is seen, and signs after the [activation delay](Self::activation_delay). The one
+/// it replaces verifies on for the [overlap](Self::overlap), and tokens under it are renewed with the new one. A key that
+/// its source lists as withdrawn is out at once, requests in flight included. A source that can't be read changes nothing.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use tower_reissue::Authority;
+/// use tower_reissue::keys::{Algorithm, DirectorySource, KeyFormat, KeyRotation};
+///
+/// # async fn start() -> Result<(), Box<dyn std::error::Error>> {
+/// // A mounted Secret: `current.pem` signs, every other file is a retired key.
+/// let keys = DirectorySource::new("/etc/orders/keys", "current.pem", KeyFormat::pem(Algorithm::EdDSA));
+/// let keys = KeyRotation::new(keys).activation_delay(Duration::from_secs(120)).start().await?;
+///
+/// let authority = Authority::builder(keys)
+///     .issuer("https://login.example")
+///     .audience("orders")
+///     .ceiling(Duration::from_secs(12 * 3600))
+///     .build()?;
+/// # Ok(()) }
+/// ```
+///
+/// It does not protect against a source that somebody else can write to: whoever sets the key signs in whomever they
+/// like.
+#[must_use = "a rotation does nothing until `start`"]
+pub struct KeyRotation {
+    own: Arc<dyn ErasedSource>,
+    trusted: Vec<Trusted>,
+    activation_delay: Duration,
+    reload_every: Duration,
+    overlap: Duration,
+    stale_for: Duration,
+    cooldown: Duration,
+    clock: Arc<dyn Clock>,
+    observe: Option<Arc<Observe>>,
+}
+
+impl KeyRotation {
+    /// Begins with the source of the own keys.
+    pub fn new(own: impl KeySource) -> Self {
+        Self {
+            own: Arc::new(own),
+            trusted: Vec::new(),
+            activation_delay: Duration::ZERO,
+            reload_every: Duration::from_secs(10),
+            overlap: Duration::from_secs(3600),
+            stale_for: Duration::from_secs(24 * 3600),
+            cooldown: Duration::from_secs(30),
+            clock: Arc::new(SystemClock),
+            observe: None,
+        }
+    }
+
+    /// Admits the tokens of another issuer: those whose `iss` is exactly this, under a key of this source. They are never
+    /// re-signed. A private key among them verifies, no more.
+    pub fn trust(mut self, issuer: impl Into<String>, source: impl KeySource) -> Self {
+        self.trusted.push(Trusted { issuer: issuer.into(), source: Arc::new(source) });
+        self
+    }
+
+    /// How long a new key only verifies before it signs. Default 0.
+    ///
+    /// Several nodes see a new key at different moments. With at least the time in between (the reload interval, and what
+    /// Kubernetes takes to carry a Secret to every node, a minute or two), no node signs with a key that another does not
+    /// know yet. A process that starts signs with what it finds at once.
+    pub fn activation_delay(mut self, delay: Duration) -> Self {
+        self.activation_delay = delay;
+        self
+    }
+
+    /// How often the sources are read. Default 10 s. A foreign source whose answer stays fresh for longer, as HTTP caching
+    /// headers say, is asked that much less often.
+    pub fn reload_every(mut self, interval: Duration) -> Self {
+        self.reload_every = interval;
+        self
+    }
+
+    /// How long a replaced key verifies on after the last signature it can have made. Default 1 h.
+    ///
+    /// The authority's builder refuses one that is shorter than a token's lifetime and grace.
+    pub fn overlap(mut self, overlap: Duration) -> Self {
+        self.overlap = overlap;
+        self
+    }
+
+    /// How long a foreign issuer's keys serve on after its source began to fail; then its tokens are refused. Default 24 h.
+    ///
+    /// Meanwhile a key that the issuer withdrew is still accepted.
+    pub fn stale_for(mut self, time: Duration) -> Self {
+        self.stale_for = time;
+        self
+    }
+
+    /// How long after tokens with an unknown `kid` made the foreign sources be asked again such tokens are refused without
+    /// asking. Default 30 s.
+    pub fn cooldown(mut self, cooldown: Duration) -> Self {
+        self.cooldown = cooldown;
+        self
+    }
+
+    /// Where "now" comes from. Default: [`SystemClock`]. Give it the authority's.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Calls `observe` with every [`Event`] about these keys.
+    pub fn on_event(mut self, observe: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
+        self.observe = Some(Arc::new(observe));
+        self
+    }
+
+    /// Loads every source once, logs the fingerprints, and keeps the ring up to date on a task of the present tokio
+    /// runtime until the last clone of the [`Keys`] is dropped.
+    ///
+    /// A foreign issuer that can't be reached is told as an event and asked again in the background; its tokens are
+    /// answered 503 until then.
+    ///
+    /// # Errors
+    /// When the own source can't be loaded or holds no key that signs, when the reload interval is 0, or a trusted issuer
+    /// has no name or is named twice.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub async fn start(self) -> Result<Keys, KeyError> {
+        let refuse = |message| Err(KeyError::new(KeyErrorKind::Ring, message));
+        if self.reload_every.is_zero() {
+            return refuse("the reload interval is 0: 10 s is the default".to_owned());
+        }
+        for (at, Trusted { issuer, .. }) in self.trusted.iter().enumerate() {
+            if issuer.is_empty() {
+                return refuse("a trusted issuer needs a name, the `iss` of its tokens".to_owned());
+            }
+            if self.trusted.iter().take(at).any(|other| other.issuer == *issuer) {
+                return refuse(format!("the issuer {issuer:?} is trusted twice: give it one source"));
+            }
+        }
+        let timing = Timing {
+            activation_delay: whole_seconds(self.activation_delay),
+            spread: whole_seconds(self.reload_every),
+            overlap: whole_seconds(self.overlap),
+            stale_for: whole_seconds(self.stale_for),
+        };
+        let settings = Settings {
+            timing,
+            reload_every: self.reload_every,
+            cooldown: self.cooldown,
+            clock: self.clock,
+            observe: self.observe,
+        };
+        Manager::start(self.own, self.trusted, settings).await
+    }
+}
+
+/// Rounded up: what is told to take a time takes it.
+fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
+
+impl fmt::Debug for KeyRotation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyRotation")
+            .field("own", &self.own.describe())
+            .field("trusted", &self.trusted)
+            .field("activation_delay", &self.activation_delay)
+            .field("reload_every", &self.reload_every)
+            .field("overlap", &self.overlap)
+            .finish_non_exhaustive()
+    }
+}

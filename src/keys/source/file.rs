@@ -1,0 +1,80 @@
+//! [`FileSource`].
+
+use std::path::PathBuf;
+
+use super::look::{self, Found, Memory, blocking};
+use super::{KeyFormat, KeySet, KeySource};
+use crate::keys::KeyError;
+
+/// A file that holds a key or a JWK set.
+///
+/// It is read again at every reload, and what changed is taken once two looks agree: a file that was cut short, or is
+/// being written, changes nothing.
+///
+/// A single file forgets: a process that restarts after the key was replaced never saw the old one, and refuses its
+/// tokens. Keep the old key in a [`retired`](Self::retired) file until they are past, or use a JWK set or a
+/// [`DirectorySource`](super::DirectorySource).
+///
+/// ```
+/// use tower_reissue::keys::{Algorithm, FileSource, KeyFormat};
+///
+/// let source = FileSource::new("/etc/orders/jwt.pem", KeyFormat::pem(Algorithm::EdDSA))
+///     .retired("/etc/orders/jwt-old.secret", KeyFormat::base64(Algorithm::HS256));
+/// ```
+#[derive(Clone, Debug)]
+pub struct FileSource {
+    file: (PathBuf, KeyFormat),
+    retired: Vec<(PathBuf, KeyFormat)>,
+    memory: Memory,
+}
+
+impl FileSource {
+    /// The key or keys in this file.
+    pub fn new(path: impl Into<PathBuf>, format: KeyFormat) -> Self {
+        Self { file: (path.into(), format), retired: Vec::new(), memory: Memory::default() }
+    }
+
+    /// A file that holds a key which signs no longer. While there is no such file, there is none.
+    pub fn retired(mut self, path: impl Into<PathBuf>, format: KeyFormat) -> Self {
+        self.retired.push((path.into(), format));
+        self
+    }
+
+    fn look(&self) -> Result<Vec<Found>, KeyError> {
+        let (path, _) = &self.file;
+        let mut found = vec![Found { place: path.clone(), bytes: look::read(path)? }];
+        for (path, _) in &self.retired {
+            if path.try_exists().map_err(|error| look::unreadable(path, error))? {
+                found.push(Found { place: path.clone(), bytes: look::read(path)? });
+            }
+        }
+        Ok(found)
+    }
+
+    fn parse(&self, found: &[Found]) -> Result<KeySet, KeyError> {
+        let mut set = KeySet::default();
+        for Found { place, bytes } in found {
+            let at = |error: KeyError| error.at(place.display());
+            if *place == self.file.0 {
+                set = self.file.1.read(bytes).map_err(at)?;
+            } else if let Some((_, format)) = self.retired.iter().find(|(path, _)| path == place) {
+                match format.read(bytes) {
+                    Ok(retired) => set.retire(retired),
+                    Err(error) => set.skipped.push(at(error)),
+                }
+            }
+        }
+        Ok(set)
+    }
+}
+
+impl KeySource for FileSource {
+    fn describe(&self) -> String {
+        format!("file {}", self.file.0.display())
+    }
+
+    async fn load(&self) -> Result<KeySet, KeyError> {
+        let this = self.clone();
+        blocking(move || this.memory.load(|| this.look(), |found| this.parse(found))).await
+    }
+}

@@ -1,0 +1,265 @@
+//! [`KeyFormat`]: how the bytes of a source are read.
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use jsonwebtoken::Algorithm;
+use zeroize::Zeroizing;
+
+use super::KeySet;
+use crate::keys::error::{KeyError, KeyErrorKind};
+use crate::keys::{SigningKey, VerifyingKey, jwk, pem};
+
+/// How the bytes of a file, variable or program's output are read. Never guessed: the same bytes are one secret as text
+/// and another as base64.
+///
+/// A private key or a secret signs; a public key only verifies.
+#[derive(Clone, Debug)]
+pub struct KeyFormat {
+    encoding: Encoding,
+    kid: Option<String>,
+    further_kids: Vec<String>,
+    short_hmac: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Encoding {
+    Secret(Algorithm),
+    Base64(Algorithm, &'static GeneralPurpose),
+    Pem(Algorithm),
+    Der(Algorithm),
+    Jwk,
+    JwkSet,
+}
+
+impl KeyFormat {
+    /// An HMAC secret: the bytes as they are, less one line end at their end.
+    ///
+    /// A file or a program's output often ends in one that no other process counts as part of the secret. Give a binary
+    /// secret, which may truly end in one, as base64.
+    pub fn secret(algorithm: Algorithm) -> Self {
+        Self::new(Encoding::Secret(algorithm))
+    }
+
+    /// An HMAC secret in base64 (RFC 4648 §4), padded or not.
+    pub fn base64(algorithm: Algorithm) -> Self {
+        Self::new(Encoding::Base64(algorithm, &STANDARD))
+    }
+
+    /// An HMAC secret in base64url (RFC 4648 §5), padded or not.
+    pub fn base64url(algorithm: Algorithm) -> Self {
+        Self::new(Encoding::Base64(algorithm, &URL_SAFE))
+    }
+
+    /// A private or public key in PEM.
+    pub fn pem(algorithm: Algorithm) -> Self {
+        Self::new(Encoding::Pem(algorithm))
+    }
+
+    /// A private or public key in DER.
+    pub fn der(algorithm: Algorithm) -> Self {
+        Self::new(Encoding::Der(algorithm))
+    }
+
+    /// One JWK, private or public or `oct`. It names its algorithm itself.
+    pub fn jwk() -> Self {
+        Self::new(Encoding::Jwk)
+    }
+
+    /// A JWK set of one's own, as [`KeySet::from_own_jwk_set`] reads it.
+    pub fn jwk_set() -> Self {
+        Self::new(Encoding::JwkSet)
+    }
+
+    fn new(encoding: Encoding) -> Self {
+        Self { encoding, kid: None, further_kids: Vec::new(), short_hmac: false }
+    }
+
+    /// Names the key, in place of its thumbprint or fingerprint. The keys of a JWK set keep their own names.
+    ///
+    /// Where the name stays the same from key to key, tokens of the old and of the new are both tried with each. Withdrawing
+    /// one of them then takes its fingerprint.
+    pub fn with_kid(mut self, kid: impl Into<String>) -> Self {
+        self.kid = Some(kid.into());
+        self
+    }
+
+    /// A further `kid` it answers to. The keys of a JWK set keep their own names.
+    pub fn also_known_as(mut self, kid: impl Into<String>) -> Self {
+        self.further_kids.push(kid.into());
+        self
+    }
+
+    /// Ways to read a key that weaken it.
+    pub fn dangerous(self) -> DangerousKeyFormat {
+        DangerousKeyFormat(self)
+    }
+
+    /// Reads a key, or the keys of a set.
+    ///
+    /// # Errors
+    /// As the constructors of [`SigningKey`] and [`VerifyingKey`].
+    pub fn read(&self, bytes: &[u8]) -> Result<KeySet, KeyError> {
+        Ok(match self.encoding {
+            Encoding::Secret(algorithm) => self.secret_key(algorithm, without_line_end(bytes))?,
+            Encoding::Base64(algorithm, engine) => {
+                // The decoder's own error quotes what it stumbled on: not passed on.
+                let secret = engine.decode(bytes.trim_ascii()).map(Zeroizing::new).map_err(|_| {
+                    KeyError::new(KeyErrorKind::Malformed, "the secret is not in the base64 it should be in")
+                })?;
+                self.secret_key(algorithm, &secret)?
+            }
+            Encoding::Pem(algorithm) if pem::read(bytes)?.label.ends_with("PRIVATE KEY") => {
+                self.signing(SigningKey::from_pem(algorithm, bytes)?)
+            }
+            Encoding::Pem(algorithm) => self.verifying(VerifyingKey::from_pem(algorithm, bytes)?),
+            Encoding::Der(algorithm) => match VerifyingKey::from_der(algorithm, bytes) {
+                Ok(key) => self.verifying(key),
+                Err(_) => self.signing(SigningKey::from_der(algorithm, bytes)?),
+            },
+            Encoding::Jwk => {
+                let text = text(bytes)?;
+                let public = jwk::parse(text)?;
+                let is_secret =
+                    matches!(public.algorithm, jsonwebtoken::jwk::AlgorithmParameters::OctetKey(_));
+                if is_secret || jwk::is_private(text) {
+                    self.signing(SigningKey::from_jwk(text)?)
+                } else {
+                    self.verifying(VerifyingKey::from_jwk(&public)?)
+                }
+            }
+            Encoding::JwkSet => KeySet::from_own_jwk_set(text(bytes)?)?,
+        })
+    }
+
+    fn secret_key(&self, algorithm: Algorithm, secret: &[u8]) -> Result<KeySet, KeyError> {
+        Ok(self.signing(if self.short_hmac {
+            SigningKey::dangerous().short_hmac(algorithm, secret)?
+        } else {
+            SigningKey::from_secret(algorithm, secret)?
+        }))
+    }
+
+    fn signing(&self, key: SigningKey) -> KeySet {
+        let key = match &self.kid {
+            Some(kid) => key.with_kid(kid),
+            None => key,
+        };
+        KeySet::signing(self.further_kids.iter().fold(key, |key, kid| key.also_known_as(kid)))
+    }
+
+    fn verifying(&self, key: VerifyingKey) -> KeySet {
+        let key = match &self.kid {
+            Some(kid) => key.with_kid(kid),
+            None => key,
+        };
+        KeySet::verifying([self.further_kids.iter().fold(key, |key, kid| key.also_known_as(kid))])
+    }
+}
+
+/// Ways to read a key that weaken it. Made by [`KeyFormat::dangerous`].
+#[derive(Debug)]
+pub struct DangerousKeyFormat(KeyFormat);
+
+impl DangerousKeyFormat {
+    /// A secret may be shorter than its hash, against RFC 7518 §3.2, but not shorter than 32 bytes.
+    pub fn short_hmac(mut self) -> KeyFormat {
+        self.0.short_hmac = true;
+        self.0
+    }
+}
+
+fn without_line_end(bytes: &[u8]) -> &[u8] {
+    let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    bytes.strip_suffix(b"\r").unwrap_or(bytes)
+}
+
+fn text(bytes: &[u8]) -> Result<&str, KeyError> {
+    std::str::from_utf8(bytes)
+        .map_err(|error| KeyError::new(KeyErrorKind::Malformed, "it is not text").because(error))
+}
+
+const STANDARD: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+const URL_SAFE: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::URL_SAFE,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+    use crate::keys::test_keys::*;
+
+    const SECRET: &str = "a secret of these tests: 32 bytes and more";
+
+    fn fingerprint(set: &KeySet) -> &str {
+        set.signing.as_ref().unwrap().fingerprint()
+    }
+
+    #[test]
+    fn a_secret_is_one_secret_with_and_without_its_line_end() {
+        let format = KeyFormat::secret(Algorithm::HS256);
+        let expected = SigningKey::from_secret(Algorithm::HS256, SECRET).unwrap();
+        for end in ["", "\n", "\r\n"] {
+            let read = format.read(format!("{SECRET}{end}").as_bytes()).unwrap();
+            assert_eq!(fingerprint(&read), expected.fingerprint());
+        }
+        let two = format.read(format!("{SECRET}\n\n").as_bytes()).unwrap();
+        assert_ne!(fingerprint(&two), expected.fingerprint(), "only one is stripped");
+    }
+
+    #[test]
+    fn base64_is_read_in_the_alphabet_that_was_said() {
+        let bytes = [0xfb; 40]
+            .map(|byte: u8| byte)
+            .iter()
+            .enumerate()
+            .map(|(n, b)| b ^ (n as u8 & 1))
+            .collect::<Vec<_>>();
+        let expected = SigningKey::from_secret(Algorithm::HS256, &bytes).unwrap();
+        let standard = base64::engine::general_purpose::STANDARD.encode(&bytes);
+        let url = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&bytes);
+        assert!(standard.contains(['+', '/']));
+        let read = KeyFormat::base64(Algorithm::HS256).read(format!("{standard}\n").as_bytes()).unwrap();
+        assert_eq!(fingerprint(&read), expected.fingerprint());
+        let read = KeyFormat::base64url(Algorithm::HS256).read(url.as_bytes()).unwrap();
+        assert_eq!(fingerprint(&read), expected.fingerprint());
+        for (format, other) in
+            [(KeyFormat::base64(Algorithm::HS256), &url), (KeyFormat::base64url(Algorithm::HS256), &standard)]
+        {
+            let error = format.read(other.as_bytes()).unwrap_err();
+            assert_eq!(error.kind(), KeyErrorKind::Malformed);
+            assert!(!format!("{error:?}").contains(&other[..8]));
+        }
+    }
+
+    #[test]
+    fn a_private_key_signs_and_a_public_one_verifies() {
+        let key = SigningKey::from_pem(Algorithm::ES256, P256).unwrap();
+        let format = KeyFormat::pem(Algorithm::ES256);
+        assert_eq!(fingerprint(&format.read(P256).unwrap()), key.fingerprint());
+        let public = format.read(P256_PUBLIC).unwrap();
+        assert!(public.signing.is_none());
+        assert_eq!(public.verifying[0].fingerprint(), key.fingerprint());
+
+        let format = KeyFormat::der(Algorithm::ES256);
+        let private = pem::read(P256).unwrap().der;
+        assert_eq!(fingerprint(&format.read(&private).unwrap()), key.fingerprint());
+        let public = format.read(&pem::read(P256_PUBLIC).unwrap().der).unwrap();
+        assert_eq!(public.verifying[0].fingerprint(), key.fingerprint());
+    }
+
+    #[test]
+    fn names_and_a_short_secret_are_given_with_the_format() {
+        let format = KeyFormat::secret(Algorithm::HS512).with_kid("main").also_known_as("not-used");
+        assert_eq!(format.read(SECRET.as_bytes()).unwrap_err().kind(), KeyErrorKind::Weak);
+        let set = format.dangerous().short_hmac().read(SECRET.as_bytes()).unwrap();
+        let ring = crate::KeyRing::new(set.signing.unwrap());
+        assert!(ring.knows_kid(Some("main")) && ring.knows_kid(Some("not-used")));
+    }
+}

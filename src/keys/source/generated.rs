@@ -1,0 +1,172 @@
+//! [`GeneratedSource`].
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, AlgorithmFamily};
+use zeroize::Zeroizing;
+
+use super::look::{self, Bytes, Found, Memory, blocking};
+use super::{KeyFormat, KeySet, KeySource};
+use crate::keys::document::{self, Generated};
+use crate::keys::error::{KeyError, KeyErrorKind};
+use crate::keys::{backend, der, pem};
+
+/// A key that is made at the first start and kept in a directory, readable by its owner alone.
+///
+/// A key pair lies in `private_key.pem` and `public_key.pem`, a secret (as text) in `secret_key`. Of several processes
+/// that start at once on one directory, one key wins, and all sign with it. RSA keys have 2048 bits, secrets 86
+/// characters.
+///
+/// Every node that is to admit the tokens needs the same directory. The key is never replaced by itself: put another in
+/// its place to rotate, and this one into a [`FileSource`](super::FileSource)'s `retired` file.
+///
+/// The file system must know hard links, by which the key appears whole or not at all.
+#[derive(Clone, Debug)]
+pub struct GeneratedSource {
+    directory: PathBuf,
+    algorithm: Algorithm,
+    memory: Memory,
+}
+
+const PRIVATE: &str = "private_key.pem";
+const PUBLIC: &str = "public_key.pem";
+const SECRET: &str = "secret_key";
+
+impl GeneratedSource {
+    /// Keeps the key in this directory, which is made where it does not exist.
+    pub fn new(directory: impl Into<PathBuf>, algorithm: Algorithm) -> Self {
+        Self { directory: directory.into(), algorithm, memory: Memory::default() }
+    }
+
+    fn load_or_generate(&self) -> Result<KeySet, KeyError> {
+        let path = self.directory.join(if self.is_secret() { SECRET } else { PRIVATE });
+        if !path.try_exists().map_err(|error| look::unreadable(&path, error))? {
+            self.make_directory()?;
+            // Whoever is first: what lies there then is the key.
+            self.keep_first(&path, &self.generate()?)?;
+        }
+        self.memory.load(
+            || Ok(vec![Found { bytes: look::read(&path)?, place: path.clone() }]),
+            |found| match found {
+                [Found { place, bytes }] => self.read(bytes).map_err(|error| error.at(place.display())),
+                _ => Err(KeyError::unavailable("there is not one file of it")),
+            },
+        )
+    }
+
+    fn read(&self, bytes: &[u8]) -> Result<KeySet, KeyError> {
+        if self.is_secret() {
+            return KeyFormat::secret(self.algorithm).read(bytes);
+        }
+        let set = KeyFormat::pem(self.algorithm).read(bytes)?;
+        if set.signing.is_none() {
+            return Err(KeyError::new(
+                KeyErrorKind::WrongType,
+                "this is the public half, and signing takes the private one",
+            ));
+        }
+        self.keep_public_half(bytes)?;
+        Ok(set)
+    }
+
+    fn is_secret(&self) -> bool {
+        self.algorithm.family() == AlgorithmFamily::Hmac
+    }
+
+    fn generate(&self) -> Result<Zeroizing<String>, KeyError> {
+        Ok(match document::generate(self.algorithm)? {
+            Generated::Secret(secret) => Zeroizing::new(URL_SAFE_NO_PAD.encode(secret.as_slice())),
+            Generated::Pkcs8(der) => document::pem("PRIVATE KEY", &der),
+        })
+    }
+
+    fn keep_public_half(&self, private: &[u8]) -> Result<(), KeyError> {
+        let path = self.directory.join(PUBLIC);
+        let public = document::public_half(self.algorithm, &pem::read(private)?.der)?;
+        let public = der::write_public_key(&public);
+        match read_if_there(&path)? {
+            None => self.keep_first(&path, &document::pem("PUBLIC KEY", &public)),
+            Some(kept) if pem::read(&kept).is_ok_and(|kept| *kept.der == public) => Ok(()),
+            Some(_) => Err(KeyError::new(
+                KeyErrorKind::Malformed,
+                format!(
+                    "it is not the public half of {PRIVATE} beside it; remove it, and it is written anew"
+                ),
+            )
+            .at(path.display())),
+        }
+    }
+
+    /// Puts the text there, whole and on disk, unless something is there already.
+    fn keep_first(&self, path: &Path, text: &str) -> Result<(), KeyError> {
+        let failed = |error: io::Error| {
+            KeyError::unavailable(format!("{} can't be written: {error}", path.display())).because(error)
+        };
+        let random: [u8; 12] = backend::random().map_err(|error| {
+            KeyError::new(KeyErrorKind::Randomness, "no random bytes to name a file").because(error)
+        })?;
+        let draft = Draft(self.directory.join(format!(".key-{}", URL_SAFE_NO_PAD.encode(random))));
+        let mut file = owner_only().create_new(true).write(true).open(&draft.0).map_err(failed)?;
+        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+        match fs::hard_link(&draft.0, path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(failed(error)),
+            _ => {
+                drop(draft);
+                // The name must survive a power cut, or the next start makes another key. Not every system opens
+                // directories.
+                let _ = File::open(&self.directory).and_then(|directory| directory.sync_all());
+                Ok(())
+            }
+        }
+    }
+
+    fn make_directory(&self) -> Result<(), KeyError> {
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(&self.directory).map_err(|error| {
+            KeyError::unavailable(format!("{} can't be made: {error}", self.directory.display()))
+                .because(error)
+        })
+    }
+}
+
+impl KeySource for GeneratedSource {
+    fn describe(&self) -> String {
+        format!("generated key in {}", self.directory.display())
+    }
+
+    async fn load(&self) -> Result<KeySet, KeyError> {
+        let this = self.clone();
+        blocking(move || this.load_or_generate()).await
+    }
+}
+
+/// A file that is gone when it has served.
+struct Draft(PathBuf);
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+fn owner_only() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+fn read_if_there(path: &Path) -> Result<Option<Bytes>, KeyError> {
+    match path.try_exists() {
+        Ok(true) => look::read(path).map(Some),
+        Ok(false) => Ok(None),
+        Err(error) => Err(look::unreadable(path, error)),
+    }
+}

@@ -1,0 +1,116 @@
+//! What the sources that read files share: looking until two looks agree, and loading only what changed.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use super::KeySet;
+use crate::keys::KeyError;
+use crate::keys::backend::sha256;
+
+/// More than any key or set of keys takes.
+pub(super) const MAX_BYTES: u64 = 1024 * 1024;
+
+/// How long a changed file must stay as it is to be taken for whole: a secret cut in half can be a secret too.
+const SETTLE: Duration = Duration::from_millis(20);
+const MAX_LOOKS: usize = 10;
+
+/// The bytes of a file, variable or output, which may be a secret.
+pub(super) type Bytes = Zeroizing<Vec<u8>>;
+
+/// Something that was found, and where.
+#[derive(PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) place: PathBuf,
+    pub(super) bytes: Bytes,
+}
+
+/// The last thing that loaded, and what it was loaded from. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Memory(Arc<Mutex<Option<Loaded>>>);
+
+/// The digest of what was found, and what it loaded as.
+type Loaded = ([u8; 32], KeySet);
+
+impl Memory {
+    /// Looks until two looks in a row agree, and loads that; what loaded before is not loaded again.
+    pub(super) fn load(
+        &self,
+        mut look: impl FnMut() -> Result<Vec<Found>, KeyError>,
+        load: impl FnOnce(&[Found]) -> Result<KeySet, KeyError>,
+    ) -> Result<KeySet, KeyError> {
+        let mut found = look()?;
+        for _ in 0..MAX_LOOKS {
+            let digest = digest(&found);
+            if let Some(set) = self.known(&digest) {
+                return Ok(set);
+            }
+            thread::sleep(SETTLE);
+            let again = look()?;
+            if again == found {
+                let set = load(&found)?;
+                *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((digest, set.clone()));
+                return Ok(set);
+            }
+            found = again;
+        }
+        Err(KeyError::unavailable("it changes each time it is looked at"))
+    }
+
+    fn known(&self, digest: &[u8; 32]) -> Option<KeySet> {
+        let memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.as_ref().filter(|(known, _)| known == digest).map(|(_, set)| set.clone())
+    }
+}
+
+fn digest(found: &[Found]) -> [u8; 32] {
+    let parts: Zeroizing<Vec<u8>> = Zeroizing::new(
+        found
+            .iter()
+            .flat_map(|found| {
+                [sha256(found.place.as_os_str().as_encoded_bytes()), sha256(&found.bytes)].concat()
+            })
+            .collect(),
+    );
+    sha256(&parts)
+}
+
+/// A whole file, symlinks followed, of at most [`MAX_BYTES`].
+pub(super) fn read(path: &Path) -> Result<Bytes, KeyError> {
+    let file = File::open(path).map_err(|error| unreadable(path, error))?;
+    read_all(file, path.display())
+}
+
+pub(super) fn read_all(from: impl std::io::Read, place: impl std::fmt::Display) -> Result<Bytes, KeyError> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    let read = from.take(MAX_BYTES + 1).read_to_end(&mut bytes);
+    match read {
+        Ok(_) if bytes.len() as u64 > MAX_BYTES => Err(KeyError::unavailable(format!(
+            "{place} holds more than {MAX_BYTES} bytes: no key is that long"
+        ))),
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(KeyError::unavailable(format!("{place} can't be read")).because(error)),
+    }
+}
+
+pub(super) fn unreadable(path: &Path, error: std::io::Error) -> KeyError {
+    KeyError::unavailable(format!("{} can't be read: {error}", path.display())).because(error)
+}
+
+/// Runs what waits for files or programs where it may: off the runtime's own threads.
+pub(super) async fn blocking(
+    work: impl FnOnce() -> Result<KeySet, KeyError> + Send + 'static,
+) -> Result<KeySet, KeyError> {
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => runtime
+            .spawn_blocking(work)
+            .await
+            .unwrap_or_else(|error| Err(KeyError::unavailable("the load was broken off").because(error))),
+        Err(_) => work(),
+    }
+}

@@ -1,0 +1,230 @@
+//! Environment variables, files and directories.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::sync::{Arc, Mutex};
+
+use tower_reissue::keys::{
+    Algorithm, CommandSource, DirectorySource, EnvSource, FileSource, KeyErrorKind, KeyFormat, KeySource,
+};
+use tower_reissue::{Event, VerifyingKey};
+
+use super::*;
+
+fn format() -> KeyFormat {
+    KeyFormat::secret(Algorithm::HS256)
+}
+
+fn kids(keys: &[VerifyingKey]) -> Vec<&str> {
+    let mut kids: Vec<_> = keys.iter().map(VerifyingKey::fingerprint).collect();
+    kids.sort_unstable();
+    kids
+}
+
+/// Lays out a mounted Secret as the kubelet does: files are links into `..data`, which is swapped whole.
+struct Mounted<'a> {
+    at: &'a Path,
+    count: usize,
+}
+
+impl Mounted<'_> {
+    fn swap(&mut self, files: &[(&str, &str)]) {
+        self.count += 1;
+        let name = format!("..version-{}", self.count);
+        fs::create_dir(self.at.join(&name)).unwrap();
+        for (file, text) in files {
+            write(&self.at.join(&name).join(file), text);
+        }
+        let old = fs::read_link(self.at.join("..data")).ok();
+        symlink(&name, self.at.join("..data_tmp")).unwrap();
+        fs::rename(self.at.join("..data_tmp"), self.at.join("..data")).unwrap();
+        for (file, _) in files {
+            let _ = symlink(Path::new("..data").join(file), self.at.join(file));
+        }
+        if let Some(old) = old {
+            fs::remove_dir_all(self.at.join(old)).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_variable_holds_a_key_and_others_hold_retired_ones() {
+    // Cargo sets these; no test may set a variable of a process with threads.
+    let source = EnvSource::new("CARGO_MANIFEST_DIR_OF_NOBODY", format());
+    assert_eq!(source.load().await.unwrap_err().kind(), KeyErrorKind::Unavailable);
+
+    let child = |extra: &[(&str, String)]| {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "files::in_a_child_the_variables_are_read", "--ignored", "--nocapture"]);
+        command.envs(extra.iter().map(|(name, value)| (name, value)));
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let key = |n| secret_key(n).kid().to_owned();
+    let both = child(&[("ROTATION_KEY", secret(1)), ("ROTATION_OLD", secret(2))]);
+    assert!(both.contains(&format!("{} | {}", key(1), key(2))), "{both}");
+    let bad = child(&[("ROTATION_KEY", secret(1)), ("ROTATION_OLD", "short".to_owned())]);
+    assert!(bad.contains(&format!("{} |  | ROTATION_OLD: key refused", key(1))), "{bad}");
+    let one = child(&[("ROTATION_KEY", secret(1) + "\n"), ("ROTATION_OLD", String::new())]);
+    assert!(one.contains(&format!("{} |  |", key(1))), "{one}");
+}
+
+#[tokio::test]
+#[ignore = "run by the test above, in a process of its own"]
+async fn in_a_child_the_variables_are_read() {
+    if std::env::var_os("ROTATION_KEY").is_none() {
+        return;
+    }
+    let set =
+        EnvSource::new("ROTATION_KEY", format()).retired("ROTATION_OLD", format()).load().await.unwrap();
+    let skipped: Vec<_> = set.skipped.iter().map(ToString::to_string).collect();
+    println!("{} | {} | {}", set.signing.unwrap().kid(), kids(&set.verifying).join(" "), skipped.join(" "));
+}
+
+#[tokio::test]
+async fn a_file_and_its_retired_files_are_read_again() {
+    let scratch = Scratch::new();
+    let (path, old) = (scratch.path("key"), scratch.path("old"));
+    let source = FileSource::new(&path, format()).retired(&old, format());
+    let error = source.load().await.unwrap_err();
+    assert_eq!(error.kind(), KeyErrorKind::Unavailable);
+    assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+
+    write(&path, &secret(1));
+    let set = source.load().await.unwrap();
+    assert_eq!(set.signing.unwrap().fingerprint(), secret_key(1).fingerprint());
+    assert!(set.verifying.is_empty());
+
+    write(&old, &secret(1));
+    write(&path, &secret(2));
+    let set = source.load().await.unwrap();
+    assert_eq!(set.signing.unwrap().fingerprint(), secret_key(2).fingerprint());
+    assert_eq!(kids(&set.verifying), [secret_key(1).fingerprint()]);
+
+    for bad in ["", "short", "-----BEGIN PRIVATE KEY-----\nMC4C"] {
+        write(&path, bad);
+        let error = source.load().await.unwrap_err().to_string();
+        assert!(error.contains("key:") || error.contains("unavailable"), "{error}");
+        assert!(bad.is_empty() || !error.contains("MC4C"));
+    }
+}
+
+#[tokio::test]
+async fn a_jwk_set_file_signs_with_its_private_key() {
+    let scratch = Scratch::new();
+    let path = scratch.path("keys.json");
+    write(
+        &path,
+        r#"{"keys":[
+            {"kty":"OKP","crv":"Ed25519","kid":"old","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},
+            {"kty":"oct","alg":"HS256","kid":"new","k":"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T"}]}"#,
+    );
+    let set = FileSource::new(&path, KeyFormat::jwk_set()).load().await.unwrap();
+    assert_eq!(set.signing.unwrap().kid(), "new");
+    assert_eq!(set.verifying[0].kid(), "old");
+}
+
+#[tokio::test]
+async fn a_mounted_secret_is_read_whole_and_lists_what_is_retired_and_withdrawn() {
+    let scratch = Scratch::new();
+    let mut mounted = Mounted { at: &scratch.0, count: 0 };
+    let source = DirectorySource::new(&scratch.0, "current", format());
+    assert_eq!(source.load().await.unwrap_err().kind(), KeyErrorKind::Unavailable);
+
+    let (one, two, three) = (secret(1), secret(2), secret(3));
+    mounted.swap(&[("current", &one), ("withdrawn", "# compromised\n  kid-7 \n\nkid-8"), ("notes", "none")]);
+    write(&scratch.path(".hidden"), &three);
+    let set = source.load().await.unwrap();
+    assert_eq!(set.signing.unwrap().fingerprint(), secret_key(1).fingerprint());
+    assert_eq!(set.withdrawn, ["kid-7", "kid-8"]);
+    assert!(set.verifying.is_empty());
+    assert!(set.skipped[0].to_string().contains("notes"), "{:?}", set.skipped);
+
+    mounted.swap(&[("current", &two), ("2026", &one), ("2025", &three)]);
+    let set = source.load().await.unwrap();
+    assert_eq!(set.signing.unwrap().fingerprint(), secret_key(2).fingerprint());
+    let mut expected = [secret_key(1), secret_key(3)].map(|key| key.fingerprint().to_owned());
+    expected.sort_unstable();
+    assert_eq!(kids(&set.verifying), expected);
+}
+
+#[tokio::test]
+async fn a_secret_that_is_swapped_all_the_time_is_never_read_half_and_half() {
+    let scratch = Scratch::new();
+    let pair = |n: usize| (secret(n + 1), secret(n));
+    let at = scratch.0.clone();
+    let mut mounted = Mounted { at: &at, count: 0 };
+    let (current, old) = pair(0);
+    mounted.swap(&[("current", &current), ("old", &old)]);
+    let source = DirectorySource::new(&scratch.0, "current", format());
+    let writer = std::thread::spawn({
+        let at = at.clone();
+        move || {
+            let mut mounted = Mounted { at: &at, count: 100 };
+            for n in 1..40 {
+                let (current, old) = pair(n);
+                mounted.swap(&[("current", &current), ("old", &old)]);
+                std::thread::sleep(Duration::from_millis(n as u64 % 30));
+            }
+        }
+    });
+    let mut read = 0;
+    while !writer.is_finished() {
+        if let Ok(set) = source.load().await {
+            let signing = set.signing.unwrap();
+            let n = (0..40).find(|n| secret_key(n + 1).fingerprint() == signing.fingerprint()).unwrap();
+            assert_eq!(kids(&set.verifying), [secret_key(n).fingerprint()]);
+            read += 1;
+        }
+    }
+    writer.join().unwrap();
+    assert!(read > 0);
+    assert_eq!(source.load().await.unwrap().signing.unwrap().fingerprint(), secret_key(40).fingerprint());
+}
+
+#[tokio::test]
+async fn a_bad_file_leaves_the_ring_serving_and_says_so() {
+    let scratch = Scratch::new();
+    let path = scratch.path("key");
+    write(&path, &secret(1));
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let keys = rotation(FileSource::new(&path, format()))
+        .on_event({
+            let told = told.clone();
+            move |event| {
+                told.lock().unwrap().push(match event {
+                    Event::KeysLoaded { ring } => format!("loaded {}", ring.fingerprints()),
+                    Event::KeysReplaced { ring } => format!("replaced {}", ring.fingerprints()),
+                    Event::KeysFailed { source, error } => format!("failed {source} {error}"),
+                    other => panic!("{other:?}"),
+                });
+            }
+        })
+        .start()
+        .await
+        .unwrap();
+    let has = |text: &str| told.lock().unwrap().iter().any(|line| line.contains(text));
+    assert!(has(&format!("loaded signs HS256 {}", secret_key(1).fingerprint())));
+    write(&path, "half a sec");
+    eventually(|| has("failed file")).await;
+    assert_eq!(keys.current().kids().collect::<Vec<_>>(), [secret_key(1).kid()]);
+    fs::remove_file(&path).unwrap();
+    eventually(|| has("can't be read")).await;
+    write(&path, &secret(2));
+    signs_with(&keys, &secret_key(2)).await;
+    assert!(has(&format!("replaced signs HS256 {}", secret_key(2).fingerprint())));
+    assert!(!told.lock().unwrap().join(" ").contains("secret number"));
+}
+
+#[tokio::test]
+async fn a_program_is_asked_again() {
+    let scratch = Scratch::new();
+    let path = scratch.path("key");
+    write(&path, &(secret(1) + "\n"));
+    let line = format!("cat '{}'", path.display());
+    let keys = rotation(CommandSource::from_line(&line, format()).unwrap()).start().await.unwrap();
+    write(&path, &(secret(2) + "\n"));
+    signs_with(&keys, &secret_key(2)).await;
+    assert_eq!(keys.current().kids().nth(1), Some(secret_key(1).kid()));
+}

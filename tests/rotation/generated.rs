@@ -1,0 +1,104 @@
+//! Keys made at the first start.
+
+use std::collections::HashSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Stdio};
+
+use tower_reissue::VerifyingKey;
+use tower_reissue::keys::{GeneratedSource, KeySource};
+
+use super::*;
+
+const ALGORITHMS: [Algorithm; 5] =
+    [Algorithm::RS256, Algorithm::ES256, Algorithm::ES384, Algorithm::EdDSA, Algorithm::HS512];
+
+#[tokio::test]
+async fn a_generated_key_is_kept_for_its_owner_alone_and_loaded_ever_after() {
+    for algorithm in ALGORITHMS {
+        let scratch = Scratch::new();
+        let directory = scratch.path("made");
+        let load =
+            || async { GeneratedSource::new(&directory, algorithm).load().await.unwrap().signing.unwrap() };
+        let first = load().await;
+        assert_eq!(load().await.fingerprint(), first.fingerprint());
+        assert!(!first.is_ephemeral());
+
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&directory), 0o700);
+        let mut names: Vec<_> = fs::read_dir(&directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort_unstable();
+        if algorithm == Algorithm::HS512 {
+            assert_eq!(names, ["secret_key"]);
+        } else {
+            assert_eq!(names, ["private_key.pem", "public_key.pem"]);
+            let public = fs::read(directory.join("public_key.pem")).unwrap();
+            assert_eq!(VerifyingKey::from_pem(algorithm, public).unwrap().fingerprint(), first.fingerprint());
+        }
+        for name in names {
+            assert_eq!(mode(&directory.join(name)), 0o600);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_public_half_that_is_missing_is_written_and_a_strange_one_is_refused() {
+    let scratch = Scratch::new();
+    let load = || GeneratedSource::new(&scratch.0, Algorithm::EdDSA);
+    load().load().await.unwrap();
+    let public = scratch.path("public_key.pem");
+    let text = fs::read(&public).unwrap();
+    fs::remove_file(&public).unwrap();
+    load().load().await.unwrap();
+    assert_eq!(fs::read(&public).unwrap(), text);
+    fs::write(&public, "another's").unwrap();
+    let error = load().load().await.unwrap_err().to_string();
+    assert!(error.contains("public_key.pem") && error.contains("remove it"), "{error}");
+}
+
+#[test]
+fn of_16_processes_that_start_at_once_one_makes_the_key() {
+    for algorithm in ["RS256", "EdDSA", "HS256"] {
+        let scratch = Scratch::new();
+        let start = || {
+            Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "generated::in_a_child_a_key_is_generated", "--ignored", "--nocapture"])
+                .env("ROTATION_GENERATE_IN", &scratch.0)
+                .env("ROTATION_ALGORITHM", algorithm)
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap()
+        };
+        let children: Vec<_> = (0..16).map(|_| start()).collect();
+        // They have all been started: let them go.
+        fs::write(scratch.path(".go"), "").unwrap();
+        let mut fingerprints = HashSet::new();
+        for child in children {
+            let output = child.wait_with_output().unwrap();
+            let text = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success(), "{text}");
+            let line = text.lines().find_map(|line| line.split_once("fingerprint: ")).expect("a fingerprint");
+            fingerprints.insert(line.1.to_owned());
+        }
+        assert_eq!(fingerprints.len(), 1, "{algorithm}: {fingerprints:?}");
+        let left_over = fs::read_dir(&scratch.0)
+            .unwrap()
+            .filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().starts_with(".key-"));
+        assert_eq!(left_over.count(), 0);
+    }
+}
+
+#[tokio::test]
+#[ignore = "run by the test above, in processes of their own"]
+async fn in_a_child_a_key_is_generated() {
+    let Some(directory) = std::env::var_os("ROTATION_GENERATE_IN") else { return };
+    let algorithm = std::env::var("ROTATION_ALGORITHM").unwrap().parse().unwrap();
+    while !Path::new(&directory).join(".go").exists() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let set = GeneratedSource::new(directory, algorithm).load().await.unwrap();
+    println!("fingerprint: {}", set.signing.unwrap().fingerprint());
+}

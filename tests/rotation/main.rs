@@ -1,0 +1,108 @@
+//! Keys from their sources, replaced while requests run.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod files;
+mod generated;
+mod refetch;
+mod rotating;
+
+use std::convert::Infallible;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use tower::util::BoxCloneSyncService;
+use tower::{Layer, ServiceExt, service_fn};
+use tower_reissue::keys::{Algorithm, KeyRotation, Keys, SigningKey};
+use tower_reissue::{Authority, AuthorityBuilder, ReissueLayer, ResponseBody};
+
+/// Tiny, for the tests' sake: the clock that rotations read counts seconds.
+const RELOAD: Duration = Duration::from_millis(5);
+
+/// A directory that is gone after the test.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("tower-reissue-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The n-th secret of a test, as the text of its file.
+fn secret(n: usize) -> String {
+    format!("secret number {n:04} of a test: as long as HS512 wants it, and more than that")
+}
+
+fn secret_key(n: usize) -> SigningKey {
+    SigningKey::from_secret(Algorithm::HS256, secret(n)).unwrap()
+}
+
+fn authority(keys: Keys) -> AuthorityBuilder {
+    Authority::builder(keys)
+        .issuer(support::ISSUER)
+        .audience(support::AUDIENCE)
+        .ceiling(Duration::from_secs(12 * 3600))
+        .jitter_percent(0)
+}
+
+type Guarded = BoxCloneSyncService<Request<()>, Response<ResponseBody<Full<Bytes>>>, Infallible>;
+
+fn guarded(authority: Authority) -> Guarded {
+    let handler =
+        service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new(Full::new(Bytes::new()))) });
+    BoxCloneSyncService::new(ReissueLayer::new(authority).layer(handler))
+}
+
+async fn answer(service: &Guarded, token: &str) -> Response<ResponseBody<Full<Bytes>>> {
+    let request = Request::builder().header("authorization", format!("Bearer {token}")).body(()).unwrap();
+    service.clone().oneshot(request).await.unwrap()
+}
+
+async fn status(service: &Guarded, token: &str) -> StatusCode {
+    answer(service, token).await.status()
+}
+
+/// Waits until the ring signs with this key.
+async fn signs_with(keys: &Keys, key: &SigningKey) {
+    eventually(|| keys.current().kids().next() == Some(key.kid())).await;
+}
+
+/// Of real files and programs nobody is told when they were read: looks again and again, for 10 s.
+async fn eventually(mut is: impl FnMut() -> bool) {
+    for _ in 0..2_000 {
+        if is() {
+            return;
+        }
+        tokio::time::sleep(RELOAD).await;
+    }
+    panic!("it never came to be");
+}
+
+fn rotation(source: impl tower_reissue::keys::KeySource) -> KeyRotation {
+    KeyRotation::new(source).reload_every(RELOAD)
+}
+
+fn write(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+}
