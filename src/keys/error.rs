@@ -3,17 +3,19 @@
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 
 /// A key could not be loaded, or does not fit into its ring.
 ///
 /// Meant for the operator: the text names the key by its `kid` or thumbprint where it has one, and says what
 /// would be right. It holds no bytes of a key. The backend's own error, where there is one, is the
 /// [`source`](Error::source).
+#[derive(Clone)]
 pub struct KeyError {
     kind: KeyErrorKind,
     key: Option<String>,
     message: Cow<'static, str>,
-    source: Option<Box<dyn Error + Send + Sync>>,
+    source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
 /// The kinds of [`KeyError`].
@@ -40,6 +42,8 @@ pub enum KeyErrorKind {
     DuplicateKid,
     /// An issuer without a name or without keys, or more keys for one `kid` than are ever tried.
     Ring,
+    /// Where the keys come from could not be reached or read, or answered with something else.
+    Source,
     /// The system's source of randomness failed.
     Randomness,
 }
@@ -55,14 +59,19 @@ impl KeyError {
     }
 
     /// Names the key, if nothing nearer to it has.
-    pub(crate) fn about(mut self, kid: &str) -> Self {
+    pub(crate) fn about(self, kid: &str) -> Self {
+        if self.key.is_some() { self } else { self.renamed(kid) }
+    }
+
+    /// Names the key, whatever it was called nearer to it: its owner's name for it says more than a thumbprint.
+    pub(crate) fn renamed(mut self, kid: &str) -> Self {
         // A kid may come from another party's JWK: nothing in it may forge a line of a log.
-        self.key.get_or_insert_with(|| kid.chars().take(64).flat_map(char::escape_debug).collect());
+        self.key = Some(kid.chars().take(64).flat_map(char::escape_debug).collect());
         self
     }
 
     pub(crate) fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        self.source = Some(source.into());
+        self.source = Some(source.into().into());
         self
     }
 }

@@ -9,7 +9,8 @@
 //! not reveal it. Two processes that hold the same key find the same name, so a log shows whether they do.
 //!
 //! It does not protect against a secret or private key that has leaked (withdraw it from the ring), against a
-//! guessable secret that is long enough, or against an RSA key whose primes were badly made. The bytes a key is loaded
+//! guessable secret that is long enough, or against an RSA key whose primes were badly made (the fingerprint of ROCA is
+//! looked for). The bytes a key is loaded
 //! from are the caller's to erase.
 //!
 //! ```
@@ -40,7 +41,10 @@ pub(crate) use self::live::{Refetched, Refetching};
 pub use self::ring::KeyRing;
 pub(crate) use self::ring::RingKey;
 pub use self::signing_key::{DangerousSigningKey, SigningKey};
+pub use self::source::{KeySet, KeySource};
 pub use self::verifying_key::{DangerousVerifyingKey, VerifyingKey};
+
+pub(crate) use self::backend::sha256;
 
 pub(crate) mod backend;
 mod der;
@@ -53,6 +57,7 @@ mod ring;
 mod scheme;
 mod secret;
 mod signing_key;
+mod source;
 mod thumbprint;
 mod verifying_key;
 
