@@ -80,7 +80,7 @@ pub use authority::{
     SignOutError, VerifiedToken,
 };
 pub use clock::{Clock, ManualClock, NumericDate, SystemClock};
-pub use endpoint::RevokeEndpoint;
+pub use endpoint::{JwksEndpoint, RevokeEndpoint};
 pub use error::ConfigError;
 #[cfg(feature = "axum")]
 pub use extract::UnguardedRoute;
