@@ -41,6 +41,8 @@ pub(crate) use self::live::{Refetched, Refetching};
 pub use self::ring::KeyRing;
 pub(crate) use self::ring::RingKey;
 pub use self::signing_key::{DangerousSigningKey, SigningKey};
+#[cfg(feature = "jwks")]
+pub use self::source::{DangerousJwksUrl, JwksUrl};
 pub use self::source::{KeySet, KeySource};
 pub use self::verifying_key::{DangerousVerifyingKey, VerifyingKey};
 

@@ -10,6 +10,12 @@ use super::error::{KeyError, KeyErrorKind};
 use super::signing_key::SigningKey;
 use super::verifying_key::VerifyingKey;
 
+#[cfg(feature = "jwks")]
+mod jwks_url;
+
+#[cfg(feature = "jwks")]
+pub use self::jwks_url::{DangerousJwksUrl, JwksUrl};
+
 /// What a [`KeySource`] holds at one moment.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
