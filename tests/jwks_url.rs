@@ -150,7 +150,7 @@ fn told(error: &dyn Error) -> String {
 
 async fn failure(source: &JwksUrl) -> String {
     let error = source.load().await.unwrap_err();
-    assert_eq!(error.kind(), KeyErrorKind::Source);
+    assert_eq!(error.kind(), KeyErrorKind::Unavailable);
     told(&error)
 }
 

@@ -42,10 +42,10 @@ pub enum KeyErrorKind {
     DuplicateKid,
     /// An issuer without a name or without keys, or more keys for one `kid` than are ever tried.
     Ring,
-    /// Where the keys come from could not be reached or read, or answered with something else.
-    Source,
     /// The system's source of randomness failed.
     Randomness,
+    /// The source of the keys could not be read: a missing file, a command that failed, an issuer that does not answer.
+    Unavailable,
 }
 
 impl KeyError {

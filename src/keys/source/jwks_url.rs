@@ -317,7 +317,7 @@ impl JwksUrl {
         roots.add_parsable_certificates(self.roots.iter().cloned());
         if roots.is_empty() && !self.plain_http {
             let error = KeyError::new(
-                KeyErrorKind::Source,
+                KeyErrorKind::Unavailable,
                 "the platform has no root certificates; install them (`ca-certificates`), or give a `root_certificate`",
             );
             return Err(match platform.errors.into_iter().next() {
@@ -331,7 +331,7 @@ impl JwksUrl {
             .unwrap_or_else(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
         let tls = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .map_err(|error| KeyError::new(KeyErrorKind::Source, "TLS can't be set up").because(error))?
+            .map_err(|error| KeyError::new(KeyErrorKind::Unavailable, "TLS can't be set up").because(error))?
             .with_root_certificates(roots)
             .with_no_client_auth();
         let mut connector = HttpConnector::new();
@@ -473,11 +473,11 @@ impl fmt::Display for Shown<'_> {
 }
 
 fn refused_url(why: impl fmt::Display) -> KeyError {
-    KeyError::new(KeyErrorKind::Source, format!("the URL of a JWK set: {why}"))
+    KeyError::new(KeyErrorKind::Unavailable, format!("the URL of a JWK set: {why}"))
 }
 
 fn unfit(uri: &Uri, why: impl fmt::Display) -> KeyError {
-    KeyError::new(KeyErrorKind::Source, format!("the keys at {} can't be had: {why}", Shown(uri)))
+    KeyError::new(KeyErrorKind::Unavailable, format!("the keys at {} can't be had: {why}", Shown(uri)))
 }
 
 #[cfg(test)]
