@@ -46,8 +46,7 @@ use crate::server::FixedBody;
 /// trusted are all settled here. No redirect is followed, no cookie kept; proxy variables are not read.
 ///
 /// Whatever is not a 200 with a JWK set of at least one usable public key is an error, and the keys loaded before stay
-/// in use. So is a set with a secret in it: a secret that is published is none. A private key in the set is an error
-/// too, as it has to be replaced at its owner's.
+/// in use. So is a set with a secret in it: a secret that is published is none.
 ///
 /// `ETag` is used to ask only whether there is something new. `Cache-Control`, less `Age`, becomes
 /// [`KeySet::fresh_for`], 60 seconds at least and 24 hours at most: `no-store`, `no-cache` and a `max-age` that can't be
@@ -276,12 +275,6 @@ impl JwksUrl {
             Some(algorithm) => KeySet::from_jwk_set(&with_assumed(text, algorithm)?)?,
             None => KeySet::from_jwk_set(text)?,
         };
-        if set.signing.is_some() {
-            return Err(KeyError::new(
-                KeyErrorKind::WrongType,
-                "the set holds a private key for everybody to read; have its owner replace it",
-            ));
-        }
         if let Some(secret) =
             set.verifying.iter().find(|key| key.algorithm().family() == AlgorithmFamily::Hmac)
         {
