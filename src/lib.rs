@@ -57,7 +57,8 @@
 //! # Features
 //!
 //! `aws_lc_rs` (default) and `rust_crypto` choose the cryptography; with both on, aws-lc-rs is used. `axum`, `tracing` and
-//! `metrics` add what their names say. No feature changes a default or a verdict.
+//! `metrics` add what their names say; `jwks` fetches keys
+//! from a URL. No feature changes a default or a verdict.
 #[cfg(not(any(feature = "aws_lc_rs", feature = "rust_crypto")))]
 compile_error!("tower-reissue needs one of its features `aws_lc_rs` (default) and `rust_crypto`");
 
@@ -80,7 +81,7 @@ pub use authority::{
     SignOutError, VerifiedToken,
 };
 pub use clock::{Clock, ManualClock, NumericDate, SystemClock};
-pub use endpoint::RevokeEndpoint;
+pub use endpoint::{JwksEndpoint, RevokeEndpoint};
 pub use error::ConfigError;
 #[cfg(feature = "axum")]
 pub use extract::UnguardedRoute;

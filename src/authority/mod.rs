@@ -201,6 +201,13 @@ impl<C: Send + Sync + 'static> Authority<C> {
     }
 }
 
+/// The authority's keys, shared: what replaces them there is seen here.
+impl<C> From<&Authority<C>> for Keys {
+    fn from(authority: &Authority<C>) -> Self {
+        authority.0.keys.clone()
+    }
+}
+
 impl<C> Clone for Authority<C> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))

@@ -1,5 +1,7 @@
 //! Ready services to mount beside the layer.
 
+mod jwks;
 mod revoke;
 
+pub use jwks::JwksEndpoint;
 pub use revoke::RevokeEndpoint;

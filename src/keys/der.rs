@@ -1,4 +1,4 @@
-//! The few DER documents that hold keys: PKCS#8, PKCS#1, SEC1 and SubjectPublicKeyInfo.
+//! The few DER documents that hold keys: PKCS#8, PKCS#1, SEC1, SubjectPublicKeyInfo, and certificates as far as the key.
 //!
 //! Read here rather than by the backends, so that both accept the same documents and a refusal can say what the
 //! document is.
@@ -27,13 +27,43 @@ pub(crate) fn private_key(der: &[u8]) -> Result<PrivateDocument<'_>, KeyError> {
     }
 }
 
-/// Reads SubjectPublicKeyInfo (RFC 5280) or PKCS#1 `RSAPublicKey` (RFC 8017).
+/// Reads SubjectPublicKeyInfo (RFC 5280) or PKCS#1 `RSAPublicKey` (RFC 8017), or takes the former out of a certificate.
 pub(crate) fn public_key(der: &[u8]) -> Result<Public, KeyError> {
     let mut fields = document(der).ok_or_else(not_a_public_key)?;
     if fields.peek() == Some(INTEGER) {
         return pkcs1_public(der);
     }
-    let algorithm = fields.expect(SEQUENCE).ok_or_else(not_a_public_key)?;
+    let first = fields.expect(SEQUENCE).ok_or_else(not_a_public_key)?;
+    // SubjectPublicKeyInfo goes on with the key's bits, a certificate with the algorithm it was signed by.
+    if fields.peek() == Some(SEQUENCE) {
+        return certificate_key(first, fields);
+    }
+    subject_public_key(first, fields)
+}
+
+/// Takes the key out of a certificate (RFC 5280 §4.1). Nothing else in it is judged, its signature included.
+fn certificate_key(tbs: &[u8], mut rest: Reader<'_>) -> Result<Public, KeyError> {
+    let mut walk = || {
+        rest.expect(SEQUENCE)?;
+        rest.expect(BIT_STRING)?;
+        rest.end()?;
+        let mut tbs = Reader(tbs);
+        let _version = tbs.optional(CONTEXT_0);
+        let _serial = tbs.expect(INTEGER)?;
+        let [_signature, _issuer, _validity, _subject] =
+            [tbs.expect(SEQUENCE)?, tbs.expect(SEQUENCE)?, tbs.expect(SEQUENCE)?, tbs.expect(SEQUENCE)?];
+        let mut info = Reader(tbs.expect(SEQUENCE)?);
+        let algorithm = info.expect(SEQUENCE)?;
+        // Unique identifiers and extensions follow.
+        tbs.all_elements().then_some((algorithm, info))
+    };
+    let (algorithm, info) = walk().ok_or_else(|| {
+        KeyError::new(KeyErrorKind::Malformed, "these bytes begin as an X.509 certificate and are not one")
+    })?;
+    subject_public_key(algorithm, info)
+}
+
+fn subject_public_key(algorithm: &[u8], mut fields: Reader<'_>) -> Result<Public, KeyError> {
     let key = fields.bit_string().and_then(|key| fields.end().map(|()| key)).ok_or_else(not_a_public_key)?;
     match key_type(algorithm)? {
         KeyType::Rsa => pkcs1_public(key),
@@ -261,7 +291,7 @@ fn not_a_private_key() -> KeyError {
 fn not_a_public_key() -> KeyError {
     KeyError::new(
         KeyErrorKind::Malformed,
-        "these bytes are not a SubjectPublicKeyInfo or PKCS#1 public key in DER",
+        "these bytes are not a SubjectPublicKeyInfo, PKCS#1 public key or X.509 certificate in DER",
     )
 }
 
@@ -379,7 +409,14 @@ mod tests {
             let extended = [&der[..], &[0]].concat();
             assert!(private_key(&extended).is_err());
         }
-        for text in [RSA_2048_PUBLIC, RSA_2048_PUBLIC_PKCS1, P256_PUBLIC, P384_PUBLIC, ED25519_PUBLIC] {
+        for text in [
+            RSA_2048_PUBLIC,
+            RSA_2048_PUBLIC_PKCS1,
+            P256_PUBLIC,
+            P384_PUBLIC,
+            ED25519_PUBLIC,
+            P256_CERTIFICATE,
+        ] {
             let der = pem::read(text).unwrap().der;
             for cut in 0..der.len() {
                 assert!(public_key(&der[..cut]).is_err(), "cut at {cut}");
@@ -391,7 +428,7 @@ mod tests {
 
     #[test]
     fn a_document_with_any_byte_changed_never_panics() {
-        for text in [RSA_2048_PUBLIC, P256, ED25519, P384_SEC1] {
+        for text in [RSA_2048_PUBLIC, P256, ED25519, P384_SEC1, P256_CERTIFICATE] {
             let der = pem::read(text).unwrap().der;
             for at in 0..der.len() {
                 for value in [0, 1, 0x7f, 0x80, 0x81, 0x84, 0xff] {

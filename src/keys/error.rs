@@ -72,9 +72,14 @@ impl KeyError {
     }
 
     /// Names the key, if nothing nearer to it has.
-    pub(crate) fn about(mut self, kid: &str) -> Self {
+    pub(crate) fn about(self, kid: &str) -> Self {
+        if self.key.is_some() { self } else { self.renamed(kid) }
+    }
+
+    /// Names the key, whatever it was called nearer to it: its owner's name for it says more than a thumbprint.
+    pub(crate) fn renamed(mut self, kid: &str) -> Self {
         // A kid may come from another party's JWK: nothing in it may forge a line of a log.
-        self.key.get_or_insert_with(|| kid.chars().take(64).flat_map(char::escape_debug).collect());
+        self.key = Some(kid.chars().take(64).flat_map(char::escape_debug).collect());
         self
     }
 

@@ -3,7 +3,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
+use jsonwebtoken::jwk::{
+    AlgorithmParameters, CommonParameters, EllipticCurve, EllipticCurveKeyParameters, EllipticCurveKeyType,
+    Jwk, KeyOperations, OctetKeyPairParameters, OctetKeyPairType, PublicKeyUse, RSAKeyParameters, RSAKeyType,
+};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -164,6 +167,43 @@ fn public(jwk: &Jwk) -> Result<Public, KeyError> {
         }
         _ => Err(unsupported_type()),
     }
+}
+
+/// The JWK of a public key, as other parties are to load it.
+pub(crate) fn published(public: &Public, algorithm: Algorithm, kid: &str) -> Jwk {
+    let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    let parameters = match public {
+        Public::Rsa { n, e } => AlgorithmParameters::RSA(RSAKeyParameters {
+            key_type: RSAKeyType::RSA,
+            n: encode(n),
+            e: encode(e),
+        }),
+        Public::Ec { curve, point } => {
+            let coordinates = point.get(1..).unwrap_or_default();
+            let (x, y) = coordinates.split_at(coordinates.len() / 2);
+            AlgorithmParameters::EllipticCurve(EllipticCurveKeyParameters {
+                key_type: EllipticCurveKeyType::EC,
+                curve: match curve {
+                    Curve::P256 => EllipticCurve::P256,
+                    Curve::P384 => EllipticCurve::P384,
+                },
+                x: encode(x),
+                y: encode(y),
+            })
+        }
+        Public::Ed25519 { x } => AlgorithmParameters::OctetKeyPair(OctetKeyPairParameters {
+            key_type: OctetKeyPairType::OctetKeyPair,
+            curve: EllipticCurve::Ed25519,
+            x: encode(x),
+        }),
+    };
+    let common = CommonParameters {
+        public_key_use: Some(PublicKeyUse::Signature),
+        key_algorithm: Some(algorithm.into()),
+        key_id: Some(kid.to_owned()),
+        ..CommonParameters::default()
+    };
+    Jwk { common, algorithm: parameters }
 }
 
 fn allowed_to(operation: KeyOperations, jwk: &Jwk) -> Result<(), KeyError> {

@@ -68,6 +68,12 @@ impl Public {
         if !is_odd(n) {
             return Err(KeyError::new(KeyErrorKind::Malformed, "its RSA modulus is even: not an RSA key"));
         }
+        if is_roca(n) {
+            return Err(KeyError::new(
+                KeyErrorKind::Weak,
+                "its RSA modulus was made by a faulty chip and can be factored (ROCA, CVE-2017-15361); replace the key",
+            ));
+        }
         let exponent = (e.len() <= 8).then(|| e.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)));
         match exponent {
             Some(MIN_EXPONENT..=MAX_EXPONENT) if is_odd(e) => Ok(Self::Rsa { n: n.to_vec(), e: e.to_vec() }),
@@ -125,6 +131,20 @@ impl Private<'_> {
             Self::Ed25519 { .. } => KeyType::Ed25519,
         }
     }
+}
+
+/// Whether the modulus has the fingerprint of ROCA (Nemec et al., 2017): modulo each small prime it is a power of 65537,
+/// as the faulty generator's primes are. Another modulus is that by chance once in 2^27 keys.
+fn is_roca(n: &[u8]) -> bool {
+    // The primes that tell something: 65537 generates a proper subgroup modulo each.
+    const PRIMES: [u32; 17] = [11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157];
+    PRIMES.iter().all(|prime| {
+        let residue = n.iter().fold(0, |residue, byte| (residue * 256 + u32::from(*byte)) % prime);
+        let generator = 65_537 % prime;
+        std::iter::successors(Some(1), |power| Some(power * generator % prime))
+            .take(*prime as usize)
+            .any(|power| power == residue)
+    })
 }
 
 fn without_leading_zeros(mut bytes: &[u8]) -> &[u8] {

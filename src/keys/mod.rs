@@ -12,7 +12,8 @@
 //! file, a mounted Secret, a program.
 //!
 //! It does not protect against a secret or private key that has leaked (withdraw it from the ring), against a
-//! guessable secret that is long enough, or against an RSA key whose primes were badly made. The bytes a key is loaded
+//! guessable secret that is long enough, or against an RSA key whose primes were badly made (the fingerprint of ROCA is
+//! looked for). The bytes a key is loaded
 //! from are the caller's to erase.
 //!
 //! ```
@@ -48,7 +49,11 @@ pub use self::signing_key::{DangerousSigningKey, SigningKey};
 pub use self::source::{
     CommandSource, DirectorySource, EnvSource, FileSource, GeneratedSource, KeyFormat, KeySet, KeySource,
 };
+#[cfg(feature = "jwks")]
+pub use self::source::{DangerousJwksUrl, JwksUrl};
 pub use self::verifying_key::{DangerousVerifyingKey, VerifyingKey};
+
+pub(crate) use self::backend::sha256;
 
 pub(crate) mod backend;
 mod der;
@@ -74,3 +79,6 @@ pub(crate) mod test_keys;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests_wycheproof;

@@ -100,6 +100,11 @@ impl KeyRing {
         self.keys.iter().map(|key| key.kid())
     }
 
+    /// The signing key's verifying half and the retiring keys: what this service publishes of itself.
+    pub(crate) fn own_keys(&self) -> impl Iterator<Item = &VerifyingKey> {
+        self.keys.iter().filter(|key| key.is_own()).map(|key| &key.key)
+    }
+
     /// Two rings of one id hold the same keys.
     pub(crate) fn id(&self) -> u64 {
         self.id

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::alphabet;
+use base64::engine::general_purpose::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
 
@@ -57,6 +58,31 @@ impl<'a> Secret<'a> {
         }
         Ok(Self { bytes, hash, scheme, is_short })
     }
+}
+
+/// The bytes of a secret written in base64.
+pub(crate) fn decode_base64(text: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    decode(&STANDARD, text, "padded base64")
+}
+
+/// The bytes of a secret written in base64url.
+pub(crate) fn decode_base64url(text: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    decode(&LENIENT_URL, text, "base64url")
+}
+
+fn decode(engine: &GeneralPurpose, text: &[u8], name: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    let mut bytes = Zeroizing::new(vec![0; base64::decoded_len_estimate(text.len())]);
+    // The decoder's own error quotes the byte it stumbled on: not passed on.
+    let written = engine.decode_slice(text, bytes.as_mut_slice()).map_err(|_| {
+        let remedy = if text.iter().any(u8::is_ascii_whitespace) {
+            "; it holds white space: strip the line end"
+        } else {
+            "; the other alphabet, or a secret to be used as it stands?"
+        };
+        KeyError::new(KeyErrorKind::Malformed, format!("the secret is not {name}{remedy}"))
+    })?;
+    bytes.truncate(written);
+    Ok(bytes)
 }
 
 fn refuse_guessable(secret: &[u8]) -> Result<(), KeyError> {
@@ -115,6 +141,12 @@ fn is_base64_of_a_key(text: &[u8]) -> bool {
 
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// With padding or without; in either case canonical.
+const LENIENT_URL: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::URL_SAFE,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 

@@ -13,7 +13,7 @@ use super::jwk;
 use super::material::{Private, Public};
 use super::pem;
 use super::scheme::Scheme;
-use super::secret::{Secret, Shorter};
+use super::secret::{self, Secret, Shorter};
 use super::thumbprint;
 use super::verifying_key::VerifyingKey;
 
@@ -41,6 +41,25 @@ impl SigningKey {
     /// well-known documentation, or is itself a PEM, DER, JWK or SSH key; and for an algorithm that takes a key pair.
     pub fn from_secret(algorithm: Algorithm, secret: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         Self::from_checked_secret(algorithm, secret.as_ref(), Shorter::Refused)
+    }
+
+    /// An HMAC secret written in base64, padded, in one line: what `openssl rand -base64 64 | tr -d '\n'` prints.
+    ///
+    /// # Errors
+    ///
+    /// As for [`from_secret`](Self::from_secret), on the decoded bytes, and when the text is not canonical base64: the
+    /// other alphabet, missing or surplus padding, stray bits at its end, white space, line ends.
+    pub fn from_base64_secret(algorithm: Algorithm, text: impl AsRef<[u8]>) -> Result<Self, KeyError> {
+        Self::from_secret(algorithm, secret::decode_base64(text.as_ref())?)
+    }
+
+    /// An HMAC secret written in base64url, padded or not, in one line: what Python's `secrets.token_urlsafe(64)` returns.
+    ///
+    /// # Errors
+    ///
+    /// As for [`from_base64_secret`](Self::from_base64_secret).
+    pub fn from_base64url_secret(algorithm: Algorithm, text: impl AsRef<[u8]>) -> Result<Self, KeyError> {
+        Self::from_secret(algorithm, secret::decode_base64url(text.as_ref())?)
     }
 
     /// A private key in PEM: PKCS#8 (`PRIVATE KEY`), or PKCS#1 (`RSA PRIVATE KEY`), or SEC1 (`EC PRIVATE KEY`).

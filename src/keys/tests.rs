@@ -1,7 +1,7 @@
 //! Keys as a service loads them, held against jsonwebtoken with its provider named explicitly.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER as ORACLE;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{AlgorithmFamily, DecodingKey, EncodingKey};
@@ -297,6 +297,36 @@ fn a_weak_rsa_key_is_refused_in_either_half() {
 }
 
 #[test]
+fn a_key_of_the_faulty_chips_is_refused() {
+    // Every power of 65537 has the fingerprint: here the largest of 2,041 to 2,057 bits.
+    let mut n = vec![1];
+    for _ in 0..128 {
+        // Times 2^16, plus itself.
+        let shifted = [&n[..], &[0, 0]].concat();
+        let padded = [&[0, 0], &n[..]].concat();
+        let mut carry = 0;
+        let mut sum: Vec<u8> = shifted
+            .iter()
+            .zip(&padded)
+            .rev()
+            .map(|(a, b)| {
+                carry += u16::from(*a) + u16::from(*b);
+                let byte = carry as u8;
+                carry >>= 8;
+                byte
+            })
+            .collect();
+        sum.reverse();
+        n = sum;
+    }
+    let mut roca = rsa_jwk();
+    roca["n"] = URL_SAFE_NO_PAD.encode(&n).into();
+    let error = VerifyingKey::from_jwk(&jwk(roca)).unwrap_err();
+    assert_eq!(error.kind(), KeyErrorKind::Weak);
+    assert!(error.to_string().contains("ROCA"), "{error}");
+}
+
+#[test]
 fn the_wrong_half_or_kind_of_file_is_named_as_such() {
     let signing = |pem| kind(SigningKey::from_pem(Algorithm::ES256, pem));
     let verifying = |pem| kind(VerifyingKey::from_pem(Algorithm::ES256, pem));
@@ -306,7 +336,6 @@ fn the_wrong_half_or_kind_of_file_is_named_as_such() {
     assert_eq!(signing(P521), Some(KeyErrorKind::Unsupported));
     assert_eq!(verifying(P256), Some(KeyErrorKind::WrongType));
     assert_eq!(verifying(P256_SEC1), Some(KeyErrorKind::WrongType));
-    assert_eq!(verifying(P256_CERTIFICATE), Some(KeyErrorKind::Unsupported));
     assert_eq!(signing(b""), Some(KeyErrorKind::Malformed));
 
     let der = pem::read(P256).unwrap().der;
@@ -547,4 +576,91 @@ fn keys_go_from_thread_to_thread() {
     shared::<SigningKey>();
     shared::<VerifyingKey>();
     shared::<KeyRing>();
+}
+
+#[test]
+fn a_certificate_is_a_container_for_its_key() {
+    for (algorithm, certificate, public) in [
+        (Algorithm::ES256, P256_CERTIFICATE, P256_PUBLIC),
+        (Algorithm::RS256, RSA_2048_CERTIFICATE, RSA_2048_PUBLIC),
+        // It was good for one day.
+        (Algorithm::EdDSA, ED25519_CERTIFICATE, ED25519_PUBLIC),
+    ] {
+        let key = VerifyingKey::from_pem(algorithm, certificate).unwrap();
+        let der = pem::read(certificate).unwrap().der;
+        assert_eq!(VerifyingKey::from_der(algorithm, &der).unwrap().kid(), key.kid());
+        assert_eq!(key.kid(), VerifyingKey::from_pem(algorithm, public).unwrap().kid());
+    }
+    assert_eq!(
+        kind(VerifyingKey::from_pem(Algorithm::ES384, P256_CERTIFICATE)),
+        Some(KeyErrorKind::WrongType)
+    );
+    // Two certificates are a chain: which key is meant is not guessed.
+    let chain = [P256_CERTIFICATE, P256_CERTIFICATE].concat();
+    assert_eq!(kind(VerifyingKey::from_pem(Algorithm::ES256, chain)), Some(KeyErrorKind::Malformed));
+}
+
+#[test]
+fn a_secret_in_base64_is_its_bytes() {
+    // Bytes that use what the two alphabets differ in, and need padding.
+    let secret: Vec<u8> = [&[0xfb, 0xff, 0xfe][..], SECRET].concat();
+    let (plain, url) = (STANDARD.encode(&secret), URL_SAFE_NO_PAD.encode(&secret));
+    assert!(plain.contains('+') && plain.contains('/') && plain.ends_with('='));
+    let expected = SigningKey::from_secret(Algorithm::HS256, &secret).unwrap();
+    for kid in [
+        SigningKey::from_base64_secret(Algorithm::HS256, &plain).unwrap().kid(),
+        SigningKey::from_base64url_secret(Algorithm::HS256, &url).unwrap().kid(),
+        SigningKey::from_base64url_secret(Algorithm::HS256, URL_SAFE.encode(&secret)).unwrap().kid(),
+        VerifyingKey::from_base64_secret(Algorithm::HS256, &plain).unwrap().kid(),
+        VerifyingKey::from_base64url_secret(Algorithm::HS256, &url).unwrap().kid(),
+    ] {
+        assert_eq!(kid, expected.kid());
+    }
+    let standard = |text: &str| kind(SigningKey::from_base64_secret(Algorithm::HS256, text));
+    let urlsafe = |text: &str| kind(SigningKey::from_base64url_secret(Algorithm::HS256, text));
+    let unpadded = plain.trim_end_matches('=');
+    for text in [&url, unpadded, &format!("{plain}\n"), &format!(" {plain}"), &format!("{plain}="), "*"] {
+        assert_eq!(standard(text), Some(KeyErrorKind::Malformed), "{text:?}");
+    }
+    for text in [&plain, &format!("{url}\n"), &format!("{url}==="), "*"] {
+        assert_eq!(urlsafe(text), Some(KeyErrorKind::Malformed), "{text:?}");
+    }
+    // Stray bits at the end: another text for the same bytes.
+    let mut stray = url.clone().into_bytes();
+    *stray.last_mut().unwrap() += 1;
+    assert_eq!(urlsafe(std::str::from_utf8(&stray).unwrap()), Some(KeyErrorKind::Malformed));
+    // The rules for secrets hold for what was decoded.
+    assert_eq!(standard(""), Some(KeyErrorKind::Guessable));
+    assert_eq!(standard(&STANDARD.encode([7; 64])), Some(KeyErrorKind::Guessable));
+    assert_eq!(standard(&STANDARD.encode(&secret[..31])), Some(KeyErrorKind::Weak));
+    assert_eq!(standard(&STANDARD.encode(P256_PUBLIC)), Some(KeyErrorKind::NotASecret));
+    let error = SigningKey::from_base64_secret(Algorithm::HS256, "hunter2hunter2!").unwrap_err();
+    assert!(!format!("{error:?}").contains("hunter2"));
+}
+
+#[test]
+fn a_published_key_is_the_key() {
+    for algorithm in ALL {
+        let (signing, verifying) = pair(algorithm);
+        let Some(jwk) = verifying.clone().with_kid("k").to_jwk() else {
+            assert_eq!(algorithm.family(), AlgorithmFamily::Hmac);
+            continue;
+        };
+        assert_ne!(algorithm.family(), AlgorithmFamily::Hmac);
+        let text = serde_json::to_string(&jwk).unwrap();
+        let members: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(members["use"], "sig");
+        assert_eq!(members["alg"], verifying.alg());
+        assert_eq!(members["kid"], "k");
+        assert!(members.get("d").is_none() && members.get("k").is_none());
+        let read: Jwk = serde_json::from_str(&text).unwrap();
+        let loaded = VerifyingKey::from_jwk(&read).unwrap();
+        assert_eq!((loaded.kid(), loaded.algorithm()), ("k", algorithm));
+        assert_eq!(loaded.fingerprint(), verifying.fingerprint());
+        let signature = signing.sign(MESSAGE).unwrap();
+        assert!(loaded.verify(MESSAGE, &signature), "{algorithm:?}");
+        let theirs = DecodingKey::from_jwk(&read).unwrap();
+        let theirs = (ORACLE.verifier_factory)(&algorithm, &theirs).unwrap();
+        assert!(theirs.verify(MESSAGE, &signature).is_ok(), "{algorithm:?}");
+    }
 }

@@ -13,7 +13,7 @@ use super::jwk;
 use super::material::Public;
 use super::pem;
 use super::scheme::Scheme;
-use super::secret::{Secret, Shorter};
+use super::secret::{self, Secret, Shorter};
 use super::signing_key::{SigningKey, require_family};
 use super::thumbprint;
 
@@ -24,6 +24,8 @@ use super::thumbprint;
 #[derive(Clone)]
 pub struct VerifyingKey {
     verifier: Arc<Verifier>,
+    /// What can be published; `None` for a secret.
+    public: Option<Arc<Public>>,
     algorithm: Algorithm,
     /// The name of the algorithm in a token's header.
     alg: &'static str,
@@ -44,7 +46,29 @@ impl VerifyingKey {
         Ok(Self::from_checked(algorithm, &secret))
     }
 
-    /// A public key in PEM: SubjectPublicKeyInfo (`PUBLIC KEY`) or PKCS#1 (`RSA PUBLIC KEY`).
+    /// An HMAC secret written in base64, padded, in one line: what `openssl rand -base64 64 | tr -d '\n'` prints.
+    ///
+    /// # Errors
+    ///
+    /// As for [`SigningKey::from_base64_secret`].
+    pub fn from_base64_secret(algorithm: Algorithm, text: impl AsRef<[u8]>) -> Result<Self, KeyError> {
+        Self::from_secret(algorithm, secret::decode_base64(text.as_ref())?)
+    }
+
+    /// An HMAC secret written in base64url, padded or not, in one line.
+    ///
+    /// # Errors
+    ///
+    /// As for [`SigningKey::from_base64_secret`].
+    pub fn from_base64url_secret(algorithm: Algorithm, text: impl AsRef<[u8]>) -> Result<Self, KeyError> {
+        Self::from_secret(algorithm, secret::decode_base64url(text.as_ref())?)
+    }
+
+    /// A public key in PEM: SubjectPublicKeyInfo (`PUBLIC KEY`), PKCS#1 (`RSA PUBLIC KEY`), or an X.509 certificate
+    /// (`CERTIFICATE`) that holds one.
+    ///
+    /// A certificate is only a container here: its dates, signature, chain and revocation are **not** checked. That it
+    /// is the right one is for whoever put the file in its place.
     ///
     /// # Errors
     ///
@@ -54,11 +78,7 @@ impl VerifyingKey {
     pub fn from_pem(algorithm: Algorithm, pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         let block = pem::read(pem.as_ref())?;
         match block.label {
-            "PUBLIC KEY" | "RSA PUBLIC KEY" => Self::from_der(algorithm, &block.der),
-            "CERTIFICATE" => Err(KeyError::new(
-                KeyErrorKind::Unsupported,
-                "this is a certificate; take its key out with `openssl x509 -pubkey -noout`",
-            )),
+            "PUBLIC KEY" | "RSA PUBLIC KEY" | "CERTIFICATE" => Self::from_der(algorithm, &block.der),
             label if label.ends_with("PRIVATE KEY") => Err(private_half()),
             _ => Err(KeyError::new(
                 KeyErrorKind::Unsupported,
@@ -67,7 +87,7 @@ impl VerifyingKey {
         }
     }
 
-    /// A public key in DER: SubjectPublicKeyInfo or PKCS#1 `RSAPublicKey`.
+    /// A public key in DER: SubjectPublicKeyInfo, PKCS#1 `RSAPublicKey`, or an X.509 certificate.
     ///
     /// # Errors
     ///
@@ -88,7 +108,7 @@ impl VerifyingKey {
     /// an `RSA` or `oct` key without it is refused, for several algorithms would take it.
     pub fn from_jwk(jwk: &Jwk) -> Result<Self, KeyError> {
         jwk::verifying_key(jwk).map_err(|error| match &jwk.common.key_id {
-            Some(kid) => error.about(kid),
+            Some(kid) => error.renamed(kid),
             None => error,
         })
     }
@@ -159,6 +179,24 @@ impl VerifyingKey {
         self.is_short_hmac
     }
 
+    /// The public key as a JWK (RFC 7517) to publish, with `use`, `alg` and `kid`; `None` for a secret.
+    ///
+    /// ```
+    /// use tower_reissue::keys::{Algorithm, SigningKey, VerifyingKey};
+    ///
+    /// # fn main() -> Result<(), tower_reissue::keys::KeyError> {
+    /// let key = SigningKey::generate(Algorithm::ES256)?.verifying_key();
+    /// let jwk = key.to_jwk().expect("not a secret");
+    /// assert_eq!(VerifyingKey::from_jwk(&jwk)?.kid(), key.kid());
+    ///
+    /// assert!(SigningKey::generate(Algorithm::HS256)?.verifying_key().to_jwk().is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn to_jwk(&self) -> Option<Jwk> {
+        self.public.as_ref().map(|public| jwk::published(public, self.algorithm, &self.kid))
+    }
+
     /// A signature of the wrong length is simply false.
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         self.verifier.verify(message, signature)
@@ -198,24 +236,28 @@ impl VerifyingKey {
                 .about(&fingerprint)
                 .because(source)
         })?;
-        Ok(Self::new(algorithm, scheme, verifier, fingerprint, false))
+        let public = Some(Arc::new(public.clone()));
+        Ok(Self::new(algorithm, scheme, verifier, public, fingerprint, false))
     }
 
     pub(crate) fn from_checked(algorithm: Algorithm, secret: &Secret<'_>) -> Self {
         let verifier = Verifier::from_secret(secret.hash, secret.bytes);
-        Self::new(algorithm, secret.scheme, verifier, thumbprint::of_secret(secret.bytes), secret.is_short)
+        let fingerprint = thumbprint::of_secret(secret.bytes);
+        Self::new(algorithm, secret.scheme, verifier, None, fingerprint, secret.is_short)
     }
 
     fn new(
         algorithm: Algorithm,
         scheme: Scheme,
         verifier: Verifier,
+        public: Option<Arc<Public>>,
         fingerprint: String,
         is_short_hmac: bool,
     ) -> Self {
         let fingerprint: Arc<str> = fingerprint.into();
         Self {
             verifier: Arc::new(verifier),
+            public,
             algorithm,
             alg: scheme.name(),
             kid: fingerprint.clone(),

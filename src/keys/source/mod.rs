@@ -30,6 +30,8 @@ mod erased;
 mod file;
 mod format;
 mod generated;
+#[cfg(feature = "jwks")]
+mod jwks_url;
 mod look;
 
 pub use self::command::CommandSource;
@@ -39,6 +41,8 @@ pub(crate) use self::erased::ErasedSource;
 pub use self::file::FileSource;
 pub use self::format::{DangerousKeyFormat, KeyFormat};
 pub use self::generated::GeneratedSource;
+#[cfg(feature = "jwks")]
+pub use self::jwks_url::{DangerousJwksUrl, JwksUrl};
 
 /// What a source holds at one moment.
 #[derive(Clone, Debug, Default)]

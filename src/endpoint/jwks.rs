@@ -1,0 +1,145 @@
+//! [`JwksEndpoint`]: the public keys, for whoever verifies this service's tokens.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use jsonwebtoken::jwk::JwkSet;
+use tower_service::Service;
+
+use crate::keys::{KeyRing, Keys, VerifyingKey, sha256};
+use crate::server::FixedBody;
+
+/// Publishes the own public keys as a JWK set (RFC 7517 §5) to `GET` and `HEAD`: the signing key's and the retiring ones.
+///
+/// A secret is never published, nor a key of a trusted foreign issuer; a ring of secrets gives an empty set. What is
+/// served follows the ring: a key that was put in place a moment ago is published, a withdrawn one is not.
+///
+/// Answers may be cached for 300 seconds ([`max_age`](Self::max_age)). Whoever caches them learns of a new key that much
+/// later: let a new key sign only after that time, or rely on verifiers that fetch again when a `kid` is unknown.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use tower_reissue::keys::{Algorithm, SigningKey};
+/// use tower_reissue::{Authority, JwksEndpoint};
+///
+/// # let key = SigningKey::generate(Algorithm::ES256)?;
+/// let authority = Authority::builder(key)
+///     .issuer("https://login.example")
+///     .audience("orders")
+///     .ceiling(Duration::from_secs(12 * 3600))
+///     .build()?;
+/// let endpoint = JwksEndpoint::new(&authority).max_age(Duration::from_secs(60));
+/// let app: axum::Router = axum::Router::new().route_service("/.well-known/jwks.json", endpoint);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// As a whole server of its own, without axum:
+///
+/// ```no_run
+/// # use tower_reissue::keys::{Algorithm, SigningKey};
+/// # use tower_reissue::JwksEndpoint;
+/// use hyper_util::rt::{TokioExecutor, TokioIo};
+/// use hyper_util::server::conn::auto::Builder;
+/// use hyper_util::service::TowerToHyperService;
+///
+/// # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+/// let service = TowerToHyperService::new(JwksEndpoint::new(SigningKey::generate(Algorithm::EdDSA)?));
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+/// loop {
+///     let (stream, _) = listener.accept().await?;
+///     let service = service.clone();
+///     tokio::spawn(async move {
+///         Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await
+///     });
+/// }
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct JwksEndpoint {
+    keys: Keys,
+    cache_control: HeaderValue,
+}
+
+impl JwksEndpoint {
+    /// An endpoint over the keys of an [`&Authority`](crate::Authority), [`Keys`], a [`KeyRing`], or a
+    /// [`SigningKey`](crate::keys::SigningKey).
+    pub fn new(keys: impl Into<Keys>) -> Self {
+        Self { keys: keys.into(), cache_control: cache_control(Duration::from_secs(300)) }
+    }
+
+    /// How long an answer may be cached, in whole seconds. Default 300; zero asks caches to come back each time.
+    ///
+    /// Longer spares requests, and keeps a withdrawn key alive in other services that much longer.
+    pub fn max_age(mut self, max_age: Duration) -> Self {
+        self.cache_control = cache_control(max_age);
+        self
+    }
+
+    fn respond(&self, method: &Method, headers: &HeaderMap) -> Response<FixedBody> {
+        if method != Method::GET && method != Method::HEAD {
+            let mut response = Response::new(FixedBody::default());
+            *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        let body = published(&self.keys.load());
+        let tag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(sha256(&body)));
+        let is_known = is_known(headers, &tag);
+
+        let mut response = Response::new(FixedBody::default());
+        response.headers_mut().insert(CACHE_CONTROL, self.cache_control.clone());
+        // Base64url between quotes: always a header value.
+        if let Ok(tag) = HeaderValue::from_str(&tag) {
+            response.headers_mut().insert(ETAG, tag);
+        }
+        if is_known {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            return response;
+        }
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json"));
+        response.headers_mut().insert(CONTENT_LENGTH, body.len().into());
+        if method == Method::GET {
+            *response.body_mut() = FixedBody::new(body);
+        }
+        response
+    }
+}
+
+impl<B> Service<Request<B>> for JwksEndpoint {
+    type Response = Response<FixedBody>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<FixedBody>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        ready(Ok(self.respond(request.method(), request.headers())))
+    }
+}
+
+fn published(ring: &KeyRing) -> Bytes {
+    let keys = ring.own_keys().filter_map(VerifyingKey::to_jwk).collect();
+    // Strings and enums only: there is nothing in it that could fail to serialise.
+    serde_json::to_vec(&JwkSet { keys }).unwrap_or_default().into()
+}
+
+/// Whether `If-None-Match` names what would be sent, RFC 9110 §13.1.2: compared weakly.
+fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    let lists = headers.get_all(IF_NONE_MATCH).into_iter().filter_map(|value| value.to_str().ok());
+    let mut known = lists.flat_map(|list| list.split(',')).map(str::trim);
+    known.any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
+}
+
+fn cache_control(max_age: Duration) -> HeaderValue {
+    HeaderValue::try_from(format!("public, max-age={}", max_age.as_secs()))
+        .unwrap_or(HeaderValue::from_static("public, max-age=0"))
+}

@@ -1,0 +1,519 @@
+//! [`JwksUrl`]: a JWK set fetched over HTTPS.
+//!
+//! hyper-util's client over hyper-rustls rather than reqwest: the same well-kept stack under both, and a fetch every few
+//! minutes needs no redirects, cookies, proxies or decompression; what is not there can't be sent to the wrong place.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use http::header::{ACCEPT, AGE, CACHE_CONTROL, ETAG, IF_NONE_MATCH, USER_AGENT};
+use http::uri::Scheme;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use jsonwebtoken::{Algorithm, AlgorithmFamily};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use serde::Deserialize;
+
+use super::{KeySet, KeySource};
+use crate::keys::error::{KeyError, KeyErrorKind};
+use crate::server::FixedBody;
+
+/// The keys that another service publishes at a URL, as a JWK set.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use tower_reissue::keys::{JwksUrl, KeySource};
+///
+/// # async fn load() -> Result<(), tower_reissue::keys::KeyError> {
+/// let source = JwksUrl::new("https://login.example/.well-known/jwks.json")?.timeout(Duration::from_secs(3));
+/// let keys = source.load().await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// One load is one `GET`, within [`timeout`](Self::timeout) from the connection to the last byte, of
+/// [`max_bytes`](Self::max_bytes) at most. Nothing of a token goes out: the URL, the header fields and the certificates
+/// trusted are all settled here. No redirect is followed, no cookie kept; proxy variables are not read.
+///
+/// Whatever is not a 200 with a JWK set of at least one usable public key is an error, and the keys loaded before stay
+/// in use. So is a set with a secret in it: a secret that is published is none.
+///
+/// `ETag` is used to ask only whether there is something new. `Cache-Control`, less `Age`, becomes
+/// [`KeySet::fresh_for`], 60 seconds at least and 24 hours at most: `no-store`, `no-cache` and a `max-age` that can't be
+/// read count as 60 seconds.
+///
+/// TLS is rustls, 1.2 and later, with the crypto provider the application installed, else aws-lc-rs; none is installed
+/// from here. The platform's root certificates are trusted (`SSL_CERT_FILE` and `SSL_CERT_DIR` are obeyed), and those
+/// given as [`root_certificate`](Self::root_certificate).
+pub struct JwksUrl {
+    location: Location,
+    assumed: Option<Algorithm>,
+    timeout: Duration,
+    max_bytes: usize,
+    plain_http: bool,
+    roots: Vec<CertificateDer<'static>>,
+    client: OnceLock<HttpClient>,
+    last: Mutex<Option<Last>>,
+}
+
+type HttpClient = Client<HttpsConnector<HttpConnector>, FixedBody>;
+
+enum Location {
+    Keys(Uri),
+    /// OpenID Connect discovery: the configuration names the keys' URL.
+    Issuer {
+        issuer: String,
+        configuration: Uri,
+    },
+}
+
+/// What was loaded last, to be used again at a 304.
+struct Last {
+    uri: Uri,
+    tag: HeaderValue,
+    set: KeySet,
+}
+
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+const DEFAULT_MAX_BYTES: usize = 256 * 1024;
+const LEAST_FRESH: Duration = Duration::from_secs(60);
+const MOST_FRESH: Duration = Duration::from_secs(24 * 3600);
+const AGENT: HeaderValue = HeaderValue::from_static(concat!("tower-reissue/", env!("CARGO_PKG_VERSION")));
+
+impl JwksUrl {
+    /// The set at an `https` URL. `http` only to a loopback address (`127.0.0.1`, `[::1]`, `localhost`).
+    ///
+    /// # Errors
+    ///
+    /// When it is no such URL, or has a user name or password in it.
+    pub fn new(url: impl AsRef<str>) -> Result<Self, KeyError> {
+        Self::load_from(Location::Keys(parse(url.as_ref())?), false)
+    }
+
+    /// The set that an OpenID Connect issuer's configuration names
+    /// (`{issuer}/.well-known/openid-configuration`, OpenID Connect Discovery 1.0 §4).
+    ///
+    /// The configuration is fetched again before each fetch of the keys, its `issuer` has to equal this one to the
+    /// letter, and its `jwks_uri` obeys the rules of [`new`](Self::new); it may be on another host.
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](Self::new), of the issuer, which also has no query.
+    pub fn discover(issuer: impl Into<String>) -> Result<Self, KeyError> {
+        let issuer = issuer.into();
+        if parse(&issuer)?.query().is_some() {
+            return Err(refused_url("an issuer has no query; give its `iss` as it stands in its tokens"));
+        }
+        let configuration =
+            parse(&format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/')))?;
+        Self::load_from(Location::Issuer { issuer, configuration }, false)
+    }
+
+    /// Ways to fetch keys that weaken them.
+    pub fn dangerous() -> DangerousJwksUrl {
+        DangerousJwksUrl { _private: () }
+    }
+
+    /// The algorithm of keys that name none and could be of it. Without this, RSA keys without `alg` are skipped, as
+    /// several algorithms would take them; some providers publish their RS256 keys so.
+    pub fn assume_algorithm(mut self, algorithm: Algorithm) -> Self {
+        self.assumed = Some(algorithm);
+        self
+    }
+
+    /// How long one load may take, from name look-up to the last byte. Default 5 seconds.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// How long an answer may be. Reading stops there. Default 256 KiB.
+    pub fn max_bytes(mut self, max_bytes: usize) -> Self {
+        self.max_bytes = max_bytes;
+        self
+    }
+
+    /// A certificate authority, or several, in PEM, trusted beside the platform's: for issuers inside a company.
+    ///
+    /// # Errors
+    ///
+    /// When the text holds no certificate, or one that can't be read.
+    pub fn root_certificate(mut self, pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
+        let unreadable = || {
+            KeyError::new(KeyErrorKind::Malformed, "the root certificate is not a PEM file with certificates")
+        };
+        let before = self.roots.len();
+        for certificate in CertificateDer::pem_slice_iter(pem.as_ref()) {
+            let certificate = certificate.map_err(|error| unreadable().because(error))?;
+            RootCertStore::empty().add(certificate.clone()).map_err(|error| unreadable().because(error))?;
+            self.roots.push(certificate);
+        }
+        if self.roots.len() == before {
+            return Err(unreadable());
+        }
+        Ok(self)
+    }
+
+    fn load_from(location: Location, plain_http: bool) -> Result<Self, KeyError> {
+        let (Location::Keys(uri) | Location::Issuer { configuration: uri, .. }) = &location;
+        require_secure(uri, plain_http)?;
+        Ok(Self {
+            location,
+            assumed: None,
+            timeout: DEFAULT_TIMEOUT,
+            max_bytes: DEFAULT_MAX_BYTES,
+            plain_http,
+            roots: Vec::new(),
+            client: OnceLock::new(),
+            last: Mutex::new(None),
+        })
+    }
+
+    async fn fetch(&self) -> Result<KeySet, KeyError> {
+        let uri = match &self.location {
+            Location::Keys(uri) => uri.clone(),
+            Location::Issuer { issuer, configuration } => self.discovered(issuer, configuration).await?,
+        };
+        let last = self.remembered(&uri);
+        let response = self.get(&uri, last.as_ref().map(|(tag, _)| tag.clone())).await?;
+        let fresh_for = fresh_for(response.headers());
+        if response.status() == StatusCode::NOT_MODIFIED {
+            // Only where it was asked for: a 304 to a plain request says nothing.
+            let (_, set) =
+                last.ok_or_else(|| unfit(&uri, "it answered 304 to a request without `If-None-Match`"))?;
+            return Ok(KeySet { fresh_for, ..set });
+        }
+        let tag = response.headers().get(ETAG).filter(|tag| tag.len() <= 1024).cloned();
+        let text = self.read(&uri, response).await?;
+        let set = self.parse_set(&text).map_err(|error| unfit(&uri, "it is of no use").because(error))?;
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) =
+            tag.map(|tag| Last { uri, tag, set: set.clone() });
+        Ok(KeySet { fresh_for, ..set })
+    }
+
+    async fn discovered(&self, issuer: &str, configuration: &Uri) -> Result<Uri, KeyError> {
+        #[derive(Deserialize)]
+        struct Configuration {
+            issuer: String,
+            jwks_uri: String,
+        }
+        let response = self.get(configuration, None).await?;
+        let text = self.read(configuration, response).await?;
+        let found: Configuration = serde_json::from_str(&text).map_err(|error| {
+            unfit(configuration, "it is no OpenID configuration with `issuer` and `jwks_uri`").because(error)
+        })?;
+        if found.issuer != issuer {
+            return Err(unfit(configuration, "its `issuer` is another than the one asked for"));
+        }
+        let checked = parse(&found.jwks_uri).and_then(|uri| {
+            require_secure(&uri, self.plain_http)?;
+            Ok(uri)
+        });
+        checked.map_err(|error| unfit(configuration, "its `jwks_uri` can't be used").because(error))
+    }
+
+    /// Sends one request and looks at the status: 200, or 304 where `known` was sent along.
+    async fn get(&self, uri: &Uri, known: Option<HeaderValue>) -> Result<Response<Incoming>, KeyError> {
+        let mut request = Request::new(FixedBody::default());
+        *request.uri_mut() = uri.clone();
+        let headers = request.headers_mut();
+        headers.insert(USER_AGENT, AGENT);
+        headers.insert(ACCEPT, HeaderValue::from_static("application/jwk-set+json, application/json"));
+        if let Some(tag) = known {
+            headers.insert(IF_NONE_MATCH, tag);
+        }
+        let response = self.client()?.request(request).await.map_err(|error| {
+            let what = if error.is_connect() { "no connection could be made" } else { "the request failed" };
+            unfit(uri, what).because(error)
+        })?;
+        match response.status() {
+            StatusCode::OK | StatusCode::NOT_MODIFIED => Ok(response),
+            status if status.is_redirection() => Err(unfit(
+                uri,
+                format!("it answered {status}, and redirects are not followed; give the URL it leads to"),
+            )),
+            status => Err(unfit(uri, format!("it answered {status}, not 200"))),
+        }
+    }
+
+    /// Reads a body to its end, and no further than is allowed.
+    async fn read(&self, uri: &Uri, response: Response<Incoming>) -> Result<String, KeyError> {
+        let too_long = || unfit(uri, format!("its answer has more than {} bytes", self.max_bytes));
+        if response.status() != StatusCode::OK {
+            return Err(unfit(uri, format!("it answered {}, not 200", response.status())));
+        }
+        let mut body = response.into_body();
+        if body.size_hint().lower() > self.max_bytes as u64 {
+            return Err(too_long());
+        }
+        let mut bytes = Vec::new();
+        while let Some(frame) = std::future::poll_fn(|cx| std::pin::Pin::new(&mut body).poll_frame(cx)).await
+        {
+            let frame = frame.map_err(|error| unfit(uri, "its answer broke off").because(error))?;
+            let Ok(data) = frame.into_data() else { continue };
+            if data.len() > self.max_bytes - bytes.len() {
+                return Err(too_long());
+            }
+            bytes.extend_from_slice(&data);
+        }
+        String::from_utf8(bytes)
+            .map_err(|error| unfit(uri, "its answer is not text").because(error.utf8_error()))
+    }
+
+    fn parse_set(&self, text: &str) -> Result<KeySet, KeyError> {
+        let set = match self.assumed {
+            Some(algorithm) => KeySet::from_jwk_set(&with_assumed(text, algorithm)?)?,
+            None => KeySet::from_jwk_set(text)?,
+        };
+        if let Some(secret) =
+            set.verifying.iter().find(|key| key.algorithm().family() == AlgorithmFamily::Hmac)
+        {
+            return Err(KeyError::new(
+                KeyErrorKind::WrongType,
+                "it is a shared secret for everybody to read, who could then sign with it; have its owner replace it",
+            )
+            .about(secret.kid()));
+        }
+        Ok(set)
+    }
+
+    fn remembered(&self, uri: &Uri) -> Option<(HeaderValue, KeySet)> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().filter(|last| last.uri == *uri).map(|last| (last.tag.clone(), last.set.clone()))
+    }
+
+    fn client(&self) -> Result<&HttpClient, KeyError> {
+        // Two first loads at once may each make one; the first stays.
+        match self.client.get() {
+            Some(client) => Ok(client),
+            None => {
+                let client = self.connect()?;
+                Ok(self.client.get_or_init(|| client))
+            }
+        }
+    }
+
+    fn connect(&self) -> Result<HttpClient, KeyError> {
+        let mut roots = RootCertStore::empty();
+        let platform = rustls_native_certs::load_native_certs();
+        roots.add_parsable_certificates(platform.certs);
+        roots.add_parsable_certificates(self.roots.iter().cloned());
+        if roots.is_empty() && !self.plain_http {
+            let error = KeyError::new(
+                KeyErrorKind::Unavailable,
+                "the platform has no root certificates; install them (`ca-certificates`), or give a `root_certificate`",
+            );
+            return Err(match platform.errors.into_iter().next() {
+                Some(first) => error.because(first),
+                None => error,
+            });
+        }
+        // Named here, so that nothing depends on the process-wide default, nor sets it.
+        let provider = CryptoProvider::get_default()
+            .cloned()
+            .unwrap_or_else(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+        let tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| KeyError::new(KeyErrorKind::Unavailable, "TLS can't be set up").because(error))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let mut connector = HttpConnector::new();
+        connector.enforce_http(false);
+        connector.set_connect_timeout(Some(self.timeout));
+        let connector = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(connector);
+        // Minutes pass between two fetches: no connection is kept.
+        Ok(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector))
+    }
+}
+
+impl KeySource for JwksUrl {
+    fn describe(&self) -> String {
+        match &self.location {
+            Location::Keys(uri) => format!("the JWK set at {}", Shown(uri)),
+            Location::Issuer { configuration, .. } => {
+                format!("the JWK set that {} names", Shown(configuration))
+            }
+        }
+    }
+
+    async fn load(&self) -> Result<KeySet, KeyError> {
+        tokio::time::timeout(self.timeout, self.fetch()).await.unwrap_or_else(|elapsed| {
+            let (Location::Keys(uri) | Location::Issuer { configuration: uri, .. }) = &self.location;
+            Err(unfit(uri, format!("it did not answer in full within {:?}", self.timeout)).because(elapsed))
+        })
+    }
+}
+
+/// The URL without its query, which may hold what is not for the log.
+impl fmt::Debug for JwksUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("JwksUrl").field(&self.describe()).finish()
+    }
+}
+
+/// Ways to fetch keys that weaken them. Made by [`JwksUrl::dangerous`].
+#[derive(Debug)]
+pub struct DangerousJwksUrl {
+    _private: (),
+}
+
+impl DangerousJwksUrl {
+    /// The set at an `http` URL of any host. Whoever stands between can put their own keys in its place, and so sign any
+    /// token: only for a network in which everybody is trusted that much.
+    ///
+    /// # Errors
+    ///
+    /// As for [`JwksUrl::new`].
+    pub fn plain_http(self, url: impl AsRef<str>) -> Result<JwksUrl, KeyError> {
+        JwksUrl::load_from(Location::Keys(parse(url.as_ref())?), true)
+    }
+}
+
+fn parse(url: &str) -> Result<Uri, KeyError> {
+    let uri: Uri = url
+        .parse()
+        .map_err(|error: http::uri::InvalidUri| refused_url("it can't be read as a URL").because(error))?;
+    let Some(authority) = uri.authority() else {
+        return Err(refused_url("it is not absolute; begin it with https://"));
+    };
+    if authority.as_str().contains('@') {
+        return Err(refused_url("it holds a user name or password, which would not be sent; leave it out"));
+    }
+    Ok(uri)
+}
+
+fn require_secure(uri: &Uri, plain_http: bool) -> Result<(), KeyError> {
+    let host = uri.host().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    let is_loopback = address.map_or(host.eq_ignore_ascii_case("localhost"), |address| address.is_loopback());
+    match uri.scheme() {
+        Some(scheme) if *scheme == Scheme::HTTPS => Ok(()),
+        Some(scheme) if *scheme == Scheme::HTTP && (plain_http || is_loopback) => Ok(()),
+        _ => Err(refused_url(format!(
+            "{} is not an https URL: keys that anybody on the way can replace admit anybody",
+            Shown(uri)
+        ))),
+    }
+}
+
+/// Writes `alg` into the keys that lack it and could be of the algorithm.
+fn with_assumed(text: &str, algorithm: Algorithm) -> Result<String, KeyError> {
+    let kty = match algorithm.family() {
+        AlgorithmFamily::Rsa => "RSA",
+        AlgorithmFamily::Ec => "EC",
+        AlgorithmFamily::Ed => "OKP",
+        AlgorithmFamily::Hmac => "oct",
+    };
+    let mut set: serde_json::Value = serde_json::from_str(text)
+        .map_err(|error| KeyError::new(KeyErrorKind::Malformed, "it is not JSON").because(error))?;
+    let keys = set.get_mut("keys").and_then(|keys| keys.as_array_mut()).into_iter().flatten();
+    for key in keys.filter_map(|key| key.as_object_mut()) {
+        // A curve decides by itself, and may be another one than the assumed algorithm's.
+        if key.get("kty").is_some_and(|found| found == kty) && !key.contains_key("crv") {
+            key.entry("alg").or_insert_with(|| format!("{algorithm:?}").into());
+        }
+    }
+    Ok(set.to_string())
+}
+
+/// How long the answer is good for, RFC 9111 §4.2, within bounds of our own.
+fn fresh_for(headers: &HeaderMap) -> Option<Duration> {
+    let values = headers.get_all(CACHE_CONTROL).into_iter().filter_map(|value| value.to_str().ok());
+    let mut max_age = None;
+    for directive in values.flat_map(|value| value.split(',')) {
+        let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
+        match name.trim().to_ascii_lowercase().as_str() {
+            "no-store" | "no-cache" => return Some(LEAST_FRESH),
+            "max-age" if max_age.is_none() => max_age = Some(seconds(value.trim().trim_matches('"'))),
+            _ => {}
+        }
+    }
+    let age = headers.get(AGE).and_then(|age| age.to_str().ok()).map_or(0, seconds);
+    let fresh = Duration::from_secs(max_age?.saturating_sub(age));
+    Some(fresh.clamp(LEAST_FRESH, MOST_FRESH))
+}
+
+/// Unreadable is stale; too many digits are very long.
+fn seconds(digits: &str) -> u64 {
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number { digits.parse().unwrap_or(u64::MAX) } else { 0 }
+}
+
+/// A URL without its query. (A user name or password was refused before.)
+struct Shown<'a>(&'a Uri);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(uri) = self;
+        let scheme = uri.scheme_str().unwrap_or_default();
+        let authority = uri.authority().map_or("", |authority| authority.as_str());
+        write!(f, "{scheme}://{authority}{}", uri.path())
+    }
+}
+
+fn refused_url(why: impl fmt::Display) -> KeyError {
+    KeyError::new(KeyErrorKind::Unavailable, format!("the URL of a JWK set: {why}"))
+}
+
+fn unfit(uri: &Uri, why: impl fmt::Display) -> KeyError {
+    KeyError::new(KeyErrorKind::Unavailable, format!("the keys at {} can't be had: {why}", Shown(uri)))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn freshness_is_what_the_headers_say_within_bounds() {
+        for (cache_control, age, expected) in [
+            (&[][..], None, None),
+            (&["public"], None, None),
+            (&["max-age=600"], None, Some(600)),
+            (&["public, Max-Age = 600 , must-revalidate"], None, Some(600)),
+            (&["max-age=\"600\""], None, Some(600)),
+            (&["s-maxage=9000"], None, None),
+            (&["public", "max-age=600"], None, Some(600)),
+            (&["max-age=600, max-age=700"], None, Some(600)),
+            (&["max-age=600"], Some("100"), Some(500)),
+            (&["max-age=600"], Some("601"), Some(60)),
+            (&["max-age=600"], Some("soon"), Some(600)),
+            (&["max-age=0"], None, Some(60)),
+            (&["max-age=59"], None, Some(60)),
+            (&["max-age=61"], None, Some(61)),
+            (&["max-age=86400"], None, Some(86_400)),
+            (&["max-age=86401"], None, Some(86_400)),
+            (&["max-age=99999999999999999999999"], None, Some(86_400)),
+            (&["max-age=-1"], None, Some(60)),
+            (&["max-age="], None, Some(60)),
+            (&["max-age"], None, Some(60)),
+            (&["no-store"], None, Some(60)),
+            (&["max-age=600, no-store"], None, Some(60)),
+            (&["no-cache=\"set-cookie\""], None, Some(60)),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in cache_control {
+                headers.append(CACHE_CONTROL, HeaderValue::from_static(value));
+            }
+            if let Some(age) = age {
+                headers.insert(AGE, HeaderValue::from_static(age));
+            }
+            let found = fresh_for(&headers).map(|fresh| fresh.as_secs());
+            assert_eq!(found, expected, "{cache_control:?}, age {age:?}");
+        }
+    }
+}
