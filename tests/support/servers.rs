@@ -44,6 +44,7 @@ impl RedisServer {
     }
 
     fn spawn(&mut self) -> bool {
+        self.kill();
         let log = std::fs::File::create(self.dir.join("log")).unwrap();
         let child = Command::new("redis-server")
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", ""])
