@@ -9,6 +9,10 @@
 //!   revoked, and asking it to is an error. Choose it where a stolen token's worst case, the session ceiling, is
 //!   acceptable.
 //! * [`MemoryStore`]: embedded, bounded, expiring. Its revocations die with the process.
+//! * `RedisStore` (feature `redis`): Redis and Valkey, one server or a cluster, shared by any number of processes.
+//!   Revocations outlive the processes, and the server where it is persistent.
+//! * [`Cached`]: in front of any of them. Steady traffic costs no round trip; a revocation made elsewhere may go unseen
+//!   for a bounded time, and is pushed where the store has a [`RevocationFeed`].
 //!
 //! A store holds no clock and no policy: every call carries the authority's reading of the time and the instant
 //! until which the record matters. [`conformance`] proves a store's promises, yours included.
@@ -16,17 +20,25 @@
 //! What a store does not protect against: a thief who keeps pace with the token's owner. See
 //! [the threat model](crate::manual::threat_model).
 
+mod cached;
 pub mod conformance;
 mod erased;
+mod feed;
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
+pub use cached::Cached;
 pub(crate) use erased::ErasedStore;
+pub use feed::{Hear, Pushed, RevocationFeed, Subscription};
 pub use memory::MemoryStore;
+#[cfg(feature = "redis")]
+pub use redis::{DangerousRedisConnect, RedisConnect, RedisStore};
 
 use crate::NumericDate;
 pub use crate::token::identity::{SessionId, SubjectId, TokenId};
@@ -331,6 +343,8 @@ pub enum StoreErrorKind {
     Misused,
     /// There is no store: a stateless authority records nothing.
     Stateless,
+    /// The backend, or the way to it, is set up so that it can't be a store. The source says what would be right.
+    Misconfigured,
 }
 
 impl StoreError {
@@ -366,6 +380,7 @@ impl fmt::Display for StoreError {
             StoreErrorKind::Misused => {
                 "the claims store was asked to record what would break a session's chain"
             }
+            StoreErrorKind::Misconfigured => "the claims store is not set up as it must be",
             StoreErrorKind::Stateless => {
                 "a stateless authority records nothing; give the builder a store, MemoryStore for one process"
             }

@@ -1,0 +1,62 @@
+//! Revocations told as they happen: what lets a cache in front of a shared store forget at once.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use super::{ClaimsStore, Revocation, StoreError};
+
+/// A store that tells of revocations, whoever made them. [`Cached`](super::Cached) listens where it is asked to.
+///
+/// Delivery is best effort: a channel may break, and a listener must not need it to be right, only to be fast.
+pub trait RevocationFeed: ClaimsStore {
+    /// Calls `hear` with every revocation from its return on, until the subscription is dropped. It reopens a channel
+    /// that broke, and says so.
+    ///
+    /// # Errors
+    /// When the channel can't be opened.
+    fn subscribe(&self, hear: Hear) -> impl Future<Output = Result<Subscription, StoreError>> + Send;
+}
+
+impl<S: RevocationFeed> RevocationFeed for Arc<S> {
+    fn subscribe(&self, hear: Hear) -> impl Future<Output = Result<Subscription, StoreError>> + Send {
+        S::subscribe(self, hear)
+    }
+}
+
+/// Who is told. It must not wait.
+pub type Hear = Arc<dyn Fn(Pushed) + Send + Sync>;
+
+/// What a feed tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Pushed {
+    /// This was revoked.
+    Revoked(Revocation),
+    /// The channel was broken and is open again: any revocation in between may have been missed.
+    Resumed,
+}
+
+/// An open channel. Dropping it closes it.
+pub struct Subscription(Option<Box<dyn FnOnce() + Send + Sync>>);
+
+impl Subscription {
+    /// A channel that `close` closes.
+    pub fn until_dropped(close: impl FnOnce() + Send + Sync + 'static) -> Self {
+        Self(Some(Box::new(close)))
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        if let Some(close) = self.0.take() {
+            close();
+        }
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,184 @@
+//! The connection: one server or a cluster, multiplexed, reconnecting.
+
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::cluster::ClusterClientBuilder;
+use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
+use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
+use redis::{Client, Cmd, ConnectionInfo, Pipeline, RedisError, RedisResult, Value, cmd};
+
+use crate::store::{StoreError, StoreErrorKind};
+
+/// The authority's deadline comes first; this is for callers without one.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(1);
+/// A peer that acknowledges nothing for so long is gone: without it a connection cut without a word would be
+/// written to until the operating system gives up, after a quarter of an hour.
+const GONE_AFTER: Duration = Duration::from_secs(5);
+/// Between two attempts to connect: well under the second within which a server that is back must serve again.
+const RETRY_DELAYS: (Duration, Duration) = (Duration::from_millis(25), Duration::from_millis(100));
+const RETRIES: usize = 2;
+
+pub(super) enum Link {
+    Server {
+        client: Client,
+        // Replaced when the server turns out to be a replica now.
+        manager: ArcSwap<ConnectionManager>,
+    },
+    Cluster(ClusterConnection),
+}
+
+impl Link {
+    pub(super) async fn server(info: ConnectionInfo) -> RedisResult<Self> {
+        let client = Client::open(info)?;
+        let manager = ConnectionManager::new_with_config(client.clone(), manager_config()).await?;
+        Ok(Self::Server { client, manager: ArcSwap::from_pointee(manager) })
+    }
+
+    pub(super) async fn cluster(nodes: Vec<ConnectionInfo>) -> RedisResult<Self> {
+        let cluster = ClusterClientBuilder::new(nodes)
+            .retries(3)
+            .min_retry_wait(millis(RETRY_DELAYS.0))
+            .max_retry_wait(millis(RETRY_DELAYS.1))
+            .connection_timeout(CONNECTION_TIMEOUT)
+            .response_timeout(RESPONSE_TIMEOUT)
+            .tcp_settings(tcp_settings())
+            .build()?;
+        Ok(Self::Cluster(cluster.get_async_connection().await?))
+    }
+
+    /// Sends a command that may safely arrive twice: every one of ours may, for a rotation that is repeated is given
+    /// what it recorded the first time.
+    pub(super) async fn ask(&self, command: &Cmd) -> RedisResult<Value> {
+        match self {
+            // It follows redirections and tries again by itself.
+            Self::Cluster(cluster) => command.query_async(&mut cluster.clone()).await,
+            Self::Server { .. } => self.try_twice(Ask::One(command)).await,
+        }
+    }
+
+    /// Two questions in one round trip; `None` for a cluster, where their slots may lie on two nodes.
+    pub(super) async fn ask_both(&self, first: &Cmd, second: &Cmd) -> Option<RedisResult<(Value, Value)>> {
+        if let Self::Cluster(_) = self {
+            return None;
+        }
+        let mut both = redis::pipe();
+        both.add_command(first.clone()).add_command(second.clone());
+        let replies = self.try_twice(Ask::Both(&both)).await;
+        Some(replies.and_then(|replies| Ok(redis::from_redis_value(replies)?)))
+    }
+
+    async fn try_twice(&self, question: Ask<'_>) -> RedisResult<Value> {
+        let Self::Server { client, manager } = self else {
+            return Err((redis::ErrorKind::Client, "a cluster is asked by slot").into());
+        };
+        match question.put(&manager.load_full()).await {
+            // The manager learns of a lost connection by the first command that fails on it.
+            Err(error) if error.is_connection_dropped() || error.is_connection_refusal() => {
+                question.put(&manager.load_full()).await
+            }
+            // Behind this name there was a failover: the next connection may reach the new primary.
+            Err(error) if error.code() == Some("READONLY") => {
+                if let Ok(fresh) = ConnectionManager::new_lazy_with_config(client.clone(), manager_config()) {
+                    manager.store(fresh.into());
+                }
+                Err(error)
+            }
+            reply => reply,
+        }
+    }
+
+    /// What `INFO memory` says of eviction, of every primary that tells.
+    pub(super) async fn eviction_policies(&self) -> Vec<String> {
+        let mut info = cmd("INFO");
+        info.arg("memory");
+        let reply = match self {
+            Self::Server { .. } => self.ask(&info).await,
+            Self::Cluster(cluster) => {
+                let all = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
+                cluster.clone().route_command(info, all).await
+            }
+        };
+        let mut policies = Vec::new();
+        // An operator may forbid the question; the documentation is what is left then.
+        if let Ok(reply) = reply {
+            collect_policies(&reply, &mut policies);
+        }
+        policies
+    }
+}
+
+enum Ask<'a> {
+    One(&'a Cmd),
+    Both(&'a Pipeline),
+}
+
+impl Ask<'_> {
+    async fn put(&self, manager: &ConnectionManager) -> RedisResult<Value> {
+        let mut connection = manager.clone();
+        match self {
+            Self::One(command) => command.query_async(&mut connection).await,
+            Self::Both(commands) => commands.query_async(&mut connection).await,
+        }
+    }
+}
+
+fn collect_policies(reply: &Value, policies: &mut Vec<String>) {
+    let mut read = |text: &str| {
+        policies.extend(
+            text.lines()
+                .filter_map(|line| line.strip_prefix("maxmemory_policy:"))
+                .map(|p| p.trim().to_owned()),
+        );
+    };
+    match reply {
+        Value::BulkString(text) => read(&String::from_utf8_lossy(text)),
+        Value::VerbatimString { text, .. } => read(text),
+        Value::Array(values) => values.iter().for_each(|value| collect_policies(value, policies)),
+        Value::Map(pairs) => pairs.iter().for_each(|(_, value)| collect_policies(value, policies)),
+        _ => {}
+    }
+}
+
+pub(super) fn tcp_settings() -> TcpSettings {
+    let alive = TcpKeepalive::new().with_time(GONE_AFTER).with_interval(Duration::from_secs(1));
+    let settings = TcpSettings::default().set_nodelay(true).set_keepalive(alive);
+    #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+    let settings = settings.set_user_timeout(GONE_AFTER);
+    settings
+}
+
+fn manager_config() -> ConnectionManagerConfig {
+    ConnectionManagerConfig::new()
+        .set_number_of_retries(RETRIES)
+        .set_min_delay(RETRY_DELAYS.0)
+        .set_max_delay(RETRY_DELAYS.1)
+        .set_connection_timeout(Some(CONNECTION_TIMEOUT))
+        .set_response_timeout(Some(RESPONSE_TIMEOUT))
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Who must act on it. An outage is never a verdict.
+pub(super) fn failure(error: RedisError) -> StoreError {
+    let says = |word: &str| {
+        error.code() == Some(word)
+            // Before version 7 a script's error is wrapped in another.
+            || error.detail().is_some_and(|detail| detail.contains(word))
+    };
+    let kind = if error.is_timeout() {
+        StoreErrorKind::Timeout
+    } else if says("OOM") {
+        StoreErrorKind::Full
+    } else if says("WRONGTYPE") || says("CORRUPT") {
+        StoreErrorKind::Corrupt
+    } else {
+        StoreErrorKind::Unavailable
+    };
+    StoreError::with_source(kind, error)
+}

@@ -1,0 +1,93 @@
+//! The scripts: every change of state is one of them, on one key slot.
+
+use std::sync::LazyLock;
+
+use futures_util::future::try_join;
+use redis::{Cmd, Value, cmd};
+
+use super::link::{self, Link};
+use crate::store::{StoreError, StoreErrorKind};
+
+macro_rules! scripts {
+    ($($name:ident = $file:literal;)*) => {
+        $(pub(super) static $name: LazyLock<Script> =
+            LazyLock::new(|| Script::new(concat!(include_str!("prelude.lua"), include_str!($file))));)*
+    };
+}
+
+scripts! {
+    STANDING = "standing.lua";
+    ROTATE = "rotate.lua";
+    REVOKE = "revoke.lua";
+    SUBJECT = "subject.lua";
+    REVOKE_SUBJECT = "revoke_subject.lua";
+    BIRTH = "birth.lua";
+}
+
+/// A script's text and the hash that servers know it by.
+pub(super) struct Script {
+    text: &'static str,
+    hash: String,
+}
+
+impl Script {
+    fn new(text: &'static str) -> Self {
+        Self { text, hash: redis::Script::new(text).get_hash().to_owned() }
+    }
+}
+
+/// One call of a script.
+pub(super) struct Call {
+    script: &'static Script,
+    keys: Vec<String>,
+    args: Vec<String>,
+}
+
+impl Call {
+    pub(super) fn new(
+        script: &'static Script,
+        keys: impl IntoIterator<Item = String>,
+        args: impl IntoIterator<Item = String>,
+    ) -> Self {
+        Self { script, keys: keys.into_iter().collect(), args: args.into_iter().collect() }
+    }
+
+    /// Runs it by its hash; a server that does not know that yet is given the text.
+    ///
+    /// Every script answers with a list of texts.
+    pub(super) async fn run(&self, link: &Link) -> Result<Vec<String>, StoreError> {
+        let reply = match link.ask(&self.command("EVALSHA", &self.script.hash)).await {
+            // The text names the same keys, so in a cluster it reaches the node that wants it.
+            Err(error) if error.code() == Some("NOSCRIPT") => {
+                link.ask(&self.command("EVAL", self.script.text)).await
+            }
+            reply => reply,
+        };
+        texts(reply.map_err(link::failure)?)
+    }
+
+    /// Runs two that don't depend on each other, in one round trip where both keys are on one server.
+    pub(super) async fn run_both(
+        &self,
+        other: &Self,
+        link: &Link,
+    ) -> Result<(Vec<String>, Vec<String>), StoreError> {
+        let by_hash = |call: &Self| call.command("EVALSHA", &call.script.hash);
+        match link.ask_both(&by_hash(self), &by_hash(other)).await {
+            Some(Ok((this, that))) => Ok((texts(this)?, texts(that)?)),
+            Some(Err(error)) if error.is_io_error() => Err(link::failure(error)),
+            // Each by itself: a script that isn't known, or one of the two errors.
+            _ => try_join(self.run(link), other.run(link)).await,
+        }
+    }
+
+    fn command(&self, verb: &str, script: &str) -> Cmd {
+        let mut command = cmd(verb);
+        command.arg(script).arg(self.keys.len()).arg(&self.keys).arg(&self.args);
+        command
+    }
+}
+
+pub(super) fn texts(value: Value) -> Result<Vec<String>, StoreError> {
+    redis::from_redis_value(value).map_err(|error| StoreError::with_source(StoreErrorKind::Corrupt, error))
+}

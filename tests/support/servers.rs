@@ -1,0 +1,286 @@
+//! Real Redis servers for the tests: each on a free port of this machine, in a directory of its own, killed at drop.
+#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+/// One `redis-server`.
+pub struct RedisServer {
+    child: Option<Child>,
+    options: Vec<String>,
+    dir: PathBuf,
+    port: u16,
+}
+
+impl RedisServer {
+    pub fn start(options: &[&str]) -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("tower-reissue-redis-{}-{count}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let options = options.iter().map(|&option| option.to_owned()).collect();
+        // A free port may be taken by somebody else before the server is there.
+        let mut server = Self { child: None, options, dir, port: 0 };
+        for _ in 0..5 {
+            server.port = free_port();
+            if server.spawn() {
+                return server;
+            }
+        }
+        panic!("redis-server does not start: see {}", server.dir.join("log").display());
+    }
+
+    /// Starts it again on its port, with what it had on disk.
+    pub fn restart(&mut self) {
+        assert!(self.spawn(), "redis-server does not start again");
+    }
+
+    fn spawn(&mut self) -> bool {
+        self.kill();
+        let log = std::fs::File::create(self.dir.join("log")).unwrap();
+        let child = Command::new("redis-server")
+            .args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", ""])
+            .args(["--dir", self.dir.to_str().unwrap(), "--appendonly", "no"])
+            .args(&self.options)
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| {
+                panic!("these tests need redis-server ({error}): `apt-get install redis-server`")
+            });
+        self.child = Some(child);
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(10) {
+            if self.child.as_mut().unwrap().try_wait().unwrap().is_some() {
+                return false;
+            }
+            if self
+                .try_command(&["PING"])
+                .is_some_and(|reply| reply.starts_with("+PONG") || reply.starts_with("-NOAUTH"))
+            {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        false
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// SIGKILL: no goodbye, nothing saved.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// SIGSTOP: the kernel still accepts for it, and it answers nothing.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
+    }
+
+    /// A command on a connection of its own, and the first of what is answered, in the wire's spelling.
+    pub fn command(&self, words: &[&str]) -> String {
+        self.try_command(words).expect("an answer")
+    }
+
+    fn try_command(&self, words: &[&str]) -> Option<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        let mut text = format!("*{}\r\n", words.len());
+        for word in words {
+            text.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+        }
+        text.push_str("*1\r\n$4\r\nQUIT\r\n");
+        stream.write_all(text.as_bytes()).ok()?;
+        let mut reply = Vec::new();
+        stream.read_to_end(&mut reply).ok()?;
+        Some(String::from_utf8_lossy(&reply).into_owned())
+    }
+
+    /// How many commands it has executed so far, a script's own included.
+    pub fn calls(&self, command: &str) -> u64 {
+        let stats = self.command(&["INFO", "commandstats"]);
+        let line = stats.lines().find(|line| line.starts_with(&format!("cmdstat_{command}:")));
+        line.and_then(|line| line.split("calls=").nth(1)?.split(',').next()?.parse().ok()).unwrap_or(0)
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// Three primaries and no replica.
+pub struct RedisCluster(pub Vec<RedisServer>);
+
+impl RedisCluster {
+    pub fn start() -> Self {
+        let nodes = (0..3).map(|_| {
+            RedisServer::start(&[
+                "--cluster-enabled",
+                "yes",
+                "--cluster-node-timeout",
+                "1000",
+                "--cluster-config-file",
+                "nodes.conf",
+                "--cluster-port",
+                &free_port().to_string(),
+            ])
+        });
+        let nodes = nodes.collect::<Vec<_>>();
+        let shares = [("0", "5460"), ("5461", "10922"), ("10923", "16383")];
+        for (node, (first, last)) in nodes.iter().zip(shares) {
+            assert!(node.command(&["CLUSTER", "ADDSLOTSRANGE", first, last]).starts_with("+OK"));
+        }
+        for node in &nodes[1..] {
+            let bus = nodes[0].command(&["CONFIG", "GET", "cluster-port"]);
+            let bus = bus.lines().nth(4).unwrap().to_owned();
+            let met = node.command(&["CLUSTER", "MEET", "127.0.0.1", &nodes[0].port.to_string(), &bus]);
+            assert!(met.starts_with("+OK"), "{met}");
+        }
+        let began = Instant::now();
+        let is_ready = |node: &RedisServer| {
+            let info = node.command(&["CLUSTER", "INFO"]);
+            info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3")
+        };
+        while !nodes.iter().all(is_ready) {
+            assert!(began.elapsed() < Duration::from_secs(20), "the cluster does not form");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Self(nodes)
+    }
+
+    pub fn urls(&self) -> Vec<String> {
+        self.0.iter().map(RedisServer::url).collect()
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// A TCP proxy that delays replies, cuts connections in the middle of one, and counts round trips.
+pub struct Proxy {
+    port: u16,
+    shared: Arc<ProxyState>,
+    task: tokio::task::AbortHandle,
+}
+
+#[derive(Default)]
+struct ProxyState {
+    delay_ms: AtomicU64,
+    cuts: AtomicBool,
+    refuses: AtomicBool,
+    turns: AtomicU64,
+}
+
+impl Proxy {
+    pub async fn before(port: u16) -> Self {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let own = listener.local_addr().unwrap().port();
+        let shared = Arc::new(ProxyState::default());
+        let state = Arc::clone(&shared);
+        let task = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                if state.refuses.load(Ordering::SeqCst) {
+                    continue;
+                }
+                tokio::spawn(pass(client, port, Arc::clone(&state)));
+            }
+        });
+        Self { port: own, shared, task: task.abort_handle() }
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub fn delay(&self, delay: Duration) {
+        self.shared.delay_ms.store(delay.as_millis() as u64, Ordering::SeqCst);
+    }
+
+    /// Every reply is cut after its first byte, and its connection with it.
+    pub fn cut(&self, cuts: bool) {
+        self.shared.cuts.store(cuts, Ordering::SeqCst);
+    }
+
+    /// New connections are closed at once.
+    pub fn refuse(&self, refuses: bool) {
+        self.shared.refuses.store(refuses, Ordering::SeqCst);
+    }
+
+    /// How often the direction changed from asking to answering: round trips, for one caller at a time.
+    pub fn turns(&self) -> u64 {
+        self.shared.turns.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn pass(client: tokio::net::TcpStream, port: u16, state: Arc<ProxyState>) {
+    let Ok(server) = tokio::net::TcpStream::connect(("127.0.0.1", port)).await else { return };
+    let _ = (client.set_nodelay(true), server.set_nodelay(true));
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let is_asking = Arc::new(AtomicBool::new(false));
+    let asking = Arc::clone(&is_asking);
+    let forth = async move {
+        let mut buffer = vec![0; 64 * 1024];
+        while let Ok(read @ 1..) = from_client.read(&mut buffer).await {
+            asking.store(true, Ordering::SeqCst);
+            if to_server.write_all(&buffer[..read]).await.is_err() {
+                return;
+            }
+        }
+    };
+    let back = async move {
+        let mut buffer = vec![0; 64 * 1024];
+        while let Ok(read @ 1..) = from_server.read(&mut buffer).await {
+            if is_asking.swap(false, Ordering::SeqCst) {
+                state.turns.fetch_add(1, Ordering::SeqCst);
+            }
+            let delay = state.delay_ms.load(Ordering::SeqCst);
+            if delay > 0 {
+                tokio::time::sleep(Duration::from_millis(delay)).await;
+            }
+            let cuts = state.cuts.load(Ordering::SeqCst);
+            if to_client.write_all(&buffer[..if cuts { 1 } else { read }]).await.is_err() || cuts {
+                return;
+            }
+        }
+    };
+    // Whichever side ends ends both.
+    tokio::select! { () = forth => {}, () = back => {} }
+}
