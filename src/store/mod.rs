@@ -9,6 +9,11 @@
 //!   revoked, and asking it to is an error. Choose it where a stolen token's worst case, the session ceiling, is
 //!   acceptable.
 //! * [`MemoryStore`]: embedded, bounded, expiring. Its revocations die with the process.
+//! * `SqlStore` (features `sqlite`, `postgres`): durable. On an SQLite file for the processes of one machine, on
+//!   PostgreSQL for any number of nodes. It records its birth: a session begun before it, without a record, is
+//!   [`Standing::Unknown`], and refused unless
+//!   [`admit_after_store_loss`](crate::AuthorityBuilder::admit_after_store_loss) is said. Put in front of a service
+//!   that has signed in users already, it asks them to sign in once more.
 //!
 //! A store holds no clock and no policy: every call carries the authority's reading of the time and the instant
 //! until which the record matters. [`conformance`] proves a store's promises, yours included.
@@ -16,9 +21,12 @@
 //! What a store does not protect against: a thief who keeps pace with the token's owner. See
 //! [the threat model](crate::manual::threat_model).
 
+mod chain;
 pub mod conformance;
 mod erased;
 mod memory;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod sql;
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -27,6 +35,8 @@ use std::sync::Arc;
 
 pub(crate) use erased::ErasedStore;
 pub use memory::MemoryStore;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub use sql::{SqlStore, SqlStoreBuilder};
 
 use crate::NumericDate;
 pub use crate::token::identity::{SessionId, SubjectId, TokenId};
@@ -327,9 +337,7 @@ impl fmt::Display for StoreError {
             StoreErrorKind::Timeout => "the claims store did not answer in time",
             StoreErrorKind::Full => "the claims store is at capacity with records that still matter",
             StoreErrorKind::Corrupt => "the claims store holds a record it can't read",
-            StoreErrorKind::Misused => {
-                "the claims store was asked to record what would break a session's chain"
-            }
+            StoreErrorKind::Misused => "the claims store was asked for what contradicts itself",
             StoreErrorKind::Stateless => {
                 "a stateless authority records nothing; give the builder a store, MemoryStore for one process"
             }
