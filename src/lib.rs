@@ -51,13 +51,13 @@
 //! * [`manual::defaults`]: why each default is what it is.
 //! * [`manual::threat_model`]: what it protects from, and what not.
 //! * [`manual::operating`]: what to watch.
-//! * [`store`]: choosing a store, writing one, [proving it](store::conformance).
+//! * [`store`]: choosing a store, [writing one](manual::writing_a_store), [proving it](store::conformance).
 //! * [`keys`]: loading and rotating keys.
 //!
 //! # Features
 //!
 //! `aws_lc_rs` (default) and `rust_crypto` choose the cryptography; with both on, aws-lc-rs is used. `axum`, `tracing` and
-//! `metrics` add what their names say. No feature changes a default or a verdict.
+//! `metrics` add what their names say; `sqlite` and `postgres` add [`store`]'s `SqlStore` (`sqlx` is what they share). No feature changes a default or a verdict.
 #[cfg(not(any(feature = "aws_lc_rs", feature = "rust_crypto")))]
 compile_error!("tower-reissue needs one of its features `aws_lc_rs` (default) and `rust_crypto`");
 

@@ -4,6 +4,10 @@
 //! `TOWER_REISSUE_ROUNDS` and `TOWER_REISSUE_KILLS` make the races longer.
 #![cfg(any(feature = "sqlite", feature = "postgres"))]
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing)]
+#![cfg_attr(
+    not(all(feature = "sqlite", feature = "postgres")),
+    allow(dead_code, unused_imports, reason = "each database has faults of its own")
+)]
 
 #[cfg(feature = "postgres")]
 #[path = "support/postgres.rs"]
@@ -23,8 +27,8 @@ use serde_json::json;
 use support::*;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_reissue::store::{
-    ClaimsStore, Presented, Revocation, Rotated, Rotation, SessionId, SqlStore, Standing, StoreErrorKind,
-    SubjectId, TokenId, conformance,
+    ClaimsStore, MemoryStore, Presented, Revocation, Rotated, Rotation, SessionId, SessionRecord, SqlStore,
+    Standing, StoreErrorKind, SubjectId, TokenId, conformance,
 };
 use tower_reissue::{Clock as _, ManualClock, NumericDate, ReissueLayer, SystemClock};
 
@@ -33,6 +37,8 @@ use tower_reissue::{Clock as _, ManualClock, NumericDate, ReissueLayer, SystemCl
 struct Place {
     address: String,
     prefix: String,
+    /// Of an SQLite file.
+    _dir: Option<Arc<TempDir>>,
 }
 
 impl Place {
@@ -68,10 +74,10 @@ impl Place {
             let mut connection = sqlx::SqliteConnection::connect(&self.address).await.unwrap();
             let changed = connection.execute(&*statement).await.unwrap().rows_affected();
             connection.close().await.unwrap();
-            return changed;
+            changed
         }
         #[cfg(not(feature = "sqlite"))]
-        unreachable!("no SQLite");
+        unreachable!("no SQLite")
     }
 
     fn bytes(&self, hex: &str) -> String {
@@ -81,8 +87,9 @@ impl Place {
 
 #[cfg(feature = "sqlite")]
 fn new_sqlite() -> Place {
-    let file = temp_dir("sqlite").join("sessions.db");
-    Place { address: file.to_str().unwrap().to_owned(), prefix: "reissue_".to_owned() }
+    let dir = TempDir::new("sqlite");
+    let address = dir.path().join("sessions.db").to_str().unwrap().to_owned();
+    Place { address, prefix: "reissue_".to_owned(), _dir: Some(Arc::new(dir)) }
 }
 
 /// Tables of their own on one server that all tests share.
@@ -93,7 +100,7 @@ fn new_postgres() -> Place {
     static SERVER: LazyLock<postgres_server::Postgres> = LazyLock::new(postgres_server::Postgres::start);
     static COUNTER: AtomicU32 = AtomicU32::new(0);
     let prefix = format!("p{}_", COUNTER.fetch_add(1, Ordering::Relaxed));
-    Place { address: SERVER.url(), prefix }
+    Place { address: SERVER.url(), prefix, _dir: None }
 }
 
 macro_rules! on_each_database {
@@ -128,6 +135,7 @@ on_each_database! {
     what_has_expired_goes_and_what_lives_stays,
     a_record_that_makes_no_sense_is_corrupt_and_a_503,
     a_revocation_that_returned_is_seen_by_every_other_connection,
+    it_answers_as_the_memory_store_does,
     debug_prints_no_address,
 }
 
@@ -296,7 +304,7 @@ impl Drop for Process {
 #[test]
 fn a_process_of_its_own() {
     let Ok(address) = std::env::var("TOWER_REISSUE_ADDRESS") else { return };
-    let place = Place { address, prefix: std::env::var("TOWER_REISSUE_PREFIX").unwrap() };
+    let place = Place { address, prefix: std::env::var("TOWER_REISSUE_PREFIX").unwrap(), _dir: None };
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
         let store = place.open().await;
         for line in std::io::stdin().lines() {
@@ -516,6 +524,69 @@ async fn a_revocation_that_returned_is_seen_by_every_other_connection(place: Pla
     }
 }
 
+/// Any calls in any order, time moving on.
+async fn it_answers_as_the_memory_store_does(place: Place) {
+    let (store, memory) = (place.open().await, MemoryStore::new());
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut below = move |bound: u64| {
+        // xorshift: the same calls in every run.
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed % bound
+    };
+    let start = start().as_secs();
+    let at = |secs: u64| NumericDate::from_secs(start + secs);
+    let subject = |s: u64| SubjectId::from_bytes(name(s % 2));
+    let mut now = 10;
+    for call in 0..1_500 {
+        let (s, t, lasts) = (below(4), below(7), below(60));
+        match below(30) {
+            0..4 => now += below(15),
+            4..27 => {
+                let presented = Presented::new(session(s), token(t), Some(subject(s)), at(s), at(now));
+                let successor = below(7);
+                let claims = format!("{call}");
+                let rotation = if below(10) == 0 {
+                    Rotation::sign_in(presented, claims, at(now + lasts + 1))
+                } else {
+                    Rotation::renewal(presented, token(successor), claims, at(now + lasts + 1))
+                };
+                let ours = store.rotate(rotation.clone()).await.map_err(|error| error.kind());
+                let theirs = memory.rotate(rotation).await.map_err(|error| error.kind());
+                assert_eq!(ours, theirs, "call {call}");
+            }
+            n => {
+                let revocation = match n {
+                    27 => Revocation::Session(session(s)),
+                    28 => Revocation::Token { session: session(s), token: token(t) },
+                    _ => Revocation::SubjectBefore { subject: subject(s), instant: at(below(4)) },
+                };
+                store.revoke(revocation, at(now), at(now + lasts / 2)).await.unwrap();
+                memory.revoke(revocation, at(now), at(now + lasts / 2)).await.unwrap();
+            }
+        }
+        let presented = Presented::new(session(s), token(t), Some(subject(s)), at(s), at(now));
+        let ours = store.standing(&presented).await.unwrap();
+        assert_eq!(ours, memory.standing(&presented).await.unwrap(), "call {call}");
+        if call % 16 == 0 {
+            let (ours, theirs) = (
+                store.sessions(subject(s), at(now)).await.unwrap(),
+                memory.sessions(subject(s), at(now)).await.unwrap(),
+            );
+            let sorted = |records: Vec<SessionRecord>| {
+                let mut records = records
+                    .into_iter()
+                    .map(|r| (r.session, r.session_start, r.renewed, r.claims))
+                    .collect::<Vec<_>>();
+                records.sort();
+                records
+            };
+            assert_eq!(sorted(ours), sorted(theirs), "call {call}");
+        }
+    }
+}
+
 async fn debug_prints_no_address(place: Place) {
     let debug = format!("{:?}", place.open().await);
     assert!(debug.starts_with("SqlStore { backend: "), "{debug}");
@@ -567,8 +638,8 @@ mod sqlite_faults {
 
     #[tokio::test]
     async fn a_file_that_is_no_database_is_refused_and_memory_too() {
-        let dir = temp_dir("sqlite-none");
-        let file = dir.join("sessions.db");
+        let dir = TempDir::new("sqlite-none");
+        let file = dir.path().join("sessions.db");
         std::fs::write(&file, "a".repeat(8192)).unwrap();
         let error = SqlStore::sqlite(file.to_str().unwrap()).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Corrupt);
@@ -576,7 +647,8 @@ mod sqlite_faults {
             let error = SqlStore::sqlite(memory).await.unwrap_err();
             assert_eq!(error.kind(), StoreErrorKind::Misused, "{memory:?}");
         }
-        let error = SqlStore::sqlite(dir.join("missing/sessions.db").to_str().unwrap()).await.unwrap_err();
+        let error =
+            SqlStore::sqlite(dir.path().join("missing/sessions.db").to_str().unwrap()).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Unavailable);
     }
 
@@ -622,7 +694,7 @@ mod postgres_faults {
             scene.assert_well_within_a_second(&format!("freeze {round}")).await;
         }
         // Connections that were cut are replaced within the call: nobody notices.
-        let place = Place { address: server.url(), prefix: "reissue_".to_owned() };
+        let place = Place { address: server.url(), prefix: "reissue_".to_owned(), _dir: None };
         for _ in 0..5 {
             let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
                        WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";

@@ -8,3 +8,6 @@ pub mod threat_model {}
 
 #[doc = include_str!("operating.md")]
 pub mod operating {}
+
+#[doc = include_str!("writing_a_store.md")]
+pub mod writing_a_store {}

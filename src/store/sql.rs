@@ -20,6 +20,8 @@ mod backend;
 mod record;
 mod session;
 mod statements;
+#[cfg(all(test, feature = "sqlite"))]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;
@@ -61,7 +63,7 @@ const TRIES: u32 = 64;
     not(feature = "sqlite"),
     doc = "let store = SqlStore::postgres(\"postgres://orders@db.internal/orders\").await?;"
 )]
-/// let authority = Authority::builder(SigningKey::from_pem(&std::fs::read("signing.pem")?)?)
+/// let authority = Authority::builder(SigningKey::from_pem(Algorithm::EdDSA, std::fs::read("signing.pem")?)?)
 ///     .issuer("https://login.example")
 ///     .audience("orders")
 ///     .ceiling(Duration::from_secs(12 * 3600))
@@ -223,7 +225,7 @@ impl SqlStore {
     fn purge_at_times(&self, now: NumericDate) {
         let inner = Arc::clone(&self.0);
         let writes = inner.writes.fetch_add(1, Ordering::Relaxed);
-        if writes % WRITES_PER_PURGE != 0 {
+        if !writes.is_multiple_of(WRITES_PER_PURGE) {
             return;
         }
         let Ok(purging) = Arc::clone(&inner.purging).try_lock_owned() else { return };

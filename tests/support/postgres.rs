@@ -4,14 +4,17 @@
 use std::fs;
 use std::io::Write as _;
 use std::net::TcpListener;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::support::TempDir;
+
 pub struct Postgres {
-    dir: PathBuf,
+    dir: TempDir,
     port: u16,
     guard: Mutex<Option<Child>>,
 }
@@ -22,13 +25,13 @@ impl Postgres {
     /// # Panics
     /// Where PostgreSQL is not installed; the message says what to install.
     pub fn start() -> Self {
-        let dir = crate::support::temp_dir("postgres");
-        let (data, sockets) = (dir.join("data"), dir.join("sockets"));
+        let dir = crate::support::TempDir::new("postgres");
+        let (data, sockets) = (dir.path().join("data"), dir.path().join("sockets"));
         for part in [&data, &sockets] {
             fs::create_dir_all(part).unwrap();
         }
         if let Some((user, _)) = unprivileged() {
-            run(Command::new("chown").arg("-R").arg(user).arg(&dir));
+            run(Command::new("chown").arg("-R").arg(user).arg(dir.path()));
         }
         run(as_unprivileged(&tool("initdb"))
             .args(["--username=tests", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync", "-D"])
@@ -47,27 +50,32 @@ impl Postgres {
     /// Starts it on the same data, and waits until it answers.
     pub fn run_again(&self) {
         let server = as_unprivileged(&tool("postgres"));
-        // The shell ends the server when its standard input closes: when this process does, however it ends.
+        // The shell ends the server when its standard input closes: when this process does, however it ends. In a
+        // group of its own, or it would be ended with it.
         let script = format!(
             r#"dir=$1; shift; "$@" >"$dir/log" 2>&1 & echo $! >"$dir/pid.new"; mv "$dir/pid.new" "$dir/pid"; cat >/dev/null
             {}; rm -rf "$dir""#,
             r#"kill -CONT $(cat "/proc/$!/task/$!/children") $! ; kill -QUIT $! && wait $!"#
         );
         let mut guard = Command::new("sh");
-        guard.args(["-c", &script, "sh"]).arg(&self.dir).arg(server.get_program()).args(server.get_args());
-        guard.arg("-D").arg(self.dir.join("data"));
+        guard
+            .args(["-c", &script, "sh"])
+            .arg(self.dir.path())
+            .arg(server.get_program())
+            .args(server.get_args());
+        guard.arg("-D").arg(self.dir.path().join("data"));
         for setting in [
             "listen_addresses=127.0.0.1".to_owned(),
             format!("port={}", self.port),
-            format!("unix_socket_directories={}", self.dir.join("sockets").display()),
+            format!("unix_socket_directories={}", self.dir.path().join("sockets").display()),
             "fsync=on".to_owned(),
             "shared_buffers=32MB".to_owned(),
             "max_connections=80".to_owned(),
         ] {
             guard.arg("-c").arg(setting);
         }
-        let _ = fs::remove_file(self.dir.join("pid"));
-        guard.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let _ = fs::remove_file(self.dir.path().join("pid"));
+        guard.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let guard = guard.spawn().unwrap();
         if let Some(old) = self.guard().replace(guard) {
             // Its server is gone; its clean-up must not run.
@@ -113,7 +121,7 @@ impl Postgres {
     }
 
     fn pid(&self) -> u32 {
-        fs::read_to_string(self.dir.join("pid")).unwrap().trim().parse().unwrap()
+        fs::read_to_string(self.dir.path().join("pid")).unwrap().trim().parse().unwrap()
     }
 
     fn children(&self) -> Vec<u32> {
@@ -123,7 +131,7 @@ impl Postgres {
     }
 
     fn log(&self) -> String {
-        fs::read_to_string(self.dir.join("log")).unwrap_or_default()
+        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
     fn guard(&self) -> std::sync::MutexGuard<'_, Option<Child>> {
