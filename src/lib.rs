@@ -51,14 +51,14 @@
 //! * [`manual::defaults`]: why each default is what it is.
 //! * [`manual::threat_model`]: what it protects from, and what not.
 //! * [`manual::operating`]: what to watch.
-//! * [`store`]: choosing a store, writing one, [proving it](store::conformance).
+//! * [`store`]: choosing a store, [writing one](manual::writing_a_store), [proving it](store::conformance).
 //! * [`keys`]: loading keys; [`manual::keys`]: choosing, rotating, comparing them.
 //!
 //! # Features
 //!
 //! `aws_lc_rs` (default) and `rust_crypto` choose the cryptography; with both on, aws-lc-rs is used. `axum`, `tracing` and
-//! `metrics` add what their names say; `jwks` fetches keys from a URL, `redis` is the shared store `RedisStore`. No feature
-//! changes a default or a verdict.
+//! `metrics` add what their names say; `jwks` fetches keys from a URL; `redis`, `sqlite` and `postgres` add stores (`sqlx` is
+//! what the last two share). No feature changes a default or a verdict.
 #[cfg(not(any(feature = "aws_lc_rs", feature = "rust_crypto")))]
 compile_error!("tower-reissue needs one of its features `aws_lc_rs` (default) and `rust_crypto`");
 

@@ -117,6 +117,26 @@ impl<C: Send + Sync + 'static> Authority<C> {
         self.ask(self.recording_store()?.sessions(subject, self.now())).await
     }
 
+    /// Ends every other session of this token's subject that [`sessions`](Self::sessions) lists, one by one, and says
+    /// how many: "sign out my other devices". A session that is not on record is not ended; [`revoke_subject`]
+    /// ends those too, and this one with them.
+    ///
+    /// [`revoke_subject`]: Self::revoke_subject
+    ///
+    /// # Errors
+    /// Where the store did not record one, or there is none, or the token names no subject. Those before it have
+    /// ended; call again for the rest.
+    pub async fn revoke_other_sessions(&self, token: &VerifiedToken<C>) -> Result<usize, StoreError> {
+        let store = self.recording_store()?;
+        let subject = token.verified().subject().ok_or(StoreErrorKind::Misused)?;
+        let mut others = self.ask(store.sessions(subject, self.now())).await?;
+        others.retain(|other| other.session != token.session());
+        for other in &others {
+            self.revoke_listed(other).await?;
+        }
+        Ok(others.len())
+    }
+
     async fn revoke(&self, revocation: Revocation, until: NumericDate) -> Result<(), StoreError> {
         self.ask(self.recording_store()?.revoke(revocation, self.now(), until)).await?;
         self.emit(Event::Revoked);

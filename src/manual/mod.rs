@@ -11,3 +11,6 @@ pub mod operating {}
 
 #[doc = include_str!("keys.md")]
 pub mod keys {}
+
+#[doc = include_str!("writing_a_store.md")]
+pub mod writing_a_store {}

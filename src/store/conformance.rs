@@ -285,11 +285,18 @@ pub async fn a_revoked_token_is_never_recorded_as_a_successor<S: ClaimsStore>(st
 /// Signing out with the token that a renewal has just superseded ends the renewed session too, for as long as any
 /// of its tokens matters.
 pub async fn revoking_a_token_that_has_a_successor_revokes_its_session<S: ClaimsStore>(store: &S) {
-    for depth in [1, 2] {
+    for depth in [1, 2, 3] {
         let login = Login::new();
-        let [first, second, third] = tokens();
+        let [first, second, third, forgotten] = tokens();
         login.chain(store, &[first, second, third]).await;
-        let superseded = if depth == 1 { second } else { first };
+        // The last is one that the store has forgotten, or never saw: of a recorded session, and not its head.
+        let superseded = if depth == 1 {
+            second
+        } else if depth == 2 {
+            first
+        } else {
+            forgotten
+        };
         // The superseded token itself would not matter for long.
         let soon = login.now.after(10);
         revoke(store, Revocation::Token { session: login.session, token: superseded }, login.now, soon).await;

@@ -1,6 +1,5 @@
 //! The embedded store: one process, bounded, expiring.
 
-mod chain;
 mod ledger;
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,11 @@
 //!   Revocations outlive the processes, and the server where it is persistent.
 //! * [`Cached`]: in front of any of them. Steady traffic costs no round trip; a revocation made elsewhere may go unseen
 //!   for a bounded time, and is pushed where the store has a [`RevocationFeed`].
+//! * `SqlStore` (features `sqlite`, `postgres`): durable. On an SQLite file for the processes of one machine, on
+//!   PostgreSQL for any number of nodes. It records its birth: a session begun before it, without a record, is
+//!   [`Standing::Unknown`], and refused unless
+//!   [`admit_after_store_loss`](crate::AuthorityBuilder::admit_after_store_loss) is said. Put in front of a service
+//!   that has signed in users already, it asks them to sign in once more.
 //!
 //! A store holds no clock and no policy: every call carries the authority's reading of the time and the instant
 //! until which the record matters. [`conformance`] proves a store's promises, yours included.
@@ -21,12 +26,15 @@
 //! [the threat model](crate::manual::threat_model).
 
 mod cached;
+mod chain;
 pub mod conformance;
 mod erased;
 mod feed;
 mod memory;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod sql;
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -39,6 +47,8 @@ pub use feed::{Hear, Pushed, RevocationFeed, Subscription};
 pub use memory::MemoryStore;
 #[cfg(feature = "redis")]
 pub use redis::{DangerousRedisConnect, RedisConnect, RedisStore};
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub use sql::{SqlStore, SqlStoreBuilder};
 
 use crate::NumericDate;
 pub use crate::token::identity::{SessionId, SubjectId, TokenId};
@@ -265,7 +275,8 @@ impl fmt::Debug for Rotated {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Revocation {
-    /// One token. Where it already has a successor, its whole session.
+    /// One token. Where it already has a successor, its whole session: so too where its session is recorded with
+    /// another head, for the store may have forgotten a token superseded long ago.
     Token {
         /// Its session.
         session: SessionId,
@@ -377,9 +388,7 @@ impl fmt::Display for StoreError {
             StoreErrorKind::Timeout => "the claims store did not answer in time",
             StoreErrorKind::Full => "the claims store is at capacity with records that still matter",
             StoreErrorKind::Corrupt => "the claims store holds a record it can't read",
-            StoreErrorKind::Misused => {
-                "the claims store was asked to record what would break a session's chain"
-            }
+            StoreErrorKind::Misused => "the claims store was asked for what contradicts itself",
             StoreErrorKind::Misconfigured => "the claims store is not set up as it must be",
             StoreErrorKind::Stateless => {
                 "a stateless authority records nothing; give the builder a store, MemoryStore for one process"

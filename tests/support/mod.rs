@@ -244,3 +244,27 @@ pub fn mint_with(algorithm: Algorithm, claims: &Value) -> String {
     let header = format!(r#"{{"alg":"{algorithm:?}"}}"#);
     sign_raw(&header, &claims.to_string(), &encoding_key_for(algorithm), algorithm)
 }
+/// A new directory of this name's own, which anybody may enter; gone with this value.
+pub struct TempDir(std::path::PathBuf);
+
+impl TempDir {
+    pub fn new(name: &str) -> Self {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static COUNTER: AtomicU32 = AtomicU32::new(0);
+        let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("tower-reissue-{name}-{}-{count}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        std::fs::create_dir_all(&dir).unwrap();
+        Self(dir)
+    }
+
+    pub fn path(&self) -> &std::path::Path {
+        &self.0
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

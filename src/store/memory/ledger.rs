@@ -4,10 +4,9 @@
 //! alive while `until > now`; one that is not is treated as absent, whether or not it was swept yet.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 
-use super::chain::{Chain, Place};
 use crate::NumericDate;
+use crate::store::chain::{self, Chain, Place, Turn};
 use crate::store::{
     Presented, Revocation, Rotated, Rotation, SessionId, SessionRecord, Standing, StoreError, StoreErrorKind,
     SubjectId, TokenId,
@@ -149,33 +148,18 @@ impl Ledger {
 // The changes. Each decides, makes room, and only then changes.
 impl Ledger {
     pub(super) fn rotate(&mut self, rotation: Rotation) -> Result<Rotated, StoreError> {
-        let Rotation { presented, supersedes, successor, .. } = rotation;
-        let Presented { session, token, now, .. } = presented;
-        // A sign-in records the token itself; a renewal records another.
-        if supersedes == (successor == token) {
-            return Err(StoreErrorKind::Misused.into());
-        }
+        let Presented { session, now, .. } = rotation.presented;
         self.sweep(now);
-        if self.is_revoked(&presented) || self.is_token_revoked(session, successor, now) {
-            return Ok(Rotated::Revoked);
-        }
-        let Some(chain) = self.chain(session, now) else {
-            return self.open(rotation);
-        };
-        if self.is_token_revoked(session, chain.head, now) {
-            return Ok(Rotated::Revoked);
-        }
-        match (chain.place(&token, now), supersedes) {
-            // A chain that met itself again would never end.
-            (Place::Head, true) if chain.place(&successor, now) != Place::Stranger => {
-                Err(StoreErrorKind::Misused.into())
-            }
-            (Place::Head, true) => self.advance(rotation),
-            (Place::Predecessor, true) | (Place::Head, false) => {
-                Ok(Rotated::Superseded { head: Arc::clone(&chain.claims) })
-            }
-            (Place::Ancestor { generations }, true) => Ok(Rotated::Reused { generations }),
-            (Place::Stranger, true) | (_, false) => Ok(Rotated::Unknown),
+        let turn = chain::judge(
+            &rotation,
+            self.is_revoked(&rotation.presented),
+            self.chain(session, now),
+            |token| self.is_token_revoked(session, token, now),
+        )?;
+        match turn {
+            Turn::Open => self.open(rotation),
+            Turn::Advance => self.advance(rotation),
+            Turn::Told(rotated) => Ok(rotated),
         }
     }
 

@@ -25,14 +25,12 @@ local function revoke_token()
     return
   end
   if h and tonumber(u) > now then
-    -- A superseded one, past its own instant too: it may be long expired when its owner signs out with it.
-    if token ~= h and string.find(a, token .. ':', 1, true) then
+    -- It has a successor, though one so old may be forgotten here.
+    if token ~= h then
       return revoke_session()
     end
     -- As long as the record names it as the head, its predecessor must not be given it.
-    if token == h then
-      till = math.max(till, tonumber(u))
-    end
+    till = math.max(till, tonumber(u))
   end
   local promised = tonumber(redis.call('HGET', KEYS[2], token) or '0')
   if till <= now or promised >= till then

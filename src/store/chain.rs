@@ -1,9 +1,10 @@
-//! One session's chain of tokens: the head, its predecessor, and the older ones that could still come back.
+//! One session's chain of tokens: the head, its predecessor, and the older ones that could still come back. And the
+//! one decision about it that every store of this crate shares: what a rotation comes to.
 
 use std::sync::Arc;
 
+use super::{Rotated, Rotation, SessionId, SessionRecord, StoreError, StoreErrorKind, SubjectId, TokenId};
 use crate::NumericDate;
-use crate::store::{Rotation, SessionId, SessionRecord, SubjectId, TokenId};
 
 /// The older tokens remembered, the oldest forgotten first. Renewal paced by any sane lifetime stays far below it,
 /// and a forgotten token is merely not renewed.
@@ -20,17 +21,61 @@ pub(super) struct Chain {
     pub(super) claims: Arc<str>,
     /// The latest of all its tokens' instants: the whole record matters until then.
     pub(super) until: NumericDate,
-    head_until: NumericDate,
-    renewed: NumericDate,
-    generation: u64,
+    pub(super) head_until: NumericDate,
+    pub(super) renewed: NumericDate,
+    pub(super) generation: u64,
     /// Oldest first; the last is the head's predecessor.
-    ancestors: Vec<Ancestor>,
+    pub(super) ancestors: Vec<Ancestor>,
 }
 
-struct Ancestor {
-    token: TokenId,
-    generation: u64,
-    until: NumericDate,
+pub(super) struct Ancestor {
+    pub(super) token: TokenId,
+    pub(super) generation: u64,
+    pub(super) until: NumericDate,
+}
+
+/// What a rotation comes to.
+pub(super) enum Turn {
+    /// There is no chain: it begins one.
+    Open,
+    /// Its token is the head: it makes its successor the head.
+    Advance,
+    /// It changes nothing.
+    Told(Rotated),
+}
+
+/// Decides a rotation against the session's live chain. `revoked`: the token, its session or its subject's sessions
+/// of that age; `is_revoked`: one token of the session.
+pub(super) fn judge(
+    rotation: &Rotation,
+    revoked: bool,
+    chain: Option<&Chain>,
+    is_revoked: impl Fn(TokenId) -> bool,
+) -> Result<Turn, StoreError> {
+    let Rotation { presented, supersedes, successor, .. } = rotation;
+    // A sign-in records the token itself; a renewal records another.
+    if *supersedes == (*successor == presented.token) {
+        return Err(StoreErrorKind::Misused.into());
+    }
+    if revoked || is_revoked(*successor) {
+        return Ok(Turn::Told(Rotated::Revoked));
+    }
+    let Some(chain) = chain else { return Ok(Turn::Open) };
+    if is_revoked(chain.head) {
+        return Ok(Turn::Told(Rotated::Revoked));
+    }
+    match (chain.place(&presented.token, presented.now), supersedes) {
+        // A chain that met itself again would never end.
+        (Place::Head, true) if chain.place(successor, presented.now) != Place::Stranger => {
+            Err(StoreErrorKind::Misused.into())
+        }
+        (Place::Head, true) => Ok(Turn::Advance),
+        (Place::Predecessor, true) | (Place::Head, false) => {
+            Ok(Turn::Told(Rotated::Superseded { head: Arc::clone(&chain.claims) }))
+        }
+        (Place::Ancestor { generations }, true) => Ok(Turn::Told(Rotated::Reused { generations })),
+        (Place::Stranger, true) | (_, false) => Ok(Turn::Told(Rotated::Unknown)),
+    }
 }
 
 /// Where a token stands in its session's chain.

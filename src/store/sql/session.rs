@@ -1,0 +1,141 @@
+//! One session as its row tells it, and what may become of it: plain values, no waiting.
+
+use super::super::chain::{self, Chain, Place, Turn};
+use super::super::{Presented, Rotation, Standing, StoreError, StoreErrorKind, TokenId};
+use crate::NumericDate;
+
+/// Tokens revoked one by one in one session while it lives. Each was signed by this service, so nobody comes near.
+const MAX_REVOKED_TOKENS: usize = 1024;
+
+/// What the store knows of a presented token.
+pub(super) struct Found {
+    /// When the store's tables were made.
+    pub(super) born: NumericDate,
+    pub(super) subject: Option<SubjectTombstone>,
+    /// Of the row that was read; `None` where there is none.
+    pub(super) stamp: Option<i64>,
+    pub(super) session: Session,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct SubjectTombstone {
+    /// Sessions begun at or before it are revoked.
+    pub(super) instant: NumericDate,
+    pub(super) until: NumericDate,
+}
+
+#[derive(Default)]
+pub(super) struct Session {
+    pub(super) chain: Option<Chain>,
+    /// The session's own tombstone; the epoch where it has none.
+    pub(super) revoked_until: NumericDate,
+    pub(super) revoked_tokens: Vec<(TokenId, NumericDate)>,
+}
+
+impl Found {
+    pub(super) fn standing(&self, presented: &Presented) -> Standing {
+        if self.is_revoked(presented) {
+            return Standing::Revoked;
+        }
+        match self.session.chain(presented.now) {
+            Some(chain) => match chain.place(&presented.token, presented.now) {
+                Place::Ancestor { generations } => Standing::Superseded { generations },
+                Place::Head | Place::Predecessor | Place::Stranger => Standing::Live,
+            },
+            None if presented.session_start < self.born => Standing::Unknown,
+            None => Standing::Live,
+        }
+    }
+
+    pub(super) fn judge(&self, rotation: &Rotation) -> Result<Turn, StoreError> {
+        let now = rotation.presented.now;
+        let revoked = self.is_revoked(&rotation.presented);
+        chain::judge(rotation, revoked, self.session.chain(now), |token| {
+            self.session.is_token_revoked(token, now)
+        })
+    }
+
+    fn is_revoked(&self, presented: &Presented) -> bool {
+        let Presented { token, session_start, now, .. } = *presented;
+        self.session.revoked_until > now
+            || self.session.is_token_revoked(token, now)
+            || self.subject.is_some_and(|t| t.until > now && session_start <= t.instant)
+    }
+}
+
+impl Session {
+    /// The row matters until then.
+    pub(super) fn expires(&self) -> NumericDate {
+        let tokens = self.revoked_tokens.iter().map(|&(_, until)| until);
+        let chain = self.chain.iter().map(|chain| chain.until);
+        tokens.chain(chain).fold(self.revoked_until, NumericDate::max)
+    }
+
+    pub(super) fn begin(&mut self, rotation: Rotation) {
+        self.forget_expired(rotation.presented.now);
+        self.chain = Some(Chain::begun_by(rotation));
+    }
+
+    pub(super) fn advance(&mut self, rotation: Rotation) {
+        self.forget_expired(rotation.presented.now);
+        if let Some(chain) = &mut self.chain {
+            chain.advance(rotation);
+        }
+    }
+
+    /// False where nothing has to be written.
+    pub(super) fn revoke(&mut self, now: NumericDate, until: NumericDate) -> bool {
+        // Never before the last of its tokens is past mattering, and never earlier than was promised before.
+        let known = self.chain.as_ref().map(|chain| chain.until);
+        let until = until.max(known.unwrap_or_default());
+        if until <= now || until <= self.revoked_until {
+            return false;
+        }
+        self.forget_expired(now);
+        self.revoked_until = until;
+        // A revoked session has nothing left to say.
+        self.chain = None;
+        true
+    }
+
+    /// False where nothing has to be written.
+    pub(super) fn revoke_token(
+        &mut self,
+        token: TokenId,
+        now: NumericDate,
+        mut until: NumericDate,
+    ) -> Result<bool, StoreError> {
+        if let Some(chain) = self.chain(now) {
+            // It has a successor, though one so old may be forgotten here.
+            if chain.head != token {
+                return Ok(self.revoke(now, until));
+            }
+            // As long as the record names it as the head, its predecessor must not be given it.
+            until = until.max(chain.until);
+        }
+        let promised = self.revoked_tokens.iter().find(|(revoked, _)| *revoked == token);
+        let promised = promised.map_or(self.revoked_until, |&(_, promised)| promised.max(self.revoked_until));
+        if until <= now || until <= promised {
+            return Ok(false);
+        }
+        self.forget_expired(now);
+        self.revoked_tokens.retain(|(revoked, _)| *revoked != token);
+        if self.revoked_tokens.len() >= MAX_REVOKED_TOKENS {
+            return Err(StoreErrorKind::Full.into());
+        }
+        self.revoked_tokens.push((token, until));
+        Ok(true)
+    }
+
+    fn chain(&self, now: NumericDate) -> Option<&Chain> {
+        self.chain.as_ref().filter(|chain| chain.until > now)
+    }
+
+    fn is_token_revoked(&self, token: TokenId, now: NumericDate) -> bool {
+        self.revoked_tokens.iter().any(|&(revoked, until)| revoked == token && until > now)
+    }
+
+    fn forget_expired(&mut self, now: NumericDate) {
+        self.revoked_tokens.retain(|&(_, until)| until > now);
+    }
+}

@@ -1,0 +1,71 @@
+#![allow(clippy::unwrap_used)]
+
+use std::error::Error as _;
+
+use sqlx::Executor as _;
+
+use super::super::TokenId;
+use super::*;
+
+#[tokio::test]
+async fn a_full_disk_refuses_what_is_new_and_keeps_what_was_revoked() {
+    let dir = std::env::temp_dir().join(format!("tower-reissue-full-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let store = SqlStore::sqlite(dir.join("sessions.db").to_str().unwrap()).await.unwrap();
+    store.revoke(Revocation::Session(session(0)), at(10), at(4_000_000_000)).await.unwrap();
+    let limit_pages = |pages: u32| {
+        let writer = match &store.0.backend {
+            Backend::Sqlite { writer, .. } => writer.clone(),
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(_) => panic!("SQLite"),
+        };
+        async move { writer.execute(&*format!("PRAGMA max_page_count = {pages}")).await.map(drop) }
+    };
+    // What SQLite answers with when the disk has no page more.
+    limit_pages(40).await.unwrap();
+    let mut recorded = 0;
+    let error = loop {
+        match store.rotate(sign_in(1 + recorded)).await {
+            Ok(rotated) => assert_eq!(rotated, Rotated::Recorded),
+            Err(error) => break error,
+        }
+        recorded += 1;
+        assert!(recorded < 10_000, "it is never full");
+    };
+    assert_eq!(error.kind(), StoreErrorKind::Full);
+    assert!(error.source().is_some(), "{error:?}");
+    for n in 0..20 {
+        let revocation =
+            Revocation::SubjectBefore { subject: SubjectId::from_bytes([n; 32]), instant: at(0) };
+        match store.revoke(revocation, at(10), at(4_000_000_000)).await {
+            Ok(()) => {}
+            Err(error) => {
+                assert_eq!(error.kind(), StoreErrorKind::Full, "a revocation that is lost is said to be")
+            }
+        }
+    }
+    let presented = |n| {
+        Presented::new(session(n), TokenId::from_bytes([0; 32]), None, SystemClock.now().after(60), at(10))
+    };
+    assert_eq!(store.standing(&presented(0)).await.unwrap(), Standing::Revoked);
+    assert_eq!(store.standing(&presented(1)).await.unwrap(), Standing::Live);
+    limit_pages(100_000).await.unwrap();
+    assert_eq!(store.rotate(sign_in(1 + recorded)).await.unwrap(), Rotated::Recorded, "room again");
+    store.close().await;
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+fn sign_in(n: u64) -> Rotation {
+    let presented = Presented::new(session(n), TokenId::from_bytes([0; 32]), None, at(0), at(10));
+    Rotation::sign_in(presented, format!("{{\"pad\":\"{}\"}}", "x".repeat(1_000)), at(4_000_000_000))
+}
+
+fn session(n: u64) -> SessionId {
+    let mut name = [0; 32];
+    name.iter_mut().zip(n.to_be_bytes()).for_each(|(to, from)| *to = from);
+    SessionId::from_bytes(name)
+}
+
+fn at(secs: u64) -> NumericDate {
+    NumericDate::from_secs(secs)
+}

@@ -1,0 +1,39 @@
+//! A subject's sessions: listed, and ended one by one or all but one.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use support::*;
+use tower_reissue::store::{MemoryStore, StoreErrorKind};
+use tower_reissue::{Login, ManualClock, Reason};
+
+#[tokio::test]
+async fn ending_all_other_sessions_spares_this_one_and_other_subjects() {
+    let clock = ManualClock::at(NOW);
+    let authority = builder(&clock).store(MemoryStore::new()).build().unwrap();
+    let mut tokens = Vec::new();
+    for subject in ["alice", "alice", "alice", "bob"] {
+        tokens.push(authority.issue(Login::new(subject)).await.unwrap());
+    }
+    let [mine, others @ .., bobs] = &tokens[..] else { panic!("four") };
+    let me = authority.admit(mine.as_str()).await.unwrap();
+    assert_eq!(authority.revoke_other_sessions(&me).await.unwrap(), 2);
+    assert_eq!(authority.revoke_other_sessions(&me).await.unwrap(), 0, "they have ended");
+    for other in others {
+        assert_eq!(*authority.admit(other.as_str()).await.unwrap_err().reason(), Reason::Revoked);
+    }
+    for spared in [mine, bobs] {
+        authority.admit(spared.as_str()).await.unwrap();
+    }
+    let listed = authority.sessions("alice").await.unwrap();
+    assert_eq!(listed.iter().map(|record| record.session).collect::<Vec<_>>(), [mine.session()]);
+}
+
+#[tokio::test]
+async fn a_stateless_authority_ends_no_other_sessions_and_says_so() {
+    let authority = builder(&ManualClock::at(NOW)).build().unwrap();
+    let token = authority.issue(Login::new("alice")).await.unwrap();
+    let me = authority.admit(token.as_str()).await.unwrap();
+    let error = authority.revoke_other_sessions(&me).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Stateless);
+}
