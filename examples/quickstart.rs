@@ -299,7 +299,7 @@ A token lives {lifetime} s, is renewed in its last {half} s, and can be exchange
 # call
   curl -i http://{address}/orders -H \"Authorization: Bearer $TOKEN\"
 # call until the successor comes along, after {half} s
-  until curl -si http://{address}/orders -H \"Authorization: Bearer $TOKEN\" | grep -i '^{SUCCESSOR}'; do sleep 1; done
+  for _ in $(seq {lifetime}); do curl -si http://{address}/orders -H \"Authorization: Bearer $TOKEN\" | grep -i '^{SUCCESSOR}' && break; sleep 1; done
 # go on with the successor
   TOKEN=$(curl -si http://{address}/orders -H \"Authorization: Bearer $TOKEN\" | sed -n 's/^{SUCCESSOR}: //p' | tr -d '\\r')
 # sign out: the token may have expired by now

@@ -3,18 +3,15 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use crate::keys::KeyError;
-
 /// A setting that can't be right. The message names it and says what would be.
 #[derive(Debug)]
 pub struct ConfigError {
     message: String,
-    source: Option<KeyError>,
 }
 
 impl ConfigError {
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), source: None }
+        Self { message: message.into() }
     }
 }
 
@@ -24,15 +21,4 @@ impl fmt::Display for ConfigError {
     }
 }
 
-impl StdError for ConfigError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source.as_ref().map(|source| source as _)
-    }
-}
-
-/// So that `?` carries a key's refusal out of a function that builds an authority.
-impl From<KeyError> for ConfigError {
-    fn from(source: KeyError) -> Self {
-        Self { message: source.to_string(), source: Some(source) }
-    }
-}
+impl StdError for ConfigError {}

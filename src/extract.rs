@@ -24,7 +24,8 @@ impl<S: Sync, C: Send + Sync + 'static> FromRequestParts<S> for VerifiedToken<C>
 
 impl IntoResponse for UnguardedRoute {
     fn into_response(self) -> Response {
-        (StatusCode::INTERNAL_SERVER_ERROR, "no layer put a verified token here").into_response()
+        (StatusCode::INTERNAL_SERVER_ERROR, "no layer here put a verified token with these claims")
+            .into_response()
     }
 }
 

@@ -64,6 +64,7 @@ compile_error!("tower-reissue needs one of its features `aws_lc_rs` (default) an
 
 mod authority;
 mod clock;
+mod cookie;
 mod endpoint;
 mod error;
 #[cfg(feature = "axum")]
@@ -81,6 +82,7 @@ pub use authority::{
     SignOutError, VerifiedToken,
 };
 pub use clock::{Clock, ManualClock, NumericDate, SystemClock};
+pub use cookie::{Cookie, SameSite};
 pub use endpoint::{JwksEndpoint, RevokeEndpoint};
 pub use error::ConfigError;
 #[cfg(feature = "axum")]
@@ -88,8 +90,7 @@ pub use extract::UnguardedRoute;
 pub use head::RequestHead;
 pub use keys::{Algorithm, KeyError, KeyRing, SigningKey, VerifyingKey};
 pub use server::{
-    Challenge, Cookie, FixedBody, NoReissue, RefusalResponse, Reissue, ReissueLayer, ResponseBody,
-    ResponseFuture, SameSite,
+    Challenge, FixedBody, NoReissue, RefusalResponse, Reissue, ReissueLayer, ResponseBody, ResponseFuture,
 };
 pub use store::{ClaimsStore, MemoryStore};
 pub use telemetry::{Event, NotReissued, Occasion};

@@ -8,6 +8,8 @@ use std::fmt;
 use crate::NumericDate;
 use crate::keys::{KeyError, KeyRing};
 use crate::store::StoreError;
+#[cfg(feature = "tracing")]
+use crate::token::refusal::Reason;
 use crate::token::refusal::Refusal;
 
 /// Something an operator may want to count or read.
@@ -15,11 +17,13 @@ use crate::token::refusal::Refusal;
 #[non_exhaustive]
 pub enum Event<'a> {
     /// A session was begun.
+    #[non_exhaustive]
     Issued {
         /// The token's `exp`.
         expires_at: NumericDate,
     },
     /// A request was refused.
+    #[non_exhaustive]
     Refused {
         /// Why, and the `kid` that the token named.
         refusal: &'a Refusal,
@@ -27,6 +31,7 @@ pub enum Event<'a> {
         ring: &'a KeyRing,
     },
     /// A successor goes out.
+    #[non_exhaustive]
     Reissued {
         /// On which way.
         how: Occasion,
@@ -34,11 +39,13 @@ pub enum Event<'a> {
         expires_at: NumericDate,
     },
     /// A successor was due and does not go out. The response is not harmed.
+    #[non_exhaustive]
     NotReissued {
         /// Why.
         why: NotReissued,
     },
     /// A token that was superseded two or more generations ago came back.
+    #[non_exhaustive]
     Reused {
         /// How many generations ago.
         generations: u32,
@@ -46,21 +53,25 @@ pub enum Event<'a> {
     /// A revocation was recorded.
     Revoked,
     /// The store failed.
+    #[non_exhaustive]
     StoreFailed {
         /// How.
         error: &'a StoreError,
     },
     /// The keys at the start.
+    #[non_exhaustive]
     KeysLoaded {
         /// The ring; its [`fingerprints`](KeyRing::fingerprints) tell whether two processes hold the same keys.
         ring: &'a KeyRing,
     },
     /// The ring was replaced: a key came, began to sign, or went.
+    #[non_exhaustive]
     KeysReplaced {
         /// The ring from now on.
         ring: &'a KeyRing,
     },
     /// A source of keys could not be loaded; what it gave before serves on.
+    #[non_exhaustive]
     KeysFailed {
         /// Which, as [`KeySource::describe`](crate::keys::KeySource::describe) names it.
         source: &'a str,
@@ -68,6 +79,7 @@ pub enum Event<'a> {
         error: &'a KeyError,
     },
     /// One key of a source did not load; the others serve.
+    #[non_exhaustive]
     KeySkipped {
         /// Which source.
         source: &'a str,
@@ -76,6 +88,7 @@ pub enum Event<'a> {
     },
     /// Tokens are signed with a key that was generated and is kept nowhere: they die with this process, and no other
     /// admits them.
+    #[non_exhaustive]
     EphemeralKey {
         /// Its `kid`.
         kid: &'a str,
@@ -168,8 +181,10 @@ fn trace(event: &Event<'_>) {
     match event {
         Event::Issued { expires_at } => debug!(%expires_at, "token issued"),
         Event::Refused { refusal, ring } => {
-            if let Some(kid) = refusal.kid() {
-                warn!(reason = refusal.reason().label(), kid, ring = ?ring, "token refused");
+            let a_key_was_missed = matches!(refusal.reason(), Reason::UnknownKey | Reason::BadSignature);
+            if a_key_was_missed || refusal.kid().is_some() {
+                let ring: Vec<&str> = ring.kids().collect();
+                warn!(reason = refusal.reason().label(), kid = refusal.kid(), ?ring, "token refused");
             } else {
                 debug!(reason = refusal.reason().label(), "request refused");
             }

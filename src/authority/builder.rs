@@ -172,7 +172,8 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
         self
     }
 
-    /// How long past `exp` a token is still admitted, for clocks that differ. Default 0, at most 60 s.
+    /// How long past `exp` a token is still admitted, for clocks that differ. Default 0, at most 60 s. Whole seconds, rounded
+    /// down.
     ///
     /// Every second is a second more for a stolen token (RFC 7519 §4.1.4).
     pub fn leeway(mut self, leeway: Duration) -> Self {
@@ -188,7 +189,8 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
         self
     }
 
-    /// How far in the future `iat` and `nbf` may lie, for an issuer whose clock is ahead. Default 5 s, at most 60 s.
+    /// How far in the future `iat` and `nbf` may lie, for an issuer whose clock is ahead. Default 5 s, at most 60 s. Whole seconds, rounded
+    /// down.
     pub fn future_tolerance(mut self, tolerance: Duration) -> Self {
         self.options.policy.future_tolerance = tolerance.as_secs();
         self
@@ -255,6 +257,9 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     }
 
     /// The claims store. Without one nothing can be revoked, and a successor is derived from its predecessor.
+    ///
+    /// A store that has to be waited for needs a Tokio runtime with its time driver on: the deadline is armed there, and
+    /// without one the call panics. [`MemoryStore`](crate::MemoryStore) never has to be waited for.
     pub fn store(mut self, store: impl ClaimsStore) -> Self {
         self.options.store = Some(Arc::new(store));
         self
@@ -376,6 +381,11 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
                  an overlap of that at least is right"
             ));
         }
+        if options.store.is_none() && (policy.reuse_ends_session || policy.admit_after_store_loss) {
+            return refuse(
+                "`end_session_on_reuse` and `admit_after_store_loss` speak of a store, and there is none: give `store`",
+            );
+        }
         if options.store_deadline.is_zero() {
             return refuse("the store deadline is 0: a store needs some time, 1 s is the default");
         }
@@ -469,10 +479,10 @@ fn check_times(
     }
     policy.in_flight = in_flight.unwrap_or(0).max(grace).max(60);
     if policy.in_flight > 300 && !has_store {
-        return refuse(format!(
-            "the in-flight allowance is {} s: without a store at most 300 s, since nothing else bounds it",
-            policy.in_flight
-        ));
+        return refuse(
+            "`in_flight_allowance` is over 300 s, and there is no `store`: nothing else would bound it. At most 300 s, or \
+             a store, is right",
+        );
     }
     Ok(())
 }
@@ -500,7 +510,7 @@ fn check_names(policy: &Policy) -> Result<(), ConfigError> {
         ));
     }
     if policy.required_claims.iter().any(String::is_empty) {
-        return refuse("a required claim without a name");
+        return refuse("`require_claim` was given an empty name: the claim's own is right");
     }
     if !(512..=65_536).contains(&policy.max_token_bytes) {
         return refuse(format!(

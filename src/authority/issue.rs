@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::HeaderValue;
 use serde::Serialize;
 
 use super::builder::RESERVED;
 use super::{Authority, sign};
-use crate::NumericDate;
 use crate::keys::backend;
 use crate::store::{Presented, Rotated, Rotation, SessionId, StoreError, SubjectId};
 use crate::telemetry::Event;
@@ -18,6 +18,7 @@ use crate::token::claims::Claims;
 use crate::token::identity::TokenId;
 use crate::token::json::{self, quoted};
 use crate::token::refusal::{Reason, Refusal};
+use crate::{Cookie, NumericDate};
 
 /// Who signed in, and what their token shall say.
 #[must_use = "a login is a request to `Authority::issue`"]
@@ -122,7 +123,7 @@ impl fmt::Display for IssueError {
                 write!(f, "this service would refuse the token: {refusal} ({:?})", refusal.reason())
             }
             Self::TooLong => {
-                f.write_str("the token would be longer than `max_token_bytes`: fewer claims are right")
+                f.write_str("the token would be longer than `max_token_bytes`, or its cookie than browsers keep: fewer claims are right")
             }
             Self::Signing => f.write_str("the signing key could not sign"),
             Self::Store(_) => f.write_str("the session could not be recorded"),
@@ -197,6 +198,15 @@ impl<C: Send + Sync + 'static> Authority<C> {
             self.emit(Event::Issued { expires_at: exp });
         }
         Ok(IssuedToken { token, expires_at: exp, session })
+    }
+
+    /// The value of the `Set-Cookie` field that hands a new token to a browser: the cookie that
+    /// [`Source::cookie`](crate::Source::cookie) reads and successors go back in.
+    ///
+    /// # Errors
+    /// [`IssueError::TooLong`] where browsers would not keep it: over 4,096 bytes in all.
+    pub fn set_cookie(&self, cookie: &Cookie, token: &IssuedToken) -> Result<HeaderValue, IssueError> {
+        cookie.set(&token.token, self.cookie_max_age(token.expires_at)).ok_or(IssueError::TooLong)
     }
 
     /// A token that this very service would refuse is a mistake that its developer should hear of at once.

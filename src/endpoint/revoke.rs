@@ -12,10 +12,11 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tower_service::Service;
 
 use crate::authority::{Authority, PrivateClaims, SignOutError};
-use crate::server::{FixedBody, challenge};
+use crate::server::{Challenge, FixedBody, RefusalResponse, sealed};
+use crate::store::StoreErrorKind;
 use crate::token::bearer::{self, Source};
 use crate::token::refusal::{Reason, Refusal};
-use crate::{ConfigError, RequestHead};
+use crate::{ConfigError, Cookie, RequestHead};
 
 /// Ends the session of the token that a `POST` presents: 204. Mount it **outside** the layer, so that it works with
 /// a token that has expired, up to its session's ceiling, and never carries a successor.
@@ -41,6 +42,7 @@ use crate::{ConfigError, RequestHead};
 pub struct RevokeEndpoint<C = PrivateClaims> {
     authority: Authority<C>,
     sources: Arc<[Source]>,
+    refusals: Arc<dyn RefusalResponse>,
 }
 
 impl<C: Send + Sync + 'static> RevokeEndpoint<C> {
@@ -54,13 +56,22 @@ impl<C: Send + Sync + 'static> RevokeEndpoint<C> {
                 "a revoke endpoint over a stateless authority: it could not revoke; give the builder a `store`",
             ));
         }
-        Ok(Self { authority, sources: Arc::new([Source::authorization()]) })
+        let (sources, refusals) = (Arc::new([Source::authorization()]), Arc::new(Challenge::default()));
+        Ok(Self { authority, sources, refusals })
     }
 
     /// The places that are looked at for the token, as for
     /// [`ReissueLayer::read_from`](crate::ReissueLayer::read_from).
     pub fn read_from(mut self, sources: impl IntoIterator<Item = Source>) -> Self {
         self.sources = sources.into_iter().collect();
+        self
+    }
+}
+
+impl<C: Send + Sync + 'static> RevokeEndpoint<C> {
+    /// Answers refusals with `response`, as [`ReissueLayer::refuse_with`](crate::ReissueLayer::refuse_with).
+    pub fn refuse_with(mut self, response: impl RefusalResponse) -> Self {
+        self.refusals = Arc::new(response);
         self
     }
 }
@@ -80,20 +91,24 @@ impl<B, C: Send + Sync + 'static> Service<Request<B>> for RevokeEndpoint<C> {
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
             return Box::pin(std::future::ready(Ok(response)));
         }
+        // What a refusal looks at of a request is kept; its body is not waited for.
+        let request = request.map(|_| ());
         let head = RequestHead::of(&request);
         let (token, cookie) = match bearer::find(&self.sources, &head) {
-            Ok((token, source)) => {
-                (token.into_owned(), source.as_cookie().and_then(|cookie| cookie.set("", 0)))
+            Ok((token, source)) => (token.into_owned(), source.as_cookie().map(Cookie::removal)),
+            Err(reason) => {
+                let response = self.refused(&head, &Refusal::new(reason));
+                return Box::pin(std::future::ready(Ok(response)));
             }
-            Err(reason) => return Box::pin(std::future::ready(Ok(self.refused(&Refusal::new(reason))))),
         };
         let this = self.clone();
         Box::pin(async move {
-            let mut response = match this.authority.sign_out(&token).await {
+            let head = RequestHead::of(&request);
+            let mut response = match this.sign_out(token).await {
                 Ok(()) => empty(StatusCode::NO_CONTENT),
-                Err(SignOutError::Refused(refusal)) => this.refused(&refusal),
+                Err(SignOutError::Refused(refusal)) => this.refused(&head, &refusal),
                 Err(SignOutError::Store(_)) => {
-                    return Ok(this.refused(&Refusal::new(Reason::StoreUnavailable)));
+                    return Ok(this.refused(&head, &Refusal::new(Reason::StoreUnavailable)));
                 }
             };
             // A cookie that can't sign anybody in is no use either.
@@ -106,9 +121,18 @@ impl<B, C: Send + Sync + 'static> Service<Request<B>> for RevokeEndpoint<C> {
 }
 
 impl<C: Send + Sync + 'static> RevokeEndpoint<C> {
-    fn refused(&self, refusal: &Refusal) -> Response<FixedBody> {
+    /// Whoever signs out may close the window at once: on a runtime the sign-out goes on without them.
+    async fn sign_out(&self, token: String) -> Result<(), SignOutError> {
+        let authority = self.authority.clone();
+        let sign_out = async move { authority.sign_out(&token).await };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return sign_out.await };
+        let unknown = |_| Err(SignOutError::Store(StoreErrorKind::Unavailable.into()));
+        runtime.spawn(sign_out).await.unwrap_or_else(unknown)
+    }
+
+    fn refused(&self, head: &RequestHead<'_>, refusal: &Refusal) -> Response<FixedBody> {
         self.authority.report_refusal(refusal);
-        challenge(refusal, "api").map(FixedBody::new)
+        sealed(self.refusals.respond(refusal, head), refusal).map(FixedBody::new)
     }
 }
 
@@ -121,7 +145,8 @@ fn empty(status: StatusCode) -> Response<FixedBody> {
 
 impl<C> Clone for RevokeEndpoint<C> {
     fn clone(&self) -> Self {
-        Self { authority: self.authority.clone(), sources: Arc::clone(&self.sources) }
+        let Self { authority, sources, refusals } = self;
+        Self { authority: authority.clone(), sources: Arc::clone(sources), refusals: Arc::clone(refusals) }
     }
 }
 

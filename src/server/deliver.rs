@@ -1,7 +1,5 @@
 //! How a successor goes back: in a header or a cookie, in a response that no cache keeps.
 
-use std::fmt;
-
 use http::header::{ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, EXPIRES, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
@@ -9,72 +7,9 @@ use super::control::NoReissue;
 use super::layer::Shared;
 use crate::RequestHead;
 use crate::authority::SignedSuccessor;
+use crate::cookie::Cookie;
 use crate::telemetry::{NotReissued, Occasion};
 use crate::token::bearer::Source;
-
-/// The cookie that holds a token: `HttpOnly`, `Secure`, `Path=/`, `SameSite=Lax`, and a name that begins with
-/// `__Host-`, which browsers bind to this very host (RFC 6265bis §4.1.3.2).
-#[derive(Clone, PartialEq, Eq)]
-pub struct Cookie {
-    name: String,
-    same_site: SameSite,
-}
-
-/// When browsers send a cookie along from other sites (RFC 6265bis §4.1.2.7).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SameSite {
-    /// Never.
-    Strict,
-    /// On top-level navigations with a safe method. The default.
-    #[default]
-    Lax,
-    /// Always. Costs: cross-site request forgery is yours to prevent.
-    None,
-}
-
-impl Cookie {
-    /// The cookie `__Host-{name}`. Characters that a cookie name can't hold are left out.
-    pub fn new(name: &str) -> Self {
-        let name = name.strip_prefix("__Host-").unwrap_or(name);
-        let kept = |c: &char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(*c);
-        Self {
-            name: format!("__Host-{}", name.chars().filter(kept).collect::<String>()),
-            same_site: SameSite::Lax,
-        }
-    }
-
-    /// When browsers send it along from other sites. Default: [`SameSite::Lax`].
-    pub fn same_site(mut self, same_site: SameSite) -> Self {
-        self.same_site = same_site;
-        self
-    }
-
-    /// The whole name, prefix included.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The value of a `Set-Cookie` field; `max_age` in seconds, 0 to remove it.
-    pub(crate) fn set(&self, value: &str, max_age: u64) -> Option<HeaderValue> {
-        let Self { name, same_site } = self;
-        let field =
-            format!("{name}={value}; Max-Age={max_age}; Path=/; Secure; HttpOnly; SameSite={same_site:?}");
-        // Browsers keep 4,096 bytes of name, value and attributes (RFC 6265 §6.1).
-        if field.len() > 4_096 {
-            return None;
-        }
-        let mut field = HeaderValue::try_from(field).ok()?;
-        field.set_sensitive(true);
-        Some(field)
-    }
-}
-
-impl fmt::Debug for Cookie {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Cookie({}; SameSite={:?})", self.name, self.same_site)
-    }
-}
 
 /// The way back to where the token was found.
 pub(super) struct Way {
@@ -124,7 +59,7 @@ fn sets(field: &HeaderValue, cookie: &Cookie) -> bool {
         .as_bytes()
         .split(|&b| b == b'=')
         .next()
-        .is_some_and(|name| name.trim_ascii() == cookie.name.as_bytes())
+        .is_some_and(|name| name.trim_ascii() == cookie.name().as_bytes())
 }
 
 /// `Clear-Site-Data` signs out as surely as a cookie's removal.

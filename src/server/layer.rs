@@ -69,12 +69,8 @@ impl<C: Send + Sync + 'static> ReissueLayer<C> {
         self
     }
 
-    /// The `realm` of challenges (RFC 9110 §11.5). Default `api`. Replaces [`refuse_with`](Self::refuse_with).
-    pub fn realm(self, realm: &str) -> Self {
-        self.refuse_with(Challenge::new(realm))
-    }
-
-    /// Answers refusals with `response` in place of [`Challenge`]. A successor is still added to what it returns.
+    /// Answers refusals with `response`. Default: a [`Challenge`] with the realm `api`; for another realm,
+    /// [`Challenge::new`]. A successor is still added to what it returns.
     pub fn refuse_with(mut self, response: impl RefusalResponse) -> Self {
         self.settings.refusals = Arc::new(response);
         self

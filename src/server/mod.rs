@@ -10,9 +10,8 @@ mod service;
 
 pub use body::{FixedBody, ResponseBody};
 pub use control::NoReissue;
-pub use deliver::{Cookie, SameSite};
 pub use future::ResponseFuture;
 pub use layer::ReissueLayer;
-pub(crate) use response::challenge;
+pub(crate) use response::sealed;
 pub use response::{Challenge, RefusalResponse};
 pub use service::Reissue;

@@ -72,13 +72,6 @@ impl RefusalResponse for Challenge {
     }
 }
 
-/// An HTTP refusal outside the layer, for the ready endpoints.
-pub(crate) fn challenge(refusal: &Refusal, realm: &str) -> Response<Bytes> {
-    let mut response = http(refusal, realm);
-    seal(&mut response, refusal);
-    response
-}
-
 fn http(refusal: &Refusal, realm: &str) -> Response<Bytes> {
     let body = match refusal.error() {
         None => Cow::Borrowed("{}"),
@@ -126,8 +119,7 @@ pub(super) fn refusal_response<C: Send + Sync + 'static>(
     way: &Way,
 ) -> Response<Bytes> {
     shared.authority.report_refusal(refusal);
-    let mut response = shared.settings.refusals.respond(refusal, head);
-    seal(&mut response, refusal);
+    let mut response = sealed(shared.settings.refusals.respond(refusal, head), refusal);
     if let Some(successor) = successor.filter(|_| may_carry(&response, way, shared)) {
         deliver(response.headers_mut(), &successor, Occasion::Exchanged, way, shared);
     }
@@ -135,11 +127,12 @@ pub(super) fn refusal_response<C: Send + Sync + 'static>(
 }
 
 /// No cache keeps a refusal, an outage says when to come back, and layers further out can read why.
-fn seal(response: &mut Response<Bytes>, refusal: &Refusal) {
+pub(crate) fn sealed(mut response: Response<Bytes>, refusal: &Refusal) -> Response<Bytes> {
     let headers = response.headers_mut();
     uncache(headers);
     if refusal.status() == StatusCode::SERVICE_UNAVAILABLE {
         headers.entry(RETRY_AFTER).or_insert(HeaderValue::from_static("1"));
     }
     response.extensions_mut().insert(refusal.clone());
+    response
 }

@@ -194,9 +194,9 @@ async fn a_bad_file_leaves_the_ring_serving_and_says_so() {
             let told = told.clone();
             move |event| {
                 told.lock().unwrap().push(match event {
-                    Event::KeysLoaded { ring } => format!("loaded {}", ring.fingerprints()),
-                    Event::KeysReplaced { ring } => format!("replaced {}", ring.fingerprints()),
-                    Event::KeysFailed { source, error } => format!("failed {source} {error}"),
+                    Event::KeysLoaded { ring, .. } => format!("loaded {}", ring.fingerprints()),
+                    Event::KeysReplaced { ring, .. } => format!("replaced {}", ring.fingerprints()),
+                    Event::KeysFailed { source, error, .. } => format!("failed {source} {error}"),
                     other => panic!("{other:?}"),
                 });
             }

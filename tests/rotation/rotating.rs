@@ -202,7 +202,7 @@ async fn a_key_withdrawn_while_a_request_is_in_flight_stops_its_renewal() {
         .on_event({
             let told = told.clone();
             move |event| {
-                if let Event::NotReissued { why } = event {
+                if let Event::NotReissued { why, .. } = event {
                     told.lock().unwrap().push(*why);
                 }
             }
@@ -311,8 +311,8 @@ async fn a_key_that_is_kept_nowhere_is_told() {
         let told = told.clone();
         authority(key.into())
             .on_event(move |event| match event {
-                Event::EphemeralKey { kid } => told.lock().unwrap().push(format!("ephemeral {kid}")),
-                Event::KeysLoaded { ring } => {
+                Event::EphemeralKey { kid, .. } => told.lock().unwrap().push(format!("ephemeral {kid}")),
+                Event::KeysLoaded { ring, .. } => {
                     told.lock().unwrap().push(format!("loaded {}", ring.fingerprints()))
                 }
                 _ => {}

@@ -16,7 +16,7 @@ fn layer() -> ReissueLayer {
 }
 
 fn cookie() -> Source {
-    Source::cookie(Cookie::new("session"))
+    Source::cookie(Cookie::new("session").unwrap())
 }
 
 fn custom() -> Source {

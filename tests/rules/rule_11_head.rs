@@ -68,7 +68,7 @@ fn signed(head: &str) -> bool {
         .confirm_with(|_, _| true)
         .store(LyingStore(head.into()))
         .on_event(move |event| {
-            if let tower_reissue::Event::NotReissued { why } = event {
+            if let tower_reissue::Event::NotReissued { why, .. } = event {
                 events.lock().unwrap().push(*why);
             }
         })

@@ -173,8 +173,9 @@ fn the_endpoint_takes_a_post_only() {
 #[test]
 fn the_endpoint_removes_the_cookie_that_held_the_token() {
     let clock = ManualClock::at(NOW + 630);
-    let endpoint =
-        RevokeEndpoint::new(recording(&clock)).unwrap().read_from([Source::cookie(Cookie::new("session"))]);
+    let endpoint = RevokeEndpoint::new(recording(&clock))
+        .unwrap()
+        .read_from([Source::cookie(Cookie::new("session").unwrap())]);
     let response = ask(&endpoint, post(&[("cookie", &format!("__Host-session={}", mint(&claims())))]));
     assert_eq!(response.status, 204);
     let removal = response.headers["set-cookie"].to_str().unwrap();

@@ -121,7 +121,7 @@ async fn the_name_joins_those_exposed_already_and_is_not_doubled() {
 }
 
 fn cookies(authority: Authority) -> ReissueLayer {
-    ReissueLayer::new(authority).read_from([Source::cookie(Cookie::new("session"))])
+    ReissueLayer::new(authority).read_from([Source::cookie(Cookie::new("session").unwrap())])
 }
 
 fn cookie_request(token: &str) -> Request<()> {
@@ -150,7 +150,7 @@ async fn a_cookies_successor_goes_back_as_the_same_cookie() {
 async fn a_cookie_says_when_it_is_sent_along() {
     for (same_site, text) in [(SameSite::Strict, "Strict"), (SameSite::Lax, "Lax"), (SameSite::None, "None")]
     {
-        let cookie = Cookie::new("session").same_site(same_site);
+        let cookie = Cookie::new("session").unwrap().same_site(same_site);
         let layer = layer().read_from([Source::cookie(cookie)]);
         let response = through(&layer, cookie_request(&mint(&claims())), ok()).await;
         assert!(header(&response, "set-cookie").unwrap().ends_with(&format!("; SameSite={text}")));
@@ -198,7 +198,7 @@ async fn a_cookie_longer_than_browsers_keep_is_not_sent() {
 
 #[tokio::test]
 async fn of_several_sources_the_successor_goes_back_where_its_token_was() {
-    let layer = layer().read_from([Source::authorization(), Source::cookie(Cookie::new("session"))]);
+    let layer = layer().read_from([Source::authorization(), Source::cookie(Cookie::new("session").unwrap())]);
     let token = mint(&claims());
     let by_cookie = through(&layer, cookie_request(&token), ok()).await;
     assert!(header(&by_cookie, "set-cookie").is_some() && successor(&by_cookie).is_none());

@@ -101,10 +101,10 @@ fn label(event: &Event<'_>) -> String {
         Event::Issued { .. } => "issued".into(),
         Event::Refused { refusal, .. } => format!("refused {}", refusal.reason().label()),
         Event::Reissued { how, .. } => format!("reissued {}", how.label()),
-        Event::NotReissued { why } => format!("not_reissued {why}"),
-        Event::Reused { generations } => format!("reused {generations}"),
+        Event::NotReissued { why, .. } => format!("not_reissued {why}"),
+        Event::Reused { generations, .. } => format!("reused {generations}"),
         Event::Revoked => "revoked".into(),
-        Event::StoreFailed { error } => format!("store_failed {:?}", error.kind()),
+        Event::StoreFailed { error, .. } => format!("store_failed {:?}", error.kind()),
         other => format!("{other:?}"),
     }
 }

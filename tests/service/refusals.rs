@@ -52,7 +52,8 @@ async fn a_challenge_tells_error_and_description() {
         ),
         (12 * 3600, request(&good), 401, "invalid_token", "The session has reached its longest life"),
     ] {
-        let response = through(&layer(at).realm("the orders"), bad, ok()).await;
+        let response =
+            through(&layer(at).refuse_with(tower_reissue::Challenge::new("the orders")), bad, ok()).await;
         assert_status(&response, status);
         assert_eq!(
             header(&response, "www-authenticate").unwrap(),
@@ -66,7 +67,7 @@ async fn a_challenge_tells_error_and_description() {
 
 #[tokio::test]
 async fn a_realm_can_not_break_out_of_its_quotes() {
-    let layer = layer(0).realm("a\"b\\c\r\nd\u{e9}");
+    let layer = layer(0).refuse_with(tower_reissue::Challenge::new("a\"b\\c\r\nd\u{e9}"));
     let response = through(&layer, bare(), ok()).await;
     assert_eq!(header(&response, "www-authenticate"), Some(r#"Bearer realm="abcd""#));
 }

@@ -69,7 +69,7 @@ async fn a_refusal_echoes_nothing_of_the_token() {
 async fn no_public_type_prints_a_token_a_claim_or_a_secret() {
     let (authority, _, events) = storing(0, MemoryStore::new());
     let layer = ReissueLayer::new(authority.clone())
-        .read_from([Source::authorization(), Source::cookie(Cookie::new("session"))]);
+        .read_from([Source::authorization(), Source::cookie(Cookie::new("session").unwrap())]);
     let login = Login::new(MARKS[0]).claims(&json!({ "note": MARKS[1] }));
     let mut printed = vec![("Login", format!("{login:?}"))];
     let issued = authority.issue(login).await.unwrap();
@@ -143,7 +143,7 @@ async fn a_kid_is_reported_escaped_and_cut_and_never_sent_back() {
     let seen = Arc::clone(&kids);
     let authority = builder(&ManualClock::at(NOW))
         .on_event(move |event| {
-            if let Event::Refused { refusal, ring } = event {
+            if let Event::Refused { refusal, ring, .. } = event {
                 let ring: Vec<_> = ring.kids().map(str::to_owned).collect();
                 seen.lock().unwrap().push((refusal.kid().map(str::to_owned), ring));
             }

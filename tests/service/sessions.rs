@@ -207,7 +207,7 @@ async fn signing_out_works_up_to_the_ceiling_and_for_own_tokens_only() {
 
 #[tokio::test]
 async fn signing_out_removes_the_cookie() {
-    let cookie = Cookie::new("session");
+    let cookie = Cookie::new("session").unwrap();
     let (authority, ..) = storing(0, MemoryStore::new());
     let endpoint = RevokeEndpoint::new(authority).unwrap().read_from([Source::cookie(cookie)]);
     let with = |token: &str| {
@@ -230,7 +230,7 @@ async fn a_sign_out_that_was_not_recorded_is_a_503_and_keeps_the_cookie() {
         ..Scripted::rotating(Reply::Now(Rotated::Recorded))
     };
     let (authority, _, events) = storing(0, Arc::new(store));
-    let source = Source::cookie(Cookie::new("session"));
+    let source = Source::cookie(Cookie::new("session").unwrap());
     let endpoint = RevokeEndpoint::new(authority).unwrap().read_from([source]);
     let cookie = format!("__Host-session={}", mint(&claims()));
     let response = sign_out(&endpoint, Request::post("/").header("cookie", cookie).body(()).unwrap()).await;
