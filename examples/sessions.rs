@@ -126,7 +126,7 @@ async fn end_one(
     let Some(session) = sessions.iter().find(|session| session.session.to_string() == id) else {
         return Ok(StatusCode::NOT_FOUND.into_response());
     };
-    authority.revoke_listed(session).await?;
+    authority.revoke_recorded(session).await?;
     if session.session == me.session() {
         // Signed out: no successor on the way.
         return Ok((StatusCode::NO_CONTENT, Extension(NoReissue)).into_response());

@@ -59,6 +59,7 @@
 //! `aws_lc_rs` (default) and `rust_crypto` choose the cryptography; with both on, aws-lc-rs is used. `axum`, `tracing` and
 //! `metrics` add what their names say; `jwks` fetches keys from a URL; `redis`, `sqlite` and `postgres` add stores (`sqlx` is
 //! what the last two share). No feature changes a default or a verdict.
+
 #[cfg(not(any(feature = "aws_lc_rs", feature = "rust_crypto")))]
 compile_error!("tower-reissue needs one of its features `aws_lc_rs` (default) and `rust_crypto`");
 

@@ -385,7 +385,7 @@ async fn an_older_schema_is_brought_up_to_date_and_a_newer_one_refused(place: Pl
     assert_eq!(place.meddle("UPDATE {p}store SET version = 9 WHERE version = 2").await, 1, "the version");
     place.meddle("DROP INDEX {p}sessions_by_subject").await;
     let error = place.try_open().await.unwrap_err();
-    assert_eq!(error.kind(), StoreErrorKind::Misused);
+    assert_eq!(error.kind(), StoreErrorKind::Misconfigured);
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(source.contains("version 9"), "{source}");
 }
@@ -405,7 +405,7 @@ async fn many_may_open_a_new_store_at_once(place: Place) {
     assert_eq!(other.open().await.rotate(renewal(token(0), token(1))).await.unwrap(), Rotated::Recorded);
     for prefix in ["", "1", "a-b", "Reissue_", "a\"; --", "a.b"] {
         let error = Place { prefix: prefix.to_owned(), ..place.clone() }.try_open().await.unwrap_err();
-        assert_eq!(error.kind(), StoreErrorKind::Misused, "{prefix:?}");
+        assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{prefix:?}");
     }
 }
 
@@ -645,7 +645,7 @@ mod sqlite_faults {
         assert_eq!(error.kind(), StoreErrorKind::Corrupt);
         for memory in [":memory:", "sqlite::memory:", "sqlite://x?mode=memory", ""] {
             let error = SqlStore::sqlite(memory).await.unwrap_err();
-            assert_eq!(error.kind(), StoreErrorKind::Misused, "{memory:?}");
+            assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{memory:?}");
         }
         let error =
             SqlStore::sqlite(dir.path().join("missing/sessions.db").to_str().unwrap()).await.unwrap_err();

@@ -177,26 +177,14 @@ impl<C: Send + Sync + 'static> Authority<C> {
             return Err(IssueError::TooLong);
         }
         if let Some(store) = self.0.store.clone() {
-            let rotation = Rotation {
-                presented: Presented {
-                    session,
-                    token: id,
-                    subject: Some(SubjectId::new(iss, &login.subject)),
-                    session_start: now,
-                    now,
-                },
-                supersedes: false,
-                successor: id,
-                claims,
-                until: policy.token_matters_until(exp, now),
-            };
-            match self.ask(store.rotate(rotation)).await.map_err(IssueError::Store)? {
-                Rotated::Revoked => return Err(IssueError::Revoked),
-                _ => self.emit(Event::Issued { expires_at: exp }),
+            let subject = SubjectId::new(iss, &login.subject);
+            let presented = Presented::new(session, id, Some(subject), now, now);
+            let rotation = Rotation::sign_in(presented, claims, policy.token_matters_until(exp, now));
+            if self.ask(store.rotate(rotation)).await.map_err(IssueError::Store)? == Rotated::Revoked {
+                return Err(IssueError::Revoked);
             }
-        } else {
-            self.emit(Event::Issued { expires_at: exp });
         }
+        self.emit(Event::Issued { expires_at: exp });
         Ok(IssuedToken { token, expires_at: exp, session })
     }
 

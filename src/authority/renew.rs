@@ -88,13 +88,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let (policy, verified) = (&self.0.policy, token.verified());
         let proposed = policy.propose(verified, now).ok_or(NotReissued::Outlived)?;
         let store = self.0.store.clone().ok_or(NotReissued::Unknown)?;
-        let rotation = Rotation {
-            presented: token.presented(now),
-            supersedes: true,
-            successor: proposed.id,
-            claims: proposed.claims.as_str().into(),
-            until: policy.token_matters_until(proposed.exp, token.session_start()),
-        };
+        let until = policy.token_matters_until(proposed.exp, token.session_start());
+        let rotation = Rotation::renewal(token.presented(now), proposed.id, proposed.claims.as_str(), until);
         let recorded = match self.ask(store.rotate(rotation)).await {
             Ok(Rotated::Recorded) => proposed,
             Ok(Rotated::Superseded { head }) => {

@@ -10,6 +10,7 @@ use crate::store::{ErasedStore, Revocation, SessionRecord, StoreError, StoreErro
 use crate::telemetry::Event;
 use crate::token::refusal::Refusal;
 use crate::token::verify;
+
 /// Why a sign-out did not happen.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -69,7 +70,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
     ///
     /// # Errors
     /// Where the store did not record it, or there is none.
-    pub async fn revoke_listed(&self, session: &SessionRecord) -> Result<(), StoreError> {
+    pub async fn revoke_recorded(&self, session: &SessionRecord) -> Result<(), StoreError> {
         let until = self.0.policy.session_matters_until(session.session_start);
         self.revoke(Revocation::Session(session.session), until).await
     }
@@ -132,7 +133,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let mut others = self.ask(store.sessions(subject, self.now())).await?;
         others.retain(|other| other.session != token.session());
         for other in &others {
-            self.revoke_listed(other).await?;
+            self.revoke_recorded(other).await?;
         }
         Ok(others.len())
     }

@@ -1,5 +1,5 @@
 //! One session's chain of tokens: the head, its predecessor, and the older ones that could still come back. And the
-//! one decision about it that every store of this crate shares: what a rotation comes to.
+//! one decision about it that the memory and SQL stores share: what a rotation comes to. `redis/rotate.lua` says the same.
 
 use std::sync::Arc;
 

@@ -273,8 +273,9 @@ pub async fn a_revocation_beats_a_rotation_in_either_order<S: ClaimsStore>(store
 pub async fn a_revoked_token_is_never_recorded_as_a_successor<S: ClaimsStore>(store: &S) {
     let login = Login::new();
     let [first, revoked] = tokens();
-    login.chain(store, &[first]).await;
+    // Before its session is recorded: afterwards a stranger's revocation would end the session.
     revoke(store, Revocation::Token { session: login.session, token: revoked }, login.now, login.until).await;
+    login.chain(store, &[first]).await;
     assert_eq!(login.renew(store, first, revoked).await, Rotated::Revoked, "a revoked successor");
     let signed_in = Login::new();
     revoke(store, Revocation::Token { session: signed_in.session, token: revoked }, login.now, login.until)

@@ -11,13 +11,13 @@
 //! * [`MemoryStore`]: embedded, bounded, expiring. Its revocations die with the process.
 //! * `RedisStore` (feature `redis`): Redis and Valkey, one server or a cluster, shared by any number of processes.
 //!   Revocations outlive the processes, and the server where it is persistent.
-//! * [`Cached`]: in front of any of them. Steady traffic costs no round trip; a revocation made elsewhere may go unseen
-//!   for a bounded time, and is pushed where the store has a [`RevocationFeed`].
 //! * `SqlStore` (features `sqlite`, `postgres`): durable. On an SQLite file for the processes of one machine, on
 //!   PostgreSQL for any number of nodes. It records its birth: a session begun before it, without a record, is
 //!   [`Standing::Unknown`], and refused unless
 //!   [`admit_after_store_loss`](crate::AuthorityBuilder::admit_after_store_loss) is said. Put in front of a service
 //!   that has signed in users already, it asks them to sign in once more.
+//! * [`Cached`]: in front of any of them. Steady traffic costs no round trip; a revocation made elsewhere may go unseen
+//!   for a bounded time, and is pushed where the store has a [`RevocationFeed`].
 //!
 //! A store holds no clock and no policy: every call carries the authority's reading of the time and the instant
 //! until which the record matters. [`conformance`] proves a store's promises, yours included.

@@ -109,7 +109,7 @@ impl SqlStore {
     /// Opens an SQLite file, by path or `sqlite:` URL, and makes it where it is missing, readable by its owner alone.
     ///
     /// # Errors
-    /// [`StoreErrorKind::Misused`] for a database in memory or a URL that is none; otherwise what SQLite met.
+    /// [`StoreErrorKind::Misconfigured`] for a database in memory or a URL that is none; otherwise what SQLite met.
     #[cfg(feature = "sqlite")]
     pub async fn sqlite(path_or_url: impl AsRef<str>) -> Result<Self, StoreError> {
         Self::builder().sqlite(path_or_url).await
@@ -118,7 +118,7 @@ impl SqlStore {
     /// Connects to PostgreSQL by its URL, `postgres://user:password@host/database`.
     ///
     /// # Errors
-    /// [`StoreErrorKind::Misused`] for a URL that is none and a database whose encoding is not UTF-8; otherwise what
+    /// [`StoreErrorKind::Misconfigured`] for a URL that is none and a database whose encoding is not UTF-8; otherwise what
     /// PostgreSQL met.
     #[cfg(feature = "postgres")]
     pub async fn postgres(url: impl AsRef<str>) -> Result<Self, StoreError> {
@@ -454,7 +454,7 @@ impl SqlStoreBuilder {
     /// Opens an SQLite file; see [`SqlStore::sqlite`].
     ///
     /// # Errors
-    /// As there, and [`StoreErrorKind::Misused`] for an option that can't be right.
+    /// As there, and [`StoreErrorKind::Misconfigured`] for an option that can't be right.
     #[cfg(feature = "sqlite")]
     pub async fn sqlite(self, path_or_url: impl AsRef<str>) -> Result<SqlStore, StoreError> {
         self.check()?;
@@ -465,7 +465,7 @@ impl SqlStoreBuilder {
     /// Connects to PostgreSQL; see [`SqlStore::postgres`].
     ///
     /// # Errors
-    /// As there, and [`StoreErrorKind::Misused`] for an option that can't be right.
+    /// As there, and [`StoreErrorKind::Misconfigured`] for an option that can't be right.
     #[cfg(feature = "postgres")]
     pub async fn postgres(self, url: impl AsRef<str>) -> Result<SqlStore, StoreError> {
         self.check()?;

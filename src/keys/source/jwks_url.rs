@@ -26,7 +26,6 @@ use serde::Deserialize;
 
 use super::{KeySet, KeySource};
 use crate::keys::error::{KeyError, KeyErrorKind};
-use crate::server::FixedBody;
 
 /// The keys that another service publishes at a URL, as a JWK set.
 ///
@@ -66,7 +65,7 @@ pub struct JwksUrl {
     last: Mutex<Option<Last>>,
 }
 
-type HttpClient = Client<HttpsConnector<HttpConnector>, FixedBody>;
+type HttpClient = Client<HttpsConnector<HttpConnector>, String>;
 
 enum Location {
     Keys(Uri),
@@ -224,7 +223,7 @@ impl JwksUrl {
 
     /// Sends one request and looks at the status: 200, or 304 where `known` was sent along.
     async fn get(&self, uri: &Uri, known: Option<HeaderValue>) -> Result<Response<Incoming>, KeyError> {
-        let mut request = Request::new(FixedBody::default());
+        let mut request = Request::new(String::new());
         *request.uri_mut() = uri.clone();
         let headers = request.headers_mut();
         headers.insert(USER_AGENT, AGENT);

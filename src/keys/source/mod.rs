@@ -8,6 +8,7 @@
 //! | [`DirectorySource`] | a mounted Kubernetes Secret |
 //! | [`CommandSource`] | a helper program that prints the key |
 //! | [`GeneratedSource`] | a key made at the first start and kept in a directory |
+//! | `JwksUrl` (feature `jwks`) | a JWK set at a URL, another issuer's usually |
 //!
 //! A [`KeyRotation`](super::KeyRotation) loads a source again and again and compares what it finds, so whatever way a file is
 //! replaced (a symlink swapped, a rename, truncated and written) is noticed. What can't be read or does not load changes

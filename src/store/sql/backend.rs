@@ -265,7 +265,7 @@ fn lock_key(prefix: &str) -> i64 {
 }
 
 pub(super) fn misconfigured(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
-    StoreError::with_source(StoreErrorKind::Misused, source)
+    StoreError::with_source(StoreErrorKind::Misconfigured, source)
 }
 
 /// What the operator is told.
