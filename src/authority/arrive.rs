@@ -9,6 +9,7 @@ use crate::store::Standing;
 use crate::telemetry::{Event, NotReissued};
 use crate::token::decision::{Decision, Evidence};
 use crate::token::refusal::{Reason, Refusal};
+use crate::token::verify;
 use crate::{NumericDate, RequestHead};
 
 /// What became of a token's arrival, or the future that will tell.
@@ -107,9 +108,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let token = match self.verify(token, now) {
             Ok(token) => token,
             Err(refusal) => {
-                let refetching =
-                    (*refusal.reason() == Reason::UnknownKey).then(|| self.0.keys.refetch()).flatten();
-                return match refetching {
+                return match self.refetch_for(token, &refusal) {
                     Some(refetching) => Arrival::UnknownKey { refetching, refusal },
                     None => Arrival::Decided(Verdict::Refuse { refusal, successor: None }),
                 };
@@ -167,6 +166,19 @@ impl<C: Send + Sync + 'static> Authority<C> {
                 }))
             }
         }
+    }
+
+    /// The fetch that may bring the key of a refused token: where it claims a trusted issuer that has no such key here.
+    /// An own token's key, and one of an issuer nobody trusts, is not asked for.
+    fn refetch_for(&self, token: &str, refusal: &Refusal) -> Option<Refetching> {
+        if !matches!(refusal.reason(), Reason::UnknownKey | Reason::WrongAlgorithm | Reason::BadSignature) {
+            return None;
+        }
+        let (issuer, kid) = verify::addressee(token)?;
+        if self.0.keys.load().has_key_of(&issuer, kid.as_deref()) {
+            return None;
+        }
+        self.0.keys.refetch(&issuer)
     }
 
     fn judge(&self, caller: &Caller<C>, standing: Standing) -> Decision {

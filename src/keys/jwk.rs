@@ -60,7 +60,9 @@ pub(crate) fn parse(text: &str) -> Result<Jwk, KeyError> {
 
 /// Whether the JWK holds more than a public key.
 pub(crate) fn is_private(text: &str) -> bool {
-    serde_json::from_str::<PrivateMembers>(text).is_ok_and(|members| members.d.is_some())
+    crate::token::json::members(text).is_ok_and(|members| {
+        members.iter().any(|member| matches!(&*member.name, "d" | "p" | "q" | "dp" | "dq" | "qi" | "oth"))
+    })
 }
 
 /// The private members of RFC 7518 §6.2.2 and §6.3.2, and of RFC 8037 §2.

@@ -24,7 +24,7 @@ pub struct Keys {
 pub(crate) trait Keeper: Send + Sync + 'static {
     /// The keys live elsewhere, and a token names one that nobody knows here: the one fetch to wait for. `None` where
     /// there is nothing to fetch, or it was done too recently.
-    fn refetch(self: Arc<Self>) -> Option<Refetching>;
+    fn refetch(self: Arc<Self>, issuer: &str) -> Option<Refetching>;
 
     /// Takes a key out for good, under whatever name it comes again.
     fn withdraw(&self, kid: &str);
@@ -95,8 +95,8 @@ impl Keys {
         self.ring.load().trusts(issuer) || self.keeper.as_ref().is_some_and(|keeper| keeper.trusts(issuer))
     }
 
-    pub(crate) fn refetch(&self) -> Option<Refetching> {
-        self.keeper.clone()?.refetch()
+    pub(crate) fn refetch(&self, issuer: &str) -> Option<Refetching> {
+        self.keeper.clone()?.refetch(issuer)
     }
 }
 

@@ -208,6 +208,15 @@ impl KeyRing {
         kid.is_none_or(|kid| self.by_kid.contains_key(kid))
     }
 
+    /// Whether a key of this trusted issuer answers to the `kid`; any, for a token without.
+    pub(crate) fn has_key_of(&self, issuer: &str, kid: Option<&str>) -> bool {
+        let mut its = self.keys.iter().filter(|key| key.issuer() == Some(issuer));
+        match kid {
+            Some(kid) => its.any(|key| key.kid() == kid || key.further_kids().any(|further| further == kid)),
+            None => its.next().is_some(),
+        }
+    }
+
     /// Every key, and whether it is an own one.
     pub(crate) fn keys(&self) -> impl Iterator<Item = (&VerifyingKey, bool)> {
         self.keys.iter().map(|key| (&key.key, key.is_own()))

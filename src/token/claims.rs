@@ -50,7 +50,7 @@ struct Raw<'a> {
 
 impl Claims {
     /// Rule 5, all of it but what depends on the time. `foreign` is the issuer a trusted foreign key belongs to.
-    pub(crate) fn parse(text: String, policy: &Policy, foreign: Option<&str>) -> Result<Self, Reason> {
+    pub(crate) fn parse(text: Arc<str>, policy: &Policy, foreign: Option<&str>) -> Result<Self, Reason> {
         let members = json::members(&text).map_err(|_| Reason::MalformedToken)?;
         let raw = Raw::of(&members, policy);
         let iss = raw.iss.map(|value| string("iss", value)).transpose()?;
@@ -91,7 +91,7 @@ impl Claims {
         let place = |name: &'static str, value: Option<&str>| -> Result<Option<Text>, Reason> {
             value.map(|value| Text::of(&text, value).ok_or(Reason::InvalidClaim(name.into()))).transpose()
         };
-        let claims = Self {
+        Ok(Self {
             iss: place("iss", raw.iss)?,
             sub: place("sub", raw.sub)?,
             jti: place("jti", raw.jti)?,
@@ -102,10 +102,8 @@ impl Claims {
             session_start,
             start_is_declared: start.is_some(),
             confirmation: raw.cnf.map(|value| range(&text, value)),
-            text: Arc::from(""),
-        };
-        drop(members);
-        Ok(Self { text: text.into(), ..claims })
+            text: Arc::clone(&text),
+        })
     }
 
     /// The payload, as it was signed.

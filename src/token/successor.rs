@@ -84,7 +84,7 @@ impl Policy {
     /// Its lifetime may be another than L, as that of a node under another policy; the session's end bounds it.
     pub(crate) fn accept_head(&self, token: &Verified, head: &str, now: NumericDate) -> Option<Successor> {
         let claims = token.claims();
-        let parsed = Claims::parse(head.to_owned(), self, None).ok()?;
+        let parsed = Claims::parse(head.into(), self, None).ok()?;
         let jti = token.id().successor_jti();
         let named = parsed.jti() == Some(&*jti)
             && parsed.sid() == Some(&*token.sid())

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::claims::Claims;
 use super::header::Header;
 use super::identity::{SessionId, SubjectId, TokenId};
+use super::json;
 use super::policy::Policy;
 use super::refusal::{Reason, Refusal};
 use crate::keys::{KeyRing, RingKey};
@@ -37,12 +38,13 @@ pub(crate) fn verify(token: &str, ring: &KeyRing, policy: &Policy) -> Result<Ver
 
     let header = text(header)?;
     let header = Header::parse(&header).map_err(refuse)?;
-    let key = signing_key(&header, ring, signing_input.as_bytes(), &signature)
-        .map_err(|reason| Refusal::with_kid(reason, header.kid.as_deref()))?;
-    if !policy.accepts_type(header.typ.as_deref()) {
-        return Err(refuse(Reason::WrongType));
-    }
-    let claims = Claims::parse(text(payload)?, policy, key.issuer()).map_err(refuse)?;
+    let payload: Arc<str> = text(payload)?.into();
+    let (key, claims) = prove(&header, ring, signing_input.as_bytes(), &signature, &payload, policy)
+        .map_err(|reason| {
+            let about_keys =
+                matches!(reason, Reason::UnknownKey | Reason::WrongAlgorithm | Reason::BadSignature);
+            Refusal::with_kid(reason, header.kid.as_deref().filter(|_| about_keys))
+        })?;
     // An issuer that nobody looks at names nothing.
     let namespace = key.issuer().or(policy.issuer.as_deref()).map(Box::from);
     Ok(Verified {
@@ -57,19 +59,43 @@ pub(crate) fn verify(token: &str, ring: &KeyRing, policy: &Policy) -> Result<Ver
     })
 }
 
-/// The key that made the signature. Each candidate's algorithm is its own; the header's must merely equal it.
-fn signing_key(
+/// The key that made the signature, and the claims under it. Each candidate's algorithm is its own; the header's must
+/// merely equal it.
+fn prove(
     header: &Header<'_>,
     ring: &KeyRing,
     signing_input: &[u8],
     signature: &[u8],
-) -> Result<Arc<RingKey>, Reason> {
+    payload: &Arc<str>,
+    policy: &Policy,
+) -> Result<(Arc<RingKey>, Claims), Reason> {
     let kid = header.kid.as_deref();
     let mut candidates = ring.candidates(kid, &header.alg).peekable();
     if candidates.peek().is_none() {
         return Err(if ring.knows_kid(kid) { Reason::WrongAlgorithm } else { Reason::UnknownKey });
     }
-    candidates.find(|key| key.verify(signing_input, signature)).cloned().ok_or(Reason::BadSignature)
+    let mut refused = Reason::BadSignature;
+    for key in candidates.filter(|key| key.verify(signing_input, signature)) {
+        if !policy.accepts_type(header.typ.as_deref()) {
+            return Err(Reason::WrongType);
+        }
+        match Claims::parse(Arc::clone(payload), policy, key.issuer()) {
+            // Issuers may publish one key: an issuer that copied another's must not take its tokens away.
+            Err(Reason::WrongIssuer) => refused = Reason::WrongIssuer,
+            claims => return Ok((Arc::clone(key), claims?)),
+        }
+    }
+    Err(refused)
+}
+
+/// The issuer and the `kid` that a refused token claims, believed by nobody: it tells whose keys to ask for again.
+pub(crate) fn addressee(token: &str) -> Option<(String, Option<String>)> {
+    let mut parts = token.split('.').map(|part| decode(part).ok().and_then(|bytes| text(bytes).ok()));
+    let (header, payload) = (parts.next()??, parts.next()??);
+    let kid = Header::parse(&header).ok()?.kid.map(|kid| kid.into_owned());
+    let members = json::members(&payload).ok()?;
+    let iss = members.iter().find(|member| member.name == "iss")?;
+    Some((json::string(iss.value)?.into_owned(), kid))
 }
 
 /// One part, canonical and not empty. Padding, stray bits and the other alphabet are refused by the library.

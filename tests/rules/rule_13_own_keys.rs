@@ -201,3 +201,17 @@ fn one_key_is_never_own_and_foreign_at_once() {
     let refused = KeyRing::new(key()).trust("https://partner.example", [same]).unwrap_err();
     assert!(refused.to_string().contains("foreign"), "{refused}");
 }
+
+#[test]
+fn an_issuer_that_publishes_anothers_key_takes_none_of_its_tokens_away() {
+    let shared = || key_for(Algorithm::ES256).verifying_key().with_kid("1");
+    let ring =
+        KeyRing::new(key()).trust("https://copied.example", [shared()]).unwrap().trust(PARTNER, [shared()]);
+    let guarded = Guarded::new(&on(ring.unwrap(), &ManualClock::at(NOW)).build().unwrap());
+    for issuer in ["https://copied.example", PARTNER] {
+        let token = mint_with(Algorithm::ES256, &claims_with(json!({"iss": issuer})));
+        assert!(guarded.bearer(&token).is_admitted(), "{issuer}");
+    }
+    let nobody = mint_with(Algorithm::ES256, &claims_with(json!({"iss": "https://nobody.example"})));
+    assert_eq!(guarded.bearer(&nobody).reason, Some(Reason::WrongIssuer));
+}

@@ -236,7 +236,10 @@ impl Manager {
 }
 
 impl Keeper for Manager {
-    fn refetch(self: Arc<Self>) -> Option<Refetching> {
+    fn refetch(self: Arc<Self>, issuer: &str) -> Option<Refetching> {
+        if !self.trusts(issuer) {
+            return None;
+        }
         self.wait_for_refetch()
     }
 

@@ -1,6 +1,7 @@
 //! [`CommandSource`].
 
 use std::ffi::OsString;
+use std::fmt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -19,12 +20,19 @@ use crate::keys::error::KeyErrorKind;
 ///
 /// A program that fails, prints more than a key, or takes longer than the timeout is an error, and is killed. What it
 /// started itself and left behind is not.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct CommandSource {
     program: OsString,
     arguments: Vec<OsString>,
     format: KeyFormat,
     timeout: Duration,
+}
+
+/// An argument may be a secret.
+impl fmt::Debug for CommandSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CommandSource").field("program", &self.program).finish_non_exhaustive()
+    }
 }
 
 impl CommandSource {

@@ -216,6 +216,10 @@ impl JwksUrl {
         }
         let checked = parse(&found.jwks_uri).and_then(|uri| {
             require_secure(&uri, self.plain_http)?;
+            // What was read over TLS must not lead to a loopback address, where anybody here may listen.
+            if configuration.scheme_str() == Some("https") && uri.scheme_str() != Some("https") {
+                return Err(unfit(&uri, "an `https` configuration names it, and it is not `https`"));
+            }
             Ok(uri)
         });
         checked.map_err(|error| unfit(configuration, "its `jwks_uri` can't be used").because(error))
