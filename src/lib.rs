@@ -44,7 +44,9 @@
 //!   verdict is a field of one struct, and nothing outside the core decides.
 //! * A [`ClaimsStore`] is the authority on sessions: one successor on many nodes, revocation. It is optional.
 //! * [`ReissueLayer`] puts it all in front of a service. Without a store it allocates no future, boxes nothing and needs no
-//!   async runtime.
+//!   async runtime. A [`KeyRotation`](keys::KeyRotation), and a store that has to be waited for, need Tokio's.
+//! * [`KeyRotation`](keys::KeyRotation) keeps the keys up to date, [`JwksEndpoint`] publishes them, [`RevokeEndpoint`] ends a
+//!   session.
 //!
 //! # Read on
 //!
@@ -52,13 +54,13 @@
 //! * [`manual::threat_model`]: what it protects from, and what not.
 //! * [`manual::operating`]: what to watch.
 //! * [`store`]: choosing a store, [writing one](manual::writing_a_store), [proving it](store::conformance).
-//! * [`keys`]: loading keys; [`manual::keys`]: choosing, rotating, comparing them.
+//! * [`keys`]: loading keys; [`manual::keys`]: choosing, rotating, withdrawing, comparing them.
 //!
 //! # Features
 //!
 //! `aws_lc_rs` (default) and `rust_crypto` choose the cryptography; with both on, aws-lc-rs is used. `axum`, `tracing` and
-//! `metrics` add what their names say; `jwks` fetches keys from a URL; `redis`, `sqlite` and `postgres` add stores (`sqlx` is
-//! what the last two share). No feature changes a default or a verdict.
+//! `metrics` add what their names say, and without `tracing` nothing is logged; `jwks` fetches keys from a URL; `redis`,
+//! `sqlite` and `postgres` add stores (`sqlx` is what the last two share). No feature changes a default or a verdict.
 
 #[cfg(not(any(feature = "aws_lc_rs", feature = "rust_crypto")))]
 compile_error!("tower-reissue needs one of its features `aws_lc_rs` (default) and `rust_crypto`");

@@ -27,7 +27,8 @@ pub enum Event<'a> {
     Refused {
         /// Why, and the `kid` that the token named.
         refusal: &'a Refusal,
-        /// The ring it was held against: its kids tell whether two processes hold different keys.
+        /// The ring at this moment, which may be newer than the one it was held against: its kids tell whether two
+        /// processes hold different keys.
         ring: &'a KeyRing,
     },
     /// A successor goes out.
@@ -64,7 +65,7 @@ pub enum Event<'a> {
         /// The ring; its [`fingerprints`](KeyRing::fingerprints) tell whether two processes hold the same keys.
         ring: &'a KeyRing,
     },
-    /// The ring was replaced: a key came, began to sign, or went.
+    /// A [`KeyRotation`](crate::keys::KeyRotation) replaced the ring: a key came, began to sign, or went.
     #[non_exhaustive]
     KeysReplaced {
         /// The ring from now on.

@@ -321,6 +321,9 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     }
 
     /// Calls `observe` with every [`Event`], on the thread it happens on: keep it short.
+    ///
+    /// Events about keys that a [`KeyRotation`](crate::keys::KeyRotation) keeps go to its own
+    /// [`on_event`](crate::keys::KeyRotation::on_event): give both an observer.
     pub fn on_event(mut self, observe: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
         self.options.observe = Some(Arc::new(observe));
         self

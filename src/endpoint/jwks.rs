@@ -16,13 +16,18 @@ use tower_service::Service;
 use crate::keys::{KeyRing, Keys, VerifyingKey, sha256};
 use crate::server::FixedBody;
 
-/// Publishes the own public keys as a JWK set (RFC 7517 §5) to `GET` and `HEAD`: the signing key's and the retiring ones.
+/// Publishes the own public keys as a JWK set (RFC 7517 §5) to `GET` and `HEAD`: the signing key's, those that do not sign
+/// yet and the retiring ones.
+///
+/// Mount it outside the layer: whoever fetches keys has no token.
 ///
 /// A secret is never published, nor a key of a trusted foreign issuer; a ring of secrets gives an empty set. What is
 /// served follows the ring: a key that was put in place a moment ago is published, a withdrawn one is not.
 ///
 /// Answers may be cached for 300 seconds ([`max_age`](Self::max_age)). Whoever caches them learns of a new key that much
-/// later: let a new key sign only after that time, or rely on verifiers that fetch again when a `kid` is unknown.
+/// later: let a new key sign only after that time, by the rotation's
+/// [activation delay](crate::keys::KeyRotation::activation_delay), or rely on verifiers that fetch again when a `kid` is
+/// unknown.
 ///
 /// ```
 /// # use std::time::Duration;

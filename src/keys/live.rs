@@ -55,8 +55,13 @@ impl Keys {
     /// Takes a compromised key out at once, by its `kid` or fingerprint: it admits and renews nothing from now on, requests
     /// in flight included. Whether there was one.
     ///
-    /// It stays out for as long as the process lives, whatever its source says. Where it is the signing key and no other
-    /// is waiting to sign, no token can be issued or renewed until the source gives one.
+    /// It holds in this process, and ends with it: call it in each, and take the key out of its source too. Under a
+    /// [`KeyRotation`](super::KeyRotation) the key stays out for as long as the process lives, whatever the source says;
+    /// without one, [`replace_keys`](crate::Authority::replace_keys) can bring it back.
+    ///
+    /// Every key of that `kid` goes, a trusted issuer's too: give the fingerprint to name one. Where it is the signing key,
+    /// the key that waits to sign does so at once, without its activation delay; where none waits, no token can be issued
+    /// or renewed until the source gives one.
     pub fn withdraw(&self, kid: &str) -> bool {
         let held = self.ring.load().holds_kid(kid);
         match &self.keeper {

@@ -112,7 +112,8 @@ impl KeyRing {
 
     /// The same ring without the key of this `kid` or fingerprint: for a key that was compromised.
     ///
-    /// A key goes under all its names. Where it is the signing key, nothing can be signed until the ring is replaced.
+    /// A key goes under all its names, and every key of that `kid`, a trusted issuer's too: give the fingerprint to name
+    /// one. Where it is the signing key, nothing can be signed until the ring is replaced.
     pub fn withdrawing(self, kid: &str) -> Self {
         self.without(&BTreeSet::from([kid.to_owned()]))
     }

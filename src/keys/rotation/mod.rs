@@ -30,7 +30,7 @@ use crate::telemetry::Event;
 /// # async fn start() -> Result<(), Box<dyn std::error::Error>> {
 /// // A mounted Secret: `current.pem` signs, every other file is a retired key.
 /// let keys = DirectorySource::new("/etc/orders/keys", "current.pem", KeyFormat::pem(Algorithm::EdDSA));
-/// let keys = KeyRotation::new(keys).activation_delay(Duration::from_secs(120)).start().await?;
+/// let keys = KeyRotation::new(keys).activation_delay(Duration::from_secs(180)).start().await?;
 ///
 /// let authority = Authority::builder(keys)
 ///     .issuer("https://login.example")
@@ -81,23 +81,28 @@ impl KeyRotation {
     /// How long a new key only verifies before it signs. Default 0.
     ///
     /// Several nodes see a new key at different moments. With at least the time in between (the reload interval, and what
-    /// Kubernetes takes to carry a Secret to every node, a minute or two), no node signs with a key that another does not
-    /// know yet. A process that starts signs with what it finds at once.
+    /// Kubernetes takes to carry a Secret to every node, a minute or two: three minutes in all), no node signs with a key
+    /// that another does not know yet. Where others fetch a [`JwksEndpoint`](crate::JwksEndpoint), add its `max_age`.
+    ///
+    /// A process that starts signs with what it finds at once, and so does the successor of a withdrawn signing key.
     pub fn activation_delay(mut self, delay: Duration) -> Self {
         self.activation_delay = delay;
         self
     }
 
-    /// How often the sources are read. Default 10 s. A foreign source whose answer stays fresh for longer, as HTTP caching
-    /// headers say, is asked that much less often.
+    /// How often the sources are read. Default 10 s. A source whose answer stays fresh for longer, as HTTP caching headers
+    /// say, is asked that much less often, every 24 h at least.
     pub fn reload_every(mut self, interval: Duration) -> Self {
         self.reload_every = interval;
         self
     }
 
-    /// How long a replaced key verifies on after the last signature it can have made. Default 1 h.
+    /// How long a replaced key verifies on. Default 1 h, counted from one reload interval after its successor began to sign
+    /// here, for other nodes may have signed with it until then.
     ///
-    /// The authority's builder refuses one that is shorter than a token's lifetime and grace.
+    /// The authority's builder refuses one that is shorter than a token's lifetime and grace. Where nodes see a change
+    /// further apart than a reload interval, add that time. A compromised key must be
+    /// [withdrawn](super::Keys::withdraw): replaced, it is accepted for this long.
     pub fn overlap(mut self, overlap: Duration) -> Self {
         self.overlap = overlap;
         self
@@ -124,7 +129,8 @@ impl KeyRotation {
         self
     }
 
-    /// Calls `observe` with every [`Event`] about these keys.
+    /// Calls `observe` with every [`Event`] about these keys: loaded, replaced, failed, skipped. The authority's
+    /// [`on_event`](crate::AuthorityBuilder::on_event) is not told of them: give both an observer.
     pub fn on_event(mut self, observe: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
         self.observe = Some(Arc::new(observe));
         self
@@ -133,8 +139,8 @@ impl KeyRotation {
     /// Loads every source once, logs the fingerprints, and keeps the ring up to date on a task of the present tokio
     /// runtime until the last clone of the [`Keys`] is dropped.
     ///
-    /// A foreign issuer that can't be reached is told as an event and asked again in the background; its tokens are
-    /// answered 503 until then.
+    /// A foreign issuer that can't be reached is told as an event and asked again in the background. Until then the layer
+    /// answers its tokens 503, those that name a `kid`; others are refused.
     ///
     /// # Errors
     /// When the own source can't be loaded or holds no key that signs, when the reload interval is 0, or a trusted issuer

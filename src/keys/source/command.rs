@@ -64,7 +64,7 @@ impl CommandSource {
         Ok(Self::new(program, words, format))
     }
 
-    /// How long it may take. Default 5 s.
+    /// How long it may take. Default 5 s. A [`KeyRotation`](crate::keys::KeyRotation) waits for 15 s at most.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self

@@ -15,6 +15,9 @@ use crate::keys::KeyError;
 /// admitted from then on. Names that begin with a dot, and directories, are passed over. A file that holds no key is
 /// named in an event and passed over.
 ///
+/// Put nothing else there. As [`KeyFormat::secret`] almost any text of 32 bytes and more is a key (a README, an editor's
+/// backup), and whoever knows the text can sign with it. Prefer base64, PEM or JWK.
+///
 /// A mounted Secret is swapped whole by the link `..data`; it is read through that link once, so that no old file is
 /// read beside a new one.
 #[derive(Clone, Debug)]
@@ -30,7 +33,8 @@ const WITHDRAWN: &str = "withdrawn";
 const MAX_FILES: usize = 100;
 
 impl DirectorySource {
-    /// `signing` names the file of the key that signs; every file is read in this format.
+    /// `signing` names the file of the key that signs; every file is read in this format. While that file is
+    /// missing, a load fails.
     pub fn new(directory: impl Into<PathBuf>, signing: impl Into<PathBuf>, format: KeyFormat) -> Self {
         Self {
             directory: directory.into(),
@@ -41,7 +45,8 @@ impl DirectorySource {
         }
     }
 
-    /// A retired key's file that is in another format, for the time after the algorithm was changed.
+    /// A retired key's file that is in another format, for the time around a change of the algorithm. There need be no such
+    /// file.
     pub fn retired(mut self, name: impl Into<PathBuf>, format: KeyFormat) -> Self {
         self.retired.push((name.into(), format));
         self

@@ -41,12 +41,12 @@ impl KeyFormat {
         Self::new(Encoding::Secret(algorithm))
     }
 
-    /// An HMAC secret in base64 (RFC 4648 §4), padded or not.
+    /// An HMAC secret in base64 (RFC 4648 §4), padded or not, with or without white space around it.
     pub fn base64(algorithm: Algorithm) -> Self {
         Self::new(Encoding::Base64(algorithm, &STANDARD))
     }
 
-    /// An HMAC secret in base64url (RFC 4648 §5), padded or not.
+    /// An HMAC secret in base64url (RFC 4648 §5), padded or not, with or without white space around it.
     pub fn base64url(algorithm: Algorithm) -> Self {
         Self::new(Encoding::Base64(algorithm, &URL_SAFE))
     }
@@ -61,7 +61,7 @@ impl KeyFormat {
         Self::new(Encoding::Der(algorithm))
     }
 
-    /// One JWK, private or public or `oct`. It names its algorithm itself.
+    /// One JWK, private or public or `oct`. It names its algorithm itself, so that the algorithm changes with the file.
     pub fn jwk() -> Self {
         Self::new(Encoding::Jwk)
     }

@@ -40,9 +40,10 @@ use crate::keys::error::{KeyError, KeyErrorKind};
 /// # }
 /// ```
 ///
-/// One load is one `GET`, within [`timeout`](Self::timeout) from the connection to the last byte, of
-/// [`max_bytes`](Self::max_bytes) at most. Nothing of a token goes out: the URL, the header fields and the certificates
-/// trusted are all settled here. No redirect is followed, no cookie kept; proxy variables are not read.
+/// One load is one `GET` (two with [`discover`](Self::discover)), within [`timeout`](Self::timeout) from the connection to
+/// the last byte, each answer of [`max_bytes`](Self::max_bytes) at most. Nothing of a token goes out: the URL, the header
+/// fields and the certificates trusted are all settled here. No redirect is followed, no cookie kept; proxy variables are
+/// not read.
 ///
 /// Whatever is not a 200 with a JWK set of at least one usable public key is an error, and the keys loaded before stay
 /// in use. So is a set with a secret in it: a secret that is published is none.
@@ -130,7 +131,8 @@ impl JwksUrl {
         self
     }
 
-    /// How long one load may take, from name look-up to the last byte. Default 5 seconds.
+    /// How long one load may take, from name look-up to the last byte. Default 5 seconds. A
+    /// [`KeyRotation`](crate::keys::KeyRotation) waits for 15 seconds at most.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self

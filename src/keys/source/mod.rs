@@ -14,6 +14,9 @@
 //! replaced (a symlink swapped, a rename, truncated and written) is noticed. What can't be read or does not load changes
 //! nothing: the keys held so far serve on, and an event tells.
 //!
+//! Only a [`DirectorySource`], or the [`KeySet::withdrawn`] of a source of yours, takes a compromised key out. With any other
+//! source a key that is replaced is accepted for the rotation's overlap: [what to do](crate::manual::keys).
+//!
 //! No source protects the key where it lies: the file's mode, the Secret's access rules and the helper's own credentials
 //! are the operator's.
 
@@ -54,9 +57,11 @@ pub struct KeySet {
     /// Retired or public keys.
     pub verifying: Vec<VerifyingKey>,
     /// Kids (or fingerprints) withdrawn as compromised: nothing under them is admitted from this load on, for as long as
-    /// the process lives.
+    /// the process lives. In the own source's set a `kid` takes a trusted issuer's key of that name too, in an issuer's set
+    /// that issuer's alone.
     pub withdrawn: Vec<String>,
-    /// How long it is fresh, as HTTP caching headers say. `None`: the reload interval rules.
+    /// How long it is fresh, as HTTP caching headers say: 24 hours count at most, the reload interval at least. `None`: the
+    /// reload interval rules.
     pub fresh_for: Option<Duration>,
     /// Keys of the set that did not load; the others serve.
     pub skipped: Vec<KeyError>,
