@@ -143,6 +143,8 @@ impl KeyRotation {
     /// Loads every source once, logs the fingerprints, and keeps the ring up to date on a task of the present tokio
     /// runtime until the last clone of the [`Keys`] is dropped.
     ///
+    /// Times longer than ten years are ten years.
+    ///
     /// A foreign issuer that can't be reached is told as an event and asked again in the background; its tokens are
     /// answered 503 until then.
     ///
