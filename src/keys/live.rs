@@ -1,14 +1,16 @@
 //! [`Keys`]: a ring that is swapped whole while requests run.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 
 use super::ring::KeyRing;
 use super::signing_key::SigningKey;
+use super::verifying_key::VerifyingKey;
 
 /// The keys of an authority at this moment. Clones share one ring: what one replaces, all see from then on.
 ///
@@ -18,6 +20,9 @@ use super::signing_key::SigningKey;
 pub struct Keys {
     ring: Arc<ArcSwap<KeyRing>>,
     keeper: Option<Arc<dyn Keeper>>,
+    /// Kids and fingerprints that no later ring brings back. A keeper has its own; without one, the lock under which the
+    /// ring is replaced.
+    withdrawn: Arc<Mutex<BTreeSet<String>>>,
 }
 
 /// Whoever keeps the ring up to date, for as long as anybody holds its [`Keys`].
@@ -55,27 +60,43 @@ impl Keys {
     /// Takes a compromised key out at once, by its `kid` or fingerprint: it admits and renews nothing from now on, requests
     /// in flight included. Whether there was one.
     ///
-    /// It holds in this process, and ends with it: call it in each, and take the key out of its source too. Under a
-    /// [`KeyRotation`](super::KeyRotation) the key stays out for as long as the process lives, whatever the source says;
-    /// without one, [`replace_keys`](crate::Authority::replace_keys) can bring it back.
+    /// It holds in this process, and ends with it: call it in each, and take the key out of its source too. Until then the
+    /// key stays out, whatever its source or a later ring says.
     ///
     /// Every key of that `kid` goes, a trusted issuer's too: give the fingerprint to name one. Where it is the signing key,
     /// the key that waits to sign does so at once, without its activation delay; where none waits, no token can be issued
     /// or renewed until the source gives one.
     pub fn withdraw(&self, kid: &str) -> bool {
-        let held = self.ring.load().holds_kid(kid);
-        match &self.keeper {
-            Some(keeper) => keeper.withdraw(kid),
-            None => {
-                self.ring.rcu(|ring| KeyRing::clone(ring).withdrawing(kid));
-            }
+        if let Some(keeper) = &self.keeper {
+            let held = self.ring.load().holds_kid(kid);
+            keeper.withdraw(kid);
+            return held;
         }
-        held
+        let mut withdrawn = self.withdrawn.lock().unwrap_or_else(PoisonError::into_inner);
+        let ring = self.ring.load_full();
+        withdrawn.insert(kid.to_owned());
+        self.put(KeyRing::clone(&ring), &mut withdrawn);
+        ring.holds_kid(kid)
     }
 
-    /// Puts another ring in place, for requests in flight too.
+    /// Puts another ring in place, for requests in flight too, without the keys that were withdrawn.
     pub(crate) fn replace(&self, ring: KeyRing) {
-        self.ring.store(Arc::new(ring));
+        let mut withdrawn = self.withdrawn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.put(ring, &mut withdrawn);
+    }
+
+    /// A key that is withdrawn under one name is withdrawn: its fingerprint is kept, for it may come under another.
+    fn put(&self, ring: KeyRing, withdrawn: &mut BTreeSet<String>) {
+        let is_named =
+            |key: &&VerifyingKey| withdrawn.contains(key.kid()) || withdrawn.contains(key.fingerprint());
+        let fingerprints: Vec<_> = ring
+            .keys()
+            .map(|(key, _)| key)
+            .filter(is_named)
+            .map(|key| key.fingerprint().to_owned())
+            .collect();
+        withdrawn.extend(fingerprints);
+        self.ring.store(Arc::new(ring.without(withdrawn)));
     }
 
     /// The ring as it is now, without touching its reference count.
@@ -85,7 +106,7 @@ impl Keys {
 
     /// Somebody replaces the ring.
     pub(crate) fn kept(ring: Arc<ArcSwap<KeyRing>>, keeper: Arc<dyn Keeper>) -> Self {
-        Self { ring, keeper: Some(keeper) }
+        Self { ring, keeper: Some(keeper), withdrawn: Arc::default() }
     }
 
     pub(crate) fn is_kept(&self) -> bool {
@@ -107,7 +128,7 @@ impl Keys {
 
 impl From<KeyRing> for Keys {
     fn from(ring: KeyRing) -> Self {
-        Self { ring: Arc::new(ArcSwap::from_pointee(ring)), keeper: None }
+        Self { ring: Arc::new(ArcSwap::from_pointee(ring)), keeper: None, withdrawn: Arc::default() }
     }
 }
 
@@ -120,5 +141,47 @@ impl From<SigningKey> for Keys {
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.ring.load().fmt(f)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::Algorithm;
+
+    fn key(name: &str) -> SigningKey {
+        let secret = format!("{name:-<64}");
+        SigningKey::from_secret(Algorithm::HS256, secret.as_bytes()).unwrap().with_kid(name)
+    }
+
+    fn ring(signing: &str, retiring: SigningKey) -> KeyRing {
+        KeyRing::new(key(signing)).retiring(retiring).unwrap()
+    }
+
+    #[test]
+    fn a_withdrawn_key_stays_out_of_every_later_ring_under_whatever_name() {
+        for name in ["a", key("a").fingerprint()] {
+            let keys = Keys::from(ring("b", key("a")));
+            let kids = || keys.current().kids().collect::<Vec<_>>().join(" ");
+            assert_eq!(kids(), "b a");
+            // A clone is the same keys.
+            assert!(keys.clone().withdraw(name), "{name}");
+            assert!(!keys.withdraw(name), "{name}");
+            assert_eq!(kids(), "b", "{name}");
+            for later in [ring("c", key("a")), ring("c", key("a").with_kid("other")), ring("c", key("a"))] {
+                keys.replace(later);
+                assert_eq!(kids(), "c", "{name}");
+            }
+            keys.replace(ring("a", key("c")));
+            assert!(keys.current().signing_key().is_none());
+            assert_eq!(kids(), "c", "{name}");
+        }
+        // Before it ever came, and renamed after it came once.
+        let keys = Keys::from(key("b"));
+        assert!(!keys.withdraw("a"));
+        keys.replace(ring("b", key("a")));
+        keys.replace(ring("b", key("a").with_kid("other")));
+        assert_eq!(keys.current().kids().collect::<Vec<_>>(), ["b"]);
     }
 }

@@ -302,7 +302,7 @@ impl Progress {
 
     fn failed(&mut self, reload_every: Duration) {
         self.due = Instant::now() + self.retry;
-        self.retry = (self.retry * 2).min(MAX_RETRY).max(reload_every);
+        self.retry = self.retry.saturating_mul(2).min(MAX_RETRY).max(reload_every);
     }
 
     /// What is new among the skipped keys.

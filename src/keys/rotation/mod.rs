@@ -1,6 +1,7 @@
 //! [`KeyRotation`]: keys that are kept up to date from their sources.
 
 mod manager;
+mod pace;
 mod refetch;
 mod state;
 
@@ -9,12 +10,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::manager::{Manager, Observe, Settings, Trusted};
+use self::pace::SteadyClock;
 use self::state::Timing;
 use super::error::{KeyError, KeyErrorKind};
 use super::live::Keys;
 use super::source::{ErasedSource, KeySource};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::Clock;
 use crate::telemetry::Event;
+
+/// What is told to take longer takes this long.
+const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
+/// Whoever sends tokens with an unknown `kid` sets the pace of the refetches: not faster than this.
+const SHORTEST_COOLDOWN: Duration = Duration::from_secs(1);
 
 /// Keeps a ring up to date from where its keys come from.
 ///
@@ -51,7 +58,7 @@ pub struct KeyRotation {
     overlap: Duration,
     stale_for: Duration,
     cooldown: Duration,
-    clock: Arc<dyn Clock>,
+    clock: Option<Arc<dyn Clock>>,
     observe: Option<Arc<Observe>>,
 }
 
@@ -66,7 +73,7 @@ impl KeyRotation {
             overlap: Duration::from_secs(3600),
             stale_for: Duration::from_secs(24 * 3600),
             cooldown: Duration::from_secs(30),
-            clock: Arc::new(SystemClock),
+            clock: None,
             observe: None,
         }
     }
@@ -82,7 +89,8 @@ impl KeyRotation {
     ///
     /// Several nodes see a new key at different moments. With at least the time in between (the reload interval, and what
     /// Kubernetes takes to carry a Secret to every node, a minute or two: three minutes in all), no node signs with a key
-    /// that another does not know yet. Where others fetch a [`JwksEndpoint`](crate::JwksEndpoint), add its `max_age`.
+    /// that another does not know yet, and a replaced key verifies on until the last node has let go of it. Where others
+    /// fetch a [`JwksEndpoint`](crate::JwksEndpoint), add its `max_age`.
     ///
     /// A process that starts signs with what it finds at once, and so does the successor of a withdrawn signing key.
     pub fn activation_delay(mut self, delay: Duration) -> Self {
@@ -117,15 +125,18 @@ impl KeyRotation {
     }
 
     /// How long after tokens with an unknown `kid` made the foreign sources be asked again such tokens are refused without
-    /// asking. Default 30 s.
+    /// asking. Default 30 s, at least 1 s.
     pub fn cooldown(mut self, cooldown: Duration) -> Self {
         self.cooldown = cooldown;
         self
     }
 
-    /// Where "now" comes from. Default: [`SystemClock`]. Give it the authority's.
+    /// Where "now" comes from. Default: the time that passes from the start on, whatever the system's clock is set to
+    /// meanwhile. In tests, give it the authority's.
+    ///
+    /// A clock of your own is believed when it jumps ahead: keys sign and retire as if the time had passed.
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
+        self.clock = Some(Arc::new(clock));
         self
     }
 
@@ -138,6 +149,8 @@ impl KeyRotation {
 
     /// Loads every source once, logs the fingerprints, and keeps the ring up to date on a task of the present tokio
     /// runtime until the last clone of the [`Keys`] is dropped.
+    ///
+    /// Times longer than ten years are ten years.
     ///
     /// A foreign issuer that can't be reached is told as an event and asked again in the background. Until then the layer
     /// answers its tokens 503, those that name a `kid`; others are refused.
@@ -161,26 +174,33 @@ impl KeyRotation {
                 return refuse(format!("the issuer {issuer:?} is trusted twice: give it one source"));
             }
         }
-        let timing = Timing {
-            activation_delay: whole_seconds(self.activation_delay),
-            spread: whole_seconds(self.reload_every),
-            overlap: whole_seconds(self.overlap),
-            stale_for: whole_seconds(self.stale_for),
-        };
+        let timing = self.timing();
         let settings = Settings {
             timing,
-            reload_every: self.reload_every,
-            cooldown: self.cooldown,
-            clock: self.clock,
+            reload_every: self.reload_every.min(LONGEST),
+            cooldown: self.cooldown.clamp(SHORTEST_COOLDOWN, LONGEST),
+            clock: self.clock.unwrap_or_else(|| Arc::new(SteadyClock::start())),
             observe: self.observe,
         };
         Manager::start(self.own, self.trusted, settings).await
     }
+
+    fn timing(&self) -> Timing {
+        let activation_delay = whole_seconds(self.activation_delay);
+        Timing {
+            activation_delay,
+            // Whoever sets a delay says how far apart the nodes are.
+            spread: whole_seconds(self.reload_every).max(activation_delay),
+            overlap: whole_seconds(self.overlap),
+            stale_for: whole_seconds(self.stale_for),
+        }
+    }
 }
 
-/// Rounded up: what is told to take a time takes it.
+/// Rounded up: what is told to take a time takes it, ten years at most.
 fn whole_seconds(time: Duration) -> u64 {
-    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+    let time = time.min(LONGEST);
+    time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0))
 }
 
 impl fmt::Debug for KeyRotation {
@@ -192,5 +212,69 @@ impl fmt::Debug for KeyRotation {
             .field("reload_every", &self.reload_every)
             .field("overlap", &self.overlap)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::keys::source::KeySet;
+    use crate::keys::{Algorithm, Refetched, SigningKey};
+
+    fn rotation() -> KeyRotation {
+        KeyRotation::new(KeySet::signing(key("own")))
+    }
+
+    fn key(name: &str) -> SigningKey {
+        SigningKey::from_secret(Algorithm::HS256, format!("{name:-<64}")).unwrap().with_kid(name)
+    }
+
+    #[test]
+    fn nodes_are_as_far_apart_as_the_longer_of_interval_and_delay() {
+        for (interval, delay, spread) in [(10, 0, 10), (10, 10, 10), (10, 11, 11), (10, 120, 120)] {
+            let rotation = rotation()
+                .reload_every(Duration::from_secs(interval))
+                .activation_delay(Duration::from_secs(delay));
+            assert_eq!(rotation.timing().spread, spread, "{interval} {delay}");
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_second_is_a_second_and_nothing_is_longer_than_ten_years() {
+        for (time, seconds) in [
+            (Duration::ZERO, 0),
+            (Duration::from_nanos(1), 1),
+            (Duration::from_secs(1), 1),
+            (Duration::new(1, 1), 2),
+            (LONGEST, LONGEST.as_secs()),
+            (Duration::MAX, LONGEST.as_secs()),
+        ] {
+            assert_eq!(whole_seconds(time), seconds, "{time:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn times_without_end_start() {
+        let all = rotation()
+            .reload_every(Duration::MAX)
+            .activation_delay(Duration::MAX)
+            .overlap(Duration::MAX)
+            .stale_for(Duration::MAX)
+            .cooldown(Duration::MAX)
+            .trust("x", KeySet::default());
+        let keys = all.start().await.unwrap();
+        assert_eq!(keys.overlap(), Some(LONGEST.as_secs()));
+        assert!(keys.refetch().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_cooldown_the_issuers_are_asked_once_a_second() {
+        let foreign = KeySet::verifying([key("f").into()]);
+        let keys = rotation().cooldown(Duration::ZERO).trust("x", foreign).start().await.unwrap();
+        assert_eq!(keys.refetch().unwrap().await, Refetched::Current);
+        assert!(keys.refetch().is_none(), "just asked");
+        tokio::time::advance(SHORTEST_COOLDOWN).await;
+        assert!(keys.refetch().is_some());
     }
 }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use super::pace::Pace;
 use crate::NumericDate;
 use crate::keys::error::{KeyError, KeyErrorKind};
 use crate::keys::{KeyRing, KeySet, SigningKey, VerifyingKey};
@@ -35,25 +36,25 @@ pub(super) struct Rotation {
     /// By the own source or by hand. Never taken back: a list that is cut short for a moment must not bring a compromised
     /// key back.
     withdrawn: BTreeSet<String>,
-    /// A clock that steps back changes nothing.
-    latest: NumericDate,
+    /// What time has passed: instants in here are its counts, not dates.
+    pace: Pace,
 }
 
 struct Next {
     key: SigningKey,
-    signs_from: NumericDate,
+    signs_from: u64,
 }
 
 struct Retiring {
     key: VerifyingKey,
-    until: NumericDate,
+    until: u64,
 }
 
 struct Foreign {
     issuer: String,
     keys: Vec<VerifyingKey>,
     withdrawn: BTreeSet<String>,
-    failing_since: Option<NumericDate>,
+    failing_since: Option<u64>,
 }
 
 impl Rotation {
@@ -68,7 +69,7 @@ impl Rotation {
             listed: Vec::new(),
             foreign: issuers.into_iter().map(foreign).collect(),
             withdrawn: BTreeSet::new(),
-            latest: NumericDate::default(),
+            pace: Pace::default(),
         }
     }
 
@@ -77,12 +78,17 @@ impl Rotation {
         let now = self.tick(now);
         let KeySet { signing, verifying, withdrawn, skipped, .. } = set;
         self.withdrawn.extend(withdrawn);
+        // A key that this very set renames is known by its old name before that is gone.
+        self.withdraw_other_names();
         let before = std::mem::replace(&mut self.listed, verifying);
         if !skipped.is_empty() {
-            // A listed key that is missing now may be the one that did not load.
+            // A listed key that is missing now may be the one that did not load. Not for ever: what does not load may
+            // be no key at all, and never go away.
+            let until = now.saturating_add(self.timing.verifies_on());
             let missing: Vec<_> =
                 before.into_iter().filter(|key| !self.listed.iter().any(|held| held.is_same(key))).collect();
-            self.listed.extend(missing);
+            // The last goes in first: the first stays in front.
+            missing.into_iter().rev().for_each(|key| self.retire(key, until));
         }
         let Some(key) = signing else {
             return Err(KeyError::new(
@@ -91,6 +97,8 @@ impl Rotation {
             ));
         };
         if self.is_withdrawn(&key.verifying_key()) {
+            // It is held nowhere: its other names are known here or never.
+            self.withdrawn.insert(key.fingerprint().to_owned());
             return Err(KeyError::new(
                 KeyErrorKind::Ring,
                 "the source would sign with it, and it is withdrawn: put another in its place",
@@ -108,8 +116,13 @@ impl Rotation {
         set: KeySet,
         now: NumericDate,
     ) -> Result<(), KeyError> {
+        self.withdraw_other_names();
         let withdrawn = set.withdrawn.clone();
         let keys: Vec<_> = set.into_verifying().collect();
+        if let Some(foreign) = self.foreign.get_mut(at) {
+            // Even where it holds nothing else: the last key may be the compromised one.
+            foreign.withdraw(withdrawn, &keys);
+        }
         if keys.is_empty() {
             self.foreign_failed(at, now);
             return Err(KeyError::new(
@@ -118,7 +131,6 @@ impl Rotation {
             ));
         }
         if let Some(foreign) = self.foreign.get_mut(at) {
-            foreign.withdrawn.extend(withdrawn);
             foreign.keys = keys;
             foreign.failing_since = None;
         }
@@ -136,6 +148,7 @@ impl Rotation {
     /// Nothing under this `kid` or fingerprint from now on.
     pub(super) fn withdraw(&mut self, kid: &str) {
         self.withdrawn.insert(kid.to_owned());
+        self.withdraw_other_names();
     }
 
     /// The ring at this instant.
@@ -147,7 +160,7 @@ impl Rotation {
         let own = next.chain(retiring).chain(self.listed.iter().cloned());
         let ring = own.fold(KeyRing::of(self.signing.clone()), KeyRing::with_own);
         let serving = self.foreign.iter().filter(|foreign| {
-            foreign.failing_since.is_none_or(|since| now < since.after(self.timing.stale_for))
+            foreign.failing_since.is_none_or(|since| now < since.saturating_add(self.timing.stale_for))
         });
         serving
             .fold(ring, |ring, foreign| {
@@ -157,28 +170,28 @@ impl Rotation {
     }
 
     /// The source names this key as the one to sign with.
-    fn succeed(&mut self, key: SigningKey, now: NumericDate) {
+    fn succeed(&mut self, key: SigningKey, now: u64) {
         let is_key = |held: &SigningKey| held.verifying_key().is_same(&key.verifying_key());
-        let Timing { activation_delay, spread, overlap, .. } = self.timing;
+        let Timing { activation_delay, .. } = self.timing;
         let signs_already = self.signing.as_ref().is_some_and(is_key);
         if !signs_already && self.next.as_ref().is_some_and(|next| is_key(&next.key)) {
             return;
         }
         if let Some(passed_over) = self.next.take() {
             // A node that saw it earlier may yet begin to sign with it.
-            let until = now.after(activation_delay + spread + overlap);
-            self.retire(passed_over.key, until);
+            let until = now.saturating_add(activation_delay).saturating_add(self.timing.verifies_on());
+            self.retire(passed_over.key.verifying_key(), until);
         }
         if signs_already {
             return;
         }
         // One more second, for instants are floored: it was seen up to a second later than `now` says.
-        let wait = if activation_delay == 0 { 0 } else { activation_delay + 1 };
-        self.next = Some(Next { key, signs_from: now.after(wait) });
+        let wait = if activation_delay == 0 { 0 } else { activation_delay.saturating_add(1) };
+        self.next = Some(Next { key, signs_from: now.saturating_add(wait) });
     }
 
     /// What the passing of time does by itself.
-    fn advance(&mut self, now: NumericDate) {
+    fn advance(&mut self, now: u64) {
         self.withdraw_other_names();
         if self.signing.as_ref().is_some_and(|key| self.is_withdrawn(&key.verifying_key())) {
             self.signing = None;
@@ -193,16 +206,14 @@ impl Rotation {
             // It is the signing key now, not one that retires, whatever it was before.
             self.retiring.retain(|retiring| !retiring.key.is_same(&next.key.verifying_key()));
             if let Some(replaced) = self.signing.replace(next.key) {
-                // Other nodes may sign with it until they have seen what was seen here.
-                let until = now.after(self.timing.spread + self.timing.overlap);
-                self.retire(replaced, until);
+                let until = now.saturating_add(self.timing.verifies_on());
+                self.retire(replaced.verifying_key(), until);
             }
         }
         self.retiring.retain(|retiring| now < retiring.until);
     }
 
-    fn retire(&mut self, key: SigningKey, until: NumericDate) {
-        let key = key.verifying_key();
+    fn retire(&mut self, key: VerifyingKey, until: u64) {
         let known = self.retiring.iter().position(|retiring| retiring.key.is_same(&key));
         let before = known.map(|at| self.retiring.remove(at).until);
         self.retiring.insert(0, Retiring { key, until: before.map_or(until, |before| before.max(until)) });
@@ -212,20 +223,42 @@ impl Rotation {
     fn withdraw_other_names(&mut self) {
         let signing = self.signing.iter().chain(self.next.iter().map(|next| &next.key));
         let verifying = self.retiring.iter().map(|retiring| &retiring.key).chain(&self.listed).cloned();
-        let keys = signing.map(SigningKey::verifying_key).chain(verifying);
+        let foreign = self.foreign.iter().flat_map(|foreign| &foreign.keys).cloned();
+        let keys = signing.map(SigningKey::verifying_key).chain(verifying).chain(foreign);
         let fingerprints: Vec<_> =
             keys.filter(|key| self.is_withdrawn(key)).map(|key| key.fingerprint().to_owned()).collect();
         self.withdrawn.extend(fingerprints);
     }
 
     fn is_withdrawn(&self, key: &VerifyingKey) -> bool {
-        self.withdrawn.contains(key.kid()) || self.withdrawn.contains(key.fingerprint())
+        is_named(&self.withdrawn, key)
     }
 
-    fn tick(&mut self, now: NumericDate) -> NumericDate {
-        self.latest = self.latest.max(now);
-        self.latest
+    fn tick(&mut self, now: NumericDate) -> u64 {
+        self.pace.at(now)
     }
+}
+
+impl Timing {
+    /// From the end of a key's signing here to the end of its verifying: other nodes may sign with it until they have
+    /// seen what was seen here.
+    fn verifies_on(self) -> u64 {
+        self.spread.saturating_add(self.overlap)
+    }
+}
+
+impl Foreign {
+    /// Under whatever name it is held or comes now.
+    fn withdraw(&mut self, names: Vec<String>, coming: &[VerifyingKey]) {
+        self.withdrawn.extend(names);
+        let named = self.keys.iter().chain(coming).filter(|key| is_named(&self.withdrawn, key));
+        let fingerprints: Vec<_> = named.map(|key| key.fingerprint().to_owned()).collect();
+        self.withdrawn.extend(fingerprints);
+    }
+}
+
+fn is_named(withdrawn: &BTreeSet<String>, key: &VerifyingKey) -> bool {
+    withdrawn.contains(key.kid()) || withdrawn.contains(key.fingerprint())
 }
 
 #[cfg(test)]
@@ -396,17 +429,89 @@ mod tests {
     }
 
     #[test]
+    fn a_key_withdrawn_by_the_set_that_renames_it_is_withdrawn() {
+        let mut rotation = rotation(TIMING);
+        rotation.own_loaded(set("a").retiring(key("old")), at(1)).unwrap();
+        let renamed = set("a").retiring(key("old").with_kid("new")).withdrawing("old");
+        rotation.own_loaded(renamed, at(2)).unwrap();
+        assert_eq!(ring(&mut rotation, 2), "a | a");
+        // Refused as the one to sign with, it does not sign under another name.
+        let refused = rotation.own_loaded(set("b").withdrawing("b"), at(3)).unwrap_err();
+        assert_eq!(refused.kind(), KeyErrorKind::Ring);
+        let renamed = KeySet::signing(key("b").with_kid("c"));
+        assert_eq!(rotation.own_loaded(renamed, at(4)).unwrap_err().kind(), KeyErrorKind::Ring);
+        assert_eq!(ring(&mut rotation, 100), "a | a");
+    }
+
+    #[test]
+    fn a_foreign_key_withdrawn_under_one_name_is_withdrawn_under_all() {
+        let named = |kid: &str| KeySet::verifying([key("f").with_kid(kid).into(), key("g").into()]);
+        for by_hand in [true, false] {
+            let mut rotation = rotation(TIMING);
+            rotation.foreign_loaded(0, named("f"), at(0)).unwrap();
+            assert_eq!(ring(&mut rotation, 0), "a | a f g");
+            if by_hand {
+                rotation.withdraw("f");
+                rotation.foreign_loaded(0, named("other"), at(1)).unwrap();
+            } else {
+                rotation.foreign_loaded(0, named("other").withdrawing("f"), at(1)).unwrap();
+            }
+            assert_eq!(ring(&mut rotation, 1), "a | a g", "by hand: {by_hand}");
+            rotation.foreign_loaded(0, named("third"), at(2)).unwrap();
+            assert_eq!(ring(&mut rotation, 2), "a | a g", "by hand: {by_hand}");
+        }
+    }
+
+    #[test]
+    fn a_foreign_source_that_withdraws_its_last_key_withdraws_it() {
+        let mut rotation = rotation(TIMING);
+        let set = || KeySet::verifying([key("f").into(), key("g").into()]);
+        rotation.foreign_loaded(0, set(), at(0)).unwrap();
+        assert!(rotation.foreign_loaded(0, KeySet::default().withdrawing("f"), at(1)).is_err());
+        assert_eq!(ring(&mut rotation, 1), "a | a g");
+        rotation.foreign_loaded(0, set(), at(2)).unwrap();
+        assert_eq!(ring(&mut rotation, 2), "a | a g");
+    }
+
+    #[test]
     fn retired_keys_of_the_source_survive_a_restart_and_go_when_they_are_no_longer_listed() {
         let mut rotation = Rotation::new(TIMING, []);
         rotation.own_loaded(set("b").retiring(key("a")), at(0)).unwrap();
         assert_eq!(ring(&mut rotation, 0), "b | b a");
-        // One that could not be read may be the one that is missing.
-        let mut half_read = set("b");
-        half_read.skipped.push(KeyError::unavailable("half written"));
-        rotation.own_loaded(half_read, at(1)).unwrap();
-        assert_eq!(ring(&mut rotation, 1), "b | b a");
         rotation.own_loaded(set("b"), at(2)).unwrap();
         assert_eq!(ring(&mut rotation, 2), "b | b");
+    }
+
+    #[test]
+    fn a_retired_key_that_is_missing_while_something_does_not_load_verifies_on_for_its_overlap_and_no_longer()
+    {
+        let half_read = |set: KeySet| {
+            let mut set = set;
+            set.skipped.push(KeyError::unavailable("half written"));
+            set
+        };
+        let mut rotation = Rotation::new(TIMING, []);
+        rotation.own_loaded(half_read(set("b").retiring(key("a")).retiring(key("z"))), at(0)).unwrap();
+        assert_eq!(ring(&mut rotation, 0), "b | b a z");
+        let gone = 1 + SPREAD + OVERLAP;
+        for (instant, expected) in [
+            (1, "b | b a z"),
+            (2, "b | b a z"),
+            (gone - 1, "b | b a z"),
+            (gone, "b | b"),
+            (gone + 1, "b | b"),
+        ] {
+            // A README among the keys is skipped at every load.
+            rotation.own_loaded(half_read(set("b")), at(instant)).unwrap();
+            assert_eq!(ring(&mut rotation, instant), expected, "at {instant}");
+        }
+        // One that loads again is listed as before, and leaves as it would have.
+        rotation.own_loaded(set("b").retiring(key("a")), at(gone + 2)).unwrap();
+        rotation.own_loaded(half_read(set("b")), at(gone + 3)).unwrap();
+        rotation.own_loaded(set("b").retiring(key("a")), at(gone + 4)).unwrap();
+        assert_eq!(ring(&mut rotation, gone + 1_000), "b | b a");
+        rotation.own_loaded(set("b"), at(gone + 1_000)).unwrap();
+        assert_eq!(ring(&mut rotation, gone + 1_000), "b | b");
     }
 
     #[test]
@@ -482,5 +587,39 @@ mod tests {
         rotation.own_loaded(set("c"), at(5)).unwrap();
         assert_eq!(ring(&mut rotation, 31 + DELAY), "b | b c a");
         assert_eq!(ring(&mut rotation, 31 + DELAY + 1), "c | c b a");
+    }
+
+    #[test]
+    fn a_clock_that_was_far_ahead_for_once_freezes_nothing() {
+        let mut rotation = rotation(TIMING);
+        rotation.own_loaded(set("b"), NumericDate::MAX).unwrap();
+        let ring_at = |rotation: &mut Rotation, now| {
+            let ring = rotation.ring(now);
+            (ring.signing_key().unwrap().kid().to_owned(), ring.kids().count())
+        };
+        assert_eq!(ring_at(&mut rotation, NumericDate::MAX), ("a".to_owned(), 2));
+        // It is right again: the waits that began go on.
+        let activated = DELAY + 1;
+        for (instant, expected) in [
+            (0, "a | a b"),
+            (activated - 1, "a | a b"),
+            (activated, "b | b a"),
+            (activated + SPREAD + OVERLAP - 1, "b | b a"),
+            (activated + SPREAD + OVERLAP, "b | b"),
+        ] {
+            assert_eq!(ring(&mut rotation, instant), expected, "at {instant}");
+        }
+    }
+
+    #[test]
+    fn times_without_end_do_not_overflow() {
+        let endless = u64::MAX;
+        let timing =
+            Timing { activation_delay: endless, spread: endless, overlap: endless, stale_for: endless };
+        let mut rotation = rotation(timing);
+        rotation.own_loaded(set("b"), at(1)).unwrap();
+        rotation.own_loaded(set("c"), at(2)).unwrap();
+        rotation.foreign_failed(0, at(2));
+        assert_eq!(ring(&mut rotation, 1_000_000), "a | a c b");
     }
 }

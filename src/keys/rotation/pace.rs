@@ -1,0 +1,100 @@
+//! The time that passes for a rotation, whatever the clock on the wall is set to.
+//!
+//! A rotation only waits: it needs to know how long, never what date it is.
+
+use tokio::time::Instant;
+
+use crate::NumericDate;
+use crate::clock::{Clock, SystemClock};
+
+/// A step of the clock that is longer was an error in one of the two readings.
+const STEP: u64 = 3600;
+
+/// The default: the system's clock as it was at the start, and what has passed since. Setting the system's clock changes
+/// nothing. The time that a machine is suspended may not count.
+pub(super) struct SteadyClock {
+    start: NumericDate,
+    since: Instant,
+}
+
+impl SteadyClock {
+    pub(super) fn start() -> Self {
+        Self { start: SystemClock.now(), since: Instant::now() }
+    }
+}
+
+impl Clock for SteadyClock {
+    fn now(&self) -> NumericDate {
+        self.start.after(self.since.elapsed().as_secs())
+    }
+}
+
+/// Counts the seconds that pass between the readings of a clock that may be set. It never goes back.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    passed: u64,
+    last: u64,
+    highest: u64,
+}
+
+impl Pace {
+    /// What has passed when the clock reads this.
+    pub(super) fn at(&mut self, reading: NumericDate) -> u64 {
+        let reading = reading.as_secs();
+        if reading >= self.last {
+            // Back where it was after a reading far behind: that was no time passing.
+            let from = if reading - self.last > STEP { self.highest } else { self.last };
+            self.passed = self.passed.saturating_add(reading.saturating_sub(from));
+            self.last = reading;
+        } else if self.last - reading > STEP {
+            // It goes on from here. Waiting until the clock is where it was could take for ever.
+            self.last = reading;
+        }
+        self.highest = self.highest.max(reading);
+        self.passed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_goes_on_and_never_back_however_the_clock_is_set() {
+        let mut pace = Pace::default();
+        let first = pace.at(NumericDate::from_secs(1_000_000));
+        let far = 1_000_000 + 500_000;
+        for (reading, passed) in [
+            (1_000_000, 0),
+            (1_000_010, 10),
+            // A small step back is waited for.
+            (1_000_005, 10),
+            (1_000_010, 10),
+            (1_000_011, 11),
+            // One reading far behind is nothing, and the way back is what passed since.
+            (0, 11),
+            (1_000_021, 21),
+            // One far ahead is believed, and the way back stops nothing.
+            (far, 500_000),
+            (1_000_030, 500_000),
+            (1_000_031, 500_001),
+            // There again: not twice.
+            (far, 500_001),
+            (far + 1, 500_002),
+        ] {
+            assert_eq!(pace.at(NumericDate::from_secs(reading)) - first, passed, "reads {reading}");
+        }
+        assert!(pace.at(NumericDate::MAX) >= pace.at(NumericDate::default()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_default_clock_counts_what_passes() {
+        let clock = SteadyClock::start();
+        let start = clock.now();
+        for passed in [0, 1, 3600] {
+            tokio::time::advance(std::time::Duration::from_secs(passed)).await;
+            assert!(clock.now() >= start.after(passed));
+        }
+        assert_eq!(clock.now(), start.after(3601));
+    }
+}
