@@ -35,6 +35,8 @@ pub(super) struct Rotation {
     /// By the own source or by hand. Never taken back: a list that is cut short for a moment must not bring a compromised
     /// key back.
     withdrawn: BTreeSet<String>,
+    /// The names, withdrawn, of keys that were held once: these lines are no mistakes.
+    withdrew: BTreeSet<String>,
     /// A clock that steps back changes nothing.
     latest: NumericDate,
 }
@@ -68,6 +70,7 @@ impl Rotation {
             listed: Vec::new(),
             foreign: issuers.into_iter().map(foreign).collect(),
             withdrawn: BTreeSet::new(),
+            withdrew: BTreeSet::new(),
             latest: NumericDate::default(),
         }
     }
@@ -84,13 +87,18 @@ impl Rotation {
                 before.into_iter().filter(|key| !self.listed.iter().any(|held| held.is_same(key))).collect();
             self.listed.extend(missing);
         }
+        self.withdraw_other_names();
         let Some(key) = signing else {
-            return Err(KeyError::new(
-                KeyErrorKind::WrongType,
-                "the source holds no key that signs; give it a private key or a secret",
-            ));
+            return Err(match skipped.first() {
+                None => KeyError::new(
+                    KeyErrorKind::WrongType,
+                    "the source holds no key that signs; give it a private key or a secret",
+                ),
+                Some(error) => did_not_load("the source holds no key that signs", error),
+            });
         };
         if self.is_withdrawn(&key.verifying_key()) {
+            self.withdrew.extend([key.kid().to_owned(), key.fingerprint().to_owned()]);
             return Err(KeyError::new(
                 KeyErrorKind::Ring,
                 "the source would sign with it, and it is withdrawn: put another in its place",
@@ -108,17 +116,20 @@ impl Rotation {
         set: KeySet,
         now: NumericDate,
     ) -> Result<(), KeyError> {
-        let withdrawn = set.withdrawn.clone();
+        if let Some(foreign) = self.foreign.get_mut(at) {
+            foreign.withdrawn.extend(set.withdrawn.iter().cloned());
+        }
+        let failure = set.skipped.first().cloned();
         let keys: Vec<_> = set.into_verifying().collect();
         if keys.is_empty() {
             self.foreign_failed(at, now);
-            return Err(KeyError::new(
-                KeyErrorKind::Ring,
-                "the issuer's set holds no key; the ones held so far serve on for a time",
-            ));
+            let what = "the issuer's set holds no key; the ones held so far serve on for a time";
+            return Err(match failure {
+                None => KeyError::new(KeyErrorKind::Ring, what),
+                Some(error) => did_not_load(what, &error),
+            });
         }
         if let Some(foreign) = self.foreign.get_mut(at) {
-            foreign.withdrawn.extend(withdrawn);
             foreign.keys = keys;
             foreign.failing_since = None;
         }
@@ -136,6 +147,22 @@ impl Rotation {
     /// Nothing under this `kid` or fingerprint from now on.
     pub(super) fn withdraw(&mut self, kid: &str) {
         self.withdrawn.insert(kid.to_owned());
+    }
+
+    /// Of what the own source withdraws, the names that no key held here ever had: misspelt ones, perhaps.
+    pub(super) fn withdrawing_nothing(&mut self, names: &[String]) -> Vec<KeyError> {
+        self.withdraw_other_names();
+        names
+            .iter()
+            .filter(|name| !self.withdrew.contains(*name))
+            .map(|name| {
+                KeyError::new(
+                    KeyErrorKind::Ring,
+                    "it is listed as withdrawn, and no key held here has this `kid` or fingerprint: is it misspelt?",
+                )
+                .about(name)
+            })
+            .collect()
     }
 
     /// The ring at this instant.
@@ -212,10 +239,13 @@ impl Rotation {
     fn withdraw_other_names(&mut self) {
         let signing = self.signing.iter().chain(self.next.iter().map(|next| &next.key));
         let verifying = self.retiring.iter().map(|retiring| &retiring.key).chain(&self.listed).cloned();
-        let keys = signing.map(SigningKey::verifying_key).chain(verifying);
-        let fingerprints: Vec<_> =
-            keys.filter(|key| self.is_withdrawn(key)).map(|key| key.fingerprint().to_owned()).collect();
-        self.withdrawn.extend(fingerprints);
+        let foreign = self.foreign.iter().flat_map(|foreign| &foreign.keys).cloned();
+        let keys = signing.map(SigningKey::verifying_key).chain(verifying).chain(foreign);
+        let keys: Vec<_> = keys.filter(|key| self.is_withdrawn(key)).collect();
+        for key in keys {
+            self.withdrawn.insert(key.fingerprint().to_owned());
+            self.withdrew.extend([key.kid().to_owned(), key.fingerprint().to_owned()]);
+        }
     }
 
     fn is_withdrawn(&self, key: &VerifyingKey) -> bool {
@@ -226,6 +256,10 @@ impl Rotation {
         self.latest = self.latest.max(now);
         self.latest
     }
+}
+
+fn did_not_load(what: &str, error: &KeyError) -> KeyError {
+    KeyError::new(error.kind(), format!("{what}; what did not load: {error}")).because(error.clone())
 }
 
 #[cfg(test)]
@@ -442,6 +476,48 @@ mod tests {
         let error = rotation.own_loaded(KeySet::verifying([]), at(1)).unwrap_err();
         assert_eq!(error.kind(), KeyErrorKind::WrongType);
         assert_eq!(ring(&mut rotation, 1), "a | a");
+    }
+
+    #[test]
+    fn a_failed_load_hands_its_withdrawals_on() {
+        let failed = |kid: &str| KeySet {
+            skipped: vec![KeyError::unavailable("current can't be read")],
+            ..KeySet::default().withdrawing(kid)
+        };
+        let mut rotation = rotation(TIMING);
+        rotation.own_loaded(set("a").retiring(key("b")).retiring(key("c")), at(1)).unwrap();
+        assert_eq!(ring(&mut rotation, 1), "a | a b c");
+        let error = rotation.own_loaded(failed("b"), at(2)).unwrap_err();
+        assert_eq!(error.kind(), KeyErrorKind::Unavailable);
+        assert!(error.to_string().contains("current can't be read"), "{error}");
+        assert_eq!(ring(&mut rotation, 2), "a | a c");
+        rotation.own_loaded(failed("a"), at(3)).unwrap_err();
+        assert_eq!(ring(&mut rotation, 3), "- | c");
+
+        rotation.foreign_loaded(0, KeySet::verifying([key("f").into(), key("g").into()]), at(4)).unwrap();
+        rotation.foreign_loaded(0, failed("f"), at(5)).unwrap_err();
+        assert_eq!(ring(&mut rotation, 5), "- | c g");
+    }
+
+    #[test]
+    fn a_withdrawal_that_no_key_ever_answered_to_is_told() {
+        let mut rotation = rotation(TIMING);
+        rotation.foreign_loaded(0, KeySet::verifying([key("f").into()]), at(0)).unwrap();
+        let names = ["a", "f", "typo"].map(str::to_owned);
+        let set = names.iter().fold(set("b"), |set, name| set.withdrawing(name));
+        rotation.own_loaded(set.clone(), at(1)).unwrap();
+        let told = |rotation: &mut Rotation| {
+            let errors = rotation.withdrawing_nothing(&names);
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        };
+        assert!(told(&mut rotation).starts_with("key \"typo\""), "{}", told(&mut rotation));
+        // Long after the keys are gone from every source, too.
+        assert_eq!(ring(&mut rotation, 10_000), "b | b");
+        rotation.foreign_loaded(0, KeySet::verifying([key("g").into()]), at(10_001)).unwrap();
+        assert_eq!(rotation.withdrawing_nothing(&names).len(), 1);
+        // Nor is the key that the source would sign with unknown.
+        rotation.own_loaded(set.withdrawing("b"), at(10_002)).unwrap_err();
+        assert!(rotation.withdrawing_nothing(&["b".to_owned()]).is_empty());
     }
 
     #[test]

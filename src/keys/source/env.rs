@@ -1,6 +1,5 @@
 //! [`EnvSource`].
 
-use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
@@ -52,9 +51,7 @@ impl EnvSource {
 
     fn look(&self) -> Result<Vec<Found>, KeyError> {
         let names = std::iter::once(&self.variable).chain(&self.retired).map(|(name, _)| name);
-        names
-            .map(|name| Ok(Found { place: PathBuf::from(name), bytes: value(name)?.unwrap_or_default() }))
-            .collect()
+        names.map(|name| Ok(Found::new(name, value(name)?.unwrap_or_default()))).collect()
     }
 }
 
