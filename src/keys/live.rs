@@ -9,6 +9,7 @@ use arc_swap::{ArcSwap, Guard};
 
 use super::ring::KeyRing;
 use super::signing_key::SigningKey;
+use crate::telemetry::{self, Event};
 
 /// The keys of an authority at this moment. Clones share one ring: what one replaces, all see from then on.
 ///
@@ -63,6 +64,9 @@ impl Keys {
             Some(keeper) => keeper.withdraw(kid),
             None => {
                 self.ring.rcu(|ring| KeyRing::clone(ring).withdrawing(kid));
+                if held {
+                    telemetry::record(&Event::KeysReplaced { ring: &self.ring.load() });
+                }
             }
         }
         held

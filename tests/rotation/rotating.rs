@@ -235,12 +235,31 @@ async fn a_key_withdrawn_while_a_request_is_in_flight_stops_its_renewal() {
 #[tokio::test]
 async fn a_key_is_withdrawn_by_hand_from_keys_of_every_kind() {
     let ring = KeyRing::new(secret_key(1)).retiring(secret_key(2)).unwrap();
-    let plain = authority(ring.into()).build().unwrap();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let seen = told.clone();
+    let plain = authority(ring.into())
+        .on_event(move |event| {
+            if let Event::KeysReplaced { ring, .. } = event {
+                seen.lock().unwrap().push(ring.fingerprints().to_string());
+            }
+        })
+        .build()
+        .unwrap();
     assert!(plain.withdraw_key(secret_key(2).kid()));
     assert!(!plain.withdraw_key(secret_key(2).kid()));
     assert!(plain.issue(Login::new("alice")).await.is_ok());
     assert!(plain.withdraw_key(secret_key(1).fingerprint()));
     assert!(plain.issue(Login::new("alice")).await.is_err(), "better none than one nobody admits");
+    plain.replace_keys(secret_key(3)).unwrap();
+    // One that is not held replaces nothing.
+    assert_eq!(
+        *told.lock().unwrap(),
+        [
+            format!("signs HS256 {}", secret_key(1).fingerprint()),
+            String::new(),
+            format!("signs HS256 {}", secret_key(3).fingerprint())
+        ]
+    );
 
     let keys = rotation(KeySet::signing(secret_key(1)).retiring(secret_key(2))).start().await.unwrap();
     assert!(keys.withdraw(secret_key(2).kid()));

@@ -1,6 +1,5 @@
 //! [`EnvSource`].
 
-
 use zeroize::Zeroizing;
 
 use super::look::{Found, MAX_BYTES, Memory, blocking};
