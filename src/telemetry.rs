@@ -324,8 +324,8 @@ mod tests {
     fn a_ring_replaced_by_hand_is_on_record_once() {
         let ring = || KeyRing::new(key("main")).retiring(key("old")).expect("two names");
         let keys = Keys::from(ring());
-        let authority =
-            Authority::builder(keys.clone()).issuer("i").audience("a").build().expect("it is whole");
+        let builder = Authority::builder(keys.clone()).issuer("i").audience("a");
+        let authority = builder.ceiling(std::time::Duration::from_secs(3600)).build().expect("it is whole");
         let replaced = |act: &dyn Fn() -> bool| {
             let lines = logged(|| assert!(act()));
             let lines: Vec<_> = lines.into_iter().filter(|line| line.contains("keys replaced")).collect();
