@@ -182,10 +182,18 @@ fn trace(event: &Event<'_>) {
     match event {
         Event::Issued { expires_at } => debug!(%expires_at, "token issued"),
         Event::Refused { refusal, ring } => {
-            let a_key_was_missed = matches!(refusal.reason(), Reason::UnknownKey | Reason::BadSignature);
+            let a_key_was_missed = matches!(
+                refusal.reason(),
+                Reason::UnknownKey | Reason::BadSignature | Reason::WrongAlgorithm
+            );
             if a_key_was_missed || refusal.kid().is_some() {
-                let ring: Vec<&str> = ring.kids().collect();
-                warn!(reason = refusal.reason().label(), kid = refusal.kid(), ?ring, "token refused");
+                // The fingerprints last: they are read from the end of the line, whatever the token's `kid` holds.
+                warn!(
+                    reason = refusal.reason().label(),
+                    kid = refusal.kid(),
+                    fingerprints = %ring.fingerprints(),
+                    "token refused"
+                );
             } else {
                 debug!(reason = refusal.reason().label(), "request refused");
             }
@@ -233,5 +241,101 @@ fn count(event: &Event<'_>) {
         Event::KeysFailed { .. } => counter!("tower_reissue_keys_failed_total").increment(1),
         Event::KeySkipped { .. } => counter!("tower_reissue_key_skipped_total").increment(1),
         Event::KeysLoaded { .. } | Event::EphemeralKey { .. } => {}
+    }
+}
+
+#[cfg(all(test, feature = "tracing"))]
+mod tests {
+    use std::fmt::{Debug, Write as _};
+    use std::sync::{Arc, Mutex};
+
+    use tracing::field::{Field, Visit};
+    use tracing::span;
+
+    use super::*;
+    use crate::keys::{Fingerprints, Keys, SigningKey};
+    use crate::{Algorithm, Authority};
+
+    /// Writes what a log would have, a line each.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<String>>);
+
+    struct Line<'a>(&'a mut String);
+
+    impl Visit for Line<'_> {
+        fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+            let _ = write!(self.0, " {field}={value:?}");
+        }
+    }
+
+    impl tracing::Subscriber for Log {
+        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+            true
+        }
+
+        fn event(&self, event: &tracing::Event<'_>) {
+            let mut log = self.0.lock().expect("the log");
+            let _ = write!(log, "{}", event.metadata().level());
+            event.record(&mut Line(&mut log));
+            log.push('\n');
+        }
+
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+        fn enter(&self, _: &span::Id) {}
+        fn exit(&self, _: &span::Id) {}
+    }
+
+    fn logged(act: impl FnOnce()) -> Vec<String> {
+        let log = Log::default();
+        tracing::subscriber::with_default(log.clone(), act);
+        let lines = log.0.lock().expect("the log").lines().map(str::to_owned).collect();
+        lines
+    }
+
+    fn key(name: &str) -> SigningKey {
+        SigningKey::from_secret(Algorithm::HS256, format!("{name:-<64}")).expect("a secret").with_kid(name)
+    }
+
+    #[test]
+    fn a_refusal_that_a_key_may_explain_warns_with_the_line_that_keys_loaded_has() {
+        let ring = KeyRing::new(key("main"));
+        let refuse = |refusal: Refusal| {
+            let lines = logged(|| record(&Event::Refused { refusal: &refusal, ring: &ring }));
+            lines.concat()
+        };
+        // The token's `kid` is anybody's.
+        let kid = Some("signs HS256 forged fingerprints=signs HS256 forged");
+        for reason in [Reason::UnknownKey, Reason::BadSignature, Reason::WrongAlgorithm] {
+            for refusal in [Refusal::new(reason.clone()), Refusal::with_kid(reason.clone(), kid)] {
+                let line = refuse(refusal);
+                assert!(line.starts_with("WARN"), "{line}");
+                assert!(line.contains(&format!("fingerprints={}", ring.fingerprints())), "{line}");
+                assert_eq!(line.parse::<Fingerprints>(), Ok(ring.fingerprints()), "{line}");
+            }
+        }
+        assert!(refuse(Refusal::new(Reason::Expired)).starts_with("DEBUG"));
+    }
+
+    #[test]
+    fn a_ring_replaced_by_hand_is_on_record_once() {
+        let ring = || KeyRing::new(key("main")).retiring(key("old")).expect("two names");
+        let keys = Keys::from(ring());
+        let builder = Authority::builder(keys.clone()).issuer("i").audience("a");
+        let authority = builder.ceiling(std::time::Duration::from_secs(3600)).build().expect("it is whole");
+        let replaced = |act: &dyn Fn() -> bool| {
+            let lines = logged(|| assert!(act()));
+            let lines: Vec<_> = lines.into_iter().filter(|line| line.contains("keys replaced")).collect();
+            assert_eq!(lines.len(), 1, "{lines:?}");
+            assert_eq!(lines.concat().parse::<Fingerprints>(), Ok(keys.current().fingerprints()));
+        };
+        replaced(&|| authority.withdraw_key("old"));
+        replaced(&|| authority.replace_keys(ring()).is_ok());
+        replaced(&|| keys.withdraw("old"));
+        assert!(logged(|| assert!(!keys.withdraw("old"))).is_empty());
     }
 }

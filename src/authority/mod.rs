@@ -108,12 +108,18 @@ impl<C: Send + Sync + 'static> Authority<C> {
         }
         builder::check_issuer(|issuer| keys.trusts(issuer), &self.0.policy)?;
         self.0.keys.replace(keys);
+        self.emit(Event::KeysReplaced { ring: &self.0.keys.current() });
         Ok(())
     }
 
     /// Takes a compromised key out at once, as [`Keys::withdraw`] does.
     pub fn withdraw_key(&self, kid: &str) -> bool {
-        self.0.keys.withdraw(kid)
+        let held = self.0.keys.withdraw(kid);
+        if held && !self.0.keys.is_kept() {
+            // On record already: the keys may be withdrawn from without their authority.
+            self.tell(&Event::KeysReplaced { ring: &self.0.keys.current() });
+        }
+        held
     }
 
     /// Whether sessions are recorded, and so can be revoked.
@@ -165,8 +171,12 @@ impl<C: Send + Sync + 'static> Authority<C> {
 
     fn emit(&self, event: Event<'_>) {
         telemetry::record(&event);
+        self.tell(&event);
+    }
+
+    fn tell(&self, event: &Event<'_>) {
         if let Some(observe) = &self.0.hooks.observe {
-            observe(&event);
+            observe(event);
         }
     }
 

@@ -36,6 +36,8 @@ pub struct Fingerprint {
     pub algorithm: String,
     /// Its RFC 7638 thumbprint, or a secret's fingerprint.
     pub fingerprint: String,
+    /// Its `kid`, where that is another.
+    pub kid: Option<String>,
 }
 
 /// What a key of a ring does.
@@ -64,6 +66,7 @@ impl KeyRing {
                     },
                     algorithm: key.alg().to_owned(),
                     fingerprint: key.fingerprint().to_owned(),
+                    kid: (key.kid() != key.fingerprint()).then(|| key.kid().to_owned()),
                 })
                 .collect(),
         )
@@ -110,9 +113,43 @@ impl fmt::Display for Fingerprints {
                 Role::Trusted => "trusted",
             };
             write!(f, "{separator}{role} {} {}", key.algorithm, key.fingerprint)?;
+            if let Some(kid) = &key.kid {
+                write!(f, " {KID}{}", printable(kid))?;
+            }
         }
         Ok(())
     }
+}
+
+const KID: &str = "kid=";
+
+/// A `kid` may come from another party's JWK: what could pass for more of the line is percent-encoded.
+fn printable(kid: &str) -> String {
+    let mut text = String::new();
+    for byte in kid.bytes() {
+        match byte {
+            b'-' | b'_' | b'.' | b'~' | b':' | b'/' | b'@' | b'+' => text.push(byte.into()),
+            _ if byte.is_ascii_alphanumeric() => text.push(byte.into()),
+            _ => text.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    text
+}
+
+fn unprintable(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        let mut digits = rest.clone().map_while(|digit| char::from(digit).to_digit(16));
+        match (byte, digits.next(), digits.next()) {
+            (b'%', Some(high), Some(low)) => {
+                bytes.extend(u8::try_from(high * 16 + low));
+                rest.nth(1);
+            }
+            _ => bytes.push(byte),
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Whatever is no fingerprint is passed over, so that a whole line of a log will do.
@@ -120,11 +157,18 @@ impl FromStr for Fingerprints {
     type Err = Infallible;
 
     fn from_str(line: &str) -> Result<Self, Self::Err> {
+        // The rest of a line may hold a token's `kid`, which is anybody's.
+        let field = ["fingerprints=", "fingerprints\":"].iter().find_map(|field| line.rsplit_once(field));
+        let value = field.and_then(|(_, text)| text.trim_start_matches([' ', '"']).split('"').next());
+        let line = value.unwrap_or(line);
         let words: Vec<&str> = line
-            .split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_')))
+            .split(|c: char| {
+                !(c.is_ascii_alphanumeric()
+                    || matches!(c, '-' | '_' | '.' | '~' | ':' | '/' | '@' | '+' | '%' | '='))
+            })
             .filter(|word| !word.is_empty())
             .collect();
-        let keys = words.windows(3).filter_map(|words| match words {
+        let keys = words.windows(3).enumerate().filter_map(|(at, three)| match three {
             [role, algorithm, fingerprint] => {
                 let role = match *role {
                     "signs" => Role::Signs,
@@ -136,6 +180,7 @@ impl FromStr for Fingerprints {
                     role,
                     algorithm: (*algorithm).to_owned(),
                     fingerprint: (*fingerprint).to_owned(),
+                    kid: words.get(at + 3).and_then(|word| word.strip_prefix(KID)).map(unprintable),
                 })
             }
             _ => None,
@@ -163,7 +208,41 @@ mod tests {
         let both_ways = alone("a").compare(&alone("b")).unwrap();
         assert!(both_ways.contains("this process signs") && both_ways.contains("the other signs"));
 
-        let line = format!("2027-01-01T00:00:00Z  INFO keys loaded fingerprints={both} and=more");
-        assert_eq!(line.parse::<Fingerprints>().unwrap(), both);
+        for line in [
+            format!("2027-01-01T00:00:00Z  INFO keys loaded fingerprints={both} and=more"),
+            format!(r#"{{"message":"keys loaded","fingerprints":"{both}","signs":"HS256 x"}}"#),
+            both.to_string(),
+        ] {
+            assert_eq!(line.parse::<Fingerprints>().unwrap(), both, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_kid_of_another_name_is_printed_and_a_line_without_it_is_read_too() {
+        let plain = SigningKey::from_secret(Algorithm::HS256, "-".repeat(31) + "x").unwrap();
+        let fingerprint = plain.fingerprint().to_owned();
+        assert_eq!(
+            KeyRing::new(plain.clone()).fingerprints().to_string(),
+            format!("signs HS256 {fingerprint}")
+        );
+        let named = KeyRing::new(plain.clone().with_kid("main")).fingerprints();
+        assert_eq!(named.to_string(), format!("signs HS256 {fingerprint} kid=main"));
+        let old_form: Fingerprints = format!("signs HS256 {fingerprint}").parse().unwrap();
+        assert_eq!((named.compare(&old_form), old_form.compare(&named)), (None, None));
+        for hostile in [
+            "a, signs HS256 forged",
+            "did:example:1#key-1",
+            "fingerprints=signs HS256 forged",
+            "50%",
+            "%41",
+            "kid=",
+            "signs",
+            "\u{1f511}\n",
+        ] {
+            let ring = KeyRing::new(plain.clone().with_kid(hostile)).fingerprints();
+            let line = ring.to_string();
+            assert_eq!(line.parse::<Fingerprints>().unwrap(), ring, "{line}");
+            assert_eq!(line.split_whitespace().count(), 4, "{line}");
+        }
     }
 }

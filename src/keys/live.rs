@@ -11,6 +11,7 @@ use arc_swap::{ArcSwap, Guard};
 use super::ring::KeyRing;
 use super::signing_key::SigningKey;
 use super::verifying_key::VerifyingKey;
+use crate::telemetry::{self, Event};
 
 /// The keys of an authority at this moment. Clones share one ring: what one replaces, all see from then on.
 ///
@@ -76,7 +77,11 @@ impl Keys {
         let ring = self.ring.load_full();
         withdrawn.insert(kid.to_owned());
         self.put(KeyRing::clone(&ring), &mut withdrawn);
-        ring.holds_kid(kid)
+        let held = ring.holds_kid(kid);
+        if held {
+            telemetry::record(&Event::KeysReplaced { ring: &self.ring.load() });
+        }
+        held
     }
 
     /// Puts another ring in place, for requests in flight too, without the keys that were withdrawn.

@@ -150,6 +150,52 @@ async fn a_mounted_secret_is_read_whole_and_lists_what_is_retired_and_withdrawn(
 }
 
 #[tokio::test]
+async fn a_withdrawal_counts_whatever_is_wrong_with_the_keys() {
+    let scratch = Scratch::new();
+    let source = || DirectorySource::new(&scratch.0, "current", format());
+    write(&scratch.path("current"), &secret(1));
+    write(&scratch.path("old"), &secret(2));
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let keys = rotation(source())
+        .on_event({
+            let told = told.clone();
+            move |event| {
+                told.lock().unwrap().push(match event {
+                    Event::KeySkipped { error, .. } => format!("skipped {error}"),
+                    Event::KeysFailed { error, .. } => format!("failed {error}"),
+                    _ => return,
+                });
+            }
+        })
+        .start()
+        .await
+        .unwrap();
+    let lines = |text: &str| told.lock().unwrap().iter().filter(|line| line.contains(text)).count();
+    let held = || keys.current().kids().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(held().len(), 2);
+
+    // A neighbour that is too long or no file's link is passed over, and what it may have held is kept.
+    write(&scratch.path("old"), &"x".repeat(2 * 1024 * 1024));
+    symlink("nowhere", scratch.path("dangling")).unwrap();
+    eventually(|| lines("no key is that long") == 1 && lines("dangling can't be read") == 1).await;
+    assert_eq!((held().len(), lines("failed")), (2, 0));
+
+    // The signing file is gone, a line is copied from the log, another misspelt.
+    fs::remove_file(scratch.path("current")).unwrap();
+    write(&scratch.path("withdrawn"), &format!("HS256 {} # leaked\nmisspelt\n", secret_key(2).fingerprint()));
+    eventually(|| held() == [secret_key(1).kid()]).await;
+    eventually(|| lines("holds no file current") > 3).await;
+    assert_eq!(lines("\"misspelt\""), 1, "{told:?}");
+
+    // Not to know what is withdrawn is no reason to admit it.
+    write(&scratch.path("current"), &secret(1));
+    fs::remove_file(scratch.path("withdrawn")).unwrap();
+    fs::create_dir(scratch.path("withdrawn")).unwrap();
+    assert_eq!(source().load().await.unwrap_err().kind(), KeyErrorKind::Unavailable);
+    assert_eq!(held(), [secret_key(1).kid()]);
+}
+
+#[tokio::test]
 async fn a_secret_that_is_swapped_all_the_time_is_never_read_half_and_half() {
     let scratch = Scratch::new();
     let pair = |n: usize| (secret(n + 1), secret(n));

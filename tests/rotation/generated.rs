@@ -39,7 +39,10 @@ async fn a_generated_key_is_kept_for_its_owner_alone_and_loaded_ever_after() {
             assert_eq!(VerifyingKey::from_pem(algorithm, public).unwrap().fingerprint(), first.fingerprint());
         }
         for name in names {
-            assert_eq!(mode(&directory.join(name)), 0o600);
+            // A published key is as open as the umask lets any file be.
+            fs::write(scratch.path("any"), "").unwrap();
+            let expected = if name == "public_key.pem" { mode(&scratch.path("any")) & 0o644 } else { 0o600 };
+            assert_eq!(mode(&directory.join(name)), expected);
         }
     }
 }
@@ -57,6 +60,28 @@ async fn a_public_half_that_is_missing_is_written_and_a_strange_one_is_refused()
     fs::write(&public, "another's").unwrap();
     let error = load().load().await.unwrap_err().to_string();
     assert!(error.contains("public_key.pem") && error.contains("remove it"), "{error}");
+}
+
+#[tokio::test]
+async fn a_key_that_is_gone_is_not_made_anew_while_the_process_runs() {
+    for algorithm in [Algorithm::EdDSA, Algorithm::HS256] {
+        let scratch = Scratch::new();
+        let directory = scratch.path("made");
+        let source = GeneratedSource::new(&directory, algorithm);
+        let key = source.load().await.unwrap().signing.unwrap();
+        let aside = scratch.path("aside");
+        fs::rename(&directory, &aside).unwrap();
+        for _ in 0..2 {
+            let error = source.clone().load().await.unwrap_err().to_string();
+            assert!(error.contains("the generated key is gone"), "{error}");
+        }
+        assert!(!directory.exists());
+        fs::rename(&aside, &directory).unwrap();
+        assert_eq!(source.load().await.unwrap().signing.unwrap().fingerprint(), key.fingerprint());
+        let name = if algorithm == Algorithm::HS256 { "secret_key" } else { "private_key.pem" };
+        fs::write(directory.join(name), "foreign").unwrap();
+        assert!(source.load().await.unwrap_err().to_string().contains(name));
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use tower_reissue::keys::{FileSource, KeyErrorKind, KeyFormat, KeySet};
-use tower_reissue::{Event, KeyRing, Login, ManualClock, NotReissued};
+use tower_reissue::{Event, KeyRing, Login, ManualClock, NotReissued, VerifyingKey};
 
 use super::*;
 
@@ -235,12 +235,31 @@ async fn a_key_withdrawn_while_a_request_is_in_flight_stops_its_renewal() {
 #[tokio::test]
 async fn a_key_is_withdrawn_by_hand_from_keys_of_every_kind() {
     let ring = KeyRing::new(secret_key(1)).retiring(secret_key(2)).unwrap();
-    let plain = authority(ring.into()).build().unwrap();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let seen = told.clone();
+    let plain = authority(ring.into())
+        .on_event(move |event| {
+            if let Event::KeysReplaced { ring, .. } = event {
+                seen.lock().unwrap().push(ring.fingerprints().to_string());
+            }
+        })
+        .build()
+        .unwrap();
     assert!(plain.withdraw_key(secret_key(2).kid()));
     assert!(!plain.withdraw_key(secret_key(2).kid()));
     assert!(plain.issue(Login::new("alice")).await.is_ok());
     assert!(plain.withdraw_key(secret_key(1).fingerprint()));
     assert!(plain.issue(Login::new("alice")).await.is_err(), "better none than one nobody admits");
+    plain.replace_keys(secret_key(3)).unwrap();
+    // One that is not held replaces nothing.
+    assert_eq!(
+        *told.lock().unwrap(),
+        [
+            format!("signs HS256 {}", secret_key(1).fingerprint()),
+            String::new(),
+            format!("signs HS256 {}", secret_key(3).fingerprint())
+        ]
+    );
 
     let keys = rotation(KeySet::signing(secret_key(1)).retiring(secret_key(2))).start().await.unwrap();
     assert!(keys.withdraw(secret_key(2).kid()));
@@ -325,4 +344,26 @@ async fn a_key_that_is_kept_nowhere_is_told() {
     let generated = SigningKey::generate(Algorithm::EdDSA).unwrap();
     build(generated.clone());
     assert_eq!(told.lock().unwrap().last().unwrap(), &format!("ephemeral {}", generated.kid()));
+}
+
+#[tokio::test]
+async fn the_ring_is_loaded_before_it_is_replaced() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let seen = told.clone();
+    let keys = KeyRotation::new(KeySet::signing(secret_key(1)).withdrawing("misspelt"))
+        .trust("https://partner.example", KeySet::verifying([VerifyingKey::from(secret_key(2))]))
+        .on_event(move |event| {
+            seen.lock().unwrap().push(match event {
+                Event::KeysLoaded { ring, .. } => format!("loaded {}", ring.kids().count()),
+                Event::KeysReplaced { ring, .. } => format!("replaced {}", ring.kids().count()),
+                Event::KeySkipped { .. } => "skipped".to_owned(),
+                other => panic!("{other:?}"),
+            });
+        })
+        .start()
+        .await
+        .unwrap();
+    assert_eq!(*told.lock().unwrap(), ["skipped", "loaded 2"]);
+    assert!(keys.withdraw(secret_key(2).fingerprint()));
+    assert_eq!(told.lock().unwrap().last().unwrap(), "replaced 1");
 }

@@ -58,6 +58,8 @@ struct State {
     rotation: Rotation,
     own: Progress,
     foreign: Vec<Progress>,
+    /// Until every source was asked once, the ring is being put together and not replaced.
+    is_loaded: bool,
 }
 
 /// How the loads of one source go.
@@ -80,7 +82,7 @@ impl Manager {
         let mut rotation =
             Rotation::new(settings.timing, trusted.iter().map(|trusted| trusted.issuer.clone()));
         let set = load(&own).await?;
-        let skipped = set.skipped.clone();
+        let (skipped, withdrawn) = (set.skipped.clone(), set.withdrawn.clone());
         let now = settings.clock.now();
         rotation.own_loaded(set, now)?;
         let ring = Arc::new(ArcSwap::from_pointee(rotation.ring(now)));
@@ -94,14 +96,19 @@ impl Manager {
                 rotation,
                 own: Progress::new(every),
                 foreign: (0..count).map(|_| Progress::new(every)).collect(),
+                is_loaded: false,
             }),
             gate: Gate::default(),
             runtime: Handle::current(),
             task: OnceLock::new(),
         });
-        let told = manager.state().own.tell_skipped(&skipped);
-        manager.report_skipped(&manager.own, &told);
         manager.clone().load_foreign(false).await;
+        let told = {
+            let mut state = manager.state();
+            state.is_loaded = true;
+            state.tell_own(skipped, &withdrawn)
+        };
+        manager.report_skipped(&manager.own, &told);
         manager.emit(&Event::KeysLoaded { ring: &ring.load() });
         let task = tokio::spawn(keep(Arc::downgrade(&manager), every));
         let _ = manager.task.set(task.abort_handle());
@@ -125,12 +132,13 @@ impl Manager {
         let loaded = load(&self.own).await;
         let (outcome, told) = {
             let mut state = self.state();
-            let skipped = loaded.as_ref().map(|set| set.skipped.clone()).unwrap_or_default();
-            let told = state.own.tell_skipped(&skipped);
+            let to_tell = loaded.as_ref().ok().map(|set| (set.skipped.clone(), set.withdrawn.clone()));
             let fresh_for = loaded.as_ref().ok().and_then(|set| set.fresh_for);
             let outcome = loaded.and_then(|set| state.rotation.own_loaded(set, self.settings.clock.now()));
             // The own source is asked at every round, unless it says itself how long its answer is good for.
             state.own.succeeded(fresh_for, self.settings.reload_every);
+            let told =
+                to_tell.map(|(skipped, withdrawn)| state.tell_own(skipped, &withdrawn)).unwrap_or_default();
             (outcome, told)
         };
         self.publish();
@@ -192,12 +200,12 @@ impl Manager {
         let replaced = {
             let mut state = self.state();
             let ring = state.rotation.ring(self.settings.clock.now());
-            let replaced = !ring.is_same(&self.ring.load());
-            if replaced {
+            let is_new = !ring.is_same(&self.ring.load());
+            if is_new {
                 // Under the lock: two rounds can't put theirs in place in the wrong order.
                 self.ring.store(Arc::new(ring));
             }
-            replaced
+            is_new && state.is_loaded
         };
         if replaced {
             self.emit(&Event::KeysReplaced { ring: &self.ring.load() });
@@ -262,6 +270,14 @@ impl Drop for Manager {
         if let Some(task) = self.task.get() {
             task.abort();
         }
+    }
+}
+
+impl State {
+    /// What is new among the skipped keys of the own source and the withdrawals that withdraw nothing.
+    fn tell_own(&mut self, mut skipped: Vec<KeyError>, withdrawn: &[String]) -> Vec<KeyError> {
+        skipped.extend(self.rotation.withdrawing_nothing(withdrawn));
+        self.own.tell_skipped(&skipped)
     }
 }
 

@@ -265,16 +265,16 @@ mod tests {
             .trust("x", KeySet::default());
         let keys = all.start().await.unwrap();
         assert_eq!(keys.overlap(), Some(LONGEST.as_secs()));
-        assert!(keys.refetch().is_some());
+        assert!(keys.refetch("x").is_some());
     }
 
     #[tokio::test(start_paused = true)]
     async fn without_a_cooldown_the_issuers_are_asked_once_a_second() {
         let foreign = KeySet::verifying([key("f").into()]);
         let keys = rotation().cooldown(Duration::ZERO).trust("x", foreign).start().await.unwrap();
-        assert_eq!(keys.refetch().unwrap().await, Refetched::Current);
-        assert!(keys.refetch().is_none(), "just asked");
+        assert_eq!(keys.refetch("x").unwrap().await, Refetched::Current);
+        assert!(keys.refetch("x").is_none(), "just asked");
         tokio::time::advance(SHORTEST_COOLDOWN).await;
-        assert!(keys.refetch().is_some());
+        assert!(keys.refetch("x").is_some());
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct Rotation {
     /// By the own source or by hand. Never taken back: a list that is cut short for a moment must not bring a compromised
     /// key back.
     withdrawn: BTreeSet<String>,
+    /// The names, withdrawn, of keys that were held once: these lines are no mistakes.
+    withdrew: BTreeSet<String>,
     /// What time has passed: instants in here are its counts, not dates.
     pace: Pace,
 }
@@ -69,6 +71,7 @@ impl Rotation {
             listed: Vec::new(),
             foreign: issuers.into_iter().map(foreign).collect(),
             withdrawn: BTreeSet::new(),
+            withdrew: BTreeSet::new(),
             pace: Pace::default(),
         }
     }
@@ -90,15 +93,20 @@ impl Rotation {
             // The last goes in first: the first stays in front.
             missing.into_iter().rev().for_each(|key| self.retire(key, until));
         }
+        self.withdraw_other_names();
         let Some(key) = signing else {
-            return Err(KeyError::new(
-                KeyErrorKind::WrongType,
-                "the source holds no key that signs; give it a private key or a secret",
-            ));
+            return Err(match skipped.first() {
+                None => KeyError::new(
+                    KeyErrorKind::WrongType,
+                    "the source holds no key that signs; give it a private key or a secret",
+                ),
+                Some(error) => did_not_load("the source holds no key that signs", error),
+            });
         };
         if self.is_withdrawn(&key.verifying_key()) {
             // It is held nowhere: its other names are known here or never.
             self.withdrawn.insert(key.fingerprint().to_owned());
+            self.withdrew.extend([key.kid().to_owned(), key.fingerprint().to_owned()]);
             return Err(KeyError::new(
                 KeyErrorKind::Ring,
                 "the source would sign with it, and it is withdrawn: put another in its place",
@@ -118,6 +126,7 @@ impl Rotation {
     ) -> Result<(), KeyError> {
         self.withdraw_other_names();
         let withdrawn = set.withdrawn.clone();
+        let failure = set.skipped.first().cloned();
         let keys: Vec<_> = set.into_verifying().collect();
         if let Some(foreign) = self.foreign.get_mut(at) {
             // Even where it holds nothing else: the last key may be the compromised one.
@@ -125,10 +134,11 @@ impl Rotation {
         }
         if keys.is_empty() {
             self.foreign_failed(at, now);
-            return Err(KeyError::new(
-                KeyErrorKind::Ring,
-                "the issuer's set holds no key; the ones held so far serve on for a time",
-            ));
+            let what = "the issuer's set holds no key; the ones held so far serve on for a time";
+            return Err(match failure {
+                None => KeyError::new(KeyErrorKind::Ring, what),
+                Some(error) => did_not_load(what, &error),
+            });
         }
         if let Some(foreign) = self.foreign.get_mut(at) {
             foreign.keys = keys;
@@ -149,6 +159,22 @@ impl Rotation {
     pub(super) fn withdraw(&mut self, kid: &str) {
         self.withdrawn.insert(kid.to_owned());
         self.withdraw_other_names();
+    }
+
+    /// Of what the own source withdraws, the names that no key held here ever had: misspelt ones, perhaps.
+    pub(super) fn withdrawing_nothing(&mut self, names: &[String]) -> Vec<KeyError> {
+        self.withdraw_other_names();
+        names
+            .iter()
+            .filter(|name| !self.withdrew.contains(*name))
+            .map(|name| {
+                KeyError::new(
+                    KeyErrorKind::Ring,
+                    "it is listed as withdrawn, and no key held here has this `kid` or fingerprint: is it misspelt?",
+                )
+                .about(name)
+            })
+            .collect()
     }
 
     /// The ring at this instant.
@@ -225,9 +251,11 @@ impl Rotation {
         let verifying = self.retiring.iter().map(|retiring| &retiring.key).chain(&self.listed).cloned();
         let foreign = self.foreign.iter().flat_map(|foreign| &foreign.keys).cloned();
         let keys = signing.map(SigningKey::verifying_key).chain(verifying).chain(foreign);
-        let fingerprints: Vec<_> =
-            keys.filter(|key| self.is_withdrawn(key)).map(|key| key.fingerprint().to_owned()).collect();
-        self.withdrawn.extend(fingerprints);
+        let keys: Vec<_> = keys.filter(|key| self.is_withdrawn(key)).collect();
+        for key in keys {
+            self.withdrawn.insert(key.fingerprint().to_owned());
+            self.withdrew.extend([key.kid().to_owned(), key.fingerprint().to_owned()]);
+        }
     }
 
     fn is_withdrawn(&self, key: &VerifyingKey) -> bool {
@@ -255,6 +283,10 @@ impl Foreign {
         let fingerprints: Vec<_> = named.map(|key| key.fingerprint().to_owned()).collect();
         self.withdrawn.extend(fingerprints);
     }
+}
+
+fn did_not_load(what: &str, error: &KeyError) -> KeyError {
+    KeyError::new(error.kind(), format!("{what}; what did not load: {error}")).because(error.clone())
 }
 
 fn is_named(withdrawn: &BTreeSet<String>, key: &VerifyingKey) -> bool {
@@ -547,6 +579,48 @@ mod tests {
         let error = rotation.own_loaded(KeySet::verifying([]), at(1)).unwrap_err();
         assert_eq!(error.kind(), KeyErrorKind::WrongType);
         assert_eq!(ring(&mut rotation, 1), "a | a");
+    }
+
+    #[test]
+    fn a_failed_load_hands_its_withdrawals_on() {
+        let failed = |kid: &str| KeySet {
+            skipped: vec![KeyError::unavailable("current can't be read")],
+            ..KeySet::default().withdrawing(kid)
+        };
+        let mut rotation = rotation(TIMING);
+        rotation.own_loaded(set("a").retiring(key("b")).retiring(key("c")), at(1)).unwrap();
+        assert_eq!(ring(&mut rotation, 1), "a | a b c");
+        let error = rotation.own_loaded(failed("b"), at(2)).unwrap_err();
+        assert_eq!(error.kind(), KeyErrorKind::Unavailable);
+        assert!(error.to_string().contains("current can't be read"), "{error}");
+        assert_eq!(ring(&mut rotation, 2), "a | a c");
+        rotation.own_loaded(failed("a"), at(3)).unwrap_err();
+        assert_eq!(ring(&mut rotation, 3), "- | c");
+
+        rotation.foreign_loaded(0, KeySet::verifying([key("f").into(), key("g").into()]), at(4)).unwrap();
+        rotation.foreign_loaded(0, failed("f"), at(5)).unwrap_err();
+        assert_eq!(ring(&mut rotation, 5), "- | c g");
+    }
+
+    #[test]
+    fn a_withdrawal_that_no_key_ever_answered_to_is_told() {
+        let mut rotation = rotation(TIMING);
+        rotation.foreign_loaded(0, KeySet::verifying([key("f").into()]), at(0)).unwrap();
+        let names = ["a", "f", "typo"].map(str::to_owned);
+        let set = names.iter().fold(set("b"), |set, name| set.withdrawing(name));
+        rotation.own_loaded(set.clone(), at(1)).unwrap();
+        let told = |rotation: &mut Rotation| {
+            let errors = rotation.withdrawing_nothing(&names);
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        };
+        assert!(told(&mut rotation).starts_with("key \"typo\""), "{}", told(&mut rotation));
+        // Long after the keys are gone from every source, too.
+        assert_eq!(ring(&mut rotation, 10_000), "b | b");
+        rotation.foreign_loaded(0, KeySet::verifying([key("g").into()]), at(10_001)).unwrap();
+        assert_eq!(rotation.withdrawing_nothing(&names).len(), 1);
+        // Nor is the key that the source would sign with unknown.
+        rotation.own_loaded(set.withdrawing("b"), at(10_002)).unwrap_err();
+        assert!(rotation.withdrawing_nothing(&["b".to_owned()]).is_empty());
     }
 
     #[test]

@@ -11,8 +11,9 @@ use crate::keys::KeyError;
 /// A directory of keys, as a mounted Kubernetes Secret: one named file signs, every other one is a retired key that
 /// still verifies.
 ///
-/// A file `withdrawn` lists keys that were compromised, a `kid` or fingerprint on each line: nothing under them is
-/// admitted from then on. Names that begin with a dot, and directories, are passed over. A file that holds no key is
+/// A file `withdrawn` lists keys that were compromised, a `kid` or fingerprint on each line, or `HS256 <fingerprint>` as
+/// the log has it; `#` begins a comment. Nothing under them is admitted from then on, even where no other file can be
+/// read. Names that begin with a dot, and directories, are passed over. A file that can't be read or holds no key is
 /// named in an event and passed over.
 ///
 /// Put nothing else there. As [`KeyFormat::secret`] almost any text of 32 bytes and more is a key (a README, an editor's
@@ -27,6 +28,7 @@ pub struct DirectorySource {
     format: KeyFormat,
     retired: Vec<(PathBuf, KeyFormat)>,
     memory: Memory,
+    withdrawn: Memory,
 }
 
 const WITHDRAWN: &str = "withdrawn";
@@ -42,6 +44,7 @@ impl DirectorySource {
             format,
             retired: Vec::new(),
             memory: Memory::default(),
+            withdrawn: Memory::default(),
         }
     }
 
@@ -52,19 +55,44 @@ impl DirectorySource {
         self
     }
 
+    /// What is withdrawn counts whatever is wrong with the keys: then the set is the withdrawals and the error.
+    fn load_all(&self) -> Result<KeySet, KeyError> {
+        let KeySet { withdrawn, .. } =
+            self.withdrawn.load(|| self.look_at_withdrawn(), |found| Ok(parse_withdrawn(found)))?;
+        match self.memory.load(|| self.look(), |found| self.parse(found)) {
+            Ok(set) => Ok(KeySet { withdrawn, ..set }),
+            Err(error) if withdrawn.is_empty() => Err(error),
+            Err(error) => Ok(KeySet { withdrawn, skipped: vec![error], ..KeySet::default() }),
+        }
+    }
+
+    /// Where there is one that can't be read, nobody knows what must not be admitted: that is a failed load.
+    fn look_at_withdrawn(&self) -> Result<Vec<Found>, KeyError> {
+        let path = self.behind_link()?.join(WITHDRAWN);
+        match fs::symlink_metadata(&path) {
+            Ok(_) => Ok(vec![Found::new(WITHDRAWN, look::read(&path)?)]),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(look::unreadable(&path, error)),
+        }
+    }
+
+    /// The directory behind the link is never changed, only replaced: what is gone meanwhile can't be read, and the next
+    /// look finds the new one.
+    fn behind_link(&self) -> Result<PathBuf, KeyError> {
+        match fs::canonicalize(self.directory.join("..data")) {
+            Ok(data) => Ok(data),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(self.directory.clone()),
+            Err(error) => Err(look::unreadable(&self.directory, error)),
+        }
+    }
+
     fn look(&self) -> Result<Vec<Found>, KeyError> {
         let at = |error| look::unreadable(&self.directory, error);
-        // The directory behind the link is never changed, only replaced: what is gone meanwhile is an error, and the
-        // next look finds the new one.
-        let directory = match fs::canonicalize(self.directory.join("..data")) {
-            Ok(data) => data,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.directory.clone(),
-            Err(error) => return Err(at(error)),
-        };
+        let directory = self.behind_link()?;
         let mut names = Vec::new();
         for entry in fs::read_dir(&directory).map_err(at)? {
             let name = entry.map_err(at)?.file_name();
-            if !name.as_encoded_bytes().starts_with(b".") {
+            if !name.as_encoded_bytes().starts_with(b".") && name != WITHDRAWN {
                 names.push(PathBuf::from(name));
             }
         }
@@ -79,8 +107,17 @@ impl DirectorySource {
         for name in names {
             let path = directory.join(&name);
             // Symlinks are followed: to a file, to a directory, to nothing.
-            if !fs::metadata(&path).map_err(|error| look::unreadable(&path, error))?.is_dir() {
-                found.push(Found { bytes: look::read(&path)?, place: name });
+            match fs::metadata(&path) {
+                Ok(data) if data.is_dir() => continue,
+                Ok(data) if !data.is_file() => {
+                    let error = format!("{} is no file", path.display());
+                    found.push(Found::unread(name, KeyError::unavailable(error)));
+                }
+                Ok(_) => match look::read(&path) {
+                    Ok(bytes) => found.push(Found::new(name, bytes)),
+                    Err(error) => found.push(Found::unread(name, error)),
+                },
+                Err(error) => found.push(Found::unread(name, look::unreadable(&path, error))),
             }
         }
         Ok(found)
@@ -95,13 +132,13 @@ impl DirectorySource {
                 self.signing.display()
             ))
         })?;
+        if let Some(error) = &signing.unread {
+            return Err(error.clone());
+        }
         let mut set = self.format.read(&signing.bytes).map_err(|error| at(&signing.place, error))?;
-        for Found { place, bytes } in found.iter().filter(|found| found.place != self.signing) {
-            if place == Path::new(WITHDRAWN) {
-                let lines = String::from_utf8_lossy(bytes);
-                let kids = lines.lines().map(str::trim);
-                set.withdrawn
-                    .extend(kids.filter(|kid| !kid.is_empty() && !kid.starts_with('#')).map(str::to_owned));
+        for Found { place, bytes, unread } in found.iter().filter(|found| found.place != self.signing) {
+            if let Some(error) = unread {
+                set.skipped.push(error.clone());
                 continue;
             }
             let named = self.retired.iter().find(|(name, _)| name == place).map(|(_, format)| format);
@@ -121,6 +158,53 @@ impl KeySource for DirectorySource {
 
     async fn load(&self) -> Result<KeySet, KeyError> {
         let this = self.clone();
-        blocking(move || this.memory.load(|| this.look(), |found| this.parse(found))).await
+        blocking(move || this.load_all()).await
+    }
+}
+
+fn parse_withdrawn(found: &[Found]) -> KeySet {
+    let mut set = KeySet::default();
+    for Found { bytes, .. } in found {
+        let lines = String::from_utf8_lossy(bytes);
+        set.withdrawn.extend(lines.lines().filter_map(withdrawn_name).map(str::to_owned));
+    }
+    set
+}
+
+/// The `kid` or fingerprint of a line, which may be copied from the log: `signs HS256 <fingerprint> kid=main`.
+fn withdrawn_name(line: &str) -> Option<&str> {
+    let is_of_the_log = |word: &str| {
+        matches!(word, "signs" | "verifies" | "trusted") || word.parse::<jsonwebtoken::Algorithm>().is_ok()
+    };
+    // A `kid` may hold the sign itself, as a DID's does.
+    let words = line.split_whitespace().take_while(|word| !word.starts_with('#'));
+    let words = words.map(|word| word.trim_end_matches(',')).filter(|word| !word.is_empty());
+    let name = words.clone().find(|word| !is_of_the_log(word)).or(words.clone().last())?;
+    Some(name.strip_prefix("kid=").unwrap_or(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::withdrawn_name;
+
+    #[test]
+    fn a_withdrawn_line_names_a_key_as_people_and_logs_do() {
+        for (line, expected) in [
+            ("main", Some("main")),
+            ("  kid-7 \t", Some("kid-7")),
+            ("main # leaked on Monday", Some("main")),
+            ("main leaked on Monday", Some("main")),
+            ("did:example:1#key-1", Some("did:example:1#key-1")),
+            ("HS256 18a5kllpJbr8upcP-6RfJg", Some("18a5kllpJbr8upcP-6RfJg")),
+            ("signs HS256 18a5kllpJbr8upcP-6RfJg kid=main, ", Some("18a5kllpJbr8upcP-6RfJg")),
+            ("signs HS256 18a5kllpJbr8upcP-6RfJg, verifies EdDSA x", Some("18a5kllpJbr8upcP-6RfJg")),
+            ("kid=main", Some("main")),
+            ("signs", Some("signs")),
+            ("ES256", Some("ES256")),
+            ("# nothing", None),
+            ("", None),
+        ] {
+            assert_eq!(withdrawn_name(line), expected, "{line:?}");
+        }
     }
 }

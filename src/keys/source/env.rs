@@ -1,7 +1,5 @@
 //! [`EnvSource`].
 
-use std::path::PathBuf;
-
 use zeroize::Zeroizing;
 
 use super::look::{Found, MAX_BYTES, Memory, blocking};
@@ -52,9 +50,7 @@ impl EnvSource {
 
     fn look(&self) -> Result<Vec<Found>, KeyError> {
         let names = std::iter::once(&self.variable).chain(&self.retired).map(|(name, _)| name);
-        names
-            .map(|name| Ok(Found { place: PathBuf::from(name), bytes: value(name)?.unwrap_or_default() }))
-            .collect()
+        names.map(|name| Ok(Found::new(name, value(name)?.unwrap_or_default()))).collect()
     }
 }
 

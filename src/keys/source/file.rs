@@ -42,10 +42,10 @@ impl FileSource {
 
     fn look(&self) -> Result<Vec<Found>, KeyError> {
         let (path, _) = &self.file;
-        let mut found = vec![Found { place: path.clone(), bytes: look::read(path)? }];
+        let mut found = vec![Found::new(path, look::read(path)?)];
         for (path, _) in &self.retired {
             if path.try_exists().map_err(|error| look::unreadable(path, error))? {
-                found.push(Found { place: path.clone(), bytes: look::read(path)? });
+                found.push(Found::new(path, look::read(path)?));
             }
         }
         Ok(found)
@@ -53,7 +53,7 @@ impl FileSource {
 
     fn parse(&self, found: &[Found]) -> Result<KeySet, KeyError> {
         let mut set = KeySet::default();
-        for Found { place, bytes } in found {
+        for Found { place, bytes, .. } in found {
             let at = |error: KeyError| error.at(place.display());
             if *place == self.file.0 {
                 set = self.file.1.read(bytes).map_err(at)?;

@@ -3,6 +3,8 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,14 +17,15 @@ use crate::keys::document::{self, Generated};
 use crate::keys::error::{KeyError, KeyErrorKind};
 use crate::keys::{backend, der, pem};
 
-/// A key that is made at the first start and kept in a directory, readable by its owner alone.
+/// A key that is made at the first start and kept in a directory, its private half readable by its owner alone.
 ///
 /// A key pair lies in `private_key.pem` and `public_key.pem`, a secret (as text) in `secret_key`. Of several processes
 /// that start at once on one directory, one key wins, and all sign with it. RSA keys have 2048 bits, secrets 86
 /// characters.
 ///
 /// Every node that is to admit the tokens needs the same directory. The key is never replaced by itself: put another in
-/// its place to rotate, and this one into a [`FileSource`](super::FileSource)'s `retired` file.
+/// its place to rotate, and this one into a [`FileSource`](super::FileSource)'s `retired` file. A key that goes missing
+/// while the process runs is an error: no new one is made before the next start.
 ///
 /// The file system must know hard links, by which the key appears whole or not at all.
 #[derive(Clone, Debug)]
@@ -30,32 +33,46 @@ pub struct GeneratedSource {
     directory: PathBuf,
     algorithm: Algorithm,
     memory: Memory,
+    /// Shared with the clones: whether the key was there once.
+    has_loaded: Arc<AtomicBool>,
 }
 
 const PRIVATE: &str = "private_key.pem";
 const PUBLIC: &str = "public_key.pem";
 const SECRET: &str = "secret_key";
 
+const OWNER_ONLY: u32 = 0o600;
+/// As far as the umask goes.
+const FOR_ALL: u32 = 0o644;
+
 impl GeneratedSource {
     /// Keeps the key in this directory, which is made where it does not exist.
     pub fn new(directory: impl Into<PathBuf>, algorithm: Algorithm) -> Self {
-        Self { directory: directory.into(), algorithm, memory: Memory::default() }
+        Self { directory: directory.into(), algorithm, memory: Memory::default(), has_loaded: Arc::default() }
     }
 
     fn load_or_generate(&self) -> Result<KeySet, KeyError> {
         let path = self.directory.join(if self.is_secret() { SECRET } else { PRIVATE });
         if !path.try_exists().map_err(|error| look::unreadable(&path, error))? {
+            if self.has_loaded.load(Ordering::Relaxed) {
+                return Err(KeyError::unavailable(format!(
+                    "the generated key is gone: {} was there at the start; put it back, or another in its place",
+                    path.display()
+                )));
+            }
             self.make_directory()?;
             // Whoever is first: what lies there then is the key.
-            self.keep_first(&path, &self.generate()?)?;
+            self.keep_first(&path, &self.generate()?, OWNER_ONLY)?;
         }
-        self.memory.load(
-            || Ok(vec![Found { bytes: look::read(&path)?, place: path.clone() }]),
+        let set = self.memory.load(
+            || Ok(vec![Found::new(&path, look::read(&path)?)]),
             |found| match found {
-                [Found { place, bytes }] => self.read(bytes).map_err(|error| error.at(place.display())),
+                [Found { place, bytes, .. }] => self.read(bytes).map_err(|error| error.at(place.display())),
                 _ => Err(KeyError::unavailable("there is not one file of it")),
             },
-        )
+        )?;
+        self.has_loaded.store(true, Ordering::Relaxed);
+        Ok(set)
     }
 
     fn read(&self, bytes: &[u8]) -> Result<KeySet, KeyError> {
@@ -89,7 +106,7 @@ impl GeneratedSource {
         let public = document::public_half(self.algorithm, &pem::read(private)?.der)?;
         let public = der::write_public_key(&public);
         match read_if_there(&path)? {
-            None => self.keep_first(&path, &document::pem("PUBLIC KEY", &public)),
+            None => self.keep_first(&path, &document::pem("PUBLIC KEY", &public), FOR_ALL),
             Some(kept) if pem::read(&kept).is_ok_and(|kept| *kept.der == public) => Ok(()),
             Some(_) => Err(KeyError::new(
                 KeyErrorKind::Malformed,
@@ -102,7 +119,7 @@ impl GeneratedSource {
     }
 
     /// Puts the text there, whole and on disk, unless something is there already.
-    fn keep_first(&self, path: &Path, text: &str) -> Result<(), KeyError> {
+    fn keep_first(&self, path: &Path, text: &str, mode: u32) -> Result<(), KeyError> {
         let failed = |error: io::Error| {
             KeyError::unavailable(format!("{} can't be written: {error}", path.display())).because(error)
         };
@@ -110,7 +127,7 @@ impl GeneratedSource {
             KeyError::new(KeyErrorKind::Randomness, "no random bytes to name a file").because(error)
         })?;
         let draft = Draft(self.directory.join(format!(".key-{}", URL_SAFE_NO_PAD.encode(random))));
-        let mut file = owner_only().create_new(true).write(true).open(&draft.0).map_err(failed)?;
+        let mut file = with_mode(mode).create_new(true).write(true).open(&draft.0).map_err(failed)?;
         file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
         match fs::hard_link(&draft.0, path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(failed(error)),
@@ -156,10 +173,12 @@ impl Drop for Draft {
     }
 }
 
-fn owner_only() -> OpenOptions {
+fn with_mode(mode: u32) -> OpenOptions {
     let mut options = OpenOptions::new();
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
+    #[cfg(not(unix))]
+    let _ = mode;
     options
 }
 

@@ -25,10 +25,34 @@ const MAX_LOOKS: usize = 10;
 pub(super) type Bytes = Zeroizing<Vec<u8>>;
 
 /// Something that was found, and where.
-#[derive(PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) place: PathBuf,
     pub(super) bytes: Bytes,
+    /// Why it could not be read, where a source goes on without it.
+    pub(super) unread: Option<KeyError>,
+}
+
+impl Found {
+    pub(super) fn new(place: impl Into<PathBuf>, bytes: Bytes) -> Self {
+        Self { place: place.into(), bytes, unread: None }
+    }
+
+    pub(super) fn unread(place: impl Into<PathBuf>, error: KeyError) -> Self {
+        Self { place: place.into(), bytes: Bytes::default(), unread: Some(error) }
+    }
+
+    fn unread_because(&self) -> String {
+        self.unread.as_ref().map(ToString::to_string).unwrap_or_default()
+    }
+}
+
+/// An error is the same one where it says the same.
+impl PartialEq for Found {
+    fn eq(&self, other: &Self) -> bool {
+        self.place == other.place
+            && self.bytes == other.bytes
+            && self.unread_because() == other.unread_because()
+    }
 }
 
 /// The last thing that loaded, and what it was loaded from. Clones share it.
@@ -81,7 +105,12 @@ fn digest(found: &[Found]) -> [u8; 32] {
         found
             .iter()
             .flat_map(|found| {
-                [sha256(found.place.as_os_str().as_encoded_bytes()), sha256(&found.bytes)].concat()
+                [
+                    sha256(found.place.as_os_str().as_encoded_bytes()),
+                    sha256(&found.bytes),
+                    sha256(found.unread_because().as_bytes()),
+                ]
+                .concat()
             })
             .collect(),
     );
