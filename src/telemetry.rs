@@ -293,8 +293,7 @@ mod tests {
     fn logged(act: impl FnOnce()) -> Vec<String> {
         let log = Log::default();
         tracing::subscriber::with_default(log.clone(), act);
-        let lines = log.0.lock().expect("the log").lines().map(str::to_owned).collect();
-        lines
+        log.0.lock().expect("the log").lines().map(str::to_owned).collect()
     }
 
     fn key(name: &str) -> SigningKey {

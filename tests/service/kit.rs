@@ -105,6 +105,7 @@ fn label(event: &Event<'_>) -> String {
         Event::Reused { generations, .. } => format!("reused {generations}"),
         Event::Revoked => "revoked".into(),
         Event::StoreFailed { error, .. } => format!("store_failed {:?}", error.kind()),
+        Event::KeysReplaced { .. } => "keys_replaced".into(),
         other => format!("{other:?}"),
     }
 }

@@ -43,7 +43,7 @@ async fn a_key_withdrawn_while_the_store_was_waited_for_signs_nothing_for_its_to
     let response = call.await.unwrap();
     assert_status(&response, 200);
     assert_eq!(successor(&response), None);
-    assert_eq!(events.take(), ["not_reissued key_withdrawn"]);
+    assert_eq!(events.take(), ["keys_replaced", "not_reissued key_withdrawn"]);
     // A retiring key renews, under the new one.
     let ring = KeyRing::new(fresh());
     let old = VerifyingKey::from_secret(Algorithm::HS256, SECRET).unwrap();
