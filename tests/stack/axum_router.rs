@@ -52,7 +52,7 @@ async fn a_handler_extracts_the_token_and_may_suppress_the_successor() {
     for (path, status, carries, body) in [
         ("/", 200, true, "alice"),
         ("/bye", 200, false, "bye"),
-        ("/unguarded", 500, false, "no layer put a verified token here"),
+        ("/unguarded", 500, false, "no layer here put a verified token with these claims"),
     ] {
         let response = fetch(server, Protocol::Http1, wire::get(path, Some(&token))).await;
         assert_eq!(response.status(), status, "{path}");
