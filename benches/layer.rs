@@ -74,20 +74,25 @@ fn layers(c: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     for algorithm in [Algorithm::HS256, Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA] {
         let (signing, decoding) = key(algorithm);
-        let authority = Authority::builder(signing)
-            .issuer(ISSUER)
-            .audience(AUDIENCE)
-            .lifetime(Duration::from_secs(86_400))
-            .ceiling(Duration::from_secs(86_400))
-            .clock(SystemClock)
-            .build()
-            .unwrap();
+        let authority = |cache: u64| {
+            Authority::builder(signing.clone())
+                .issuer(ISSUER)
+                .audience(AUDIENCE)
+                .lifetime(Duration::from_secs(86_400))
+                .ceiling(Duration::from_secs(86_400))
+                .clock(SystemClock)
+                .token_cache_bytes(cache)
+                .build()
+                .unwrap()
+        };
+        let (authority, forgetful) = (authority(64 << 20), authority(0));
         let token = runtime.block_on(authority.issue(Login::new("alice"))).unwrap();
         let bearer = format!("Bearer {}", token.as_str());
         let forged = format!("{}x", &bearer[..bearer.len() - 1].trim_end_matches('x'));
 
         let mut floor = service_fn(handler);
         let mut ours = ReissueLayer::new(authority).layer(service_fn(handler));
+        let mut first_sight = ReissueLayer::new(forgetful).layer(service_fn(handler));
         let mut validation = Validation::new(algorithm);
         validation.set_issuer(&[ISSUER]);
         validation.set_audience(&[AUDIENCE]);
@@ -114,12 +119,15 @@ fn layers(c: &mut Criterion) {
         assert_eq!(respond(&mut floor, &bearer), StatusCode::OK);
         assert_eq!(respond(&mut ours, &bearer), StatusCode::OK);
         assert_eq!(respond(&mut theirs, &bearer), StatusCode::OK);
+        assert_eq!(respond(&mut first_sight, &bearer), StatusCode::OK);
         assert_eq!(respond(&mut ours, &forged), StatusCode::UNAUTHORIZED);
+        assert_eq!(respond(&mut first_sight, &forged), StatusCode::UNAUTHORIZED);
         assert_eq!(respond(&mut theirs, &forged), StatusCode::UNAUTHORIZED);
 
         let mut group = c.benchmark_group(format!("{algorithm:?}"));
         group.bench_function("floor", |b| b.iter(|| respond(&mut floor, &bearer)));
-        group.bench_function("tower-reissue", |b| b.iter(|| respond(&mut ours, &bearer)));
+        group.bench_function("tower-reissue, seen before", |b| b.iter(|| respond(&mut ours, &bearer)));
+        group.bench_function("tower-reissue, first sight", |b| b.iter(|| respond(&mut first_sight, &bearer)));
         group.bench_function("tower-http + jsonwebtoken", |b| b.iter(|| respond(&mut theirs, &bearer)));
         group.finish();
     }
