@@ -15,7 +15,7 @@ use jsonwebtoken::jwk::JwkSet;
 use support::*;
 use tokio::net::TcpListener;
 use tower::ServiceExt;
-use tower_reissue::keys::{Algorithm, KeyRing, KeySet, SigningKey, VerifyingKey};
+use tower_reissue::keys::{Algorithm, KeyRing, KeySet, VerifyingKey};
 use tower_reissue::{Authority, JwksEndpoint, Login, ManualClock};
 
 const PUBLIC: [Algorithm; 9] = [
@@ -29,16 +29,6 @@ const PUBLIC: [Algorithm; 9] = [
     Algorithm::ES384,
     Algorithm::EdDSA,
 ];
-
-fn signing(algorithm: Algorithm) -> SigningKey {
-    let pem: &[u8] = match algorithm {
-        Algorithm::ES256 => include_bytes!("keys/p256.pem"),
-        Algorithm::ES384 => include_bytes!("keys/p384.pem"),
-        Algorithm::EdDSA => include_bytes!("keys/ed25519.pem"),
-        _ => include_bytes!("keys/rsa2048.pem"),
-    };
-    SigningKey::from_pem(algorithm, pem).unwrap()
-}
 
 async fn ask(endpoint: &JwksEndpoint, method: Method, known: Option<&str>) -> Response<Bytes> {
     let mut request = Request::builder().method(method);
@@ -57,12 +47,12 @@ fn kids(response: &Response<Bytes>) -> Vec<String> {
 
 #[tokio::test]
 async fn own_public_keys_are_published_and_nothing_else() {
-    let ring = KeyRing::new(signing(Algorithm::ES256).with_kid("signing"))
-        .retiring(signing(Algorithm::EdDSA).with_kid("retiring"))
+    let ring = KeyRing::new(key_for(Algorithm::ES256).with_kid("signing"))
+        .retiring(key_for(Algorithm::EdDSA).with_kid("retiring"))
         .unwrap()
         .retiring(key().with_kid("secret"))
         .unwrap()
-        .trust("https://partner.example", [signing(Algorithm::RS256).with_kid("foreign").into()])
+        .trust("https://partner.example", [key_for(Algorithm::RS256).with_kid("foreign").into()])
         .unwrap();
     let response = ask(&JwksEndpoint::new(ring), Method::GET, None).await;
     assert_eq!(response.status(), 200);
@@ -90,7 +80,7 @@ async fn what_is_published_verifies_the_tokens_here_and_in_jsonwebtoken() {
             let builder = Authority::builder(keys).issuer(ISSUER).audience(AUDIENCE).clock(clock.clone());
             builder.ceiling(Duration::from_secs(12 * 3600)).build().unwrap()
         };
-        let authority = build(signing(algorithm).into());
+        let authority = build(key_for(algorithm).into());
         let token = authority.issue(Login::new("alice")).await.unwrap();
         let published = ask(&JwksEndpoint::new(&authority), Method::GET, None).await;
         let text = std::str::from_utf8(published.body()).unwrap();
@@ -114,7 +104,7 @@ async fn what_is_published_verifies_the_tokens_here_and_in_jsonwebtoken() {
 
 #[tokio::test]
 async fn what_a_client_has_is_not_sent_again() {
-    let endpoint = JwksEndpoint::new(signing(Algorithm::ES256)).max_age(Duration::from_secs(60));
+    let endpoint = JwksEndpoint::new(key_for(Algorithm::ES256)).max_age(Duration::from_secs(60));
     let first = ask(&endpoint, Method::GET, None).await;
     let tag = first.headers()["etag"].to_str().unwrap().to_owned();
     assert!(tag.starts_with('"') && tag.ends_with('"'));
@@ -133,7 +123,7 @@ async fn what_a_client_has_is_not_sent_again() {
 
 #[tokio::test]
 async fn only_get_and_head_are_answered() {
-    let endpoint = JwksEndpoint::new(signing(Algorithm::ES256));
+    let endpoint = JwksEndpoint::new(key_for(Algorithm::ES256));
     let (get, head) = (ask(&endpoint, Method::GET, None).await, ask(&endpoint, Method::HEAD, None).await);
     assert_eq!((head.status(), head.headers()), (get.status(), get.headers()));
     assert!(head.body().is_empty());
@@ -147,7 +137,7 @@ async fn only_get_and_head_are_answered() {
 
 #[tokio::test]
 async fn what_is_published_follows_the_ring() {
-    let authority = Authority::builder(signing(Algorithm::ES256).with_kid("old"))
+    let authority = Authority::builder(key_for(Algorithm::ES256).with_kid("old"))
         .issuer(ISSUER)
         .audience(AUDIENCE)
         .ceiling(Duration::from_secs(12 * 3600))
@@ -156,8 +146,8 @@ async fn what_is_published_follows_the_ring() {
     let endpoint = JwksEndpoint::new(&authority);
     let before = ask(&endpoint, Method::GET, None).await;
     let tag = before.headers()["etag"].to_str().unwrap().to_owned();
-    let new = signing(Algorithm::EdDSA).with_kid("new");
-    let ring = KeyRing::new(new.clone()).retiring(signing(Algorithm::ES256).with_kid("old")).unwrap();
+    let new = key_for(Algorithm::EdDSA).with_kid("new");
+    let ring = KeyRing::new(new.clone()).retiring(key_for(Algorithm::ES256).with_kid("old")).unwrap();
     authority.replace_keys(ring).unwrap();
     let during = ask(&endpoint, Method::GET, Some(&tag)).await;
     assert_eq!((during.status().as_u16(), kids(&during)), (200, vec!["new".to_owned(), "old".to_owned()]));
@@ -167,7 +157,7 @@ async fn what_is_published_follows_the_ring() {
 
 #[tokio::test]
 async fn it_is_an_axum_route_and_a_hyper_service() {
-    let endpoint = JwksEndpoint::new(signing(Algorithm::EdDSA));
+    let endpoint = JwksEndpoint::new(key_for(Algorithm::EdDSA));
     let axum = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let hyper = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addresses = [axum.local_addr().unwrap(), hyper.local_addr().unwrap()];

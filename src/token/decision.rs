@@ -74,7 +74,6 @@ impl Policy {
     pub(crate) fn is_due(&self, token: &Verified, now: NumericDate) -> bool {
         let claims = token.claims();
         token.key().is_own()
-            && !self.surely_not_due(token, now)
             && now >= self.renewable_from(token)
             && now.since(claims.exp().after(self.leeway)) < self.in_flight
             && now < self.session_end(claims.session_start())

@@ -92,12 +92,6 @@ impl Policy {
         claims.exp().before(window - shrink)
     }
 
-    /// Cheap and never too late: [`Policy::renewable_from`] without the jitter that only shrinks the window.
-    pub(crate) fn surely_not_due(&self, token: &Verified, now: NumericDate) -> bool {
-        let claims = token.claims();
-        now < claims.exp().before(self.renewal_window(claims.exp().since(claims.iat())))
-    }
-
     /// The instant from which the token is admitted no more.
     pub(crate) fn admitted_until(&self, token: &Verified) -> NumericDate {
         let claims = token.claims();
