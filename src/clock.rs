@@ -23,14 +23,27 @@ impl<F: Fn() -> NumericDate + Send + Sync + 'static> Clock for F {
 }
 
 /// The operating system's clock; the default.
+///
+/// On Linux it is the coarse one (`CLOCK_REALTIME_COARSE`), which costs a fraction of the exact one and may lag a timer
+/// tick behind it: 1 to 10 ms, by the kernel's `CONFIG_HZ`. A token may so be admitted that long past its `exp`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> NumericDate {
-        // A clock set before 1970 reads as 0: every token is then "issued in the future" and refused.
-        NumericDate::from_secs(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
+        NumericDate::from_secs(secs_since_epoch())
     }
+}
+
+// A clock set before 1970 reads as 0: every token is then "issued in the future" and refused.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn secs_since_epoch() -> u64 {
+    rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse).tv_sec.try_into().unwrap_or(0)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn secs_since_epoch() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// A clock that stands still until it is told otherwise, for tests. Clones share one reading.

@@ -4,7 +4,7 @@ use std::pin::Pin;
 
 use super::renew::Unrecorded;
 use super::{Authority, SignedSuccessor, VerifiedToken};
-use crate::keys::Refetching;
+use crate::keys::{KeyRing, Refetching};
 use crate::store::Standing;
 use crate::telemetry::{Event, NotReissued};
 use crate::token::decision::{Decision, Evidence};
@@ -77,9 +77,10 @@ impl<C: Send + Sync + 'static> Authority<C> {
     pub async fn admit(&self, token: &str) -> Result<VerifiedToken<C>, Refusal> {
         let verdict = async {
             let now = self.now();
-            let token = self.verify(token, now)?;
+            let ring = self.0.keys.current();
+            let token = self.verify(token, &ring, now)?;
             let caller = Caller { token, confirmed: false, answerable: false, now };
-            let decision = match self.judge(&caller, Standing::Live) {
+            let decision = match self.judge(&caller, Standing::Live, &ring) {
                 Decision::Refuse(reason) => Decision::Refuse(reason),
                 decision => match &self.0.store {
                     None => decision,
@@ -105,7 +106,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// `answerable`: whether the response can carry a successor back to where the token was.
     pub(crate) fn arrive(&self, token: &str, head: &RequestHead<'_>, answerable: bool) -> Arrival<C> {
         let now = self.now();
-        let token = match self.verify(token, now) {
+        let ring = self.0.keys.load();
+        let token = match self.verify(token, &ring, now) {
             Ok(token) => token,
             Err(refusal) => {
                 return match self.refetch_for(token, &refusal) {
@@ -120,7 +122,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
             .confirmation()
             .is_some_and(|cnf| self.0.hooks.confirm.as_ref().is_some_and(|confirm| confirm(head, cnf)));
         let caller = Caller { token, confirmed, answerable, now };
-        let decision = self.judge(&caller, Standing::Live);
+        let decision = self.judge(&caller, Standing::Live, &ring);
         let Some(store) = &self.0.store else {
             return Arrival::Decided(self.settle_derived(caller, decision));
         };
@@ -181,10 +183,11 @@ impl<C: Send + Sync + 'static> Authority<C> {
         self.0.keys.refetch(&issuer)
     }
 
-    fn judge(&self, caller: &Caller<C>, standing: Standing) -> Decision {
+    /// After every wait the ring is asked for anew: a key may have been withdrawn meanwhile.
+    fn judge(&self, caller: &Caller<C>, standing: Standing, ring: &KeyRing) -> Decision {
         self.0.policy.decide(&Evidence {
             token: caller.token.verified(),
-            key_held: self.holds_key_of(&caller.token),
+            key_held: caller.token.held_by(ring),
             confirmed: caller.confirmed,
             standing,
             now: caller.now,
@@ -195,7 +198,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         if let Standing::Superseded { generations } = standing {
             self.emit(Event::Reused { generations });
         }
-        self.judge(caller, standing)
+        self.judge(caller, standing, &self.0.keys.load())
     }
 
     /// Without a store there is nothing to wait for.
@@ -205,10 +208,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
             Decision::Refuse(reason) => return Verdict::refuse(reason),
             Decision::Grace => {}
         }
-        let derived = self.may_renew(&caller.token).and_then(|()| {
-            let successor = self.0.policy.derive(caller.token.verified(), caller.now);
-            successor.ok_or(NotReissued::Outlived)
-        });
+        let derived =
+            self.may_renew(&caller.token).and_then(|()| self.derived(&caller.token, caller.now).cloned());
         match derived {
             Ok(_) if self.0.policy.admit_in_grace => caller.admitted(),
             Ok(_) if !caller.answerable => Verdict::refuse(Reason::Expired),
@@ -244,7 +245,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
                 let reused = Standing::Superseded { generations };
                 // Superseded since it was asked about; what its standing told was reported.
                 let decision = match standing {
-                    Standing::Superseded { .. } => self.judge(&caller, reused),
+                    Standing::Superseded { .. } => self.judge(&caller, reused, &self.0.keys.load()),
                     _ => self.judge_reporting(&caller, reused),
                 };
                 Verdict::refuse(match decision {

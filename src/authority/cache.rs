@@ -1,8 +1,8 @@
 //! Tokens seen before: what was proven of them is remembered, never what was decided.
 
-use std::collections::hash_map::RandomState;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use foldhash::quality::RandomState;
 use quick_cache::Weighter;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 
@@ -17,8 +17,8 @@ pub(super) struct TokenCache<C> {
     swept: AtomicU64,
 }
 
-/// The signature's last characters find the entry, by a hash with a random key: nobody outside can aim at a place. The
-/// whole token is then compared.
+/// The signature's last characters find the entry, by a hash with a random key; the whole token is then compared. No
+/// stronger hash is needed: only a holder of the signing key can choose what lies in here.
 type Tail = [u8; 32];
 
 /// An entry costs its two texts, its successor's, and what is built around them.
@@ -44,7 +44,7 @@ impl<C> TokenCache<C> {
             return None;
         }
         let items = usize::try_from(bytes / (OVERHEAD + 512)).unwrap_or(usize::MAX).max(1);
-        let entries = Cache::with(items, bytes, Cost, RandomState::new(), DefaultLifecycle::default());
+        let entries = Cache::with(items, bytes, Cost, RandomState::default(), DefaultLifecycle::default());
         Some(Self { entries, swept: AtomicU64::new(0) })
     }
 

@@ -12,6 +12,7 @@ use crate::keys::KeyRing;
 use crate::store::{Presented, SessionId, SubjectId};
 use crate::token::json;
 use crate::token::policy::Policy;
+use crate::token::successor::Successor;
 use crate::token::verify::Verified;
 
 /// A token that was admitted, in the request's extensions and as an extractor for axum.
@@ -27,6 +28,7 @@ struct Parts<C> {
     names: OnceLock<Names>,
     /// The ring that was last seen to hold its key.
     ring: AtomicU64,
+    derived: OnceLock<Option<Successor>>,
     /// When, and at which of the store's epochs, its session was last seen live.
     live: AtomicU64,
     successor: Mutex<Option<Memo>>,
@@ -42,7 +44,7 @@ struct Names {
 /// The signature over a successor's claims, so that parallel responses share one.
 struct Memo {
     ring: u64,
-    claims: String,
+    claims: Arc<str>,
     signed: SignedSuccessor,
 }
 
@@ -57,6 +59,7 @@ impl<C> VerifiedToken<C> {
             names: OnceLock::new(),
             ring: AtomicU64::new(ring.id()),
             live: AtomicU64::new(0),
+            derived: OnceLock::new(),
             successor: Mutex::new(None),
         }))
     }
@@ -101,20 +104,25 @@ impl<C> VerifiedToken<C> {
         self.0.live.store(moment(epoch, now), Ordering::Release);
     }
 
+    /// What the token's successor is without a store: a pure function of it, so it is made once.
+    pub(super) fn derive_once(&self, derive: impl FnOnce() -> Option<Successor>) -> Option<&Successor> {
+        self.0.derived.get_or_init(derive).as_ref()
+    }
+
     /// The signature over these claims, made at most once under one ring, however many responses are owed it.
     pub(super) fn sign_once<E>(
         &self,
-        claims: &str,
+        claims: &Arc<str>,
         ring: &KeyRing,
         sign: impl FnOnce() -> Result<SignedSuccessor, E>,
     ) -> Result<SignedSuccessor, E> {
         // A panic in the library leaves no half of a memo.
         let mut memo = self.0.successor.lock().unwrap_or_else(PoisonError::into_inner);
         match &*memo {
-            Some(memo) if memo.ring == ring.id() && memo.claims == claims => Ok(memo.signed.clone()),
+            Some(memo) if memo.ring == ring.id() && memo.claims == *claims => Ok(memo.signed.clone()),
             _ => {
                 let signed = sign()?;
-                *memo = Some(Memo { ring: ring.id(), claims: claims.to_owned(), signed: signed.clone() });
+                *memo = Some(Memo { ring: ring.id(), claims: Arc::clone(claims), signed: signed.clone() });
                 Ok(signed)
             }
         }

@@ -129,18 +129,17 @@ impl<C: Send + Sync + 'static> Authority<C> {
 
     /// The proof of a token: from memory where this very text was proven under a key that is still in the ring,
     /// otherwise by verifying it and reading its private claims.
-    fn verify(&self, text: &str, now: NumericDate) -> Result<VerifiedToken<C>, Refusal> {
+    fn verify(&self, text: &str, ring: &KeyRing, now: NumericDate) -> Result<VerifiedToken<C>, Refusal> {
         let inner = &*self.0;
-        let ring = inner.keys.load();
-        if let Some(token) = inner.cache.as_ref().and_then(|cache| cache.get(text, &ring)) {
+        if let Some(token) = inner.cache.as_ref().and_then(|cache| cache.get(text, ring)) {
             return Ok(token);
         }
-        let verified = verify::verify(text, &ring, &inner.policy)?;
+        let verified = verify::verify(text, ring, &inner.policy)?;
         let private = (inner.view)(verified.claims().text())
             .ok_or_else(|| Refusal::new(Reason::InvalidClaim("private claims".into())))?;
-        let token = VerifiedToken::new(text, verified, private, &inner.policy, &ring);
+        let token = VerifiedToken::new(text, verified, private, &inner.policy, ring);
         Ok(match &inner.cache {
-            Some(cache) => cache.insert(token, &ring, now, |token| inner.policy.dead_at(token.verified())),
+            Some(cache) => cache.insert(token, ring, now, |token| inner.policy.dead_at(token.verified())),
             None => token,
         })
     }

@@ -45,12 +45,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
             return Renewal::Decided(self.report(Err(why)));
         }
         if self.0.store.is_none() {
-            let signed = self
-                .0
-                .policy
-                .derive(token.verified(), now)
-                .ok_or(NotReissued::Outlived)
-                .and_then(|successor| self.sign_successor(&successor, token));
+            let signed = self.derived(token, now).and_then(|successor| self.sign_successor(successor, token));
             return Renewal::Decided(self.report(signed));
         }
         let (authority, token) = (self.clone(), token.clone());
@@ -78,6 +73,19 @@ impl<C: Send + Sync + 'static> Authority<C> {
         }
     }
 
+    /// The successor that every node derives, without a store.
+    pub(super) fn derived<'a>(
+        &self,
+        token: &'a VerifiedToken<C>,
+        now: NumericDate,
+    ) -> Result<&'a Successor, NotReissued> {
+        let (policy, verified) = (&self.0.policy, token.verified());
+        let derived = token.derive_once(|| policy.derive(verified));
+        derived
+            .filter(|successor| policy.is_worth_sending(successor, verified, now))
+            .ok_or(NotReissued::Outlived)
+    }
+
     /// The recorded successor: the proposed one, or the head that was recorded before it.
     pub(super) async fn record(
         &self,
@@ -89,7 +97,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let proposed = policy.propose(verified, now).ok_or(NotReissued::Outlived)?;
         let store = self.0.store.clone().ok_or(NotReissued::Unknown)?;
         let until = policy.token_matters_until(proposed.exp, token.session_start());
-        let rotation = Rotation::renewal(token.presented(now), proposed.id, proposed.claims.as_str(), until);
+        let rotation = Rotation::renewal(token.presented(now), proposed.id, &*proposed.claims, until);
         let recorded = match self.ask(store.rotate(rotation)).await {
             Ok(Rotated::Recorded) => proposed,
             Ok(Rotated::Superseded { head }) => {

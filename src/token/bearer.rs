@@ -103,6 +103,13 @@ fn from_authorization<'a>(head: &RequestHead<'a>) -> Result<Option<&'a str>, Rea
         return Err(Reason::SeveralCredentials);
     }
     let value = value.as_bytes();
+    if let Some((scheme, token)) = value.split_at_checked("bearer ".len())
+        && scheme.eq_ignore_ascii_case(b"bearer ")
+        && is_plain(token)
+    {
+        return utf8(token).map(Some);
+    }
+    // Something is odd about it: what?
     let text = value.trim_ascii_start();
     let (scheme, rest) =
         text.split_at(text.iter().position(|&b| is_blank(b) || b == b',').unwrap_or(text.len()));
@@ -124,8 +131,17 @@ fn from_authorization<'a>(head: &RequestHead<'a>) -> Result<Option<&'a str>, Rea
     if token.first().is_some_and(|&b| is_blank(b)) {
         return Err(Reason::MalformedCredential);
     }
-    // Bytes beyond ASCII are no token: the shape check would say the same, so it is said here.
-    std::str::from_utf8(token).map(Some).map_err(|_| Reason::MalformedToken)
+    utf8(token).map(Some)
+}
+
+/// Not empty, with nothing in it that joins or folds values.
+fn is_plain(token: &[u8]) -> bool {
+    !token.is_empty() && memchr::memchr3(b',', b' ', b'\t', token).is_none()
+}
+
+/// Bytes beyond ASCII are no token: the shape check would say the same, so it is said here.
+fn utf8(token: &[u8]) -> Result<&str, Reason> {
+    std::str::from_utf8(token).map_err(|_| Reason::MalformedToken)
 }
 
 fn is_bearer(part: &[u8]) -> bool {
@@ -161,7 +177,7 @@ fn from_cookies<'a>(head: &RequestHead<'a>, name: &str) -> Result<Option<&'a str
             }
         }
     }
-    found.map(|value| std::str::from_utf8(value).map_err(|_| Reason::MalformedToken)).transpose()
+    found.map(utf8).transpose()
 }
 
 fn from_query<'a>(head: &RequestHead<'a>, name: &str) -> Result<Option<Cow<'a, str>>, Reason> {

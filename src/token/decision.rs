@@ -74,7 +74,7 @@ impl Policy {
     pub(crate) fn is_due(&self, token: &Verified, now: NumericDate) -> bool {
         let claims = token.claims();
         token.key().is_own()
-            && now >= self.renewable_from(token)
+            && self.is_renewable(token, now)
             && now.since(claims.exp().after(self.leeway)) < self.in_flight
             && now < self.session_end(claims.session_start())
     }

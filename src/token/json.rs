@@ -32,8 +32,13 @@ pub(crate) fn members(text: &str) -> Result<Vec<Member<'_>>, NotAnObject> {
     if names_repeat(&members) { Err(NotAnObject) } else { Ok(members) }
 }
 
-/// The string in a JSON text, borrowed where nothing in it is escaped.
+/// The string in a member's value or an array's element, borrowed where nothing in it is escaped.
 pub(crate) fn string(value: &str) -> Option<Cow<'_, str>> {
+    // It is JSON, so quotes around it make it a string, and without a backslash it reads as it is written.
+    let inner = value.strip_prefix('"')?.strip_suffix('"')?;
+    if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
+        return Some(Cow::Borrowed(inner));
+    }
     serde_json::from_str(value).ok().map(|Text(text)| text)
 }
 
@@ -112,6 +117,12 @@ impl<'de> Deserialize<'de> for Members<'de> {
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 fn names_repeat(members: &[Member<'_>]) -> bool {
+    // A handful is compared pair by pair; of many, an attacker could make those pairs count.
+    if members.len() <= 16 {
+        let mut rest = members.iter();
+        return std::iter::from_fn(|| rest.next().map(|member| (member, rest.clone())))
+            .any(|(member, mut later)| later.any(|other| other.name == member.name));
+    }
     let mut names: Vec<&str> = members.iter().map(|member| &*member.name).collect();
     names.sort_unstable();
     names.windows(2).any(|pair| matches!(pair, [a, b] if a == b))
@@ -119,8 +130,8 @@ fn names_repeat(members: &[Member<'_>]) -> bool {
 
 /// serde_json reads a raw value without recursing and so without a limit: the limit is ours.
 fn nested_too_deep(text: &str) -> bool {
-    // Most texts can't nest that deep for want of brackets; the count is one pass that vectorises.
-    if text.bytes().filter(|byte| matches!(byte, b'{' | b'[')).count() <= MAX_DEPTH {
+    // Most texts can't nest that deep for want of brackets.
+    if memchr::memchr2_iter(b'{', b'[', text.as_bytes()).nth(MAX_DEPTH).is_none() {
         return false;
     }
     let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
@@ -144,6 +155,10 @@ fn nested_too_deep(text: &str) -> bool {
 /// a `serde_json::Value`: at any depth, and however it is escaped.
 fn means_more_to_serde(text: &str) -> bool {
     const PRIVATE: &str = "$serde_json::private::";
+    // One pass that finds nothing in most texts.
+    if memchr::memchr2(b'$', b'\\', text.as_bytes()).is_none() {
+        return false;
+    }
     text.contains(PRIVATE) || (text.contains("\\u") && unescaped(text).contains(PRIVATE))
 }
 

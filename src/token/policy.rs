@@ -83,13 +83,23 @@ impl Policy {
 
     /// r, the instant from which the token is renewable: the same on every node that reads this policy.
     pub(crate) fn renewable_from(&self, token: &Verified) -> NumericDate {
-        let claims = token.claims();
-        let window = self.renewal_window(claims.exp().since(claims.iat()));
+        let window = self.renewal_window_of(token);
         let shrink = match window * self.jitter_percent / 100 {
             0 => 0,
             most => most * token.id().spread() / 65_535,
         };
-        claims.exp().before(window - shrink)
+        token.claims().exp().before(window - shrink)
+    }
+
+    /// Whether the token is renewable at `now`. Its name is hashed only near the end of its life: jitter can only
+    /// shrink the window.
+    pub(crate) fn is_renewable(&self, token: &Verified, now: NumericDate) -> bool {
+        now >= token.claims().exp().before(self.renewal_window_of(token)) && now >= self.renewable_from(token)
+    }
+
+    fn renewal_window_of(&self, token: &Verified) -> u64 {
+        let claims = token.claims();
+        self.renewal_window(claims.exp().since(claims.iat()))
     }
 
     /// The instant from which the token is admitted no more.

@@ -1,6 +1,7 @@
 //! The claims of the token that replaces another: the same JSON text, but for what names it and dates it.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::claims::Claims;
 use super::identity::TokenId;
@@ -12,29 +13,36 @@ use crate::NumericDate;
 /// A successor's claims, not signed yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Successor {
-    pub(crate) claims: String,
+    pub(crate) claims: Arc<str>,
     pub(crate) id: TokenId,
     pub(crate) exp: NumericDate,
 }
 
 impl Policy {
     /// The successor as a pure function of its predecessor: every node makes the same one, without a word between
-    /// them. `None` where it would not outlive its predecessor or is dead at `now`.
-    pub(crate) fn derive(&self, token: &Verified, now: NumericDate) -> Option<Successor> {
-        self.successor(token, self.renewable_from(token), now)
+    /// them, whatever the hour. Whether it is worth sending is for [`is_worth_sending`](Self::is_worth_sending).
+    pub(crate) fn derive(&self, token: &Verified) -> Option<Successor> {
+        self.successor(token, self.renewable_from(token))
+    }
+
+    /// Whether a successor outlives its predecessor and is alive at `now`.
+    pub(crate) fn is_worth_sending(
+        &self,
+        successor: &Successor,
+        predecessor: &Verified,
+        now: NumericDate,
+    ) -> bool {
+        successor.exp > predecessor.claims().exp().max(now)
     }
 
     /// The successor to propose to a store, beginning at `now`.
     pub(crate) fn propose(&self, token: &Verified, now: NumericDate) -> Option<Successor> {
-        self.successor(token, now, now)
+        self.successor(token, now).filter(|successor| self.is_worth_sending(successor, token, now))
     }
 
-    fn successor(&self, token: &Verified, iat: NumericDate, now: NumericDate) -> Option<Successor> {
+    fn successor(&self, token: &Verified, iat: NumericDate) -> Option<Successor> {
         let claims = token.claims();
         let exp = iat.after(self.lifetime).min(self.session_end(claims.session_start()));
-        if exp <= claims.exp().max(now) {
-            return None;
-        }
         let jti = token.id().successor_jti();
         let id = TokenId::from_claims(token.namespace(), claims.sub(), &jti);
         let mut changes =
@@ -55,7 +63,7 @@ impl Policy {
             changes.push(("aud", moved));
         }
         let claims = json::splice(claims.text(), &changes).ok()?;
-        Some(Successor { claims, id, exp })
+        Some(Successor { claims: claims.into(), id, exp })
     }
 
     /// The audience with each legacy name moved to the primary one; `None` where nothing moves.
@@ -97,7 +105,7 @@ impl Policy {
             return None;
         }
         let id = TokenId::from_claims(token.namespace(), claims.sub(), &jti);
-        Some(Successor { id, exp: parsed.exp(), claims: head.to_owned() })
+        Some(Successor { id, exp: parsed.exp(), claims: head.into() })
     }
 
     /// Nothing but names and dates differs between two claims texts, and no audience was gained.

@@ -1,6 +1,6 @@
 //! From the text of a token to a [`Verified`]: shape, header policy, key, signature, claims. No time, no standing.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -24,7 +24,8 @@ pub(crate) struct Verified {
     typ: Option<Box<str>>,
     /// The issuer that the key belongs to: whose names the token's are.
     namespace: Option<Box<str>>,
-    id: TokenId,
+    /// Hashed when it is first asked for: most tokens are never named.
+    id: OnceLock<TokenId>,
 }
 
 pub(crate) fn verify(token: &str, ring: &KeyRing, policy: &Policy) -> Result<Verified, Refusal> {
@@ -49,8 +50,8 @@ pub(crate) fn verify(token: &str, ring: &KeyRing, policy: &Policy) -> Result<Ver
     let namespace = key.issuer().or(policy.issuer.as_deref()).map(Box::from);
     Ok(Verified {
         id: match claims.jti() {
-            Some(jti) => TokenId::from_claims(namespace.as_deref(), claims.sub(), jti),
-            None => TokenId::from_signing_input(signing_input),
+            Some(_) => OnceLock::new(),
+            None => TokenId::from_signing_input(signing_input).into(),
         },
         namespace,
         claims,
@@ -130,7 +131,11 @@ impl Verified {
 
     /// The token's name: two texts of one token (an ES256 twin, a re-encoding) share it.
     pub(crate) fn id(&self) -> TokenId {
-        self.id
+        *self.id.get_or_init(|| {
+            // Without a `jti` it was named when it was verified.
+            let jti = self.claims.jti().unwrap_or_default();
+            TokenId::from_claims(self.namespace(), self.claims.sub(), jti)
+        })
     }
 
     /// The session's name: the `sid` claim, or the one derived from the token that opens it.
