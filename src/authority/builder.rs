@@ -342,7 +342,7 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
         let Self { options, view, renew_if } = self;
         let mut policy = options.policy;
         policy.issuer = match options.issuer {
-            Choice::Is(issuer) if !issuer.trim().is_empty() => Some(issuer),
+            Choice::Is(issuer) if !issuer.trim().is_empty() => Some(issuer.into()),
             Choice::Without => None,
             _ => return refuse("no issuer: give `issuer(\"https://…\")`, or say `without_issuer()`"),
         };

@@ -1,5 +1,7 @@
 //! What an authority accepts and promises: the numbers and names that a verdict is made of.
 
+use std::sync::Arc;
+
 use super::verify::Verified;
 use crate::NumericDate;
 
@@ -7,7 +9,7 @@ use crate::NumericDate;
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
     /// The own issuer; `None` where going without was said aloud.
-    pub(crate) issuer: Option<String>,
+    pub(crate) issuer: Option<Arc<str>>,
     /// Accepted audiences, the primary one first; empty where going without was said aloud.
     pub(crate) audiences: Vec<String>,
     /// Those of `audiences` that a successor moves to the primary one.

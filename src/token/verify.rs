@@ -1,5 +1,7 @@
 //! From the text of a token to a [`Verified`]: shape, header policy, key, signature, claims. No time, no standing.
 
+use std::borrow::Cow;
+use std::mem;
 use std::sync::{Arc, OnceLock};
 
 use base64::Engine as _;
@@ -21,9 +23,9 @@ use crate::keys::{KeyRing, RingKey};
 pub(crate) struct Verified {
     claims: Claims,
     key: Arc<RingKey>,
-    typ: Option<Box<str>>,
-    /// The issuer that the key belongs to: whose names the token's are.
-    namespace: Option<Box<str>>,
+    typ: Option<Cow<'static, str>>,
+    /// The issuer that own keys sign for.
+    own_issuer: Option<Arc<str>>,
     /// Hashed when it is first asked for: most tokens are never named.
     id: OnceLock<TokenId>,
 }
@@ -35,29 +37,37 @@ pub(crate) fn verify(token: &str, ring: &KeyRing, policy: &Policy) -> Result<Ver
     }
     let (signing_input, signature) = token.rsplit_once('.').ok_or(refuse(Reason::MalformedToken))?;
     let (header, payload) = signing_input.split_once('.').ok_or(refuse(Reason::MalformedToken))?;
-    let [header, payload, signature] = [decode(header)?, decode(payload)?, decode(signature)?];
+    let mut room = vec![0; token.len()];
+    let mut room = &mut *room;
+    let header = decode_text(header, &mut room)?;
+    let payload: Arc<str> = decode_text(payload, &mut room)?.into();
+    let signature = decode(signature, &mut room)?;
 
-    let header = text(header)?;
-    let header = Header::parse(&header).map_err(refuse)?;
-    let payload: Arc<str> = text(payload)?.into();
-    let (key, claims) = prove(&header, ring, signing_input.as_bytes(), &signature, &payload, policy)
-        .map_err(|reason| {
+    let header = Header::parse(header).map_err(refuse)?;
+    let (key, claims) =
+        prove(&header, ring, signing_input.as_bytes(), signature, &payload, policy).map_err(|reason| {
             let about_keys =
                 matches!(reason, Reason::UnknownKey | Reason::WrongAlgorithm | Reason::BadSignature);
             Refusal::with_kid(reason, header.kid.as_deref().filter(|_| about_keys))
         })?;
-    // An issuer that nobody looks at names nothing.
-    let namespace = key.issuer().or(policy.issuer.as_deref()).map(Box::from);
     Ok(Verified {
         id: match claims.jti() {
             Some(_) => OnceLock::new(),
             None => TokenId::from_signing_input(signing_input).into(),
         },
-        namespace,
+        own_issuer: policy.issuer.clone(),
         claims,
         key,
-        typ: header.typ.map(|typ| typ.into()),
+        typ: header.typ.map(kept),
     })
+}
+
+/// The common names are not copied.
+fn kept(typ: Cow<'_, str>) -> Cow<'static, str> {
+    ["JWT", "at+jwt"]
+        .into_iter()
+        .find(|known| typ == *known)
+        .map_or_else(|| Cow::Owned(typ.into_owned()), Cow::Borrowed)
 }
 
 /// The key that made the signature, and the claims under it. Each candidate's algorithm is its own; the header's must
@@ -91,24 +101,31 @@ fn prove(
 
 /// The issuer and the `kid` that a refused token claims, believed by nobody: it tells whose keys to ask for again.
 pub(crate) fn addressee(token: &str) -> Option<(String, Option<String>)> {
-    let mut parts = token.split('.').map(|part| decode(part).ok().and_then(|bytes| text(bytes).ok()));
+    let mut room = vec![0; token.len()];
+    let mut room = &mut *room;
+    let mut parts = token.split('.').map(|part| decode_text(part, &mut room).ok());
     let (header, payload) = (parts.next()??, parts.next()??);
-    let kid = Header::parse(&header).ok()?.kid.map(|kid| kid.into_owned());
-    let members = json::members(&payload).ok()?;
+    let kid = Header::parse(header).ok()?.kid.map(|kid| kid.into_owned());
+    let members = json::members(payload).ok()?;
     let iss = members.iter().find(|member| member.name == "iss")?;
     Some((json::string(iss.value)?.into_owned(), kid))
 }
 
-/// One part, canonical and not empty. Padding, stray bits and the other alphabet are refused by the library.
-fn decode(part: &str) -> Result<Vec<u8>, Refusal> {
-    match URL_SAFE_NO_PAD.decode(part) {
-        Ok(bytes) if !bytes.is_empty() => Ok(bytes),
+/// One part, canonical and not empty, decoded into the front of the room. Padding, stray bits and the other alphabet are
+/// refused by the library.
+fn decode<'a>(part: &str, room: &mut &'a mut [u8]) -> Result<&'a [u8], Refusal> {
+    match URL_SAFE_NO_PAD.decode_slice(part, room) {
+        Ok(len @ 1..) => {
+            let (decoded, rest) = mem::take(room).split_at_mut(len);
+            *room = rest;
+            Ok(decoded)
+        }
         _ => Err(Refusal::new(Reason::MalformedToken)),
     }
 }
 
-fn text(bytes: Vec<u8>) -> Result<String, Refusal> {
-    String::from_utf8(bytes).map_err(|_| Refusal::new(Reason::MalformedToken))
+fn decode_text<'a>(part: &str, room: &mut &'a mut [u8]) -> Result<&'a str, Refusal> {
+    std::str::from_utf8(decode(part, room)?).map_err(|_| Refusal::new(Reason::MalformedToken))
 }
 
 impl Verified {
@@ -120,8 +137,9 @@ impl Verified {
         &self.key
     }
 
+    /// The issuer that the key belongs to: whose names the token's are. An issuer that nobody looks at names nothing.
     pub(crate) fn namespace(&self) -> Option<&str> {
-        self.namespace.as_deref()
+        self.key.issuer().or(self.own_issuer.as_deref())
     }
 
     /// The header's `typ`, which a successor keeps.
