@@ -26,9 +26,9 @@ const PATHS: [(&str, u64); 6] = [
     ("floor", 0),
     ("seen before", 2_830),
     ("seen before, memory store", 2_850),
-    ("first sight", 34_100),
-    ("renewed", 9_000),
-    ("refused", 47_100),
+    ("first sight", 29_950),
+    ("renewed", 8_770),
+    ("refused", 42_440),
 ];
 
 const TIMES: u64 = 100;

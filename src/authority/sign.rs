@@ -11,7 +11,7 @@ use crate::NumericDate;
 use crate::keys::KeyRing;
 use crate::keys::backend::SignError;
 use crate::telemetry::NotReissued;
-use crate::token::json::quoted;
+use crate::token::header;
 use crate::token::successor::Successor;
 
 /// A successor as it goes out.
@@ -55,19 +55,18 @@ impl<C: Send + Sync + 'static> Authority<C> {
 /// Signs with the ring's current key.
 pub(super) fn sign(ring: &KeyRing, claims: &str, typ: Option<&str>) -> Result<String, SignError> {
     // Withdrawn, and no other has come yet: better no token than one that nobody may admit.
-    let key = ring.signing_key().ok_or(SignError)?;
-    let mut header = format!("{{\"alg\":{},", quoted(key.alg()));
-    if let Some(typ) = typ {
-        header.push_str("\"typ\":");
-        header.push_str(&quoted(typ));
-        header.push(',');
-    }
-    header.push_str("\"kid\":");
-    header.push_str(&quoted(key.kid()));
-    header.push('}');
+    let (key, written) = ring.signing().ok_or(SignError)?;
+    let other;
+    let header = match written.text(typ) {
+        Some(header) => header,
+        None => {
+            other = header::write(key.alg(), typ, key.kid());
+            &other
+        }
+    };
 
-    let mut token = String::with_capacity((header.len() + claims.len() + 512) * 4 / 3 + 8);
-    URL_SAFE_NO_PAD.encode_string(header, &mut token);
+    let mut token = String::with_capacity(header.len() + (claims.len() + 512) * 4 / 3 + 8);
+    token.push_str(header);
     token.push('.');
     URL_SAFE_NO_PAD.encode_string(claims, &mut token);
     let signature = key.sign(token.as_bytes())?;

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::error::{KeyError, KeyErrorKind};
 use super::signing_key::SigningKey;
 use super::verifying_key::VerifyingKey;
+use crate::token::header::Written;
 
 /// How many keys are tried for one token, at most.
 pub(crate) const MAX_TRIED: usize = 8;
@@ -25,7 +26,7 @@ pub struct KeyRing {
     /// Tells rings with other keys apart at a glance.
     id: u64,
     /// `None` once it is withdrawn: nothing is signed until another comes.
-    signing: Option<SigningKey>,
+    signing: Option<(SigningKey, Written)>,
     keys: Vec<Arc<RingKey>>,
     by_kid: HashMap<Arc<str>, Vec<Arc<RingKey>>>,
 }
@@ -120,6 +121,11 @@ impl KeyRing {
 
     /// `None` where it was withdrawn.
     pub(crate) fn signing_key(&self) -> Option<&SigningKey> {
+        self.signing.as_ref().map(|(key, _)| key)
+    }
+
+    /// The signing key, with the headers that its tokens carry.
+    pub(crate) fn signing(&self) -> Option<&(SigningKey, Written)> {
         self.signing.as_ref()
     }
 
@@ -127,7 +133,8 @@ impl KeyRing {
         let ring = Self { id: 0, signing: None, keys: Vec::new(), by_kid: HashMap::new() };
         let Some(signing) = signing else { return ring };
         let ring = ring.with_own(signing.verifying_key());
-        Self { signing: Some(signing), ..ring }
+        let written = Written::under(signing.alg(), signing.kid());
+        Self { signing: Some((signing, written)), ..ring }
     }
 
     /// As [`retiring`](Self::retiring), for keys that came after one another: those that share a name are tried in turn,
@@ -162,7 +169,7 @@ impl KeyRing {
             return self;
         }
         let mut ring = Self { id: 0, signing: None, keys: Vec::new(), by_kid: HashMap::new() };
-        ring.signing = self.signing.filter(|key| !gone.contains(key.fingerprint()));
+        ring.signing = self.signing.filter(|(key, _)| !gone.contains(key.fingerprint()));
         for key in self.keys {
             if !gone.contains(key.key.fingerprint()) {
                 ring.insert(key);
@@ -173,7 +180,7 @@ impl KeyRing {
 
     /// Whether it signs and verifies with the same keys under the same names in the same order.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        let signing = |ring: &Self| ring.signing.as_ref().map(SigningKey::verifying_key);
+        let signing = |ring: &Self| ring.signing_key().map(SigningKey::verifying_key);
         let same_signing = match (signing(self), signing(other)) {
             (Some(one), Some(two)) => one.is_same(&two),
             (one, two) => one.is_none() && two.is_none(),

@@ -2,6 +2,9 @@
 
 use std::borrow::Cow;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use super::json::{self, Member};
 use super::refusal::Reason;
 
@@ -31,6 +34,75 @@ impl<'a> Header<'a> {
     }
 }
 
+/// The encoded header of a token under this key.
+pub(crate) fn write(alg: &str, typ: Option<&str>, kid: &str) -> String {
+    let mut header = format!("{{\"alg\":{},", json::quoted(alg));
+    if let Some(typ) = typ {
+        header.push_str("\"typ\":");
+        header.push_str(&json::quoted(typ));
+        header.push(',');
+    }
+    header.push_str("\"kid\":");
+    header.push_str(&json::quoted(kid));
+    header.push('}');
+    URL_SAFE_NO_PAD.encode(header)
+}
+
+/// The headers that the signing key's tokens carry as a rule, as [`write`] writes them: a token that begins with one of
+/// them is read without a parser.
+#[derive(Clone)]
+pub(crate) struct Written {
+    alg: &'static str,
+    kid: Box<str>,
+    texts: [(&'static str, Box<str>); 2],
+}
+
+impl Written {
+    pub(crate) fn under(alg: &'static str, kid: &str) -> Self {
+        let texts = ["JWT", "at+jwt"].map(|typ| (typ, write(alg, Some(typ), kid).into()));
+        Self { alg, kid: kid.into(), texts }
+    }
+
+    /// What the encoded header says, if it is one of these.
+    pub(crate) fn read(&self, encoded: &str) -> Option<Header<'_>> {
+        let (typ, _) = self.texts.iter().find(|(_, text)| **text == *encoded)?;
+        Some(Header {
+            alg: Cow::Borrowed(self.alg),
+            kid: Some(Cow::Borrowed(&self.kid)),
+            typ: Some(Cow::Borrowed(typ)),
+        })
+    }
+
+    pub(crate) fn text(&self, typ: Option<&str>) -> Option<&str> {
+        self.texts.iter().find(|(known, _)| Some(*known) == typ).map(|(_, text)| &**text)
+    }
+}
+
 fn string(value: &str) -> Result<Cow<'_, str>, Reason> {
     json::string(value).ok_or(Reason::MalformedToken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_written_header_reads_as_the_parser_reads_it() {
+        for kid in ["k", "", "with \"quotes\" and \u{1}", "é"] {
+            let written = Written::under("ES256", kid);
+            for typ in ["JWT", "at+jwt"] {
+                let encoded = write("ES256", Some(typ), kid);
+                assert_eq!(written.text(Some(typ)), Some(&*encoded));
+                let text =
+                    String::from_utf8(URL_SAFE_NO_PAD.decode(&encoded).expect("base64")).expect("text");
+                let parsed = Header::parse(&text).expect("a header");
+                let read = written.read(&encoded).expect("a written one");
+                assert_eq!((read.alg, read.kid, read.typ), (parsed.alg, parsed.kid, parsed.typ), "{kid:?}");
+            }
+            for other in [write("ES256", None, kid), write("RS256", Some("JWT"), kid), String::new()] {
+                assert!(written.read(&other).is_none(), "{other}");
+            }
+            assert!(written.text(None).is_none() && written.text(Some("jwt")).is_none());
+        }
+    }
 }
