@@ -7,6 +7,7 @@ use super::{Authority, SignedSuccessor, VerifiedToken};
 use crate::keys::{KeyRing, Refetching};
 use crate::store::Standing;
 use crate::telemetry::{Event, NotReissued};
+use crate::token::bearer::Credential;
 use crate::token::decision::{Decision, Evidence};
 use crate::token::refusal::{Reason, Refusal};
 use crate::token::verify;
@@ -78,7 +79,10 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let verdict = async {
             let now = self.now();
             let ring = self.0.keys.current();
-            let token = self.verify(token, &ring, now)?;
+            let token = match self.remembered(token.as_bytes(), &ring) {
+                Some(token) => token,
+                None => self.verify(token, &ring, now)?,
+            };
             let caller = Caller { token, confirmed: false, answerable: false, now };
             let decision = match self.judge(&caller, Standing::Live, &ring) {
                 Decision::Refuse(reason) => Decision::Refuse(reason),
@@ -103,17 +107,25 @@ impl<C: Send + Sync + 'static> Authority<C> {
         verdict.await.inspect_err(|refusal| self.report_refusal(refusal))
     }
 
-    /// `answerable`: whether the response can carry a successor back to where the token was.
-    pub(crate) fn arrive(&self, token: &str, head: &RequestHead<'_>, answerable: bool) -> Arrival<C> {
+    pub(crate) fn arrive(&self, credential: &Credential<'_>, head: &RequestHead<'_>) -> Arrival<C> {
         let now = self.now();
         let ring = self.0.keys.load();
-        let token = match self.verify(token, &ring, now) {
-            Ok(token) => token,
-            Err(refusal) => {
-                return match self.refetch_for(token, &refusal) {
-                    Some(refetching) => Arrival::UnknownKey { refetching, refusal },
-                    None => Arrival::Decided(Verdict::Refuse { refusal, successor: None }),
+        let token = match self.remembered(&credential.bytes, &ring) {
+            Some(token) => token,
+            None => {
+                let text = match credential.token() {
+                    Ok(text) => text,
+                    Err(reason) => return Arrival::refuse(reason),
                 };
+                match self.verify(text, &ring, now) {
+                    Ok(token) => token,
+                    Err(refusal) => {
+                        return match self.refetch_for(text, &refusal) {
+                            Some(refetching) => Arrival::UnknownKey { refetching, refusal },
+                            None => Arrival::Decided(Verdict::Refuse { refusal, successor: None }),
+                        };
+                    }
+                }
             }
         };
         let confirmed = token
@@ -121,6 +133,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
             .claims()
             .confirmation()
             .is_some_and(|cnf| self.0.hooks.confirm.as_ref().is_some_and(|confirm| confirm(head, cnf)));
+        let answerable = credential.source.takes_successors();
         let caller = Caller { token, confirmed, answerable, now };
         let decision = self.judge(&caller, Standing::Live, &ring);
         let Some(store) = &self.0.store else {

@@ -49,9 +49,9 @@ impl<C> TokenCache<C> {
     }
 
     /// The evidence of this very text, if the key that proved it is in the ring.
-    pub(super) fn get(&self, text: &str, ring: &KeyRing) -> Option<VerifiedToken<C>> {
+    pub(super) fn get(&self, text: &[u8], ring: &KeyRing) -> Option<VerifiedToken<C>> {
         let token = self.entries.get(tail(text)?)?;
-        (same_bytes(token.text().as_bytes(), text.as_bytes()) && token.held_by(ring)).then_some(token)
+        (same_bytes(token.text().as_bytes(), text) && token.held_by(ring)).then_some(token)
     }
 
     /// Remembers a token that was just verified, until `dead_at` where the time has not come. Of two that were verified
@@ -63,7 +63,7 @@ impl<C> TokenCache<C> {
         now: NumericDate,
         dead_at: impl Fn(&VerifiedToken<C>) -> NumericDate,
     ) -> VerifiedToken<C> {
-        let Some(&tail) = tail(token.text()) else { return token };
+        let Some(&tail) = tail(token.text().as_bytes()) else { return token };
         if now >= dead_at(&token) {
             return token;
         }
@@ -95,6 +95,6 @@ impl<C> TokenCache<C> {
 }
 
 /// Too short a text has no tail, and no signature either.
-fn tail(text: &str) -> Option<&Tail> {
-    text.as_bytes().last_chunk()
+fn tail(text: &[u8]) -> Option<&Tail> {
+    text.last_chunk()
 }

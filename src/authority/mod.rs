@@ -127,13 +127,14 @@ impl<C: Send + Sync + 'static> Authority<C> {
         self.0.store.is_some()
     }
 
-    /// The proof of a token: from memory where this very text was proven under a key that is still in the ring,
-    /// otherwise by verifying it and reading its private claims.
+    /// The proof of a token from memory: where this very text was proven under a key that is in the ring.
+    fn remembered(&self, text: &[u8], ring: &KeyRing) -> Option<VerifiedToken<C>> {
+        self.0.cache.as_ref()?.get(text, ring)
+    }
+
+    /// The proof of a token seen first: it is verified, its private claims are read.
     fn verify(&self, text: &str, ring: &KeyRing, now: NumericDate) -> Result<VerifiedToken<C>, Refusal> {
         let inner = &*self.0;
-        if let Some(token) = inner.cache.as_ref().and_then(|cache| cache.get(text, ring)) {
-            return Ok(token);
-        }
         let verified = verify::verify(text, ring, &inner.policy)?;
         let private = (inner.view)(verified.claims().text())
             .ok_or_else(|| Refusal::new(Reason::InvalidClaim("private claims".into())))?;

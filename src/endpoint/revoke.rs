@@ -94,8 +94,12 @@ impl<B, C: Send + Sync + 'static> Service<Request<B>> for RevokeEndpoint<C> {
         // What a refusal looks at of a request is kept; its body is not waited for.
         let request = request.map(|_| ());
         let head = RequestHead::of(&request);
-        let (token, cookie) = match bearer::find(&self.sources, &head) {
-            Ok((token, source)) => (token.into_owned(), source.as_cookie().map(Cookie::removal)),
+        let found = bearer::find(&self.sources, &head).and_then(|credential| {
+            let removal = credential.source.as_cookie().map(Cookie::removal);
+            Ok((credential.token()?.to_owned(), removal))
+        });
+        let (token, cookie) = match found {
+            Ok(found) => found,
             Err(reason) => {
                 let response = self.refused(&head, &Refusal::new(reason));
                 return Box::pin(std::future::ready(Ok(response)));

@@ -76,8 +76,8 @@ impl<C: Send + Sync + 'static> Shared<C> {
     /// The request's one credential is found and judged; its successor's way back is that of the credential.
     pub(super) fn arrive(&self, head: &RequestHead<'_>) -> (Arrival<C>, Way) {
         match bearer::find(&self.settings.sources, head) {
-            Ok((token, source)) => {
-                (self.authority.arrive(&token, head, source.takes_successors()), Way::back_to(source, head))
+            Ok(credential) => {
+                (self.authority.arrive(&credential, head), Way::back_to(credential.source, head))
             }
             Err(reason) => (Arrival::refuse(reason), Way::nowhere()),
         }

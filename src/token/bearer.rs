@@ -58,12 +58,12 @@ impl Source {
         }
     }
 
-    fn look<'a>(&self, head: &RequestHead<'a>) -> Result<Option<Cow<'a, str>>, Reason> {
+    fn look<'a>(&self, head: &RequestHead<'a>) -> Result<Option<Cow<'a, [u8]>>, Reason> {
         match &self.0 {
             Place::Authorization => from_authorization(head).map(|found| found.map(Cow::Borrowed)),
             Place::Cookie(cookie) => from_cookies(head, cookie.name()).map(|found| found.map(Cow::Borrowed)),
-            Place::Query(name) => from_query(head, name),
-            Place::Custom(find) => Ok(find(head).map(Cow::Owned)),
+            Place::Query(name) => from_query(head, name).map(|found| found.map(bytes)),
+            Place::Custom(find) => Ok(find(head).map(|found| Cow::Owned(found.into_bytes()))),
         }
     }
 }
@@ -79,37 +79,46 @@ impl fmt::Debug for Source {
     }
 }
 
-/// The credential, and the source that held it.
-pub(crate) fn find<'s, 'a>(
-    sources: &'s [Source],
-    head: &RequestHead<'a>,
-) -> Result<(Cow<'a, str>, &'s Source), Reason> {
+/// The one credential, as it was found. One that was seen before needs no look at its form.
+pub(crate) struct Credential<'a> {
+    pub(crate) bytes: Cow<'a, [u8]>,
+    pub(crate) source: &'a Source,
+}
+
+pub(crate) fn find<'a>(sources: &'a [Source], head: &RequestHead<'a>) -> Result<Credential<'a>, Reason> {
     for source in sources {
-        if let Some(token) = source.look(head)? {
-            // A cookie's or parameter's token gets the header's strictness about stray blanks.
-            if token.starts_with([' ', '\t']) || token.ends_with([' ', '\t']) {
-                return Err(Reason::MalformedCredential);
-            }
-            return Ok((token, source));
+        if let Some(bytes) = source.look(head)? {
+            return Ok(Credential { bytes, source });
         }
     }
     Err(Reason::NoCredential)
 }
 
-fn from_authorization<'a>(head: &RequestHead<'a>) -> Result<Option<&'a str>, Reason> {
+impl Credential<'_> {
+    /// The text to verify, if it is one credential and nothing strays around it. A cookie's or parameter's token gets the
+    /// header's strictness about blanks.
+    pub(crate) fn token(&self) -> Result<&str, Reason> {
+        let bytes = &*self.bytes;
+        let joined = || bytes.contains(&b',') && bytes.split(|&b| b == b',').all(looks_like_credential);
+        if matches!(self.source.0, Place::Authorization) && joined() {
+            return Err(Reason::SeveralCredentials);
+        }
+        let ends = [bytes.first(), bytes.last()];
+        if ends.into_iter().flatten().any(|&b| is_blank(b)) {
+            return Err(Reason::MalformedCredential);
+        }
+        // Bytes beyond ASCII are no token: the shape check would say the same, so it is said here.
+        std::str::from_utf8(bytes).map_err(|_| Reason::MalformedToken)
+    }
+}
+
+fn from_authorization<'a>(head: &RequestHead<'a>) -> Result<Option<&'a [u8]>, Reason> {
     let mut values = head.headers().get_all(header::AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
         return Err(Reason::SeveralCredentials);
     }
     let value = value.as_bytes();
-    if let Some((scheme, token)) = value.split_at_checked("bearer ".len())
-        && scheme.eq_ignore_ascii_case(b"bearer ")
-        && is_plain(token)
-    {
-        return utf8(token).map(Some);
-    }
-    // Something is odd about it: what?
     let text = value.trim_ascii_start();
     let (scheme, rest) =
         text.split_at(text.iter().position(|&b| is_blank(b) || b == b',').unwrap_or(text.len()));
@@ -121,27 +130,10 @@ fn from_authorization<'a>(head: &RequestHead<'a>) -> Result<Option<&'a str>, Rea
     if rest.first() == Some(&b',') {
         return Err(Reason::SeveralCredentials);
     }
-    let token = match rest {
-        [b' ', token @ ..] if text.len() == value.len() && !token.is_empty() => token,
-        _ => return Err(Reason::MalformedCredential),
-    };
-    if token.contains(&b',') && token.split(|&b| b == b',').all(looks_like_credential) {
-        return Err(Reason::SeveralCredentials);
+    match rest {
+        [b' ', token @ ..] if text.len() == value.len() && !token.is_empty() => Ok(Some(token)),
+        _ => Err(Reason::MalformedCredential),
     }
-    if token.first().is_some_and(|&b| is_blank(b)) {
-        return Err(Reason::MalformedCredential);
-    }
-    utf8(token).map(Some)
-}
-
-/// Not empty, with nothing in it that joins or folds values.
-fn is_plain(token: &[u8]) -> bool {
-    !token.is_empty() && memchr::memchr3(b',', b' ', b'\t', token).is_none()
-}
-
-/// Bytes beyond ASCII are no token: the shape check would say the same, so it is said here.
-fn utf8(token: &[u8]) -> Result<&str, Reason> {
-    std::str::from_utf8(token).map_err(|_| Reason::MalformedToken)
 }
 
 fn is_bearer(part: &[u8]) -> bool {
@@ -159,7 +151,7 @@ fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
-fn from_cookies<'a>(head: &RequestHead<'a>, name: &str) -> Result<Option<&'a str>, Reason> {
+fn from_cookies<'a>(head: &RequestHead<'a>, name: &str) -> Result<Option<&'a [u8]>, Reason> {
     let mut found = None;
     for value in head.headers().get_all(header::COOKIE) {
         for pair in value.as_bytes().split(|&b| b == b';') {
@@ -177,7 +169,7 @@ fn from_cookies<'a>(head: &RequestHead<'a>, name: &str) -> Result<Option<&'a str
             }
         }
     }
-    found.map(utf8).transpose()
+    Ok(found)
 }
 
 fn from_query<'a>(head: &RequestHead<'a>, name: &str) -> Result<Option<Cow<'a, str>>, Reason> {
@@ -190,5 +182,12 @@ fn from_query<'a>(head: &RequestHead<'a>, name: &str) -> Result<Option<Cow<'a, s
     match (values.next(), values.next()) {
         (_, Some(_)) => Err(Reason::SeveralCredentials),
         (found, None) => Ok(found),
+    }
+}
+
+fn bytes(text: Cow<'_, str>) -> Cow<'_, [u8]> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
     }
 }
