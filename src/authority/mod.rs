@@ -6,11 +6,12 @@
 mod arrive;
 mod builder;
 mod cache;
-mod claims;
 mod issue;
+mod private_claims;
 mod renew;
 mod revoke;
 mod sign;
+mod verified_token;
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,11 +22,12 @@ use futures_util::FutureExt;
 pub(crate) use arrive::{Admission, Arrival, Verdict};
 pub use builder::{AuthorityBuilder, DangerousBuilder};
 use cache::TokenCache;
-pub use claims::{PrivateClaims, VerifiedToken};
 pub use issue::{IssueError, IssuedToken, Login};
+pub use private_claims::PrivateClaims;
 pub(crate) use renew::Renewal;
 pub use revoke::SignOutError;
 pub(crate) use sign::SignedSuccessor;
+pub use verified_token::VerifiedToken;
 
 use crate::clock::Clock;
 use crate::keys::{KeyRing, Keys};

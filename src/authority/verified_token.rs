@@ -1,16 +1,13 @@
-//! What handlers see of a token: [`VerifiedToken`] and the lazy [`PrivateClaims`].
+//! [`VerifiedToken`]: what handlers see of a token, and what is remembered beside it.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use serde::Deserialize;
-
-use super::SignedSuccessor;
+use super::{PrivateClaims, SignedSuccessor};
 use crate::NumericDate;
 use crate::keys::KeyRing;
 use crate::store::{Presented, SessionId, SubjectId};
-use crate::token::json;
 use crate::token::policy::Policy;
 use crate::token::successor::Successor;
 use crate::token::verify::Verified;
@@ -208,32 +205,5 @@ impl<C> fmt::Debug for VerifiedToken<C> {
             .field("issued_at", &self.issued_at())
             .field("expires_at", &self.expires_at())
             .finish_non_exhaustive()
-    }
-}
-
-/// The claims, read one at a time when asked for. The default view; it costs nothing until used.
-#[derive(Clone)]
-pub struct PrivateClaims(Arc<str>);
-
-impl PrivateClaims {
-    pub(super) fn view(text: &Arc<str>) -> Option<Self> {
-        Some(Self(Arc::clone(text)))
-    }
-
-    /// The claim `name`; `None` where the token has none. It is never both: a malformed claim is an error.
-    ///
-    /// # Errors
-    /// Where its JSON is not a `T`.
-    pub fn get<'a, T: Deserialize<'a>>(&'a self, name: &str) -> Result<Option<T>, serde_json::Error> {
-        let members = json::members(&self.0).unwrap_or_default();
-        let found = members.into_iter().find(|member| member.name == name);
-        found.map(|member| serde_json::from_str(member.value)).transpose()
-    }
-}
-
-/// Claims are somebody's data.
-impl fmt::Debug for PrivateClaims {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PrivateClaims(..)")
     }
 }

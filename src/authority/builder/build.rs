@@ -1,0 +1,203 @@
+//! From options to an authority, and the refusal of those that can't be right.
+
+use std::sync::Arc;
+
+use super::{AuthorityBuilder, Choice, RESERVED};
+use crate::ConfigError;
+use crate::authority::cache::TokenCache;
+use crate::authority::{Authority, Hooks, Inner};
+use crate::token::policy::Policy;
+
+impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
+    /// The authority.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for whatever can't be right; it names the option and says what would be.
+    pub fn build(self) -> Result<Authority<C>, ConfigError> {
+        let Self { options, view, renew_if } = self;
+        let mut policy = options.policy;
+        policy.issuer = match options.issuer {
+            Choice::Is(issuer) if !issuer.trim().is_empty() => Some(issuer.into()),
+            Choice::Without => None,
+            _ => return refuse("no issuer: give `issuer(\"https://…\")`, or say `without_issuer()`"),
+        };
+        policy.audiences = match options.audience {
+            Choice::Is(audience) if !audience.trim().is_empty() => vec![audience],
+            Choice::Without if options.accepted_audiences.is_empty() => Vec::new(),
+            Choice::Without => {
+                return refuse(
+                    "`without_audience()` beside accepted audiences: name the primary one with `audience`",
+                );
+            }
+            _ => return refuse("no audience: give `audience(\"…\")`, or say `without_audience()`"),
+        };
+        policy.audiences.extend(options.accepted_audiences);
+        if policy.audiences.iter().any(|audience| audience.trim().is_empty()) {
+            return refuse("an empty audience: every accepted audience needs a name");
+        }
+        if policy.primary_audience().is_some_and(|primary| policy.is_legacy_audience(primary)) {
+            return refuse(
+                "the primary audience is declared legacy too: a legacy audience moves to the primary one",
+            );
+        }
+        check_issuer(|issuer| options.keys.trusts(issuer), &policy)?;
+        policy.ceiling = options.ceiling.ok_or_else(|| {
+            ConfigError::new(
+                "no ceiling: give `ceiling(Duration)`, the longest a session may live however often its token is \
+                 renewed; 12 hours suit a working day",
+            )
+        })?;
+        check_times(&mut policy, options.grace, options.in_flight, options.store.is_some())?;
+        check_names(&policy)?;
+        if options.lost_predicate {
+            return refuse("`renew_if` came before `private_claims`, which it does not know: give it after");
+        }
+        let outlived = policy.lifetime + policy.grace;
+        if let Some(overlap) = options.keys.overlap().filter(|overlap| *overlap < outlived) {
+            return refuse(format!(
+                "a replaced key verifies for {overlap} s more, and its last tokens live for {outlived} s, grace included: \
+                 an overlap of that at least is right"
+            ));
+        }
+        if options.store.is_none() && (policy.reuse_ends_session || policy.admit_after_store_loss) {
+            return refuse(
+                "`end_session_on_reuse` and `admit_after_store_loss` speak of a store, and there is none: give `store`",
+            );
+        }
+        if options.store_deadline.is_zero() {
+            return refuse("the store deadline is 0: a store needs some time, 1 s is the default");
+        }
+        let authority = Authority(Arc::new(Inner {
+            policy,
+            keys: options.keys,
+            clock: options.clock,
+            store: options.store,
+            store_deadline: options.store_deadline,
+            cache: TokenCache::new(options.cache_bytes),
+            hooks: Hooks { renew_if, confirm: options.confirm, observe: options.observe },
+            view,
+        }));
+        authority.report_keys();
+        Ok(authority)
+    }
+}
+
+fn refuse<T>(message: impl Into<String>) -> Result<T, ConfigError> {
+    Err(ConfigError::new(message))
+}
+
+/// One issuer's tokens are either re-signed or never.
+pub(in crate::authority) fn check_issuer(
+    trusts: impl Fn(&str) -> bool,
+    policy: &Policy,
+) -> Result<(), ConfigError> {
+    match &policy.issuer {
+        Some(issuer) if trusts(issuer) => refuse(format!(
+            "the ring trusts {issuer:?} as a foreign issuer, and it is the own one: own keys go in with `retiring`"
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn check_times(
+    policy: &mut Policy,
+    grace: Option<u64>,
+    in_flight: Option<u64>,
+    has_store: bool,
+) -> Result<(), ConfigError> {
+    let (lifetime, leeway) = (policy.lifetime, policy.leeway);
+    if !(2..=31_536_000).contains(&lifetime) {
+        return refuse(format!(
+            "the lifetime is {lifetime} s: between 2 s and a year is right, 600 s is the default"
+        ));
+    }
+    if leeway > 60 {
+        return refuse(format!(
+            "the leeway is {leeway} s: at most 60 s; a clock that differs more needs mending"
+        ));
+    }
+    if policy.future_tolerance > 60 {
+        return refuse(format!("the future tolerance is {} s: at most 60 s", policy.future_tolerance));
+    }
+    let fresh = lifetime - policy.renewal_window(lifetime);
+    let chosen = grace.is_some();
+    // The default yields to a short life; a grace that was asked for is refused where it does not fit.
+    let grace = grace.unwrap_or_else(|| policy.grace.min(fresh - 1));
+    policy.grace = grace;
+    if grace > 300 {
+        return refuse(format!(
+            "the grace is {grace} s: at most 300 s; a longer absence needs a new sign-in"
+        ));
+    }
+    if grace < leeway {
+        let default = if chosen { "" } else { ", the most that fits the lifetime" };
+        return refuse(format!(
+            "the grace, {grace} s{default}, is shorter than the leeway, {leeway} s: a token must stay exchangeable at \
+             least as long as it is admitted"
+        ));
+    }
+    if fresh <= grace {
+        return refuse(format!(
+            "the grace is {grace} s, and a token of {lifetime} s becomes renewable {fresh} s into its life: its \
+             successor could be dead on arrival. A grace under {fresh} s is right, or a longer lifetime"
+        ));
+    }
+    if policy.ceiling.is_some_and(|ceiling| ceiling > 315_360_000) {
+        return refuse(
+            "the ceiling is longer than ten years: a shorter one is right, or `dangerous().unbounded_sessions()` said",
+        );
+    }
+    if policy.ceiling.is_some_and(|ceiling| ceiling < lifetime) {
+        return refuse(format!(
+            "the ceiling is shorter than the lifetime, {lifetime} s: one token must fit in a session"
+        ));
+    }
+    if policy.jitter_percent > 50 {
+        return refuse(format!(
+            "the jitter is {} %: at most 50 %, 10 % is the default",
+            policy.jitter_percent
+        ));
+    }
+    policy.in_flight = in_flight.unwrap_or(0).max(grace).max(60);
+    if policy.in_flight > 300 && !has_store {
+        return refuse(
+            "`in_flight_allowance` is over 300 s, and there is no `store`: nothing else would bound it. At most 300 s, or \
+             a store, is right",
+        );
+    }
+    Ok(())
+}
+
+fn check_names(policy: &Policy) -> Result<(), ConfigError> {
+    let start = policy.session_start_claim.as_str();
+    if start.is_empty() || RESERVED.contains(&start) || matches!(start, "cnf" | "auth_time") {
+        return refuse(format!(
+            "the session-start claim can't be {start:?}: choose a private name; for `auth_time` say \
+             `session_starts_at_auth_time()`"
+        ));
+    }
+    if policy.access_types.iter().any(|typ| typ.trim().is_empty()) {
+        return refuse("an empty access type: name it, `at+jwt` for instance, or leave the default");
+    }
+    if let Some((name, value)) = &policy.access_claim
+        && (name.is_empty()
+            || value.is_empty()
+            || RESERVED.contains(&&**name)
+            || matches!(&**name, "cnf" | "auth_time")
+            || name == start)
+    {
+        return refuse(format!(
+            "the access claim {name:?} = {value:?}: a private name and a value are right"
+        ));
+    }
+    if policy.required_claims.iter().any(String::is_empty) {
+        return refuse("`require_claim` was given an empty name: the claim's own is right");
+    }
+    if !(512..=65_536).contains(&policy.max_token_bytes) {
+        return refuse(format!(
+            "the longest token is {} bytes: between 512 and 65536 is right, 8192 is the default",
+            policy.max_token_bytes
+        ));
+    }
+    Ok(())
+}
