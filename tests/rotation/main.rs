@@ -8,6 +8,7 @@ mod files;
 mod generated;
 mod refetch;
 mod rotating;
+mod survival;
 
 use std::convert::Infallible;
 use std::fs;

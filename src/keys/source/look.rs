@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::KeySet;
+use super::{KeySet, Turn};
 use crate::keys::KeyError;
 use crate::keys::backend::sha256;
 
@@ -144,10 +144,18 @@ pub(super) async fn blocking(
     work: impl FnOnce() -> Result<KeySet, KeyError> + Send + 'static,
 ) -> Result<KeySet, KeyError> {
     match tokio::runtime::Handle::try_current() {
-        Ok(runtime) => runtime
-            .spawn_blocking(work)
-            .await
-            .unwrap_or_else(|error| Err(KeyError::unavailable("the load was broken off").because(error))),
+        Ok(runtime) => {
+            // It goes on when nobody waits for it any more, and keeps the source's turn for as long.
+            let turn = Turn::current();
+            let work = move || {
+                let _turn = turn;
+                work()
+            };
+            runtime
+                .spawn_blocking(work)
+                .await
+                .unwrap_or_else(|error| Err(KeyError::unavailable("the load was broken off").because(error)))
+        }
         Err(_) => work(),
     }
 }

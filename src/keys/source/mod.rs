@@ -37,6 +37,7 @@ mod generated;
 #[cfg(feature = "jwks")]
 mod jwks_url;
 mod look;
+mod turn;
 
 pub use self::command::CommandSource;
 pub use self::directory::DirectorySource;
@@ -47,6 +48,7 @@ pub use self::format::{DangerousKeyFormat, KeyFormat};
 pub use self::generated::GeneratedSource;
 #[cfg(feature = "jwks")]
 pub use self::jwks_url::{DangerousJwksUrl, JwksUrl};
+pub(crate) use self::turn::{Turn, Turns};
 
 /// What a source holds at one moment.
 #[derive(Clone, Debug, Default)]
@@ -110,7 +112,9 @@ impl KeySet {
 /// Where keys come from.
 ///
 /// It is asked again at every reload, and the answer is compared with the last: a source need not know what changed.
-/// It is asked in the background, never on the path of a request. What takes longer than 15 s has failed.
+/// It is asked in the background, never on the path of a request, by one load at a time. What takes longer than 15 s has
+/// failed, and is dropped; what blocks its thread can't be, and no other load begins before it ends. A panic is a failed
+/// load.
 pub trait KeySource: Send + Sync + 'static {
     /// Names the source in logs; no secrets.
     fn describe(&self) -> String;
