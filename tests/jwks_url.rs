@@ -24,7 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use tower_reissue::keys::{
     Algorithm, JwksUrl, KeyErrorKind, KeyRotation, KeySet, KeySource, SigningKey, VerifyingKey,
 };
-use tower_reissue::{Authority, Login, ReissueLayer};
+use tower_reissue::{Authority, Event, Login, ReissueLayer};
 
 const AUTHORITY: &[u8] = include_bytes!("keys/tls/authority.pem");
 
@@ -360,7 +360,6 @@ async fn what_is_no_set_of_usable_keys_is_an_error() {
         "[]".into(),
         "{}".into(),
         r#"{"keys":{}}"#.into(),
-        r#"{"keys":[]}"#.into(),
         r#"{"keys":[1]}"#.into(),
         key("bare").to_string().into(),
         format!("{} trailing", set(&["a"])).into(),
@@ -602,6 +601,82 @@ async fn of_two_issuers_one_dead_only_the_dead_ones_unknown_kid_is_a_503() {
     let stranger = Issuer { name: "https://stranger.example".to_owned(), ..lives };
     assert_eq!(status_of(&authority, stranger.strange_token().await).await, StatusCode::UNAUTHORIZED);
     assert_eq!((stranger.server.hits(), dies.server.hits()), (2, 1));
+}
+
+#[tokio::test]
+async fn an_issuer_that_publishes_an_empty_set_has_taken_its_keys_back_and_an_outage_brings_none_back() {
+    let signing = SigningKey::generate(Algorithm::EdDSA).unwrap();
+    let published = json!({ "keys": [VerifyingKey::from(signing.clone()).to_jwk().unwrap()] }).to_string();
+    let answers = Arc::new(Mutex::new(published.clone()));
+    let server = Server::plain({
+        let answers = answers.clone();
+        move |_, _| match answers.lock().unwrap().as_str() {
+            "" => status(503),
+            text => ok(text.to_owned()),
+        }
+    })
+    .await;
+    let name = "https://partner.example";
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let seen = told.clone();
+    let keys = KeyRotation::new(KeySet::signing(SigningKey::generate(Algorithm::EdDSA).unwrap()))
+        .reload_every(Duration::from_millis(10))
+        .trust(name, server.source())
+        .on_event(move |event| match event {
+            Event::KeysTakenBack { source, issuer, .. } => {
+                seen.lock().unwrap().push(format!("{issuer} {source}"))
+            }
+            Event::KeysFailed { .. } => seen.lock().unwrap().push("failed".to_owned()),
+            _ => {}
+        })
+        .start()
+        .await
+        .unwrap();
+    let builder = Authority::builder(keys).issuer("https://orders.example").audience("orders");
+    let authority = builder.ceiling(Duration::from_secs(3600)).build().unwrap();
+    let issuer = Issuer { name: name.to_owned(), server, published: signing };
+    let token = issuer.token(&issuer.published).await;
+    let asked_anew = || async {
+        let (before, begun) = (issuer.server.hits(), Instant::now());
+        while issuer.server.hits() < before + 3 && begun.elapsed() < Duration::from_secs(10) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert_eq!(status_of(&authority, token.clone()).await, StatusCode::OK);
+    *answers.lock().unwrap() = r#"{"keys":[]}"#.to_owned();
+    asked_anew().await;
+    assert_eq!(status_of(&authority, token.clone()).await, StatusCode::UNAUTHORIZED);
+    let expected = format!("{name} the JWK set at {}", issuer.server.url("/jwks.json"));
+    assert_eq!(*told.lock().unwrap(), [expected], "once, and no failure");
+
+    answers.lock().unwrap().clear();
+    asked_anew().await;
+    assert!(told.lock().unwrap().contains(&"failed".to_owned()));
+    assert_ne!(status_of(&authority, token.clone()).await, StatusCode::OK);
+    *answers.lock().unwrap() = published;
+    for _ in 0..2_000 {
+        if status_of(&authority, token.clone()).await == StatusCode::OK {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("its keys never came back");
+}
+
+#[tokio::test]
+async fn a_set_of_too_many_keys_is_an_error_and_a_kid_that_is_no_name_is_skipped() {
+    let many: Vec<String> = (0..300).map(|n| format!("k{n}")).collect();
+    let many = set(&many.iter().map(String::as_str).collect::<Vec<_>>());
+    let server = Server::plain(move |_, _| ok(many.clone())).await;
+    let text = failure(&server.source()).await;
+    assert!(text.contains("300 keys"), "{text}");
+
+    let long = "k".repeat(10_000);
+    let body = set(&["a", &long]);
+    let server = Server::plain(move |_, _| ok(body.clone())).await;
+    let set = server.source().load().await.unwrap();
+    assert_eq!((set.verifying[0].kid(), set.verifying.len()), ("a", 1));
+    assert!(set.skipped[0].to_string().contains("10000 bytes"), "{}", set.skipped[0]);
 }
 
 #[tokio::test]

@@ -264,6 +264,35 @@ async fn a_bad_file_leaves_the_ring_serving_and_says_so() {
 }
 
 #[tokio::test]
+async fn an_own_set_without_keys_changes_nothing_and_is_told() {
+    let scratch = Scratch::new();
+    let path = scratch.path("keys.json");
+    let jwk = |kid: &str, k: &str| format!(r#"{{"kty":"oct","alg":"HS256","kid":"{kid}","k":"{k}"}}"#);
+    let (new, old) = (
+        jwk("new", "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T"),
+        jwk("old", "-ebuDNsVZ2iJtoZ-akfXTSCt4UO2cruLCsbWlBinggE"),
+    );
+    write(&path, &format!(r#"{{"keys":[{new},{old}]}}"#));
+    let failures = Arc::new(Mutex::new(Vec::new()));
+    let told = failures.clone();
+    let keys = rotation(FileSource::new(&path, KeyFormat::jwk_set()))
+        .on_event(move |event| {
+            if let Event::KeysFailed { error, .. } = event {
+                told.lock().unwrap().push(error.to_string());
+            }
+        })
+        .start()
+        .await
+        .unwrap();
+    write(&path, r#"{"keys":[]}"#);
+    eventually(|| {
+        failures.lock().unwrap().iter().filter(|line| line.contains("no key that signs")).count() > 2
+    })
+    .await;
+    assert_eq!(keys.current().kids().collect::<Vec<_>>(), ["new", "old"]);
+}
+
+#[tokio::test]
 async fn a_program_is_asked_again() {
     let scratch = Scratch::new();
     let path = scratch.path("key");

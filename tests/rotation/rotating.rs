@@ -346,6 +346,41 @@ async fn a_key_that_is_kept_nowhere_is_told() {
     assert_eq!(told.lock().unwrap().last().unwrap(), &format!("ephemeral {}", generated.kid()));
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_own_key_that_a_trusted_issuer_publishes_makes_no_token_the_issuers() {
+    const PARTNER: &str = "https://partner.example";
+    let published = [secret_key(1).with_kid("theirs"), secret_key(2)].map(VerifyingKey::from);
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let seen = told.clone();
+    let keys = KeyRotation::new(KeySet::signing(secret_key(1)))
+        .trust(PARTNER, KeySet::verifying(published))
+        .on_event(move |event| {
+            if let Event::KeySkipped { error, .. } = event {
+                seen.lock().unwrap().push(error.to_string());
+            }
+        })
+        .start()
+        .await
+        .unwrap();
+    assert_eq!(keys.current().kids().collect::<Vec<_>>(), [secret_key(1).kid(), secret_key(2).kid()]);
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    let told = told.lock().unwrap().clone();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("\"theirs\"") && told[0].contains(PARTNER), "{told:?}");
+
+    let service = guarded(authority(keys).clock(ManualClock::at(support::NOW)).build().unwrap());
+    let token = |n: usize, kid: &str| {
+        let header = format!(r#"{{"alg":"HS256","kid":"{kid}"}}"#);
+        let claims = support::claims_with(serde_json::json!({"iss": PARTNER})).to_string();
+        let key = jsonwebtoken::EncodingKey::from_secret(secret(n).as_bytes());
+        support::sign_raw(&header, &claims, &key, Algorithm::HS256)
+    };
+    assert_eq!(status(&service, &token(2, secret_key(2).kid())).await, StatusCode::OK);
+    for kid in ["theirs", secret_key(1).kid()] {
+        assert_eq!(status(&service, &token(1, kid)).await, StatusCode::UNAUTHORIZED);
+    }
+}
+
 #[tokio::test]
 async fn the_ring_is_loaded_before_it_is_replaced() {
     let told = Arc::new(Mutex::new(Vec::new()));

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::Trusted;
 use super::load::{Loaded, Loader};
 use super::refetch::Gate;
-use super::state::{Rotation, Timing};
+use super::state::{self, Rotation, Timing};
 use crate::clock::Clock;
 use crate::keys::KeyRing;
 use crate::keys::error::KeyError;
@@ -167,7 +167,7 @@ impl Manager {
     }
 
     fn take_foreign(&self, at: usize, loaded: Loaded) -> bool {
-        let Some(Foreign { source, .. }) = self.trusted.get(at) else { return true };
+        let Some(Foreign { issuer, source, .. }) = self.trusted.get(at) else { return true };
         let (outcome, told) = {
             let mut state = self.state();
             let State { rotation, foreign, .. } = &mut *state;
@@ -184,14 +184,17 @@ impl Manager {
                 }
             };
             match &outcome {
-                Ok(()) => progress.succeeded(fresh_for, self.settings.reload_every),
+                Ok(_) => progress.succeeded(fresh_for, self.settings.reload_every),
                 Err(_) => progress.failed(self.settings.reload_every),
             }
             (outcome, told)
         };
         self.publish();
+        if let Ok(state::Loaded::TakenBack) = outcome {
+            self.emit(&Event::KeysTakenBack { source: &source.describe(), issuer });
+        }
         let is_ok = outcome.is_ok();
-        self.report(source, outcome, &told);
+        self.report(source, outcome.map(|_| ()), &told);
         is_ok
     }
 
@@ -275,9 +278,11 @@ impl Drop for Manager {
 }
 
 impl State {
-    /// What is new among the skipped keys of the own source and the withdrawals that withdraw nothing.
+    /// What is new among the skipped keys of the own source, the withdrawals that withdraw nothing, and the own keys that
+    /// are published as another's.
     fn tell_own(&mut self, mut skipped: Vec<KeyError>, withdrawn: &[String]) -> Vec<KeyError> {
         skipped.extend(self.rotation.withdrawing_nothing(withdrawn));
+        skipped.extend(self.rotation.claimed_by_others());
         self.own.tell_skipped(&skipped)
     }
 }

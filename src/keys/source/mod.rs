@@ -51,6 +51,10 @@ pub use self::jwks_url::{DangerousJwksUrl, JwksUrl};
 pub(crate) use self::turn::{Turn, Turns};
 
 /// What a source holds at one moment.
+///
+/// Where it holds no key and says of none that it was [`skipped`](Self::skipped), the owner has taken its keys back: of a
+/// trusted issuer no token is admitted then. Of the own source it is an error, and the keys held so far serve on. A source
+/// that can't tell returns an error.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct KeySet {
