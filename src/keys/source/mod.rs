@@ -18,7 +18,7 @@
 //! source a key that is replaced is accepted for the rotation's overlap: [what to do](crate::manual::keys).
 //!
 //! No source protects the key where it lies: the file's mode, the Secret's access rules and the helper's own credentials
-//! are the operator's.
+//! are the operator's. [`GeneratedSource`] alone, which keeps a key itself, refuses one that others can read or replace.
 
 use std::future::Future;
 use std::time::Duration;
@@ -34,6 +34,7 @@ mod erased;
 mod file;
 mod format;
 mod generated;
+mod guard;
 #[cfg(feature = "jwks")]
 mod jwks_url;
 mod look;
