@@ -68,6 +68,13 @@ fn authority(keys: Keys) -> AuthorityBuilder {
         .jitter_percent(0)
 }
 
+/// The n-th secret as a JWK: half of it is no key.
+fn jwk(n: usize) -> String {
+    use base64::Engine as _;
+    let k = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(secret(n));
+    format!(r#"{{"kty":"oct","alg":"HS256","k":"{k}"}}"#)
+}
+
 type Guarded = BoxCloneSyncService<Request<()>, Response<ResponseBody<Full<Bytes>>>, Infallible>;
 
 fn guarded(authority: Authority) -> Guarded {

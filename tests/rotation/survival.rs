@@ -143,12 +143,6 @@ impl KeySource for Counted {
     }
 }
 
-fn jwk(n: usize) -> String {
-    use base64::Engine as _;
-    let k = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(secret(n));
-    format!(r#"{{"kty":"oct","alg":"HS256","k":"{k}"}}"#)
-}
-
 /// Takes the place of a file, and lets go of whoever hangs on it, also where the test fails.
 struct Pipe<'a>(&'a Path);
 

@@ -99,7 +99,9 @@ impl KeyRotation {
     /// that another does not know yet, and a replaced key verifies on until the last node has let go of it. Where others
     /// fetch a [`JwksEndpoint`](crate::JwksEndpoint), add its `max_age`.
     ///
-    /// A process that starts signs with what it finds at once, and so does the successor of a withdrawn signing key.
+    /// A process that starts signs with what it finds at once, and so does the successor of a withdrawn signing key. A bare
+    /// secret that is changed in a plain file is seen by running processes one reload interval later than by one that
+    /// starts.
     pub fn activation_delay(mut self, delay: Duration) -> Self {
         self.activation_delay = delay;
         self

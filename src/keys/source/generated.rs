@@ -11,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use zeroize::Zeroizing;
 
-use super::look::{self, Bytes, Found, Memory, blocking};
+use super::look::{self, Bytes, Found, Memory, Settled, blocking};
 use super::{KeyFormat, KeySet, KeySource, guard};
 use crate::keys::document::{self, Generated};
 use crate::keys::error::{KeyError, KeyErrorKind};
@@ -72,6 +72,7 @@ impl GeneratedSource {
         }
         guard::refuse_open_key(&path)?;
         let set = self.memory.load(
+            if self.is_secret() { Settled::NextLoad } else { Settled::AtOnce },
             || Ok(vec![Found::new(&path, look::read(&path)?)]),
             |found| match found {
                 [Found { place, bytes, .. }] => self.read(bytes).map_err(|error| error.at(place.display())),
