@@ -118,8 +118,8 @@ impl KeySet {
 ///
 /// It is asked again at every reload, and the answer is compared with the last: a source need not know what changed.
 /// It is asked in the background, never on the path of a request, by one load at a time. What takes longer than 15 s has
-/// failed, and is dropped; what blocks its thread can't be, and no other load begins before it ends. A panic is a failed
-/// load.
+/// failed, and is dropped; what blocks its thread can't be, and no other load begins before it ends. Threads that a
+/// source of yours starts itself it bounds itself. A panic is a failed load.
 pub trait KeySource: Send + Sync + 'static {
     /// Names the source in logs; no secrets.
     fn describe(&self) -> String;
