@@ -79,7 +79,16 @@ pub enum Event<'a> {
         /// Why.
         error: &'a KeyError,
     },
-    /// One key of a source did not load; the others serve.
+    /// A trusted issuer publishes no key any more: it has taken them all back, and none of its tokens is admitted until it
+    /// publishes one. Told once each time.
+    #[non_exhaustive]
+    KeysTakenBack {
+        /// Which source.
+        source: &'a str,
+        /// The issuer.
+        issuer: &'a str,
+    },
+    /// One key of a source did not load, or may not be used; the others serve.
     #[non_exhaustive]
     KeySkipped {
         /// Which source.
@@ -213,6 +222,9 @@ fn trace(event: &Event<'_>) {
             let cause = std::error::Error::source(error).map(ToString::to_string);
             error!(source, %error, cause, "keys could not be loaded; the ones held so far serve on");
         }
+        Event::KeysTakenBack { source, issuer } => {
+            error!(source, issuer, "the issuer publishes no key any more; none of its tokens is admitted");
+        }
         Event::KeySkipped { source, error } => warn!(source, %error, "a key was passed over"),
         Event::EphemeralKey { kid } => {
             warn!(kid, "the signing key is generated and kept nowhere: tokens die with this process");
@@ -239,6 +251,7 @@ fn count(event: &Event<'_>) {
         Event::StoreFailed { .. } => counter!("tower_reissue_store_failed_total").increment(1),
         Event::KeysReplaced { .. } => counter!("tower_reissue_keys_replaced_total").increment(1),
         Event::KeysFailed { .. } => counter!("tower_reissue_keys_failed_total").increment(1),
+        Event::KeysTakenBack { .. } => counter!("tower_reissue_keys_taken_back_total").increment(1),
         Event::KeySkipped { .. } => counter!("tower_reissue_key_skipped_total").increment(1),
         Event::KeysLoaded { .. } | Event::EphemeralKey { .. } => {}
     }

@@ -15,7 +15,7 @@ use jsonwebtoken::jwk::JwkSet;
 use support::*;
 use tokio::net::TcpListener;
 use tower::ServiceExt;
-use tower_reissue::keys::{Algorithm, KeyRing, KeySet, VerifyingKey};
+use tower_reissue::keys::{Algorithm, KeyRing, KeyRotation, KeySet, VerifyingKey};
 use tower_reissue::{Authority, JwksEndpoint, Login, ManualClock};
 
 const PUBLIC: [Algorithm; 9] = [
@@ -69,6 +69,28 @@ async fn own_public_keys_are_published_and_nothing_else() {
 
     let only_secrets = ask(&JwksEndpoint::new(key()), Method::GET, None).await;
     assert_eq!(only_secrets.body(), r#"{"keys":[]}"#);
+}
+
+#[tokio::test]
+async fn of_two_key_pairs_under_one_kid_the_signing_one_alone_is_published_under_it() {
+    let pair = |algorithm| key_for(algorithm).with_kid("main");
+    let set = KeySet::signing(pair(Algorithm::ES256))
+        .retiring(pair(Algorithm::EdDSA))
+        .retiring(key().with_kid("main"))
+        .retiring(pair(Algorithm::RS256))
+        // One key under two algorithms is one key.
+        .retiring(key_for(Algorithm::PS256))
+        .retiring(key_for(Algorithm::PS384));
+    let keys = KeyRotation::new(set).start().await.unwrap();
+    let response = ask(&JwksEndpoint::new(keys), Method::GET, None).await;
+    let [ed, rsa] =
+        [Algorithm::EdDSA, Algorithm::RS256].map(|algorithm| key_for(algorithm).fingerprint().to_owned());
+    assert_eq!(kids(&response), ["main", &ed, &rsa, &rsa, &rsa]);
+    // None is lost to a reader that passes over what is ambiguous.
+    let text = std::str::from_utf8(response.body()).unwrap();
+    let read = KeySet::from_jwk_set(text).unwrap();
+    assert_eq!((read.verifying.len(), read.skipped.len()), (5, 0));
+    assert_eq!(read.verifying[0].algorithm(), Algorithm::ES256);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::pin::Pin;
 
 use super::renew::Unrecorded;
 use super::{Authority, SignedSuccessor, VerifiedToken};
-use crate::keys::{KeyRing, Refetching};
+use crate::keys::{KeyRing, Refetched, Refetching};
 use crate::store::Standing;
 use crate::telemetry::{Event, NotReissued};
 use crate::token::bearer::Credential;
@@ -18,7 +18,8 @@ pub(crate) enum Arrival<C> {
     Decided(Verdict<C>),
     /// The store has to be waited for.
     Pending(Pin<Box<dyn Future<Output = Verdict<C>> + Send>>),
-    /// No key answers to the token's `kid`, and the issuers can be asked for newer ones: let it arrive again after that.
+    /// No key of its issuer answers to the token's `kid`, and the issuer can be asked for newer ones: let it arrive again
+    /// after that.
     UnknownKey {
         refetching: Refetching,
         refusal: Refusal,
@@ -72,19 +73,18 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// Judges a token outside the layer, as the layer would on a request without proof of possession: for a message
     /// on a socket, a queue, a protocol of your own. It reissues nothing.
     ///
+    /// A token of a trusted issuer whose `kid` is unknown waits as in the layer, for a second at most, while the
+    /// issuer is asked for its keys; an issuer that can't be asked is a
+    /// [`KeysUnavailable`](crate::Reason::KeysUnavailable).
+    ///
     /// # Errors
     /// The [`Refusal`]; a token within the grace is refused as expired, whatever
     /// [`admit_in_grace`](super::AuthorityBuilder::admit_in_grace) says.
     pub async fn admit(&self, token: &str) -> Result<VerifiedToken<C>, Refusal> {
         let verdict = async {
-            let now = self.now();
-            let ring = self.0.keys.current();
-            let token = match self.remembered(token.as_bytes(), &ring) {
-                Some(token) => token,
-                None => self.verify(token, &ring, now)?,
-            };
+            let (token, now) = self.verify_refetching(token).await?;
             let caller = Caller { token, confirmed: false, answerable: false, now };
-            let decision = match self.judge(&caller, Standing::Live, &ring) {
+            let decision = match self.judge(&caller, Standing::Live, &self.0.keys.current()) {
                 Decision::Refuse(reason) => Decision::Refuse(reason),
                 decision => match &self.0.store {
                     None => decision,
@@ -181,6 +181,28 @@ impl<C: Send + Sync + 'static> Authority<C> {
                 }))
             }
         }
+    }
+
+    /// Verifies, once more where the issuer was asked for newer keys.
+    async fn verify_refetching(&self, token: &str) -> Result<(VerifiedToken<C>, NumericDate), Refusal> {
+        let verify = || {
+            let (now, ring) = (self.now(), self.0.keys.current());
+            let token = match self.remembered(token.as_bytes(), &ring) {
+                Some(token) => token,
+                None => self.verify(token, &ring, now)?,
+            };
+            Ok((token, now))
+        };
+        let refusal = match verify() {
+            Ok(verified) => return Ok(verified),
+            Err(refusal) => refusal,
+        };
+        let Some(refetching) = self.refetch_for(token, &refusal) else { return Err(refusal) };
+        let refetched = refetching.await;
+        verify().map_err(|refusal| match self.refetch_for(token, &refusal) {
+            Some(_) => still_unknown(refusal, refetched),
+            None => refusal,
+        })
     }
 
     /// The fetch that may bring the key of a refused token: where it claims a trusted issuer that has no such key here.
@@ -287,5 +309,13 @@ impl<C: Send + Sync + 'static> Authority<C> {
             Ok(()) => Reason::Reused,
             Err(_) => Reason::StoreUnavailable,
         }
+    }
+}
+
+/// What a token is refused with whose issuer has no such key here, after it was asked: a verdict only where it answered.
+pub(crate) fn still_unknown(refusal: Refusal, refetched: Refetched) -> Refusal {
+    match refetched {
+        Refetched::Current => refusal,
+        Refetched::Unreachable => refusal.because(Reason::KeysUnavailable),
     }
 }

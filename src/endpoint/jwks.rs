@@ -13,13 +13,16 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use jsonwebtoken::jwk::JwkSet;
 use tower_service::Service;
 
-use crate::keys::{KeyRing, Keys, VerifyingKey, sha256};
+use crate::keys::{KeyRing, Keys, sha256};
 use crate::server::FixedBody;
 
 /// Publishes the own public keys as a JWK set (RFC 7517 §5) to `GET` and `HEAD`: the signing key's, those that do not sign
 /// yet and the retiring ones.
 ///
 /// Mount it outside the layer: whoever fetches keys has no token.
+///
+/// Of several key pairs that were given one `kid` the first alone is published under it, the signing one where it is
+/// among them; the others stand under their thumbprints. Who verifies by `kid` refuses the tokens of those.
 ///
 /// A secret is never published, nor a key of a trusted foreign issuer; a ring of secrets gives an empty set. What is
 /// served follows the ring: a key that was put in place a moment ago is published, a withdrawn one is not.
@@ -132,7 +135,18 @@ impl<B> Service<Request<B>> for JwksEndpoint {
 }
 
 fn published(ring: &KeyRing) -> Bytes {
-    let keys = ring.own_keys().filter_map(VerifyingKey::to_jwk).collect();
+    let mut names: Vec<(&str, &str)> = Vec::new();
+    let mut keys = Vec::new();
+    // The signing key comes first, and keeps its name.
+    for (key, mut jwk) in ring.own_keys().filter_map(|key| Some((key, key.to_jwk()?))) {
+        let (kid, fingerprint) = (key.kid(), key.fingerprint());
+        if names.iter().any(|(taken, by)| *taken == kid && *by != fingerprint) {
+            // Two keys of one name: verifiers take the wrong one, or neither (RFC 7517 §4.5).
+            jwk.common.key_id = Some(fingerprint.to_owned());
+        }
+        names.push((kid, fingerprint));
+        keys.push(jwk);
+    }
     // Strings and enums only: there is nothing in it that could fail to serialise.
     serde_json::to_vec(&JwkSet { keys }).unwrap_or_default().into()
 }

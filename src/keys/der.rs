@@ -72,12 +72,16 @@ fn subject_public_key(algorithm: &[u8], mut fields: Reader<'_>) -> Result<Public
     }
 }
 
-/// Whether the bytes are a key document of any kind, readable or not: such bytes are never an HMAC secret.
+/// Whether the bytes are a key document of any kind, readable or not, or begin with one: such bytes are never an HMAC secret.
 pub(crate) fn looks_like_a_key(der: &[u8]) -> bool {
+    let mut outer = Reader(der);
+    let Some(mut fields) = outer.expect(SEQUENCE).map(Reader) else { return false };
     // One SEQUENCE that ends where the bytes end. A random secret of 32 bytes is that once in 65,536 times; what
-    // follows inside brings it under one in a billion.
-    let Some(mut fields) = document(der) else { return false };
-    matches!(fields.peek(), Some(SEQUENCE | INTEGER)) && fields.all_elements()
+    // follows inside brings it under one in a billion. Where more bytes follow, the length proves nothing, and the shape
+    // of a key does instead.
+    (outer.end().is_some() || fields.is_shaped_as_a_key())
+        && matches!(fields.peek(), Some(SEQUENCE | INTEGER))
+        && fields.all_elements()
 }
 
 /// The PKCS#1 form of an RSA public key.
@@ -312,6 +316,9 @@ const SECP256R1: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 const SECP384R1: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x22];
 const ID_ED25519: &[u8] = &[0x2b, 0x65, 0x70];
 
+/// The fields of the shortest document: SEC1 of a P-256 key without its point.
+const SHORTEST: usize = 37;
+
 /// Opens the one SEQUENCE that a document is.
 fn document(der: &[u8]) -> Option<Reader<'_>> {
     let mut outer = Reader(der);
@@ -368,6 +375,20 @@ impl<'a> Reader<'a> {
 
     fn bit_string(&mut self) -> Option<&'a [u8]> {
         self.expect(BIT_STRING).and_then(whole_bytes)
+    }
+
+    /// Whether it begins as the fields of one of the documents read here, an encrypted key included, and is long enough.
+    fn is_shaped_as_a_key(&self) -> bool {
+        let mut fields = *self;
+        let shape = (fields.element(), fields.peek());
+        self.0.len() >= SHORTEST
+            && match shape {
+                (Some((SEQUENCE, first)), Some(BIT_STRING | SEQUENCE | OCTET_STRING)) => {
+                    matches!(first.first(), Some(&(OBJECT_IDENTIFIER | INTEGER | CONTEXT_0)))
+                }
+                (Some((INTEGER, _)), Some(SEQUENCE | INTEGER | OCTET_STRING)) => true,
+                _ => false,
+            }
     }
 
     fn all_elements(&mut self) -> bool {

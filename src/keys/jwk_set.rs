@@ -11,15 +11,22 @@ use super::jwk;
 use super::source::KeySet;
 use super::{SigningKey, VerifyingKey};
 
+/// More than any issuer publishes. Each key is prepared, and looked through for every token without `kid`.
+const MAX_KEYS: usize = 256;
+/// In bytes. A `kid` is a name, and stands in every token's header.
+const MAX_KID: usize = 256;
+
 impl KeySet {
     /// A set that another party publishes: its keys verify. A key that does not load is named in
-    /// [`skipped`](Self::skipped), and the others serve.
+    /// [`skipped`](Self::skipped), and the others serve. One without any entry is an empty set: its issuer has taken all its
+    /// keys back.
     ///
     /// # Errors
     ///
-    /// When the text is no JWK set, when it mixes secrets with public keys (whoever reads the set could sign with the
-    /// secrets, so one of the two is a mistake), or when none of its keys loads. A key that comes with its private members
-    /// is skipped, and so is every key whose `kid` another one has.
+    /// When the text is no JWK set, when it has more than 256 entries, when it mixes secrets with public keys (whoever
+    /// reads the set could sign with the secrets, so one of the two is a mistake), or when it has entries and none of them
+    /// loads. A key that comes with its private members or a `kid` of more than 256 bytes is skipped, and so is every key
+    /// whose `kid` another one has.
     pub fn from_jwk_set(text: &str) -> Result<Self, KeyError> {
         let entries = entries(text)?;
         let is_secret = |entry: &Result<Entry<'_>, KeyError>| entry.as_ref().ok().map(Entry::is_secret);
@@ -30,6 +37,7 @@ impl KeySet {
                 "the JWK set mixes secrets with public keys; publish public keys only",
             ));
         }
+        let is_empty = entries.is_empty();
         let mut set = Self::default();
         for entry in entries {
             match entry.and_then(|entry| entry.published_key()) {
@@ -38,7 +46,7 @@ impl KeySet {
             }
         }
         set.skip_duplicates();
-        set.or_nothing_usable()
+        if is_empty { Ok(set) } else { set.or_nothing_usable() }
     }
 
     /// A set of one's own, as in a file: its first private or `oct` key signs, every other key verifies. A key that does
@@ -46,10 +54,13 @@ impl KeySet {
     ///
     /// # Errors
     ///
-    /// When the text is no JWK set, when its first private or `oct` key does not load, or when no key does.
+    /// When the text is no JWK set, when it has more than 256 entries, when its first private or `oct` key does not load (a
+    /// `kid` of more than 256 bytes is a reason too), or when it has entries and none of them loads.
     pub fn from_own_jwk_set(text: &str) -> Result<Self, KeyError> {
+        let entries = entries(text)?;
+        let is_empty = entries.is_empty();
         let mut set = Self::default();
-        for entry in entries(text)? {
+        for entry in entries {
             match entry {
                 Ok(entry) if entry.is_secret() || jwk::is_private(entry.text) => {
                     match (entry.signing_key(), &set.signing) {
@@ -68,7 +79,7 @@ impl KeySet {
             }
         }
         set.skip_duplicates();
-        set.or_nothing_usable()
+        if is_empty { Ok(set) } else { set.or_nothing_usable() }
     }
 
     /// Which of two keys of one name is meant, nobody can say: both go. The one that signs stays.
@@ -139,11 +150,23 @@ impl Entry<'_> {
     }
 
     fn verifying_key(&self) -> Result<VerifyingKey, KeyError> {
+        self.refuse_long_kid()?;
         VerifyingKey::from_jwk(&self.jwk).map_err(|error| self.named(error))
     }
 
     fn signing_key(&self) -> Result<SigningKey, KeyError> {
+        self.refuse_long_kid()?;
         SigningKey::from_jwk(self.text).map_err(|error| self.named(error))
+    }
+
+    fn refuse_long_kid(&self) -> Result<(), KeyError> {
+        match &self.jwk.common.key_id {
+            Some(kid) if kid.len() > MAX_KID => Err(self.named(KeyError::new(
+                KeyErrorKind::Malformed,
+                format!("its `kid` has {} bytes, and {MAX_KID} are the most", kid.len()),
+            ))),
+            _ => Ok(()),
+        }
     }
 
     fn named(&self, error: KeyError) -> KeyError {
@@ -164,6 +187,12 @@ fn entries<'a>(text: &'a str) -> Result<Vec<Result<Entry<'a>, KeyError>>, KeyErr
     let set: Set<'a> = serde_json::from_str(text).map_err(|_| {
         KeyError::new(KeyErrorKind::Malformed, "it is no JWK set, a JSON object whose `keys` is an array")
     })?;
+    if set.keys.len() > MAX_KEYS {
+        return Err(KeyError::new(
+            KeyErrorKind::Ring,
+            format!("the JWK set has {} keys, and {MAX_KEYS} are the most", set.keys.len()),
+        ));
+    }
     let entry = |(at, raw): (usize, &'a RawValue)| match jwk::parse(raw.get()) {
         Ok(jwk) => Ok(Entry { text: raw.get(), at, jwk }),
         Err(error) => Err(match kid(raw.get()) {
@@ -236,12 +265,43 @@ mod tests {
 
     #[test]
     fn a_set_without_a_usable_key_is_refused() {
-        for text in [set(&[]), set(&[json!({"kty": "future"})])] {
-            assert_eq!(KeySet::from_jwk_set(&text).unwrap_err().kind(), KeyErrorKind::Ring);
-        }
+        let unusable = set(&[json!({"kty": "future"})]);
+        assert_eq!(KeySet::from_jwk_set(&unusable).unwrap_err().kind(), KeyErrorKind::Ring);
+        assert_eq!(KeySet::from_own_jwk_set(&unusable).unwrap_err().kind(), KeyErrorKind::Ring);
         for text in ["", "{", "[]", "{}", "null", r#"{"keys":7}"#, &set(&[ed25519("a")])[..40]] {
             assert_eq!(KeySet::from_jwk_set(text).unwrap_err().kind(), KeyErrorKind::Malformed, "{text}");
         }
+    }
+
+    #[test]
+    fn a_set_without_entries_is_empty() {
+        for set in [KeySet::from_jwk_set(&set(&[])), KeySet::from_own_jwk_set(&set(&[]))] {
+            let set = set.unwrap();
+            assert!(set.signing.is_none() && set.verifying.is_empty() && set.skipped.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_set_of_more_keys_than_anybody_publishes_is_refused_with_their_number() {
+        let keys: Vec<Value> = (0..MAX_KEYS + 1).map(|n| ed25519(&format!("k{n}"))).collect();
+        assert_eq!(kids(&KeySet::from_jwk_set(&set(&keys[1..])).unwrap()).len(), MAX_KEYS);
+        for refused in [KeySet::from_jwk_set(&set(&keys)), KeySet::from_own_jwk_set(&set(&keys))] {
+            let refused = refused.unwrap_err().to_string();
+            assert!(refused.contains("257 keys") && refused.contains("256 are the most"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_key_with_a_kid_longer_than_a_name_is_skipped_and_never_signed_around() {
+        let long = "k".repeat(MAX_KID + 1);
+        let text = set(&[ed25519(&long), ed25519(&long[1..])]);
+        for read in [KeySet::from_jwk_set(&text).unwrap(), KeySet::from_own_jwk_set(&text).unwrap()] {
+            assert_eq!(kids(&read), [&long[1..]]);
+            let told = read.skipped[0].to_string();
+            assert!(told.contains("257 bytes") && !told.contains(&long), "{told}");
+        }
+        let own = KeySet::from_own_jwk_set(&set(&[private(&long), oct("another")]));
+        assert!(own.unwrap_err().to_string().contains("257 bytes"));
     }
 
     #[test]

@@ -144,7 +144,8 @@ impl KeyRing {
         self
     }
 
-    /// As [`trust`](Self::trust), for keys that were checked when they were loaded, without those withdrawn.
+    /// As [`trust`](Self::trust), for keys that were checked when they were loaded, without those withdrawn and without own
+    /// keys: an issuer that publishes one of them must not make its own of that key's tokens.
     pub(crate) fn with_foreign(
         mut self,
         issuer: &str,
@@ -152,8 +153,12 @@ impl KeyRing {
         withdrawn: &BTreeSet<String>,
     ) -> Self {
         let origin = Origin::Issuer(issuer.into());
-        for key in keys.filter(|key| !withdrawn.contains(key.kid()) && !withdrawn.contains(key.fingerprint()))
-        {
+        let own: HashSet<String> = self.own_keys().map(|key| key.fingerprint().to_owned()).collect();
+        let is_its_own = |key: &VerifyingKey| {
+            let names = [key.kid(), key.fingerprint()];
+            !own.contains(key.fingerprint()) && !names.iter().any(|name| withdrawn.contains(*name))
+        };
+        for key in keys.filter(is_its_own) {
             self.insert_new(RingKey { key, origin: origin.clone() });
         }
         self

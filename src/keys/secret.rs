@@ -112,11 +112,7 @@ const WELL_KNOWN: [&[u8]; 2] = [
 /// A *public* key taken for a secret is the key confusion of CVE-2016-10555: whoever fetches it can sign. A private
 /// one is a mistake as well, and would be the secret of nobody else.
 fn refuse_key_documents(secret: &[u8]) -> Result<(), KeyError> {
-    let text = secret.trim_ascii();
-    let armoured = text.windows(11).any(|window| window == b"-----BEGIN ");
-    let ssh = SSH_PREFIXES.iter().any(|prefix| text.starts_with(prefix));
-    let jwk = text.starts_with(b"{") && text.windows(5).any(|window| window == b"\"kty\"");
-    if armoured || ssh || jwk || der::looks_like_a_key(secret) || is_base64_of_a_key(text) {
+    if is_key_document(secret) || is_key_document(&leading_base64(secret)) {
         return Err(KeyError::new(
             KeyErrorKind::NotASecret,
             "a PEM, DER, JWK or SSH key was given as an HMAC secret; load it with `from_pem`, `from_der` or \
@@ -126,22 +122,38 @@ fn refuse_key_documents(secret: &[u8]) -> Result<(), KeyError> {
     Ok(())
 }
 
+fn is_key_document(bytes: &[u8]) -> bool {
+    let text = bytes.trim_ascii();
+    let armoured = text.windows(11).any(|window| window == b"-----BEGIN ");
+    let ssh = SSH_PREFIXES.iter().any(|prefix| text.starts_with(prefix));
+    let jwk = text.starts_with(b"{") && text.windows(5).any(|window| window == b"\"kty\"");
+    armoured || ssh || jwk || der::looks_like_a_key(bytes) || der::looks_like_a_key(text)
+}
+
 const SSH_PREFIXES: [&[u8]; 3] = [b"ssh-rsa ", b"ssh-ed25519 ", b"ecdsa-sha2-"];
 
-/// A PEM that lost its BEGIN and END lines, with or without its line ends.
-fn is_base64_of_a_key(text: &[u8]) -> bool {
-    // "MI" starts the base64 of every SEQUENCE of 128 bytes and more, "M" of every other.
-    if !text.starts_with(b"M") {
-        return false;
+/// What the text says as base64 of either alphabet, white space left out, as far as it is base64: a document in another
+/// dress, a PEM that lost its BEGIN and END lines, say. Of other text it is nonsense.
+fn leading_base64(text: &[u8]) -> Zeroizing<Vec<u8>> {
+    let digits = text.iter().filter(|byte| !byte.is_ascii_whitespace()).map(|byte| match byte {
+        b'-' => b'+',
+        b'_' => b'/',
+        other => *other,
+    });
+    let mut digits: Zeroizing<Vec<u8>> = Zeroizing::new(
+        digits.take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')).collect(),
+    );
+    if digits.len() % 4 == 1 {
+        digits.pop();
     }
-    let text: Zeroizing<Vec<u8>> =
-        Zeroizing::new(text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect());
-    LENIENT.decode(text.as_slice()).map(Zeroizing::new).is_ok_and(|der| der::looks_like_a_key(&der))
+    Zeroizing::new(LENIENT.decode(digits.as_slice()).unwrap_or_default())
 }
 
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
 );
 
 /// With padding or without; in either case canonical.
@@ -153,9 +165,11 @@ const LENIENT_URL: GeneralPurpose = GeneralPurpose::new(
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
     use super::*;
-    use crate::keys::pem;
     use crate::keys::test_keys::*;
+    use crate::keys::{pem, sha256};
 
     const HS256: Scheme = Scheme::Hmac(Hash::Sha256);
 
@@ -241,7 +255,17 @@ mod tests {
                 dresses.push(body.clone().into_bytes());
                 dresses.push(body.trim_end_matches('=').to_owned().into_bytes());
                 dresses.push(format!("{body}\n").into_bytes());
+                dresses.push(format!("{body} of the partner").into_bytes());
+                dresses.push(URL_SAFE_NO_PAD.encode(&*der).into_bytes());
+                for trailing in [&b"\n"[..], b"\0", b"\r\n", b" and more", &der] {
+                    let extended = [&der[..], trailing].concat();
+                    dresses.push(STANDARD.encode(&extended).into_bytes());
+                    dresses.push(extended);
+                }
             }
+            dresses.push(STANDARD.encode(text).into_bytes());
+            dresses.push(URL_SAFE_NO_PAD.encode(lines.trim()).into_bytes());
+            dresses.push(format!("{}\n", STANDARD.encode(text)).into_bytes());
             for dress in dresses {
                 assert_eq!(
                     refusal(HS256, &dress),
@@ -256,6 +280,20 @@ mod tests {
             b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ an operator@host",
         ] {
             assert_eq!(refusal(HS256, text), Some(KeyErrorKind::NotASecret));
+            assert_eq!(refusal(HS256, STANDARD.encode(text).as_bytes()), Some(KeyErrorKind::NotASecret));
+        }
+    }
+
+    #[test]
+    fn random_bytes_are_a_secret_and_so_is_their_base64() {
+        for n in 0..20_000 {
+            // As good as random, and the same at each run. The first bytes are a document's: what follows has to tell.
+            let random: Vec<u8> =
+                (0..3_u8).flat_map(|part| sha256(format!("{n} {part}").as_bytes())).collect();
+            let begins = [&[][..], &[0x30], &[0x30, 40], &[0x30, 60]][n % 4];
+            let secret = [begins, &random[begins.len()..]].concat();
+            assert_eq!(refusal(HS256, &secret), None, "{secret:?}");
+            assert_eq!(refusal(HS256, STANDARD.encode(&secret).as_bytes()), None, "{secret:?}");
         }
     }
 

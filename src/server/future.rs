@@ -15,10 +15,9 @@ use super::deliver::{Way, deliver, may_carry};
 use super::layer::Shared;
 use super::response::refusal_response;
 use crate::RequestHead;
-use crate::authority::{Admission, Arrival, Renewal, SignedSuccessor, Verdict};
+use crate::authority::{Admission, Arrival, Renewal, SignedSuccessor, Verdict, still_unknown};
 use crate::keys::{Refetched, Refetching};
 use crate::telemetry::Occasion;
-use crate::token::refusal::{Reason, Refusal};
 
 pin_project! {
     /// The response to come.
@@ -31,8 +30,8 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<F, S, B, R, C> {
-        // The issuers are asked for newer keys, for nobody knows the one that the token names.
-        Refetching { refetching: Refetching, refusal: Refusal, parked: Option<Parked<S, B, C>> },
+        // The token's issuer is asked for newer keys, for nobody knows the one that the token names.
+        Refetching { refetching: Refetching, parked: Option<Parked<S, B, C>> },
         // The store is asked about the token's standing; the inner service has already reported ready.
         Arriving { verdict: BoxFuture<Verdict<C>>, parked: Option<Parked<S, B, C>> },
         // The handler is running; the evidence of admission waits to be judged again. A preflight has none.
@@ -73,8 +72,8 @@ impl<F, S, B, R, C> ResponseFuture<F, S, B, R, C> {
         Self { state: State::Running { response, visit } }
     }
 
-    pub(super) fn refetching(refetching: Refetching, refusal: Refusal, parked: Parked<S, B, C>) -> Self {
-        Self { state: State::Refetching { refetching, refusal, parked: Some(parked) } }
+    pub(super) fn refetching(refetching: Refetching, parked: Parked<S, B, C>) -> Self {
+        Self { state: State::Refetching { refetching, parked: Some(parked) } }
     }
 
     pub(super) fn arriving(verdict: BoxFuture<Verdict<C>>, parked: Parked<S, B, C>) -> Self {
@@ -93,9 +92,9 @@ where
         let mut state = self.project().state;
         loop {
             let next = match state.as_mut().project() {
-                StateProj::Refetching { refetching, refusal, parked } => {
+                StateProj::Refetching { refetching, parked } => {
                     let refetched = ready!(refetching.as_mut().poll(cx));
-                    parked.take().expect(POLLED_AGAIN).arrive_again(refetched, refusal)
+                    parked.take().expect(POLLED_AGAIN).arrive_again(refetched)
                 }
                 StateProj::Arriving { verdict, parked } => {
                     let verdict = ready!(verdict.as_mut().poll(cx));
@@ -138,23 +137,16 @@ where
     S: Service<Request<B>, Response = Response<R>>,
     C: Send + Sync + 'static,
 {
-    /// Once: a key that is unknown still is unknown for good. Where one of several issuers could not be reached, another
-    /// may yet have given the key.
-    fn arrive_again(self, refetched: Refetched, refusal: &Refusal) -> State<S::Future, S, B, R, C> {
+    /// Once: a key that is unknown still is unknown for good.
+    fn arrive_again(self, refetched: Refetched) -> State<S::Future, S, B, R, C> {
         let verdict = match self.shared.arrive(&RequestHead::of(&self.request)).0 {
             Arrival::Pending(verdict) => return State::Arriving { verdict, parked: Some(self) },
-            Arrival::UnknownKey { refusal, .. } => Verdict::Refuse { refusal, successor: None },
+            Arrival::UnknownKey { refusal, .. } => {
+                Verdict::Refuse { refusal: still_unknown(refusal, refetched), successor: None }
+            }
             Arrival::Decided(verdict) => verdict,
         };
-        match verdict {
-            Verdict::Refuse { refusal: again, .. }
-                if refetched == Refetched::Unreachable && *again.reason() == Reason::UnknownKey =>
-            {
-                let refusal = refusal.because(Reason::KeysUnavailable);
-                self.proceed(Verdict::Refuse { refusal, successor: None })
-            }
-            verdict => self.proceed(verdict),
-        }
+        self.proceed(verdict)
     }
 
     fn proceed(self, verdict: Verdict<C>) -> State<S::Future, S, B, R, C> {

@@ -65,8 +65,8 @@ where
                 ResponseFuture::refused(response)
             }
             Arrival::Pending(verdict) => ResponseFuture::arriving(verdict, self.park(request, way)),
-            Arrival::UnknownKey { refetching, refusal } => {
-                ResponseFuture::refetching(refetching, refusal, self.park(request, way))
+            Arrival::UnknownKey { refetching, .. } => {
+                ResponseFuture::refetching(refetching, self.park(request, way))
             }
         }
     }

@@ -5,7 +5,8 @@ use std::os::unix::fs::symlink;
 use std::sync::{Arc, Mutex};
 
 use tower_reissue::keys::{
-    Algorithm, CommandSource, DirectorySource, EnvSource, FileSource, KeyErrorKind, KeyFormat, KeySource,
+    Algorithm, CommandSource, DirectorySource, EnvSource, FileSource, GeneratedSource, KeyErrorKind,
+    KeyFormat, KeySource,
 };
 use tower_reissue::{Event, VerifyingKey};
 
@@ -82,7 +83,7 @@ async fn in_a_child_the_variables_are_read() {
     println!("{} | {} | {}", set.signing.unwrap().kid(), kids(&set.verifying).join(" "), skipped.join(" "));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_file_and_its_retired_files_are_read_again() {
     let scratch = Scratch::new();
     let (path, old) = (scratch.path("key"), scratch.path("old"));
@@ -98,6 +99,13 @@ async fn a_file_and_its_retired_files_are_read_again() {
 
     write(&old, &secret(1));
     write(&path, &secret(2));
+    // Half of a secret would be one, too: it has to be there a second later.
+    for wait in [0, 999] {
+        tokio::time::advance(Duration::from_millis(wait)).await;
+        let set = source.load().await.unwrap();
+        assert_eq!(set.signing.unwrap().fingerprint(), secret_key(1).fingerprint());
+    }
+    tokio::time::advance(Duration::from_millis(1)).await;
     let set = source.load().await.unwrap();
     assert_eq!(set.signing.unwrap().fingerprint(), secret_key(2).fingerprint());
     assert_eq!(kids(&set.verifying), [secret_key(1).fingerprint()]);
@@ -107,6 +115,74 @@ async fn a_file_and_its_retired_files_are_read_again() {
         let error = source.load().await.unwrap_err().to_string();
         assert!(error.contains("key:") || error.contains("unavailable"), "{error}");
         assert!(bad.is_empty() || !error.contains("MC4C"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_changes_again_has_to_settle_again() {
+    let scratch = Scratch::new();
+    let path = scratch.path("key");
+    let source = FileSource::new(&path, format());
+    let fingerprint = || async { source.load().await.unwrap().signing.unwrap().fingerprint().to_owned() };
+    let later = || tokio::time::advance(Duration::from_secs(1));
+    write(&path, &secret(1));
+    let (first, second) = (secret_key(1), secret_key(2));
+    assert_eq!(fingerprint().await, first.fingerprint());
+    // Half of it, the other half, nothing at all, too little, and what was there before: each begins anew.
+    for between in [&secret(2)[..40], &secret(3), "", "short", &secret(1)] {
+        write(&path, &secret(2));
+        assert_eq!(fingerprint().await, first.fingerprint());
+        later().await;
+        write(&path, between);
+        if let Ok(set) = source.load().await {
+            assert_eq!(set.signing.unwrap().fingerprint(), first.fingerprint(), "{between:?}");
+        }
+        later().await;
+        write(&path, &secret(2));
+        assert_eq!(fingerprint().await, first.fingerprint(), "{between:?}");
+        fs::remove_file(&path).unwrap();
+        source.load().await.unwrap_err();
+        later().await;
+    }
+    write(&path, &secret(2));
+    assert_eq!(fingerprint().await, first.fingerprint());
+    later().await;
+    assert_eq!(fingerprint().await, second.fingerprint());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_secret_signs_at_the_second_look_and_a_new_pem_or_mounted_secret_at_the_first() {
+    let scratch = Scratch::new();
+    let (bare, armoured, mount) = (scratch.path("bare"), scratch.path("key.pem"), scratch.path("mount"));
+    fs::create_dir(&mount).unwrap();
+    let mut mounted = Mounted { at: &mount, count: 0 };
+    write(&bare, &secret(1));
+    write(&armoured, std::str::from_utf8(support::pems::P256).unwrap());
+    let made = scratch.path("made");
+    GeneratedSource::new(&made, Algorithm::ES256).load().await.unwrap();
+    let other = made.join("private_key.pem");
+    let began = tokio::time::Instant::now();
+    mounted.swap(&[("current", &secret(1))]);
+    let pem = FileSource::new(&armoured, KeyFormat::pem(Algorithm::ES256));
+    let (bare_keys, armoured_keys, mounted_keys) = (
+        KeyRotation::new(FileSource::new(&bare, format())).start().await.unwrap(),
+        KeyRotation::new(pem).start().await.unwrap(),
+        KeyRotation::new(DirectorySource::new(&mount, "current", format())).start().await.unwrap(),
+    );
+    let signer = |keys: &Keys| keys.current().kids().next().unwrap().to_owned();
+    let old_pem = signer(&armoured_keys);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    write(&bare, &secret(2));
+    fs::copy(&other, &armoured).unwrap();
+    mounted.swap(&[("current", &secret(2))]);
+    // The looks are at 10 s, 20 s and so on, and a few milliseconds.
+    for (until, bare_is_new, others_are_new) in
+        [(9, false, false), (11, false, true), (19, false, true), (21, true, true)]
+    {
+        tokio::time::sleep_until(began + Duration::from_secs(until)).await;
+        assert_eq!(signer(&bare_keys) == secret_key(2).kid(), bare_is_new, "after {until} s");
+        assert_eq!(signer(&mounted_keys) == secret_key(2).kid(), others_are_new, "after {until} s");
+        assert_eq!(signer(&armoured_keys) != old_pem, others_are_new, "after {until} s");
     }
 }
 
@@ -195,6 +271,25 @@ async fn a_withdrawal_counts_whatever_is_wrong_with_the_keys() {
     assert_eq!(held(), [secret_key(1).kid()]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_secret_in_a_plain_directory_waits_unless_the_one_that_signs_is_withdrawn() {
+    let scratch = Scratch::new();
+    let source = DirectorySource::new(&scratch.0, "current", format());
+    let signing = || async { source.load().await.unwrap().signing.unwrap().fingerprint().to_owned() };
+    write(&scratch.path("current"), &secret(1));
+    assert_eq!(signing().await, secret_key(1).fingerprint());
+    write(&scratch.path("current"), &secret(2));
+    assert_eq!(signing().await, secret_key(1).fingerprint());
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(signing().await, secret_key(2).fingerprint());
+    // To wait would be to issue nothing.
+    write(&scratch.path("withdrawn"), secret_key(2).fingerprint());
+    write(&scratch.path("current"), &secret(3));
+    assert_eq!(signing().await, secret_key(3).fingerprint());
+    write(&scratch.path("current"), &secret(4));
+    assert_eq!(signing().await, secret_key(3).fingerprint());
+}
+
 #[tokio::test]
 async fn a_secret_that_is_swapped_all_the_time_is_never_read_half_and_half() {
     let scratch = Scratch::new();
@@ -261,6 +356,35 @@ async fn a_bad_file_leaves_the_ring_serving_and_says_so() {
     signs_with(&keys, &secret_key(2)).await;
     assert!(has(&format!("replaced signs HS256 {}", secret_key(2).fingerprint())));
     assert!(!told.lock().unwrap().join(" ").contains("secret number"));
+}
+
+#[tokio::test]
+async fn an_own_set_without_keys_changes_nothing_and_is_told() {
+    let scratch = Scratch::new();
+    let path = scratch.path("keys.json");
+    let jwk = |kid: &str, k: &str| format!(r#"{{"kty":"oct","alg":"HS256","kid":"{kid}","k":"{k}"}}"#);
+    let (new, old) = (
+        jwk("new", "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T"),
+        jwk("old", "-ebuDNsVZ2iJtoZ-akfXTSCt4UO2cruLCsbWlBinggE"),
+    );
+    write(&path, &format!(r#"{{"keys":[{new},{old}]}}"#));
+    let failures = Arc::new(Mutex::new(Vec::new()));
+    let told = failures.clone();
+    let keys = rotation(FileSource::new(&path, KeyFormat::jwk_set()))
+        .on_event(move |event| {
+            if let Event::KeysFailed { error, .. } = event {
+                told.lock().unwrap().push(error.to_string());
+            }
+        })
+        .start()
+        .await
+        .unwrap();
+    write(&path, r#"{"keys":[]}"#);
+    eventually(|| {
+        failures.lock().unwrap().iter().filter(|line| line.contains("no key that signs")).count() > 2
+    })
+    .await;
+    assert_eq!(keys.current().kids().collect::<Vec<_>>(), ["new", "old"]);
 }
 
 #[tokio::test]

@@ -84,6 +84,81 @@ async fn a_key_that_is_gone_is_not_made_anew_while_the_process_runs() {
     }
 }
 
+#[tokio::test]
+async fn a_key_that_others_can_read_or_replace_is_refused_with_the_remedy() {
+    for algorithm in [Algorithm::EdDSA, Algorithm::HS256] {
+        let scratch = Scratch::new();
+        let directory = scratch.path("made");
+        let load = || GeneratedSource::new(&directory, algorithm);
+        let key = load().load().await.unwrap().signing.unwrap();
+        let file =
+            directory.join(if algorithm == Algorithm::EdDSA { "private_key.pem" } else { "secret_key" });
+        let chmod =
+            |path: &Path, mode: u32| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        let told = || async {
+            let loaded = load().load().await;
+            loaded.map(|set| assert_eq!(set.signing.unwrap().fingerprint(), key.fingerprint()))
+        };
+        for mode in [0o640, 0o604, 0o620, 0o602, 0o610, 0o666, 0o777] {
+            chmod(&file, mode);
+            let error = told().await.unwrap_err().to_string();
+            let remedy = format!("`chmod 600 {}`", file.display());
+            assert!(error.contains(&format!("{mode:04o}")) && error.contains(&remedy), "{error}");
+        }
+        for mode in [0o600, 0o400, 0o700] {
+            chmod(&file, mode);
+            told().await.unwrap();
+        }
+        for mode in [0o770, 0o707, 0o720, 0o777, 0o2775] {
+            chmod(&directory, mode);
+            let error = told().await.unwrap_err().to_string();
+            let remedy = format!("`chmod 700 {}`", directory.display());
+            assert!(error.contains(&format!("{mode:04o}")) && error.contains(&remedy), "{error}");
+        }
+        // Who reads the directory reads no key, and in a sticky one nobody replaces another's file.
+        for mode in [0o700, 0o755, 0o1777] {
+            chmod(&directory, mode);
+            told().await.unwrap();
+        }
+
+        // Nothing is made where others could replace it.
+        let open = scratch.path("open");
+        fs::create_dir(&open).unwrap();
+        chmod(&open, 0o777);
+        let error = GeneratedSource::new(&open, algorithm).load().await.unwrap_err().to_string();
+        assert!(error.contains("0777"), "{error}");
+        assert_eq!(fs::read_dir(&open).unwrap().count(), 0);
+
+        // A link leads to a directory that others write to.
+        chmod(&open, 0o700);
+        fs::rename(&file, open.join("key")).unwrap();
+        std::os::unix::fs::symlink(open.join("key"), &file).unwrap();
+        told().await.unwrap();
+        chmod(&open, 0o777);
+        assert!(told().await.unwrap_err().to_string().contains("others may write to"));
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_opened_to_others_while_it_serves_is_told_and_serves_on() {
+    let scratch = Scratch::new();
+    let told = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = told.clone();
+    let keys = rotation(GeneratedSource::new(&scratch.0, Algorithm::EdDSA))
+        .on_event(move |event| {
+            if let tower_reissue::Event::KeysFailed { error, .. } = event {
+                seen.lock().unwrap().push(error.to_string());
+            }
+        })
+        .start()
+        .await
+        .unwrap();
+    let file = scratch.path("private_key.pem");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    eventually(|| told.lock().unwrap().iter().any(|line: &String| line.contains("chmod 600"))).await;
+    assert_eq!(keys.current().kids().count(), 1);
+}
+
 #[test]
 fn of_16_processes_that_start_at_once_one_makes_the_key() {
     for algorithm in ["RS256", "EdDSA", "HS256"] {

@@ -8,9 +8,11 @@ mod files;
 mod generated;
 mod refetch;
 mod rotating;
+mod survival;
 
 use std::convert::Infallible;
 use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -34,7 +36,7 @@ impl Scratch {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("tower-reissue-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
         let path = std::env::temp_dir().join(name);
-        fs::create_dir_all(&path).unwrap();
+        fs::DirBuilder::new().mode(0o700).create(&path).unwrap();
         Self(path)
     }
 
@@ -64,6 +66,13 @@ fn authority(keys: Keys) -> AuthorityBuilder {
         .audience(support::AUDIENCE)
         .ceiling(Duration::from_secs(12 * 3600))
         .jitter_percent(0)
+}
+
+/// The n-th secret as a JWK: half of it is no key.
+fn jwk(n: usize) -> String {
+    use base64::Engine as _;
+    let k = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(secret(n));
+    format!(r#"{{"kty":"oct","alg":"HS256","k":"{k}"}}"#)
 }
 
 type Guarded = BoxCloneSyncService<Request<()>, Response<ResponseBody<Full<Bytes>>>, Infallible>;

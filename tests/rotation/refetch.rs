@@ -48,25 +48,31 @@ impl KeySource for Issuer {
 }
 
 async fn service(issuers: &[Issuer]) -> Guarded {
-    let mut rotation = KeyRotation::new(KeySet::signing(secret_key(9000)))
-        .reload_every(Duration::from_secs(3600))
-        .cooldown(COOLDOWN);
-    for (n, issuer) in issuers.iter().enumerate() {
-        rotation = rotation
-            .trust(if n == 0 { FOREIGN.to_owned() } else { format!("{FOREIGN}/{n}") }, issuer.clone());
-    }
-    guarded(
-        authority(rotation.start().await.unwrap())
-            .clock(tower_reissue::ManualClock::at(support::NOW))
-            .build()
-            .unwrap(),
-    )
+    guarded(trusting(issuers).await)
 }
 
-/// The foreign issuer's token under its n-th key.
+async fn trusting(issuers: &[Issuer]) -> Authority {
+    let own = KeySet::signing(secret_key(9000).with_kid("own"));
+    let mut rotation = KeyRotation::new(own).reload_every(Duration::from_secs(3600)).cooldown(COOLDOWN);
+    for (n, issuer) in issuers.iter().enumerate() {
+        rotation = rotation.trust(format!("{FOREIGN}/{n}"), issuer.clone());
+    }
+    let keys = rotation.start().await.unwrap();
+    authority(keys).clock(tower_reissue::ManualClock::at(support::NOW)).build().unwrap()
+}
+
+/// The first foreign issuer's token under its n-th key.
 fn token(n: usize) -> String {
-    let header = json!({"alg": "HS256", "kid": secret_key(n).kid()}).to_string();
-    let claims = support::claims_with(json!({"iss": FOREIGN})).to_string();
+    token_of(0, n)
+}
+
+fn token_of(issuer: usize, n: usize) -> String {
+    named(&format!("{FOREIGN}/{issuer}"), secret_key(n).kid(), n)
+}
+
+fn named(issuer: &str, kid: &str, n: usize) -> String {
+    let header = json!({"alg": "HS256", "kid": kid}).to_string();
+    let claims = support::claims_with(json!({"iss": issuer})).to_string();
     let key = jsonwebtoken::EncodingKey::from_secret(secret(n).as_bytes());
     support::sign_raw(&header, &claims, &key, Algorithm::HS256)
 }
@@ -145,13 +151,144 @@ async fn a_failing_issuer_is_a_503_within_the_cooldown_too_and_its_known_keys_se
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_issuer_that_fails_does_not_hide_the_new_key_of_another() {
+async fn only_the_issuer_that_a_token_claims_is_asked_and_only_its_failure_is_a_503() {
     let (works, fails) = (Issuer::default(), Issuer::default());
     fails.0.fails.store(true, Ordering::SeqCst);
-    let service = service(&[works.clone(), fails]).await;
+    let service = service(&[works.clone(), fails.clone()]).await;
+    let asked = || (works.asked(), fails.asked());
     works.0.key.store(1, Ordering::SeqCst);
+    assert_eq!(status(&service, &token_of(0, 1)).await, StatusCode::OK);
+    assert_eq!(asked(), (2, 1));
+    assert_eq!(status(&service, &token_of(0, 2)).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(asked(), (2, 1));
+    for _ in 0..3 {
+        assert_eq!(status(&service, &token_of(1, 2)).await, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(asked(), (2, 2));
+    }
+    // The cooldown of the one is not the other's.
+    tokio::time::advance(COOLDOWN).await;
+    assert_eq!(status(&service, &token_of(1, 2)).await, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(asked(), (2, 3));
+    assert_eq!(status(&service, &token_of(0, 2)).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(asked(), (3, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_unknown_kids_of_two_issuers_are_one_load_of_each_per_cooldown() {
+    let issuers = [Issuer::default(), Issuer::default()];
+    issuers[1].0.fails.store(true, Ordering::SeqCst);
+    let service = service(&issuers).await;
+    for round in 2..5 {
+        for issuer in &issuers {
+            issuer.0.takes_ms.store(50, Ordering::SeqCst);
+        }
+        let answers = join_all((0..1000).map(|n| {
+            let service = service.clone();
+            async move { (n % 2, status(&service, &token_of(n % 2, 1000 + n)).await) }
+        }));
+        let mut waited = [0, 0];
+        for (issuer, status) in answers.await {
+            // 256 of each issuer's 500 may wait; what is more is turned away.
+            let answered = issuer == 0 && status == StatusCode::UNAUTHORIZED;
+            waited[issuer] += usize::from(answered || issuer == 1);
+            assert!(answered || status == StatusCode::SERVICE_UNAVAILABLE, "{status} of issuer {issuer}");
+        }
+        assert_eq!(waited, [256, 500]);
+        assert_eq!(issuers.each_ref().map(Issuer::asked), [round, round]);
+        tokio::time::advance(COOLDOWN).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_issuer_that_nobody_trusts_is_not_asked_and_lets_nobody_be_asked() {
+    let issuer = Issuer::default();
+    let service = service(std::slice::from_ref(&issuer)).await;
+    for stranger in ["https://stranger.example", FOREIGN, "", support::ISSUER] {
+        assert_eq!(status(&service, &named(stranger, "new", 1)).await, StatusCode::UNAUTHORIZED);
+    }
+    assert_eq!(issuer.asked(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kid_that_another_issuer_uses_too_hides_no_outage() {
+    let issuer = Issuer::default();
+    issuer.0.fails.store(true, Ordering::SeqCst);
+    let service = service(std::slice::from_ref(&issuer)).await;
+    let token = named(&format!("{FOREIGN}/0"), "own", 0);
+    assert_eq!(status(&service, &token).await, StatusCode::SERVICE_UNAVAILABLE);
+    issuer.0.fails.store(false, Ordering::SeqCst);
+    tokio::time::advance(COOLDOWN).await;
+    // Its key is known now, under a name of its own.
+    assert_eq!(status(&service, &token).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(status(&service, &token_of(0, 0)).await, StatusCode::OK);
+}
+
+#[tokio::test(start_paused = true)]
+async fn outside_the_layer_a_token_waits_for_the_refetch_as_in_it() {
+    let issuer = Issuer::default();
+    let authority = trusting(std::slice::from_ref(&issuer)).await;
+    let refused = |token: String| {
+        let authority = authority.clone();
+        async move { authority.admit(&token).await.unwrap_err().reason().clone() }
+    };
+    assert_eq!(authority.admit(&token(0)).await.unwrap().subject(), Some("alice"));
+    issuer.0.key.store(1, Ordering::SeqCst);
+    issuer.0.takes_ms.store(500, Ordering::SeqCst);
+    assert_eq!(authority.admit(&token(1)).await.unwrap().subject(), Some("alice"));
+    assert_eq!(refused(token(2)).await, Reason::UnknownKey);
+    assert_eq!(issuer.asked(), 2);
+
+    tokio::time::advance(COOLDOWN).await;
+    issuer.0.takes_ms.store(5_000, Ordering::SeqCst);
+    let before = Instant::now();
+    assert_eq!(refused(token(2)).await, Reason::KeysUnavailable);
+    assert!(before.elapsed() < Duration::from_millis(1_100), "{:?}", before.elapsed());
+    tokio::time::sleep(COOLDOWN).await;
+    issuer.0.fails.store(true, Ordering::SeqCst);
+    issuer.0.takes_ms.store(0, Ordering::SeqCst);
+    assert_eq!(refused(token(2)).await, Reason::KeysUnavailable);
+    assert_eq!(issuer.asked(), 4);
+}
+
+/// Holds keys 0 and 1, and says of one load alone, a slow one, that key 1 is withdrawn.
+#[derive(Clone, Default)]
+struct Forgetful(Arc<AtomicUsize>);
+
+impl KeySource for Forgetful {
+    fn describe(&self) -> String {
+        "a forgetful issuer".to_owned()
+    }
+
+    async fn load(&self) -> Result<KeySet, KeyError> {
+        let set = KeySet::verifying([0, 1].map(|n| VerifyingKey::from(secret_key(n))));
+        if self.0.fetch_add(1, Ordering::SeqCst) != 1 {
+            return Ok(set);
+        }
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        Ok(set.withdrawing(secret_key(1).kid()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_withdrawal_takes_effect_though_the_issuer_is_asked_again_meanwhile() {
+    let issuer = Forgetful::default();
+    let keys = KeyRotation::new(KeySet::signing(secret_key(9000)))
+        .trust(format!("{FOREIGN}/0"), issuer.clone())
+        .start()
+        .await
+        .unwrap();
+    let service =
+        guarded(authority(keys).clock(tower_reissue::ManualClock::at(support::NOW)).build().unwrap());
     assert_eq!(status(&service, &token(1)).await, StatusCode::OK);
-    assert_eq!(status(&service, &token(2)).await, StatusCode::SERVICE_UNAVAILABLE);
+    // The round after 10 s begins the slow load.
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    assert_eq!(issuer.0.load(Ordering::SeqCst), 2);
+    assert_eq!(status(&service, &token(7)).await, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(issuer.0.load(Ordering::SeqCst), 2, "two loads of one source at once");
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    assert_eq!(issuer.0.load(Ordering::SeqCst), 3);
+    assert_eq!(status(&service, &token(1)).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(status(&service, &token(0)).await, StatusCode::OK);
 }
 
 #[tokio::test(start_paused = true)]

@@ -48,9 +48,9 @@ fn replace(path: &Path, text: &str, way: usize) {
 async fn the_key_file_is_replaced_100_times_and_no_valid_token_is_refused() {
     let scratch = Scratch::new();
     let path = scratch.path("key");
-    write(&path, &secret(0));
+    write(&path, &jwk(0));
     let failures = Arc::new(AtomicUsize::new(0));
-    let keys = rotation(file(&path))
+    let keys = rotation(FileSource::new(&path, KeyFormat::jwk()))
         .on_event({
             let failures = failures.clone();
             move |event| {
@@ -98,7 +98,7 @@ async fn the_key_file_is_replaced_100_times_and_no_valid_token_is_refused() {
         if path.is_symlink() {
             fs::remove_file(&path).unwrap();
         }
-        replace(&path, &secret(n), n);
+        replace(&path, &jwk(n), n);
         signs_with(&keys, &secret_key(n)).await;
     }
     done.store(true, Ordering::SeqCst);
@@ -112,6 +112,45 @@ async fn the_key_file_is_replaced_100_times_and_no_valid_token_is_refused() {
 
 /// Four nodes with one source and an activation delay of one reload interval. The first reloads a moment before the
 /// second: a key that appears in between is seen by the first almost an interval after the others.
+/// A bare secret, of which half is a secret too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_that_is_written_slowly_is_never_taken_by_half() {
+    use std::io::Write as _;
+    let scratch = Scratch::new();
+    let path = scratch.path("key");
+    write(&path, &secret(0));
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let signers = seen.clone();
+    let keys = rotation(file(&path))
+        .on_event(move |event| {
+            if let Event::KeysReplaced { ring, .. } = event {
+                signers.lock().unwrap().push(ring.kids().next().unwrap_or_default().to_owned());
+            }
+        })
+        .start()
+        .await
+        .unwrap();
+    let whole = secret(1);
+    let (half, rest) = whole.split_at(40);
+    let mut file = fs::File::create(&path).unwrap();
+    file.write_all(half.as_bytes()).unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    file.write_all(rest.as_bytes()).unwrap();
+    signs_with(&keys, &secret_key(1)).await;
+    // In each of the other ways, too.
+    for n in 2..6 {
+        let began = std::time::Instant::now();
+        replace(&path, &secret(n), n);
+        signs_with(&keys, &secret_key(n)).await;
+        assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
+        if path.is_symlink() {
+            fs::remove_file(&path).unwrap();
+        }
+    }
+    let expected: Vec<_> = (1..6).map(|n| secret_key(n).kid().to_owned()).collect();
+    assert_eq!(*seen.lock().unwrap(), expected);
+}
+
 #[tokio::test(start_paused = true)]
 async fn of_four_nodes_that_reload_at_different_moments_each_admits_what_any_signs() {
     const ROTATIONS: usize = 40;
@@ -344,6 +383,41 @@ async fn a_key_that_is_kept_nowhere_is_told() {
     let generated = SigningKey::generate(Algorithm::EdDSA).unwrap();
     build(generated.clone());
     assert_eq!(told.lock().unwrap().last().unwrap(), &format!("ephemeral {}", generated.kid()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_own_key_that_a_trusted_issuer_publishes_makes_no_token_the_issuers() {
+    const PARTNER: &str = "https://partner.example";
+    let published = [secret_key(1).with_kid("theirs"), secret_key(2)].map(VerifyingKey::from);
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let seen = told.clone();
+    let keys = KeyRotation::new(KeySet::signing(secret_key(1)))
+        .trust(PARTNER, KeySet::verifying(published))
+        .on_event(move |event| {
+            if let Event::KeySkipped { error, .. } = event {
+                seen.lock().unwrap().push(error.to_string());
+            }
+        })
+        .start()
+        .await
+        .unwrap();
+    assert_eq!(keys.current().kids().collect::<Vec<_>>(), [secret_key(1).kid(), secret_key(2).kid()]);
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    let told = told.lock().unwrap().clone();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("\"theirs\"") && told[0].contains(PARTNER), "{told:?}");
+
+    let service = guarded(authority(keys).clock(ManualClock::at(support::NOW)).build().unwrap());
+    let token = |n: usize, kid: &str| {
+        let header = format!(r#"{{"alg":"HS256","kid":"{kid}"}}"#);
+        let claims = support::claims_with(serde_json::json!({"iss": PARTNER})).to_string();
+        let key = jsonwebtoken::EncodingKey::from_secret(secret(n).as_bytes());
+        support::sign_raw(&header, &claims, &key, Algorithm::HS256)
+    };
+    assert_eq!(status(&service, &token(2, secret_key(2).kid())).await, StatusCode::OK);
+    for kid in ["theirs", secret_key(1).kid()] {
+        assert_eq!(status(&service, &token(1, kid)).await, StatusCode::UNAUTHORIZED);
+    }
 }
 
 #[tokio::test]

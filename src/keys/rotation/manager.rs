@@ -1,25 +1,25 @@
 //! [`Manager`]: the task that loads, and the ring it puts in place.
 
-use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
-use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep};
 
+use super::Trusted;
+use super::load::{Loaded, Loader};
 use super::refetch::Gate;
-use super::state::{Rotation, Timing};
+use super::state::{self, Rotation, Timing};
 use crate::clock::Clock;
+use crate::keys::KeyRing;
 use crate::keys::error::KeyError;
 use crate::keys::live::{Keeper, Keys, Refetching};
-use crate::keys::source::{ErasedSource, KeySet};
-use crate::keys::{KeyRing, Refetched};
+use crate::keys::source::ErasedSource;
 use crate::telemetry::{self, Event};
 
-/// A source that takes longer has failed.
-const LOAD_DEADLINE: Duration = Duration::from_secs(15);
 /// The longest that caching headers can keep an issuer from being asked, and the longest between two tries of one
 /// that fails.
 const MAX_FRESH: Duration = Duration::from_secs(24 * 3600);
@@ -35,21 +35,20 @@ pub(super) struct Settings {
     pub(super) observe: Option<Arc<Observe>>,
 }
 
-/// A foreign issuer and where its keys come from.
-#[derive(Clone)]
-pub(super) struct Trusted {
-    pub(super) issuer: String,
-    pub(super) source: Arc<dyn ErasedSource>,
+/// A trusted issuer: where its keys come from, and what requests that wait for them meet.
+pub(super) struct Foreign {
+    issuer: String,
+    source: Loader,
+    pub(super) gate: Gate,
 }
 
 /// Held by the [`Keys`] and, weakly, by its task: when the last of the keys goes, both end.
 pub(super) struct Manager {
-    own: Arc<dyn ErasedSource>,
-    trusted: Vec<Trusted>,
+    own: Loader,
+    pub(super) trusted: Vec<Foreign>,
     pub(super) settings: Settings,
     ring: Arc<ArcSwap<KeyRing>>,
     state: Mutex<State>,
-    pub(super) gate: Gate,
     pub(super) runtime: Handle,
     task: OnceLock<AbortHandle>,
 }
@@ -66,9 +65,6 @@ struct State {
 struct Progress {
     due: Instant,
     retry: Duration,
-    /// The loads begun, and the last one whose outcome was taken: of two that overlap, the later one counts.
-    begun: u64,
-    taken: u64,
     /// What was told about skipped keys, which is not told again.
     skipped: Vec<String>,
 }
@@ -81,15 +77,21 @@ impl Manager {
     ) -> Result<Keys, KeyError> {
         let mut rotation =
             Rotation::new(settings.timing, trusted.iter().map(|trusted| trusted.issuer.clone()));
-        let set = load(&own).await?;
+        let own = Loader::new(own);
+        let set = own.load_next().await.set?;
         let (skipped, withdrawn) = (set.skipped.clone(), set.withdrawn.clone());
         let now = settings.clock.now();
         rotation.own_loaded(set, now)?;
         let ring = Arc::new(ArcSwap::from_pointee(rotation.ring(now)));
         let (every, count) = (settings.reload_every, trusted.len());
+        let foreign = |Trusted { issuer, source }| Foreign {
+            issuer,
+            source: Loader::new(source),
+            gate: Gate::default(),
+        };
         let manager = Arc::new(Self {
             own,
-            trusted,
+            trusted: trusted.into_iter().map(foreign).collect(),
             settings,
             ring: ring.clone(),
             state: Mutex::new(State {
@@ -98,11 +100,14 @@ impl Manager {
                 foreign: (0..count).map(|_| Progress::new(every)).collect(),
                 is_loaded: false,
             }),
-            gate: Gate::default(),
             runtime: Handle::current(),
             task: OnceLock::new(),
         });
-        manager.clone().load_foreign(false).await;
+        let mut loads = JoinSet::new();
+        (0..count).for_each(|at| {
+            loads.spawn(manager.clone().load_foreign(at));
+        });
+        while loads.join_next().await.is_some() {}
         let told = {
             let mut state = manager.state();
             state.is_loaded = true;
@@ -117,11 +122,12 @@ impl Manager {
 
     /// One round: whatever is due is asked, and what time does by itself is done.
     async fn reload(self: Arc<Self>) {
-        if self.trusted.is_empty() {
-            return self.load_own().await;
+        for at in 0..self.trusted.len() {
+            if self.state().foreign.get(at).is_some_and(Progress::is_due) {
+                // A slow issuer does not hold up the own keys, nor the next round.
+                self.runtime.spawn(self.clone().reload_foreign(at));
+            }
         }
-        // A slow issuer does not hold up the own keys, nor the next round: a load that is under way is not due.
-        self.runtime.spawn(self.clone().load_foreign(true));
         self.load_own().await;
     }
 
@@ -129,7 +135,7 @@ impl Manager {
         if !self.state().own.is_due() {
             return self.publish();
         }
-        let loaded = load(&self.own).await;
+        let Some(Loaded { set: loaded, .. }) = self.own.load_now().await else { return self.publish() };
         let (outcome, told) = {
             let mut state = self.state();
             let to_tell = loaded.as_ref().ok().map(|set| (set.skipped.clone(), set.withdrawn.clone()));
@@ -145,38 +151,32 @@ impl Manager {
         self.report(&self.own, outcome, &told);
     }
 
-    /// Asks the foreign sources at once, all or those that are due. Whether each one answered.
-    pub(super) async fn load_foreign(self: Arc<Self>, only_due: bool) -> bool {
-        let mut loads = tokio::task::JoinSet::new();
-        for at in 0..self.trusted.len() {
-            let is_due = self.state().foreign.get(at).is_some_and(Progress::is_due);
-            if is_due || !only_due {
-                loads.spawn(self.clone().load_one(at));
-            }
+    /// Asks a foreign source that is due, unless it is being asked.
+    async fn reload_foreign(self: Arc<Self>, at: usize) {
+        let Some(foreign) = self.trusted.get(at) else { return };
+        if let Some(loaded) = foreign.source.load_now().await {
+            self.take_foreign(at, loaded);
         }
-        let mut all = true;
-        while let Some(loaded) = loads.join_next().await {
-            all &= loaded.unwrap_or(false);
-        }
-        all
     }
 
-    async fn load_one(self: Arc<Self>, at: usize) -> bool {
-        let Some(Trusted { source, .. }) = self.trusted.get(at) else { return true };
-        let Some(ticket) = self.state().foreign.get_mut(at).map(Progress::begin) else { return true };
-        let loaded = load(source).await;
+    /// Asks a foreign source, after the load under way where there is one. Whether it answered.
+    pub(super) async fn load_foreign(self: Arc<Self>, at: usize) -> bool {
+        let Some(foreign) = self.trusted.get(at) else { return true };
+        let loaded = foreign.source.load_next().await;
+        self.take_foreign(at, loaded)
+    }
+
+    fn take_foreign(&self, at: usize, loaded: Loaded) -> bool {
+        let Some(Foreign { issuer, source, .. }) = self.trusted.get(at) else { return true };
         let (outcome, told) = {
             let mut state = self.state();
             let State { rotation, foreign, .. } = &mut *state;
             let Some(progress) = foreign.get_mut(at) else { return true };
-            if !progress.take(ticket) {
-                return loaded.is_ok();
-            }
-            let skipped = loaded.as_ref().map(|set| set.skipped.clone()).unwrap_or_default();
-            let told = progress.tell_skipped(&skipped);
             let now = self.settings.clock.now();
-            let fresh_for = loaded.as_ref().ok().and_then(|set| set.fresh_for);
-            let outcome = match loaded {
+            let skipped = loaded.set.as_ref().map(|set| set.skipped.clone()).unwrap_or_default();
+            let told = progress.tell_skipped(&skipped);
+            let fresh_for = loaded.set.as_ref().ok().and_then(|set| set.fresh_for);
+            let outcome = match loaded.set {
                 Ok(set) => rotation.foreign_loaded(at, set, now),
                 Err(error) => {
                     rotation.foreign_failed(at, now);
@@ -184,14 +184,17 @@ impl Manager {
                 }
             };
             match &outcome {
-                Ok(()) => progress.succeeded(fresh_for, self.settings.reload_every),
+                Ok(_) => progress.succeeded(fresh_for, self.settings.reload_every),
                 Err(_) => progress.failed(self.settings.reload_every),
             }
             (outcome, told)
         };
         self.publish();
+        if let Ok(state::Loaded::TakenBack) = outcome {
+            self.emit(&Event::KeysTakenBack { source: &source.describe(), issuer });
+        }
         let is_ok = outcome.is_ok();
-        self.report(source, outcome, &told);
+        self.report(source, outcome.map(|_| ()), &told);
         is_ok
     }
 
@@ -212,14 +215,14 @@ impl Manager {
         }
     }
 
-    fn report(&self, source: &Arc<dyn ErasedSource>, outcome: Result<(), KeyError>, told: &[KeyError]) {
+    fn report(&self, source: &Loader, outcome: Result<(), KeyError>, told: &[KeyError]) {
         self.report_skipped(source, told);
         if let Err(error) = outcome {
             self.emit(&Event::KeysFailed { source: &source.describe(), error: &error });
         }
     }
 
-    fn report_skipped(&self, source: &Arc<dyn ErasedSource>, told: &[KeyError]) {
+    fn report_skipped(&self, source: &Loader, told: &[KeyError]) {
         for error in told {
             self.emit(&Event::KeySkipped { source: &source.describe(), error });
         }
@@ -228,8 +231,15 @@ impl Manager {
     /// Never under the lock: an observer may withdraw a key.
     fn emit(&self, event: &Event<'_>) {
         telemetry::record(event);
-        if let Some(observe) = &self.settings.observe {
-            observe(event);
+        let Some(observe) = &self.settings.observe else { return };
+        // What it panics over is its own: the keys have to be kept on, in a round as in a request that withdraws one.
+        if catch_unwind(AssertUnwindSafe(|| observe(event))).is_err() {
+            let error =
+                KeyError::unavailable("it panicked over an event; its message went to standard error");
+            telemetry::record(&Event::KeysFailed {
+                source: "the observer of the key rotation",
+                error: &error,
+            });
         }
     }
 
@@ -237,18 +247,12 @@ impl Manager {
         // Nothing panics while it holds the lock but for a broken clock, and then the state is whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    pub(super) fn has_foreign(&self) -> bool {
-        !self.trusted.is_empty()
-    }
 }
 
 impl Keeper for Manager {
     fn refetch(self: Arc<Self>, issuer: &str) -> Option<Refetching> {
-        if !self.trusts(issuer) {
-            return None;
-        }
-        self.wait_for_refetch()
+        let at = self.trusted.iter().position(|trusted| trusted.issuer == issuer)?;
+        self.wait_for_refetch(at)
     }
 
     fn withdraw(&self, kid: &str) {
@@ -274,41 +278,22 @@ impl Drop for Manager {
 }
 
 impl State {
-    /// What is new among the skipped keys of the own source and the withdrawals that withdraw nothing.
+    /// What is new among the skipped keys of the own source, the withdrawals that withdraw nothing, and the own keys that
+    /// are published as another's.
     fn tell_own(&mut self, mut skipped: Vec<KeyError>, withdrawn: &[String]) -> Vec<KeyError> {
         skipped.extend(self.rotation.withdrawing_nothing(withdrawn));
+        skipped.extend(self.rotation.claimed_by_others());
         self.own.tell_skipped(&skipped)
     }
 }
 
 impl Progress {
     fn new(reload_every: Duration) -> Self {
-        Self {
-            due: Instant::now() + reload_every,
-            retry: reload_every,
-            begun: 0,
-            taken: 0,
-            skipped: Vec::new(),
-        }
+        Self { due: Instant::now() + reload_every, retry: reload_every, skipped: Vec::new() }
     }
 
     fn is_due(&self) -> bool {
         Instant::now() >= self.due
-    }
-
-    fn begin(&mut self) -> u64 {
-        self.begun += 1;
-        // Not due again before this load has ended one way or the other.
-        self.due = Instant::now() + LOAD_DEADLINE + MAX_RETRY;
-        self.begun
-    }
-
-    fn take(&mut self, ticket: u64) -> bool {
-        let is_later = ticket > self.taken;
-        if is_later {
-            self.taken = ticket;
-        }
-        is_later
     }
 
     fn succeeded(&mut self, fresh_for: Option<Duration>, reload_every: Duration) {
@@ -332,26 +317,11 @@ async fn keep(manager: Weak<Manager>, every: Duration) {
     loop {
         sleep(every).await;
         let Some(manager) = manager.upgrade() else { return };
-        manager.reload().await;
+        // In a task of its own: a panic ends this round and no other.
+        let round = manager.runtime.spawn(manager.clone().reload()).await;
+        if round.is_err_and(|error| error.is_panic()) {
+            let error = KeyError::unavailable("a round panicked; its message went to standard error");
+            manager.emit(&Event::KeysFailed { source: "the key rotation", error: &error });
+        }
     }
-}
-
-async fn load(source: &Arc<dyn ErasedSource>) -> Result<KeySet, KeyError> {
-    timeout(LOAD_DEADLINE, source.clone().load()).await.unwrap_or_else(|_| {
-        Err(KeyError::unavailable(format!("no answer within {} s", LOAD_DEADLINE.as_secs())))
-    })
-}
-
-impl fmt::Debug for Trusted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trusted")
-            .field("issuer", &self.issuer)
-            .field("source", &self.source.describe())
-            .finish()
-    }
-}
-
-/// What waits for a refetch when it is over the bounds.
-pub(super) fn unreachable() -> Refetching {
-    Box::pin(std::future::ready(Refetched::Unreachable))
 }

@@ -1,5 +1,6 @@
 //! [`KeyRotation`]: keys that are kept up to date from their sources.
 
+mod load;
 mod manager;
 mod pace;
 mod refetch;
@@ -9,7 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::manager::{Manager, Observe, Settings, Trusted};
+use self::manager::{Manager, Observe, Settings};
 use self::pace::SteadyClock;
 use self::state::Timing;
 use super::error::{KeyError, KeyErrorKind};
@@ -62,6 +63,12 @@ pub struct KeyRotation {
     observe: Option<Arc<Observe>>,
 }
 
+/// A foreign issuer and where its keys come from.
+struct Trusted {
+    issuer: String,
+    source: Arc<dyn ErasedSource>,
+}
+
 impl KeyRotation {
     /// Begins with the source of the own keys.
     pub fn new(own: impl KeySource) -> Self {
@@ -92,7 +99,9 @@ impl KeyRotation {
     /// that another does not know yet, and a replaced key verifies on until the last node has let go of it. Where others
     /// fetch a [`JwksEndpoint`](crate::JwksEndpoint), add its `max_age`.
     ///
-    /// A process that starts signs with what it finds at once, and so does the successor of a withdrawn signing key.
+    /// A process that starts signs with what it finds at once, and so does the successor of a withdrawn signing key. A bare
+    /// secret that is changed in a plain file is seen by running processes one reload interval later than by one that
+    /// starts.
     pub fn activation_delay(mut self, delay: Duration) -> Self {
         self.activation_delay = delay;
         self
@@ -124,8 +133,8 @@ impl KeyRotation {
         self
     }
 
-    /// How long after tokens with an unknown `kid` made the foreign sources be asked again such tokens are refused without
-    /// asking. Default 30 s, at least 1 s.
+    /// How long after a token with an unknown `kid` made its issuer's source be asked again such tokens of that issuer are
+    /// answered without asking. Default 30 s, at least 1 s.
     pub fn cooldown(mut self, cooldown: Duration) -> Self {
         self.cooldown = cooldown;
         self
@@ -141,7 +150,8 @@ impl KeyRotation {
     }
 
     /// Calls `observe` with every [`Event`] about these keys: loaded, replaced, failed, skipped. The authority's
-    /// [`on_event`](crate::AuthorityBuilder::on_event) is not told of them: give both an observer.
+    /// [`on_event`](crate::AuthorityBuilder::on_event) is not told of them: give both an observer. Where it panics the
+    /// rotation goes on.
     pub fn on_event(mut self, observe: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
         self.observe = Some(Arc::new(observe));
         self
@@ -201,6 +211,15 @@ impl KeyRotation {
 fn whole_seconds(time: Duration) -> u64 {
     let time = time.min(LONGEST);
     time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0))
+}
+
+impl fmt::Debug for Trusted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trusted")
+            .field("issuer", &self.issuer)
+            .field("source", &self.source.describe())
+            .finish()
+    }
 }
 
 impl fmt::Debug for KeyRotation {

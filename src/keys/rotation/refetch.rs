@@ -1,6 +1,7 @@
-//! The refetch for an unknown `kid`: one at a time, one per cooldown, with bounded waiters and a bounded wait.
+//! The refetch for an unknown `kid`, from the issuer that the token claims: one at a time, one per cooldown, with bounded
+//! waiters and a bounded wait, each issuer apart from the others.
 //!
-//! Nothing of the token goes out: the sources are asked what they always are.
+//! Nothing of the token goes out: the source is asked what it always is.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,14 +9,14 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout};
 
-use super::manager::{Manager, unreachable};
+use super::manager::Manager;
 use crate::keys::live::{Refetched, Refetching};
 
-/// How long a request waits, and how many may.
+/// How long a request waits, and how many may wait for one issuer.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 const MAX_WAITERS: usize = 256;
 
-/// What requests with an unknown `kid` meet.
+/// What requests with an unknown `kid` of one issuer meet.
 pub(super) struct Gate {
     last: Mutex<Option<Flight>>,
     waiters: Arc<Semaphore>,
@@ -34,20 +35,18 @@ impl Default for Gate {
 }
 
 impl Manager {
-    pub(super) fn wait_for_refetch(self: Arc<Self>) -> Option<Refetching> {
-        if !self.has_foreign() {
-            return None;
-        }
-        let mut outcome = self.flight();
+    pub(super) fn wait_for_refetch(self: Arc<Self>, at: usize) -> Option<Refetching> {
+        let gate = &self.trusted.get(at)?.gate;
+        let mut outcome = self.flight(at, gate);
         let landed = *outcome.borrow();
         match landed {
-            // Just asked: they know no such key.
+            // Just asked: it knows no such key.
             Some(Refetched::Current) => return None,
             // Just asked, and not answered: whether there is such a key, nobody can say.
             Some(Refetched::Unreachable) => return Some(unreachable()),
             None => {}
         }
-        let Ok(place) = self.gate.waiters.clone().try_acquire_owned() else { return Some(unreachable()) };
+        let Ok(place) = gate.waiters.clone().try_acquire_owned() else { return Some(unreachable()) };
         Some(Box::pin(async move {
             let _place = place;
             match timeout(MAX_WAIT, outcome.wait_for(Option::is_some)).await {
@@ -59,8 +58,8 @@ impl Manager {
 
     /// The fetch under way, or the last one within the cooldown, or a new one. It is nobody's own: a waiter that goes
     /// away does not end it.
-    fn flight(self: &Arc<Self>) -> watch::Receiver<Option<Refetched>> {
-        let mut last = self.gate.last.lock().unwrap_or_else(PoisonError::into_inner);
+    fn flight(self: &Arc<Self>, at: usize, gate: &Gate) -> watch::Receiver<Option<Refetched>> {
+        let mut last = gate.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(flight) = &*last {
             // A sender that is gone without a word was broken off, with its runtime.
             let under_way = flight.outcome.borrow().is_none() && flight.outcome.has_changed().is_ok();
@@ -71,10 +70,15 @@ impl Manager {
         let (send, outcome) = watch::channel(None);
         let manager = self.clone();
         self.runtime.spawn(async move {
-            let all = manager.load_foreign(false).await;
-            let _ = send.send(Some(if all { Refetched::Current } else { Refetched::Unreachable }));
+            let answered = manager.load_foreign(at).await;
+            let _ = send.send(Some(if answered { Refetched::Current } else { Refetched::Unreachable }));
         });
         *last = Some(Flight { begun: Instant::now(), outcome: outcome.clone() });
         outcome
     }
+}
+
+/// Nobody waits: the answer to what is over the bounds, and to what failed a moment ago.
+fn unreachable() -> Refetching {
+    Box::pin(std::future::ready(Refetched::Unreachable))
 }

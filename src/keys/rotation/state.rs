@@ -56,13 +56,28 @@ struct Foreign {
     issuer: String,
     keys: Vec<VerifyingKey>,
     withdrawn: BTreeSet<String>,
+    /// Until the source answers it is taken to have some.
+    has_keys: bool,
     failing_since: Option<u64>,
+}
+
+/// What an issuer's source answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Loaded {
+    Keys,
+    /// It holds no key, for the first time since it held one or at the start.
+    TakenBack,
 }
 
 impl Rotation {
     pub(super) fn new(timing: Timing, issuers: impl IntoIterator<Item = String>) -> Self {
-        let foreign =
-            |issuer| Foreign { issuer, keys: Vec::new(), withdrawn: BTreeSet::new(), failing_since: None };
+        let foreign = |issuer| Foreign {
+            issuer,
+            keys: Vec::new(),
+            withdrawn: BTreeSet::new(),
+            has_keys: true,
+            failing_since: None,
+        };
         Self {
             timing,
             signing: None,
@@ -83,7 +98,9 @@ impl Rotation {
         self.withdrawn.extend(withdrawn);
         // A key that this very set renames is known by its old name before that is gone.
         self.withdraw_other_names();
-        let before = std::mem::replace(&mut self.listed, verifying);
+        // A set that holds nothing is no list of what is retired: it could not be read, or is a mistake.
+        let is_list = signing.is_some() || !verifying.is_empty();
+        let before = if is_list { std::mem::replace(&mut self.listed, verifying) } else { Vec::new() };
         if !skipped.is_empty() {
             // A listed key that is missing now may be the one that did not load. Not for ever: what does not load may
             // be no key at all, and never go away.
@@ -117,13 +134,14 @@ impl Rotation {
         Ok(())
     }
 
-    /// A foreign issuer's source holds this now.
+    /// A foreign issuer's source holds this now: nothing at all, and none of the issuer's tokens is admitted any more. Its
+    /// old keys serve on only where one was there and did not load.
     pub(super) fn foreign_loaded(
         &mut self,
         at: usize,
         set: KeySet,
         now: NumericDate,
-    ) -> Result<(), KeyError> {
+    ) -> Result<Loaded, KeyError> {
         self.withdraw_other_names();
         let withdrawn = set.withdrawn.clone();
         let failure = set.skipped.first().cloned();
@@ -132,19 +150,16 @@ impl Rotation {
             // Even where it holds nothing else: the last key may be the compromised one.
             foreign.withdraw(withdrawn, &keys);
         }
-        if keys.is_empty() {
+        if let Some(error) = failure.filter(|_| keys.is_empty()) {
             self.foreign_failed(at, now);
-            let what = "the issuer's set holds no key; the ones held so far serve on for a time";
-            return Err(match failure {
-                None => KeyError::new(KeyErrorKind::Ring, what),
-                Some(error) => did_not_load(what, &error),
-            });
+            let what = "no key of the issuer's set loads; the ones held so far serve on for a time";
+            return Err(did_not_load(what, &error));
         }
-        if let Some(foreign) = self.foreign.get_mut(at) {
-            foreign.keys = keys;
-            foreign.failing_since = None;
-        }
-        Ok(())
+        let Some(foreign) = self.foreign.get_mut(at) else { return Ok(Loaded::Keys) };
+        foreign.failing_since = None;
+        foreign.keys = keys;
+        let had_keys = std::mem::replace(&mut foreign.has_keys, !foreign.keys.is_empty());
+        Ok(if had_keys && foreign.keys.is_empty() { Loaded::TakenBack } else { Loaded::Keys })
     }
 
     /// A foreign issuer's source could not be loaded.
@@ -175,6 +190,25 @@ impl Rotation {
                 .about(name)
             })
             .collect()
+    }
+
+    /// The own keys that trusted issuers publish as theirs, too.
+    pub(super) fn claimed_by_others(&self) -> Vec<KeyError> {
+        let own: Vec<_> = self.own_keys().map(|key| key.fingerprint().to_owned()).collect();
+        let claims = |foreign: &Foreign| {
+            let claimed: Vec<_> =
+                foreign.keys.iter().filter(|key| own.iter().any(|own| own == key.fingerprint())).collect();
+            let error = |key: &VerifyingKey| {
+                let message = format!(
+                    "it is an own key, and the issuer {:?} publishes it as its own: there it is passed over, for \
+                     tokens of the one would pass for the other's",
+                    foreign.issuer
+                );
+                KeyError::new(KeyErrorKind::Ring, message).about(key.kid())
+            };
+            claimed.into_iter().map(error).collect::<Vec<_>>()
+        };
+        self.foreign.iter().flat_map(claims).collect()
     }
 
     /// The ring at this instant.
@@ -247,15 +281,18 @@ impl Rotation {
 
     /// A key that is withdrawn under one name is withdrawn.
     fn withdraw_other_names(&mut self) {
-        let signing = self.signing.iter().chain(self.next.iter().map(|next| &next.key));
-        let verifying = self.retiring.iter().map(|retiring| &retiring.key).chain(&self.listed).cloned();
         let foreign = self.foreign.iter().flat_map(|foreign| &foreign.keys).cloned();
-        let keys = signing.map(SigningKey::verifying_key).chain(verifying).chain(foreign);
-        let keys: Vec<_> = keys.filter(|key| self.is_withdrawn(key)).collect();
+        let keys: Vec<_> = self.own_keys().chain(foreign).filter(|key| self.is_withdrawn(key)).collect();
         for key in keys {
             self.withdrawn.insert(key.fingerprint().to_owned());
             self.withdrew.extend([key.kid().to_owned(), key.fingerprint().to_owned()]);
         }
+    }
+
+    fn own_keys(&self) -> impl Iterator<Item = VerifyingKey> {
+        let signing = self.signing.iter().chain(self.next.iter().map(|next| &next.key));
+        let verifying = self.retiring.iter().map(|retiring| &retiring.key).chain(&self.listed).cloned();
+        signing.map(SigningKey::verifying_key).chain(verifying)
     }
 
     fn is_withdrawn(&self, key: &VerifyingKey) -> bool {
@@ -499,8 +536,9 @@ mod tests {
         let mut rotation = rotation(TIMING);
         let set = || KeySet::verifying([key("f").into(), key("g").into()]);
         rotation.foreign_loaded(0, set(), at(0)).unwrap();
-        assert!(rotation.foreign_loaded(0, KeySet::default().withdrawing("f"), at(1)).is_err());
-        assert_eq!(ring(&mut rotation, 1), "a | a g");
+        let last = KeySet::default().withdrawing("f");
+        assert_eq!(rotation.foreign_loaded(0, last, at(1)).unwrap(), Loaded::TakenBack);
+        assert_eq!(ring(&mut rotation, 1), "a | a");
         rotation.foreign_loaded(0, set(), at(2)).unwrap();
         assert_eq!(ring(&mut rotation, 2), "a | a g");
     }
@@ -633,15 +671,61 @@ mod tests {
         assert_eq!(ring(&mut rotation, 1), "a | a g");
         rotation.foreign_failed(0, at(10));
         rotation.foreign_failed(0, at(30));
-        assert_eq!(
-            rotation.foreign_loaded(0, KeySet::default(), at(40)).unwrap_err().kind(),
-            KeyErrorKind::Ring
-        );
+        let unread = KeySet { skipped: vec![KeyError::unavailable("it can't be read")], ..KeySet::default() };
+        let error = rotation.foreign_loaded(0, unread, at(40)).unwrap_err();
+        assert_eq!(error.kind(), KeyErrorKind::Unavailable);
         for (instant, expected) in [(10, "a | a g"), (10 + STALE - 1, "a | a g"), (10 + STALE, "a | a")] {
             assert_eq!(ring(&mut rotation, instant), expected, "at {instant}");
         }
         rotation.foreign_loaded(0, foreign("g"), at(100)).unwrap();
         assert_eq!(ring(&mut rotation, 100 + STALE), "a | a g");
+    }
+
+    #[test]
+    fn an_issuer_that_publishes_an_empty_set_has_taken_its_keys_back() {
+        let mut rotation = rotation(TIMING);
+        let foreign = || KeySet::verifying([key("f").into()]);
+        let mut load = |set: KeySet, secs| {
+            let loaded = rotation.foreign_loaded(0, set, at(secs)).unwrap();
+            (loaded, ring(&mut rotation, secs))
+        };
+        let (without, with) = ("a | a".to_owned(), "a | a f".to_owned());
+        // Told at the first sight alone, the start's included.
+        assert_eq!(load(KeySet::default(), 0), (Loaded::TakenBack, without.clone()));
+        assert_eq!(load(KeySet::default(), 1), (Loaded::Keys, without.clone()));
+        assert_eq!(load(foreign(), 2), (Loaded::Keys, with.clone()));
+        assert_eq!(load(KeySet::default(), 3), (Loaded::TakenBack, without.clone()));
+        rotation.foreign_failed(0, at(4));
+        assert_eq!(ring(&mut rotation, 5), without, "an outage brings nothing back");
+    }
+
+    #[test]
+    fn an_own_set_that_holds_nothing_changes_nothing() {
+        let mut rotation = rotation(TIMING);
+        rotation.own_loaded(set("a").retiring(key("listed")), at(1)).unwrap();
+        let error = rotation.own_loaded(KeySet::default(), at(2)).unwrap_err();
+        assert_eq!(error.kind(), KeyErrorKind::WrongType);
+        let failed = KeySet { skipped: vec![KeyError::unavailable("it can't be read")], ..KeySet::default() };
+        rotation.own_loaded(failed, at(3)).unwrap_err();
+        for secs in [3, 100_000] {
+            assert_eq!(ring(&mut rotation, secs), "a | a listed");
+        }
+    }
+
+    #[test]
+    fn an_own_key_that_an_issuer_publishes_is_not_the_issuers() {
+        let mut rotation = rotation(TIMING);
+        let names = ["a", "f", "b", "listed"].map(|name| key(name).with_kid(format!("x-{name}")).into());
+        rotation.foreign_loaded(0, KeySet::verifying(names), at(1)).unwrap();
+        assert_eq!(ring(&mut rotation, 1), "a | a x-f x-b x-listed");
+        rotation.own_loaded(set("b").retiring(key("listed")), at(2)).unwrap();
+        assert_eq!(ring(&mut rotation, 2), "a | a b listed x-f");
+        assert_eq!(rotation.ring(at(2)).candidates(Some("x-a"), "HS256").count(), 0);
+        let told: Vec<_> = rotation.claimed_by_others().iter().map(ToString::to_string).collect();
+        assert_eq!(told.len(), 3, "{told:?}");
+        for kid in ["x-a", "x-b", "x-listed"] {
+            assert!(told.iter().any(|line| line.contains(kid) && line.contains("\"x\"")), "{told:?}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::look::{self, Found, Memory, blocking};
+use super::look::{self, Found, Memory, Settled, blocking};
 use super::{KeyFormat, KeySet, KeySource};
 use crate::keys::KeyError;
 
@@ -20,7 +20,9 @@ use crate::keys::KeyError;
 /// backup), and whoever knows the text can sign with it. Prefer base64, PEM or JWK.
 ///
 /// A mounted Secret is swapped whole by the link `..data`; it is read through that link once, so that no old file is
-/// read beside a new one.
+/// read beside a new one. In a directory without that link a file may be half written, and half of a bare secret is one:
+/// there a change waits for a second reload, as a [`FileSource`](super::FileSource)'s does, if any of the formats is such a
+/// secret. What is withdrawn never waits, nor does the successor of a signing key that is withdrawn.
 #[derive(Clone, Debug)]
 pub struct DirectorySource {
     directory: PathBuf,
@@ -32,6 +34,8 @@ pub struct DirectorySource {
 }
 
 const WITHDRAWN: &str = "withdrawn";
+/// The link to the files of a mounted Secret.
+const DATA: &str = "..data";
 const MAX_FILES: usize = 100;
 
 impl DirectorySource {
@@ -57,9 +61,21 @@ impl DirectorySource {
 
     /// What is withdrawn counts whatever is wrong with the keys: then the set is the withdrawals and the error.
     fn load_all(&self) -> Result<KeySet, KeyError> {
-        let KeySet { withdrawn, .. } =
-            self.withdrawn.load(|| self.look_at_withdrawn(), |found| Ok(parse_withdrawn(found)))?;
-        match self.memory.load(|| self.look(), |found| self.parse(found)) {
+        let KeySet { withdrawn, .. } = self.withdrawn.load(
+            Settled::AtOnce,
+            || self.look_at_withdrawn(),
+            |found| Ok(parse_withdrawn(found)),
+        )?;
+        let is_withdrawn = |name: &str| withdrawn.iter().any(|withdrawn| withdrawn == name);
+        let nothing_signs =
+            self.memory.signs_with(|key| is_withdrawn(key.kid()) || is_withdrawn(key.fingerprint()));
+        let settled = if nothing_signs || self.is_swapped_whole() {
+            Settled::AtOnce
+        } else {
+            let formats = self.retired.iter().map(|(_, format)| format);
+            Settled::for_formats(formats.chain([&self.format]))
+        };
+        match self.memory.load(settled, || self.look(), |found| self.parse(found)) {
             Ok(set) => Ok(KeySet { withdrawn, ..set }),
             Err(error) if withdrawn.is_empty() => Err(error),
             Err(error) => Ok(KeySet { withdrawn, skipped: vec![error], ..KeySet::default() }),
@@ -76,10 +92,14 @@ impl DirectorySource {
         }
     }
 
+    fn is_swapped_whole(&self) -> bool {
+        fs::symlink_metadata(self.directory.join(DATA)).is_ok()
+    }
+
     /// The directory behind the link is never changed, only replaced: what is gone meanwhile can't be read, and the next
     /// look finds the new one.
     fn behind_link(&self) -> Result<PathBuf, KeyError> {
-        match fs::canonicalize(self.directory.join("..data")) {
+        match fs::canonicalize(self.directory.join(DATA)) {
             Ok(data) => Ok(data),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(self.directory.clone()),
             Err(error) => Err(look::unreadable(&self.directory, error)),

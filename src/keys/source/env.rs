@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use super::look::{Found, MAX_BYTES, Memory, blocking};
+use super::look::{Found, MAX_BYTES, Memory, Settled, blocking};
 use super::{KeyFormat, KeySet, KeySource};
 use crate::keys::KeyError;
 
@@ -61,7 +61,7 @@ impl KeySource for EnvSource {
 
     async fn load(&self) -> Result<KeySet, KeyError> {
         let this = self.clone();
-        blocking(move || this.memory.load(|| this.look(), |_| this.read())).await
+        blocking(move || this.memory.load(Settled::AtOnce, || this.look(), |_| this.read())).await
     }
 }
 

@@ -2,14 +2,19 @@
 
 use std::path::PathBuf;
 
-use super::look::{self, Found, Memory, blocking};
+use super::look::{self, Found, Memory, Settled, blocking};
 use super::{KeyFormat, KeySet, KeySource};
 use crate::keys::KeyError;
 
 /// A file that holds a key or a JWK set.
 ///
-/// It is read again at every reload, and what changed is taken once two looks agree: a file that was cut short, or is
-/// being written, changes nothing.
+/// It is read again at every reload, and what changed is taken once two looks, 20 ms apart, agree: a file that was cut
+/// short, or is being written, changes nothing.
+///
+/// Half of a bare secret ([`KeyFormat::secret`], `base64`, `base64url`) is a secret too. So such a change is taken when two
+/// reloads in a row, a second apart or more, saw the same: one reload interval later than the change of a PEM, DER or JWK.
+/// The first load of a process takes what is there after the 20 ms. A file that is replaced whole, by a rename, is never
+/// half there.
 ///
 /// A single file forgets: a process that restarts after the key was replaced never saw the old one, and refuses its
 /// tokens. Keep the old key in a [`retired`](Self::retired) file until they are past, or use a JWK set or a
@@ -75,6 +80,8 @@ impl KeySource for FileSource {
 
     async fn load(&self) -> Result<KeySet, KeyError> {
         let this = self.clone();
-        blocking(move || this.memory.load(|| this.look(), |found| this.parse(found))).await
+        let formats = std::iter::once(&self.file).chain(&self.retired).map(|(_, format)| format);
+        let settled = Settled::for_formats(formats);
+        blocking(move || this.memory.load(settled, || this.look(), |found| this.parse(found))).await
     }
 }

@@ -132,6 +132,11 @@ impl KeyFormat {
         })
     }
 
+    /// Whether what it reads is as good when half of it is missing.
+    pub(super) fn is_bare_secret(&self) -> bool {
+        matches!(self.encoding, Encoding::Secret(_) | Encoding::Base64(..))
+    }
+
     fn secret_key(&self, algorithm: Algorithm, secret: &[u8]) -> Result<KeySet, KeyError> {
         Ok(self.signing(if self.short_hmac {
             SigningKey::dangerous().short_hmac(algorithm, secret)?

@@ -11,8 +11,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use zeroize::Zeroizing;
 
-use super::look::{self, Bytes, Found, Memory, blocking};
-use super::{KeyFormat, KeySet, KeySource};
+use super::look::{self, Bytes, Found, Memory, Settled, blocking};
+use super::{KeyFormat, KeySet, KeySource, guard};
 use crate::keys::document::{self, Generated};
 use crate::keys::error::{KeyError, KeyErrorKind};
 use crate::keys::{backend, der, pem};
@@ -28,6 +28,11 @@ use crate::keys::{backend, der, pem};
 /// while the process runs is an error: no new one is made before the next start.
 ///
 /// The file system must know hard links, by which the key appears whole or not at all.
+///
+/// On Unix a key that anybody but its owner can read is refused, and so is a directory that others may write to (but for a
+/// sticky one): both at each load, with the mode found and the remedy. Both have to belong to the user that the process runs
+/// as, or to root. The directories above are not looked at, nor are access lists; on Windows nothing is. A key that lies
+/// where modes mean nothing can be read with a [`FileSource`](super::FileSource), which looks at none.
 #[derive(Clone, Debug)]
 pub struct GeneratedSource {
     directory: PathBuf,
@@ -61,10 +66,13 @@ impl GeneratedSource {
                 )));
             }
             self.make_directory()?;
+            guard::refuse_open_directory(&self.directory)?;
             // Whoever is first: what lies there then is the key.
             self.keep_first(&path, &self.generate()?, OWNER_ONLY)?;
         }
+        guard::refuse_open_key(&path)?;
         let set = self.memory.load(
+            if self.is_secret() { Settled::NextLoad } else { Settled::AtOnce },
             || Ok(vec![Found::new(&path, look::read(&path)?)]),
             |found| match found {
                 [Found { place, bytes, .. }] => self.read(bytes).map_err(|error| error.at(place.display())),

@@ -45,8 +45,9 @@ use crate::keys::error::{KeyError, KeyErrorKind};
 /// fields and the certificates trusted are all settled here. No redirect is followed, no cookie kept; proxy variables are
 /// not read.
 ///
-/// Whatever is not a 200 with a JWK set of at least one usable public key is an error, and the keys loaded before stay
-/// in use. So is a set with a secret in it: a secret that is published is none.
+/// Whatever is not a 200 with a JWK set is an error, and the keys loaded before stay in use. So is a set of which no key
+/// can be used, one of more than 256 keys, and one with a secret in it: a secret that is published is none. A set without
+/// any key is an answer: the issuer has taken them all back.
 ///
 /// `ETag` is used to ask only whether there is something new. `Cache-Control`, less `Age`, becomes
 /// [`KeySet::fresh_for`], 60 seconds at least and 24 hours at most: `no-store`, `no-cache` and a `max-age` that can't be

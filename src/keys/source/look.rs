@@ -4,22 +4,42 @@ use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::KeySet;
-use crate::keys::KeyError;
+use super::{KeyFormat, KeySet, Turn};
 use crate::keys::backend::sha256;
+use crate::keys::{KeyError, SigningKey};
 
 /// More than any key or set of keys takes.
 pub(super) const MAX_BYTES: u64 = 1024 * 1024;
 
-/// How long a changed file must stay as it is to be taken for whole: a secret cut in half can be a secret too.
+/// How long a changed file must stay as it is to be taken for whole.
 const SETTLE: Duration = Duration::from_millis(20);
 const MAX_LOOKS: usize = 10;
+
+/// How long a changed secret must stay as it is: half of it is a secret too, and nothing in it tells.
+const SETTLE_SECRET: Duration = Duration::from_secs(1);
+
+/// What has to agree for a change to be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Settled {
+    /// Two looks of one load: what is cut short does not parse, or it is replaced whole.
+    AtOnce,
+    /// Every look of two loads that are a second apart or more. The first load of all has nothing to fall back on, and is
+    /// settled at once.
+    NextLoad,
+}
+
+impl Settled {
+    pub(super) fn for_formats<'a>(mut formats: impl Iterator<Item = &'a KeyFormat>) -> Self {
+        if formats.any(KeyFormat::is_bare_secret) { Self::NextLoad } else { Self::AtOnce }
+    }
+}
 
 /// The bytes of a file, variable or output, which may be a secret.
 pub(super) type Bytes = Zeroizing<Vec<u8>>;
@@ -57,10 +77,17 @@ impl PartialEq for Found {
 
 /// The last thing that loaded, and what it was loaded from. Clones share it.
 #[derive(Clone, Default)]
-pub(super) struct Memory(Arc<Mutex<Option<Loaded>>>);
+pub(super) struct Memory(Arc<Mutex<Remembered>>);
 
-/// The digest of what was found, and what it loaded as.
-type Loaded = ([u8; 32], KeySet);
+#[derive(Default)]
+struct Remembered {
+    /// The digest of what was found, and what it loaded as.
+    loaded: Option<(Digest, KeySet)>,
+    /// What is there in its place, and since when.
+    changed: Option<(Digest, Instant)>,
+}
+
+type Digest = [u8; 32];
 
 /// A digest of a secret would let it be guessed at.
 impl fmt::Debug for Memory {
@@ -70,37 +97,75 @@ impl fmt::Debug for Memory {
 }
 
 impl Memory {
-    /// Looks until two looks in a row agree, and loads that; what loaded before is not loaded again.
+    /// Looks until two looks in a row agree, and loads that; what loaded before is not loaded again. Until a change is
+    /// settled it is what loaded before; a change that does not load is an error at once.
     pub(super) fn load(
         &self,
+        settled: Settled,
         mut look: impl FnMut() -> Result<Vec<Found>, KeyError>,
         load: impl FnOnce(&[Found]) -> Result<KeySet, KeyError>,
     ) -> Result<KeySet, KeyError> {
+        let mut look = || look().inspect_err(|_| self.remembered().changed = None);
         let mut found = look()?;
         for _ in 0..MAX_LOOKS {
             let digest = digest(&found);
-            if let Some(set) = self.known(&digest) {
+            if let Some(set) = self.remembered().known(&digest) {
                 return Ok(set);
             }
             thread::sleep(SETTLE);
             let again = look()?;
             if again == found {
+                let is_settled = self.remembered().is_settled(digest, settled);
                 let set = load(&found)?;
-                *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((digest, set.clone()));
-                return Ok(set);
+                return Ok(self.remembered().take(digest, set, is_settled));
             }
             found = again;
         }
         Err(KeyError::unavailable("it changes each time it is looked at"))
     }
 
-    fn known(&self, digest: &[u8; 32]) -> Option<KeySet> {
-        let memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        memory.as_ref().filter(|(known, _)| known == digest).map(|(_, set)| set.clone())
+    /// Whether what loaded last has a signing key of which this is true.
+    pub(super) fn signs_with(&self, is: impl FnOnce(&SigningKey) -> bool) -> bool {
+        let remembered = self.remembered();
+        remembered.loaded.as_ref().and_then(|(_, set)| set.signing.as_ref()).is_some_and(is)
+    }
+
+    fn remembered(&self) -> MutexGuard<'_, Remembered> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn digest(found: &[Found]) -> [u8; 32] {
+impl Remembered {
+    fn known(&mut self, digest: &Digest) -> Option<KeySet> {
+        let set = self.loaded.as_ref().filter(|(known, _)| known == digest).map(|(_, set)| set.clone())?;
+        self.changed = None;
+        Some(set)
+    }
+
+    /// Whether this change, which was seen just now, is to be taken.
+    fn is_settled(&mut self, digest: Digest, settled: Settled) -> bool {
+        let now = Instant::now();
+        let since = match self.changed {
+            Some((seen, since)) if seen == digest => since,
+            _ => now,
+        };
+        self.changed = Some((digest, since));
+        settled == Settled::AtOnce || now.duration_since(since) >= SETTLE_SECRET
+    }
+
+    fn take(&mut self, digest: Digest, set: KeySet, is_settled: bool) -> KeySet {
+        match &self.loaded {
+            Some((_, before)) if !is_settled => before.clone(),
+            _ => {
+                self.changed = None;
+                self.loaded = Some((digest, set.clone()));
+                set
+            }
+        }
+    }
+}
+
+fn digest(found: &[Found]) -> Digest {
     let parts: Zeroizing<Vec<u8>> = Zeroizing::new(
         found
             .iter()
@@ -144,10 +209,18 @@ pub(super) async fn blocking(
     work: impl FnOnce() -> Result<KeySet, KeyError> + Send + 'static,
 ) -> Result<KeySet, KeyError> {
     match tokio::runtime::Handle::try_current() {
-        Ok(runtime) => runtime
-            .spawn_blocking(work)
-            .await
-            .unwrap_or_else(|error| Err(KeyError::unavailable("the load was broken off").because(error))),
+        Ok(runtime) => {
+            // It goes on when nobody waits for it any more, and keeps the source's turn for as long.
+            let turn = Turn::current();
+            let work = move || {
+                let _turn = turn;
+                work()
+            };
+            runtime
+                .spawn_blocking(work)
+                .await
+                .unwrap_or_else(|error| Err(KeyError::unavailable("the load was broken off").because(error)))
+        }
         Err(_) => work(),
     }
 }

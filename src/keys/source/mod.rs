@@ -18,7 +18,7 @@
 //! source a key that is replaced is accepted for the rotation's overlap: [what to do](crate::manual::keys).
 //!
 //! No source protects the key where it lies: the file's mode, the Secret's access rules and the helper's own credentials
-//! are the operator's.
+//! are the operator's. [`GeneratedSource`] alone, which keeps a key itself, refuses one that others can read or replace.
 
 use std::future::Future;
 use std::time::Duration;
@@ -34,9 +34,11 @@ mod erased;
 mod file;
 mod format;
 mod generated;
+mod guard;
 #[cfg(feature = "jwks")]
 mod jwks_url;
 mod look;
+mod turn;
 
 pub use self::command::CommandSource;
 pub use self::directory::DirectorySource;
@@ -47,8 +49,13 @@ pub use self::format::{DangerousKeyFormat, KeyFormat};
 pub use self::generated::GeneratedSource;
 #[cfg(feature = "jwks")]
 pub use self::jwks_url::{DangerousJwksUrl, JwksUrl};
+pub(crate) use self::turn::{Turn, Turns};
 
 /// What a source holds at one moment.
+///
+/// Where it holds no key and says of none that it was [`skipped`](Self::skipped), the owner has taken its keys back: of a
+/// trusted issuer no token is admitted then. Of the own source it is an error, and the keys held so far serve on. A source
+/// that can't tell returns an error.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct KeySet {
@@ -110,7 +117,9 @@ impl KeySet {
 /// Where keys come from.
 ///
 /// It is asked again at every reload, and the answer is compared with the last: a source need not know what changed.
-/// It is asked in the background, never on the path of a request. What takes longer than 15 s has failed.
+/// It is asked in the background, never on the path of a request, by one load at a time. What takes longer than 15 s has
+/// failed, and is dropped; what blocks its thread can't be, and no other load begins before it ends. Threads that a
+/// source of yours starts itself it bounds itself. A panic is a failed load.
 pub trait KeySource: Send + Sync + 'static {
     /// Names the source in logs; no secrets.
     fn describe(&self) -> String;

@@ -1,0 +1,161 @@
+//! A service that trusts issuers with real servers: new keys, dead servers, keys taken back.
+
+use tower_reissue::keys::{KeyRotation, KeySet};
+use tower_reissue::{Authority, Event, Login, ReissueLayer};
+
+use super::*;
+
+/// An issuer with a server of its own, and a key that it publishes.
+struct Issuer {
+    name: String,
+    server: Server,
+    published: SigningKey,
+}
+
+impl Issuer {
+    async fn start(name: &str) -> Self {
+        let published = SigningKey::generate(Algorithm::EdDSA).unwrap();
+        let set = json!({ "keys": [VerifyingKey::from(published.clone()).to_jwk().unwrap()] }).to_string();
+        let server = Server::plain(move |_, _| ok(set.clone())).await;
+        Self { name: name.to_owned(), server, published }
+    }
+
+    async fn token(&self, key: &SigningKey) -> String {
+        let issuer = Authority::builder(key.clone()).issuer(&self.name).audience("orders");
+        let issuer = issuer.ceiling(Duration::from_secs(3600)).build().unwrap();
+        issuer.issue(Login::new("alice")).await.unwrap().as_str().to_owned()
+    }
+
+    /// A token under a key that nobody has seen.
+    async fn strange_token(&self) -> String {
+        self.token(&SigningKey::generate(Algorithm::EdDSA).unwrap()).await
+    }
+}
+
+async fn trusting(issuers: &[&Issuer], cooldown: Duration) -> Authority {
+    let own = KeySet::signing(SigningKey::generate(Algorithm::EdDSA).unwrap());
+    let rotation = KeyRotation::new(own).cooldown(cooldown).reload_every(Duration::from_secs(3600));
+    let rotation = issuers
+        .iter()
+        .fold(rotation, |rotation, issuer| rotation.trust(&issuer.name, issuer.server.source()));
+    let keys = rotation.start().await.unwrap();
+    let authority = Authority::builder(keys).issuer("https://orders.example").audience("orders");
+    authority.ceiling(Duration::from_secs(3600)).build().unwrap()
+}
+
+async fn status_of(authority: &Authority, token: String) -> StatusCode {
+    use tower::{Layer, ServiceExt};
+    let handler = tower::service_fn(|_: Request<()>| async {
+        Ok::<_, Infallible>(Response::new(Full::new(Bytes::new())))
+    });
+    let service = ReissueLayer::new(authority.clone()).layer(handler);
+    let request = Request::builder().header("authorization", format!("Bearer {token}")).body(()).unwrap();
+    service.oneshot(request).await.unwrap().status()
+}
+
+#[tokio::test]
+async fn of_two_issuers_one_dead_only_the_dead_ones_unknown_kid_is_a_503() {
+    let (lives, dies) =
+        (Issuer::start("https://lives.example").await, Issuer::start("https://dies.example").await);
+    let authority = trusting(&[&lives, &dies], Duration::from_secs(600)).await;
+    dies.server.die().await;
+    let hits = || (lives.server.hits(), dies.server.hits());
+    assert_eq!(hits(), (1, 1));
+    for issuer in [&lives, &dies] {
+        assert_eq!(status_of(&authority, issuer.token(&issuer.published).await).await, StatusCode::OK);
+    }
+    for _ in 0..3 {
+        let token = dies.strange_token().await;
+        assert_eq!(status_of(&authority, token).await, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(status_of(&authority, lives.strange_token().await).await, StatusCode::UNAUTHORIZED);
+        assert_eq!(hits(), (2, 1), "one fetch of the one, and none reaches the other");
+    }
+    // The key of the one under the name of the other is known, and not the other's.
+    let token = dies.token(&lives.published).await;
+    assert_eq!(status_of(&authority, token).await, StatusCode::UNAUTHORIZED);
+    let stranger = Issuer { name: "https://stranger.example".to_owned(), ..lives };
+    assert_eq!(status_of(&authority, stranger.strange_token().await).await, StatusCode::UNAUTHORIZED);
+    assert_eq!((stranger.server.hits(), dies.server.hits()), (2, 1));
+}
+
+#[tokio::test]
+async fn an_issuer_that_publishes_an_empty_set_has_taken_its_keys_back_and_an_outage_brings_none_back() {
+    let signing = SigningKey::generate(Algorithm::EdDSA).unwrap();
+    let published = json!({ "keys": [VerifyingKey::from(signing.clone()).to_jwk().unwrap()] }).to_string();
+    let answers = Arc::new(Mutex::new(published.clone()));
+    let server = Server::plain({
+        let answers = answers.clone();
+        move |_, _| match answers.lock().unwrap().as_str() {
+            "" => status(503),
+            text => ok(text.to_owned()),
+        }
+    })
+    .await;
+    let name = "https://partner.example";
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let seen = told.clone();
+    let keys = KeyRotation::new(KeySet::signing(SigningKey::generate(Algorithm::EdDSA).unwrap()))
+        .reload_every(Duration::from_millis(10))
+        .trust(name, server.source())
+        .on_event(move |event| match event {
+            Event::KeysTakenBack { source, issuer, .. } => {
+                seen.lock().unwrap().push(format!("{issuer} {source}"))
+            }
+            Event::KeysFailed { .. } => seen.lock().unwrap().push("failed".to_owned()),
+            _ => {}
+        })
+        .start()
+        .await
+        .unwrap();
+    let builder = Authority::builder(keys).issuer("https://orders.example").audience("orders");
+    let authority = builder.ceiling(Duration::from_secs(3600)).build().unwrap();
+    let issuer = Issuer { name: name.to_owned(), server, published: signing };
+    let token = issuer.token(&issuer.published).await;
+    let asked_anew = || async {
+        let (before, begun) = (issuer.server.hits(), Instant::now());
+        while issuer.server.hits() < before + 3 && begun.elapsed() < Duration::from_secs(10) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert_eq!(status_of(&authority, token.clone()).await, StatusCode::OK);
+    *answers.lock().unwrap() = r#"{"keys":[]}"#.to_owned();
+    asked_anew().await;
+    assert_eq!(status_of(&authority, token.clone()).await, StatusCode::UNAUTHORIZED);
+    let expected = format!("{name} the JWK set at {}", issuer.server.url("/jwks.json"));
+    assert_eq!(*told.lock().unwrap(), [expected], "once, and no failure");
+
+    answers.lock().unwrap().clear();
+    asked_anew().await;
+    assert!(told.lock().unwrap().contains(&"failed".to_owned()));
+    assert_ne!(status_of(&authority, token.clone()).await, StatusCode::OK);
+    *answers.lock().unwrap() = published;
+    for _ in 0..2_000 {
+        if status_of(&authority, token.clone()).await == StatusCode::OK {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("its keys never came back");
+}
+
+#[tokio::test]
+async fn a_thousand_unknown_kids_of_two_issuers_are_one_fetch_of_each_per_cooldown() {
+    const COOLDOWN: Duration = Duration::from_secs(1);
+    let issuers = [Issuer::start("https://a.example").await, Issuer::start("https://b.example").await];
+    let authority = trusting(&issuers.each_ref(), COOLDOWN).await;
+    let hits = || issuers.each_ref().map(|issuer| issuer.server.hits());
+    assert_eq!(hits(), [1, 1]);
+    let began = Instant::now();
+    for n in 0..1_000 {
+        let token = issuers[n % 2].strange_token().await;
+        assert_eq!(status_of(&authority, token).await, StatusCode::UNAUTHORIZED);
+    }
+    let cooldowns = began.elapsed().as_millis() / COOLDOWN.as_millis() + 1;
+    for hits in hits() {
+        assert!((2..=1 + cooldowns as usize).contains(&hits), "{hits} fetches in {cooldowns} cooldowns");
+    }
+    tokio::time::sleep(COOLDOWN).await;
+    let before = hits();
+    assert_eq!(status_of(&authority, issuers[1].strange_token().await).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(hits(), [before[0], before[1] + 1]);
+}
