@@ -87,9 +87,11 @@ enum Fault {
     SignsThePredecessorOut,
     MissesReuse,
     CountsGenerationsFromZero,
+    ForgetsTheThirdGeneration,
     RecordsStrangers,
     RenewsRevokedSessions,
     LosesTokenRevocations,
+    SparesTheSessionOfAForgottenToken,
     RevokesLaterSessionsToo,
     SparesSessionsBegunAtTheInstant,
     CutsTombstonesShort,
@@ -107,6 +109,7 @@ struct Faulty {
     fault: Fault,
     counter: AtomicU64,
     renewed: Mutex<HashSet<TokenId>>,
+    recorded: Mutex<HashSet<TokenId>>,
     locked: Mutex<HashSet<SessionId>>,
 }
 
@@ -117,6 +120,7 @@ impl Faulty {
             fault,
             counter: AtomicU64::new(0),
             renewed: Mutex::default(),
+            recorded: Mutex::default(),
             locked: Mutex::default(),
         }
     }
@@ -151,6 +155,7 @@ impl ClaimsStore for Faulty {
 
     async fn rotate(&self, mut rotation: Rotation) -> Result<Rotated, StoreError> {
         let Presented { session, token, .. } = rotation.presented;
+        self.recorded.lock().expect("a lock").extend([token, rotation.successor]);
         let proposed = Arc::clone(&rotation.claims);
         if self.is(Fault::RecordsEveryRotation) {
             rotation.presented.session = self.fresh_session();
@@ -185,6 +190,9 @@ impl ClaimsStore for Faulty {
                 Rotated::Reused { generations: 2 }
             }
             Rotated::Reused { .. } if self.is(Fault::MissesReuse) => Rotated::Unknown,
+            Rotated::Reused { generations: 3.. } if self.is(Fault::ForgetsTheThirdGeneration) => {
+                Rotated::Unknown
+            }
             Rotated::Reused { generations } if self.is(Fault::CountsGenerationsFromZero) => {
                 Rotated::Reused { generations: generations - 1 }
             }
@@ -203,6 +211,12 @@ impl ClaimsStore for Faulty {
         let (mut revocation, mut until) = (revocation, until);
         match &mut revocation {
             Revocation::Token { .. } if self.is(Fault::LosesTokenRevocations) => return Ok(()),
+            Revocation::Token { token, .. }
+                if self.is(Fault::SparesTheSessionOfAForgottenToken)
+                    && !self.recorded.lock().expect("a lock").contains(token) =>
+            {
+                return Ok(());
+            }
             Revocation::SubjectBefore { instant, .. } if self.is(Fault::RevokesLaterSessionsToo) => {
                 *instant = NumericDate::from_secs(instant.as_secs() + 1);
             }
@@ -230,6 +244,31 @@ impl ClaimsStore for Faulty {
 /// True where the promise was seen broken.
 async fn is_noticed<F: Future<Output = ()> + Send + 'static>(promise: F) -> bool {
     tokio::spawn(promise).await.is_err_and(|error| error.is_panic())
+}
+
+/// The scene in which the promise was seen broken.
+async fn breach<F: Future<Output = ()> + Send + 'static>(promise: F) -> Option<String> {
+    let panic = tokio::spawn(promise).await.err()?.into_panic();
+    Some(panic.downcast_ref::<String>().expect("a scene").clone())
+}
+
+/// A store that keeps its promises for a head's predecessor and for the token before it may still break them for the
+/// token before that, or for one so old that it has forgotten it.
+#[tokio::test]
+async fn a_promise_broken_three_generations_deep_and_no_sooner_is_noticed_there() {
+    let store = Faulty::new(Fault::ForgetsTheThirdGeneration);
+    let seen = breach(async move {
+        conformance::a_token_superseded_two_generations_ago_is_reported_as_reused(&store).await;
+    });
+    let seen = seen.await.expect("a breach");
+    assert!(seen.contains("the rotation of a token superseded 3 generations ago"), "{seen}");
+
+    let store = Faulty::new(Fault::SparesTheSessionOfAForgottenToken);
+    let seen = breach(async move {
+        conformance::revoking_a_token_that_has_a_successor_revokes_its_session(&store).await;
+    });
+    let seen = seen.await.expect("a breach");
+    assert!(seen.contains("revoked by the one 3 before its head"), "{seen}");
 }
 
 macro_rules! notices {

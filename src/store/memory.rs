@@ -1,14 +1,18 @@
 //! The embedded store: one process, bounded, expiring.
 
 mod ledger;
-#[cfg(test)]
+#[cfg(all(test, store_model))]
+mod model;
+mod sync;
+#[cfg(all(test, not(store_model)))]
 mod tests;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use self::ledger::{Ledger, Limits};
+use self::sync::{AtomicU64, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use super::{
     ClaimsStore, Presented, Revocation, Rotated, Rotation, SessionRecord, Standing, StoreError, SubjectId,
 };

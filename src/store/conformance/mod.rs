@@ -1,0 +1,81 @@
+//! The promises of a [`ClaimsStore`], each a function named by its sentence.
+//!
+//! A store of your own keeps them if [`all`] returns. Call it from a test, with your store, on the runtime that the
+//! store needs; a breach panics with its scene, at a line of the promise it breaks:
+//!
+//! ```
+//! use tower_reissue::store::{MemoryStore, conformance};
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(async {
+//! let store = MemoryStore::new();
+//! conformance::all(&store).await;
+//! # });
+//! ```
+//!
+//! Every function takes new sessions and subjects at each call, so that a store need not be emptied in between; call
+//! them one by one to see all breaches at once. **Never run it against a store in use**, nor twice at once against
+//! one store: its scenes move time an hour and more ahead of this machine's clock, and a store may forget, whosever
+//! it is, what has expired by the `now` of a call. A record must be absent from its `until` on by that `now`, whatever
+//! the store's own clock reads; when it is really removed is the store's affair.
+//!
+//! What it can't prove: atomicity between processes (race rotations of one token from several), durability,
+//! bounds, and deadlines. Test those where you can break the backend: at capacity a write must fail with
+//! [`StoreErrorKind::Full`](super::StoreErrorKind::Full) and never cost a live tombstone its place.
+
+mod expiry;
+mod reading;
+mod revocation;
+mod rotation;
+mod scene;
+
+pub use expiry::{a_tombstone_lives_until_its_instant, an_expired_record_leaves_no_trace_that_matters};
+pub use reading::{
+    an_answer_without_waiting_is_the_same_answer, sessions_lists_the_live_sessions_of_one_subject_only,
+    the_epoch_moves_with_every_revocation,
+};
+pub use revocation::{
+    a_revocation_beats_a_rotation_in_either_order, a_revoked_session_rotates_nothing,
+    a_revoked_token_is_never_recorded_as_a_successor, a_weaker_revocation_never_replaces_a_stronger_one,
+    revoking_a_token_that_has_a_successor_revokes_its_session,
+    revoking_the_head_stops_its_predecessor_from_renewing,
+    subject_before_revokes_sessions_begun_at_or_before_the_instant_and_no_later_one,
+};
+pub use rotation::{
+    a_dropped_rotation_leaves_the_old_or_the_new_state,
+    a_session_without_a_record_is_recorded_by_its_first_rotation, a_sign_in_opens_its_session_once,
+    a_token_never_succeeds_itself_or_an_ancestor,
+    a_token_superseded_two_generations_ago_is_reported_as_reused,
+    an_unknown_token_of_a_recorded_session_is_not_recorded, claims_come_back_byte_for_byte,
+    of_n_concurrent_rotations_exactly_one_is_recorded_and_all_learn_the_same_head,
+    the_predecessor_of_the_head_is_given_the_head,
+};
+
+use super::ClaimsStore;
+
+/// Every promise, one after the other.
+///
+/// # Panics
+/// As each of the functions does: when the store breaks the promise, or fails.
+pub async fn all<S: ClaimsStore>(store: &S) {
+    a_sign_in_opens_its_session_once(store).await;
+    a_session_without_a_record_is_recorded_by_its_first_rotation(store).await;
+    of_n_concurrent_rotations_exactly_one_is_recorded_and_all_learn_the_same_head(store).await;
+    the_predecessor_of_the_head_is_given_the_head(store).await;
+    a_token_superseded_two_generations_ago_is_reported_as_reused(store).await;
+    an_unknown_token_of_a_recorded_session_is_not_recorded(store).await;
+    a_token_never_succeeds_itself_or_an_ancestor(store).await;
+    a_revoked_session_rotates_nothing(store).await;
+    a_revocation_beats_a_rotation_in_either_order(store).await;
+    a_revoked_token_is_never_recorded_as_a_successor(store).await;
+    revoking_a_token_that_has_a_successor_revokes_its_session(store).await;
+    revoking_the_head_stops_its_predecessor_from_renewing(store).await;
+    subject_before_revokes_sessions_begun_at_or_before_the_instant_and_no_later_one(store).await;
+    a_weaker_revocation_never_replaces_a_stronger_one(store).await;
+    a_tombstone_lives_until_its_instant(store).await;
+    an_expired_record_leaves_no_trace_that_matters(store).await;
+    claims_come_back_byte_for_byte(store).await;
+    sessions_lists_the_live_sessions_of_one_subject_only(store).await;
+    a_dropped_rotation_leaves_the_old_or_the_new_state(store).await;
+    an_answer_without_waiting_is_the_same_answer(store).await;
+    the_epoch_moves_with_every_revocation(store).await;
+}

@@ -1,0 +1,76 @@
+//! Promises about what is read: the sessions listed, the answer without waiting, the epoch.
+
+use super::scene::{Login, claims, revoke, rotate, standing, subject, token, tokens};
+use crate::store::{ClaimsStore, Presented, Revocation, Rotated, Rotation};
+
+/// With each session's start, the instant its head was recorded, and the head's claims.
+pub async fn sessions_lists_the_live_sessions_of_one_subject_only<S: ClaimsStore>(store: &S) {
+    let phone = Login::new();
+    assert!(phone.listed(store).await.is_empty(), "a subject without sessions has some");
+    let laptop = Login { now: phone.now.after(7), ..phone.another(3) };
+    let stranger = Login { subject: subject(), ..phone.another(0) };
+    let anonymous = phone.another(0);
+    let [on_phone, next_on_phone, on_laptop, elsewhere] = tokens();
+    phone.chain(store, &[on_phone]).await;
+    laptop.chain(store, &[on_laptop]).await;
+    stranger.chain(store, &[elsewhere]).await;
+    let nobody = Presented { subject: None, ..anonymous.presents(elsewhere) };
+    let nobody = Rotation::sign_in(nobody, claims(elsewhere), phone.until);
+    assert_eq!(rotate(store, nobody).await, Rotated::Recorded, "a sign-in without a subject");
+    let renewed = phone.at(phone.now.after(9));
+    assert_eq!(renewed.renew(store, on_phone, next_on_phone).await, Rotated::Recorded, "the phone's renewal");
+
+    let record = |login: &Login, renewed, token| (login.session, login.start, renewed, claims(token));
+    let mut expected =
+        vec![record(&phone, renewed.now, next_on_phone), record(&laptop, laptop.now, on_laptop)];
+    expected.sort();
+    assert_eq!(renewed.listed(store).await, expected, "two sessions of one subject");
+
+    revoke(store, Revocation::Session(laptop.session), laptop.now, laptop.until).await;
+    assert_eq!(
+        renewed.listed(store).await,
+        [record(&phone, renewed.now, next_on_phone)],
+        "one of two sessions revoked"
+    );
+    assert!(phone.at(phone.until).listed(store).await.is_empty(), "an expired session is listed");
+    assert_eq!(stranger.listed(store).await.len(), 1, "another subject's sessions");
+}
+
+/// [`ClaimsStore::standing_now`] is `None` or what [`ClaimsStore::standing`] says.
+pub async fn an_answer_without_waiting_is_the_same_answer<S: ClaimsStore>(store: &S) {
+    let login = Login::new();
+    let [first, second, third, revoked, stranger] = tokens();
+    login.chain(store, &[first, second, third]).await;
+    revoke(store, Revocation::Token { session: login.session, token: revoked }, login.now, login.until).await;
+    for token in [first, second, third, revoked, stranger] {
+        let presented = login.presents(token);
+        // Twice, for the first may have been what a cache was waiting for.
+        for _ in 0..2 {
+            let at_once = store.standing_now(&presented);
+            let waited = standing(store, &presented).await;
+            if let Some(at_once) = at_once {
+                assert_eq!(at_once, waited, "the standing answered without waiting");
+            }
+        }
+    }
+}
+
+/// A live standing that was remembered is asked again after any revocation, of whatever: [`ClaimsStore::epoch`]
+/// moves, where there is one, no later than the revocation returns.
+pub async fn the_epoch_moves_with_every_revocation<S: ClaimsStore>(store: &S) {
+    let login = Login::new();
+    let revocations = [
+        Revocation::Token { session: login.session, token: token() },
+        Revocation::Session(login.session),
+        Revocation::SubjectBefore { subject: login.subject, instant: login.start },
+    ];
+    for revocation in revocations {
+        let before = store.epoch();
+        revoke(store, revocation, login.now, login.until).await;
+        let after = store.epoch();
+        assert!(
+            before.is_none() || before != after,
+            "the epoch stood still at {before:?} for {revocation:?}"
+        );
+    }
+}

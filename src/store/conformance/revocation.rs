@@ -1,0 +1,243 @@
+//! Promises about revocation: what it ends, that it wins, and that nothing takes it back.
+
+use super::scene::{Login, claims, revoke, standing, subject, token, tokens};
+use crate::store::{ClaimsStore, Presented, Revocation, Rotated, Standing, TokenId};
+
+/// Not its head, not a predecessor, not a token the store has never seen, and no sign-in opens it again. Other
+/// sessions are as they were.
+pub async fn a_revoked_session_rotates_nothing<S: ClaimsStore>(store: &S) {
+    let login = Login::new();
+    let neighbour = login.another(0);
+    let [first, second, third, stranger, other, other_next] = tokens();
+    login.chain(store, &[first, second, third]).await;
+    neighbour.chain(store, &[other]).await;
+    revoke(store, Revocation::Session(login.session), login.now, login.until).await;
+    for (token, what) in
+        [(third, "head"), (second, "predecessor"), (first, "ancestor"), (stranger, "stranger")]
+    {
+        assert_eq!(login.standing(store, token).await, Standing::Revoked, "the {what}'s standing");
+        assert_eq!(login.renew(store, token, self::token()).await, Rotated::Revoked, "the {what}'s rotation");
+    }
+    assert_eq!(login.sign_in(store, self::token()).await, Rotated::Revoked, "a sign-in of a revoked session");
+    assert_eq!(login.head(store).await, None, "a revoked session is listed");
+    assert_eq!(neighbour.standing(store, other).await, Standing::Live, "a token of another session");
+    assert_eq!(
+        neighbour.renew(store, other, other_next).await,
+        Rotated::Recorded,
+        "another session's rotation"
+    );
+}
+
+/// A rotation and a revocation of what it rotates: whichever comes first, and when they race, nothing of the
+/// session is live afterwards.
+pub async fn a_revocation_beats_a_rotation_in_either_order<S: ClaimsStore>(store: &S) {
+    type Kind = fn(&Login, TokenId) -> Revocation;
+    let kinds: [(&str, Kind); 3] = [
+        ("the token", |login, token| Revocation::Token { session: login.session, token }),
+        ("the session", |login, _| Revocation::Session(login.session)),
+        ("the subject", |login, _| Revocation::SubjectBefore {
+            subject: login.subject,
+            instant: login.start,
+        }),
+    ];
+    for (name, kind) in kinds {
+        for recorded in [true, false] {
+            for order in [Order::RotationFirst, Order::RevocationFirst, Order::Race] {
+                let scene = format!("revoking {name}, {order:?}, with a record: {recorded}");
+                let login = Login::new();
+                let [predecessor, successor] = tokens();
+                if recorded {
+                    login.chain(store, &[predecessor]).await;
+                }
+                let revocation = revoke(store, kind(&login, predecessor), login.now, login.until);
+                let rotation = login.renew(store, predecessor, successor);
+                let outcome = match order {
+                    Order::RotationFirst => {
+                        let outcome = rotation.await;
+                        assert_eq!(outcome, Rotated::Recorded, "{scene}");
+                        revocation.await;
+                        outcome
+                    }
+                    Order::RevocationFirst => {
+                        revocation.await;
+                        let outcome = rotation.await;
+                        assert_eq!(outcome, Rotated::Revoked, "{scene}");
+                        outcome
+                    }
+                    Order::Race => {
+                        let (outcome, ()) = futures_util::future::join(rotation, revocation).await;
+                        assert!(
+                            matches!(outcome, Rotated::Recorded | Rotated::Revoked),
+                            "{scene}: {outcome:?}"
+                        );
+                        outcome
+                    }
+                };
+                let left =
+                    if outcome == Rotated::Recorded { &[predecessor, successor][..] } else { &[predecessor] };
+                for &token in left {
+                    assert_eq!(login.standing(store, token).await, Standing::Revoked, "{scene}");
+                    assert_eq!(login.renew(store, token, self::token()).await, Rotated::Revoked, "{scene}");
+                }
+            }
+        }
+    }
+}
+
+/// A successor's name may be known before it is recorded, where it is derived: revoked, it is never recorded.
+pub async fn a_revoked_token_is_never_recorded_as_a_successor<S: ClaimsStore>(store: &S) {
+    let login = Login::new();
+    let [first, revoked] = tokens();
+    // Before its session is recorded: afterwards a stranger's revocation would end the session.
+    revoke(store, Revocation::Token { session: login.session, token: revoked }, login.now, login.until).await;
+    login.chain(store, &[first]).await;
+    assert_eq!(login.renew(store, first, revoked).await, Rotated::Revoked, "a revoked successor");
+    let signed_in = Login::new();
+    revoke(store, Revocation::Token { session: signed_in.session, token: revoked }, login.now, login.until)
+        .await;
+    assert_eq!(signed_in.sign_in(store, revoked).await, Rotated::Revoked, "a sign-in of a revoked token");
+}
+
+/// Signing out with the token that a renewal has just superseded ends the renewed session too, for as long as any
+/// of its tokens matters.
+pub async fn revoking_a_token_that_has_a_successor_revokes_its_session<S: ClaimsStore>(store: &S) {
+    for depth in [1, 2, 3] {
+        let login = Login::new();
+        let [first, second, third, forgotten] = tokens();
+        login.chain(store, &[first, second, third]).await;
+        // The last is one that the store has forgotten, or never saw: of a recorded session, and not its head.
+        let superseded = if depth == 1 {
+            second
+        } else if depth == 2 {
+            first
+        } else {
+            forgotten
+        };
+        // The superseded token itself would not matter for long.
+        let soon = login.now.after(10);
+        revoke(store, Revocation::Token { session: login.session, token: superseded }, login.now, soon).await;
+        for later in [login.now, login.until.before(1)] {
+            let login = login.at(later);
+            for token in [first, second, third] {
+                assert_eq!(
+                    login.standing(store, token).await,
+                    Standing::Revoked,
+                    "a token of a session revoked by the one {depth} before its head"
+                );
+            }
+            assert_eq!(login.renew(store, third, token()).await, Rotated::Revoked, "the head's rotation");
+        }
+        assert_eq!(login.head(store).await, None, "a revoked session is listed");
+    }
+}
+
+/// A revoked head is never handed out again, and nothing else takes its place. Its predecessor is not itself
+/// revoked: to end the whole session, revoke the session.
+pub async fn revoking_the_head_stops_its_predecessor_from_renewing<S: ClaimsStore>(store: &S) {
+    let login = Login::new();
+    let [first, second, third, stranger] = tokens();
+    login.chain(store, &[first, second, third]).await;
+    revoke(store, Revocation::Token { session: login.session, token: third }, login.now, login.until).await;
+    assert_eq!(login.standing(store, third).await, Standing::Revoked, "the head's standing");
+    for (token, what) in [(third, "head"), (second, "predecessor"), (stranger, "stranger")] {
+        assert_eq!(
+            login.renew(store, token, self::token()).await,
+            Rotated::Revoked,
+            "the rotation of the {what}, the head being revoked"
+        );
+    }
+}
+
+/// "Sign out everywhere": equal counts as before. A token that names no subject, and another subject's, are not
+/// meant.
+pub async fn subject_before_revokes_sessions_begun_at_or_before_the_instant_and_no_later_one<
+    S: ClaimsStore,
+>(
+    store: &S,
+) {
+    let earlier = Login::new();
+    let [equal, later] = [earlier.another(1), earlier.another(2)];
+    let stranger = Login { subject: subject(), ..earlier.another(0) };
+    // Two of each: on record, and not.
+    let [recorded, unrecorded] = tokens();
+    for login in [&earlier, &equal, &later, &stranger] {
+        login.chain(store, &[recorded]).await;
+    }
+    let revocation = Revocation::SubjectBefore { subject: earlier.subject, instant: equal.start };
+    revoke(store, revocation, earlier.now, earlier.until).await;
+    for token in [recorded, unrecorded] {
+        for (login, when) in [(&earlier, "before"), (&equal, "at")] {
+            assert_eq!(
+                login.standing(store, token).await,
+                Standing::Revoked,
+                "a session begun {when} the instant"
+            );
+            assert_eq!(
+                login.renew(store, token, self::token()).await,
+                Rotated::Revoked,
+                "the rotation in a session begun {when} the instant"
+            );
+            assert_eq!(login.head(store).await, None, "a session begun {when} the instant is listed");
+        }
+        for (login, whose) in [(&later, "begun after the instant"), (&stranger, "of another subject")] {
+            assert_eq!(login.standing(store, token).await, Standing::Live, "a session {whose}");
+        }
+        let nobody = Presented { subject: None, ..earlier.presents(token) };
+        assert_eq!(standing(store, &nobody).await, Standing::Live, "a session that names no subject");
+    }
+    assert_eq!(
+        later.renew(store, recorded, token()).await,
+        Rotated::Recorded,
+        "a session begun later renews"
+    );
+    assert_eq!(stranger.head(store).await, Some(claims(recorded)), "another subject's session is not listed");
+    // A sign-in after signing out everywhere.
+    assert_eq!(earlier.another(3).sign_in(store, token()).await, Rotated::Recorded, "a later sign-in");
+}
+
+/// Neither a shorter `until` nor an earlier instant takes back what was revoked before.
+pub async fn a_weaker_revocation_never_replaces_a_stronger_one<S: ClaimsStore>(store: &S) {
+    let login = Login::new();
+    let revoked = token();
+    let subject = login.another(5);
+    let subject = Login { subject: self::subject(), ..subject };
+    let soon = login.now.after(10);
+    for until in [login.until, soon] {
+        revoke(store, Revocation::Token { session: login.session, token: revoked }, login.now, until).await;
+    }
+    let session = login.another(0);
+    for until in [session.until, soon] {
+        revoke(store, Revocation::Session(session.session), session.now, until).await;
+    }
+    // A token of it, revoked for a shorter time than its session.
+    revoke(store, Revocation::Token { session: session.session, token: revoked }, session.now, soon).await;
+    for (instant, until) in
+        [(subject.start, soon), (subject.start.before(1), subject.until), (subject.start.before(2), soon)]
+    {
+        revoke(store, Revocation::SubjectBefore { subject: subject.subject, instant }, subject.now, until)
+            .await;
+    }
+    for (login, what) in [(&login, "token"), (&session, "session"), (&subject, "subject")] {
+        assert_eq!(login.standing(store, revoked).await, Standing::Revoked, "the {what}, revoked twice");
+    }
+    let earlier = Login { start: subject.start.before(1), ..subject.at(subject.until.before(1)) };
+    for (login, what) in [
+        (&login.at(login.until.before(1)), "token"),
+        (&session.at(session.until.before(1)), "session"),
+        (&earlier, "subject"),
+    ] {
+        assert_eq!(
+            login.standing(store, revoked).await,
+            Standing::Revoked,
+            "the {what}, at the end of the longer revocation"
+        );
+        assert_eq!(login.renew(store, revoked, token()).await, Rotated::Revoked, "the {what}'s rotation");
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Order {
+    RotationFirst,
+    RevocationFirst,
+    Race,
+}
