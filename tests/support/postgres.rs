@@ -44,7 +44,16 @@ impl Postgres {
     }
 
     pub fn url(&self) -> String {
-        format!("postgres://tests@127.0.0.1:{}/postgres", self.port)
+        self.url_at(self.port)
+    }
+
+    /// By another port: a proxy's.
+    pub fn url_at(&self, port: u16) -> String {
+        format!("postgres://tests@127.0.0.1:{port}/postgres")
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Starts it on the same data, and waits until it answers.
@@ -70,7 +79,7 @@ impl Postgres {
             format!("unix_socket_directories={}", self.dir.path().join("sockets").display()),
             "fsync=on".to_owned(),
             "shared_buffers=32MB".to_owned(),
-            "max_connections=80".to_owned(),
+            "max_connections=200".to_owned(),
         ] {
             guard.arg("-c").arg(setting);
         }

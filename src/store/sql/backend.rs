@@ -10,8 +10,8 @@ use super::failure::misconfigured;
 use super::statements::Dialect;
 use crate::store::StoreError;
 
-/// How long the connection of a dropped call may take to come to rest before it is closed.
-const REST: Duration = Duration::from_secs(1);
+/// How long the connection of a dropped call, which has been silent for all the call's time, may be silent yet.
+const REST: Duration = Duration::from_millis(250);
 
 pub(super) enum Backend {
     #[cfg(feature = "sqlite")]
@@ -61,33 +61,43 @@ pub(super) use on;
 /// A call that is dropped while the server is silent would leave its connection to the pool, which waits without end
 /// for the answer that is still due: one silent peer after another, the pool would run dry. So the lease waits, for
 /// a bounded time, and then closes it.
-pub(super) struct Lease<DB: Database>(Option<PoolConnection<DB>>);
+///
+/// What silenced it may have silenced those that wait in the pool: a firewall forgets connections without a word.
+/// Asked one after the other, each would cost a call its whole time. So all of them are asked, at the first sign.
+pub(super) struct Lease<DB: Database> {
+    connection: Option<PoolConnection<DB>>,
+    pool: sqlx::Pool<DB>,
+}
 
 impl<DB: Database> Lease<DB> {
     pub(super) async fn of(pool: &sqlx::Pool<DB>) -> Result<Self, sqlx::Error> {
-        Ok(Self(Some(pool.acquire().await?)))
+        Ok(Self { connection: Some(pool.acquire().await?), pool: pool.clone() })
     }
 
     pub(super) fn connection(&mut self) -> Result<&mut DB::Connection, sqlx::Error> {
-        self.0.as_deref_mut().ok_or(sqlx::Error::PoolClosed)
+        self.connection.as_deref_mut().ok_or(sqlx::Error::PoolClosed)
     }
 
     /// The statement was answered, well or badly: the pool may have the connection.
     pub(super) fn rest(mut self) {
-        self.0 = None;
+        self.connection = None;
     }
 }
 
 impl<DB: Database> Drop for Lease<DB> {
     fn drop(&mut self) {
-        let Some(mut connection) = self.0.take() else { return };
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                if !matches!(tokio::time::timeout(REST, connection.ping()).await, Ok(Ok(()))) {
-                    connection.close_on_drop();
-                }
-            });
+        let Some(connection) = self.connection.take() else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let waiting = (0..self.pool.num_idle()).map_while(|_| self.pool.try_acquire());
+        for connection in std::iter::once(connection).chain(waiting) {
+            runtime.spawn(keep_if_alive(connection));
         }
+    }
+}
+
+async fn keep_if_alive<DB: Database>(mut connection: PoolConnection<DB>) {
+    if !matches!(tokio::time::timeout(REST, connection.ping()).await, Ok(Ok(()))) {
+        connection.close_on_drop();
     }
 }
 
