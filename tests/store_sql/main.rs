@@ -51,6 +51,7 @@ macro_rules! on_each_database {
     };
 }
 
+mod disk_full;
 #[cfg(feature = "postgres")]
 mod postgres_faults;
 mod promises;
