@@ -1,5 +1,10 @@
 //! Revocations told as they happen: what lets a cache in front of a shared store forget at once.
 
+#[cfg(any(feature = "redis", feature = "postgres"))]
+pub(super) mod channel;
+#[cfg(any(feature = "redis", feature = "postgres"))]
+pub(super) mod message;
+
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;

@@ -16,6 +16,7 @@ pub use self::connect::{DangerousRedisConnect, RedisConnect};
 use self::keys::{Keys, TAGS};
 use self::link::Link;
 use self::script::Call;
+use super::feed::message;
 use super::{
     ClaimsStore, Presented, Revocation, Rotated, Rotation, SessionId, SessionRecord, Standing, StoreError,
     StoreErrorKind, SubjectId,
@@ -175,7 +176,7 @@ impl ClaimsStore for RedisStore {
     ) -> Result<(), StoreError> {
         let keys = &self.0.keys;
         let (now, until) = (now.to_string(), until.to_string());
-        let (channel, message) = (keys.channel(), feed::message(&revocation));
+        let (channel, message) = (keys.channel(), message::write(&revocation));
         let (session, token) = match revocation {
             Revocation::Session(session) => (session, String::new()),
             Revocation::Token { session, token } => (session, token.to_string()),
@@ -323,7 +324,7 @@ impl Shared {
         now: NumericDate,
     ) -> Result<Option<SessionRecord>, StoreError> {
         let corrupt = || StoreError::new(StoreErrorKind::Corrupt);
-        let session = feed::id(session).map(SessionId::from_bytes).ok_or_else(corrupt)?;
+        let session = message::id(session).map(SessionId::from_bytes).ok_or_else(corrupt)?;
         let mut read = cmd("HMGET");
         read.arg(self.keys.session(&session)).arg(&["v", "x", "p", "u", "s", "r", "c"]);
         let reply = self.link.ask(&read).await.map_err(link::failure)?;

@@ -25,16 +25,28 @@ impl Postgres {
     /// # Panics
     /// Where PostgreSQL is not installed; the message says what to install.
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same, with its log of changes, in segments of 1 MiB, in another directory.
+    pub fn start_with_log_in(dir: &Path) -> Self {
+        let dir = dir.join("wal");
+        fs::create_dir(&dir).unwrap();
+        give(&dir);
+        Self::start_with(&["--wal-segsize=1", &format!("--waldir={}", dir.display())])
+    }
+
+    fn start_with(options: &[&str]) -> Self {
         let dir = crate::support::TempDir::new("postgres");
         let (data, sockets) = (dir.path().join("data"), dir.path().join("sockets"));
         for part in [&data, &sockets] {
             fs::create_dir_all(part).unwrap();
         }
-        if let Some((user, _)) = unprivileged() {
-            run(Command::new("chown").arg("-R").arg(user).arg(dir.path()));
-        }
+        give(dir.path());
         run(as_unprivileged(&tool("initdb"))
-            .args(["--username=tests", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync", "-D"])
+            .args(["--username=tests", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync"])
+            .args(options)
+            .arg("-D")
             .arg(&data));
         // Free a moment ago; nothing else here takes ports at that rate.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -44,7 +56,16 @@ impl Postgres {
     }
 
     pub fn url(&self) -> String {
-        format!("postgres://tests@127.0.0.1:{}/postgres", self.port)
+        self.url_at(self.port)
+    }
+
+    /// By another port: a proxy's.
+    pub fn url_at(&self, port: u16) -> String {
+        format!("postgres://tests@127.0.0.1:{port}/postgres")
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Starts it on the same data, and waits until it answers.
@@ -70,7 +91,7 @@ impl Postgres {
             format!("unix_socket_directories={}", self.dir.path().join("sockets").display()),
             "fsync=on".to_owned(),
             "shared_buffers=32MB".to_owned(),
-            "max_connections=80".to_owned(),
+            "max_connections=200".to_owned(),
         ] {
             guard.arg("-c").arg(setting);
         }
@@ -113,7 +134,7 @@ impl Postgres {
         signal("CONT", &[self.pid()]);
     }
 
-    fn answers(&self) -> bool {
+    pub fn answers(&self) -> bool {
         let ready = Command::new(tool("pg_isready"))
             .args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()])
             .status();
@@ -173,6 +194,13 @@ fn unprivileged() -> Option<(&'static str, String)> {
     }
     let user = ["postgres", "nobody"].into_iter().find_map(|user| Some((user, id(&["-g", user])?)));
     Some(user.expect("PostgreSQL does not run as root, and there is neither a user `postgres` nor `nobody`"))
+}
+
+/// To the user that the server runs as.
+pub fn give(dir: &Path) {
+    if let Some((user, _)) = unprivileged() {
+        run(Command::new("chown").arg("-R").arg(user).arg(dir));
+    }
 }
 
 fn as_unprivileged(program: &Path) -> Command {

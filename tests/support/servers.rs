@@ -6,11 +6,8 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// One `redis-server`.
 pub struct RedisServer {
@@ -185,102 +182,4 @@ impl RedisCluster {
 
 fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
-}
-
-/// A TCP proxy that delays replies, cuts connections in the middle of one, and counts round trips.
-pub struct Proxy {
-    port: u16,
-    shared: Arc<ProxyState>,
-    task: tokio::task::AbortHandle,
-}
-
-#[derive(Default)]
-struct ProxyState {
-    delay_ms: AtomicU64,
-    cuts: AtomicBool,
-    refuses: AtomicBool,
-    turns: AtomicU64,
-}
-
-impl Proxy {
-    pub async fn before(port: u16) -> Self {
-        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let own = listener.local_addr().unwrap().port();
-        let shared = Arc::new(ProxyState::default());
-        let state = Arc::clone(&shared);
-        let task = tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                if state.refuses.load(Ordering::SeqCst) {
-                    continue;
-                }
-                tokio::spawn(pass(client, port, Arc::clone(&state)));
-            }
-        });
-        Self { port: own, shared, task: task.abort_handle() }
-    }
-
-    pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
-    }
-
-    pub fn delay(&self, delay: Duration) {
-        self.shared.delay_ms.store(delay.as_millis() as u64, Ordering::SeqCst);
-    }
-
-    /// Every reply is cut after its first byte, and its connection with it.
-    pub fn cut(&self, cuts: bool) {
-        self.shared.cuts.store(cuts, Ordering::SeqCst);
-    }
-
-    /// New connections are closed at once.
-    pub fn refuse(&self, refuses: bool) {
-        self.shared.refuses.store(refuses, Ordering::SeqCst);
-    }
-
-    /// How often the direction changed from asking to answering: round trips, for one caller at a time.
-    pub fn turns(&self) -> u64 {
-        self.shared.turns.load(Ordering::SeqCst)
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-async fn pass(client: tokio::net::TcpStream, port: u16, state: Arc<ProxyState>) {
-    let Ok(server) = tokio::net::TcpStream::connect(("127.0.0.1", port)).await else { return };
-    let _ = (client.set_nodelay(true), server.set_nodelay(true));
-    let (mut from_client, mut to_client) = client.into_split();
-    let (mut from_server, mut to_server) = server.into_split();
-    let is_asking = Arc::new(AtomicBool::new(false));
-    let asking = Arc::clone(&is_asking);
-    let forth = async move {
-        let mut buffer = vec![0; 64 * 1024];
-        while let Ok(read @ 1..) = from_client.read(&mut buffer).await {
-            asking.store(true, Ordering::SeqCst);
-            if to_server.write_all(&buffer[..read]).await.is_err() {
-                return;
-            }
-        }
-    };
-    let back = async move {
-        let mut buffer = vec![0; 64 * 1024];
-        while let Ok(read @ 1..) = from_server.read(&mut buffer).await {
-            if is_asking.swap(false, Ordering::SeqCst) {
-                state.turns.fetch_add(1, Ordering::SeqCst);
-            }
-            let delay = state.delay_ms.load(Ordering::SeqCst);
-            if delay > 0 {
-                tokio::time::sleep(Duration::from_millis(delay)).await;
-            }
-            let cuts = state.cuts.load(Ordering::SeqCst);
-            if to_client.write_all(&buffer[..if cuts { 1 } else { read }]).await.is_err() || cuts {
-                return;
-            }
-        }
-    };
-    // Whichever side ends ends both.
-    tokio::select! { () = forth => {}, () = back => {} }
 }

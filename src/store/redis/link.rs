@@ -1,6 +1,8 @@
 //! The connection: one server or a cluster, multiplexed, reconnecting.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
@@ -21,13 +23,11 @@ const GONE_AFTER: Duration = Duration::from_secs(5);
 /// Between two attempts to connect: well under the second within which a server that is back must serve again.
 const RETRY_DELAYS: (Duration, Duration) = (Duration::from_millis(25), Duration::from_millis(100));
 const RETRIES: usize = 2;
+/// Nothing heard for so long on a connection, while somebody waits for it, is no answer that is merely slow.
+const SILENCE: Duration = Duration::from_millis(250);
 
 pub(super) enum Link {
-    Server {
-        client: Client,
-        // Replaced when the server turns out to be a replica now.
-        manager: ArcSwap<ConnectionManager>,
-    },
+    Server(Server),
     Cluster(ClusterConnection),
 }
 
@@ -35,7 +35,7 @@ impl Link {
     pub(super) async fn server(info: ConnectionInfo) -> RedisResult<Self> {
         let client = Client::open(info)?;
         let manager = ConnectionManager::new_with_config(client.clone(), manager_config()).await?;
-        Ok(Self::Server { client, manager: ArcSwap::from_pointee(manager) })
+        Ok(Self::Server(Server { client, current: ArcSwap::from_pointee(Current::new(manager)) }))
     }
 
     pub(super) async fn cluster(nodes: Vec<ConnectionInfo>) -> RedisResult<Self> {
@@ -56,39 +56,17 @@ impl Link {
         match self {
             // It follows redirections and tries again by itself.
             Self::Cluster(cluster) => command.query_async(&mut cluster.clone()).await,
-            Self::Server { .. } => self.try_twice(Ask::One(command)).await,
+            Self::Server(server) => server.try_twice(Ask::One(command)).await,
         }
     }
 
     /// Two questions in one round trip; `None` for a cluster, where their slots may lie on two nodes.
     pub(super) async fn ask_both(&self, first: &Cmd, second: &Cmd) -> Option<RedisResult<(Value, Value)>> {
-        if let Self::Cluster(_) = self {
-            return None;
-        }
+        let Self::Server(server) = self else { return None };
         let mut both = redis::pipe();
         both.add_command(first.clone()).add_command(second.clone());
-        let replies = self.try_twice(Ask::Both(&both)).await;
+        let replies = server.try_twice(Ask::Both(&both)).await;
         Some(replies.and_then(|replies| Ok(redis::from_redis_value(replies)?)))
-    }
-
-    async fn try_twice(&self, question: Ask<'_>) -> RedisResult<Value> {
-        let Self::Server { client, manager } = self else {
-            return Err((redis::ErrorKind::Client, "a cluster is asked by slot").into());
-        };
-        match question.put(&manager.load_full()).await {
-            // The manager learns of a lost connection by the first command that fails on it.
-            Err(error) if error.is_connection_dropped() || error.is_connection_refusal() => {
-                question.put(&manager.load_full()).await
-            }
-            // Behind this name there was a failover: the next connection may reach the new primary.
-            Err(error) if error.code() == Some("READONLY") => {
-                if let Ok(fresh) = ConnectionManager::new_lazy_with_config(client.clone(), manager_config()) {
-                    manager.store(fresh.into());
-                }
-                Err(error)
-            }
-            reply => reply,
-        }
     }
 
     /// What `INFO memory` says of eviction, of every primary that tells.
@@ -96,7 +74,7 @@ impl Link {
         let mut info = cmd("INFO");
         info.arg("memory");
         let reply = match self {
-            Self::Server { .. } => self.ask(&info).await,
+            Self::Server(_) => self.ask(&info).await,
             Self::Cluster(cluster) => {
                 let all = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
                 cluster.clone().route_command(info, all).await
@@ -108,6 +86,80 @@ impl Link {
             collect_policies(&reply, &mut policies);
         }
         policies
+    }
+}
+
+pub(super) struct Server {
+    client: Client,
+    // Replaced when the server turns out to be a replica now, and when nothing is heard on it any more.
+    current: ArcSwap<Current>,
+}
+
+struct Current {
+    manager: ConnectionManager,
+    answers: AtomicU64,
+}
+
+impl Server {
+    async fn try_twice(&self, question: Ask<'_>) -> RedisResult<Value> {
+        match self.put(&question).await {
+            // The manager learns of a lost connection by the first command that fails on it.
+            Err(error) if error.is_connection_dropped() || error.is_connection_refusal() => {
+                self.put(&question).await
+            }
+            // Behind this name there was a failover: the next connection may reach the new primary.
+            Err(error) if error.code() == Some("READONLY") => {
+                self.connect_anew();
+                Err(error)
+            }
+            reply => reply,
+        }
+    }
+
+    async fn put(&self, question: &Ask<'_>) -> RedisResult<Value> {
+        let current = self.current.load_full();
+        let heard = current.answers.load(Ordering::Relaxed);
+        let wait = Wait { server: self, current, heard, began: Instant::now() };
+        let reply = question.put(&wait.current.manager).await;
+        if !matches!(&reply, Err(error) if error.is_timeout()) {
+            wait.current.answers.fetch_add(1, Ordering::Relaxed);
+        }
+        reply
+    }
+
+    fn connect_anew(&self) {
+        if let Ok(fresh) = ConnectionManager::new_lazy_with_config(self.client.clone(), manager_config()) {
+            self.current.store(Current::new(fresh).into());
+        }
+    }
+}
+
+impl Current {
+    fn new(manager: ConnectionManager) -> Self {
+        Self { manager, answers: AtomicU64::new(0) }
+    }
+}
+
+/// A question under way, answered or given up.
+struct Wait<'a> {
+    server: &'a Server,
+    current: Arc<Current>,
+    heard: u64,
+    began: Instant,
+}
+
+/// A connection that a firewall or a balancer forgot takes every question without a word, for minutes where somebody
+/// acknowledges its bytes. Where nobody was answered on it while this one waited, the next is put on another.
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        let is_silent = self.current.answers.load(Ordering::Relaxed) == self.heard;
+        if is_silent
+            && self.began.elapsed() >= SILENCE
+            && Arc::ptr_eq(&self.server.current.load(), &self.current)
+            && tokio::runtime::Handle::try_current().is_ok()
+        {
+            self.server.connect_anew();
+        }
     }
 }
 

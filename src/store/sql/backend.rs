@@ -1,4 +1,4 @@
-//! The two databases behind one face: pools, leases that survive a dropped future, and what their errors mean.
+//! The two databases behind one face: their pools, and leases that survive a dropped future.
 
 use std::str::FromStr as _;
 use std::time::Duration;
@@ -6,12 +6,12 @@ use std::time::Duration;
 use sqlx::pool::{PoolConnection, PoolOptions};
 use sqlx::{Connection as _, Database};
 
-use super::super::{StoreError, StoreErrorKind};
-use super::statements::{Dialect, Statements};
-use crate::ConfigError;
+use super::failure::misconfigured;
+use super::statements::Dialect;
+use crate::store::StoreError;
 
-/// How long the connection of a dropped call may take to come to rest before it is closed.
-const REST: Duration = Duration::from_secs(1);
+/// How long the connection of a dropped call, which has been silent for all the call's time, may be silent yet.
+const REST: Duration = Duration::from_millis(250);
 
 pub(super) enum Backend {
     #[cfg(feature = "sqlite")]
@@ -61,33 +61,43 @@ pub(super) use on;
 /// A call that is dropped while the server is silent would leave its connection to the pool, which waits without end
 /// for the answer that is still due: one silent peer after another, the pool would run dry. So the lease waits, for
 /// a bounded time, and then closes it.
-pub(super) struct Lease<DB: Database>(Option<PoolConnection<DB>>);
+///
+/// What silenced it may have silenced those that wait in the pool: a firewall forgets connections without a word.
+/// Asked one after the other, each would cost a call its whole time. So all of them are asked, at the first sign.
+pub(super) struct Lease<DB: Database> {
+    connection: Option<PoolConnection<DB>>,
+    pool: sqlx::Pool<DB>,
+}
 
 impl<DB: Database> Lease<DB> {
     pub(super) async fn of(pool: &sqlx::Pool<DB>) -> Result<Self, sqlx::Error> {
-        Ok(Self(Some(pool.acquire().await?)))
+        Ok(Self { connection: Some(pool.acquire().await?), pool: pool.clone() })
     }
 
     pub(super) fn connection(&mut self) -> Result<&mut DB::Connection, sqlx::Error> {
-        self.0.as_deref_mut().ok_or(sqlx::Error::PoolClosed)
+        self.connection.as_deref_mut().ok_or(sqlx::Error::PoolClosed)
     }
 
     /// The statement was answered, well or badly: the pool may have the connection.
     pub(super) fn rest(mut self) {
-        self.0 = None;
+        self.connection = None;
     }
 }
 
 impl<DB: Database> Drop for Lease<DB> {
     fn drop(&mut self) {
-        let Some(mut connection) = self.0.take() else { return };
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                if !matches!(tokio::time::timeout(REST, connection.ping()).await, Ok(Ok(()))) {
-                    connection.close_on_drop();
-                }
-            });
+        let Some(connection) = self.connection.take() else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let waiting = (0..self.pool.num_idle()).map_while(|_| self.pool.try_acquire());
+        for connection in std::iter::once(connection).chain(waiting) {
+            runtime.spawn(keep_if_alive(connection));
         }
+    }
+}
+
+async fn keep_if_alive<DB: Database>(mut connection: PoolConnection<DB>) {
+    if !matches!(tokio::time::timeout(REST, connection.ping()).await, Ok(Ok(()))) {
+        connection.close_on_drop();
     }
 }
 
@@ -100,6 +110,9 @@ impl Backend {
     ) -> Result<(Self, &'static Dialect), StoreError> {
         use sqlx::ConnectOptions as _;
         use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+
+        use crate::ConfigError;
+        use crate::store::StoreErrorKind;
 
         let options = if path_or_url.starts_with("sqlite:") {
             SqliteConnectOptions::from_str(path_or_url).map_err(misconfigured)?
@@ -138,68 +151,6 @@ impl Backend {
         let options = PgConnectOptions::from_str(url).map_err(misconfigured)?.disable_statement_logging();
         let pool = pool_options(connections, wait).connect_lazy_with(options);
         Ok((Self::Postgres(pool), &super::statements::POSTGRES))
-    }
-
-    /// Makes the schema, or brings it up to date, whoever else does the same at the same time.
-    pub(super) async fn migrate(
-        &self,
-        statements: &Statements,
-        prefix: &str,
-        now: i64,
-    ) -> Result<(), StoreError> {
-        let newest = i64::try_from(statements.migrations.len()).unwrap_or(i64::MAX);
-        // Most starts find it in place. A role without the right to create tables is enough for them.
-        match self.version(statements).await {
-            Ok(version) if version == Some(newest) => return Ok(()),
-            // There is no such table, most likely.
-            Ok(_) | Err(sqlx::Error::Database(_)) => {}
-            Err(error) => return Err(failed(error)),
-        }
-        /// In one transaction, under a lock that lets one process at a time in.
-        macro_rules! migrate {
-            ($pool:expr, $begin:expr) => {{
-                let mut tx = $pool.begin_with($begin).await.map_err(failed)?;
-                sqlx::query(&statements.create_store).execute(&mut *tx).await.map_err(failed)?;
-                sqlx::query(&statements.record_birth).bind(now).execute(&mut *tx).await.map_err(failed)?;
-                let found: i64 =
-                    sqlx::query_scalar(&statements.version).fetch_one(&mut *tx).await.map_err(failed)?;
-                if found > newest {
-                    return Err(misconfigured(ConfigError::new(format!(
-                        "the schema is of version {found}, made by a newer release; this one knows {newest}"
-                    ))));
-                }
-                let done = usize::try_from(found).unwrap_or_default();
-                for statement in statements.migrations.iter().skip(done).flatten() {
-                    sqlx::query(statement).execute(&mut *tx).await.map_err(failed)?;
-                }
-                sqlx::query(&statements.set_version).bind(newest).execute(&mut *tx).await.map_err(failed)?;
-                tx.commit().await.map_err(failed)
-            }};
-        }
-        match self {
-            #[cfg(feature = "sqlite")]
-            Self::Sqlite { writer, .. } => {
-                let _ = prefix;
-                migrate!(writer, "BEGIN IMMEDIATE")
-            }
-            #[cfg(feature = "postgres")]
-            Self::Postgres(pool) => {
-                let encoding: String = sqlx::query_scalar("SELECT current_setting('server_encoding')")
-                    .fetch_one(pool)
-                    .await
-                    .map_err(failed)?;
-                if encoding != "UTF8" {
-                    return Err(misconfigured(ConfigError::new(format!(
-                        "the database's encoding is {encoding}: claims are Unicode, UTF8 is right"
-                    ))));
-                }
-                migrate!(pool, format!("BEGIN; SELECT pg_advisory_xact_lock({})", lock_key(prefix)))
-            }
-        }
-    }
-
-    pub(super) async fn version(&self, statements: &Statements) -> Result<Option<i64>, sqlx::Error> {
-        on!(self, read, connection => sqlx::query_scalar(&statements.version).fetch_optional(connection).await)
     }
 
     pub(super) async fn close(&self) {
@@ -252,70 +203,4 @@ fn create_private(file: &std::path::Path) -> std::io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(file).map(drop)
-}
-
-/// FNV-1a of the prefix, after a tag: the advisory lock of stores that share tables, and of no others.
-#[cfg(feature = "postgres")]
-fn lock_key(prefix: &str) -> i64 {
-    let hash =
-        b"tower-reissue ".iter().chain(prefix.as_bytes()).fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-    i64::from_be_bytes(hash.to_be_bytes())
-}
-
-pub(super) fn misconfigured(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
-    StoreError::with_source(StoreErrorKind::Misconfigured, source)
-}
-
-/// What the operator is told.
-pub(super) fn failed(error: sqlx::Error) -> StoreError {
-    let kind = match &error {
-        sqlx::Error::PoolTimedOut => StoreErrorKind::Timeout,
-        sqlx::Error::ColumnDecode { .. }
-        | sqlx::Error::ColumnNotFound(_)
-        | sqlx::Error::Decode(_)
-        | sqlx::Error::TypeNotFound { .. } => StoreErrorKind::Corrupt,
-        // The store's own row is gone: `find` always has one otherwise.
-        sqlx::Error::RowNotFound => StoreErrorKind::Corrupt,
-        sqlx::Error::Database(database) => database_kind(database.code().as_deref().unwrap_or_default()),
-        _ => StoreErrorKind::Unavailable,
-    };
-    StoreError::with_source(kind, error)
-}
-
-/// PostgreSQL's five characters, or SQLite's result code in decimal.
-fn database_kind(code: &str) -> StoreErrorKind {
-    match code {
-        // disk_full
-        "53100" => StoreErrorKind::Full,
-        // query_canceled (a statement_timeout), lock_not_available
-        "57014" | "55P03" => StoreErrorKind::Timeout,
-        // data_corrupted, index_corrupted
-        "XX001" | "XX002" => StoreErrorKind::Corrupt,
-        _ if code.len() == 5 => StoreErrorKind::Unavailable,
-        // The low byte of an extended code is its primary one.
-        _ => match code.parse::<u32>().map(|code| code & 0xff) {
-            // SQLITE_BUSY, SQLITE_LOCKED: the busy timeout is over.
-            Ok(5 | 6) => StoreErrorKind::Timeout,
-            // SQLITE_CORRUPT, SQLITE_NOTADB
-            Ok(11 | 26) => StoreErrorKind::Corrupt,
-            // SQLITE_FULL
-            Ok(13) => StoreErrorKind::Full,
-            _ => StoreErrorKind::Unavailable,
-        },
-    }
-}
-
-/// A connection that died under the statement, or a transaction that another one forced out: worth another try.
-pub(super) fn is_passing(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Io(_) => true,
-        sqlx::Error::Database(database) => matches!(
-            database.code().as_deref().unwrap_or_default(),
-            // serialization_failure, deadlock_detected; admin_shutdown, crash_shutdown
-            "40001" | "40P01" | "57P01" | "57P02"
-        ),
-        _ => false,
-    }
 }

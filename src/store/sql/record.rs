@@ -17,78 +17,84 @@ const ANCESTOR: usize = 48;
 /// 32 bytes of name, 8 of `until`.
 const REVOKED_TOKEN: usize = 40;
 
-impl<'r, R> FromRow<'r, R> for Found
-where
-    R: Row,
-    &'static str: ColumnIndex<R>,
-    i64: Decode<'r, R::Database> + Type<R::Database>,
-    Vec<u8>: Decode<'r, R::Database> + Type<R::Database>,
-    String: Decode<'r, R::Database> + Type<R::Database>,
-{
+impl<'r, R: Row + Columns> FromRow<'r, R> for Found {
     fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
-        let subject = match optional::<i64, R>(row, "instant")? {
+        let subject = match row.integer("instant")? {
             None => None,
             Some(instant) => Some(SubjectTombstone {
                 instant: date("instant", instant)?,
                 until: required_date(row, "subject_expires")?,
             }),
         };
-        let stamp = row.try_get("stamp")?;
+        let stamp = row.integer("stamp")?;
         let session = match stamp {
             None => Session::default(),
             Some(_) => Session {
                 chain: chain(row)?,
                 revoked_until: required_date(row, "revoked_until")?,
-                revoked_tokens: revoked_tokens(&required::<Vec<u8>, R>(row, "revoked_tokens")?)?,
+                revoked_tokens: revoked_tokens(&required("revoked_tokens", row.bytes("revoked_tokens"))?)?,
             },
         };
         Ok(Self { born: required_date(row, "born")?, subject, stamp, session })
     }
 }
 
-impl<'r, R> FromRow<'r, R> for SessionRecord
-where
-    R: Row,
-    &'static str: ColumnIndex<R>,
-    i64: Decode<'r, R::Database> + Type<R::Database>,
-    Vec<u8>: Decode<'r, R::Database> + Type<R::Database>,
-    String: Decode<'r, R::Database> + Type<R::Database>,
-{
+impl<'r, R: Row + Columns> FromRow<'r, R> for SessionRecord {
     fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
         Ok(Self::new(
-            SessionId::from_bytes(name("session", &required::<Vec<u8>, R>(row, "session")?)?),
+            SessionId::from_bytes(name("session", &required("session", row.bytes("session"))?)?),
             required_date(row, "session_start")?,
             required_date(row, "renewed")?,
-            required::<String, R>(row, "claims")?,
+            required("claims", row.text("claims"))?,
         ))
     }
 }
 
-fn chain<'r, R>(row: &'r R) -> Result<Option<Chain>, sqlx::Error>
+/// A row of either database. A column is `None` in a row that a join did not find.
+trait Columns {
+    fn integer(&self, column: &'static str) -> Result<Option<i64>, sqlx::Error>;
+    fn bytes(&self, column: &'static str) -> Result<Option<Vec<u8>>, sqlx::Error>;
+    fn text(&self, column: &'static str) -> Result<Option<String>, sqlx::Error>;
+}
+
+impl<R: Row> Columns for R
 where
-    R: Row,
     &'static str: ColumnIndex<R>,
-    i64: Decode<'r, R::Database> + Type<R::Database>,
-    Vec<u8>: Decode<'r, R::Database> + Type<R::Database>,
-    String: Decode<'r, R::Database> + Type<R::Database>,
+    i64: for<'r> Decode<'r, R::Database> + Type<R::Database>,
+    Vec<u8>: for<'r> Decode<'r, R::Database> + Type<R::Database>,
+    String: for<'r> Decode<'r, R::Database> + Type<R::Database>,
 {
-    let Some(head) = optional::<Vec<u8>, R>(row, "head")? else { return Ok(None) };
-    let subject = match optional::<Vec<u8>, R>(row, "subject")? {
+    fn integer(&self, column: &'static str) -> Result<Option<i64>, sqlx::Error> {
+        self.try_get(column)
+    }
+
+    fn bytes(&self, column: &'static str) -> Result<Option<Vec<u8>>, sqlx::Error> {
+        self.try_get(column)
+    }
+
+    fn text(&self, column: &'static str) -> Result<Option<String>, sqlx::Error> {
+        self.try_get(column)
+    }
+}
+
+fn chain(row: &impl Columns) -> Result<Option<Chain>, sqlx::Error> {
+    let Some(head) = row.bytes("head")? else { return Ok(None) };
+    let subject = match row.bytes("subject")? {
         None => None,
         Some(subject) => Some(SubjectId::from_bytes(name("subject", &subject)?)),
     };
-    let generation = u64::try_from(required::<i64, R>(row, "generation")?)
+    let generation = u64::try_from(required("generation", row.integer("generation"))?)
         .map_err(|_| corrupt("generation", "is negative"))?;
     let chain = Chain {
         subject,
         session_start: required_date(row, "session_start")?,
         head: TokenId::from_bytes(name("head", &head)?),
-        claims: required::<String, R>(row, "claims")?.into(),
+        claims: required("claims", row.text("claims"))?.into(),
         until: required_date(row, "chain_until")?,
         head_until: required_date(row, "head_until")?,
         renewed: required_date(row, "renewed")?,
         generation,
-        ancestors: ancestors(&required::<Vec<u8>, R>(row, "ancestors")?, generation)?,
+        ancestors: ancestors(&required("ancestors", row.bytes("ancestors"))?, generation)?,
     };
     if chain.until < chain.head_until {
         return Err(corrupt("chain_until", "is before the head's own"));
@@ -160,12 +166,8 @@ fn name(column: &str, bytes: &[u8]) -> Result<[u8; 32], sqlx::Error> {
     bytes.try_into().map_err(|_| corrupt(column, "is not 32 bytes"))
 }
 
-fn required_date<'r, R: Row>(row: &'r R, column: &'static str) -> Result<NumericDate, sqlx::Error>
-where
-    &'static str: ColumnIndex<R>,
-    i64: Decode<'r, R::Database> + Type<R::Database>,
-{
-    date(column, required::<i64, R>(row, column)?)
+fn required_date(row: &impl Columns, column: &'static str) -> Result<NumericDate, sqlx::Error> {
+    date(column, required(column, row.integer(column))?)
 }
 
 fn date(column: &str, secs: i64) -> Result<NumericDate, sqlx::Error> {
@@ -177,21 +179,8 @@ fn unsigned_date(column: &str, secs: u64) -> Result<NumericDate, sqlx::Error> {
     if date.as_secs() == secs { Ok(date) } else { Err(corrupt(column, "is past the year 9999")) }
 }
 
-/// The column's value, or that of a dead row's, which is `None`.
-fn optional<'r, T, R: Row>(row: &'r R, column: &'static str) -> Result<Option<T>, sqlx::Error>
-where
-    &'static str: ColumnIndex<R>,
-    T: Decode<'r, R::Database> + Type<R::Database>,
-{
-    row.try_get(column)
-}
-
-fn required<'r, T, R: Row>(row: &'r R, column: &'static str) -> Result<T, sqlx::Error>
-where
-    &'static str: ColumnIndex<R>,
-    T: Decode<'r, R::Database> + Type<R::Database>,
-{
-    optional(row, column)?.ok_or_else(|| corrupt(column, "is missing"))
+fn required<T>(column: &str, value: Result<Option<T>, sqlx::Error>) -> Result<T, sqlx::Error> {
+    value?.ok_or_else(|| corrupt(column, "is missing"))
 }
 
 fn corrupt(column: &str, what: &'static str) -> sqlx::Error {

@@ -8,17 +8,20 @@ pub(super) struct Dialect {
     clock: &'static str,
     /// Rows that another purge is removing, or a rotation is renewing, are left to it.
     skip_locked: &'static str,
+    /// Whoever listens can be told.
+    tells: bool,
 }
 
 #[cfg(feature = "sqlite")]
 pub(super) const SQLITE: Dialect =
-    Dialect { bytes: "BLOB", clock: "CAST(strftime('%s', 'now') AS INTEGER)", skip_locked: "" };
+    Dialect { bytes: "BLOB", clock: "CAST(strftime('%s', 'now') AS INTEGER)", skip_locked: "", tells: false };
 
 #[cfg(feature = "postgres")]
 pub(super) const POSTGRES: Dialect = Dialect {
     bytes: "BYTEA",
     clock: "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS BIGINT)",
     skip_locked: " FOR UPDATE SKIP LOCKED",
+    tells: true,
 };
 
 /// Parameters are numbered, in the order in which the callers bind them.
@@ -29,7 +32,9 @@ pub(super) struct Statements {
     pub(super) find_without_claims: String,
     /// Writes a session's row where it is still the one that was read. See [`super`].
     pub(super) save: String,
-    /// The stronger of each: what either tombstone revoked stays revoked for as long as either said.
+    /// The same, and tells whoever listens.
+    pub(super) save_revocation: String,
+    /// The stronger of each: what either tombstone revoked stays revoked for as long as either said. It tells too.
     pub(super) revoke_subject: String,
     pub(super) sessions: String,
     /// Each removes a bounded batch.
@@ -44,7 +49,7 @@ pub(super) struct Statements {
 
 impl Statements {
     pub(super) fn new(dialect: &Dialect, p: &str) -> Self {
-        let Dialect { bytes, clock, skip_locked } = dialect;
+        let Dialect { bytes, clock, skip_locked, tells } = dialect;
         let find = |claims: &str| {
             format!(
                 "SELECT m.born, t.instant, t.expires AS subject_expires, s.stamp, s.subject, s.session_start, \
@@ -63,30 +68,45 @@ impl Statements {
                  ORDER BY expires LIMIT $2{skip_locked}) AND {expired}"
             )
         };
+        // One statement, so it is told at the commit of what it tells. Channel and message follow its own parameters.
+        let telling = |write: String, parameters: usize| {
+            let (channel, message) = (parameters + 1, parameters + 2);
+            match tells {
+                false => write,
+                true => format!(
+                    "WITH written AS ({write} RETURNING 1) SELECT pg_notify(${channel}, ${message}) FROM written"
+                ),
+            }
+        };
+        let save = format!(
+            "INSERT INTO {p}sessions AS s (session, subject, session_start, head, head_until, generation, \
+             chain_until, renewed, ancestors, claims, revoked_until, revoked_tokens, expires, stamp) \
+             SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14 \
+             WHERE NOT EXISTS (SELECT 1 FROM {p}subjects t \
+             WHERE t.subject = $15 AND t.expires > $16 AND t.instant >= $17) \
+             ON CONFLICT (session) DO UPDATE SET subject = excluded.subject, \
+             session_start = excluded.session_start, head = excluded.head, \
+             head_until = excluded.head_until, generation = excluded.generation, \
+             chain_until = excluded.chain_until, renewed = excluded.renewed, \
+             ancestors = excluded.ancestors, claims = excluded.claims, \
+             revoked_until = excluded.revoked_until, revoked_tokens = excluded.revoked_tokens, \
+             expires = excluded.expires, stamp = excluded.stamp WHERE s.stamp = $18"
+        );
         Self {
             find: find("s.claims"),
             // Typed: a bare '' has no type in the first row of a PostgreSQL answer.
             find_without_claims: find("CAST('' AS TEXT)"),
-            save: format!(
-                "INSERT INTO {p}sessions AS s (session, subject, session_start, head, head_until, generation, \
-                 chain_until, renewed, ancestors, claims, revoked_until, revoked_tokens, expires, stamp) \
-                 SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14 \
-                 WHERE NOT EXISTS (SELECT 1 FROM {p}subjects t \
-                 WHERE t.subject = $15 AND t.expires > $16 AND t.instant >= $17) \
-                 ON CONFLICT (session) DO UPDATE SET subject = excluded.subject, \
-                 session_start = excluded.session_start, head = excluded.head, \
-                 head_until = excluded.head_until, generation = excluded.generation, \
-                 chain_until = excluded.chain_until, renewed = excluded.renewed, \
-                 ancestors = excluded.ancestors, claims = excluded.claims, \
-                 revoked_until = excluded.revoked_until, revoked_tokens = excluded.revoked_tokens, \
-                 expires = excluded.expires, stamp = excluded.stamp WHERE s.stamp = $18"
-            ),
-            revoke_subject: format!(
-                "INSERT INTO {p}subjects AS t (subject, instant, expires) VALUES ($1, $2, $3) \
+            save_revocation: telling(save.clone(), 18),
+            save,
+            revoke_subject: telling(
+                format!(
+                    "INSERT INTO {p}subjects AS t (subject, instant, expires) VALUES ($1, $2, $3) \
                  ON CONFLICT (subject) DO UPDATE SET \
                  instant = CASE WHEN t.expires > $4 AND t.instant > excluded.instant \
                  THEN t.instant ELSE excluded.instant END, \
                  expires = CASE WHEN t.expires > excluded.expires THEN t.expires ELSE excluded.expires END"
+                ),
+                4,
             ),
             sessions: format!(
                 "SELECT s.session, s.session_start, s.renewed, s.claims FROM {p}sessions s \

@@ -4,8 +4,9 @@ use std::error::Error as _;
 
 use sqlx::Executor as _;
 
-use super::super::TokenId;
 use super::*;
+use crate::store::{SessionId, StoreErrorKind, TokenId};
+use crate::{Clock as _, SystemClock};
 
 #[tokio::test]
 async fn a_full_disk_refuses_what_is_new_and_keeps_what_was_revoked() {

@@ -1,0 +1,70 @@
+//! A channel kept open: watched while it is silent, opened again when it broke.
+
+use std::future::Future;
+use std::time::Duration;
+
+use super::{Hear, Pushed, Subscription, message};
+use crate::store::{StoreError, StoreErrorKind};
+
+/// How long the channel may be silent before it is asked whether it lives, and how long it may think about it.
+const ASK_EVERY: Duration = Duration::from_secs(5);
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+/// A handshake takes several round trips.
+const OPEN_WITHIN: Duration = Duration::from_secs(2);
+const REOPEN_AFTER: Duration = Duration::from_millis(100);
+
+/// An open one.
+pub(in crate::store) trait Channel: Send + 'static {
+    /// The next message; `None` where the channel broke. Dropped before it is done, it loses none.
+    fn next(&mut self) -> impl Future<Output = Option<String>> + Send;
+
+    /// Asks the server for any answer.
+    fn is_alive(&mut self) -> impl Future<Output = bool> + Send;
+}
+
+/// Passes on what the channel says. Where it breaks, `open` is called until there is another.
+pub(in crate::store) fn listen<C, F>(
+    mut channel: C,
+    mut open: impl FnMut() -> F + Send + 'static,
+    hear: Hear,
+) -> Subscription
+where
+    C: Channel,
+    F: Future<Output = Result<C, StoreError>> + Send,
+{
+    let task = tokio::spawn(async move {
+        loop {
+            until_it_breaks(&mut channel, &hear).await;
+            channel = loop {
+                tokio::time::sleep(REOPEN_AFTER).await;
+                if let Ok(channel) = in_time(open()).await {
+                    break channel;
+                }
+            };
+            // Only now: whatever is revoked from here on is heard.
+            hear(Pushed::Resumed);
+        }
+    });
+    Subscription::until_dropped(move || task.abort())
+}
+
+/// An attempt to open one, bounded in time.
+pub(in crate::store) async fn in_time<C>(
+    opening: impl Future<Output = Result<C, StoreError>> + Send,
+) -> Result<C, StoreError> {
+    tokio::time::timeout(OPEN_WITHIN, opening).await.unwrap_or(Err(StoreErrorKind::Timeout.into()))
+}
+
+async fn until_it_breaks(channel: &mut impl Channel, hear: &Hear) {
+    loop {
+        match tokio::time::timeout(ASK_EVERY, channel.next()).await {
+            // What can't be read may have been any revocation.
+            Ok(Some(said)) => hear(message::read(&said).map_or(Pushed::Resumed, Pushed::Revoked)),
+            Ok(None) => return,
+            Err(_) => match tokio::time::timeout(ANSWER_WITHIN, channel.is_alive()).await {
+                Ok(true) => {}
+                Ok(false) | Err(_) => return,
+            },
+        }
+    }
+}

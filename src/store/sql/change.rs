@@ -1,0 +1,216 @@
+//! One session's row changed in one step, however many want to.
+
+use std::future::Future;
+
+use super::backend::{Backend, on};
+use super::failure::{failed, is_passing};
+use super::record::{ancestor_bytes, revoked_token_bytes};
+use super::session::{Found, Session};
+use super::{Inner, SqlStore, secs};
+use crate::NumericDate;
+use crate::keys::backend as crypto;
+#[cfg(feature = "postgres")]
+use crate::store::feed::message;
+use crate::store::{Presented, Revocation, SessionId, StoreError, StoreErrorKind, SubjectId};
+
+/// A row that changes under so many tries in a row is not contention any more.
+const TRIES: u32 = 64;
+
+/// What a change is for.
+#[derive(Clone, Copy)]
+pub(super) enum Cause<'a> {
+    /// Nothing is written where this was revoked meanwhile as its subject's.
+    Rotation(&'a Presented),
+    /// Told, where the database tells, by the statement that records it.
+    Revocation(&'a Revocation),
+}
+
+/// What `decide` made of a session.
+pub(super) enum Step<T> {
+    Done(T),
+    Save(T),
+}
+
+impl SqlStore {
+    /// Reads the session, lets `decide` change it, and writes it if it is still as it was read; else again.
+    pub(super) async fn change<T: Clone>(
+        &self,
+        session: SessionId,
+        cause: Cause<'_>,
+        now: NumericDate,
+        mut decide: impl FnMut(&mut Found) -> Result<Step<T>, StoreError> + Send,
+    ) -> Result<T, StoreError> {
+        let inner = &*self.0;
+        let subject = cause.heeded().and_then(|presented| presented.subject);
+        let mut tries = Tries::new(inner.backend.connections().1);
+        // Written by us, but the answer was lost with the connection.
+        let mut maybe_written: Option<(i64, T)> = None;
+        loop {
+            let mut found = match inner.find(&inner.statements.find, session, subject).await {
+                Ok(found) => found,
+                Err(error) => {
+                    tries.failed(error)?;
+                    continue;
+                }
+            };
+            match maybe_written.take() {
+                Some((stamp, outcome)) if found.stamp == Some(stamp) => return Ok(outcome),
+                _ => {}
+            }
+            let outcome = match decide(&mut found)? {
+                Step::Done(outcome) => return Ok(outcome),
+                Step::Save(outcome) => outcome,
+            };
+            // Random, so that a row that was removed and made anew never passes for the one that was read.
+            let stamp = crypto::random::<8>().map(i64::from_be_bytes).map_err(|_| {
+                StoreError::with_source(
+                    StoreErrorKind::Unavailable,
+                    "the system's source of randomness failed",
+                )
+            })?;
+            match inner.save(session, &found, cause, stamp).await {
+                Ok(true) => {
+                    self.purge_at_times(now);
+                    return Ok(outcome);
+                }
+                Ok(false) => tries.lost()?,
+                Err(error) => {
+                    tries.failed(error)?;
+                    maybe_written = Some((stamp, outcome));
+                }
+            }
+        }
+    }
+}
+
+impl<'a> Cause<'a> {
+    fn heeded(self) -> Option<&'a Presented> {
+        match self {
+            Self::Rotation(presented) => Some(presented),
+            Self::Revocation(_) => None,
+        }
+    }
+}
+
+impl Inner {
+    /// Repeats a call that may be made twice for as long as its failure passes.
+    pub(super) async fn persist<T, F>(&self, call: impl Fn() -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, sqlx::Error>>,
+    {
+        let mut tries = Tries::new(self.backend.connections().1);
+        loop {
+            match call().await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => tries.failed(error)?,
+            }
+        }
+    }
+
+    pub(super) async fn find(
+        &self,
+        statement: &str,
+        session: SessionId,
+        subject: Option<SubjectId>,
+    ) -> Result<Found, sqlx::Error> {
+        let subject = subject.as_ref().map(|subject| &subject.as_bytes()[..]);
+        on!(&self.backend, read, connection => sqlx::query_as(statement)
+            .bind(&session.as_bytes()[..])
+            .bind(subject)
+            .fetch_one(connection)
+            .await)
+    }
+
+    /// False where the row is not the one that was found any more, or the subject was revoked.
+    async fn save(
+        &self,
+        session: SessionId,
+        found: &Found,
+        cause: Cause<'_>,
+        stamp: i64,
+    ) -> Result<bool, sqlx::Error> {
+        let Session { chain, revoked_until, revoked_tokens } = &found.session;
+        let chain = chain.as_ref();
+        let subject = chain.and_then(|chain| chain.subject.as_ref()).map(|subject| &subject.as_bytes()[..]);
+        let head = chain.map(|chain| &chain.head.as_bytes()[..]);
+        let generation = chain.map(|chain| i64::try_from(chain.generation).unwrap_or(i64::MAX));
+        let ancestors = chain.map(|chain| ancestor_bytes(&chain.ancestors));
+        let heeded = cause.heeded();
+        let heeded_subject = heeded.and_then(|presented| presented.subject.as_ref());
+        let (now, start) = heeded.map_or((0, 0), |heeded| (secs(heeded.now), secs(heeded.session_start)));
+        let (statement, telling) = match cause {
+            Cause::Rotation(_) => (&self.statements.save, None),
+            Cause::Revocation(revocation) => (&self.statements.save_revocation, self.telling(revocation)),
+        };
+        on!(&self.backend, write, connection => {
+            let statement = sqlx::query(statement)
+                .bind(&session.as_bytes()[..])
+                .bind(subject)
+                .bind(chain.map(|chain| secs(chain.session_start)))
+                .bind(head)
+                .bind(chain.map(|chain| secs(chain.head_until)))
+                .bind(generation)
+                .bind(chain.map(|chain| secs(chain.until)))
+                .bind(chain.map(|chain| secs(chain.renewed)))
+                .bind(ancestors)
+                .bind(chain.map(|chain| &*chain.claims))
+                .bind(secs(*revoked_until))
+                .bind(revoked_token_bytes(revoked_tokens))
+                .bind(secs(found.session.expires()))
+                .bind(stamp)
+                .bind(heeded_subject.map(|subject| &subject.as_bytes()[..]))
+                .bind(now)
+                .bind(start)
+                .bind(found.stamp);
+            let statement = match telling {
+                Some((channel, message)) => statement.bind(channel).bind(message),
+                None => statement,
+            };
+            statement.execute(connection).await.map(|done| done.rows_affected() > 0)
+        })
+    }
+
+    /// Where a revocation is to be told and what, on a database that tells.
+    pub(super) fn telling(&self, revocation: &Revocation) -> Option<(String, String)> {
+        let _ = revocation;
+        match &self.backend {
+            #[cfg(feature = "postgres")]
+            Backend::Postgres(_) => Some((self.channel(), message::write(revocation))),
+            #[cfg(feature = "sqlite")]
+            Backend::Sqlite { .. } => None,
+        }
+    }
+}
+
+/// How often a call may yet be tried again.
+struct Tries {
+    lost: u32,
+    broken: u32,
+}
+
+impl Tries {
+    /// Every connection of the pool may have died with the server.
+    fn new(connections: u32) -> Self {
+        Self { lost: TRIES, broken: connections + 1 }
+    }
+
+    fn lost(&mut self) -> Result<(), StoreError> {
+        self.lost = self.lost.checked_sub(1).ok_or_else(|| {
+            StoreError::with_source(
+                StoreErrorKind::Unavailable,
+                "the row changed under every try to write it",
+            )
+        })?;
+        Ok(())
+    }
+
+    fn failed(&mut self, error: sqlx::Error) -> Result<(), StoreError> {
+        match self.broken.checked_sub(1) {
+            Some(left) if is_passing(&error) => {
+                self.broken = left;
+                Ok(())
+            }
+            _ => Err(failed(error)),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Removing what has expired: behind the callers' backs, and when asked.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::backend::{Backend, on};
+use super::failure::failed;
+use super::{Inner, SqlStore, secs};
+use crate::NumericDate;
+use crate::store::StoreError;
+
+/// Every so many writes a batch of what has expired is removed: sixteen rows for each that can have been added.
+const WRITES_PER_PURGE: u32 = 16;
+const PURGE_BATCH: i64 = 256;
+
+#[derive(Default)]
+pub(super) struct Purge {
+    writes: AtomicU32,
+    is_under_way: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl SqlStore {
+    /// Removes every session and tombstone that expired at or before `now`, in bounded batches, and says how many.
+    /// What expired by `now` and not yet by the database's own clock stays.
+    ///
+    /// # Errors
+    /// Where the database failed; batches removed until then are removed.
+    pub async fn purge(&self, now: NumericDate) -> Result<u64, StoreError> {
+        let mut removed = 0;
+        loop {
+            match self.0.purge_batch(now).await.map_err(failed)? {
+                0 => return Ok(removed),
+                batch => removed += batch,
+            }
+        }
+    }
+
+    /// To be called after each write.
+    pub(super) fn purge_at_times(&self, now: NumericDate) {
+        let Purge { writes, is_under_way } = &self.0.purge;
+        if !writes.fetch_add(1, Ordering::Relaxed).is_multiple_of(WRITES_PER_PURGE) {
+            return;
+        }
+        let Ok(under_way) = Arc::clone(is_under_way).try_lock_owned() else { return };
+        let inner = Arc::clone(&self.0);
+        // Beside the call: what was asked is done, and must be neither delayed nor reported as failed by this.
+        tokio::spawn(async move {
+            // A failure shows in the next call that matters.
+            let _ = inner.purge_batch(now).await;
+            drop(under_way);
+        });
+    }
+}
+
+impl Inner {
+    async fn purge_batch(&self, now: NumericDate) -> Result<u64, sqlx::Error> {
+        let mut removed = 0;
+        for statement in &self.statements.purges {
+            removed += on!(&self.backend, write, connection => sqlx::query(statement)
+                .bind(secs(now))
+                .bind(PURGE_BATCH)
+                .execute(connection)
+                .await
+                .map(|done| done.rows_affected()))?;
+        }
+        Ok(removed)
+    }
+}

@@ -1,0 +1,123 @@
+//! [`RedisStore`] against real servers: its promises and its outages. Each test starts its own server. Its races are in
+//! `one_successor`.
+#![cfg(feature = "redis")]
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing)]
+
+#[path = "../support/outage.rs"]
+mod outage;
+#[path = "../support/proxy.rs"]
+mod proxy;
+#[path = "../support/servers.rs"]
+mod servers;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use outage::{Policy, Service};
+use proxy::{Proxy, Weather};
+use servers::{RedisCluster, RedisServer};
+use tower::{Layer, ServiceExt, service_fn};
+use tower_reissue::store::{
+    Cached, ClaimsStore, MemoryStore, Presented, RedisStore, Revocation, Rotated, Rotation, SessionId,
+    Standing, StoreErrorKind, SubjectId, TokenId, conformance,
+};
+use tower_reissue::{Clock as _, NumericDate, ReissueLayer, SystemClock};
+
+mod losses;
+mod outages;
+mod promises;
+mod pushed;
+mod setup;
+
+/// One session and the instants its calls carry; its first token is number 0.
+#[derive(Clone, Copy)]
+struct Scene {
+    n: u64,
+    start: u64,
+    now: u64,
+}
+
+impl Scene {
+    fn new(n: u64) -> Self {
+        let now = SystemClock.now().as_secs() + 60;
+        Self { n, start: now, now }
+    }
+
+    fn session(&self) -> SessionId {
+        SessionId::from_bytes(name(1, self.n))
+    }
+
+    fn subject(&self) -> SubjectId {
+        SubjectId::from_bytes(name(2, self.n))
+    }
+
+    fn presents(&self, token: u64) -> Presented {
+        let (start, now) = (NumericDate::from_secs(self.start), NumericDate::from_secs(self.now));
+        Presented::new(self.session(), token_id(token), Some(self.subject()), start, now)
+    }
+
+    fn renewal(&self, token: u64, successor: u64) -> Rotation {
+        let until = NumericDate::from_secs(self.now + 3600);
+        Rotation::renewal(self.presents(token), token_id(successor), claims(successor), until)
+    }
+
+    async fn sign_in<S: ClaimsStore>(&self, store: &S) -> Rotated {
+        let until = NumericDate::from_secs(self.now + 3600);
+        store.rotate(Rotation::sign_in(self.presents(0), claims(0), until)).await.unwrap()
+    }
+
+    async fn renew<S: ClaimsStore>(&self, store: &S, token: u64, successor: u64) -> Rotated {
+        store.rotate(self.renewal(token, successor)).await.unwrap()
+    }
+
+    async fn revoke<S: ClaimsStore>(&self, store: &S) {
+        let (now, until) = (NumericDate::from_secs(self.now), NumericDate::from_secs(self.now + 3600));
+        store.revoke(Revocation::Session(self.session()), now, until).await.unwrap();
+    }
+
+    async fn standing<S: ClaimsStore>(&self, store: &S, token: u64) -> Result<Standing, StoreErrorKind> {
+        store.standing(&self.presents(token)).await.map_err(|error| error.kind())
+    }
+}
+
+fn name(kind: u8, n: u64) -> [u8; 32] {
+    let mut name = [kind; 32];
+    // The first bytes choose the slot.
+    name[..8].copy_from_slice(&n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+    name[8..16].copy_from_slice(&n.to_be_bytes());
+    name
+}
+
+fn token_id(n: u64) -> TokenId {
+    TokenId::from_bytes(name(3, n))
+}
+
+fn claims(token: u64) -> String {
+    format!("{{\"jti\":\"{token}\"}}")
+}
+
+fn url(proxy: &Proxy) -> String {
+    format!("redis://127.0.0.1:{}", proxy.port())
+}
+
+async fn refuses_within<S: ClaimsStore>(store: &S, presented: &Presented, limit: Duration) {
+    let began = Instant::now();
+    loop {
+        let standing = match store.standing_now(presented) {
+            Some(standing) => Some(standing),
+            None => store.standing(presented).await.ok(),
+        };
+        if standing == Some(Standing::Revoked) {
+            return;
+        }
+        // A little for this machine, which runs other things.
+        assert!(began.elapsed() < limit + Duration::from_millis(100), "{standing:?} after {limit:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}

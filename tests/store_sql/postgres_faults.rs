@@ -1,0 +1,71 @@
+//! Faults of a server.
+
+use super::*;
+use crate::outage::Policy;
+use crate::postgres_server::Postgres;
+use crate::proxy::Proxy;
+
+/// Crashed, frozen, and with every connection cut; through a real layer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_outage_is_a_503_never_a_401_and_ends_within_a_second_of_the_servers_return() {
+    let server = Postgres::start();
+    let store = SqlStore::postgres(server.url()).await.unwrap();
+    let service = Service::over(store).await;
+    service.assert_well().await;
+
+    for round in 0..3 {
+        server.crash();
+        service.assert_out("crashed or frozen").await;
+        server.run_again();
+        service.assert_recovers(&format!("crash {round}")).await;
+    }
+    for round in 0..2 {
+        server.freeze();
+        service.assert_out("crashed or frozen").await;
+        service.assert_out("crashed or frozen").await;
+        server.thaw();
+        service.assert_recovers(&format!("freeze {round}")).await;
+    }
+    // Connections that were cut are replaced within the call: nobody notices.
+    let place = Place { address: server.url(), prefix: "reissue_".to_owned(), _dir: None };
+    for _ in 0..5 {
+        let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                   WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
+        place.meddle(cut).await;
+        service.assert_well().await;
+    }
+}
+
+/// Slow, cut and black networks, under every policy.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_fault_of_the_network_admits_reissues_or_delays_wrongly() {
+    let server = Postgres::start();
+    futures_util::future::join_all(Policy::ALL.map(async |policy| {
+        let proxy = Proxy::before(server.port()).await;
+        let open = |url: String| {
+            let prefix = format!("{policy:?}_").to_lowercase();
+            SqlStore::builder().table_prefix(prefix).postgres(url)
+        };
+        let (through, elsewhere) = (open(server.url_at(proxy.port())), open(server.url()));
+        outage::every_fault(policy, &proxy, through.await.unwrap(), elsewhere.await.unwrap()).await;
+    }))
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn connections_that_the_network_forgot_are_replaced_at_the_first_silence() {
+    let server = Postgres::start();
+    let proxy = Proxy::before(server.port()).await;
+    let service = Service::over(SqlStore::postgres(server.url_at(proxy.port())).await.unwrap()).await;
+    outage::forgotten_connections(&proxy, &service).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_an_error_in_time() {
+    let builder = SqlStore::builder().wait(Duration::from_millis(300));
+    let error = builder.postgres("postgres://somebody:secret@127.0.0.1:9/x").await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Timeout);
+    assert!(!format!("{error:?} {error}").contains("secret"));
+    let error = SqlStore::postgres("http://127.0.0.1:9/x").await;
+    assert!(error.is_err());
+}

@@ -1,0 +1,107 @@
+//! What every store promises, and that it answers as the memory store does.
+
+use tower_reissue::store::{MemoryStore, SessionRecord, conformance};
+
+use super::*;
+
+on_each_database! {
+    every_promise_is_kept,
+    promises_about_races_are_kept_while_others_use_the_store,
+    it_answers_as_the_memory_store_does,
+    debug_prints_no_address,
+}
+
+async fn every_promise_is_kept(place: Place) {
+    conformance::all(&place.open().await).await;
+}
+
+async fn promises_about_races_are_kept_while_others_use_the_store(place: Place) {
+    let store = place.open().await;
+    let tasks = (0..4).map(|_| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            for _ in 0..5 {
+                conformance::of_n_concurrent_rotations_exactly_one_is_recorded_and_all_learn_the_same_head(
+                    &store,
+                )
+                .await;
+                conformance::a_revocation_beats_a_rotation_in_either_order(&store).await;
+                conformance::a_dropped_rotation_leaves_the_old_or_the_new_state(&store).await;
+            }
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
+}
+
+/// Any calls in any order, time moving on.
+async fn it_answers_as_the_memory_store_does(place: Place) {
+    let (store, memory) = (place.open().await, MemoryStore::new());
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut below = move |bound: u64| {
+        // xorshift: the same calls in every run.
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed % bound
+    };
+    let start = start().as_secs();
+    let at = |secs: u64| NumericDate::from_secs(start + secs);
+    let subject = |s: u64| SubjectId::from_bytes(name(s % 2));
+    let mut now = 10;
+    for call in 0..1_500 {
+        let (s, t, lasts) = (below(4), below(7), below(60));
+        match below(30) {
+            0..4 => now += below(15),
+            4..27 => {
+                let presented = Presented::new(session(s), token(t), Some(subject(s)), at(s), at(now));
+                let successor = below(7);
+                let claims = format!("{call}");
+                let rotation = if below(10) == 0 {
+                    Rotation::sign_in(presented, claims, at(now + lasts + 1))
+                } else {
+                    Rotation::renewal(presented, token(successor), claims, at(now + lasts + 1))
+                };
+                let ours = store.rotate(rotation.clone()).await.map_err(|error| error.kind());
+                let theirs = memory.rotate(rotation).await.map_err(|error| error.kind());
+                assert_eq!(ours, theirs, "call {call}");
+            }
+            n => {
+                let revocation = match n {
+                    27 => Revocation::Session(session(s)),
+                    28 => Revocation::Token { session: session(s), token: token(t) },
+                    _ => Revocation::SubjectBefore { subject: subject(s), instant: at(below(4)) },
+                };
+                store.revoke(revocation, at(now), at(now + lasts / 2)).await.unwrap();
+                memory.revoke(revocation, at(now), at(now + lasts / 2)).await.unwrap();
+            }
+        }
+        let presented = Presented::new(session(s), token(t), Some(subject(s)), at(s), at(now));
+        let ours = store.standing(&presented).await.unwrap();
+        assert_eq!(ours, memory.standing(&presented).await.unwrap(), "call {call}");
+        if call % 16 == 0 {
+            let (ours, theirs) = (
+                store.sessions(subject(s), at(now)).await.unwrap(),
+                memory.sessions(subject(s), at(now)).await.unwrap(),
+            );
+            let sorted = |records: Vec<SessionRecord>| {
+                let mut records = records
+                    .into_iter()
+                    .map(|r| (r.session, r.session_start, r.renewed, r.claims))
+                    .collect::<Vec<_>>();
+                records.sort();
+                records
+            };
+            assert_eq!(sorted(ours), sorted(theirs), "call {call}");
+        }
+    }
+}
+
+async fn debug_prints_no_address(place: Place) {
+    let debug = format!("{:?}", place.open().await);
+    assert!(debug.starts_with("SqlStore { backend: "), "{debug}");
+    for secret in [place.address.as_str(), "127.0.0.1", "tests@", "sessions.db"] {
+        assert!(!debug.contains(secret), "{debug}");
+    }
+}

@@ -1,0 +1,181 @@
+//! What is kept: through restarts, schemas and damage, and for how long.
+
+use super::*;
+
+on_each_database! {
+    revocations_survive_a_restart,
+    a_session_begun_before_the_store_without_a_record_is_unknown,
+    an_older_schema_is_brought_up_to_date_and_a_newer_one_refused,
+    many_may_open_a_new_store_at_once,
+    what_has_expired_goes_and_what_lives_stays,
+    a_record_that_makes_no_sense_is_corrupt_and_a_503,
+}
+
+async fn revocations_survive_a_restart(place: Place) {
+    let store = place.open().await;
+    let subject = SubjectId::from_bytes([9; 32]);
+    let by_subject = owned(subject, session(3), token(1));
+    let cases = [
+        (Revocation::Token { session: session(1), token: token(1) }, presents(session(1), token(1))),
+        (Revocation::Session(session(2)), presents(session(2), token(1))),
+        (Revocation::SubjectBefore { subject, instant: start() }, by_subject),
+    ];
+    for (revocation, presented) in cases {
+        let signed_in = Rotation::sign_in(presented, "{}", end());
+        assert_eq!(store.rotate(signed_in).await.unwrap(), Rotated::Recorded);
+        store.revoke(revocation, now(), end()).await.unwrap();
+    }
+    store.close().await;
+    let error = store.standing(&by_subject).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+
+    let store = place.open().await;
+    for (_, presented) in cases {
+        assert_eq!(store.standing(&presented).await.unwrap(), Standing::Revoked);
+        let renewal = Rotation::renewal(presented, token(2), "{}", end());
+        assert_eq!(store.rotate(renewal).await.unwrap(), Rotated::Revoked);
+    }
+}
+
+async fn a_session_begun_before_the_store_without_a_record_is_unknown(place: Place) {
+    let store = place.open().await;
+    let before = NumericDate::from_secs(SystemClock.now().as_secs() - 60);
+    let older = Presented::new(session(1), token(1), None, before, now());
+    assert_eq!(store.standing(&older).await.unwrap(), Standing::Unknown);
+    assert_eq!(store.standing(&presents(session(2), token(1))).await.unwrap(), Standing::Live);
+    // Where the authority admits it all the same, its first rotation puts it on record.
+    let renewal = Rotation::renewal(older, token(2), "{}", end());
+    assert_eq!(store.rotate(renewal).await.unwrap(), Rotated::Recorded);
+    assert_eq!(store.standing(&older).await.unwrap(), Standing::Live);
+    // A store of the same tables is no younger; one that was made anew is.
+    assert_eq!(place.open().await.standing(&older).await.unwrap(), Standing::Live);
+    place.meddle("DELETE FROM {p}sessions").await;
+    assert_eq!(store.standing(&older).await.unwrap(), Standing::Unknown);
+    // A revocation is known whatever else was lost.
+    store.revoke(Revocation::Session(session(1)), now(), end()).await.unwrap();
+    assert_eq!(store.standing(&older).await.unwrap(), Standing::Revoked);
+}
+
+async fn an_older_schema_is_brought_up_to_date_and_a_newer_one_refused(place: Place) {
+    let store = place.open().await;
+    assert_eq!(store.rotate(renewal(token(0), token(1))).await.unwrap(), Rotated::Recorded);
+    store.close().await;
+    // What version 1 was.
+    for index in ["sessions_by_subject", "sessions_by_expiry", "subjects_by_expiry"] {
+        place.meddle(&format!("DROP INDEX {{p}}{index}")).await;
+    }
+    place.meddle("UPDATE {p}store SET version = 1").await;
+    let stores = [place.open().await, place.open().await];
+    for store in &stores {
+        let given = store.rotate(renewal(token(0), token(2))).await.unwrap();
+        assert_eq!(given, Rotated::Superseded { head: token(1).to_string().into() });
+    }
+    assert_eq!(place.meddle("UPDATE {p}store SET version = 9 WHERE version = 2").await, 1, "the version");
+    place.meddle("DROP INDEX {p}sessions_by_subject").await;
+    let error = place.try_open().await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Misconfigured);
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("version 9"), "{source}");
+}
+
+async fn many_may_open_a_new_store_at_once(place: Place) {
+    let openings = (0..8).map(|_| {
+        let place = place.clone();
+        tokio::spawn(async move { place.open().await })
+    });
+    for (n, opening) in openings.collect::<Vec<_>>().into_iter().enumerate() {
+        let store = opening.await.unwrap();
+        let rotated = store.rotate(renewal(token(n as u64), token(n as u64 + 1))).await.unwrap();
+        assert_eq!(rotated, Rotated::Recorded);
+    }
+    // Of another prefix: another store.
+    let other = Place { prefix: "other_".to_owned() + &place.prefix, ..place.clone() };
+    assert_eq!(other.open().await.rotate(renewal(token(0), token(1))).await.unwrap(), Rotated::Recorded);
+    for prefix in ["", "1", "a-b", "Reissue_", "a\"; --", "a.b"] {
+        let error = Place { prefix: prefix.to_owned(), ..place.clone() }.try_open().await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{prefix:?}");
+    }
+}
+
+async fn what_has_expired_goes_and_what_lives_stays(place: Place) {
+    let store = place.open().await;
+    let at = NumericDate::from_secs;
+    // Long ago, so that it has expired by the database's own clock too.
+    for n in 0..600 {
+        let presented = Presented::new(session(n), token(0), None, at(0), at(100));
+        store.rotate(Rotation::sign_in(presented, "{}", at(200))).await.unwrap();
+        let subject = SubjectId::from_bytes(*session(n).as_bytes());
+        let revocation = Revocation::SubjectBefore { subject, instant: at(50) };
+        if n < 20 {
+            store.revoke(revocation, at(100), at(200)).await.unwrap();
+        }
+    }
+    store.revoke(Revocation::Session(session(7_000)), now(), end()).await.unwrap();
+    // Expired by the caller's clock, which has leapt ahead, and by nobody else's.
+    let removed = store.purge(NumericDate::MAX).await.unwrap();
+    assert_eq!(store.purge(NumericDate::MAX).await.unwrap(), 0);
+    assert!((1..=620).contains(&removed), "{removed}");
+    assert_eq!(
+        store.standing(&presents(session(7_000), token(1))).await.unwrap(),
+        Standing::Revoked,
+        "a live tombstone"
+    );
+
+    // Nobody purges: what expired goes with the writes that follow.
+    for n in 0..100 {
+        let presented = Presented::new(session(n), token(0), None, at(0), at(100));
+        store.rotate(Rotation::sign_in(presented, "{}", at(200))).await.unwrap();
+    }
+    let begun = Instant::now();
+    let mut n = 0;
+    // The rows that the writes themselves add are alive.
+    while place.meddle("UPDATE {p}sessions SET renewed = renewed WHERE expires <= 200").await > 0 {
+        n += 1;
+        store.revoke(Revocation::Session(session(8_000 + n)), now(), end()).await.unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(20), "it stays");
+    }
+    assert_eq!(store.standing(&presents(session(7_000), token(1))).await.unwrap(), Standing::Revoked);
+    assert_eq!(store.standing(&presents(session(8_001), token(1))).await.unwrap(), Standing::Revoked);
+}
+
+async fn a_record_that_makes_no_sense_is_corrupt_and_a_503(place: Place) {
+    let store = place.open().await;
+    let service = Service::over(store.clone()).await;
+    let short = place.bytes("00");
+    for damage in [
+        format!("head = {short}"),
+        "generation = -1".to_owned(),
+        "claims = NULL, chain_until = 253402300799".to_owned(),
+        "chain_until = -5".to_owned(),
+        "revoked_until = 253402300800".to_owned(),
+        format!("ancestors = {short}"),
+        format!("revoked_tokens = {short}"),
+        "session_start = NULL".to_owned(),
+    ] {
+        // A copy aside, to put back.
+        place.meddle("DROP TABLE IF EXISTS {p}aside").await;
+        place.meddle("CREATE TABLE {p}aside AS SELECT * FROM {p}sessions").await;
+        place.meddle(&format!("UPDATE {{p}}sessions SET {damage}")).await;
+        for token in [&service.due, &service.revoked] {
+            let (status, retry_after, successor) = service.ask(token).await;
+            if damage.contains("claims") {
+                // Read by a rotation only: the request is served, unrenewed. A tombstone is a tombstone still.
+                assert!(matches!(status, 200 | 401) && !successor, "{damage}: {status}");
+                assert_eq!(status == 401, token == &service.revoked, "{damage}");
+            } else if token == &service.due || damage.contains("revoked") {
+                assert_eq!((status, retry_after, successor), (503, true, false), "{damage}");
+            } else {
+                // A revoked session's row has little left to be damaged.
+                assert!(matches!(status, 401 | 503) && !successor, "{damage}: {status}");
+            }
+        }
+        place.meddle("DELETE FROM {p}sessions").await;
+        place.meddle("INSERT INTO {p}sessions SELECT * FROM {p}aside").await;
+    }
+    assert_eq!(service.ask(&service.due).await, (200, false, true), "put right");
+    // The store's own row lost: nothing can be known.
+    place.meddle("DELETE FROM {p}store").await;
+    let error = store.standing(&presents(session(1), token(1))).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Corrupt);
+    assert!(std::error::Error::source(&error).is_some());
+}

@@ -1,0 +1,69 @@
+//! Faults of a file.
+
+use super::*;
+
+#[tokio::test]
+async fn a_file_locked_by_another_process_is_a_503_in_time_and_never_a_401() {
+    use sqlx::{Connection as _, Executor as _};
+    let place = new_sqlite();
+    let service = Service::over(place.open().await).await;
+    let mut other = sqlx::SqliteConnection::connect(&place.address).await.unwrap();
+    other.execute("BEGIN IMMEDIATE").await.unwrap();
+    // Readers don't wait for a writer; what must be written is not. A revocation fails aloud.
+    assert_eq!(service.ask(&service.fresh).await, (200, false, false));
+    assert_eq!(service.ask(&service.unrenewed).await, (200, false, false), "served unrenewed");
+    assert_eq!(service.ask(&service.due).await, (200, false, true), "its successor is on record");
+    assert_eq!(service.ask(&service.unexchanged).await, (503, true, false));
+    assert_eq!(service.ask(&service.grace).await, (401, false, true), "its successor is on record");
+    assert_eq!(service.ask(&service.revoked).await, (401, false, false));
+    let begun = Instant::now();
+    assert!(service.authority.revoke_subject("alice").await.is_err());
+    assert!(begun.elapsed() < Duration::from_millis(900), "{:?}", begun.elapsed());
+    other.execute("ROLLBACK").await.unwrap();
+    drop(other);
+    // What was cut off may have been done after all, or not; nothing is worse for it.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(service.ask(&service.revoked).await.0, 401);
+}
+
+#[tokio::test]
+async fn a_busy_timeout_that_ends_is_a_timeout() {
+    use sqlx::{Connection as _, Executor as _};
+    let place = new_sqlite();
+    let store = SqlStore::builder().wait(Duration::from_millis(100)).sqlite(&place.address).await.unwrap();
+    let mut other = sqlx::SqliteConnection::connect(&place.address).await.unwrap();
+    other.execute("BEGIN IMMEDIATE").await.unwrap();
+    let error = store.rotate(renewal(token(0), token(1))).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Timeout);
+    other.execute("ROLLBACK").await.unwrap();
+    assert_eq!(store.rotate(renewal(token(0), token(1))).await.unwrap(), Rotated::Recorded);
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused_and_memory_too() {
+    let dir = TempDir::new("sqlite-none");
+    let file = dir.path().join("sessions.db");
+    std::fs::write(&file, "a".repeat(8192)).unwrap();
+    let error = SqlStore::sqlite(file.to_str().unwrap()).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Corrupt);
+    for memory in [":memory:", "sqlite::memory:", "sqlite://x?mode=memory", ""] {
+        let error = SqlStore::sqlite(memory).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{memory:?}");
+    }
+    let error = SqlStore::sqlite(dir.path().join("missing/sessions.db").to_str().unwrap()).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_file_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = new_sqlite();
+    let store = place.open().await;
+    store.rotate(renewal(token(0), token(1))).await.unwrap();
+    let dir = std::path::Path::new(&place.address).parent().unwrap();
+    for file in std::fs::read_dir(dir).unwrap() {
+        let file = file.unwrap();
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{file:?}");
+    }
+}
