@@ -119,21 +119,28 @@ fn from_authorization<'a>(head: &RequestHead<'a>) -> Result<Option<&'a [u8]>, Re
         return Err(Reason::SeveralCredentials);
     }
     let value = value.as_bytes();
+    match value.split_at_checked("bearer ".len()) {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") && !token.is_empty() => {
+            Ok(Some(token))
+        }
+        _ => odd_authorization(value),
+    }
+}
+
+/// A value that is not `Bearer`, one space and something: another scheme, a joined pair, a malformed credential.
+fn odd_authorization<'a>(value: &[u8]) -> Result<Option<&'a [u8]>, Reason> {
     let text = value.trim_ascii_start();
     let (scheme, rest) =
         text.split_at(text.iter().position(|&b| is_blank(b) || b == b',').unwrap_or(text.len()));
-    if !scheme.eq_ignore_ascii_case(b"bearer") {
-        // Another scheme is not a credential, unless an intermediary joined a bearer token to it.
-        let joined = text.split(|&b| b == b',').skip(1).any(is_bearer);
-        return if joined { Err(Reason::SeveralCredentials) } else { Ok(None) };
+    if scheme.eq_ignore_ascii_case(b"bearer") {
+        return Err(match rest.first() {
+            Some(b',') => Reason::SeveralCredentials,
+            _ => Reason::MalformedCredential,
+        });
     }
-    if rest.first() == Some(&b',') {
-        return Err(Reason::SeveralCredentials);
-    }
-    match rest {
-        [b' ', token @ ..] if text.len() == value.len() && !token.is_empty() => Ok(Some(token)),
-        _ => Err(Reason::MalformedCredential),
-    }
+    // Another scheme is not a credential, unless an intermediary joined a bearer token to it.
+    let joined = text.split(|&b| b == b',').skip(1).any(is_bearer);
+    if joined { Err(Reason::SeveralCredentials) } else { Ok(None) }
 }
 
 fn is_bearer(part: &[u8]) -> bool {
