@@ -41,6 +41,7 @@ mod vocabulary;
 use std::future::Future;
 use std::sync::Arc;
 
+pub use crate::token::standing::Standing;
 pub use cached::Cached;
 pub(crate) use erased::ErasedStore;
 pub use error::{StoreError, StoreErrorKind};
@@ -50,7 +51,7 @@ pub use memory::MemoryStore;
 pub use redis::{DangerousRedisConnect, RedisConnect, RedisStore};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub use sql::{SqlStore, SqlStoreBuilder};
-pub use vocabulary::{Presented, Revocation, Rotated, Rotation, SessionRecord, Standing};
+pub use vocabulary::{Presented, Revocation, Rotated, Rotation, SessionRecord};
 
 use crate::NumericDate;
 pub use crate::token::identity::{SessionId, SubjectId, TokenId};

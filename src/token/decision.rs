@@ -2,9 +2,9 @@
 
 use super::policy::Policy;
 use super::refusal::Reason;
+use super::standing::Standing;
 use super::verify::Verified;
 use crate::NumericDate;
-use crate::store::Standing;
 
 /// Everything that can change a verdict.
 #[derive(Clone, Copy, Debug)]

@@ -19,5 +19,6 @@ pub(crate) mod identity;
 pub(crate) mod json;
 pub(crate) mod policy;
 pub(crate) mod refusal;
+pub(crate) mod standing;
 pub(crate) mod successor;
 pub(crate) mod verify;
