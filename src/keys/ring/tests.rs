@@ -1,0 +1,135 @@
+use jsonwebtoken::Algorithm;
+
+use super::*;
+
+fn secret(n: u8) -> SigningKey {
+    let bytes: Vec<u8> = (n..n + 64).collect();
+    SigningKey::from_secret(Algorithm::HS256, bytes).unwrap()
+}
+
+fn found<'a>(ring: &'a KeyRing, kid: Option<&str>, alg: &'a str) -> Vec<&'a str> {
+    ring.candidates(kid, alg).map(|key| key.kid()).collect()
+}
+
+#[test]
+fn a_kid_finds_its_key_and_no_other() {
+    let ring = KeyRing::new(secret(1).with_kid("a")).retiring(secret(2).with_kid("b")).unwrap();
+    assert_eq!(found(&ring, Some("a"), "HS256"), ["a"]);
+    assert_eq!(found(&ring, Some("b"), "HS256"), ["b"]);
+    for kid in ["", "A", "a ", "../a", "a\0", "c"] {
+        assert!(found(&ring, Some(kid), "HS256").is_empty(), "{kid:?}");
+        assert!(!ring.knows_kid(Some(kid)), "{kid:?}");
+    }
+    assert!(ring.knows_kid(Some("a")) && ring.knows_kid(None));
+}
+
+#[test]
+fn only_the_exact_name_of_its_algorithm_finds_a_key() {
+    let ring = KeyRing::new(secret(1).with_kid("a"));
+    for alg in ["none", "None", "NONE", "", "hs256", "HS256 ", "HS384", "HS512", "RS256"] {
+        assert!(found(&ring, Some("a"), alg).is_empty(), "{alg:?}");
+        assert!(found(&ring, None, alg).is_empty(), "{alg:?}");
+    }
+    assert_eq!(found(&ring, None, "HS256"), ["a"]);
+}
+
+#[test]
+fn without_a_kid_own_keys_come_first_and_eight_are_tried() {
+    let foreign = (10..30).map(|n| secret(n).with_kid(format!("f{n}")).into());
+    let ring = KeyRing::new(secret(1).with_kid("a")).trust("other", foreign).unwrap();
+    let tried = found(&ring, None, "HS256");
+    assert_eq!(tried.len(), MAX_TRIED);
+    assert_eq!(tried[0], "a");
+}
+
+#[test]
+fn a_further_kid_finds_every_key_that_shares_it_in_order() {
+    let ring = KeyRing::new(secret(1).with_kid("new").also_known_as("not-used"))
+        .retiring(secret(2).with_kid("old").also_known_as("not-used"))
+        .unwrap();
+    assert_eq!(found(&ring, Some("not-used"), "HS256"), ["new", "old"]);
+    assert_eq!(found(&ring, Some("new"), "HS256"), ["new"]);
+    // Said twice, or the same as its own kid, it counts once.
+    let key = secret(3).with_kid("k").also_known_as("k").also_known_as("x").also_known_as("x");
+    let ring = KeyRing::new(key);
+    assert_eq!(found(&ring, Some("k"), "HS256"), ["k"]);
+    assert_eq!(found(&ring, Some("x"), "HS256"), ["k"]);
+}
+
+#[test]
+fn a_primary_kid_is_one_keys_alone_within_its_origin() {
+    let ring = || KeyRing::new(secret(1).with_kid("a").also_known_as("further"));
+    for clash in [
+        secret(1),
+        secret(2).with_kid("a"),
+        secret(2).with_kid("further"),
+        secret(2).with_kid("b").also_known_as("a"),
+    ] {
+        // The same key under its fingerprint does not clash with itself under another name.
+        let is_new_name = clash.kid() == clash.fingerprint();
+        let refused = ring().retiring(clash).map_err(|error| error.kind()).err();
+        assert_eq!(refused, (!is_new_name).then_some(KeyErrorKind::DuplicateKid));
+    }
+    assert!(KeyRing::new(secret(1)).retiring(secret(1)).is_err());
+
+    let error = ring().retiring(secret(2).with_kid("a")).unwrap_err().to_string();
+    assert!(error.contains("key \"a\"") && error.contains("with_kid"), "{error}");
+}
+
+#[test]
+fn two_issuers_may_use_one_kid() {
+    let ring = KeyRing::new(secret(1).with_kid("1"))
+        .trust("x", [secret(2).with_kid("1").into()])
+        .unwrap()
+        .trust("y", [secret(3).with_kid("1").into()])
+        .unwrap();
+    let issuers: Vec<_> = ring.candidates(Some("1"), "HS256").map(|key| key.issuer()).collect();
+    assert_eq!(issuers, [None, Some("x"), Some("y")]);
+    assert!(ring.trust("x", [secret(4).with_kid("1").into()]).is_err());
+}
+
+#[test]
+fn more_keys_for_a_kid_than_are_tried_are_refused() {
+    let mut ring = KeyRing::new(secret(1).also_known_as("not-used"));
+    for n in 2..=8 {
+        ring = ring.retiring(secret(n).also_known_as("not-used")).unwrap();
+    }
+    let error = ring.clone().retiring(secret(9).also_known_as("not-used")).unwrap_err();
+    assert_eq!(error.kind(), KeyErrorKind::Ring);
+    assert!(ring.retiring(secret(9)).is_ok());
+}
+
+#[test]
+fn an_issuer_needs_a_name_and_a_key() {
+    let ring = || KeyRing::new(secret(1));
+    assert_eq!(ring().trust("", [secret(2).into()]).unwrap_err().kind(), KeyErrorKind::Ring);
+    assert_eq!(ring().trust("x", []).unwrap_err().kind(), KeyErrorKind::Ring);
+}
+
+#[test]
+fn a_swapped_ring_holds_a_key_by_what_it_is_and_whose_it_is() {
+    let old = KeyRing::new(secret(1)).trust("x", [secret(2).into()]).unwrap();
+    let [own, foreign] = &old.keys[..] else { panic!("two keys") };
+    assert!(own.is_own() && own.issuer().is_none());
+    assert!(!foreign.is_own() && foreign.issuer() == Some("x"));
+
+    let renamed = KeyRing::new(secret(3)).retiring(secret(1).with_kid("renamed")).unwrap();
+    assert!(renamed.holds(own) && !renamed.holds(foreign));
+    let adopted = KeyRing::new(secret(2));
+    assert!(!adopted.holds(foreign), "an own key is not the issuer's");
+    let bytes: Vec<u8> = (1..65).collect();
+    let other_algorithm = SigningKey::from_secret(Algorithm::HS512, bytes).unwrap();
+    assert!(!KeyRing::new(other_algorithm).holds(own));
+}
+
+#[test]
+fn a_ring_prints_names_and_algorithms_only() {
+    let ring =
+        KeyRing::new(secret(b'A').with_kid("a")).trust("x", [secret(b'a').with_kid("b").into()]).unwrap();
+    assert_eq!(
+        format!("{ring:?}"),
+        "KeyRing { keys: [RingKey { kid: \"a\", algorithm: HS256, .. }, \
+         RingKey { kid: \"b\", algorithm: HS256, issuer: \"x\", .. }], .. }"
+    );
+    assert_eq!(ring.kids().collect::<Vec<_>>(), ["a", "b"]);
+}
