@@ -1,6 +1,7 @@
 //! A process that does to a store what it is told: this test binary, with `a_process_of_its_own` alone.
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
@@ -66,7 +67,8 @@ impl Process {
         move || {
             let mut child = child.lock().unwrap();
             child.kill().unwrap();
-            child.wait().unwrap();
+            let ended = child.wait().unwrap();
+            assert_eq!(ended.signal(), Some(9), "it had ended before: {ended}");
         }
     }
 

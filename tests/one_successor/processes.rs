@@ -17,6 +17,7 @@ pub async fn four(ground: Ground) {
     for round in 0..crate::rounds() {
         let mut events = opened(&store, round).await;
         let made = tokio::task::block_in_place(|| race(&mut processes, round, None));
+        assert!(made.iter().flatten().all(|event| event.answer.is_some()), "round {round}: {made:?}");
         let first = made.iter().map(|events| events[0].answer.unwrap()).collect::<Vec<_>>();
         let recorded = first.iter().position(|&answer| answer == Answer::Recorded).expect("one recorded");
         for (number, answer) in first.into_iter().enumerate().filter(|&(number, _)| number != recorded) {
@@ -46,6 +47,13 @@ pub async fn killed(ground: Ground) {
         let blow = Blow { victim, ahead, after: usual.mul_f64(random.share() / 2.0) };
         let made = tokio::task::block_in_place(|| race(&mut processes, round, Some(&blow)));
         usual = (usual * 7 + begun.elapsed().min(Duration::from_millis(200))) / 8;
+        let lives = |&(number, _): &(usize, &Vec<Event>)| number != victim;
+        for (number, events) in made.iter().enumerate().filter(lives) {
+            assert!(
+                events.len() >= 4 && events.iter().all(|event| event.answer.is_some()),
+                "{number} died too"
+            );
+        }
         let unanswered = made[victim].iter().find(|event| event.answer.is_none()).map(|event| event.call);
         events.extend(made.into_iter().flatten());
         let chain = look_back(&store, round, &mut events).await;
@@ -60,7 +68,7 @@ pub async fn killed(ground: Ground) {
         round += 1;
     }
     eprintln!(
-        "{round} processes killed, {} of them with a call under way: {done} rotations recorded, {undone} not, \
+        "{round} processes killed, {} of them with a call under way: {done} rotations found recorded, {undone} not, \
          {others} other calls",
         done + undone + others
     );
@@ -141,11 +149,12 @@ fn drive(
         events.push(event);
         event.answer
     };
-    let head = match ask(Call::Rotate { from: 0, to: own(number, 1) })? {
+    let first = ask(Call::Rotate { from: 0, to: own(number, 1) });
+    together();
+    let head = match first? {
         Answer::Superseded(head) => head,
         _ => own(number, 1),
     };
-    together();
     ask(Call::Rotate { from: head, to: own(number, 2) })?;
     // In some rounds one of them signs out.
     if round % 5 == 4 && number == round as usize % 3 {
