@@ -3,7 +3,8 @@
 //! them that puts no call before one that had returned when it began: the store is linearizable.
 //!
 //! ```text
-//! RUSTFLAGS="--cfg store_model" cargo test --target-dir target/model --lib store::memory::model
+//! $(cargo rustc --lib --profile test --message-format json -- --cfg store_model |
+//!     grep -o '"executable":"[^"]*"' | cut -d'"' -f4) store::memory::model
 //! ```
 //!
 //! What the calls come to one by one is the [`Ledger`]'s own, held against a model in plain lists by the other tests.
