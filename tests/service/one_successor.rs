@@ -1,7 +1,6 @@
 //! Rule 11: one successor, however many ask for it and wherever.
 
 use std::collections::HashSet;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,11 +13,6 @@ use tower_reissue::{
 
 use crate::kit::*;
 use crate::support::*;
-
-fn pem(algorithm: Algorithm, name: &str) -> SigningKey {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/keys").join(name);
-    SigningKey::from_pem(algorithm, std::fs::read(path).unwrap()).unwrap()
-}
 
 /// A clock that moves with every few readings, from the instant of renewal on: no two nodes read quite the same.
 fn running_clock() -> impl Fn() -> NumericDate + Send + Sync + 'static {
@@ -52,15 +46,15 @@ async fn presented(nodes: &[Authority], token: &str, n: usize) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn parallel_requests_over_two_stateless_nodes_get_one_successor() {
-    for (algorithm, key, n, deterministic) in [
-        (Algorithm::HS256, None, 1_000, true),
-        (Algorithm::RS256, Some("rsa2048.pem"), 60, true),
-        (Algorithm::EdDSA, Some("ed25519.pem"), 1_000, true),
-        (Algorithm::ES256, Some("p256.pem"), 1_000, false),
-        (Algorithm::PS256, Some("rsa2048.pem"), 60, false),
+    for (algorithm, n, deterministic) in [
+        (Algorithm::HS256, 1_000, true),
+        (Algorithm::RS256, 60, true),
+        (Algorithm::EdDSA, 1_000, true),
+        (Algorithm::ES256, 1_000, false),
+        (Algorithm::PS256, 60, false),
     ] {
         // Built twice from the same material, as two processes would.
-        let load = || key.map_or_else(crate::support::key, |name| pem(algorithm, name));
+        let load = || key_for(algorithm);
         let first = node(load(), ManualClock::at(NOW)).build().unwrap();
         let token = first.issue(Login::new("alice")).await.unwrap().into_string();
         // Somewhere in the window the jitter leaves, the two clocks a few seconds apart.

@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing)]
 
 pub mod guarded;
+mod keys;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -25,7 +26,8 @@ use tower_reissue::{
     Authority, AuthorityBuilder, ManualClock, NumericDate, PrivateClaims, Reason, Refusal, ReissueLayer,
 };
 
-pub const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+pub use self::keys::*;
+
 pub const ISSUER: &str = "https://login.example";
 pub const AUDIENCE: &str = "orders";
 /// The instant at which the tests' clock stands.
@@ -160,82 +162,6 @@ impl ClaimsStore for CountingStore {
 
     async fn sessions(&self, subject: SubjectId, now: NumericDate) -> Result<Vec<SessionRecord>, StoreError> {
         self.count().sessions(subject, now).await
-    }
-}
-
-/// Key pairs of the repository. Published with it: of no use elsewhere.
-pub mod pems {
-    macro_rules! pem {
-        ($name:ident, $file:literal) => {
-            pub const $name: &[u8] = include_bytes!(concat!("../keys/", $file));
-        };
-    }
-    pem!(RSA, "rsa2048.pem");
-    pem!(RSA_PUBLIC, "rsa2048.public.pem");
-    pem!(RSA_PUBLIC_PKCS1, "rsa2048.public.pkcs1.pem");
-    pem!(RSA_1024, "rsa1024.pem");
-    pem!(P256, "p256.pem");
-    pem!(P256_PUBLIC, "p256.public.pem");
-    pem!(P384, "p384.pem");
-    pem!(P384_PUBLIC, "p384.public.pem");
-    pem!(ED25519, "ed25519.pem");
-    pem!(ED25519_PUBLIC, "ed25519.public.pem");
-}
-
-/// Every algorithm there is.
-pub const ALGORITHMS: [Algorithm; 12] = [
-    Algorithm::HS256,
-    Algorithm::HS384,
-    Algorithm::HS512,
-    Algorithm::RS256,
-    Algorithm::RS384,
-    Algorithm::RS512,
-    Algorithm::PS256,
-    Algorithm::PS384,
-    Algorithm::PS512,
-    Algorithm::ES256,
-    Algorithm::ES384,
-    Algorithm::EdDSA,
-];
-
-/// The repository's key for an algorithm, as the crate loads it.
-pub fn key_for(algorithm: Algorithm) -> SigningKey {
-    match pem_for(algorithm) {
-        None => SigningKey::from_secret(algorithm, SECRET).unwrap(),
-        Some((private, _)) => SigningKey::from_pem(algorithm, private).unwrap(),
-    }
-}
-
-/// The same key, as jsonwebtoken loads it.
-pub fn encoding_key_for(algorithm: Algorithm) -> jsonwebtoken::EncodingKey {
-    use jsonwebtoken::{AlgorithmFamily, EncodingKey};
-    match (algorithm.family(), pem_for(algorithm)) {
-        (AlgorithmFamily::Rsa, Some((pem, _))) => EncodingKey::from_rsa_pem(pem).unwrap(),
-        (AlgorithmFamily::Ec, Some((pem, _))) => EncodingKey::from_ec_pem(pem).unwrap(),
-        (AlgorithmFamily::Ed, Some((pem, _))) => EncodingKey::from_ed_pem(pem).unwrap(),
-        _ => EncodingKey::from_secret(SECRET),
-    }
-}
-
-/// Its public half, as jsonwebtoken loads it.
-pub fn decoding_key_for(algorithm: Algorithm) -> jsonwebtoken::DecodingKey {
-    use jsonwebtoken::{AlgorithmFamily, DecodingKey};
-    match (algorithm.family(), pem_for(algorithm)) {
-        (AlgorithmFamily::Rsa, Some((_, pem))) => DecodingKey::from_rsa_pem(pem).unwrap(),
-        (AlgorithmFamily::Ec, Some((_, pem))) => DecodingKey::from_ec_pem(pem).unwrap(),
-        (AlgorithmFamily::Ed, Some((_, pem))) => DecodingKey::from_ed_pem(pem).unwrap(),
-        _ => DecodingKey::from_secret(SECRET),
-    }
-}
-
-/// The private and the public PEM; `None` for HMAC.
-fn pem_for(algorithm: Algorithm) -> Option<(&'static [u8], &'static [u8])> {
-    match algorithm {
-        Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => None,
-        Algorithm::ES256 => Some((pems::P256, pems::P256_PUBLIC)),
-        Algorithm::ES384 => Some((pems::P384, pems::P384_PUBLIC)),
-        Algorithm::EdDSA => Some((pems::ED25519, pems::ED25519_PUBLIC)),
-        _ => Some((pems::RSA, pems::RSA_PUBLIC)),
     }
 }
 
