@@ -128,8 +128,8 @@ fn over_floor_answering(expected: StatusCode, authority: &Authority, bearers: &[
     }
     let (mut one, mut other) = (Strides::over(bearers), Strides::over(bearers));
     let mut contest = Contest::new();
-    let floor = contest.add(|| respond(&mut floor, one.next()));
-    let layer = contest.add(|| respond(&mut layer, other.next()));
+    let floor = contest.add("floor", || respond(&mut floor, one.next()));
+    let layer = contest.add("layer", || respond(&mut layer, other.next()));
     contest.run().over(layer, floor)
 }
 

@@ -23,7 +23,7 @@ const SEEN_BEFORE: f64 = 200.0;
 
 fn main() {
     use_aws_lc();
-    println!(
+    let mut table = format!(
         "{:<6}{:>10}{:>36}{:>16}{:>14}{:>28}",
         "", "floor", "seen before", "MemoryStore", "first sight", "tower-http + jsonwebtoken"
     );
@@ -44,17 +44,18 @@ fn main() {
         assert_judged(&mut theirs, &good, &forged);
 
         let mut contest = Contest::new();
-        let floor = contest.add(|| respond(&mut floor, &good));
-        let seen = contest.add(|| respond(&mut seen, &good));
-        let stored = contest.add(|| respond(&mut stored, &good));
-        let first = contest.add(|| respond(&mut first, &good));
-        let theirs = contest.add(|| respond(&mut theirs, &good));
+        let floor = contest.add("floor", || respond(&mut floor, &good));
+        let seen = contest.add("seen before", || respond(&mut seen, &good));
+        let stored = contest.add("seen before, MemoryStore", || respond(&mut stored, &good));
+        let first = contest.add("first sight", || respond(&mut first, &good));
+        let theirs = contest.add("tower-http + jsonwebtoken", || respond(&mut theirs, &good));
         let results = contest.run();
         let over = |contender| results.over(contender, floor);
         let budgeted =
             format!("+ {:.0} ns (<= {SEEN_BEFORE:.0}: {})", over(seen), verdict(over(seen), SEEN_BEFORE));
-        println!(
-            "{:<6}{:>7.0} ns{budgeted:>36}{:>16}{:>14}{:>28}",
+        compare_with_last_run(format!("layer {algorithm:?}"), &mut contest);
+        table += &format!(
+            "\n{:<6}{:>7.0} ns{budgeted:>36}{:>16}{:>14}{:>28}",
             format!("{algorithm:?}"),
             results.nanos(floor),
             format!("+ {:.0} ns", over(stored)),
@@ -62,6 +63,7 @@ fn main() {
             format!("+ {:.0} ns, {:.0} x", over(theirs), over(theirs) / over(seen)),
         );
     }
+    println!("{table}");
 }
 
 fn validate_request_header(

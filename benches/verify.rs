@@ -32,7 +32,7 @@ fn budget(algorithm: Algorithm) -> Budget {
 
 fn main() {
     use_aws_lc();
-    println!(
+    let mut table = format!(
         "{:<6} {:>12} {:>12}  {:<24} {:<24}",
         "", "first sight", "decode", "against decode", "against the bare primitive"
     );
@@ -55,14 +55,17 @@ fn main() {
         }
 
         let mut contest = Contest::new();
-        let ours = contest.add(|| admit(&token));
-        let theirs = contest.add(|| decode(&token));
-        let bare = bare.as_ref().map(|verify| contest.add(|| verify(message.as_bytes(), &signature)));
+        let ours = contest.add("first sight", || admit(&token));
+        let theirs = contest.add("jsonwebtoken::decode", || decode(&token));
+        let bare = bare
+            .as_ref()
+            .map(|verify| contest.add("bare primitive", || verify(message.as_bytes(), &signature)));
         let results = contest.run();
+        compare_with_last_run(format!("verify {algorithm:?}"), &mut contest);
         let ratio = results.ratio(ours, theirs);
         let took = [ours, theirs].map(|it| format!("{:>9.2} µs", results.nanos(it) / 1e3)).join(" ");
         let Some(bare) = bare else {
-            println!("{:<6} {took}  {ratio:.2}", format!("{algorithm:?}"));
+            table += &format!("\n{:<6} {took}  {ratio:.2}", format!("{algorithm:?}"));
             continue;
         };
         let budget = budget(algorithm);
@@ -74,6 +77,7 @@ fn main() {
                 format!("+ {over:.0} ns (<= {:.0} {})", budget.over_bare, verdict(over, budget.over_bare))
             }
         };
-        println!("{:<6} {took}  {decode:<24} {bare}", format!("{algorithm:?}"));
+        table += &format!("\n{:<6} {took}  {decode:<24} {bare}", format!("{algorithm:?}"));
     }
+    println!("{table}");
 }

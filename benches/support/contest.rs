@@ -23,10 +23,13 @@ pub fn cpu_time() -> Duration {
     Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }
 
+/// A contender's runs, so many times; the CPU time they took.
+type Turn<'a> = Box<dyn FnMut(u64) -> Duration + 'a>;
+
 /// Contenders, in the order they are added.
 #[derive(Default)]
 pub struct Contest<'a> {
-    turns: Vec<Box<dyn FnMut(u64) -> Duration + 'a>>,
+    pub contenders: Vec<(&'static str, Turn<'a>)>,
 }
 
 impl<'a> Contest<'a> {
@@ -34,9 +37,9 @@ impl<'a> Contest<'a> {
         Self::default()
     }
 
-    /// A contender; its number is what [`Results`] are asked with.
-    pub fn add<R>(&mut self, mut run: impl FnMut() -> R + 'a) -> usize {
-        self.add_turns(move |times| {
+    /// A contender; the number it gets is what [`Results`] are asked with.
+    pub fn add<R>(&mut self, name: &'static str, mut run: impl FnMut() -> R + 'a) -> usize {
+        self.add_turns(name, move |times| {
             let began = cpu_time();
             for _ in 0..times {
                 black_box(run());
@@ -47,17 +50,17 @@ impl<'a> Contest<'a> {
 
     /// A contender that has something to prepare for each turn: it is told how many times to run, and returns the CPU
     /// time of the runs alone.
-    pub fn add_turns(&mut self, turn: impl FnMut(u64) -> Duration + 'a) -> usize {
-        self.turns.push(Box::new(turn));
-        self.turns.len() - 1
+    pub fn add_turns(&mut self, name: &'static str, turn: impl FnMut(u64) -> Duration + 'a) -> usize {
+        self.contenders.push((name, Box::new(turn)));
+        self.contenders.len() - 1
     }
 
-    pub fn run(mut self) -> Results {
+    pub fn run(&mut self) -> Results {
         let rounds = if is_smoke() { 1 } else { ROUNDS };
-        let times: Vec<u64> = self.turns.iter_mut().map(times_in_a_turn).collect();
-        let mut nanos = vec![Vec::with_capacity(rounds); self.turns.len()];
+        let times: Vec<u64> = self.contenders.iter_mut().map(|(_, turn)| times_in_a_turn(turn)).collect();
+        let mut nanos = vec![Vec::with_capacity(rounds); times.len()];
         for _ in 0..rounds {
-            for ((turn, &times), nanos) in self.turns.iter_mut().zip(&times).zip(&mut nanos) {
+            for (((_, turn), &times), nanos) in self.contenders.iter_mut().zip(&times).zip(&mut nanos) {
                 nanos.push(turn(times).as_nanos() as f64 / times as f64);
             }
         }

@@ -58,7 +58,7 @@ fn measured(algorithm: Algorithm, runtime: &tokio::runtime::Runtime) -> Vec<Row>
 
     let mut contest = Contest::new();
     for contender in &mut contenders {
-        contest.add(|| (contender.respond)(&tokens.good));
+        contest.add(contender.name, || (contender.respond)(&tokens.good));
     }
     let results = contest.run();
     let rows = names.into_iter().zip(floors).enumerate();
