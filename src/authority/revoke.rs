@@ -66,7 +66,9 @@ impl<C: Send + Sync + 'static> Authority<C> {
         self.revoke(Revocation::Session(token.session()), until).await
     }
 
-    /// Ends a session from the list that [`sessions`](Self::sessions) gave.
+    /// Ends a session from the list that [`sessions`](Self::sessions) gave, until no token of it could live on: its
+    /// recorded start, and the ceiling. A login server that mints tokens of one `sid` without a session start, and goes on
+    /// minting them after that, opens it anew: let it declare the start.
     ///
     /// # Errors
     /// Where the store did not record it, or there is none.

@@ -1,8 +1,11 @@
 //! [`VerifiedToken`]: what handlers see of a token, and what is remembered beside it.
 
 use std::fmt;
+use std::hash::BuildHasher as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use foldhash::quality::FixedState;
 
 use super::{PrivateClaims, SignedSuccessor};
 use crate::NumericDate;
@@ -186,10 +189,10 @@ impl<C> VerifiedToken<C> {
     }
 }
 
-/// An epoch and an instant in one word: 38 bits hold every second to the year 9999, and no store is revoked 67 million
-/// times within one. Never 0, which remembers nothing.
+/// An epoch and an instant in one word, whichever of its bits a store moves: two pairs share one by chance once in 2^63.
+/// Never 0, which remembers nothing.
 fn moment(epoch: u64, now: NumericDate) -> u64 {
-    (epoch << 38) ^ (now.as_secs() + 1)
+    FixedState::default().hash_one((epoch, now.as_secs())) | 1
 }
 
 impl<C> Clone for VerifiedToken<C> {
@@ -205,5 +208,20 @@ impl<C> fmt::Debug for VerifiedToken<C> {
             .field("issued_at", &self.issued_at())
             .field("expires_at", &self.expires_at())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_live_memo_ends_with_its_second_and_with_any_bit_of_the_epoch() {
+        let now = NumericDate::from_secs(1_800_000_000);
+        let seen = moment(0, now);
+        assert_ne!(seen, 0);
+        assert_eq!(seen, moment(0, now));
+        assert!((0..64).all(|bit| moment(1 << bit, now) != seen));
+        assert_ne!(moment(0, now.after(1)), seen);
     }
 }

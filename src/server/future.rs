@@ -30,10 +30,13 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<F, S, B, R, C> {
-        // The token's issuer is asked for newer keys, for nobody knows the one that the token names.
+        // The token's issuer is asked for newer keys, for nobody knows the one that the token names. Nothing is verified
+        // yet, so what the inner service had reserved was given back.
         Refetching { refetching: Refetching, parked: Option<Parked<S, B, C>> },
         // The store is asked about the token's standing; the inner service has already reported ready.
         Arriving { verdict: BoxFuture<Verdict<C>>, parked: Option<Parked<S, B, C>> },
+        // The request is admitted; where it gave its place back, it waits for another.
+        Admitted { admitted: Option<(Parked<S, B, C>, Admission<C>)> },
         // The handler is running; the evidence of admission waits to be judged again. A preflight has none.
         Running { #[pin] response: F, visit: Option<Visit<C>> },
         // The response is in hand; the successor is being recorded.
@@ -48,9 +51,11 @@ pin_project! {
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// A request that waits for its verdict beside the service that is ready for it.
+/// A request that waits for its verdict beside the service that it goes to.
 pub(super) struct Parked<S, B, C> {
     pub(super) service: S,
+    /// Whether the service has reported ready for it.
+    pub(super) is_ready: bool,
     pub(super) request: Request<B>,
     pub(super) shared: Arc<Shared<C>>,
     pub(super) way: Way,
@@ -99,6 +104,14 @@ where
                 StateProj::Arriving { verdict, parked } => {
                     let verdict = ready!(verdict.as_mut().poll(cx));
                     parked.take().expect(POLLED_AGAIN).proceed(verdict)
+                }
+                StateProj::Admitted { admitted } => {
+                    let (parked, _) = admitted.as_mut().expect(POLLED_AGAIN);
+                    if !parked.is_ready {
+                        ready!(parked.service.poll_ready(cx))?;
+                    }
+                    let (parked, admission) = admitted.take().expect(POLLED_AGAIN);
+                    parked.run(admission)
                 }
                 StateProj::Running { response, visit } => {
                     let response = ready!(response.poll(cx))?;
@@ -150,20 +163,20 @@ where
     }
 
     fn proceed(self, verdict: Verdict<C>) -> State<S::Future, S, B, R, C> {
-        let Self { mut service, mut request, shared, way } = self;
         match verdict {
-            Verdict::Admit(admission) => {
-                request.extensions_mut().insert(admission.token.clone());
-                State::Running {
-                    response: service.call(request),
-                    visit: Some(Visit { shared, admission, way }),
-                }
-            }
+            Verdict::Admit(admission) => State::Admitted { admitted: Some((self, admission)) },
             Verdict::Refuse { refusal, successor } => {
-                let head = RequestHead::of(&request);
-                State::Refused { response: Some(refusal_response(&shared, &head, &refusal, successor, &way)) }
+                let head = RequestHead::of(&self.request);
+                let response = refusal_response(&self.shared, &head, &refusal, successor, &self.way);
+                State::Refused { response: Some(response) }
             }
         }
+    }
+
+    fn run(self, admission: Admission<C>) -> State<S::Future, S, B, R, C> {
+        let Self { mut service, mut request, shared, way, .. } = self;
+        request.extensions_mut().insert(admission.token.clone());
+        State::Running { response: service.call(request), visit: Some(Visit { shared, admission, way }) }
     }
 }
 

@@ -65,8 +65,11 @@ where
                 ResponseFuture::refused(response)
             }
             Arrival::Pending(verdict) => ResponseFuture::arriving(verdict, self.park(request, way)),
+            // Nobody has verified this token: it must not hold what others wait for.
             Arrival::UnknownKey { refetching, .. } => {
-                ResponseFuture::refetching(refetching, self.park(request, way))
+                self.release();
+                let parked = Parked { is_ready: false, ..self.park(request, way) };
+                ResponseFuture::refetching(refetching, parked)
             }
         }
     }
@@ -89,7 +92,7 @@ impl<S: Clone, C: Send + Sync + 'static> Reissue<S, C> {
     fn park<B>(&mut self, request: Request<B>, way: Way) -> Parked<S, B, C> {
         let fresh = self.inner.clone();
         let service = mem::replace(&mut self.inner, fresh);
-        Parked { service, request, shared: Arc::clone(&self.shared), way }
+        Parked { service, is_ready: true, request, shared: Arc::clone(&self.shared), way }
     }
 
     /// Gives back what `poll_ready` reserved, a permit of a concurrency limit for instance: it would starve the

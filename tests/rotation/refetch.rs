@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use futures_util::future::join_all;
 use serde_json::json;
 use tokio::time::Instant;
+use tower::Service as _;
 use tower_reissue::keys::{KeyError, KeySet, KeySource};
 use tower_reissue::{Reason, VerifyingKey};
 
@@ -75,6 +76,31 @@ fn named(issuer: &str, kid: &str, n: usize) -> String {
     let claims = support::claims_with(json!({"iss": issuer})).to_string();
     let key = jsonwebtoken::EncodingKey::from_secret(secret(n).as_bytes());
     support::sign_raw(&header, &claims, &key, Algorithm::HS256)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_nobody_has_verified_holds_no_place_in_the_service() {
+    let issuer = Issuer::default();
+    let authority = trusting(std::slice::from_ref(&issuer)).await;
+    issuer.0.takes_ms.store(500, Ordering::SeqCst);
+    issuer.0.key.store(1, Ordering::SeqCst);
+    let handler =
+        service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new(Full::new(Bytes::new()))) });
+    let mut service = ReissueLayer::new(authority).layer(tower::limit::ConcurrencyLimit::new(handler, 1));
+    let request = |token: String| {
+        Request::builder().header("authorization", format!("Bearer {token}")).body(()).unwrap()
+    };
+    let began = Instant::now();
+    let unverified = tokio::spawn(service.ready().await.unwrap().call(request(token(1))));
+    tokio::task::yield_now().await;
+    let own = named(support::ISSUER, "own", 9000);
+    let own = tokio::time::timeout(Duration::from_millis(1), async {
+        service.ready().await.unwrap().call(request(own)).await.unwrap()
+    });
+    assert_eq!(own.await.expect("the one place is free").status(), 200);
+    // Its key came, and then it waits for a place as everybody does.
+    assert_eq!(unverified.await.unwrap().unwrap().status(), 200);
+    assert!(began.elapsed() >= Duration::from_millis(500));
 }
 
 #[tokio::test(start_paused = true)]
