@@ -1,12 +1,26 @@
-//! What a store costs: `cargo bench --bench store --features redis`. With that feature it starts its own
-//! `redis-server`.
+//! What a store costs: `cargo bench --bench store --features redis,sqlite,postgres`. It starts servers of its own.
 //!
-//! A plain program: operations take microseconds to a millisecond, and round trips are counted beside them.
+//! A plain program: operations take microseconds to milliseconds. What they ask is counted beside them, and asserted:
+//! round trips to Redis, in a run of their own behind a proxy, and statements that PostgreSQL says it executed, but for
+//! those that remove expired rows behind every sixteenth write.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
+#![cfg_attr(
+    not(any(feature = "redis", feature = "postgres")),
+    allow(dead_code, reason = "nothing is counted")
+)]
 
+#[cfg(feature = "postgres")]
+#[path = "../tests/support/postgres.rs"]
+mod postgres;
+#[cfg(feature = "redis")]
+#[path = "../tests/support/proxy.rs"]
+mod proxy;
 #[cfg(feature = "redis")]
 #[path = "../tests/support/servers.rs"]
 mod servers;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+#[path = "../tests/support/mod.rs"]
+mod support;
 
 use std::time::{Duration, Instant};
 
@@ -24,28 +38,99 @@ fn rounds() -> u64 {
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        println!("{:<28} {:<24} {:>12} {:>12}", "store", "operation", "median", "round trips");
-        let none = || None;
-        measure("memory", &MemoryStore::new(), none).await;
-        measure("cached memory", &Cached::new(MemoryStore::new()), none).await;
+        println!("{:<26} {:<24} {:>12} {:>12}", "store", "operation", "median", "questions");
+        measure("memory", &MemoryStore::new(), &Count::Nothing, NONE).await;
+        measure("cached memory", &Cached::new(MemoryStore::new()), &Count::Nothing, NONE).await;
         #[cfg(feature = "redis")]
-        {
-            use tower_reissue::store::RedisStore;
-            let server = servers::RedisServer::start(&[]);
-            let proxy = servers::Proxy::before(server.port()).await;
-            // Timed without the proxy in the way, and counted with it. A prefix each, so that sessions never meet.
-            let direct = |prefix: &str| RedisStore::connect(server.url()).with_prefix(prefix);
-            let counted = |prefix: &str| RedisStore::connect(proxy.url()).with_prefix(prefix);
-            measure("redis", &direct("a").await.unwrap(), none).await;
-            measure("cached redis", &Cached::new(direct("b").await.unwrap()), none).await;
-            measure("redis, counted", &counted("c").await.unwrap(), || Some(proxy.turns())).await;
-            let cached = Cached::new(counted("d").await.unwrap());
-            measure("cached redis, counted", &cached, || Some(proxy.turns())).await;
-        }
+        redis().await;
+        #[cfg(feature = "sqlite")]
+        sqlite().await;
+        #[cfg(feature = "postgres")]
+        postgresql().await;
     });
 }
 
-async fn measure<S: ClaimsStore>(name: &str, store: &S, turns: impl Fn() -> Option<u64>) {
+/// What each operation may ask, in the order in which they are measured.
+type Questions = [f64; 5];
+const NONE: Questions = [0.0; 5];
+
+// Prefixes, so that sessions never meet.
+
+#[cfg(feature = "redis")]
+async fn redis() {
+    use tower_reissue::store::RedisStore;
+    let server = servers::RedisServer::start(&[]);
+    let proxy = proxy::Proxy::before(server.port()).await;
+    // Timed without the proxy in the way, and counted with it.
+    let direct = async |prefix| RedisStore::connect(server.url()).with_prefix(prefix).await.unwrap();
+    let url = format!("redis://127.0.0.1:{}", proxy.port());
+    let counted = async |prefix| RedisStore::connect(&url).with_prefix(prefix).await.unwrap();
+    measure("redis", &direct("a").await, &Count::Nothing, NONE).await;
+    measure("cached redis", &Cached::new(direct("b").await), &Count::Nothing, NONE).await;
+    let (count, plain) = (Count::Turns(&proxy), [2.0, 1.0, 1.0, 2.0, 1.0]);
+    measure("redis, counted", &counted("c").await, &count, plain).await;
+    let cached = Cached::new(counted("d").await);
+    measure("cached redis, counted", &cached, &count, [2.0, 1.0, 0.0, 2.0, 1.0]).await;
+}
+
+#[cfg(feature = "sqlite")]
+async fn sqlite() {
+    use tower_reissue::store::SqlStore;
+    let dir = support::TempDir::new("bench");
+    let open = async |name| SqlStore::sqlite(dir.path().join(name).to_str().unwrap()).await.unwrap();
+    measure("sqlite", &open("plain.db").await, &Count::Nothing, NONE).await;
+    measure("cached sqlite", &Cached::new(open("cached.db").await), &Count::Nothing, NONE).await;
+}
+
+#[cfg(feature = "postgres")]
+async fn postgresql() {
+    use sqlx::Executor as _;
+    use tower_reissue::store::SqlStore;
+    let server = postgres::Postgres::start_counting();
+    let pool = sqlx::PgPool::connect(&server.url()).await.unwrap();
+    pool.execute("CREATE EXTENSION pg_stat_statements").await.unwrap();
+    let open = async |prefix| SqlStore::builder().table_prefix(prefix).postgres(server.url()).await.unwrap();
+    let statements = |prefix| Count::Statements { pool: pool.clone(), prefix };
+    let plain = [2.0, 1.0, 1.0, 2.0, 2.0];
+    measure("postgresql", &open("plain_").await, &statements("plain_"), plain).await;
+    let cached = Cached::new(open("cached_").await).hearing_revocations().await.unwrap();
+    measure("cached postgresql", &cached, &statements("cached_"), [2.0, 1.0, 0.0, 2.0, 2.0]).await;
+}
+
+/// What is counted.
+enum Count<'a> {
+    Nothing,
+    #[cfg(feature = "redis")]
+    Turns(&'a proxy::Proxy),
+    #[cfg(feature = "postgres")]
+    Statements {
+        pool: sqlx::PgPool,
+        prefix: &'a str,
+    },
+    #[cfg(not(any(feature = "redis", feature = "postgres")))]
+    Never(std::convert::Infallible, std::marker::PhantomData<&'a ()>),
+}
+
+impl Count<'_> {
+    async fn now(&self) -> Option<u64> {
+        match self {
+            Self::Nothing => None,
+            #[cfg(feature = "redis")]
+            Self::Turns(proxy) => Some(proxy.turns()),
+            #[cfg(feature = "postgres")]
+            Self::Statements { pool, prefix } => {
+                let asked = "SELECT coalesce(sum(calls), 0)::bigint FROM pg_stat_statements \
+                             WHERE strpos(query, $1) > 0 AND query NOT LIKE 'DELETE%'";
+                let calls: i64 = sqlx::query_scalar(asked).bind(prefix).fetch_one(pool).await.unwrap();
+                Some(calls as u64)
+            }
+            #[cfg(not(any(feature = "redis", feature = "postgres")))]
+            Self::Never(never, _) => match *never {},
+        }
+    }
+}
+
+async fn measure<S: ClaimsStore>(name: &str, store: &S, count: &Count<'_>, questions: Questions) {
     let rounds = rounds();
     let now = SystemClock.now().as_secs() + 60;
     let now_is = NumericDate::from_secs(now);
@@ -63,25 +148,25 @@ async fn measure<S: ClaimsStore>(name: &str, store: &S, turns: impl Fn() -> Opti
     store.revoke(session, now_is, until).await.unwrap();
     assert_eq!(store.standing(&presented(u64::MAX, 0)).await.unwrap(), Standing::Revoked);
 
-    let mut times = Times::begin(name, "sign-in", &turns);
+    let mut times = Times::begin(name, "sign-in", count).await;
     for n in 0..rounds {
         let began = Instant::now();
         let rotated = store.rotate(sign_in(n)).await.unwrap();
         times.add(began);
         assert_eq!(rotated, Rotated::Recorded);
     }
-    times.report();
+    times.report(questions[0]).await;
 
-    let mut times = Times::begin(name, "admission, first sight", &turns);
+    let mut times = Times::begin(name, "admission, first sight", count).await;
     for n in 0..rounds {
         let began = Instant::now();
         let standing = store.standing(&presented(n, 0)).await.unwrap();
         times.add(began);
         assert_eq!(standing, Standing::Live);
     }
-    times.report();
+    times.report(questions[1]).await;
 
-    let mut times = Times::begin(name, "admission, warm", &turns);
+    let mut times = Times::begin(name, "admission, warm", count).await;
     for n in 0..rounds {
         let presented = presented(n, 0);
         let began = Instant::now();
@@ -92,9 +177,9 @@ async fn measure<S: ClaimsStore>(name: &str, store: &S, turns: impl Fn() -> Opti
         times.add(began);
         assert_eq!(standing, Standing::Live);
     }
-    times.report();
+    times.report(questions[2]).await;
 
-    let mut times = Times::begin(name, "rotation", &turns);
+    let mut times = Times::begin(name, "rotation", count).await;
     for n in 0..rounds {
         let successor = TokenId::from_bytes(id(3, 1));
         let renewal = Rotation::renewal(presented(n, 0), successor, claims.as_str(), until);
@@ -103,45 +188,45 @@ async fn measure<S: ClaimsStore>(name: &str, store: &S, turns: impl Fn() -> Opti
         times.add(began);
         assert_eq!(rotated, Rotated::Recorded);
     }
-    times.report();
+    times.report(questions[3]).await;
 
-    let mut times = Times::begin(name, "revocation", &turns);
+    let mut times = Times::begin(name, "revocation", count).await;
     for n in 0..rounds {
         let began = Instant::now();
         store.revoke(Revocation::Session(presented(n, 0).session), now_is, until).await.unwrap();
         times.add(began);
     }
-    times.report();
+    times.report(questions[4]).await;
     assert_eq!(store.standing(&presented(0, 1)).await.unwrap(), Standing::Revoked);
 }
 
 struct Times<'a> {
     name: &'a str,
     operation: &'a str,
-    turns: &'a dyn Fn() -> Option<u64>,
-    turns_before: Option<u64>,
+    count: &'a Count<'a>,
+    before: Option<u64>,
     taken: Vec<Duration>,
 }
 
 impl<'a> Times<'a> {
-    fn begin(name: &'a str, operation: &'a str, turns: &'a dyn Fn() -> Option<u64>) -> Self {
-        Self { name, operation, turns, turns_before: turns(), taken: Vec::new() }
+    async fn begin(name: &'a str, operation: &'a str, count: &'a Count<'a>) -> Self {
+        Self { name, operation, count, before: count.now().await, taken: Vec::new() }
     }
 
     fn add(&mut self, began: Instant) {
         self.taken.push(began.elapsed());
     }
 
-    fn report(mut self) {
+    async fn report(mut self, expected: f64) {
         self.taken.sort();
-        let turns = match ((self.turns)(), self.turns_before) {
-            (Some(after), Some(before)) => {
-                format!("{:.3}", (after - before) as f64 / self.taken.len() as f64)
-            }
-            _ => "-".to_owned(),
-        };
+        let mut questions = "-".to_owned();
+        if let (Some(after), Some(before)) = (self.count.now().await, self.before) {
+            let each = (after - before) as f64 / self.taken.len() as f64;
+            assert_eq!(each, expected, "{} asks so much for {}", self.name, self.operation);
+            questions = format!("{each:.3}");
+        }
         let median = self.taken[self.taken.len() / 2];
-        println!("{:<28} {:<24} {:>12} {turns:>12}", self.name, self.operation, format!("{median:.1?}"));
+        println!("{:<26} {:<24} {:>12} {questions:>12}", self.name, self.operation, format!("{median:.1?}"));
     }
 }
 

@@ -17,7 +17,7 @@
 //!   [`admit_after_store_loss`](crate::AuthorityBuilder::admit_after_store_loss) is said. Put in front of a service
 //!   that has signed in users already, it asks them to sign in once more.
 //! * [`Cached`]: in front of any of them. Steady traffic costs no round trip; a revocation made elsewhere may go unseen
-//!   for a bounded time, and is pushed where the store has a [`RevocationFeed`].
+//!   for a bounded time, and is pushed where the store has a [`RevocationFeed`]: Redis, and PostgreSQL.
 //!
 //! A store holds no clock and no policy: every call carries the authority's reading of the time and the instant
 //! until which the record matters. [`conformance`] proves a store's promises, yours included.

@@ -84,13 +84,32 @@ use crate::NumericDate;
 ///   [`purge`](Self::purge) removes them all. A row must have expired by the database's own clock too, so that one
 ///   node whose clock has leapt ahead can't remove what matters to the others.
 /// * It is bounded by the disk alone: rate-limit sign-ins. With the disk full, writes fail with
-///   [`StoreErrorKind::Full`], and nothing that matters is removed.
+///   [`Full`](super::StoreErrorKind::Full), and nothing that matters is removed. A PostgreSQL without room for its
+///   write-ahead log ends itself: an outage, in which nothing is lost that was acknowledged.
 /// * An SQLite file must be on a local disk: its locks don't hold on network file systems.
 ///
 /// # Costs
 ///
 /// A standing is one statement. A rotation is two, a read and a write; so is the revocation of a session or a token.
-/// Revoking a subject is one.
+/// Revoking a subject is one. On PostgreSQL each is one round trip, and the pool's look at the connection that it is
+/// given back is another, behind the caller's back. In front of many requests put a [`Cached`](super::Cached).
+///
+/// # Heard as they happen
+///
+/// On PostgreSQL, [`hearing_revocations`](super::Cached::hearing_revocations) listens (LISTEN and NOTIFY, on a
+/// connection of its own): a revocation is told by the statement that records it, names only, so it is heard when it
+/// is committed. Commits that tell go one after the other on the whole server, which only revocations are. LISTEN needs
+/// the primary and a session that lasts: no standby, and no pooler that lends a connection for each transaction.
+/// While the channel is broken the bound is what is left, as with any store.
+///
+/// SQLite tells nobody: asked to, it is [`Misconfigured`](super::StoreErrorKind::Misconfigured). What another process
+/// revoked is seen by the next standing, or at the bound of a `Cached`.
+///
+/// # Silence
+///
+/// A call that is dropped, as by the authority's deadline, has its connection closed where that stays silent for another
+/// 250 ms, and so are those that wait in the pool, if they are silent too: what a firewall forgot is not waited for
+/// twice.
 #[derive(Clone)]
 pub struct SqlStore(Arc<Inner>);
 
@@ -105,7 +124,8 @@ impl SqlStore {
     /// Opens an SQLite file, by path or `sqlite:` URL, and makes it where it is missing, readable by its owner alone.
     ///
     /// # Errors
-    /// [`StoreErrorKind::Misconfigured`] for a database in memory or a URL that is none; otherwise what SQLite met.
+    /// [`Misconfigured`](super::StoreErrorKind::Misconfigured) for a database in memory or a URL that is none; otherwise
+    /// what SQLite met.
     #[cfg(feature = "sqlite")]
     pub async fn sqlite(path_or_url: impl AsRef<str>) -> Result<Self, StoreError> {
         Self::builder().sqlite(path_or_url).await
@@ -114,8 +134,8 @@ impl SqlStore {
     /// Connects to PostgreSQL by its URL, `postgres://user:password@host/database`.
     ///
     /// # Errors
-    /// [`StoreErrorKind::Misconfigured`] for a URL that is none and a database whose encoding is not UTF-8; otherwise what
-    /// PostgreSQL met.
+    /// [`Misconfigured`](super::StoreErrorKind::Misconfigured) for a URL that is none and a database whose encoding is
+    /// not UTF-8; otherwise what PostgreSQL met.
     #[cfg(feature = "postgres")]
     pub async fn postgres(url: impl AsRef<str>) -> Result<Self, StoreError> {
         Self::builder().postgres(url).await

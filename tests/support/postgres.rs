@@ -1,5 +1,6 @@
 //! A PostgreSQL server of the tests' own: fresh data, a free port of the loopback, gone with the test process.
 #![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::fs;
 use std::io::Write as _;
@@ -17,6 +18,7 @@ pub struct Postgres {
     dir: TempDir,
     port: u16,
     guard: Mutex<Option<Child>>,
+    counts: bool,
 }
 
 impl Postgres {
@@ -25,7 +27,12 @@ impl Postgres {
     /// # Panics
     /// Where PostgreSQL is not installed; the message says what to install.
     pub fn start() -> Self {
-        Self::start_with(&[])
+        Self::start_with(&[], false)
+    }
+
+    /// The same, with `pg_stat_statements` to be had.
+    pub fn start_counting() -> Self {
+        Self::start_with(&[], true)
     }
 
     /// The same, with its log of changes, in segments of 1 MiB, in another directory.
@@ -33,10 +40,10 @@ impl Postgres {
         let dir = dir.join("wal");
         fs::create_dir(&dir).unwrap();
         give(&dir);
-        Self::start_with(&["--wal-segsize=1", &format!("--waldir={}", dir.display())])
+        Self::start_with(&["--wal-segsize=1", &format!("--waldir={}", dir.display())], false)
     }
 
-    fn start_with(options: &[&str]) -> Self {
+    fn start_with(options: &[&str], counts: bool) -> Self {
         let dir = crate::support::TempDir::new("postgres");
         let (data, sockets) = (dir.path().join("data"), dir.path().join("sockets"));
         for part in [&data, &sockets] {
@@ -50,7 +57,7 @@ impl Postgres {
             .arg(&data));
         // Free a moment ago; nothing else here takes ports at that rate.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let server = Self { dir, port, guard: Mutex::new(None) };
+        let server = Self { dir, port, guard: Mutex::new(None), counts };
         server.run_again();
         server
     }
@@ -92,6 +99,7 @@ impl Postgres {
             "fsync=on".to_owned(),
             "shared_buffers=32MB".to_owned(),
             "max_connections=200".to_owned(),
+            format!("shared_preload_libraries={}", if self.counts { "pg_stat_statements" } else { "" }),
         ] {
             guard.arg("-c").arg(setting);
         }

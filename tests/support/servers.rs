@@ -1,4 +1,5 @@
 //! Real Redis servers for the tests: each on a free port of this machine, in a directory of its own, killed at drop.
+//! `TOWER_REISSUE_REDIS_SERVER=valkey-server`, a name or a path, runs them on that one.
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -43,7 +44,8 @@ impl RedisServer {
     fn spawn(&mut self) -> bool {
         self.kill();
         let log = std::fs::File::create(self.dir.join("log")).unwrap();
-        let child = Command::new("redis-server")
+        let program = std::env::var("TOWER_REISSUE_REDIS_SERVER").unwrap_or("redis-server".to_owned());
+        let child = Command::new(&program)
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", ""])
             .args(["--dir", self.dir.to_str().unwrap(), "--appendonly", "no"])
             .args(&self.options)
@@ -52,7 +54,7 @@ impl RedisServer {
             .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| {
-                panic!("these tests need redis-server ({error}): `apt-get install redis-server`")
+                panic!("these tests need {program} ({error}): `apt-get install redis-server`")
             });
         self.child = Some(child);
         let began = Instant::now();

@@ -10,17 +10,7 @@ use super::{Inner, SqlStore};
 use crate::store::feed::channel::{self, Channel};
 use crate::store::{Hear, RevocationFeed, StoreError, Subscription};
 
-/// On PostgreSQL, by LISTEN and NOTIFY, on a connection of its own beside the pool's. A revocation is told by the
-/// statement that records it, so it is heard when, and only when, it is committed.
-///
-/// LISTEN needs the primary, and a session that lasts: not a standby, and no pooler that lends a connection for each
-/// transaction.
-///
-/// SQLite tells nobody, and says so when it is asked to: [`StoreErrorKind::Misconfigured`]. There the bound of a
-/// [`Cached`] is all there is; or go without one, for a standing costs no round trip there.
-///
-/// [`Cached`]: crate::store::Cached
-/// [`StoreErrorKind::Misconfigured`]: crate::store::StoreErrorKind::Misconfigured
+/// On PostgreSQL; see [heard as they happen](SqlStore#heard-as-they-happen).
 impl RevocationFeed for SqlStore {
     async fn subscribe(&self, hear: Hear) -> Result<Subscription, StoreError> {
         let options = match &self.0.backend {
