@@ -22,13 +22,14 @@ use tower_reissue::store::MemoryStore;
 use tower_reissue::{Algorithm, Authority, Login, ManualClock, ReissueLayer, SigningKey};
 
 /// Each path and its limit: instructions over the floor.
-const PATHS: [(&str, u64); 6] = [
+const PATHS: [(&str, u64); 7] = [
     ("floor", 0),
-    ("seen before", 2_440),
-    ("seen before, memory store", 2_460),
+    ("seen before", 2_420),
+    ("seen before, memory store", 2_450),
     ("first sight", 30_190),
-    ("renewed", 8_340),
-    ("refused", 29_710),
+    ("renewed", 5_670),
+    ("first sight, renewed", 72_700),
+    ("refused", 27_030),
 ];
 
 const TIMES: u64 = 100;
@@ -97,7 +98,7 @@ fn run(path: &str) {
             .audience("orders")
             .lifetime(Duration::from_secs(LIFETIME))
             .ceiling(Duration::from_secs(86_400))
-            .token_cache_bytes(if path == "first sight" { 0 } else { 64 << 20 })
+            .token_cache_bytes(if path.starts_with("first sight") { 0 } else { 64 << 20 })
             .clock(clock.clone());
     let authority = match path {
         "seen before, memory store" => authority.store(MemoryStore::new()),
@@ -109,7 +110,8 @@ fn run(path: &str) {
         "refused" => format!("Bearer {}AAAA", &token.as_str()[..token.as_str().len() - 4]),
         _ => format!("Bearer {}", token.as_str()),
     };
-    if path == "renewed" {
+    let is_due = path.ends_with("renewed");
+    if is_due {
         clock.advance(LIFETIME - 1);
     }
     let expected = if path == "refused" { StatusCode::UNAUTHORIZED } else { StatusCode::OK };
@@ -129,7 +131,7 @@ fn run(path: &str) {
         });
         let answered = answered.unwrap();
         assert_eq!(answered.status(), expected);
-        assert_eq!(answered.headers().contains_key("refreshed-api-token"), path == "renewed");
+        assert_eq!(answered.headers().contains_key("refreshed-api-token"), is_due);
     };
     // Caches are filled and lazy things made before the count begins.
     answer(|f| f());

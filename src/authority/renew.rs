@@ -97,7 +97,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let proposed = policy.propose(verified, now).ok_or(NotReissued::Outlived)?;
         let store = self.0.store.clone().ok_or(NotReissued::Unknown)?;
         let until = policy.token_matters_until(proposed.exp, token.session_start());
-        let rotation = Rotation::renewal(token.presented(now), proposed.id, &*proposed.claims, until);
+        let rotation =
+            Rotation::renewal(token.presented(now), verified.successor_id(), &*proposed.claims, until);
         let recorded = match self.ask(store.rotate(rotation)).await {
             Ok(Rotated::Recorded) => proposed,
             Ok(Rotated::Superseded { head }) => {

@@ -114,21 +114,21 @@ fn expose(headers: &mut HeaderMap, name: &HeaderName) {
 /// One user's token must reach no other: not from the browser's cache, not from a proxy's, not from a CDN that
 /// listens to headers of its own (RFC 6749 §5.1).
 pub(super) fn uncache(headers: &mut HeaderMap) {
-    const CDN: [&str; 10] = [
-        "cdn-cache-control",
-        "cloudflare-cdn-cache-control",
-        "vercel-cdn-cache-control",
-        "netlify-cdn-cache-control",
-        "fastly-cdn-cache-control",
-        "akamai-cache-control",
-        "x-litespeed-cache-control",
-        "surrogate-control",
-        "edge-control",
-        "x-accel-expires",
+    static CDN: [HeaderName; 10] = [
+        HeaderName::from_static("cdn-cache-control"),
+        HeaderName::from_static("cloudflare-cdn-cache-control"),
+        HeaderName::from_static("vercel-cdn-cache-control"),
+        HeaderName::from_static("netlify-cdn-cache-control"),
+        HeaderName::from_static("fastly-cdn-cache-control"),
+        HeaderName::from_static("akamai-cache-control"),
+        HeaderName::from_static("x-litespeed-cache-control"),
+        HeaderName::from_static("surrogate-control"),
+        HeaderName::from_static("edge-control"),
+        HeaderName::from_static("x-accel-expires"),
     ];
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.remove(EXPIRES);
-    for name in CDN {
+    for name in &CDN {
         headers.remove(name);
     }
 }

@@ -56,10 +56,18 @@ pub(crate) fn strings(value: &str) -> Option<Vec<(&str, Cow<'_, str>)>> {
 /// `text` with the values of the named members replaced, and members that are not there appended. Every other
 /// byte stays, blanks and order included.
 pub(crate) fn splice(text: &str, changes: &[(&str, String)]) -> Result<String, NotAnObject> {
-    let members = members(text)?;
+    splice_members(text, &members(text)?, changes)
+}
+
+/// The same, for a text whose members were read already.
+pub(crate) fn splice_members(
+    text: &str,
+    members: &[Member<'_>],
+    changes: &[(&str, String)],
+) -> Result<String, NotAnObject> {
     let mut spliced = String::with_capacity(text.len() + 160);
     let mut copied = 0;
-    for member in &members {
+    for member in members {
         if let Some((_, value)) = changes.iter().find(|(name, _)| *name == member.name) {
             let start = offset(text, member.value);
             spliced.push_str(text.get(copied..start).ok_or(NotAnObject)?);

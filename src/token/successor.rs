@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::claims::Claims;
-use super::identity::TokenId;
 use super::json;
 use super::policy::Policy;
 use super::verify::Verified;
@@ -14,7 +13,6 @@ use crate::NumericDate;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Successor {
     pub(crate) claims: Arc<str>,
-    pub(crate) id: TokenId,
     pub(crate) exp: NumericDate,
 }
 
@@ -44,7 +42,6 @@ impl Policy {
         let claims = token.claims();
         let exp = iat.after(self.lifetime).min(self.session_end(claims.session_start()));
         let jti = token.id().successor_jti();
-        let id = TokenId::from_claims(token.namespace(), claims.sub(), &jti);
         let mut changes =
             vec![("exp", exp.to_string()), ("iat", iat.to_string()), ("jti", json::quoted(&jti))];
         if claims.nbf().is_some() {
@@ -62,8 +59,8 @@ impl Policy {
         if let Some(moved) = aud.and_then(|aud| self.moved_audience(aud.value)) {
             changes.push(("aud", moved));
         }
-        let claims = json::splice(claims.text(), &changes).ok()?;
-        Some(Successor { claims: claims.into(), id, exp })
+        let claims = json::splice_members(claims.text(), &members, &changes).ok()?;
+        Some(Successor { claims: claims.into(), exp })
     }
 
     /// The audience with each legacy name moved to the primary one; `None` where nothing moves.
@@ -104,8 +101,7 @@ impl Policy {
         if !named || !dated || !self.only_renewed(claims.text(), head) {
             return None;
         }
-        let id = TokenId::from_claims(token.namespace(), claims.sub(), &jti);
-        Some(Successor { id, exp: parsed.exp(), claims: head.into() })
+        Some(Successor { exp: parsed.exp(), claims: head.into() })
     }
 
     /// Nothing but names and dates differs between two claims texts, and no audience was gained.

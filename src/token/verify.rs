@@ -158,6 +158,11 @@ impl Verified {
         })
     }
 
+    /// The name that its successor will have.
+    pub(crate) fn successor_id(&self) -> TokenId {
+        TokenId::from_claims(self.namespace(), self.claims.sub(), &self.id().successor_jti())
+    }
+
     /// The session's name: the `sid` claim, or the one derived from the token that opens it.
     pub(crate) fn sid(&self) -> String {
         self.claims.sid().map_or_else(|| self.id().derived_sid(), str::to_owned)
