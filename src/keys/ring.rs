@@ -1,6 +1,6 @@
 //! The keys an authority signs and verifies with.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::error::{KeyError, KeyErrorKind};
 use super::signing_key::SigningKey;
 use super::verifying_key::VerifyingKey;
+use super::withdrawn::Withdrawn;
 use crate::token::header::Written;
 
 /// How many keys are tried for one token, at most.
@@ -116,7 +117,9 @@ impl KeyRing {
     /// A key goes under all its names, and every key of that `kid`, a trusted issuer's too: give the fingerprint to name
     /// one. Where it is the signing key, nothing can be signed until the ring is replaced.
     pub fn withdrawing(self, kid: &str) -> Self {
-        self.without(&BTreeSet::from([kid.to_owned()]))
+        let mut withdrawn = Withdrawn::default();
+        withdrawn.extend([kid.to_owned()]);
+        self.without(&mut withdrawn)
     }
 
     /// `None` where it was withdrawn.
@@ -144,39 +147,28 @@ impl KeyRing {
         self
     }
 
-    /// As [`trust`](Self::trust), for keys that were checked when they were loaded, without those withdrawn and without own
-    /// keys: an issuer that publishes one of them must not make its own of that key's tokens.
-    pub(crate) fn with_foreign(
-        mut self,
-        issuer: &str,
-        keys: impl Iterator<Item = VerifyingKey>,
-        withdrawn: &BTreeSet<String>,
-    ) -> Self {
+    /// As [`trust`](Self::trust), for keys that were checked when they were loaded, without own keys: an issuer that
+    /// publishes one of them must not make its own of that key's tokens.
+    pub(crate) fn with_foreign(mut self, issuer: &str, keys: impl Iterator<Item = VerifyingKey>) -> Self {
         let origin = Origin::Issuer(issuer.into());
         let own: HashSet<String> = self.own_keys().map(|key| key.fingerprint().to_owned()).collect();
-        let is_its_own = |key: &VerifyingKey| {
-            let names = [key.kid(), key.fingerprint()];
-            !own.contains(key.fingerprint()) && !names.iter().any(|name| withdrawn.contains(*name))
-        };
-        for key in keys.filter(is_its_own) {
+        for key in keys.filter(|key| !own.contains(key.fingerprint())) {
             self.insert_new(RingKey { key, origin: origin.clone() });
         }
         self
     }
 
-    /// Without the keys of these kids or fingerprints, under whatever name.
-    pub(crate) fn without(self, withdrawn: &BTreeSet<String>) -> Self {
-        let is_named =
-            |key: &&Arc<RingKey>| withdrawn.contains(key.kid()) || withdrawn.contains(key.key.fingerprint());
-        let gone: HashSet<String> =
-            self.keys.iter().filter(is_named).map(|key| key.key.fingerprint().to_owned()).collect();
-        if gone.is_empty() {
+    /// Without the keys that are withdrawn, under whatever name they are here.
+    pub(crate) fn without(self, withdrawn: &mut Withdrawn) -> Self {
+        // All are met before any is judged: the name that is withdrawn may be a later one of the same key.
+        let met = self.keys.iter().fold(false, |met, key| withdrawn.meet(&key.key, key.issuer()) | met);
+        if !met {
             return self;
         }
         let mut ring = Self { id: 0, signing: None, keys: Vec::new(), by_kid: HashMap::new() };
-        ring.signing = self.signing.filter(|(key, _)| !gone.contains(key.fingerprint()));
+        ring.signing = self.signing.filter(|(key, _)| !withdrawn.holds(&key.verifying_key(), None));
         for key in self.keys {
-            if !gone.contains(key.key.fingerprint()) {
+            if !withdrawn.holds(&key.key, key.issuer()) {
                 ring.insert(key);
             }
         }

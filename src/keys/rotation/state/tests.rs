@@ -196,6 +196,39 @@ fn a_foreign_key_withdrawn_under_one_name_is_withdrawn_under_all() {
 }
 
 #[test]
+fn an_issuer_that_publishes_anothers_key_under_a_withdrawn_name_withdraws_its_own_entry_alone() {
+    let named = |name: &str, kid: &str| KeySet::verifying([key(name).with_kid(kid).into()]);
+    let old = key("old").fingerprint().to_owned();
+    for name in ["old", &old] {
+        let prepare = || {
+            let mut rotation = Rotation::new(TIMING, ["x", "x2", "y"].map(str::to_owned));
+            rotation.own_loaded(set("new").retiring(key("old")), at(0)).unwrap();
+            rotation.foreign_loaded(0, named("new", name), at(0)).unwrap();
+            rotation.foreign_loaded(1, named("y", name), at(0)).unwrap();
+            rotation.foreign_loaded(2, named("y", "y"), at(0)).unwrap();
+            assert_eq!(ring(&mut rotation, 0), format!("new | new old {name} y"));
+            rotation
+        };
+        let mut by_hand = prepare();
+        by_hand.withdraw(name);
+        assert_eq!(ring(&mut by_hand, 1), "new | new y");
+        let mut by_source = prepare();
+        by_source.own_loaded(set("new").withdrawing(name), at(1)).unwrap();
+        assert_eq!(ring(&mut by_source, 1), "new | new y");
+        // Nor does it matter which comes first, the withdrawal or the own key.
+        let mut early = prepare();
+        early.withdraw(name);
+        early.own_loaded(set("newest"), at(2)).unwrap();
+        early.foreign_loaded(0, named("newest", name), at(2)).unwrap();
+        assert_eq!(ring(&mut early, 20), "newest | newest new y");
+        // What was withdrawn of the issuer stays out, under any name; the own key is nobody else's, withdrawn.
+        early.foreign_loaded(1, named("y", "other"), at(21)).unwrap();
+        early.foreign_loaded(0, named("old", "other"), at(21)).unwrap();
+        assert_eq!(ring(&mut early, 21), "newest | newest new y");
+    }
+}
+
+#[test]
 fn a_foreign_source_that_withdraws_its_last_key_withdraws_it() {
     let mut rotation = rotation(TIMING);
     let set = || KeySet::verifying([key("f").into(), key("g").into()]);
