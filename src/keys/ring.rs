@@ -20,8 +20,9 @@ pub(crate) const MAX_TRIED: usize = 8;
 /// the signing key. The keys of a [`trust`](Self::trust)ed issuer admit that issuer's tokens, which are never re-signed.
 ///
 /// A token that names a `kid` is verified with the key of that name only, under the algorithm the key is pinned to. A
-/// token without `kid` is tried with the keys of its algorithm: the signing key, the retiring, then the trusted in the
-/// order they came, 8 at most.
+/// token without `kid` is tried with the keys of its algorithm: the signing key, the retiring, then those of the issuer
+/// that it claims in the order they came, 8 at most. So are the keys that share a `kid`. No issuer's keys stand in the way
+/// of another's tokens.
 #[derive(Clone)]
 pub struct KeyRing {
     /// Tells rings with other keys apart at a glance.
@@ -191,26 +192,38 @@ impl KeyRing {
                 .all(|(one, two)| one.origin == two.origin && one.key.is_same(&two.key))
     }
 
-    /// The keys to try for a token whose header says `kid` and `alg`.
+    /// The keys to try for a token whose header says `kid` and `alg`, and which claims to be of the `issuer`.
     ///
     /// `alg` is the header's text: a key is a candidate where its own algorithm has exactly that name, so "none" and
-    /// "hs256" find nothing.
+    /// "hs256" find nothing. The claim is asked for where it decides between keys; nobody believes it.
     pub(crate) fn candidates<'a>(
         &'a self,
         kid: Option<&str>,
         alg: &'a str,
-    ) -> impl Iterator<Item = &'a Arc<RingKey>> + use<'a> {
+        issuer: impl Fn() -> Option<&'a str>,
+    ) -> impl Iterator<Item = &'a Arc<RingKey>> {
+        self.answering(kid, issuer).filter(move |key| key.key.alg() == alg).take(MAX_TRIED)
+    }
+
+    /// Whether any key answers to the `kid`, whatever its algorithm: tells an unknown key from a wrong algorithm.
+    pub(crate) fn knows_kid<'a>(&'a self, kid: Option<&str>, issuer: impl Fn() -> Option<&'a str>) -> bool {
+        // Without a kid, the question is only about algorithms.
+        kid.is_none() || self.answering(kid, issuer).next().is_some()
+    }
+
+    /// Of the keys that answer to the `kid`, the own ones and those of the claimed issuer. A key that is alone is one of
+    /// them in any case: whether it may sign for the issuer is seen in the claims under it.
+    fn answering<'a>(
+        &'a self,
+        kid: Option<&str>,
+        issuer: impl Fn() -> Option<&'a str>,
+    ) -> impl Iterator<Item = &'a Arc<RingKey>> {
         let keys = match kid {
             Some(kid) => self.by_kid.get(kid).map(Vec::as_slice).unwrap_or_default(),
             None => &self.keys,
         };
-        keys.iter().filter(move |key| key.key.alg() == alg).take(MAX_TRIED)
-    }
-
-    /// Whether any key answers to the `kid`, whatever its algorithm: tells an unknown key from a wrong algorithm.
-    pub(crate) fn knows_kid(&self, kid: Option<&str>) -> bool {
-        // Without a kid, the question is only about algorithms.
-        kid.is_none_or(|kid| self.by_kid.contains_key(kid))
+        let is_alone = keys.len() == 1;
+        keys.iter().filter(move |key| is_alone || key.is_own() || key.issuer() == issuer())
     }
 
     /// Whether a key of this trusted issuer answers to the `kid`; any, for a token without.
@@ -276,8 +289,12 @@ impl KeyRing {
             }
         }
         for kid in std::iter::once(new.kid()).chain(new.further_kids()) {
-            let sharing = self.by_kid.get(kid).into_iter().flatten();
-            if sharing.filter(|held| held.key.alg() == new.key.alg()).count() >= MAX_TRIED {
+            // Those that are tried for one token together.
+            let sharing = self.by_kid.get(kid).into_iter().flatten().filter(|held| {
+                held.key.alg() == new.key.alg()
+                    && (held.is_own() || new.is_own() || held.origin == new.origin)
+            });
+            if sharing.count() >= MAX_TRIED {
                 return Err(KeyError::new(
                     KeyErrorKind::Ring,
                     format!(

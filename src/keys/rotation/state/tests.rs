@@ -298,9 +298,9 @@ fn keys_that_share_a_name_are_all_tried() {
         rotation.ring(at(n as u64));
     }
     let ring = rotation.ring(at(3));
-    assert_eq!(ring.candidates(Some("main"), "HS256").count(), 3);
+    assert_eq!(ring.candidates(Some("main"), "HS256", || None).count(), 3);
     rotation.withdraw(key("two").fingerprint());
-    assert_eq!(rotation.ring(at(3)).candidates(Some("main"), "HS256").count(), 2);
+    assert_eq!(rotation.ring(at(3)).candidates(Some("main"), "HS256", || None).count(), 2);
 }
 
 #[test]
@@ -412,7 +412,7 @@ fn an_own_key_that_an_issuer_publishes_is_not_the_issuers() {
     assert_eq!(ring(&mut rotation, 1), "a | a x-f x-b x-listed");
     rotation.own_loaded(set("b").retiring(key("listed")), at(2)).unwrap();
     assert_eq!(ring(&mut rotation, 2), "a | a b listed x-f");
-    assert_eq!(rotation.ring(at(2)).candidates(Some("x-a"), "HS256").count(), 0);
+    assert_eq!(rotation.ring(at(2)).candidates(Some("x-a"), "HS256", || Some("x")).count(), 0);
     let told: Vec<_> = rotation.claimed_by_others().iter().map(ToString::to_string).collect();
     assert_eq!(told.len(), 3, "{told:?}");
     for kid in ["x-a", "x-b", "x-listed"] {
