@@ -85,9 +85,9 @@ impl Rotation {
         self.withdrawn.extend(withdrawn);
         // A key that this very set renames is known by its old name before that is gone.
         self.withdraw_other_names();
-        // A set that holds nothing is no list of what is retired: it could not be read, or is a mistake.
-        let is_list = signing.is_some() || !verifying.is_empty();
-        let before = if is_list { std::mem::replace(&mut self.listed, verifying) } else { Vec::new() };
+        // A set that does not sign is refused, and is no list of what is retired: it could not be read, or is a mistake.
+        let before =
+            if signing.is_some() { std::mem::replace(&mut self.listed, verifying) } else { Vec::new() };
         if !skipped.is_empty() {
             // A listed key that is missing now may be the one that did not load. Not for ever: what does not load may
             // be no key at all, and never go away.

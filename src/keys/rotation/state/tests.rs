@@ -392,11 +392,13 @@ fn an_issuer_that_publishes_an_empty_set_has_taken_its_keys_back() {
 }
 
 #[test]
-fn an_own_set_that_holds_nothing_changes_nothing() {
+fn an_own_set_that_holds_no_key_that_signs_changes_nothing() {
     let mut rotation = rotation(TIMING);
     rotation.own_loaded(set("a").retiring(key("listed")), at(1)).unwrap();
-    let error = rotation.own_loaded(KeySet::default(), at(2)).unwrap_err();
-    assert_eq!(error.kind(), KeyErrorKind::WrongType);
+    for unusable in [KeySet::default(), KeySet::verifying([key("file of a retired key").into()])] {
+        let error = rotation.own_loaded(unusable, at(2)).unwrap_err();
+        assert_eq!(error.kind(), KeyErrorKind::WrongType);
+    }
     let failed = KeySet { skipped: vec![KeyError::unavailable("it can't be read")], ..KeySet::default() };
     rotation.own_loaded(failed, at(3)).unwrap_err();
     for secs in [3, 100_000] {
