@@ -1,6 +1,5 @@
 //! [`Keys`]: a ring that is swapped whole while requests run.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -10,7 +9,7 @@ use arc_swap::{ArcSwap, Guard};
 
 use super::ring::KeyRing;
 use super::signing_key::SigningKey;
-use super::verifying_key::VerifyingKey;
+use super::withdrawn::Withdrawn;
 use crate::telemetry::{self, Event};
 
 /// The keys of an authority at this moment. Clones share one ring: what one replaces, all see from then on.
@@ -21,9 +20,8 @@ use crate::telemetry::{self, Event};
 pub struct Keys {
     ring: Arc<ArcSwap<KeyRing>>,
     keeper: Option<Arc<dyn Keeper>>,
-    /// Kids and fingerprints that no later ring brings back. A keeper has its own; without one, the lock under which the
-    /// ring is replaced.
-    withdrawn: Arc<Mutex<BTreeSet<String>>>,
+    /// What no later ring brings back. A keeper has its own; without one, the lock under which the ring is replaced.
+    withdrawn: Arc<Mutex<Withdrawn>>,
 }
 
 /// Whoever keeps the ring up to date, for as long as anybody holds its [`Keys`].
@@ -75,7 +73,7 @@ impl Keys {
         }
         let mut withdrawn = self.withdrawn.lock().unwrap_or_else(PoisonError::into_inner);
         let ring = self.ring.load_full();
-        withdrawn.insert(kid.to_owned());
+        withdrawn.extend([kid.to_owned()]);
         self.put(KeyRing::clone(&ring), &mut withdrawn);
         let held = ring.holds_kid(kid);
         if held {
@@ -90,17 +88,7 @@ impl Keys {
         self.put(ring, &mut withdrawn);
     }
 
-    /// A key that is withdrawn under one name is withdrawn: its fingerprint is kept, for it may come under another.
-    fn put(&self, ring: KeyRing, withdrawn: &mut BTreeSet<String>) {
-        let is_named =
-            |key: &&VerifyingKey| withdrawn.contains(key.kid()) || withdrawn.contains(key.fingerprint());
-        let fingerprints: Vec<_> = ring
-            .keys()
-            .map(|(key, _)| key)
-            .filter(is_named)
-            .map(|key| key.fingerprint().to_owned())
-            .collect();
-        withdrawn.extend(fingerprints);
+    fn put(&self, ring: KeyRing, withdrawn: &mut Withdrawn) {
         self.ring.store(Arc::new(ring.without(withdrawn)));
     }
 
@@ -182,6 +170,18 @@ mod tests {
             assert!(keys.current().signing_key().is_none());
             assert_eq!(kids(), "c", "{name}");
         }
+        // An issuer names another's keys as it likes: its own entry goes, and what it hides behind stays out.
+        let published = |issuer: &str, name: &str, kid: &str, ring: KeyRing| {
+            ring.trust(issuer, [key(name).with_kid(kid).into()]).unwrap()
+        };
+        let keys = Keys::from(published("y", "y", "y", published("x", "y", "a", ring("b", key("a")))));
+        keys.withdraw("a");
+        let kids = || keys.current().kids().collect::<Vec<_>>().join(" ");
+        assert_eq!(kids(), "b y");
+        keys.replace(published("y", "y", "y", published("x", "y", "other", KeyRing::new(key("b")))));
+        assert_eq!(kids(), "b y");
+        let ring_of_both = published("y", "y", "y", published("x", "y", "a", ring("b", key("a"))));
+        assert_eq!(ring_of_both.withdrawing("a").kids().collect::<Vec<_>>(), ["b", "y"]);
         // Before it ever came, and renamed after it came once.
         let keys = Keys::from(key("b"));
         assert!(!keys.withdraw("a"));

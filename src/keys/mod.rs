@@ -54,6 +54,7 @@ pub use self::source::{DangerousJwksUrl, JwksUrl};
 pub use self::verifying_key::{DangerousVerifyingKey, VerifyingKey};
 
 pub(crate) use self::backend::sha256;
+use self::withdrawn::Withdrawn;
 
 pub(crate) mod backend;
 mod der;
@@ -73,6 +74,7 @@ mod signing_key;
 pub mod source;
 mod thumbprint;
 mod verifying_key;
+mod withdrawn;
 
 #[cfg(test)]
 pub(crate) mod test_keys;

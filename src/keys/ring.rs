@@ -1,6 +1,6 @@
 //! The keys an authority signs and verifies with.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::error::{KeyError, KeyErrorKind};
 use super::signing_key::SigningKey;
 use super::verifying_key::VerifyingKey;
+use super::withdrawn::Withdrawn;
 use crate::token::header::Written;
 
 /// How many keys are tried for one token, at most.
@@ -19,8 +20,9 @@ pub(crate) const MAX_TRIED: usize = 8;
 /// the signing key. The keys of a [`trust`](Self::trust)ed issuer admit that issuer's tokens, which are never re-signed.
 ///
 /// A token that names a `kid` is verified with the key of that name only, under the algorithm the key is pinned to. A
-/// token without `kid` is tried with the keys of its algorithm: the signing key, the retiring, then the trusted in the
-/// order they came, 8 at most.
+/// token without `kid` is tried with the keys of its algorithm: the signing key, the retiring, then those of the issuer
+/// that it claims in the order they came, 8 at most. So are the keys that share a `kid`. No issuer's keys stand in the way
+/// of another's tokens.
 #[derive(Clone)]
 pub struct KeyRing {
     /// Tells rings with other keys apart at a glance.
@@ -116,7 +118,9 @@ impl KeyRing {
     /// A key goes under all its names, and every key of that `kid`, a trusted issuer's too: give the fingerprint to name
     /// one. Where it is the signing key, nothing can be signed until the ring is replaced.
     pub fn withdrawing(self, kid: &str) -> Self {
-        self.without(&BTreeSet::from([kid.to_owned()]))
+        let mut withdrawn = Withdrawn::default();
+        withdrawn.extend([kid.to_owned()]);
+        self.without(&mut withdrawn)
     }
 
     /// `None` where it was withdrawn.
@@ -144,39 +148,28 @@ impl KeyRing {
         self
     }
 
-    /// As [`trust`](Self::trust), for keys that were checked when they were loaded, without those withdrawn and without own
-    /// keys: an issuer that publishes one of them must not make its own of that key's tokens.
-    pub(crate) fn with_foreign(
-        mut self,
-        issuer: &str,
-        keys: impl Iterator<Item = VerifyingKey>,
-        withdrawn: &BTreeSet<String>,
-    ) -> Self {
+    /// As [`trust`](Self::trust), for keys that were checked when they were loaded, without own keys: an issuer that
+    /// publishes one of them must not make its own of that key's tokens.
+    pub(crate) fn with_foreign(mut self, issuer: &str, keys: impl Iterator<Item = VerifyingKey>) -> Self {
         let origin = Origin::Issuer(issuer.into());
         let own: HashSet<String> = self.own_keys().map(|key| key.fingerprint().to_owned()).collect();
-        let is_its_own = |key: &VerifyingKey| {
-            let names = [key.kid(), key.fingerprint()];
-            !own.contains(key.fingerprint()) && !names.iter().any(|name| withdrawn.contains(*name))
-        };
-        for key in keys.filter(is_its_own) {
+        for key in keys.filter(|key| !own.contains(key.fingerprint())) {
             self.insert_new(RingKey { key, origin: origin.clone() });
         }
         self
     }
 
-    /// Without the keys of these kids or fingerprints, under whatever name.
-    pub(crate) fn without(self, withdrawn: &BTreeSet<String>) -> Self {
-        let is_named =
-            |key: &&Arc<RingKey>| withdrawn.contains(key.kid()) || withdrawn.contains(key.key.fingerprint());
-        let gone: HashSet<String> =
-            self.keys.iter().filter(is_named).map(|key| key.key.fingerprint().to_owned()).collect();
-        if gone.is_empty() {
+    /// Without the keys that are withdrawn, under whatever name they are here.
+    pub(crate) fn without(self, withdrawn: &mut Withdrawn) -> Self {
+        // All are met before any is judged: the name that is withdrawn may be a later one of the same key.
+        let met = self.keys.iter().fold(false, |met, key| withdrawn.meet(&key.key, key.issuer()) | met);
+        if !met {
             return self;
         }
         let mut ring = Self { id: 0, signing: None, keys: Vec::new(), by_kid: HashMap::new() };
-        ring.signing = self.signing.filter(|(key, _)| !gone.contains(key.fingerprint()));
+        ring.signing = self.signing.filter(|(key, _)| !withdrawn.holds(&key.verifying_key(), None));
         for key in self.keys {
-            if !gone.contains(key.key.fingerprint()) {
+            if !withdrawn.holds(&key.key, key.issuer()) {
                 ring.insert(key);
             }
         }
@@ -199,26 +192,38 @@ impl KeyRing {
                 .all(|(one, two)| one.origin == two.origin && one.key.is_same(&two.key))
     }
 
-    /// The keys to try for a token whose header says `kid` and `alg`.
+    /// The keys to try for a token whose header says `kid` and `alg`, and which claims to be of the `issuer`.
     ///
     /// `alg` is the header's text: a key is a candidate where its own algorithm has exactly that name, so "none" and
-    /// "hs256" find nothing.
+    /// "hs256" find nothing. The claim is asked for where it decides between keys; nobody believes it.
     pub(crate) fn candidates<'a>(
         &'a self,
         kid: Option<&str>,
         alg: &'a str,
-    ) -> impl Iterator<Item = &'a Arc<RingKey>> + use<'a> {
+        issuer: impl Fn() -> Option<&'a str>,
+    ) -> impl Iterator<Item = &'a Arc<RingKey>> {
+        self.answering(kid, issuer).filter(move |key| key.key.alg() == alg).take(MAX_TRIED)
+    }
+
+    /// Whether any key answers to the `kid`, whatever its algorithm: tells an unknown key from a wrong algorithm.
+    pub(crate) fn knows_kid<'a>(&'a self, kid: Option<&str>, issuer: impl Fn() -> Option<&'a str>) -> bool {
+        // Without a kid, the question is only about algorithms.
+        kid.is_none() || self.answering(kid, issuer).next().is_some()
+    }
+
+    /// Of the keys that answer to the `kid`, the own ones and those of the claimed issuer. A key that is alone is one of
+    /// them in any case: whether it may sign for the issuer is seen in the claims under it.
+    fn answering<'a>(
+        &'a self,
+        kid: Option<&str>,
+        issuer: impl Fn() -> Option<&'a str>,
+    ) -> impl Iterator<Item = &'a Arc<RingKey>> {
         let keys = match kid {
             Some(kid) => self.by_kid.get(kid).map(Vec::as_slice).unwrap_or_default(),
             None => &self.keys,
         };
-        keys.iter().filter(move |key| key.key.alg() == alg).take(MAX_TRIED)
-    }
-
-    /// Whether any key answers to the `kid`, whatever its algorithm: tells an unknown key from a wrong algorithm.
-    pub(crate) fn knows_kid(&self, kid: Option<&str>) -> bool {
-        // Without a kid, the question is only about algorithms.
-        kid.is_none_or(|kid| self.by_kid.contains_key(kid))
+        let is_alone = keys.len() == 1;
+        keys.iter().filter(move |key| is_alone || key.is_own() || key.issuer() == issuer())
     }
 
     /// Whether a key of this trusted issuer answers to the `kid`; any, for a token without.
@@ -284,8 +289,12 @@ impl KeyRing {
             }
         }
         for kid in std::iter::once(new.kid()).chain(new.further_kids()) {
-            let sharing = self.by_kid.get(kid).into_iter().flatten();
-            if sharing.filter(|held| held.key.alg() == new.key.alg()).count() >= MAX_TRIED {
+            // Those that are tried for one token together.
+            let sharing = self.by_kid.get(kid).into_iter().flatten().filter(|held| {
+                held.key.alg() == new.key.alg()
+                    && (held.is_own() || new.is_own() || held.origin == new.origin)
+            });
+            if sharing.count() >= MAX_TRIED {
                 return Err(KeyError::new(
                     KeyErrorKind::Ring,
                     format!(

@@ -1,6 +1,7 @@
 //! From the text of a token to a [`Verified`]: shape, header policy, key, signature, claims. No time, no standing.
 
 use std::borrow::Cow;
+use std::cell::LazyCell;
 use std::mem;
 use std::sync::{Arc, OnceLock};
 
@@ -83,22 +84,24 @@ fn prove(
     policy: &Policy,
 ) -> Result<(Arc<RingKey>, Claims), Reason> {
     let kid = header.kid.as_deref();
-    let mut candidates = ring.candidates(kid, &header.alg).peekable();
+    let claimed = LazyCell::new(|| claimed_issuer(payload));
+    let issuer = || claimed.as_deref();
+    let mut candidates = ring.candidates(kid, &header.alg, issuer).peekable();
     if candidates.peek().is_none() {
-        return Err(if ring.knows_kid(kid) { Reason::WrongAlgorithm } else { Reason::UnknownKey });
+        return Err(if ring.knows_kid(kid, issuer) { Reason::WrongAlgorithm } else { Reason::UnknownKey });
     }
-    let mut refused = Reason::BadSignature;
-    for key in candidates.filter(|key| key.verify(signing_input, signature)) {
-        if !policy.accepts_type(header.typ.as_deref()) {
-            return Err(Reason::WrongType);
-        }
-        match Claims::parse(Arc::clone(payload), policy, key.issuer()) {
-            // Issuers may publish one key: an issuer that copied another's must not take its tokens away.
-            Err(Reason::WrongIssuer) => refused = Reason::WrongIssuer,
-            claims => return Ok((Arc::clone(key), claims?)),
-        }
+    let key = candidates.find(|key| key.verify(signing_input, signature)).ok_or(Reason::BadSignature)?;
+    if !policy.accepts_type(header.typ.as_deref()) {
+        return Err(Reason::WrongType);
     }
-    Err(refused)
+    let claims = Claims::parse(Arc::clone(payload), policy, key.issuer())?;
+    Ok((Arc::clone(key), claims))
+}
+
+/// What a payload says whose it is, before anything of it is proven.
+fn claimed_issuer(payload: &str) -> Option<Cow<'_, str>> {
+    let members = json::members(payload).ok()?;
+    json::string(members.iter().find(|member| member.name == "iss")?.value)
 }
 
 /// The issuer and the `kid` that a refused token claims, believed by nobody: it tells whose keys to ask for again.
@@ -108,9 +111,7 @@ pub(crate) fn addressee(token: &str) -> Option<(String, Option<String>)> {
     let mut parts = token.split('.').map(|part| decode_text(part, &mut room).ok());
     let (header, payload) = (parts.next()??, parts.next()??);
     let kid = Header::parse(header).ok()?.kid.map(|kid| kid.into_owned());
-    let members = json::members(payload).ok()?;
-    let iss = members.iter().find(|member| member.name == "iss")?;
-    Some((json::string(iss.value)?.into_owned(), kid))
+    Some((claimed_issuer(payload)?.into_owned(), kid))
 }
 
 /// One part, canonical and not empty, decoded into the front of the room. Padding, stray bits and the other alphabet are

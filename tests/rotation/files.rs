@@ -368,9 +368,12 @@ async fn an_own_set_without_keys_changes_nothing_and_is_told() {
         jwk("old", "-ebuDNsVZ2iJtoZ-akfXTSCt4UO2cruLCsbWlBinggE"),
     );
     write(&path, &format!(r#"{{"keys":[{new},{old}]}}"#));
+    let retired = scratch.path("retired.secret");
+    write(&retired, &secret(1));
     let failures = Arc::new(Mutex::new(Vec::new()));
     let told = failures.clone();
-    let keys = rotation(FileSource::new(&path, KeyFormat::jwk_set()))
+    let source = FileSource::new(&path, KeyFormat::jwk_set()).retired(&retired, format());
+    let keys = rotation(source)
         .on_event(move |event| {
             if let Event::KeysFailed { error, .. } = event {
                 told.lock().unwrap().push(error.to_string());
@@ -384,7 +387,7 @@ async fn an_own_set_without_keys_changes_nothing_and_is_told() {
         failures.lock().unwrap().iter().filter(|line| line.contains("no key that signs")).count() > 2
     })
     .await;
-    assert_eq!(keys.current().kids().collect::<Vec<_>>(), ["new", "old"]);
+    assert_eq!(keys.current().kids().collect::<Vec<_>>(), ["new", "old", secret_key(1).kid()]);
 }
 
 #[tokio::test]

@@ -358,6 +358,28 @@ fn a_key_answers_to_the_further_kids_it_was_given() {
 }
 
 #[test]
+fn no_issuer_stands_in_the_way_of_anothers_tokens() {
+    let verifying = |n: u8, kid: &str| VerifyingKey::from(hs256(n)).with_kid(kid);
+    // One with more keys than are tried for a token, and more issuers of one kid than are.
+    let mut ring = KeyRing::new(hs256(1).with_kid("own"))
+        .trust("https://many.example", (40..60).map(|n| verifying(n, &n.to_string())))
+        .unwrap();
+    let issuers: Vec<_> = (2..22).map(|n| (n, format!("https://{n}.example"))).collect();
+    for (n, issuer) in &issuers {
+        ring = ring.trust(issuer, [verifying(*n, "1")]).unwrap();
+    }
+    let guarded = guarded_by(ring);
+    for (n, issuer) in &issuers {
+        let key = jsonwebtoken::EncodingKey::from_secret(&secret(*n));
+        let claims = claims_with(json!({"iss": issuer})).to_string();
+        for header in [r#"{"alg":"HS256","kid":"1"}"#, r#"{"alg":"HS256"}"#] {
+            let answer = guarded.bearer(&sign_raw(header, &claims, &key, Algorithm::HS256));
+            assert!(answer.is_admitted(), "{header} {issuer}: {answer:?}");
+        }
+    }
+}
+
+#[test]
 fn a_key_speaks_for_its_own_issuer_only() {
     let partner = "https://partner.example";
     let other = "https://other.example";
@@ -371,13 +393,18 @@ fn a_key_speaks_for_its_own_issuer_only() {
         for (m, iss) in [(1, ISSUER), (2, partner), (3, other), (0, "https://nobody.example"), (0, "")] {
             let key = jsonwebtoken::EncodingKey::from_secret(&secret(n));
             let claims = claims_with(json!({"iss": iss})).to_string();
-            for header in [json!({"alg": "HS256", "kid": kid}), json!({"alg": "HS256"})] {
+            // Without a kid, another issuer's key is not even tried; an own one always is.
+            let untried = if n == 1 { Reason::WrongIssuer } else { Reason::BadSignature };
+            for (header, refused) in [
+                (json!({"alg": "HS256", "kid": kid}), Reason::WrongIssuer),
+                (json!({"alg": "HS256"}), untried),
+            ] {
                 let answer = guarded.bearer(&sign_raw(&header.to_string(), &claims, &key, Algorithm::HS256));
                 if n == m {
                     assert!(answer.is_admitted(), "{kid} for {iss}: {answer:?}");
                 } else {
                     answer.assert_refused(401, &(kid, iss));
-                    assert_eq!(answer.reason, Some(Reason::WrongIssuer));
+                    assert_eq!(answer.reason, Some(refused), "{kid} for {iss}");
                 }
             }
         }

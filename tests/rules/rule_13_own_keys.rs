@@ -166,12 +166,18 @@ fn a_key_that_comes_back_as_another_issuers_is_not_the_same_key() {
 fn a_token_that_claims_the_own_issuer_under_a_foreign_key_is_refused_at_every_hour() {
     let clock = ManualClock::at(NOW);
     let guarded = Guarded::new(&on(trusting(), &clock).build().unwrap());
-    let token = mint_with(Algorithm::ES256, &claims());
+    let named = format!(r#"{{"alg":"ES256","kid":"{}"}}"#, key_for(Algorithm::ES256).kid());
+    let named =
+        sign_raw(&named, &claims().to_string(), &encoding_key_for(Algorithm::ES256), Algorithm::ES256);
+    // Without a kid it is not tried with that key, and the own one is of another algorithm.
+    let nameless = mint_with(Algorithm::ES256, &claims());
     for after in [0, 500, 600, 659, 660] {
         clock.set(NOW + after);
-        let answer = guarded.bearer(&token);
-        answer.assert_refused(401, &after);
-        assert_eq!(answer.reason, Some(Reason::WrongIssuer));
+        for (token, expected) in [(&named, Reason::WrongIssuer), (&nameless, Reason::WrongAlgorithm)] {
+            let answer = guarded.bearer(token);
+            answer.assert_refused(401, &after);
+            assert_eq!(answer.reason, Some(expected));
+        }
     }
 }
 
@@ -213,5 +219,10 @@ fn an_issuer_that_publishes_anothers_key_takes_none_of_its_tokens_away() {
         assert!(guarded.bearer(&token).is_admitted(), "{issuer}");
     }
     let nobody = mint_with(Algorithm::ES256, &claims_with(json!({"iss": "https://nobody.example"})));
-    assert_eq!(guarded.bearer(&nobody).reason, Some(Reason::WrongIssuer));
+    let reason = guarded.bearer(&nobody).reason;
+    assert_eq!(
+        reason,
+        Some(Reason::WrongAlgorithm),
+        "nobody has no key, and the own is of another algorithm"
+    );
 }

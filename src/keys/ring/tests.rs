@@ -8,7 +8,7 @@ fn secret(n: u8) -> SigningKey {
 }
 
 fn found<'a>(ring: &'a KeyRing, kid: Option<&str>, alg: &'a str) -> Vec<&'a str> {
-    ring.candidates(kid, alg).map(|key| key.kid()).collect()
+    ring.candidates(kid, alg, || Some("x")).map(|key| key.kid()).collect()
 }
 
 #[test]
@@ -18,9 +18,9 @@ fn a_kid_finds_its_key_and_no_other() {
     assert_eq!(found(&ring, Some("b"), "HS256"), ["b"]);
     for kid in ["", "A", "a ", "../a", "a\0", "c"] {
         assert!(found(&ring, Some(kid), "HS256").is_empty(), "{kid:?}");
-        assert!(!ring.knows_kid(Some(kid)), "{kid:?}");
+        assert!(!ring.knows_kid(Some(kid), || None), "{kid:?}");
     }
-    assert!(ring.knows_kid(Some("a")) && ring.knows_kid(None));
+    assert!(ring.knows_kid(Some("a"), || None) && ring.knows_kid(None, || None));
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn only_the_exact_name_of_its_algorithm_finds_a_key() {
 #[test]
 fn without_a_kid_own_keys_come_first_and_eight_are_tried() {
     let foreign = (10..30).map(|n| secret(n).with_kid(format!("f{n}")).into());
-    let ring = KeyRing::new(secret(1).with_kid("a")).trust("other", foreign).unwrap();
+    let ring = KeyRing::new(secret(1).with_kid("a")).trust("x", foreign).unwrap();
     let tried = found(&ring, None, "HS256");
     assert_eq!(tried.len(), MAX_TRIED);
     assert_eq!(tried[0], "a");
@@ -83,9 +83,48 @@ fn two_issuers_may_use_one_kid() {
         .unwrap()
         .trust("y", [secret(3).with_kid("1").into()])
         .unwrap();
-    let issuers: Vec<_> = ring.candidates(Some("1"), "HS256").map(|key| key.issuer()).collect();
-    assert_eq!(issuers, [None, Some("x"), Some("y")]);
+    for (claimed, expected) in [
+        (Some("x"), &[None, Some("x")][..]),
+        (Some("y"), &[None, Some("y")]),
+        (Some("z"), &[None]),
+        (None, &[None]),
+    ] {
+        let candidates = ring.candidates(Some("1"), "HS256", || claimed);
+        assert_eq!(candidates.map(|key| key.issuer()).collect::<Vec<_>>(), expected, "{claimed:?}");
+    }
     assert!(ring.trust("x", [secret(4).with_kid("1").into()]).is_err());
+}
+
+#[test]
+fn any_number_of_issuers_may_use_one_kid() {
+    let mut ring = KeyRing::new(secret(1).with_kid("own"));
+    for n in 2..40 {
+        ring = ring.trust(format!("issuer {n}"), [secret(n).with_kid("1").into()]).unwrap();
+    }
+    for n in 2..40 {
+        let issuer = format!("issuer {n}");
+        let candidates: Vec<_> = ring.candidates(Some("1"), "HS256", || Some(issuer.as_str())).collect();
+        assert!(matches!(candidates[..], [key] if key.issuer() == Some(issuer.as_str())), "{candidates:?}");
+    }
+    assert!(!ring.knows_kid(Some("1"), || Some("nobody")));
+}
+
+#[test]
+fn the_claimed_issuer_is_asked_for_only_where_it_decides() {
+    let asked = std::cell::Cell::new(0);
+    let ring = KeyRing::new(secret(1).with_kid("a")).retiring(secret(2).with_kid("b")).unwrap();
+    let count = |ring: &KeyRing, kid| {
+        let issuer = || {
+            asked.set(asked.get() + 1);
+            None
+        };
+        ring.candidates(kid, "HS256", issuer).count()
+    };
+    assert_eq!(count(&ring, None), 2);
+    let ring = ring.trust("x", [secret(3).with_kid("c").into()]).unwrap();
+    assert_eq!([count(&ring, Some("a")), count(&ring, Some("c"))], [1, 1]);
+    assert_eq!(asked.get(), 0);
+    assert_eq!((count(&ring, None), asked.get()), (2, 1));
 }
 
 #[test]

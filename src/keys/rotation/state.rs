@@ -2,12 +2,10 @@
 //!
 //! No clock, no waiting, no randomness: sets and instants go in, a ring comes out.
 
-use std::collections::BTreeSet;
-
 use super::pace::Pace;
 use crate::NumericDate;
 use crate::keys::error::{KeyError, KeyErrorKind};
-use crate::keys::{KeyRing, KeySet, SigningKey, VerifyingKey};
+use crate::keys::{KeyRing, KeySet, SigningKey, VerifyingKey, Withdrawn};
 
 /// In whole seconds.
 #[derive(Clone, Copy, Debug)]
@@ -33,11 +31,8 @@ pub(super) struct Rotation {
     /// What the own source says verifies.
     listed: Vec<VerifyingKey>,
     foreign: Vec<Foreign>,
-    /// By the own source or by hand. Never taken back: a list that is cut short for a moment must not bring a compromised
-    /// key back.
-    withdrawn: BTreeSet<String>,
-    /// The names, withdrawn, of keys that were held once: these lines are no mistakes.
-    withdrew: BTreeSet<String>,
+    /// By the own source or by hand; of an issuer's keys, by its source too.
+    withdrawn: Withdrawn,
     /// What time has passed: instants in here are its counts, not dates.
     pace: Pace,
 }
@@ -55,7 +50,6 @@ struct Retiring {
 struct Foreign {
     issuer: String,
     keys: Vec<VerifyingKey>,
-    withdrawn: BTreeSet<String>,
     /// Until the source answers it is taken to have some.
     has_keys: bool,
     failing_since: Option<u64>,
@@ -71,13 +65,7 @@ pub(super) enum Loaded {
 
 impl Rotation {
     pub(super) fn new(timing: Timing, issuers: impl IntoIterator<Item = String>) -> Self {
-        let foreign = |issuer| Foreign {
-            issuer,
-            keys: Vec::new(),
-            withdrawn: BTreeSet::new(),
-            has_keys: true,
-            failing_since: None,
-        };
+        let foreign = |issuer| Foreign { issuer, keys: Vec::new(), has_keys: true, failing_since: None };
         Self {
             timing,
             signing: None,
@@ -85,8 +73,7 @@ impl Rotation {
             retiring: Vec::new(),
             listed: Vec::new(),
             foreign: issuers.into_iter().map(foreign).collect(),
-            withdrawn: BTreeSet::new(),
-            withdrew: BTreeSet::new(),
+            withdrawn: Withdrawn::default(),
             pace: Pace::default(),
         }
     }
@@ -98,9 +85,9 @@ impl Rotation {
         self.withdrawn.extend(withdrawn);
         // A key that this very set renames is known by its old name before that is gone.
         self.withdraw_other_names();
-        // A set that holds nothing is no list of what is retired: it could not be read, or is a mistake.
-        let is_list = signing.is_some() || !verifying.is_empty();
-        let before = if is_list { std::mem::replace(&mut self.listed, verifying) } else { Vec::new() };
+        // A set that does not sign is refused, and is no list of what is retired: it could not be read, or is a mistake.
+        let before =
+            if signing.is_some() { std::mem::replace(&mut self.listed, verifying) } else { Vec::new() };
         if !skipped.is_empty() {
             // A listed key that is missing now may be the one that did not load. Not for ever: what does not load may
             // be no key at all, and never go away.
@@ -120,10 +107,8 @@ impl Rotation {
                 Some(error) => did_not_load("the source holds no key that signs", error),
             });
         };
-        if self.is_withdrawn(&key.verifying_key()) {
-            // It is held nowhere: its other names are known here or never.
-            self.withdrawn.insert(key.fingerprint().to_owned());
-            self.withdrew.extend([key.kid().to_owned(), key.fingerprint().to_owned()]);
+        // It is held nowhere: its other names are known here or never.
+        if self.withdrawn.meet(&key.verifying_key(), None) {
             return Err(KeyError::new(
                 KeyErrorKind::Ring,
                 "the source would sign with it, and it is withdrawn: put another in its place",
@@ -142,14 +127,15 @@ impl Rotation {
         set: KeySet,
         now: NumericDate,
     ) -> Result<Loaded, KeyError> {
-        self.withdraw_other_names();
         let withdrawn = set.withdrawn.clone();
         let failure = set.skipped.first().cloned();
         let keys: Vec<_> = set.into_verifying().collect();
-        if let Some(foreign) = self.foreign.get_mut(at) {
+        if let Some(Foreign { issuer, .. }) = self.foreign.get(at) {
             // Even where it holds nothing else: the last key may be the compromised one.
-            foreign.withdraw(withdrawn, &keys);
+            self.withdrawn.extend_of(issuer, withdrawn);
         }
+        // Those that go now are met by the names they had.
+        self.withdraw_other_names();
         if let Some(error) = failure.filter(|_| keys.is_empty()) {
             self.foreign_failed(at, now);
             let what = "no key of the issuer's set loads; the ones held so far serve on for a time";
@@ -172,7 +158,7 @@ impl Rotation {
 
     /// Nothing under this `kid` or fingerprint from now on.
     pub(super) fn withdraw(&mut self, kid: &str) {
-        self.withdrawn.insert(kid.to_owned());
+        self.withdrawn.extend([kid.to_owned()]);
         self.withdraw_other_names();
     }
 
@@ -181,7 +167,7 @@ impl Rotation {
         self.withdraw_other_names();
         names
             .iter()
-            .filter(|name| !self.withdrew.contains(*name))
+            .filter(|name| !self.withdrawn.has_met(name))
             .map(|name| {
                 KeyError::new(
                     KeyErrorKind::Ring,
@@ -223,10 +209,8 @@ impl Rotation {
             foreign.failing_since.is_none_or(|since| now < since.saturating_add(self.timing.stale_for))
         });
         serving
-            .fold(ring, |ring, foreign| {
-                ring.with_foreign(&foreign.issuer, foreign.keys.iter().cloned(), &foreign.withdrawn)
-            })
-            .without(&self.withdrawn)
+            .fold(ring, |ring, foreign| ring.with_foreign(&foreign.issuer, foreign.keys.iter().cloned()))
+            .without(&mut self.withdrawn)
     }
 
     /// The source names this key as the one to sign with.
@@ -253,10 +237,11 @@ impl Rotation {
     /// What the passing of time does by itself.
     fn advance(&mut self, now: u64) {
         self.withdraw_other_names();
-        if self.signing.as_ref().is_some_and(|key| self.is_withdrawn(&key.verifying_key())) {
+        let is_withdrawn = |key: &SigningKey| self.withdrawn.holds(&key.verifying_key(), None);
+        if self.signing.as_ref().is_some_and(is_withdrawn) {
             self.signing = None;
         }
-        if self.next.as_ref().is_some_and(|next| self.is_withdrawn(&next.key.verifying_key())) {
+        if self.next.as_ref().is_some_and(|next| is_withdrawn(&next.key)) {
             self.next = None;
         }
         let is_time = |next: &Next| now >= next.signs_from || self.signing.is_none();
@@ -281,11 +266,13 @@ impl Rotation {
 
     /// A key that is withdrawn under one name is withdrawn.
     fn withdraw_other_names(&mut self) {
-        let foreign = self.foreign.iter().flat_map(|foreign| &foreign.keys).cloned();
-        let keys: Vec<_> = self.own_keys().chain(foreign).filter(|key| self.is_withdrawn(key)).collect();
-        for key in keys {
-            self.withdrawn.insert(key.fingerprint().to_owned());
-            self.withdrew.extend([key.kid().to_owned(), key.fingerprint().to_owned()]);
+        for key in self.own_keys().collect::<Vec<_>>() {
+            self.withdrawn.meet(&key, None);
+        }
+        for Foreign { issuer, keys, .. } in &self.foreign {
+            for key in keys {
+                self.withdrawn.meet(key, Some(issuer));
+            }
         }
     }
 
@@ -293,10 +280,6 @@ impl Rotation {
         let signing = self.signing.iter().chain(self.next.iter().map(|next| &next.key));
         let verifying = self.retiring.iter().map(|retiring| &retiring.key).chain(&self.listed).cloned();
         signing.map(SigningKey::verifying_key).chain(verifying)
-    }
-
-    fn is_withdrawn(&self, key: &VerifyingKey) -> bool {
-        is_named(&self.withdrawn, key)
     }
 
     fn tick(&mut self, now: NumericDate) -> u64 {
@@ -312,22 +295,8 @@ impl Timing {
     }
 }
 
-impl Foreign {
-    /// Under whatever name it is held or comes now.
-    fn withdraw(&mut self, names: Vec<String>, coming: &[VerifyingKey]) {
-        self.withdrawn.extend(names);
-        let named = self.keys.iter().chain(coming).filter(|key| is_named(&self.withdrawn, key));
-        let fingerprints: Vec<_> = named.map(|key| key.fingerprint().to_owned()).collect();
-        self.withdrawn.extend(fingerprints);
-    }
-}
-
 fn did_not_load(what: &str, error: &KeyError) -> KeyError {
     KeyError::new(error.kind(), format!("{what}; what did not load: {error}")).because(error.clone())
-}
-
-fn is_named(withdrawn: &BTreeSet<String>, key: &VerifyingKey) -> bool {
-    withdrawn.contains(key.kid()) || withdrawn.contains(key.fingerprint())
 }
 
 #[cfg(test)]

@@ -196,6 +196,39 @@ fn a_foreign_key_withdrawn_under_one_name_is_withdrawn_under_all() {
 }
 
 #[test]
+fn an_issuer_that_publishes_anothers_key_under_a_withdrawn_name_withdraws_its_own_entry_alone() {
+    let named = |name: &str, kid: &str| KeySet::verifying([key(name).with_kid(kid).into()]);
+    let old = key("old").fingerprint().to_owned();
+    for name in ["old", &old] {
+        let prepare = || {
+            let mut rotation = Rotation::new(TIMING, ["x", "x2", "y"].map(str::to_owned));
+            rotation.own_loaded(set("new").retiring(key("old")), at(0)).unwrap();
+            rotation.foreign_loaded(0, named("new", name), at(0)).unwrap();
+            rotation.foreign_loaded(1, named("y", name), at(0)).unwrap();
+            rotation.foreign_loaded(2, named("y", "y"), at(0)).unwrap();
+            assert_eq!(ring(&mut rotation, 0), format!("new | new old {name} y"));
+            rotation
+        };
+        let mut by_hand = prepare();
+        by_hand.withdraw(name);
+        assert_eq!(ring(&mut by_hand, 1), "new | new y");
+        let mut by_source = prepare();
+        by_source.own_loaded(set("new").withdrawing(name), at(1)).unwrap();
+        assert_eq!(ring(&mut by_source, 1), "new | new y");
+        // Nor does it matter which comes first, the withdrawal or the own key.
+        let mut early = prepare();
+        early.withdraw(name);
+        early.own_loaded(set("newest"), at(2)).unwrap();
+        early.foreign_loaded(0, named("newest", name), at(2)).unwrap();
+        assert_eq!(ring(&mut early, 20), "newest | newest new y");
+        // What was withdrawn of the issuer stays out, under any name; the own key is nobody else's, withdrawn.
+        early.foreign_loaded(1, named("y", "other"), at(21)).unwrap();
+        early.foreign_loaded(0, named("old", "other"), at(21)).unwrap();
+        assert_eq!(ring(&mut early, 21), "newest | newest new y");
+    }
+}
+
+#[test]
 fn a_foreign_source_that_withdraws_its_last_key_withdraws_it() {
     let mut rotation = rotation(TIMING);
     let set = || KeySet::verifying([key("f").into(), key("g").into()]);
@@ -265,9 +298,9 @@ fn keys_that_share_a_name_are_all_tried() {
         rotation.ring(at(n as u64));
     }
     let ring = rotation.ring(at(3));
-    assert_eq!(ring.candidates(Some("main"), "HS256").count(), 3);
+    assert_eq!(ring.candidates(Some("main"), "HS256", || None).count(), 3);
     rotation.withdraw(key("two").fingerprint());
-    assert_eq!(rotation.ring(at(3)).candidates(Some("main"), "HS256").count(), 2);
+    assert_eq!(rotation.ring(at(3)).candidates(Some("main"), "HS256", || None).count(), 2);
 }
 
 #[test]
@@ -359,11 +392,13 @@ fn an_issuer_that_publishes_an_empty_set_has_taken_its_keys_back() {
 }
 
 #[test]
-fn an_own_set_that_holds_nothing_changes_nothing() {
+fn an_own_set_that_holds_no_key_that_signs_changes_nothing() {
     let mut rotation = rotation(TIMING);
     rotation.own_loaded(set("a").retiring(key("listed")), at(1)).unwrap();
-    let error = rotation.own_loaded(KeySet::default(), at(2)).unwrap_err();
-    assert_eq!(error.kind(), KeyErrorKind::WrongType);
+    for unusable in [KeySet::default(), KeySet::verifying([key("file of a retired key").into()])] {
+        let error = rotation.own_loaded(unusable, at(2)).unwrap_err();
+        assert_eq!(error.kind(), KeyErrorKind::WrongType);
+    }
     let failed = KeySet { skipped: vec![KeyError::unavailable("it can't be read")], ..KeySet::default() };
     rotation.own_loaded(failed, at(3)).unwrap_err();
     for secs in [3, 100_000] {
@@ -379,7 +414,7 @@ fn an_own_key_that_an_issuer_publishes_is_not_the_issuers() {
     assert_eq!(ring(&mut rotation, 1), "a | a x-f x-b x-listed");
     rotation.own_loaded(set("b").retiring(key("listed")), at(2)).unwrap();
     assert_eq!(ring(&mut rotation, 2), "a | a b listed x-f");
-    assert_eq!(rotation.ring(at(2)).candidates(Some("x-a"), "HS256").count(), 0);
+    assert_eq!(rotation.ring(at(2)).candidates(Some("x-a"), "HS256", || Some("x")).count(), 0);
     let told: Vec<_> = rotation.claimed_by_others().iter().map(ToString::to_string).collect();
     assert_eq!(told.len(), 3, "{told:?}");
     for kid in ["x-a", "x-b", "x-listed"] {
