@@ -75,8 +75,8 @@ use crate::NumericDate;
 ///   PostgreSQL it is as durable as a commit there: leave `fsync` and `synchronous_commit` on.
 /// * **Every node must ask the primary.** A standby that lags answers from the past: revocations return late there.
 ///   A failover that loses commits loses revocations with them; replicate synchronously where that matters.
-/// * **Its birth is recorded** when its tables are made. Sessions begun earlier, and not recorded, are
-///   [`Standing::Unknown`]: a database that was lost and made anew does not make revoked sessions live. First use on a
+/// * **Its birth is recorded** when its tables are made. Sessions begun earlier, and not signed in here, are
+///   [`Standing::Unknown`], however often they are renewed: a database that was lost and made anew does not make revoked sessions live. First use on a
 ///   service that has live sessions looks the same from here: they have to sign in again, unless the authority says
 ///   [`admit_after_store_loss`](crate::AuthorityBuilder::admit_after_store_loss). A backup put back is *not* noticed:
 ///   what was revoked since it was taken is live again.
@@ -166,7 +166,7 @@ impl ClaimsStore for SqlStore {
         self.change(presented.session, Cause::Rotation(&presented), presented.now, |found| {
             match found.judge(&rotation)? {
                 Turn::Told(rotated) => return Ok(Step::Done(rotated)),
-                Turn::Open => found.session.begin(rotation.clone()),
+                Turn::Open => found.begin(rotation.clone()),
                 Turn::Advance => found.session.advance(rotation.clone()),
             }
             Ok(Step::Save(Rotated::Recorded))

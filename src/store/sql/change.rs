@@ -121,7 +121,7 @@ impl Inner {
             .await)
     }
 
-    /// False where the row is not the one that was found any more, or the subject was revoked.
+    /// False where the row is not the one that was found any more, or not in the same store, or the subject was revoked.
     async fn save(
         &self,
         session: SessionId,
@@ -129,7 +129,7 @@ impl Inner {
         cause: Cause<'_>,
         stamp: i64,
     ) -> Result<bool, sqlx::Error> {
-        let Session { chain, revoked_until, revoked_tokens } = &found.session;
+        let Session { chain, is_orphan, revoked_until, revoked_tokens } = &found.session;
         let chain = chain.as_ref();
         let subject = chain.and_then(|chain| chain.subject.as_ref()).map(|subject| &subject.as_bytes()[..]);
         let head = chain.map(|chain| &chain.head.as_bytes()[..]);
@@ -161,7 +161,9 @@ impl Inner {
                 .bind(heeded_subject.map(|subject| &subject.as_bytes()[..]))
                 .bind(now)
                 .bind(start)
-                .bind(found.stamp);
+                .bind(found.stamp)
+                .bind(i64::from(*is_orphan))
+                .bind(secs(found.born));
             let statement = match telling {
                 Some((channel, message)) => statement.bind(channel).bind(message),
                 None => statement,

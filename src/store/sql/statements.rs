@@ -30,7 +30,7 @@ pub(super) struct Statements {
     pub(super) find: String,
     /// The same without the head's claims, which a standing does not need.
     pub(super) find_without_claims: String,
-    /// Writes a session's row where it is still the one that was read. See [`super`].
+    /// Writes a session's row where it is still the one that was read, in a store that is. See [`super`].
     pub(super) save: String,
     /// The same, and tells whoever listens.
     pub(super) save_revocation: String,
@@ -54,7 +54,7 @@ impl Statements {
             format!(
                 "SELECT m.born, t.instant, t.expires AS subject_expires, s.stamp, s.subject, s.session_start, \
                  s.head, s.head_until, s.generation, s.chain_until, s.renewed, s.ancestors, s.revoked_until, \
-                 s.revoked_tokens, {claims} AS claims FROM {p}store m \
+                 s.revoked_tokens, s.orphan, {claims} AS claims FROM {p}store m \
                  LEFT JOIN {p}sessions s ON s.session = $1 \
                  LEFT JOIN {p}subjects t ON t.subject = $2 WHERE m.one = 1"
             )
@@ -80,9 +80,9 @@ impl Statements {
         };
         let save = format!(
             "INSERT INTO {p}sessions AS s (session, subject, session_start, head, head_until, generation, \
-             chain_until, renewed, ancestors, claims, revoked_until, revoked_tokens, expires, stamp) \
-             SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14 \
-             WHERE NOT EXISTS (SELECT 1 FROM {p}subjects t \
+             chain_until, renewed, ancestors, claims, revoked_until, revoked_tokens, expires, stamp, orphan) \
+             SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $19 \
+             FROM {p}store m WHERE m.one = 1 AND m.born = $20 AND NOT EXISTS (SELECT 1 FROM {p}subjects t \
              WHERE t.subject = $15 AND t.expires > $16 AND t.instant >= $17) \
              ON CONFLICT (session) DO UPDATE SET subject = excluded.subject, \
              session_start = excluded.session_start, head = excluded.head, \
@@ -90,13 +90,13 @@ impl Statements {
              chain_until = excluded.chain_until, renewed = excluded.renewed, \
              ancestors = excluded.ancestors, claims = excluded.claims, \
              revoked_until = excluded.revoked_until, revoked_tokens = excluded.revoked_tokens, \
-             expires = excluded.expires, stamp = excluded.stamp WHERE s.stamp = $18"
+             expires = excluded.expires, stamp = excluded.stamp, orphan = excluded.orphan WHERE s.stamp = $18"
         );
         Self {
             find: find("s.claims"),
             // Typed: a bare '' has no type in the first row of a PostgreSQL answer.
             find_without_claims: find("CAST('' AS TEXT)"),
-            save_revocation: telling(save.clone(), 18),
+            save_revocation: telling(save.clone(), 20),
             save,
             revoke_subject: telling(
                 format!(
@@ -144,6 +144,14 @@ impl Statements {
                     format!("CREATE INDEX {p}sessions_by_subject ON {p}sessions (subject)"),
                     format!("CREATE INDEX {p}sessions_by_expiry ON {p}sessions (expires)"),
                     format!("CREATE INDEX {p}subjects_by_expiry ON {p}subjects (expires)"),
+                ],
+                vec![
+                    // 1 where nobody vouches for the time before the chain was begun. Until here that was forgotten.
+                    format!("ALTER TABLE {p}sessions ADD COLUMN orphan BIGINT NOT NULL DEFAULT 0"),
+                    format!(
+                        "UPDATE {p}sessions SET orphan = 1 WHERE generation > 0 \
+                         AND session_start < (SELECT born FROM {p}store WHERE one = 1)"
+                    ),
                 ],
             ],
         }
