@@ -27,6 +27,7 @@ mod record;
 mod schema;
 mod session;
 mod statements;
+mod telling;
 #[cfg(all(test, feature = "sqlite"))]
 mod tests;
 
@@ -38,6 +39,7 @@ pub use self::builder::SqlStoreBuilder;
 use self::change::{Cause, Step};
 use self::purge::Purge;
 use self::statements::Statements;
+use self::telling::Telling;
 use super::chain::Turn;
 use super::{
     ClaimsStore, Presented, Revocation, Rotated, Rotation, SessionRecord, Standing, StoreError, SubjectId,
@@ -98,7 +100,8 @@ use crate::NumericDate;
 ///
 /// On PostgreSQL, [`hearing_revocations`](super::Cached::hearing_revocations) listens (LISTEN and NOTIFY, on a
 /// connection of its own): a revocation is told by the statement that records it, names only, so it is heard when it
-/// is committed. Commits that tell go one after the other on the whole server, which only revocations are. LISTEN needs
+/// is committed. Commits that tell go one after the other on the whole server, which only revocations are. Where the
+/// server's queue of notifications is full, 8 GB by default, a revocation is recorded and not told. LISTEN needs
 /// the primary and a session that lasts: no standby, and no pooler that lends a connection for each transaction.
 /// While the channel is broken the bound is what is left, as with any store.
 ///
@@ -184,7 +187,8 @@ impl ClaimsStore for SqlStore {
             Revocation::SubjectBefore { .. } if until <= now => return Ok(()),
             Revocation::SubjectBefore { subject, instant } => {
                 // Done twice, it is done.
-                self.0.persist(|| self.0.revoke_subject(subject, instant, now, until)).await?;
+                let record = |telling| self.0.revoke_subject(subject, instant, now, until, telling);
+                self.0.persist(|| self.0.record_and_tell(&revocation, record)).await?;
                 self.purge_at_times(now);
                 return Ok(());
             }
@@ -224,16 +228,20 @@ impl Inner {
         instant: NumericDate,
         now: NumericDate,
         until: NumericDate,
+        telling: Option<Telling>,
     ) -> Result<(), sqlx::Error> {
-        let telling = self.telling(&Revocation::SubjectBefore { subject, instant });
+        let statement = match &telling {
+            Some(_) => &self.statements.revoke_subject_and_tell,
+            None => &self.statements.revoke_subject,
+        };
         on!(&self.backend, write, connection => {
-            let statement = sqlx::query(&self.statements.revoke_subject)
+            let statement = sqlx::query(statement)
                 .bind(&subject.as_bytes()[..])
                 .bind(secs(instant))
                 .bind(secs(until))
                 .bind(secs(now));
             let statement = match telling {
-                Some((channel, message)) => statement.bind(channel).bind(message),
+                Some(Telling { channel, message }) => statement.bind(channel).bind(message),
                 None => statement,
             };
             statement.execute(connection).await.map(drop)

@@ -8,20 +8,17 @@ pub(super) struct Dialect {
     clock: &'static str,
     /// Rows that another purge is removing, or a rotation is renewing, are left to it.
     skip_locked: &'static str,
-    /// Whoever listens can be told.
-    tells: bool,
 }
 
 #[cfg(feature = "sqlite")]
 pub(super) const SQLITE: Dialect =
-    Dialect { bytes: "BLOB", clock: "CAST(strftime('%s', 'now') AS INTEGER)", skip_locked: "", tells: false };
+    Dialect { bytes: "BLOB", clock: "CAST(strftime('%s', 'now') AS INTEGER)", skip_locked: "" };
 
 #[cfg(feature = "postgres")]
 pub(super) const POSTGRES: Dialect = Dialect {
     bytes: "BYTEA",
     clock: "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS BIGINT)",
     skip_locked: " FOR UPDATE SKIP LOCKED",
-    tells: true,
 };
 
 /// Parameters are numbered, in the order in which the callers bind them.
@@ -32,10 +29,11 @@ pub(super) struct Statements {
     pub(super) find_without_claims: String,
     /// Writes a session's row where it is still the one that was read, in a store that is. See [`super`].
     pub(super) save: String,
-    /// The same, and tells whoever listens.
-    pub(super) save_revocation: String,
-    /// The stronger of each: what either tombstone revoked stays revoked for as long as either said. It tells too.
+    /// The stronger of each: what either tombstone revoked stays revoked for as long as either said.
     pub(super) revoke_subject: String,
+    /// The same two, and whoever listens is told: on PostgreSQL.
+    pub(super) save_and_tell: String,
+    pub(super) revoke_subject_and_tell: String,
     pub(super) sessions: String,
     /// Each removes a bounded batch.
     pub(super) purges: [String; 2],
@@ -49,7 +47,7 @@ pub(super) struct Statements {
 
 impl Statements {
     pub(super) fn new(dialect: &Dialect, p: &str) -> Self {
-        let Dialect { bytes, clock, skip_locked, tells } = dialect;
+        let Dialect { bytes, clock, skip_locked } = dialect;
         let find = |claims: &str| {
             format!(
                 "SELECT m.born, t.instant, t.expires AS subject_expires, s.stamp, s.subject, s.session_start, \
@@ -69,14 +67,11 @@ impl Statements {
             )
         };
         // One statement, so it is told at the commit of what it tells. Channel and message follow its own parameters.
-        let telling = |write: String, parameters: usize| {
+        let telling = |write: &str, parameters: usize| {
             let (channel, message) = (parameters + 1, parameters + 2);
-            match tells {
-                false => write,
-                true => format!(
-                    "WITH written AS ({write} RETURNING 1) SELECT pg_notify(${channel}, ${message}) FROM written"
-                ),
-            }
+            format!(
+                "WITH written AS ({write} RETURNING 1) SELECT pg_notify(${channel}, ${message}) FROM written"
+            )
         };
         let save = format!(
             "INSERT INTO {p}sessions AS s (session, subject, session_start, head, head_until, generation, \
@@ -92,22 +87,21 @@ impl Statements {
              revoked_until = excluded.revoked_until, revoked_tokens = excluded.revoked_tokens, \
              expires = excluded.expires, stamp = excluded.stamp, orphan = excluded.orphan WHERE s.stamp = $18"
         );
+        let revoke_subject = format!(
+            "INSERT INTO {p}subjects AS t (subject, instant, expires) VALUES ($1, $2, $3) \
+             ON CONFLICT (subject) DO UPDATE SET \
+             instant = CASE WHEN t.expires > $4 AND t.instant > excluded.instant \
+             THEN t.instant ELSE excluded.instant END, \
+             expires = CASE WHEN t.expires > excluded.expires THEN t.expires ELSE excluded.expires END"
+        );
         Self {
             find: find("s.claims"),
             // Typed: a bare '' has no type in the first row of a PostgreSQL answer.
             find_without_claims: find("CAST('' AS TEXT)"),
-            save_revocation: telling(save.clone(), 20),
+            save_and_tell: telling(&save, 20),
             save,
-            revoke_subject: telling(
-                format!(
-                    "INSERT INTO {p}subjects AS t (subject, instant, expires) VALUES ($1, $2, $3) \
-                 ON CONFLICT (subject) DO UPDATE SET \
-                 instant = CASE WHEN t.expires > $4 AND t.instant > excluded.instant \
-                 THEN t.instant ELSE excluded.instant END, \
-                 expires = CASE WHEN t.expires > excluded.expires THEN t.expires ELSE excluded.expires END"
-                ),
-                4,
-            ),
+            revoke_subject_and_tell: telling(&revoke_subject, 4),
+            revoke_subject,
             sessions: format!(
                 "SELECT s.session, s.session_start, s.renewed, s.claims FROM {p}sessions s \
                  WHERE s.subject = $1 AND s.head IS NOT NULL AND s.chain_until > $2 AND s.revoked_until <= $2 \
