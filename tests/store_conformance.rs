@@ -89,6 +89,8 @@ enum Fault {
     CountsGenerationsFromZero,
     ForgetsTheThirdGeneration,
     RecordsStrangers,
+    VouchesForWhatItRecords,
+    RenewsOnlyWhatItVouchesFor,
     RenewsRevokedSessions,
     LosesTokenRevocations,
     SparesTheSessionOfAForgottenToken,
@@ -142,7 +144,20 @@ impl ClaimsStore for Faulty {
         if self.is(Fault::ForgetsASecondEarly) {
             presented.now = NumericDate::from_secs(presented.now.as_secs() + 1);
         }
-        self.inner.standing(&presented).await
+        let standing = self.inner.standing(&presented).await?;
+        let is_recorded = self.recorded.lock().expect("a lock").contains(&presented.token);
+        Ok(match standing {
+            // It records its birth, and forgets it for what it has recorded since.
+            Standing::Live
+                if self.is(Fault::VouchesForWhatItRecords) && is_old(&presented) && !is_recorded =>
+            {
+                Standing::Unknown
+            }
+            Standing::Live if self.is(Fault::RenewsOnlyWhatItVouchesFor) && is_old(&presented) => {
+                Standing::Unknown
+            }
+            standing => standing,
+        })
     }
 
     fn standing_now(&self, presented: &Presented) -> Option<Standing> {
@@ -155,6 +170,9 @@ impl ClaimsStore for Faulty {
 
     async fn rotate(&self, mut rotation: Rotation) -> Result<Rotated, StoreError> {
         let Presented { session, token, .. } = rotation.presented;
+        if self.is(Fault::RenewsOnlyWhatItVouchesFor) && is_old(&rotation.presented) {
+            return Ok(Rotated::Unknown);
+        }
         self.recorded.lock().expect("a lock").extend([token, rotation.successor]);
         let proposed = Arc::clone(&rotation.claims);
         if self.is(Fault::RecordsEveryRotation) {
@@ -241,6 +259,11 @@ impl ClaimsStore for Faulty {
     }
 }
 
+/// Begun before a store that was made this century.
+fn is_old(presented: &Presented) -> bool {
+    presented.session_start.as_secs() < 946_684_800
+}
+
 /// True where the promise was seen broken.
 async fn is_noticed<F: Future<Output = ()> + Send + 'static>(promise: F) -> bool {
     tokio::spawn(promise).await.is_err_and(|error| error.is_panic())
@@ -287,6 +310,9 @@ macro_rules! notices {
 notices! {
     a_sign_in_opens_its_session_once: RecordsEveryRotation,
     a_session_without_a_record_is_recorded_by_its_first_rotation: RecordsEveryRotation,
+    a_session_that_is_unknown_is_renewed_and_stays_unknown: RecordsEveryRotation,
+    a_session_that_is_unknown_is_renewed_and_stays_unknown: VouchesForWhatItRecords,
+    a_session_that_is_unknown_is_renewed_and_stays_unknown: RenewsOnlyWhatItVouchesFor,
     of_n_concurrent_rotations_exactly_one_is_recorded_and_all_learn_the_same_head: RecordsEveryRotation,
     of_n_concurrent_rotations_exactly_one_is_recorded_and_all_learn_the_same_head: ChecksThenActs,
     of_n_concurrent_rotations_exactly_one_is_recorded_and_all_learn_the_same_head: AnswersRivalsWithTheirOwnClaims,

@@ -12,8 +12,8 @@
 //! * `RedisStore` (feature `redis`): Redis and Valkey, one server or a cluster, shared by any number of processes.
 //!   Revocations outlive the processes, and the server where it is persistent.
 //! * `SqlStore` (features `sqlite`, `postgres`): durable. On an SQLite file for the processes of one machine, on
-//!   PostgreSQL for any number of nodes. It records its birth: a session begun before it, without a record, is
-//!   [`Standing::Unknown`], and refused unless
+//!   PostgreSQL for any number of nodes. It records its birth: a session begun before it, and not signed in there,
+//!   is [`Standing::Unknown`], and refused unless
 //!   [`admit_after_store_loss`](crate::AuthorityBuilder::admit_after_store_loss) is said. Put in front of a service
 //!   that has signed in users already, it asks them to sign in once more.
 //! * [`Cached`]: in front of any of them. Steady traffic costs no round trip; a revocation made elsewhere may go unseen

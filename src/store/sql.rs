@@ -27,6 +27,7 @@ mod record;
 mod schema;
 mod session;
 mod statements;
+mod telling;
 #[cfg(all(test, feature = "sqlite"))]
 mod tests;
 
@@ -38,6 +39,7 @@ pub use self::builder::SqlStoreBuilder;
 use self::change::{Cause, Step};
 use self::purge::Purge;
 use self::statements::Statements;
+use self::telling::Telling;
 use super::chain::Turn;
 use super::{
     ClaimsStore, Presented, Revocation, Rotated, Rotation, SessionRecord, Standing, StoreError, SubjectId,
@@ -75,8 +77,8 @@ use crate::NumericDate;
 ///   PostgreSQL it is as durable as a commit there: leave `fsync` and `synchronous_commit` on.
 /// * **Every node must ask the primary.** A standby that lags answers from the past: revocations return late there.
 ///   A failover that loses commits loses revocations with them; replicate synchronously where that matters.
-/// * **Its birth is recorded** when its tables are made. Sessions begun earlier, and not recorded, are
-///   [`Standing::Unknown`]: a database that was lost and made anew does not make revoked sessions live. First use on a
+/// * **Its birth is recorded** when its tables are made. Sessions begun earlier, and not signed in here, are
+///   [`Standing::Unknown`], however often they are renewed: a database that was lost and made anew does not make revoked sessions live. First use on a
 ///   service that has live sessions looks the same from here: they have to sign in again, unless the authority says
 ///   [`admit_after_store_loss`](crate::AuthorityBuilder::admit_after_store_loss). A backup put back is *not* noticed:
 ///   what was revoked since it was taken is live again.
@@ -98,7 +100,8 @@ use crate::NumericDate;
 ///
 /// On PostgreSQL, [`hearing_revocations`](super::Cached::hearing_revocations) listens (LISTEN and NOTIFY, on a
 /// connection of its own): a revocation is told by the statement that records it, names only, so it is heard when it
-/// is committed. Commits that tell go one after the other on the whole server, which only revocations are. LISTEN needs
+/// is committed. Commits that tell go one after the other on the whole server, which only revocations are. Where the
+/// server's queue of notifications is full, 8 GB by default, a revocation is recorded and not told. LISTEN needs
 /// the primary and a session that lasts: no standby, and no pooler that lends a connection for each transaction.
 /// While the channel is broken the bound is what is left, as with any store.
 ///
@@ -166,7 +169,7 @@ impl ClaimsStore for SqlStore {
         self.change(presented.session, Cause::Rotation(&presented), presented.now, |found| {
             match found.judge(&rotation)? {
                 Turn::Told(rotated) => return Ok(Step::Done(rotated)),
-                Turn::Open => found.session.begin(rotation.clone()),
+                Turn::Open => found.begin(rotation.clone()),
                 Turn::Advance => found.session.advance(rotation.clone()),
             }
             Ok(Step::Save(Rotated::Recorded))
@@ -184,7 +187,8 @@ impl ClaimsStore for SqlStore {
             Revocation::SubjectBefore { .. } if until <= now => return Ok(()),
             Revocation::SubjectBefore { subject, instant } => {
                 // Done twice, it is done.
-                self.0.persist(|| self.0.revoke_subject(subject, instant, now, until)).await?;
+                let record = |telling| self.0.revoke_subject(subject, instant, now, until, telling);
+                self.0.persist(|| self.0.record_and_tell(&revocation, record)).await?;
                 self.purge_at_times(now);
                 return Ok(());
             }
@@ -224,16 +228,20 @@ impl Inner {
         instant: NumericDate,
         now: NumericDate,
         until: NumericDate,
+        telling: Option<Telling>,
     ) -> Result<(), sqlx::Error> {
-        let telling = self.telling(&Revocation::SubjectBefore { subject, instant });
+        let statement = match &telling {
+            Some(_) => &self.statements.revoke_subject_and_tell,
+            None => &self.statements.revoke_subject,
+        };
         on!(&self.backend, write, connection => {
-            let statement = sqlx::query(&self.statements.revoke_subject)
+            let statement = sqlx::query(statement)
                 .bind(&subject.as_bytes()[..])
                 .bind(secs(instant))
                 .bind(secs(until))
                 .bind(secs(now));
             let statement = match telling {
-                Some((channel, message)) => statement.bind(channel).bind(message),
+                Some(Telling { channel, message }) => statement.bind(channel).bind(message),
                 None => statement,
             };
             statement.execute(connection).await.map(drop)

@@ -13,6 +13,7 @@ pub enum Standing {
     },
     /// The token, its session, or its subject's sessions of that age were revoked.
     Revoked,
-    /// The store can't vouch for a session that began before the store's own birth: its records were lost.
+    /// The store can't vouch for a session that began before the store's own birth: its records were lost. A renewal
+    /// of it is recorded and does not change that.
     Unknown,
 }

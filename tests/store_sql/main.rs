@@ -17,6 +17,7 @@ mod proxy;
 #[path = "../support/mod.rs"]
 mod support;
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -108,6 +109,31 @@ impl Place {
         unreachable!("no SQLite")
     }
 
+    /// Holds every write back, lets `call` come to its own, runs the statements, and lets go.
+    async fn while_nobody_writes<T>(&self, statements: &str, call: impl Future<Output = T>) -> T {
+        use sqlx::{Connection as _, Executor as _};
+        macro_rules! hold {
+            ($connection:ty, $begin:expr) => {{
+                let mut connection = <$connection>::connect(&self.address).await.unwrap();
+                connection.execute(&*$begin.replace("{p}", &self.prefix)).await.unwrap();
+                let meddle = async {
+                    tokio::time::sleep(Duration::from_millis(300)).await;
+                    connection.execute(&*statements.replace("{p}", &self.prefix)).await.unwrap();
+                    connection.execute("COMMIT").await.unwrap();
+                };
+                tokio::join!(call, meddle).0
+            }};
+        }
+        #[cfg(feature = "postgres")]
+        if self.address.starts_with("postgres:") {
+            return hold!(sqlx::PgConnection, "BEGIN; LOCK TABLE {p}sessions IN SHARE MODE");
+        }
+        #[cfg(feature = "sqlite")]
+        return hold!(sqlx::SqliteConnection, "BEGIN IMMEDIATE");
+        #[cfg(not(feature = "sqlite"))]
+        unreachable!("no SQLite")
+    }
+
     fn bytes(&self, hex: &str) -> String {
         if self.address.starts_with("postgres:") { format!("'\\x{hex}'") } else { format!("x'{hex}'") }
     }
@@ -129,6 +155,11 @@ fn new_postgres() -> Place {
     static COUNTER: AtomicU32 = AtomicU32::new(0);
     let prefix = format!("p{}_", COUNTER.fetch_add(1, Ordering::Relaxed));
     Place { address: SERVER.url(), prefix, _dir: None }
+}
+
+/// Before that of a store made just now.
+fn before() -> NumericDate {
+    NumericDate::from_secs(SystemClock.now().as_secs() - 60)
 }
 
 /// After any store's birth.

@@ -97,6 +97,49 @@ async fn while_nobody_tells_the_bound_holds_and_the_channel_comes_back() {
     hears_again(&here, &there, 3).await;
 }
 
+/// Telling is what may fail, recording is not. The server says that its queue of notifications is full at the commit, and
+/// undoes what it was to tell; here a trigger says so in its stead, for a queue of 8 GB takes long to fill.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_that_cannot_be_told_is_recorded() {
+    let bound = Duration::from_secs(2);
+    let place = new_postgres();
+    let (here, there) = (place.open().await, hearing(place.open().await, bound).await);
+    place
+        .meddle(
+            "CREATE FUNCTION {p}tells() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 PERFORM set_config('tests.tells', (current_query() LIKE '%pg_notify(%')::text, true);
+                 RETURN NULL; END $$;
+             CREATE FUNCTION {p}is_full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 IF current_setting('tests.tells') = 'true' THEN
+                     RAISE 'too many notifications in the NOTIFY queue' USING ERRCODE = '54000';
+                 END IF;
+                 RETURN NULL; END $$",
+        )
+        .await;
+    for table in ["sessions", "subjects"] {
+        let table = format!("{}{table}", place.prefix);
+        place
+            .meddle(&format!(
+                "CREATE TRIGGER tells AFTER INSERT OR UPDATE ON {table}
+                     FOR EACH ROW EXECUTE FUNCTION {{p}}tells();
+                 CREATE CONSTRAINT TRIGGER is_full AFTER INSERT OR UPDATE ON {table}
+                     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {{p}}is_full()"
+            ))
+            .await;
+    }
+    for (n, revocation) in revocations().into_iter().enumerate() {
+        let presented = sign_in(&here, n as u64).await;
+        assert_eq!(there.standing(&presented).await.unwrap(), Standing::Live);
+        here.revoke(revocation, now(), end()).await.unwrap();
+        assert_eq!(here.standing(&presented).await.unwrap(), Standing::Revoked, "{revocation:?}");
+        assert_eq!(there.standing_now(&presented), Some(Standing::Live), "nobody was told: {revocation:?}");
+        refuses_within(bound + AT_ONCE, &there, &presented).await;
+    }
+    // Room again: told again.
+    place.meddle("DROP FUNCTION {p}is_full() CASCADE").await;
+    hears_again(&here, &there, 10).await;
+}
+
 /// Ended on its own, the channel is open again long before the bound, and what it missed is not served.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_listener_that_is_ended_comes_back_and_forgets_what_it_may_have_missed() {

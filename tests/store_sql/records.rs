@@ -4,7 +4,8 @@ use super::*;
 
 on_each_database! {
     revocations_survive_a_restart,
-    a_session_begun_before_the_store_without_a_record_is_unknown,
+    a_session_begun_before_the_store_is_unknown_however_often_it_is_renewed,
+    tables_made_anew_under_a_rotation_lift_no_session,
     an_older_schema_is_brought_up_to_date_and_a_newer_one_refused,
     many_may_open_a_new_store_at_once,
     what_has_expired_goes_and_what_lives_stays,
@@ -37,23 +38,43 @@ async fn revocations_survive_a_restart(place: Place) {
     }
 }
 
-async fn a_session_begun_before_the_store_without_a_record_is_unknown(place: Place) {
+async fn a_session_begun_before_the_store_is_unknown_however_often_it_is_renewed(place: Place) {
     let store = place.open().await;
-    let before = NumericDate::from_secs(SystemClock.now().as_secs() - 60);
-    let older = Presented::new(session(1), token(1), None, before, now());
-    assert_eq!(store.standing(&older).await.unwrap(), Standing::Unknown);
+    let older = |token| Presented::new(session(1), token, None, before(), now());
+    assert_eq!(store.standing(&older(token(1))).await.unwrap(), Standing::Unknown);
     assert_eq!(store.standing(&presents(session(2), token(1))).await.unwrap(), Standing::Live);
-    // Where the authority admits it all the same, its first rotation puts it on record.
-    let renewal = Rotation::renewal(older, token(2), "{}", end());
-    assert_eq!(store.rotate(renewal).await.unwrap(), Rotated::Recorded);
-    assert_eq!(store.standing(&older).await.unwrap(), Standing::Live);
-    // A store of the same tables is no younger; one that was made anew is.
-    assert_eq!(place.open().await.standing(&older).await.unwrap(), Standing::Live);
-    place.meddle("DELETE FROM {p}sessions").await;
-    assert_eq!(store.standing(&older).await.unwrap(), Standing::Unknown);
+    // Where the authority admits it all the same, its tokens have one successor each.
+    for n in 1..4 {
+        let renewal = |successor| Rotation::renewal(older(token(n)), successor, format!("{n}"), end());
+        assert_eq!(store.rotate(renewal(token(n + 1))).await.unwrap(), Rotated::Recorded);
+        let given = store.rotate(renewal(token(9))).await.unwrap();
+        assert_eq!(given, Rotated::Superseded { head: format!("{n}").into() });
+        for (store, token) in [(&store, token(n + 1)), (&place.open().await, token(n)), (&store, token(9))] {
+            assert_eq!(store.standing(&older(token)).await.unwrap(), Standing::Unknown, "renewed {n} times");
+        }
+    }
     // A revocation is known whatever else was lost.
     store.revoke(Revocation::Session(session(1)), now(), end()).await.unwrap();
-    assert_eq!(store.standing(&older).await.unwrap(), Standing::Revoked);
+    assert_eq!(store.standing(&older(token(4))).await.unwrap(), Standing::Revoked);
+    // Begun by a clock that is behind the one that dated the store: nothing can have been said of it before.
+    let new = Presented::new(session(3), token(1), None, before(), now());
+    assert_eq!(store.rotate(Rotation::sign_in(new, "{}", end())).await.unwrap(), Rotated::Recorded);
+    assert_eq!(store.standing(&new).await.unwrap(), Standing::Live);
+    place.meddle("DELETE FROM {p}sessions").await;
+    assert_eq!(store.standing(&new).await.unwrap(), Standing::Unknown);
+}
+
+/// What a rotation read of the tables that are lost says nothing of those that it writes to.
+async fn tables_made_anew_under_a_rotation_lift_no_session(place: Place) {
+    let store = place.open().await;
+    assert_eq!(store.rotate(renewal(token(0), token(1))).await.unwrap(), Rotated::Recorded);
+    let later = end().as_secs();
+    let new = format!("DELETE FROM {{p}}sessions; UPDATE {{p}}store SET born = {later}");
+    let waiting = place.while_nobody_writes(&new, store.rotate(renewal(token(1), token(2)))).await;
+    assert_eq!(waiting.unwrap(), Rotated::Recorded);
+    for token in [token(1), token(2)] {
+        assert_eq!(store.standing(&presents(session(0), token)).await.unwrap(), Standing::Unknown);
+    }
 }
 
 async fn an_older_schema_is_brought_up_to_date_and_a_newer_one_refused(place: Place) {
@@ -64,13 +85,18 @@ async fn an_older_schema_is_brought_up_to_date_and_a_newer_one_refused(place: Pl
     for index in ["sessions_by_subject", "sessions_by_expiry", "subjects_by_expiry"] {
         place.meddle(&format!("DROP INDEX {{p}}{index}")).await;
     }
+    place.meddle("ALTER TABLE {p}sessions DROP COLUMN orphan").await;
     place.meddle("UPDATE {p}store SET version = 1").await;
+    // Renewed and begun before the store, which version 2 forgot.
+    let first = format!("UPDATE {{p}}sessions SET session_start = {}", before().as_secs());
+    place.meddle(&first).await;
     let stores = [place.open().await, place.open().await];
     for store in &stores {
         let given = store.rotate(renewal(token(0), token(2))).await.unwrap();
         assert_eq!(given, Rotated::Superseded { head: token(1).to_string().into() });
+        assert_eq!(store.standing(&presents(session(0), token(1))).await.unwrap(), Standing::Unknown);
     }
-    assert_eq!(place.meddle("UPDATE {p}store SET version = 9 WHERE version = 2").await, 1, "the version");
+    assert_eq!(place.meddle("UPDATE {p}store SET version = 9 WHERE version = 3").await, 1, "the version");
     place.meddle("DROP INDEX {p}sessions_by_subject").await;
     let error = place.try_open().await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Misconfigured);

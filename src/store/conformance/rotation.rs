@@ -3,8 +3,9 @@
 use std::future::{Future, poll_fn};
 use std::task::Poll;
 
-use super::scene::{Login, claims, head, rotate, token, tokens};
-use crate::store::{ClaimsStore, Rotated, Rotation, Standing};
+use super::scene::{Login, claims, head, revoke, rotate, token, tokens};
+use crate::NumericDate;
+use crate::store::{ClaimsStore, Revocation, Rotated, Rotation, Standing};
 
 /// A sign-in records its token as the head. Repeated, it is given what was recorded; another token's is
 /// [`Rotated::Unknown`].
@@ -31,6 +32,25 @@ pub async fn a_session_without_a_record_is_recorded_by_its_first_rotation<S: Cla
     assert_eq!(login.standing(store, elsewhere).await, Standing::Live, "a token the store has never seen");
     assert_eq!(login.renew(store, elsewhere, successor).await, Rotated::Recorded, "its first rotation");
     assert_eq!(login.renew(store, elsewhere, rival).await, head(successor), "its second rotation");
+}
+
+/// What nobody vouches for is not vouched for by a record of its own: a session that began long before any store did is
+/// [`Standing::Unknown`] however often it is renewed, and renewed all the same, for an authority that admits it. A
+/// store that does not record its birth says live, before and after.
+pub async fn a_session_that_is_unknown_is_renewed_and_stays_unknown<S: ClaimsStore>(store: &S) {
+    let login = Login { start: NumericDate::from_secs(1), ..Login::new() };
+    let [elsewhere, second, third, rival] = tokens();
+    let known = login.standing(store, elsewhere).await;
+    assert!(matches!(known, Standing::Unknown | Standing::Live), "{known:?} of a session of 1970");
+    for (token, successor) in [(elsewhere, second), (second, third)] {
+        assert_eq!(login.renew(store, token, successor).await, Rotated::Recorded, "its rotation");
+        assert_eq!(login.renew(store, token, rival).await, head(successor), "its rotation, repeated");
+        for (token, what) in [(token, "the token renewed"), (successor, "its successor")] {
+            assert_eq!(login.standing(store, token).await, known, "{what}, in a session of 1970");
+        }
+    }
+    revoke(store, Revocation::Session(login.session), login.now, login.until).await;
+    assert_eq!(login.standing(store, third).await, Standing::Revoked, "a session of 1970, revoked");
 }
 
 /// Sixteen rotations of one token, polled by turns: one is recorded, and the fifteen are given its claims.

@@ -6,11 +6,10 @@ use super::backend::{Backend, on};
 use super::failure::{failed, is_passing};
 use super::record::{ancestor_bytes, revoked_token_bytes};
 use super::session::{Found, Session};
+use super::telling::Telling;
 use super::{Inner, SqlStore, secs};
 use crate::NumericDate;
 use crate::keys::backend as crypto;
-#[cfg(feature = "postgres")]
-use crate::store::feed::message;
 use crate::store::{Presented, Revocation, SessionId, StoreError, StoreErrorKind, SubjectId};
 
 /// A row that changes under so many tries in a row is not contention any more.
@@ -68,7 +67,12 @@ impl SqlStore {
                     "the system's source of randomness failed",
                 )
             })?;
-            match inner.save(session, &found, cause, stamp).await {
+            let save = |telling| inner.save(session, &found, cause, stamp, telling);
+            let saved = match cause {
+                Cause::Rotation(_) => save(None).await,
+                Cause::Revocation(revocation) => inner.record_and_tell(revocation, save).await,
+            };
+            match saved {
                 Ok(true) => {
                     self.purge_at_times(now);
                     return Ok(outcome);
@@ -121,15 +125,16 @@ impl Inner {
             .await)
     }
 
-    /// False where the row is not the one that was found any more, or the subject was revoked.
+    /// False where the row is not the one that was found any more, or not in the same store, or the subject was revoked.
     async fn save(
         &self,
         session: SessionId,
         found: &Found,
         cause: Cause<'_>,
         stamp: i64,
+        telling: Option<Telling>,
     ) -> Result<bool, sqlx::Error> {
-        let Session { chain, revoked_until, revoked_tokens } = &found.session;
+        let Session { chain, is_orphan, revoked_until, revoked_tokens } = &found.session;
         let chain = chain.as_ref();
         let subject = chain.and_then(|chain| chain.subject.as_ref()).map(|subject| &subject.as_bytes()[..]);
         let head = chain.map(|chain| &chain.head.as_bytes()[..]);
@@ -138,9 +143,9 @@ impl Inner {
         let heeded = cause.heeded();
         let heeded_subject = heeded.and_then(|presented| presented.subject.as_ref());
         let (now, start) = heeded.map_or((0, 0), |heeded| (secs(heeded.now), secs(heeded.session_start)));
-        let (statement, telling) = match cause {
-            Cause::Rotation(_) => (&self.statements.save, None),
-            Cause::Revocation(revocation) => (&self.statements.save_revocation, self.telling(revocation)),
+        let statement = match &telling {
+            Some(_) => &self.statements.save_and_tell,
+            None => &self.statements.save,
         };
         on!(&self.backend, write, connection => {
             let statement = sqlx::query(statement)
@@ -161,24 +166,15 @@ impl Inner {
                 .bind(heeded_subject.map(|subject| &subject.as_bytes()[..]))
                 .bind(now)
                 .bind(start)
-                .bind(found.stamp);
+                .bind(found.stamp)
+                .bind(i64::from(*is_orphan))
+                .bind(secs(found.born));
             let statement = match telling {
-                Some((channel, message)) => statement.bind(channel).bind(message),
+                Some(Telling { channel, message }) => statement.bind(channel).bind(message),
                 None => statement,
             };
             statement.execute(connection).await.map(|done| done.rows_affected() > 0)
         })
-    }
-
-    /// Where a revocation is to be told and what, on a database that tells.
-    pub(super) fn telling(&self, revocation: &Revocation) -> Option<(String, String)> {
-        let _ = revocation;
-        match &self.backend {
-            #[cfg(feature = "postgres")]
-            Backend::Postgres(_) => Some((self.channel(), message::write(revocation))),
-            #[cfg(feature = "sqlite")]
-            Backend::Sqlite { .. } => None,
-        }
     }
 }
 

@@ -45,6 +45,11 @@ fn database_kind(code: &str) -> StoreErrorKind {
     }
 }
 
+/// program_limit_exceeded: the server's queue of notifications is full, said at the commit, which is undone.
+pub(super) fn is_untold(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("54000"))
+}
+
 /// A connection that died under the statement, or a transaction that another one forced out: worth another try.
 pub(super) fn is_passing(error: &sqlx::Error) -> bool {
     match error {

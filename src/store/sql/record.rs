@@ -31,6 +31,8 @@ impl<'r, R: Row + Columns> FromRow<'r, R> for Found {
             None => Session::default(),
             Some(_) => Session {
                 chain: chain(row)?,
+                // Anything but the word that it is none.
+                is_orphan: required("orphan", row.integer("orphan"))? != 0,
                 revoked_until: required_date(row, "revoked_until")?,
                 revoked_tokens: revoked_tokens(&required("revoked_tokens", row.bytes("revoked_tokens"))?)?,
             },

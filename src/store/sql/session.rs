@@ -27,6 +27,8 @@ pub(super) struct SubjectTombstone {
 #[derive(Default)]
 pub(super) struct Session {
     pub(super) chain: Option<Chain>,
+    /// Nobody vouches for the time before the chain was begun: what was revoked then may be lost.
+    pub(super) is_orphan: bool,
     /// The session's own tombstone; the epoch where it has none.
     pub(super) revoked_until: NumericDate,
     pub(super) revoked_tokens: Vec<(TokenId, NumericDate)>,
@@ -38,11 +40,12 @@ impl Found {
             return Standing::Revoked;
         }
         match self.session.chain(presented.now) {
+            Some(_) if self.session.is_orphan => Standing::Unknown,
             Some(chain) => match chain.place(&presented.token, presented.now) {
                 Place::Ancestor { generations } => Standing::Superseded { generations },
                 Place::Head | Place::Predecessor | Place::Stranger => Standing::Live,
             },
-            None if presented.session_start < self.born => Standing::Unknown,
+            None if !self.vouches_for(presented) => Standing::Unknown,
             None => Standing::Live,
         }
     }
@@ -53,6 +56,17 @@ impl Found {
         chain::judge(rotation, revoked, self.session.chain(now), |token| {
             self.session.is_token_revoked(token, now)
         })
+    }
+
+    /// A session older than the store is recorded by a renewal, so that its tokens have one successor each, and stays
+    /// unknown. A sign-in begins one that is as new as its record.
+    pub(super) fn begin(&mut self, rotation: Rotation) {
+        let is_orphan = rotation.supersedes && !self.vouches_for(&rotation.presented);
+        self.session.begin(rotation, is_orphan);
+    }
+
+    fn vouches_for(&self, presented: &Presented) -> bool {
+        presented.session_start >= self.born
     }
 
     fn is_revoked(&self, presented: &Presented) -> bool {
@@ -71,8 +85,9 @@ impl Session {
         tokens.chain(chain).fold(self.revoked_until, NumericDate::max)
     }
 
-    pub(super) fn begin(&mut self, rotation: Rotation) {
+    fn begin(&mut self, rotation: Rotation, is_orphan: bool) {
         self.forget_expired(rotation.presented.now);
+        self.is_orphan = is_orphan;
         self.chain = Some(Chain::begun_by(rotation));
     }
 
@@ -95,6 +110,7 @@ impl Session {
         self.revoked_until = until;
         // A revoked session has nothing left to say.
         self.chain = None;
+        self.is_orphan = false;
         true
     }
 

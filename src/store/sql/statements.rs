@@ -8,20 +8,17 @@ pub(super) struct Dialect {
     clock: &'static str,
     /// Rows that another purge is removing, or a rotation is renewing, are left to it.
     skip_locked: &'static str,
-    /// Whoever listens can be told.
-    tells: bool,
 }
 
 #[cfg(feature = "sqlite")]
 pub(super) const SQLITE: Dialect =
-    Dialect { bytes: "BLOB", clock: "CAST(strftime('%s', 'now') AS INTEGER)", skip_locked: "", tells: false };
+    Dialect { bytes: "BLOB", clock: "CAST(strftime('%s', 'now') AS INTEGER)", skip_locked: "" };
 
 #[cfg(feature = "postgres")]
 pub(super) const POSTGRES: Dialect = Dialect {
     bytes: "BYTEA",
     clock: "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS BIGINT)",
     skip_locked: " FOR UPDATE SKIP LOCKED",
-    tells: true,
 };
 
 /// Parameters are numbered, in the order in which the callers bind them.
@@ -30,12 +27,13 @@ pub(super) struct Statements {
     pub(super) find: String,
     /// The same without the head's claims, which a standing does not need.
     pub(super) find_without_claims: String,
-    /// Writes a session's row where it is still the one that was read. See [`super`].
+    /// Writes a session's row where it is still the one that was read, in a store that is. See [`super`].
     pub(super) save: String,
-    /// The same, and tells whoever listens.
-    pub(super) save_revocation: String,
-    /// The stronger of each: what either tombstone revoked stays revoked for as long as either said. It tells too.
+    /// The stronger of each: what either tombstone revoked stays revoked for as long as either said.
     pub(super) revoke_subject: String,
+    /// The same two, and whoever listens is told: on PostgreSQL.
+    pub(super) save_and_tell: String,
+    pub(super) revoke_subject_and_tell: String,
     pub(super) sessions: String,
     /// Each removes a bounded batch.
     pub(super) purges: [String; 2],
@@ -49,12 +47,12 @@ pub(super) struct Statements {
 
 impl Statements {
     pub(super) fn new(dialect: &Dialect, p: &str) -> Self {
-        let Dialect { bytes, clock, skip_locked, tells } = dialect;
+        let Dialect { bytes, clock, skip_locked } = dialect;
         let find = |claims: &str| {
             format!(
                 "SELECT m.born, t.instant, t.expires AS subject_expires, s.stamp, s.subject, s.session_start, \
                  s.head, s.head_until, s.generation, s.chain_until, s.renewed, s.ancestors, s.revoked_until, \
-                 s.revoked_tokens, {claims} AS claims FROM {p}store m \
+                 s.revoked_tokens, s.orphan, {claims} AS claims FROM {p}store m \
                  LEFT JOIN {p}sessions s ON s.session = $1 \
                  LEFT JOIN {p}subjects t ON t.subject = $2 WHERE m.one = 1"
             )
@@ -69,20 +67,17 @@ impl Statements {
             )
         };
         // One statement, so it is told at the commit of what it tells. Channel and message follow its own parameters.
-        let telling = |write: String, parameters: usize| {
+        let telling = |write: &str, parameters: usize| {
             let (channel, message) = (parameters + 1, parameters + 2);
-            match tells {
-                false => write,
-                true => format!(
-                    "WITH written AS ({write} RETURNING 1) SELECT pg_notify(${channel}, ${message}) FROM written"
-                ),
-            }
+            format!(
+                "WITH written AS ({write} RETURNING 1) SELECT pg_notify(${channel}, ${message}) FROM written"
+            )
         };
         let save = format!(
             "INSERT INTO {p}sessions AS s (session, subject, session_start, head, head_until, generation, \
-             chain_until, renewed, ancestors, claims, revoked_until, revoked_tokens, expires, stamp) \
-             SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14 \
-             WHERE NOT EXISTS (SELECT 1 FROM {p}subjects t \
+             chain_until, renewed, ancestors, claims, revoked_until, revoked_tokens, expires, stamp, orphan) \
+             SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $19 \
+             FROM {p}store m WHERE m.one = 1 AND m.born = $20 AND NOT EXISTS (SELECT 1 FROM {p}subjects t \
              WHERE t.subject = $15 AND t.expires > $16 AND t.instant >= $17) \
              ON CONFLICT (session) DO UPDATE SET subject = excluded.subject, \
              session_start = excluded.session_start, head = excluded.head, \
@@ -90,24 +85,23 @@ impl Statements {
              chain_until = excluded.chain_until, renewed = excluded.renewed, \
              ancestors = excluded.ancestors, claims = excluded.claims, \
              revoked_until = excluded.revoked_until, revoked_tokens = excluded.revoked_tokens, \
-             expires = excluded.expires, stamp = excluded.stamp WHERE s.stamp = $18"
+             expires = excluded.expires, stamp = excluded.stamp, orphan = excluded.orphan WHERE s.stamp = $18"
+        );
+        let revoke_subject = format!(
+            "INSERT INTO {p}subjects AS t (subject, instant, expires) VALUES ($1, $2, $3) \
+             ON CONFLICT (subject) DO UPDATE SET \
+             instant = CASE WHEN t.expires > $4 AND t.instant > excluded.instant \
+             THEN t.instant ELSE excluded.instant END, \
+             expires = CASE WHEN t.expires > excluded.expires THEN t.expires ELSE excluded.expires END"
         );
         Self {
             find: find("s.claims"),
             // Typed: a bare '' has no type in the first row of a PostgreSQL answer.
             find_without_claims: find("CAST('' AS TEXT)"),
-            save_revocation: telling(save.clone(), 18),
+            save_and_tell: telling(&save, 20),
             save,
-            revoke_subject: telling(
-                format!(
-                    "INSERT INTO {p}subjects AS t (subject, instant, expires) VALUES ($1, $2, $3) \
-                 ON CONFLICT (subject) DO UPDATE SET \
-                 instant = CASE WHEN t.expires > $4 AND t.instant > excluded.instant \
-                 THEN t.instant ELSE excluded.instant END, \
-                 expires = CASE WHEN t.expires > excluded.expires THEN t.expires ELSE excluded.expires END"
-                ),
-                4,
-            ),
+            revoke_subject_and_tell: telling(&revoke_subject, 4),
+            revoke_subject,
             sessions: format!(
                 "SELECT s.session, s.session_start, s.renewed, s.claims FROM {p}sessions s \
                  WHERE s.subject = $1 AND s.head IS NOT NULL AND s.chain_until > $2 AND s.revoked_until <= $2 \
@@ -144,6 +138,14 @@ impl Statements {
                     format!("CREATE INDEX {p}sessions_by_subject ON {p}sessions (subject)"),
                     format!("CREATE INDEX {p}sessions_by_expiry ON {p}sessions (expires)"),
                     format!("CREATE INDEX {p}subjects_by_expiry ON {p}subjects (expires)"),
+                ],
+                vec![
+                    // 1 where nobody vouches for the time before the chain was begun. Until here that was forgotten.
+                    format!("ALTER TABLE {p}sessions ADD COLUMN orphan BIGINT NOT NULL DEFAULT 0"),
+                    format!(
+                        "UPDATE {p}sessions SET orphan = 1 WHERE generation > 0 \
+                         AND session_start < (SELECT born FROM {p}store WHERE one = 1)"
+                    ),
                 ],
             ],
         }
