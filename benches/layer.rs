@@ -4,6 +4,8 @@
 //! Nanoseconds of the thread's CPU time over the bare handler; the ratios carry, the absolutes are the machine's.
 #![allow(missing_docs, clippy::unwrap_used, clippy::result_large_err)]
 
+#[path = "support/last_run.rs"]
+mod last_run;
 mod support;
 
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::Empty;
 use jsonwebtoken::Algorithm;
+use last_run::compare_with_last_run;
 use support::*;
 use tower::{Layer as _, Service, service_fn};
 use tower_http::validate_request::ValidateRequestHeaderLayer;

@@ -8,6 +8,8 @@
 
 #[path = "support/bare.rs"]
 mod bare;
+#[path = "support/last_run.rs"]
+mod last_run;
 mod support;
 
 use std::time::Duration;
@@ -16,6 +18,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderName, HeaderValue, StatusCode};
 use jsonwebtoken::{Algorithm, Header};
+use last_run::compare_with_last_run;
 use support::*;
 use tower_reissue::{Authority, Clock as _, ManualClock, SystemClock};
 

@@ -8,11 +8,14 @@
 
 #[path = "support/bare.rs"]
 mod bare;
+#[path = "support/last_run.rs"]
+mod last_run;
 mod support;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
+use last_run::compare_with_last_run;
 use support::*;
 
 /// What a first sight may cost: against `decode`, against the bare primitive (a factor), over it (nanoseconds).

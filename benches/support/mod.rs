@@ -19,8 +19,6 @@ use jsonwebtoken::{Algorithm, Validation};
 use tower::{Layer, Service, service_fn};
 use tower_reissue::{Authority, AuthorityBuilder, KeyRing, Login, ReissueLayer};
 
-use criterion::Criterion;
-
 pub use self::contest::{Contest, cpu_time, is_smoke, median, verdict};
 pub use self::keys::*;
 
@@ -30,21 +28,6 @@ pub const DAY: Duration = Duration::from_secs(86_400);
 
 /// The algorithms that budgets are set for.
 pub const BUDGETED: [Algorithm; 4] = [Algorithm::HS256, Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA];
-
-/// Criterion compares a contender with itself, in the last run and in this. It can't take contenders in turns, which is
-/// what a ratio needs on a machine that others use too: a contest does, and is told first.
-pub fn compare_with_last_run(group: impl ToString, contest: &mut Contest<'_>) {
-    let mut criterion = Criterion::default().without_plots().configure_from_args();
-    let mut group = criterion.benchmark_group(group.to_string());
-    group
-        .warm_up_time(Duration::from_millis(100))
-        .measurement_time(Duration::from_millis(800))
-        .sample_size(20);
-    for (name, turn) in &mut contest.contenders {
-        group.bench_function(*name, |bencher| bencher.iter_custom(&mut *turn));
-    }
-    group.finish();
-}
 
 /// What a user of jsonwebtoken would read.
 #[derive(Clone, serde::Deserialize, serde::Serialize)]

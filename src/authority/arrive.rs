@@ -84,19 +84,13 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let verdict = async {
             let (token, now) = self.verify_refetching(token).await?;
             let caller = Caller { token, confirmed: false, answerable: false, now };
-            let decision = match self.judge(&caller, Standing::Live, &self.0.keys.current()) {
-                Decision::Refuse(reason) => Decision::Refuse(reason),
-                decision => match &self.0.store {
-                    None => decision,
-                    Some(store) => {
-                        let standing = self
-                            .ask(store.clone().standing(caller.token.presented(now)))
-                            .await
-                            .map_err(|_| Refusal::new(Reason::StoreUnavailable))?;
-                        self.judge_reporting(&caller, standing)
-                    }
-                },
-            };
+            let mut decision = self.judge(&caller, Standing::Live, &self.0.keys.current());
+            if let Some(store) = self.0.store.clone().filter(|_| self.asks_store(&caller, &decision)) {
+                decision = match self.ask(store.standing(caller.token.presented(now))).await {
+                    Ok(standing) => self.judge_reporting(&caller, standing),
+                    Err(_) => Decision::Refuse(unanswered(decision)),
+                };
+            }
             match decision {
                 Decision::Admit => Ok(caller.token),
                 Decision::Grace => Err(Refusal::new(Reason::Expired)),
@@ -139,13 +133,10 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let Some(store) = &self.0.store else {
             return Arrival::Decided(self.settle_derived(caller, decision));
         };
-        match &decision {
-            Decision::Admit | Decision::Grace => {}
-            // Good but for its age: whether it was superseded long ago is still told.
-            Decision::Refuse(Reason::Expired)
-                if self.0.policy.may_be_recorded(caller.token.verified(), now) => {}
-            // What is refused in the best of standings needs no store.
-            Decision::Refuse(reason) => return Arrival::Decided(Verdict::refuse(reason.clone())),
+        if let Decision::Refuse(reason) = &decision
+            && !self.asks_store(&caller, &decision)
+        {
+            return Arrival::Decided(Verdict::refuse(reason.clone()));
         }
         // The epoch is read before the store is asked: a revocation in between leaves a memo that no epoch matches.
         let epoch = store.epoch();
@@ -169,12 +160,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
                         Some(standing) => standing,
                         None => match authority.ask(store.standing(presented)).await {
                             Ok(standing) => standing,
-                            Err(_) => {
-                                return Verdict::refuse(match decision {
-                                    Decision::Refuse(reason) => reason,
-                                    _ => Reason::StoreUnavailable,
-                                });
-                            }
+                            Err(_) => return Verdict::refuse(unanswered(decision)),
                         },
                     };
                     authority.settle_recorded(caller, standing).await
@@ -219,6 +205,18 @@ impl<C: Send + Sync + 'static> Authority<C> {
             return None;
         }
         self.0.keys.refetch(&issuer)
+    }
+
+    /// Whether the store has a word in it: what is refused in the best of standings needs none. But of a token that is
+    /// good but for its age, it is still told whether it was superseded long ago.
+    fn asks_store(&self, caller: &Caller<C>, decision: &Decision) -> bool {
+        match decision {
+            Decision::Admit | Decision::Grace => true,
+            Decision::Refuse(Reason::Expired) => {
+                self.0.policy.may_be_recorded(caller.token.verified(), caller.now)
+            }
+            Decision::Refuse(_) => false,
+        }
     }
 
     /// After every wait the ring is asked for anew: a key may have been withdrawn meanwhile.
@@ -267,26 +265,21 @@ impl<C: Send + Sync + 'static> Authority<C> {
                 Ok(()) if self.0.policy.admit_in_grace => caller.admitted(),
                 _ => Verdict::refuse(Reason::Expired),
             },
-            Decision::Grace => self.exchange_recorded(caller, standing).await,
+            Decision::Grace => self.exchange_recorded(caller).await,
         }
     }
 
     /// Rule 9 with a store: what can't be recorded is a 503, for the token may still be good for an exchange.
-    async fn exchange_recorded(&self, caller: Caller<C>, standing: Standing) -> Verdict<C> {
+    async fn exchange_recorded(&self, caller: Caller<C>) -> Verdict<C> {
         match self.record(&caller.token, caller.now).await {
             Ok(_) if self.0.policy.admit_in_grace => caller.admitted(),
             Ok(successor) => self.exchange(self.sign_successor(&successor, &caller.token)),
             Err(Unrecorded::Not(why)) => self.exchange(Err(why)),
             Err(Unrecorded::Revoked) => Verdict::refuse(Reason::Revoked),
             Err(Unrecorded::Outage) => Verdict::refuse(Reason::StoreUnavailable),
+            // Superseded since it was asked about.
             Err(Unrecorded::Reused { generations }) => {
-                let reused = Standing::Superseded { generations };
-                // Superseded since it was asked about; what its standing told was reported.
-                let decision = match standing {
-                    Standing::Superseded { .. } => self.judge(&caller, reused, &self.0.keys.load()),
-                    _ => self.judge_reporting(&caller, reused),
-                };
-                Verdict::refuse(match decision {
+                Verdict::refuse(match self.judge_reporting(&caller, Standing::Superseded { generations }) {
                     Decision::Refuse(Reason::Reused) => self.end_reused_session(&caller).await,
                     _ => Reason::Expired,
                 })
@@ -312,6 +305,14 @@ impl<C: Send + Sync + 'static> Authority<C> {
             Ok(()) => Reason::Reused,
             Err(_) => Reason::StoreUnavailable,
         }
+    }
+}
+
+/// What a token is refused with when the store could not be asked: with what speaks against it anyhow, if anything does.
+fn unanswered(decision: Decision) -> Reason {
+    match decision {
+        Decision::Refuse(reason) => reason,
+        _ => Reason::StoreUnavailable,
     }
 }
 

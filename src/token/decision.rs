@@ -61,8 +61,10 @@ impl Policy {
         if now < claims.exp().after(self.leeway) {
             return Decision::Admit;
         }
-        // Counted from `exp`, never from the end of the leeway. A foreign issuer's token can't be exchanged.
-        if token.key().is_own() && now < claims.exp().after(self.grace) {
+        // Counted from `exp`, never from the end of the leeway. A foreign issuer's token can't be exchanged, nor one that
+        // was superseded long ago.
+        let is_superseded = matches!(standing, Standing::Superseded { .. });
+        if token.key().is_own() && !is_superseded && now < claims.exp().after(self.grace) {
             return Decision::Grace;
         }
         refuse(Reason::Expired)

@@ -3,8 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use http::Request;
 use serde_json::json;
-use tower_reissue::{Event, KeyRing, ManualClock, MemoryStore, Reason, VerifyingKey};
+use tower_reissue::{Event, KeyRing, ManualClock, MemoryStore, Reason, ReissueLayer, Source, VerifyingKey};
 
 use crate::support::guarded::*;
 use crate::support::*;
@@ -108,21 +109,53 @@ fn a_token_superseded_long_ago_is_told_at_the_default_times_too() {
 
 #[test]
 fn a_token_judged_outside_the_layer_ends_its_reused_session_as_well() {
+    // Still admitted, within the grace, past it.
+    for (leeway, grace) in [(60, 60), (0, 60), (0, 30)] {
+        let clock = ManualClock::at(NOW);
+        let authority = builder(&clock)
+            .lifetime(Duration::from_secs(100))
+            .leeway(Duration::from_secs(leeway))
+            .grace(Duration::from_secs(grace))
+            .store(MemoryStore::new())
+            .end_session_on_reuse()
+            .build()
+            .unwrap();
+        let guarded = Guarded::new(&authority);
+        let old = mint(&claims_with(json!({"exp": NOW + 100})));
+        clock.set(NOW + 70);
+        let second = guarded.bearer(&old).into_successor();
+        clock.set(NOW + 70 + 70);
+        let third = guarded.bearer(&second).into_successor();
+        assert_eq!(at_once(authority.admit(&old)).unwrap_err().reason(), &Reason::Reused);
+        assert_eq!(guarded.bearer(&third).reason, Some(Reason::Revoked));
+    }
+}
+
+#[test]
+fn in_the_grace_a_token_superseded_long_ago_is_refused_wherever_it_comes_from() {
     let clock = ManualClock::at(NOW);
-    let store = Arc::new(MemoryStore::new());
-    let builder = builder(&clock).lifetime(Duration::from_secs(100)).grace(Duration::from_secs(60));
-    let authority = builder
-        .leeway(Duration::from_secs(60))
-        .store(Arc::clone(&store))
-        .end_session_on_reuse()
+    let authority = builder(&clock)
+        .lifetime(Duration::from_secs(100))
+        .grace(Duration::from_secs(60))
+        .admit_in_grace()
+        .store(MemoryStore::new())
         .build()
         .unwrap();
-    let guarded = Guarded::new(&authority);
+    let by_header = Guarded::new(&authority);
+    let by_query = Guarded::by(ReissueLayer::new(authority).read_from([Source::websocket_query("token")]));
+    let upgrade = |token: &str| {
+        Request::get(format!("/chat?token={token}")).header("upgrade", "websocket").body(()).unwrap()
+    };
     let old = mint(&claims_with(json!({"exp": NOW + 100})));
     clock.set(NOW + 70);
-    let second = guarded.bearer(&old).into_successor();
+    let second = by_header.bearer(&old).into_successor();
+    clock.set(NOW + 105);
+    assert!(by_query.send(upgrade(&old)).is_admitted(), "its successor is the head");
     clock.set(NOW + 70 + 70);
-    let third = guarded.bearer(&second).into_successor();
-    assert_eq!(at_once(authority.admit(&old)).unwrap_err().reason(), &Reason::Reused);
-    assert_eq!(guarded.bearer(&third).reason, Some(Reason::Revoked));
+    let third = by_header.bearer(&second).into_successor();
+    for answer in [by_header.bearer(&old), by_query.send(upgrade(&old))] {
+        assert_eq!((answer.status, answer.successor), (401, None));
+        assert_eq!(answer.reason, Some(Reason::Expired));
+    }
+    assert!(by_header.bearer(&third).is_admitted());
 }
