@@ -65,7 +65,7 @@ pub enum Event<'a> {
         /// The ring; its [`fingerprints`](KeyRing::fingerprints) tell whether two processes hold the same keys.
         ring: &'a KeyRing,
     },
-    /// A [`KeyRotation`](crate::keys::KeyRotation) replaced the ring: a key came, began to sign, or went.
+    /// The ring was replaced, by a [`KeyRotation`](crate::keys::KeyRotation) or by hand: a key came, began to sign, or went.
     #[non_exhaustive]
     KeysReplaced {
         /// The ring from now on.

@@ -271,7 +271,11 @@ impl<C: Send + Sync + 'static> Authority<C> {
 
     /// Rule 9 with a store: what can't be recorded is a 503, for the token may still be good for an exchange.
     async fn exchange_recorded(&self, caller: Caller<C>) -> Verdict<C> {
-        match self.record(&caller.token, caller.now).await {
+        let recorded = match self.may_renew(&caller.token) {
+            Ok(()) => self.record(&caller.token, caller.now).await,
+            Err(why) => Err(why.into()),
+        };
+        match recorded {
             Ok(_) if self.0.policy.admit_in_grace => caller.admitted(),
             Ok(successor) => self.exchange(self.sign_successor(&successor, &caller.token)),
             Err(Unrecorded::Not(why)) => self.exchange(Err(why)),

@@ -92,7 +92,6 @@ impl<C: Send + Sync + 'static> Authority<C> {
         token: &VerifiedToken<C>,
         now: NumericDate,
     ) -> Result<Successor, Unrecorded> {
-        self.may_renew(token)?;
         let (policy, verified) = (&self.0.policy, token.verified());
         let proposed = policy.propose(verified, now).ok_or(NotReissued::Outlived)?;
         let store = self.0.store.clone().ok_or(NotReissued::Unknown)?;
@@ -109,7 +108,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
             Ok(Rotated::Unknown) => return Err(NotReissued::Unknown.into()),
             Err(_) => return Err(Unrecorded::Outage),
         };
-        // The ring may have changed while the store was waited for.
+        // The ring may have changed while the store was waited for, and a later refusal wins over what is recorded.
         self.may_renew(token)?;
         Ok(recorded)
     }

@@ -79,6 +79,8 @@ impl<S: ClaimsStore> Cached<S> {
 
     /// At most about this many sessions are remembered; 50,000 by default, about 300 bytes each. The longest unseen are
     /// forgotten first, and cost a question when they come back.
+    ///
+    /// Give it before [`hearing_revocations`](Self::hearing_revocations): what was heard until then is dropped.
     #[must_use]
     pub fn with_max_sessions(mut self, sessions: usize) -> Self {
         self.memory = Arc::new(Memory::new(sessions));

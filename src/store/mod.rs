@@ -74,14 +74,14 @@ pub trait ClaimsStore: Send + Sync + 'static {
     }
 
     /// A counter that every revocation and every eviction moves, so that a [`Standing::Live`] may be remembered
-    /// until it moves. `None`: nothing may be remembered.
+    /// until it moves, or its second is over. `None`: nothing may be remembered.
     fn epoch(&self) -> Option<u64> {
         None
     }
 
     /// Records the successor of one token, in one atomic step.
     ///
-    /// A rotation without a predecessor opens the session at sign-in.
+    /// A rotation that supersedes nothing opens the session at sign-in.
     ///
     /// # Errors
     /// When the store can't say whether it was recorded. The caller then sends no successor.

@@ -91,8 +91,8 @@ impl Refusal {
         &self.reason
     }
 
-    /// The `kid` that the token named, escaped and cut to 64 bytes; only where no key was found for it or the signature
-    /// failed.
+    /// The `kid` that the token named, escaped and cut to 64 bytes; only where no key was found for it, the key has another
+    /// algorithm, or the signature failed.
     pub fn kid(&self) -> Option<&str> {
         self.kid.as_deref()
     }

@@ -110,8 +110,6 @@ async fn the_key_file_is_replaced_100_times_and_no_valid_token_is_refused() {
     assert_eq!(keys.current().kids().count(), 101);
 }
 
-/// Four nodes with one source and an activation delay of one reload interval. The first reloads a moment before the
-/// second: a key that appears in between is seen by the first almost an interval after the others.
 /// A bare secret, of which half is a secret too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_secret_that_is_written_slowly_is_never_taken_by_half() {
@@ -151,6 +149,8 @@ async fn a_secret_that_is_written_slowly_is_never_taken_by_half() {
     assert_eq!(*seen.lock().unwrap(), expected);
 }
 
+/// Four nodes with one source and an activation delay of one reload interval. The first reloads a moment before the
+/// second: a key that appears in between is seen by the first almost an interval after the others.
 #[tokio::test(start_paused = true)]
 async fn of_four_nodes_that_reload_at_different_moments_each_admits_what_any_signs() {
     const ROTATIONS: usize = 40;

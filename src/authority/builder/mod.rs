@@ -301,13 +301,15 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     /// Lets a request whose token arrives within the grace through to the handler. Default: it is answered 401
     /// with the successor, and the handler never runs.
     ///
-    /// Costs: the grace becomes leeway for the first request after expiry.
+    /// Costs: the grace becomes leeway, for every token that has not been superseded twice.
     pub fn admit_in_grace(mut self) -> Self {
         self.options.policy.admit_in_grace = true;
         self
     }
 
     /// Renews only tokens that `predicate` likes; the others live out their time. Default: all.
+    ///
+    /// It is asked again once a store has recorded a successor: a later refusal wins.
     pub fn renew_if(mut self, predicate: impl Fn(&VerifiedToken<C>) -> bool + Send + Sync + 'static) -> Self {
         self.renew_if = Some(Arc::new(predicate));
         self

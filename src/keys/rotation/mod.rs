@@ -163,7 +163,7 @@ impl KeyRotation {
     /// Times longer than ten years are ten years.
     ///
     /// A foreign issuer that can't be reached is told as an event and asked again in the background. Until then the layer
-    /// answers its tokens 503, those that name a `kid`; others are refused.
+    /// answers its tokens 503.
     ///
     /// # Errors
     /// When the own source can't be loaded or holds no key that signs, when the reload interval is 0, or a trusted issuer
