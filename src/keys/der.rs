@@ -325,7 +325,7 @@ const ID_ED25519: &[u8] = &[0x2b, 0x65, 0x70];
 /// The fields of the shortest document: SEC1 of a P-256 key without its point.
 const SHORTEST: usize = 37;
 
-/// In bytes; of 1,024 bits, which are refused.
+/// In bytes: 1,024 bits, and even those are refused.
 const SHORTEST_MODULUS: usize = 128;
 
 /// Opens the one SEQUENCE that a document is.
@@ -401,10 +401,12 @@ impl<'a> Reader<'a> {
                 (_, Some((SEQUENCE, first)), Some(BIT_STRING | SEQUENCE | OCTET_STRING)) => {
                     matches!(first.first(), Some(&(OBJECT_IDENTIFIER | INTEGER | CONTEXT_0)))
                 }
-                // A version.
-                (_, Some((INTEGER, [0 | 1])), Some(SEQUENCE | INTEGER | OCTET_STRING)) => true,
-                // An RSA modulus, whole or cut.
-                (Some((INTEGER, SHORTEST_MODULUS.., [0, 0x80..=0xff, ..])), ..) => true,
+                // A version, or an RSA modulus.
+                (_, Some((INTEGER, number)), Some(SEQUENCE | INTEGER | OCTET_STRING)) => {
+                    matches!(number, [0 | 1]) || number.len() >= SHORTEST_MODULUS
+                }
+                // A modulus that is cut.
+                (Some((INTEGER, SHORTEST_MODULUS.., [0, 0x80..=0xff, ..])), None, _) => true,
                 // A certificate that is cut in its first field, which begins with the version.
                 (Some((SEQUENCE, _, [CONTEXT_0, 3, INTEGER, 1, ..])), None, _) => true,
                 _ => false,
