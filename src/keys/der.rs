@@ -72,16 +72,22 @@ fn subject_public_key(algorithm: &[u8], mut fields: Reader<'_>) -> Result<Public
     }
 }
 
-/// Whether the bytes are a key document of any kind, readable or not, or begin with one: such bytes are never an HMAC secret.
+/// Whether the bytes are a key document of any kind, readable or not, or begin with one, or are the beginning of one: such
+/// bytes are never an HMAC secret.
 pub(crate) fn looks_like_a_key(der: &[u8]) -> bool {
-    let mut outer = Reader(der);
-    let Some(mut fields) = outer.expect(SEQUENCE).map(Reader) else { return false };
-    // One SEQUENCE that ends where the bytes end. A random secret of 32 bytes is that once in 65,536 times; what
-    // follows inside brings it under one in a billion. Where more bytes follow, the length proves nothing, and the shape
-    // of a key does instead.
-    (outer.end().is_some() || fields.is_shaped_as_a_key())
-        && matches!(fields.peek(), Some(SEQUENCE | INTEGER))
-        && fields.all_elements()
+    let Some((SEQUENCE, length, rest)) = Reader(der).header() else { return false };
+    // A random secret of 32 bytes is one SEQUENCE that ends where the bytes end once in 65,536 times; what follows inside
+    // brings it under one in a billion. Where the bytes go on, or end before it does, the length proves nothing, and the
+    // shape of a key does instead.
+    match rest.split_at_checked(length) {
+        Some((fields, after)) => {
+            let mut fields = Reader(fields);
+            (after.is_empty() || fields.is_shaped_as_a_key())
+                && matches!(fields.peek(), Some(SEQUENCE | INTEGER))
+                && fields.all_elements()
+        }
+        None => Reader(rest).is_shaped_as_a_key(),
+    }
 }
 
 /// The PKCS#1 form of an RSA public key.
@@ -319,6 +325,9 @@ const ID_ED25519: &[u8] = &[0x2b, 0x65, 0x70];
 /// The fields of the shortest document: SEC1 of a P-256 key without its point.
 const SHORTEST: usize = 37;
 
+/// In bytes: 1,024 bits, and even those are refused.
+const SHORTEST_MODULUS: usize = 128;
+
 /// Opens the one SEQUENCE that a document is.
 fn document(der: &[u8]) -> Option<Reader<'_>> {
     let mut outer = Reader(der);
@@ -333,6 +342,14 @@ struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
     fn element(&mut self) -> Option<(u8, &'a [u8])> {
+        let (tag, length, rest) = self.header()?;
+        let (value, rest) = rest.split_at_checked(length)?;
+        self.0 = rest;
+        Some((tag, value))
+    }
+
+    /// The next element's tag and length, and all that follows.
+    fn header(&self) -> Option<(u8, usize, &'a [u8])> {
         let (&tag, rest) = self.0.split_first()?;
         let (&first, rest) = rest.split_first()?;
         let (length, rest) = if first < 0x80 {
@@ -347,9 +364,7 @@ impl<'a> Reader<'a> {
             };
             (length, rest)
         };
-        let (value, rest) = rest.split_at_checked(length)?;
-        self.0 = rest;
-        Some((tag, value))
+        Some((tag, length, rest))
     }
 
     fn expect(&mut self, tag: u8) -> Option<&'a [u8]> {
@@ -380,13 +395,20 @@ impl<'a> Reader<'a> {
     /// Whether it begins as the fields of one of the documents read here, an encrypted key included, and is long enough.
     fn is_shaped_as_a_key(&self) -> bool {
         let mut fields = *self;
-        let shape = (fields.element(), fields.peek());
+        let shape = (self.header(), fields.element(), fields.peek());
         self.0.len() >= SHORTEST
             && match shape {
-                (Some((SEQUENCE, first)), Some(BIT_STRING | SEQUENCE | OCTET_STRING)) => {
+                (_, Some((SEQUENCE, first)), Some(BIT_STRING | SEQUENCE | OCTET_STRING)) => {
                     matches!(first.first(), Some(&(OBJECT_IDENTIFIER | INTEGER | CONTEXT_0)))
                 }
-                (Some((INTEGER, _)), Some(SEQUENCE | INTEGER | OCTET_STRING)) => true,
+                // A version, or an RSA modulus.
+                (_, Some((INTEGER, number)), Some(SEQUENCE | INTEGER | OCTET_STRING)) => {
+                    matches!(number, [0 | 1]) || number.len() >= SHORTEST_MODULUS
+                }
+                // A modulus that is cut.
+                (Some((INTEGER, SHORTEST_MODULUS.., [0, 0x80..=0xff, ..])), None, _) => true,
+                // A certificate that is cut in its first field, which begins with the version.
+                (Some((SEQUENCE, _, [CONTEXT_0, 3, INTEGER, 1, ..])), None, _) => true,
                 _ => false,
             }
     }

@@ -112,7 +112,12 @@ const WELL_KNOWN: [&[u8]; 2] = [
 /// A *public* key taken for a secret is the key confusion of CVE-2016-10555: whoever fetches it can sign. A private
 /// one is a mistake as well, and would be the secret of nobody else.
 fn refuse_key_documents(secret: &[u8]) -> Result<(), KeyError> {
-    if is_key_document(secret) || is_key_document(&leading_base64(secret)) {
+    let text = undressed(secret);
+    let lines: Vec<&[u8]> = text.split(|byte| matches!(byte, b'\n' | b'\r')).collect();
+    // As base64: the whole text, and the lines between others, such as a BEGIN and an END without dashes.
+    let between = lines.split(|line| !is_base64(line)).map(|lines| Zeroizing::new(lines.concat()));
+    let mut decoded = between.chain([text.clone()]).map(|encoded| leading_base64(&encoded));
+    if is_key_document(secret) || is_key_document(&text) || decoded.any(|bytes| is_key_document(&bytes)) {
         return Err(KeyError::new(
             KeyErrorKind::NotASecret,
             "a PEM, DER, JWK or SSH key was given as an HMAC secret; load it with `from_pem`, `from_der` or \
@@ -126,11 +131,49 @@ fn is_key_document(bytes: &[u8]) -> bool {
     let text = bytes.trim_ascii();
     let armoured = text.windows(11).any(|window| window == b"-----BEGIN ");
     let ssh = SSH_PREFIXES.iter().any(|prefix| text.starts_with(prefix));
-    let jwk = text.starts_with(b"{") && text.windows(5).any(|window| window == b"\"kty\"");
-    armoured || ssh || jwk || der::looks_like_a_key(bytes) || der::looks_like_a_key(text)
+    let jwk = text.starts_with(b"{") && text.windows(3).any(|window| window == b"kty");
+    armoured
+        || ssh
+        || jwk
+        || is_ssh_blob(bytes)
+        || der::looks_like_a_key(bytes)
+        || der::looks_like_a_key(text)
 }
 
 const SSH_PREFIXES: [&[u8]; 3] = [b"ssh-rsa ", b"ssh-ed25519 ", b"ecdsa-sha2-"];
+
+/// What the base64 of an SSH key holds: a public one begins with the name of its type (RFC 4253 §6.6), a private one with
+/// OpenSSH's own.
+fn is_ssh_blob(bytes: &[u8]) -> bool {
+    match bytes {
+        [0, 0, 0, _, name @ ..] => {
+            [&b"ssh-"[..], b"ecdsa-", b"sk-"].iter().any(|kind| name.starts_with(kind))
+        }
+        _ => bytes.starts_with(b"openssh-key-v1"),
+    }
+}
+
+/// Without what a variable or an editor put around a text: a byte order mark, quotes, escapes. An escaped line end is one.
+fn undressed(text: &[u8]) -> Zeroizing<Vec<u8>> {
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    let mut plain = Zeroizing::new(Vec::with_capacity(text.len()));
+    let mut is_escaped = false;
+    for byte in text {
+        match byte {
+            b'n' | b'r' if is_escaped => plain.push(b'\n'),
+            b'"' | b'\'' | b'\\' => {}
+            other => plain.push(*other),
+        }
+        is_escaped = *byte == b'\\';
+    }
+    plain
+}
+
+fn is_base64(line: &[u8]) -> bool {
+    let is_digit =
+        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_' | b'=');
+    line.trim_ascii().iter().all(is_digit)
+}
 
 /// What the text says as base64 of either alphabet, white space left out, as far as it is base64: a document in another
 /// dress, a PEM that lost its BEGIN and END lines, say. Of other text it is nonsense.
@@ -257,6 +300,17 @@ mod tests {
                 dresses.push(format!("{body}\n").into_bytes());
                 dresses.push(format!("{body} of the partner").into_bytes());
                 dresses.push(URL_SAFE_NO_PAD.encode(&*der).into_bytes());
+                let without_dashes = lines.replace("-----", "");
+                for text in [&body, &without_dashes, &lines.replace('\n', "\\n")] {
+                    dresses.push(format!("\"{text}\"").into_bytes());
+                    dresses.push(format!("'{text}'\n").into_bytes());
+                    dresses.push(format!("\u{feff}{text}").into_bytes());
+                    dresses.push(text.replace('\n', "\\n").into_bytes());
+                    dresses.push(text.replace('\n', "\\r\\n").into_bytes());
+                    dresses.push(text.replace('/', "\\/").into_bytes());
+                }
+                // Its first line alone.
+                dresses.push(lines.lines().nth(1).unwrap().as_bytes().to_vec());
                 for trailing in [&b"\n"[..], b"\0", b"\r\n", b" and more", &der] {
                     let extended = [&der[..], trailing].concat();
                     dresses.push(STANDARD.encode(&extended).into_bytes());
@@ -281,7 +335,21 @@ mod tests {
         ] {
             assert_eq!(refusal(HS256, text), Some(KeyErrorKind::NotASecret));
             assert_eq!(refusal(HS256, STANDARD.encode(text).as_bytes()), Some(KeyErrorKind::NotASecret));
+            let marked = [b"\xef\xbb\xbf", text].concat();
+            assert_eq!(refusal(HS256, &marked), Some(KeyErrorKind::NotASecret));
         }
+        for (length, name) in [
+            (7, "ssh-rsa"),
+            (11, "ssh-ed25519"),
+            (19, "ecdsa-sha2-nistp256"),
+            (26, "sk-ssh-ed25519@openssh.com"),
+        ] {
+            let blob = [&[0, 0, 0, length], name.as_bytes(), &[0, 0, 0, 32], &[7; 32]].concat();
+            assert_eq!(refusal(HS256, &blob), Some(KeyErrorKind::NotASecret));
+            assert_eq!(refusal(HS256, STANDARD.encode(&blob).as_bytes()), Some(KeyErrorKind::NotASecret));
+        }
+        let private = STANDARD.encode(b"openssh-key-v1\0\0\0\0\x04none\0\0\0\x04none");
+        assert_eq!(refusal(HS256, private.as_bytes()), Some(KeyErrorKind::NotASecret));
     }
 
     #[test]

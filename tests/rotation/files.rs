@@ -290,6 +290,38 @@ async fn a_secret_in_a_plain_directory_waits_unless_the_one_that_signs_is_withdr
     assert_eq!(signing().await, secret_key(3).fingerprint());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_neighbour_that_changes_all_the_time_holds_nothing_up_and_is_told() {
+    let scratch = Scratch::new();
+    let source = DirectorySource::new(&scratch.0, "current", format());
+    let noise = |n: usize| write(&scratch.path("audit.log"), &secret(100 + n));
+    write(&scratch.path("current"), &secret(1));
+    for n in [2, 3, 4] {
+        write(&scratch.path(&format!("old-{n}")), &secret(n));
+    }
+    source.load().await.unwrap();
+    write(&scratch.path("current"), &secret(5));
+    fs::remove_file(scratch.path("old-3")).unwrap();
+    let mut seen = Vec::new();
+    for n in 0..6 {
+        noise(n);
+        let set = source.load().await.unwrap();
+        let old: Vec<_> = set.verifying.iter().map(|key| key.fingerprint().to_owned()).collect();
+        let told = set.skipped.iter().any(|error| error.to_string().contains("audit.log"));
+        seen.push((set.signing.unwrap().fingerprint().to_owned(), old, told));
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+    let keys = |ns: &[usize]| ns.iter().map(|n| secret_key(*n).fingerprint().to_owned()).collect::<Vec<_>>();
+    let fresh = secret_key(5).fingerprint().to_owned();
+    assert_eq!(seen[0], (secret_key(1).fingerprint().to_owned(), keys(&[2, 3, 4]), false));
+    for (n, seen) in seen.into_iter().enumerate().skip(1) {
+        assert_eq!(seen, (fresh.clone(), keys(&[2, 4]), n >= 3), "load {n}");
+    }
+    // It rests, and is what its text is: a key.
+    let set = source.load().await.unwrap();
+    assert_eq!((set.verifying.len(), set.skipped.len()), (3, 0));
+}
+
 #[tokio::test]
 async fn a_secret_that_is_swapped_all_the_time_is_never_read_half_and_half() {
     let scratch = Scratch::new();

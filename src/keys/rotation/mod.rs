@@ -287,6 +287,46 @@ mod tests {
         assert!(keys.refetch("x").is_some());
     }
 
+    /// Answers once, then never.
+    #[derive(Default)]
+    struct Silent(std::sync::atomic::AtomicBool);
+
+    impl KeySource for Silent {
+        fn describe(&self) -> String {
+            "silent".to_owned()
+        }
+
+        async fn load(&self) -> Result<KeySet, KeyError> {
+            if self.0.swap(true, std::sync::atomic::Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+            Ok(KeySet::verifying([key("f").into()]))
+        }
+    }
+
+    #[test]
+    fn a_request_served_outside_a_runtime_waits_for_an_issuer_all_the_same() {
+        use futures_util::FutureExt as _;
+
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.unwrap();
+        let keys = runtime.block_on(rotation().trust("x", Silent::default()).start()).unwrap();
+        let (mut first, second) = (keys.refetch("x").unwrap(), keys.refetch("x").unwrap());
+        let begun = std::time::Instant::now();
+        let refetched = loop {
+            match (&mut first).now_or_never() {
+                Some(refetched) => break refetched,
+                None if begun.elapsed() > Duration::from_secs(10) => panic!("it waits for ever"),
+                None => std::thread::sleep(Duration::from_millis(10)),
+            }
+        };
+        assert_eq!(refetched, Refetched::Unreachable);
+        // Nor does it matter that the runtime is gone.
+        drop(runtime);
+        assert_eq!(second.now_or_never(), Some(Refetched::Unreachable));
+        assert!(keys.refetch("x").is_some_and(|last| last.now_or_never().is_some()));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn without_a_cooldown_the_issuers_are_asked_once_a_second() {
         let foreign = KeySet::verifying([key("f").into()]);

@@ -49,7 +49,12 @@ impl Manager {
         let Ok(place) = gate.waiters.clone().try_acquire_owned() else { return Some(unreachable()) };
         Some(Box::pin(async move {
             let _place = place;
-            match timeout(MAX_WAIT, outcome.wait_for(Option::is_some)).await {
+            let timed = {
+                // Whoever serves the request need not run on a runtime of tokio's.
+                let _entered = self.runtime.enter();
+                timeout(MAX_WAIT, outcome.wait_for(Option::is_some))
+            };
+            match timed.await {
                 Ok(Ok(outcome)) => outcome.unwrap_or(Refetched::Unreachable),
                 _ => Refetched::Unreachable,
             }

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::look::{self, Bytes, blocking};
-use super::{KeyFormat, KeySet, KeySource};
+use super::{KeyFormat, KeySet, KeySource, Turn};
 use crate::keys::KeyError;
 use crate::keys::error::KeyErrorKind;
 
@@ -18,8 +18,9 @@ use crate::keys::error::KeyErrorKind;
 /// [reload interval](crate::keys::KeyRotation::reload_every) that its backend bears. What it writes to its standard error
 /// goes where this process's goes. One line end at the end of its output is no part of a secret.
 ///
-/// A program that fails, prints more than a key, or takes longer than the timeout is an error, and is killed. What it
-/// started itself and left behind is not.
+/// A program that fails, prints more than a key, or takes longer than the timeout is an error. One that still runs then is
+/// killed; on Unix with all that it started itself, for it runs in a process group of its own. What leaves that group and
+/// holds its output open is not killed, and no other load begins before it ends.
 #[derive(Clone)]
 pub struct CommandSource {
     program: OsString,
@@ -70,8 +71,9 @@ impl CommandSource {
         self
     }
 
-    fn run(&self) -> Result<KeySet, KeyError> {
-        let child = Command::new(&self.program)
+    /// The turn is that of the load.
+    fn run(&self, turn: Option<Turn>) -> Result<KeySet, KeyError> {
+        let child = group::own(&mut Command::new(&self.program))
             .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -80,8 +82,8 @@ impl CommandSource {
             .map_err(|error| {
                 KeyError::unavailable(format!("{} can't be started: {error}", self.name())).because(error)
             })?;
-        let mut running = Running(child);
-        let (status, output) = running.wait(Instant::now() + self.timeout, self)?;
+        let mut running = Running { child, has_ended: false };
+        let (status, output) = running.wait(Instant::now() + self.timeout, self, turn)?;
         if !status.success() {
             return Err(KeyError::unavailable(format!("{} failed: {status}", self.name())));
         }
@@ -104,32 +106,45 @@ impl KeySource for CommandSource {
     }
 
     async fn load(&self) -> Result<KeySet, KeyError> {
-        let this = self.clone();
-        blocking(move || this.run()).await
+        let (this, turn) = (self.clone(), Turn::current());
+        blocking(move || this.run(turn)).await
     }
 }
 
 /// A child that is killed, and waited for, however its watch ends.
-struct Running(Child);
+struct Running {
+    child: Child,
+    has_ended: bool,
+}
 
 impl Running {
-    fn wait(&mut self, deadline: Instant, source: &CommandSource) -> Result<(ExitStatus, Bytes), KeyError> {
-        let stdout = self.0.stdout.take();
+    fn wait(
+        &mut self,
+        deadline: Instant,
+        source: &CommandSource,
+        turn: Option<Turn>,
+    ) -> Result<(ExitStatus, Bytes), KeyError> {
+        let stdout = self.child.stdout.take();
         let (send, output) = mpsc::channel();
         let name = source.name();
-        // A pipe can't be read with a timeout: a thread reads it, and ends when the child does.
+        // A pipe can't be read with a timeout: a thread reads it, and ends when nobody holds its other end. It keeps the
+        // turn for as long, so that there is never a second one.
         thread::spawn(move || {
             let read = match stdout {
                 Some(stdout) => look::read_all(stdout, format_args!("the output of {name}")),
                 None => Err(KeyError::unavailable("the program has no standard output")),
             };
+            drop(turn);
             let _ = send.send(read);
         });
         let left = || deadline.saturating_duration_since(Instant::now());
         let output = output.recv_timeout(left()).map_err(|_| source.too_slow())??;
         loop {
-            match self.0.try_wait() {
-                Ok(Some(status)) => return Ok((status, output)),
+            match self.child.try_wait() {
+                Ok(Some(status)) => {
+                    self.has_ended = true;
+                    return Ok((status, output));
+                }
                 Ok(None) if left().is_zero() => return Err(source.too_slow()),
                 Ok(None) => thread::sleep(Duration::from_millis(2)),
                 Err(error) => {
@@ -142,9 +157,42 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Both fail where it has ended and been waited for, which is as well.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        // Once it was waited for, its id may be somebody else's.
+        if !self.has_ended {
+            group::kill(&mut self.child);
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// A program and what it starts itself: what a shell began outlives it, and holds its output open.
+#[cfg(unix)]
+mod group {
+    use std::os::unix::process::CommandExt as _;
+    use std::process::{Child, Command};
+
+    use rustix::process::{Pid, Signal, kill_process_group};
+
+    pub(super) fn own(command: &mut Command) -> &mut Command {
+        command.process_group(0)
+    }
+
+    /// Fails where all of it has ended, which is as well.
+    pub(super) fn kill(leader: &mut Child) {
+        let _ = kill_process_group(Pid::from_child(leader), Signal::KILL);
+    }
+}
+
+#[cfg(not(unix))]
+mod group {
+    use std::process::{Child, Command};
+
+    pub(super) fn own(command: &mut Command) -> &mut Command {
+        command
+    }
+
+    pub(super) fn kill(leader: &mut Child) {
+        let _ = leader.kill();
     }
 }
 
@@ -188,6 +236,9 @@ fn refused(message: &'static str) -> KeyError {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
+    use tokio::time::timeout;
+
+    use super::super::Turns;
     use super::*;
     use crate::Algorithm;
 
@@ -230,31 +281,54 @@ mod tests {
             CommandSource::from_line(&format!("echo '{SECRET}'"), KeyFormat::secret(Algorithm::HS256))
                 .unwrap(),
         ] {
-            assert_eq!(source.run().unwrap().signing.unwrap().fingerprint(), expected.fingerprint());
+            assert_eq!(source.run(None).unwrap().signing.unwrap().fingerprint(), expected.fingerprint());
         }
     }
 
     #[test]
     fn a_program_that_fails_is_an_error_whatever_it_printed() {
-        let error = shell(&format!("echo '{SECRET}'; exit 3")).run().unwrap_err().to_string();
+        let error = shell(&format!("echo '{SECRET}'; exit 3")).run(None).unwrap_err().to_string();
         assert!(error.contains("failed") && error.contains('3') && !error.contains(SECRET), "{error}");
         let missing = CommandSource::new("/no/such/program", [""; 0], KeyFormat::jwk());
-        assert!(missing.run().unwrap_err().to_string().contains("can't be started"));
-        assert!(shell("true").run().is_err(), "nothing is no key");
+        assert!(missing.run(None).unwrap_err().to_string().contains("can't be started"));
+        assert!(shell("true").run(None).is_err(), "nothing is no key");
     }
 
     #[test]
     fn a_program_that_hangs_or_never_ends_printing_is_killed() {
         for script in ["sleep 30", "exec >&-; exec sleep 30", &format!("echo '{SECRET}'; exec sleep 30")] {
             let before = Instant::now();
-            let error = shell(script).timeout(Duration::from_millis(100)).run().unwrap_err().to_string();
+            let error = shell(script).timeout(Duration::from_millis(100)).run(None).unwrap_err().to_string();
             assert!(error.contains("killed"), "{error}");
             assert!(before.elapsed() < Duration::from_secs(10));
         }
         let before = Instant::now();
-        let error = CommandSource::new("yes", ["x"], KeyFormat::jwk()).run().unwrap_err().to_string();
+        let error = CommandSource::new("yes", ["x"], KeyFormat::jwk()).run(None).unwrap_err().to_string();
         assert!(error.contains("no key is that long"), "{error}");
         assert!(before.elapsed() < Duration::from_secs(4));
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn what_a_program_began_is_killed_with_it_so_that_nobody_reads_on() {
+        let turns = Turns::default();
+        for script in ["sleep 30; true", "sleep 30 & true"] {
+            let turn = turns.try_next().unwrap();
+            let load = turn.during(shell(script).timeout(Duration::from_millis(100)).load()).await;
+            assert!(load.unwrap_err().to_string().contains("killed"), "{script}");
+            timeout(Duration::from_secs(10), turns.next()).await.expect(script);
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn no_other_load_begins_while_somebody_holds_the_output_open() {
+        let turns = Turns::default();
+        let turn = turns.try_next().unwrap();
+        let source = shell("setsid sleep 3 & true").timeout(Duration::from_millis(500));
+        assert!(turn.during(source.load()).await.unwrap_err().to_string().contains("killed"));
+        assert!(turns.try_next().is_none());
+        timeout(Duration::from_secs(10), turns.next()).await.expect("it ended");
     }
 
     #[tokio::test]

@@ -22,7 +22,7 @@ use crate::keys::KeyError;
 /// A mounted Secret is swapped whole by the link `..data`; it is read through that link once, so that no old file is
 /// read beside a new one. In a directory without that link a file may be half written, and half of a bare secret is one:
 /// there a change waits for a second reload, as a [`FileSource`](super::FileSource)'s does, if any of the formats is such a
-/// secret. What is withdrawn never waits, nor does the successor of a signing key that is withdrawn.
+/// secret. Each file waits for itself alone; one that changes at every load is named in an event. What is withdrawn never waits, nor does the successor of a signing key that is withdrawn.
 #[derive(Clone, Debug)]
 pub struct DirectorySource {
     directory: PathBuf,

@@ -1,5 +1,6 @@
 //! What the sources that read files share: looking until two looks agree, and loading only what changed.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
@@ -12,7 +13,6 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::{KeyFormat, KeySet, Turn};
-use crate::keys::backend::sha256;
 use crate::keys::{KeyError, SigningKey};
 
 /// More than any key or set of keys takes.
@@ -24,14 +24,16 @@ const MAX_LOOKS: usize = 10;
 
 /// How long a changed secret must stay as it is: half of it is a secret too, and nothing in it tells.
 const SETTLE_SECRET: Duration = Duration::from_secs(1);
+/// How often in a row it may change again until it is told.
+const MAX_CHANGES: u32 = 3;
 
 /// What has to agree for a change to be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Settled {
     /// Two looks of one load: what is cut short does not parse, or it is replaced whole.
     AtOnce,
-    /// Every look of two loads that are a second apart or more. The first load of all has nothing to fall back on, and is
-    /// settled at once.
+    /// Of each file by itself, every look of two loads that are a second apart or more: one that is written to all the time
+    /// holds up no other. The first load of all has nothing to fall back on, and is settled at once.
     NextLoad,
 }
 
@@ -45,6 +47,7 @@ impl Settled {
 pub(super) type Bytes = Zeroizing<Vec<u8>>;
 
 /// Something that was found, and where.
+#[derive(Clone)]
 pub(super) struct Found {
     pub(super) place: PathBuf,
     pub(super) bytes: Bytes,
@@ -81,15 +84,21 @@ pub(super) struct Memory(Arc<Mutex<Remembered>>);
 
 #[derive(Default)]
 struct Remembered {
-    /// The digest of what was found, and what it loaded as.
-    loaded: Option<(Digest, KeySet)>,
-    /// What is there in its place, and since when.
-    changed: Option<(Digest, Instant)>,
+    /// What was taken of what was found, and what it loaded as.
+    loaded: Option<(Vec<Found>, KeySet)>,
+    /// What is not taken yet, by its place.
+    waiting: BTreeMap<PathBuf, Change>,
 }
 
-type Digest = [u8; 32];
+/// What is in a place now, or that nothing is.
+struct Change {
+    to: Option<Found>,
+    since: Instant,
+    /// How often it changed again.
+    again: u32,
+}
 
-/// A digest of a secret would let it be guessed at.
+/// What was found may be a secret.
 impl fmt::Debug for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Memory(..)")
@@ -97,27 +106,29 @@ impl fmt::Debug for Memory {
 }
 
 impl Memory {
-    /// Looks until two looks in a row agree, and loads that; what loaded before is not loaded again. Until a change is
-    /// settled it is what loaded before; a change that does not load is an error at once.
+    /// Looks until two looks in a row agree, and loads that; what loaded before is not loaded again. Until the change of a
+    /// file is settled it counts as it was before; a change that does not load is an error at once.
     pub(super) fn load(
         &self,
         settled: Settled,
         mut look: impl FnMut() -> Result<Vec<Found>, KeyError>,
-        load: impl FnOnce(&[Found]) -> Result<KeySet, KeyError>,
+        load: impl Fn(&[Found]) -> Result<KeySet, KeyError>,
     ) -> Result<KeySet, KeyError> {
-        let mut look = || look().inspect_err(|_| self.remembered().changed = None);
+        let mut look = || look().inspect_err(|_| self.remembered().waiting.clear());
         let mut found = look()?;
         for _ in 0..MAX_LOOKS {
-            let digest = digest(&found);
-            if let Some(set) = self.remembered().known(&digest) {
+            if let Some(set) = self.remembered().known(&found) {
                 return Ok(set);
             }
             thread::sleep(SETTLE);
             let again = look()?;
             if again == found {
-                let is_settled = self.remembered().is_settled(digest, settled);
-                let set = load(&found)?;
-                return Ok(self.remembered().take(digest, set, is_settled));
+                let taken = self.remembered().settle(&found, settled);
+                let mut set = load(&found)?;
+                if taken != found {
+                    set = load(&taken)?;
+                }
+                return Ok(self.remembered().take(taken, set));
             }
             found = again;
         }
@@ -136,50 +147,60 @@ impl Memory {
 }
 
 impl Remembered {
-    fn known(&mut self, digest: &Digest) -> Option<KeySet> {
-        let set = self.loaded.as_ref().filter(|(known, _)| known == digest).map(|(_, set)| set.clone())?;
-        self.changed = None;
+    fn known(&mut self, found: &[Found]) -> Option<KeySet> {
+        let set = self.loaded.as_ref().filter(|(taken, _)| taken == found).map(|(_, set)| set.clone())?;
+        self.waiting.clear();
         Some(set)
     }
 
-    /// Whether this change, which was seen just now, is to be taken.
-    fn is_settled(&mut self, digest: Digest, settled: Settled) -> bool {
-        let now = Instant::now();
-        let since = match self.changed {
-            Some((seen, since)) if seen == digest => since,
-            _ => now,
+    /// What is to be taken of what was found just now: each place as it is, or as it was while its change waits.
+    fn settle(&mut self, found: &[Found], settled: Settled) -> Vec<Found> {
+        let before = std::mem::take(&mut self.waiting);
+        let (Some((taken, _)), Settled::NextLoad) = (&self.loaded, settled) else { return found.to_vec() };
+        let at = |files: &[Found], place: &Path| files.iter().find(|file| file.place == place).cloned();
+        let mut settle = |place: &Path| {
+            let (was, is) = (at(taken, place), at(found, place));
+            if is == was {
+                return was;
+            }
+            let change = Change::seen(before.get(place), is);
+            if change.since.elapsed() >= SETTLE_SECRET {
+                return change.to;
+            }
+            self.waiting.insert(place.to_owned(), change);
+            was
         };
-        self.changed = Some((digest, since));
-        settled == Settled::AtOnce || now.duration_since(since) >= SETTLE_SECRET
-    }
-
-    fn take(&mut self, digest: Digest, set: KeySet, is_settled: bool) -> KeySet {
-        match &self.loaded {
-            Some((_, before)) if !is_settled => before.clone(),
-            _ => {
-                self.changed = None;
-                self.loaded = Some((digest, set.clone()));
-                set
+        let mut files: Vec<_> = found.iter().filter_map(|file| settle(&file.place)).collect();
+        for (index, file) in taken.iter().enumerate() {
+            if at(found, &file.place).is_none()
+                && let Some(gone) = settle(&file.place)
+            {
+                // Where it was: the order of the keys stays.
+                files.insert(index.min(files.len()), gone);
             }
         }
+        files
+    }
+
+    fn take(&mut self, taken: Vec<Found>, mut set: KeySet) -> KeySet {
+        self.loaded = Some((taken, set.clone()));
+        let restless = self.waiting.iter().filter(|(_, change)| change.again >= MAX_CHANGES);
+        set.skipped.extend(restless.map(|(place, _)| {
+            let told = "it changes again and again, and counts as it was before until two loads see the same";
+            KeyError::unavailable(told).at(place.display())
+        }));
+        set
     }
 }
 
-fn digest(found: &[Found]) -> Digest {
-    let parts: Zeroizing<Vec<u8>> = Zeroizing::new(
-        found
-            .iter()
-            .flat_map(|found| {
-                [
-                    sha256(found.place.as_os_str().as_encoded_bytes()),
-                    sha256(&found.bytes),
-                    sha256(found.unread_because().as_bytes()),
-                ]
-                .concat()
-            })
-            .collect(),
-    );
-    sha256(&parts)
+impl Change {
+    fn seen(before: Option<&Self>, to: Option<Found>) -> Self {
+        match before {
+            Some(Self { to: seen, since, again }) if *seen == to => Self { to, since: *since, again: *again },
+            Some(Self { again, .. }) => Self { to, since: Instant::now(), again: again.saturating_add(1) },
+            None => Self { to, since: Instant::now(), again: 0 },
+        }
+    }
 }
 
 /// A whole file, symlinks followed, of at most [`MAX_BYTES`].
