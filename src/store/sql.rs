@@ -100,10 +100,11 @@ use crate::NumericDate;
 ///
 /// On PostgreSQL, [`hearing_revocations`](super::Cached::hearing_revocations) listens (LISTEN and NOTIFY, on a
 /// connection of its own): a revocation is told by the statement that records it, names only, so it is heard when it
-/// is committed. Commits that tell go one after the other on the whole server, which only revocations are. Where the
-/// server's queue of notifications is full, 8 GB by default, a revocation is recorded and not told. LISTEN needs
+/// is committed. Commits that tell go one after the other on the whole server, which only revocations are. LISTEN needs
 /// the primary and a session that lasts: no standby, and no pooler that lends a connection for each transaction.
-/// While the channel is broken the bound is what is left, as with any store.
+/// While the channel is broken the bound is what is left, as with any store. So it is while the server's queue of
+/// notifications is full (8 GB, unless `max_notify_queue_pages` says otherwise; one stalled listener, of whatever
+/// application, fills it): a revocation is then recorded, in two statements, and not told.
 ///
 /// SQLite tells nobody: asked to, it is [`Misconfigured`](super::StoreErrorKind::Misconfigured). What another process
 /// revoked is seen by the next standing, or at the bound of a `Cached`.
