@@ -8,7 +8,7 @@ use crate::support::Contest;
 
 /// Criterion compares a contender with itself, in the last run and in this. It can't take contenders in turns, which is
 /// what a ratio needs on a machine that others use too: a contest does, and is told first.
-pub fn compare_with_last_run(group: impl ToString, contest: &mut Contest<'_>) {
+pub(crate) fn compare_with_last_run(group: impl ToString, contest: &mut Contest<'_>) {
     let mut criterion = Criterion::default().without_plots().configure_from_args();
     let mut group = criterion.benchmark_group(group.to_string());
     group

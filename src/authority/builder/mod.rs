@@ -21,7 +21,7 @@ pub(super) use build::check_issuer;
 /// Names that an authority writes itself.
 pub(super) const RESERVED: [&str; 8] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "sid"];
 
-/// Builds an [`Authority`]. Issuer, audience and ceiling have no default: each must be given, or its absence said.
+/// Builds an [`Authority`](super::Authority). Issuer, audience and ceiling have no default: each must be given, or its absence said.
 #[must_use = "a builder does nothing until `build`"]
 pub struct AuthorityBuilder<C = PrivateClaims> {
     options: Options,
