@@ -71,7 +71,8 @@ pub enum Event<'a> {
         /// The ring from now on.
         ring: &'a KeyRing,
     },
-    /// A source of keys could not be loaded; what it gave before serves on.
+    /// A source of keys could not be loaded. What the own source gave before serves on; what a trusted issuer's gave, until
+    /// [`stale_for`](crate::keys::KeyRotation::stale_for) is over.
     #[non_exhaustive]
     KeysFailed {
         /// Which, as [`KeySource::describe`](crate::keys::KeySource::describe) names it.

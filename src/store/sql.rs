@@ -106,7 +106,8 @@ use crate::NumericDate;
 /// notifications is full (8 GB, unless `max_notify_queue_pages` says otherwise; one stalled listener, of whatever
 /// application, fills it): a revocation is then recorded, in two statements, and not told.
 ///
-/// SQLite tells nobody: asked to, it is [`Misconfigured`](super::StoreErrorKind::Misconfigured). What another process
+/// SQLite tells nobody: asked to, it is [`Misconfigured`](super::StoreErrorKind::Misconfigured), and without the feature
+/// `postgres` it does not compile. What another process
 /// revoked is seen by the next standing, or at the bound of a `Cached`.
 ///
 /// # Silence

@@ -125,7 +125,9 @@ impl KeyRotation {
         self
     }
 
-    /// How long a foreign issuer's keys serve on after its source began to fail; then its tokens are refused. Default 24 h.
+    /// How long a foreign issuer's keys serve on after its source began to fail. Then they are dropped
+    /// ([`KeysReplaced`](crate::Event::KeysReplaced)), and its tokens are answered 503 for as long as it can't be asked.
+    /// Default 24 h. It is remembered by the process alone: one that starts during the outage has no keys of the issuer.
     ///
     /// Meanwhile a key that the issuer withdrew is still accepted.
     pub fn stale_for(mut self, time: Duration) -> Self {
