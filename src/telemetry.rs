@@ -8,8 +8,6 @@ use std::fmt;
 use crate::NumericDate;
 use crate::keys::{KeyError, KeyRing};
 use crate::store::StoreError;
-#[cfg(feature = "tracing")]
-use crate::token::refusal::Reason;
 use crate::token::refusal::Refusal;
 
 /// Something an operator may want to count or read.
@@ -192,11 +190,7 @@ fn trace(event: &Event<'_>) {
     match event {
         Event::Issued { expires_at } => debug!(%expires_at, "token issued"),
         Event::Refused { refusal, ring } => {
-            let a_key_was_missed = matches!(
-                refusal.reason(),
-                Reason::UnknownKey | Reason::BadSignature | Reason::WrongAlgorithm
-            );
-            if a_key_was_missed || refusal.kid().is_some() {
+            if refusal.reason().is_about_keys() || refusal.kid().is_some() {
                 // The fingerprints last: they are read from the end of the line, whatever the token's `kid` holds.
                 warn!(
                     reason = refusal.reason().label(),
@@ -268,6 +262,7 @@ mod tests {
 
     use super::*;
     use crate::keys::{Fingerprints, Keys, SigningKey};
+    use crate::token::refusal::Reason;
     use crate::{Algorithm, Authority};
 
     /// Writes what a log would have, a line each.

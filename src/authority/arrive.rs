@@ -194,10 +194,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// The fetch that may bring the key of a refused token: where it claims a trusted issuer that has no such key here.
     /// An own token's key, and one of an issuer nobody trusts, is not asked for.
     fn refetch_for(&self, token: &str, refusal: &Refusal) -> Option<Refetching> {
-        let about_keys =
-            matches!(refusal.reason(), Reason::UnknownKey | Reason::WrongAlgorithm | Reason::BadSignature);
         // Keys that nobody keeps up to date are not asked for, so the token need not be read once more.
-        if !about_keys || !self.0.keys.is_kept() {
+        if !refusal.reason().is_about_keys() || !self.0.keys.is_kept() {
             return None;
         }
         let (issuer, kid) = verify::addressee(token)?;

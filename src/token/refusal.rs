@@ -145,6 +145,11 @@ impl Refusal {
 }
 
 impl Reason {
+    /// Whether another key, or the same under another name or algorithm, would have changed the verdict.
+    pub(crate) fn is_about_keys(&self) -> bool {
+        matches!(self, Self::UnknownKey | Self::WrongAlgorithm | Self::BadSignature)
+    }
+
     /// A fixed name for counters.
     pub fn label(&self) -> &'static str {
         match self {

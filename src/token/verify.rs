@@ -49,8 +49,7 @@ pub(crate) fn verify(token: &str, ring: &KeyRing, policy: &Policy) -> Result<Ver
 
     let (key, claims) =
         prove(&header, ring, signing_input.as_bytes(), signature, &payload, policy).map_err(|reason| {
-            let about_keys =
-                matches!(reason, Reason::UnknownKey | Reason::WrongAlgorithm | Reason::BadSignature);
+            let about_keys = reason.is_about_keys();
             Refusal::with_kid(reason, header.kid.as_deref().filter(|_| about_keys))
         })?;
     Ok(Verified {
