@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use http::{Extensions, HeaderMap, Method, Request, Uri, header};
+use http::{Extensions, HeaderMap, HeaderName, Method, Request, Uri, header};
 
 /// The head of the request at hand, without its body.
 #[derive(Clone, Copy)]
@@ -78,8 +78,10 @@ impl<'a> RequestHead<'a> {
 
     /// A browser's script on another origin reads the response. `Origin` alone also comes with a same-origin
     /// POST, which `Sec-Fetch-Site` tells apart.
+    #[inline]
     pub(crate) fn is_cross_origin(&self) -> bool {
-        self.headers.contains_key(header::ORIGIN)
+        static ORIGIN: HeaderName = header::ORIGIN;
+        self.headers.contains_key(&ORIGIN)
             && self.headers.get("sec-fetch-site").is_none_or(|site| site != "same-origin")
     }
 }

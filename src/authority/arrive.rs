@@ -4,7 +4,7 @@ use std::pin::Pin;
 
 use super::renew::Unrecorded;
 use super::{Authority, SignedSuccessor, VerifiedToken};
-use crate::keys::{KeyRing, Refetched, Refetching};
+use crate::keys::{Refetched, Refetching};
 use crate::store::Standing;
 use crate::telemetry::{Event, NotReissued};
 use crate::token::bearer::Credential;
@@ -84,7 +84,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let verdict = async {
             let (token, now) = self.verify_refetching(token).await?;
             let caller = Caller { token, confirmed: false, answerable: false, now };
-            let mut decision = self.judge(&caller, Standing::Live, &self.0.keys.current());
+            let mut decision = self.judge(&caller, Standing::Live);
             if let Some(store) = self.0.store.clone().filter(|_| self.asks_store(&caller, &decision)) {
                 decision = match self.ask(store.standing(caller.token.presented(now))).await {
                     Ok(standing) => self.judge_reporting(&caller, standing),
@@ -103,24 +103,12 @@ impl<C: Send + Sync + 'static> Authority<C> {
 
     pub(crate) fn arrive(&self, credential: &Credential<'_>, head: &RequestHead<'_>) -> Arrival<C> {
         let now = self.now();
-        let ring = self.0.keys.load();
-        let token = match self.remembered(&credential.bytes, &ring) {
+        let token = match self.remembered(&credential.bytes) {
             Some(token) => token,
-            None => {
-                let text = match credential.token() {
-                    Ok(text) => text,
-                    Err(reason) => return Arrival::refuse(reason),
-                };
-                match self.verify(text, &ring, now) {
-                    Ok(token) => token,
-                    Err(refusal) => {
-                        return match self.refetch_for(text, &refusal) {
-                            Some(refetching) => Arrival::UnknownKey { refetching, refusal },
-                            None => Arrival::Decided(Verdict::Refuse { refusal, successor: None }),
-                        };
-                    }
-                }
-            }
+            None => match self.first_sight(credential, now) {
+                Ok(token) => token,
+                Err(unverified) => return unverified,
+            },
         };
         let confirmed = token
             .verified()
@@ -129,7 +117,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
             .is_some_and(|cnf| self.0.hooks.confirm.as_ref().is_some_and(|confirm| confirm(head, cnf)));
         let answerable = credential.source.takes_successors();
         let caller = Caller { token, confirmed, answerable, now };
-        let decision = self.judge(&caller, Standing::Live, &ring);
+        let decision = self.judge(&caller, Standing::Live);
         let Some(store) = &self.0.store else {
             return Arrival::Decided(self.settle_derived(caller, decision));
         };
@@ -169,13 +157,25 @@ impl<C: Send + Sync + 'static> Authority<C> {
         }
     }
 
+    fn first_sight(
+        &self,
+        credential: &Credential<'_>,
+        now: NumericDate,
+    ) -> Result<VerifiedToken<C>, Arrival<C>> {
+        let text = credential.token().map_err(Arrival::refuse)?;
+        self.verify(text, now).map_err(|refusal| match self.refetch_for(text, &refusal) {
+            Some(refetching) => Arrival::UnknownKey { refetching, refusal },
+            None => Arrival::Decided(Verdict::Refuse { refusal, successor: None }),
+        })
+    }
+
     /// Verifies, once more where the issuer was asked for newer keys.
     async fn verify_refetching(&self, token: &str) -> Result<(VerifiedToken<C>, NumericDate), Refusal> {
         let verify = || {
-            let (now, ring) = (self.now(), self.0.keys.current());
-            let token = match self.remembered(token.as_bytes(), &ring) {
+            let now = self.now();
+            let token = match self.remembered(token.as_bytes()) {
                 Some(token) => token,
-                None => self.verify(token, &ring, now)?,
+                None => self.verify(token, now)?,
             };
             Ok((token, now))
         };
@@ -217,11 +217,11 @@ impl<C: Send + Sync + 'static> Authority<C> {
         }
     }
 
-    /// After every wait the ring is asked for anew: a key may have been withdrawn meanwhile.
-    fn judge(&self, caller: &Caller<C>, standing: Standing, ring: &KeyRing) -> Decision {
+    /// The keys are asked anew each time: after a wait, one may have been withdrawn.
+    fn judge(&self, caller: &Caller<C>, standing: Standing) -> Decision {
         self.0.policy.decide(&Evidence {
             token: caller.token.verified(),
-            key_held: caller.token.held_by(ring),
+            key_held: caller.token.is_held(&self.0.keys),
             confirmed: caller.confirmed,
             standing,
             now: caller.now,
@@ -232,7 +232,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         if let Standing::Superseded { generations } = standing {
             self.emit(Event::Reused { generations });
         }
-        self.judge(caller, standing, &self.0.keys.load())
+        self.judge(caller, standing)
     }
 
     /// Without a store there is nothing to wait for.

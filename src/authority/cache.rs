@@ -1,5 +1,6 @@
 //! Tokens seen before: what was proven of them is remembered, never what was decided.
 
+use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::quality::RandomState;
@@ -8,8 +9,8 @@ use quick_cache::sync::{Cache, DefaultLifecycle};
 
 use super::VerifiedToken;
 use crate::NumericDate;
-use crate::keys::KeyRing;
 use crate::keys::backend::same_bytes;
+use crate::keys::{KeyRing, Keys};
 
 /// Bounded by bytes, and so by count. Only a verified token makes an entry.
 pub(super) struct TokenCache<C> {
@@ -17,9 +18,25 @@ pub(super) struct TokenCache<C> {
     swept: AtomicU64,
 }
 
-/// The signature's last characters find the entry, by a hash with a random key; the whole token is then compared. No
+/// The signature's last 32 characters find the entry, by a hash with a random key; the whole token is then compared. No
 /// stronger hash is needed: only a holder of the signing key can choose what lies in here.
-type Tail = [u8; 32];
+#[derive(Clone, PartialEq, Eq)]
+struct Tail([u64; 4]);
+
+impl Tail {
+    /// Too short a text has no tail, and no signature either.
+    #[inline]
+    fn of(text: &[u8]) -> Option<Self> {
+        let (words, _) = text.last_chunk::<32>()?.as_chunks();
+        Some(Self(<[[u8; 8]; 4]>::try_from(words).ok()?.map(u64::from_ne_bytes)))
+    }
+}
+
+impl Hash for Tail {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.into_iter().for_each(|word| state.write_u64(word));
+    }
+}
 
 /// An entry costs its two texts, its successor's, and what is built around them.
 #[derive(Clone)]
@@ -48,10 +65,10 @@ impl<C> TokenCache<C> {
         Some(Self { entries, swept: AtomicU64::new(0) })
     }
 
-    /// The evidence of this very text, if the key that proved it is in the ring.
-    pub(super) fn get(&self, text: &[u8], ring: &KeyRing) -> Option<VerifiedToken<C>> {
-        let token = self.entries.get(tail(text)?)?;
-        (same_bytes(token.text().as_bytes(), text) && token.held_by(ring)).then_some(token)
+    /// The evidence of this very text, if the key that proved it is still held.
+    pub(super) fn get(&self, text: &[u8], keys: &Keys) -> Option<VerifiedToken<C>> {
+        let token = self.entries.get(&Tail::of(text)?)?;
+        (same_bytes(token.text().as_bytes(), text) && token.is_held(keys)).then_some(token)
     }
 
     /// Remembers a token that was just verified, until `dead_at` where the time has not come. Of two that were verified
@@ -63,7 +80,7 @@ impl<C> TokenCache<C> {
         now: NumericDate,
         dead_at: impl Fn(&VerifiedToken<C>) -> NumericDate,
     ) -> VerifiedToken<C> {
-        let Some(&tail) = tail(token.text().as_bytes()) else { return token };
+        let Some(tail) = Tail::of(token.text().as_bytes()) else { return token };
         if now >= dead_at(&token) {
             return token;
         }
@@ -92,9 +109,4 @@ impl<C> TokenCache<C> {
             self.entries.retain(|_, token| now < dead_at(token) && token.held_by(ring));
         }
     }
-}
-
-/// Too short a text has no tail, and no signature either.
-fn tail(text: &[u8]) -> Option<&Tail> {
-    text.last_chunk()
 }

@@ -16,7 +16,7 @@ use crate::store::{Presented, Rotated, Rotation, SessionId, StoreError, SubjectI
 use crate::telemetry::Event;
 use crate::token::claims::Claims;
 use crate::token::identity::TokenId;
-use crate::token::json::{self, quoted};
+use crate::token::json::{self, Change, quoted};
 use crate::token::refusal::{Reason, Refusal};
 use crate::{Cookie, NumericDate};
 
@@ -168,7 +168,9 @@ impl<C: Send + Sync + 'static> Authority<C> {
         own.extend([("jti", quoted(&jti)), ("sid", quoted(&sid))]);
         own.push((&policy.session_start_claim, now.to_string()));
         own.extend(policy.access_claim.as_ref().map(|(name, value)| (&**name, quoted(value))));
-        let claims: Arc<str> = json::splice(&private, &own).map_err(|_| IssueError::NotAnObject)?.into();
+        let own = own.into_iter().map(|(name, value)| Change { name, place: None, value: value.into() });
+        let claims = json::splice(&private, own.collect()).ok_or(IssueError::NotAnObject)?;
+        let claims: Arc<str> = claims.into();
         self.check_own(&claims)?;
 
         let token = sign::sign(&self.0.keys.load(), &claims, Some(policy.issued_type()))

@@ -129,14 +129,15 @@ impl<C: Send + Sync + 'static> Authority<C> {
         self.0.store.is_some()
     }
 
-    /// The proof of a token from memory: where this very text was proven under a key that is in the ring.
-    fn remembered(&self, text: &[u8], ring: &KeyRing) -> Option<VerifiedToken<C>> {
-        self.0.cache.as_ref()?.get(text, ring)
+    /// The proof of a token from memory: where this very text was proven under a key that is held.
+    fn remembered(&self, text: &[u8]) -> Option<VerifiedToken<C>> {
+        self.0.cache.as_ref()?.get(text, &self.0.keys)
     }
 
     /// The proof of a token seen first: it is verified, its private claims are read.
-    fn verify(&self, text: &str, ring: &KeyRing, now: NumericDate) -> Result<VerifiedToken<C>, Refusal> {
+    fn verify(&self, text: &str, now: NumericDate) -> Result<VerifiedToken<C>, Refusal> {
         let inner = &*self.0;
+        let ring = &inner.keys.load();
         let verified = verify::verify(text, ring, &inner.policy)?;
         let private = (inner.view)(verified.claims().text())
             .ok_or_else(|| Refusal::new(Reason::InvalidClaim("private claims".into())))?;
@@ -145,11 +146,6 @@ impl<C: Send + Sync + 'static> Authority<C> {
             Some(cache) => cache.insert(token, ring, now, |token| inner.policy.dead_at(token.verified())),
             None => token,
         })
-    }
-
-    /// Whether the present ring still holds the key that signed it.
-    fn holds_key_of(&self, token: &VerifiedToken<C>) -> bool {
-        token.held_by(&self.0.keys.load())
     }
 
     fn now(&self) -> NumericDate {

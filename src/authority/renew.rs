@@ -33,14 +33,16 @@ impl From<NotReissued> for Unrecorded {
 }
 
 impl<C: Send + Sync + 'static> Authority<C> {
-    /// Judges the evidence of admission again, at the time of the response. Nothing is verified a second time.
-    pub(crate) fn renew(&self, admission: &Admission<C>) -> Renewal {
-        let token = &admission.token;
+    /// Judges the evidence of admission again, at the time of the response: that instant, where a successor is due.
+    /// Nothing is verified a second time.
+    pub(crate) fn due(&self, admission: &Admission<C>) -> Option<NumericDate> {
         // A clock that steps back changes nothing.
         let now = self.now().max(admission.at);
-        if !self.0.policy.is_due(token.verified(), now) {
-            return Renewal::Decided(None);
-        }
+        self.0.policy.is_due(admission.token.verified(), now).then_some(now)
+    }
+
+    /// The successor that is due.
+    pub(crate) fn renew(&self, token: &VerifiedToken<C>, now: NumericDate) -> Renewal {
         if let Err(why) = self.may_renew(token) {
             return Renewal::Decided(self.report(Err(why)));
         }
@@ -64,7 +66,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
 
     /// Whether key and predicate allow it. A key that left the ring renews nothing, requests in flight included.
     pub(super) fn may_renew(&self, token: &VerifiedToken<C>) -> Result<(), NotReissued> {
-        if !self.holds_key_of(token) {
+        if !token.is_held(&self.0.keys) {
             return Err(NotReissued::KeyWithdrawn);
         }
         match &self.0.hooks.renew_if {

@@ -1,24 +1,37 @@
 //! Signing: from claims text to a compact JWS. The one place where a private key is used.
 
 use std::fmt;
-use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use http::HeaderValue;
 
 use super::{Authority, VerifiedToken};
 use crate::NumericDate;
 use crate::keys::KeyRing;
 use crate::keys::backend::SignError;
 use crate::telemetry::NotReissued;
-use crate::token::header;
 use crate::token::successor::Successor;
+use crate::token::{base64url, header};
 
 /// A successor as it goes out.
 #[derive(Clone)]
 pub(crate) struct SignedSuccessor {
-    pub(crate) token: Arc<str>,
+    /// As a header's value, marked sensitive.
+    pub(crate) token: HeaderValue,
     pub(crate) exp: NumericDate,
+}
+
+impl SignedSuccessor {
+    fn new(token: String, exp: NumericDate) -> Option<Self> {
+        let mut token = HeaderValue::from_maybe_shared(Bytes::from(token)).ok()?;
+        token.set_sensitive(true);
+        Some(Self { token, exp })
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        // It is base64url and dots.
+        self.token.to_str().unwrap_or_default()
+    }
 }
 
 /// A token is a secret.
@@ -47,7 +60,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
             if token.len() > self.0.policy.max_token_bytes {
                 return Err(NotReissued::TooLong);
             }
-            Ok(SignedSuccessor { token: token.into(), exp: successor.exp })
+            SignedSuccessor::new(token, successor.exp).ok_or(NotReissued::SigningFailed)
         })
     }
 }
@@ -68,9 +81,9 @@ pub(super) fn sign(ring: &KeyRing, claims: &str, typ: Option<&str>) -> Result<St
     let mut token = String::with_capacity(header.len() + (claims.len() + 512) * 4 / 3 + 8);
     token.push_str(header);
     token.push('.');
-    URL_SAFE_NO_PAD.encode_string(claims, &mut token);
+    base64url::append(claims, &mut token);
     let signature = key.sign(token.as_bytes())?;
     token.push('.');
-    URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+    base64url::append(signature, &mut token);
     Ok(token)
 }

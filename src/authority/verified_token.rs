@@ -9,7 +9,7 @@ use foldhash::quality::FixedState;
 
 use super::{PrivateClaims, SignedSuccessor};
 use crate::NumericDate;
-use crate::keys::KeyRing;
+use crate::keys::{KeyRing, Keys};
 use crate::store::{Presented, SessionId, SubjectId};
 use crate::token::policy::Policy;
 use crate::token::successor::Successor;
@@ -71,6 +71,11 @@ impl<C> VerifiedToken<C> {
     /// Whether both are one value, not merely equal.
     pub(super) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Whether the key that verified it is held at this moment.
+    pub(super) fn is_held(&self, keys: &Keys) -> bool {
+        self.0.ring.load(Ordering::Relaxed) == keys.id() || self.held_by(&keys.load())
     }
 
     /// Whether the ring holds the key that verified it.

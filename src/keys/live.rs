@@ -5,8 +5,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::Guard;
 
+use super::current::Current;
 use super::ring::KeyRing;
 use super::signing_key::SigningKey;
 use super::withdrawn::Withdrawn;
@@ -18,7 +19,7 @@ use crate::telemetry::{self, Event};
 /// only when they are told to.
 #[derive(Clone)]
 pub struct Keys {
-    ring: Arc<ArcSwap<KeyRing>>,
+    ring: Arc<Current>,
     keeper: Option<Arc<dyn Keeper>>,
     /// What no later ring brings back. A keeper has its own; without one, the lock under which the ring is replaced.
     withdrawn: Arc<Mutex<Withdrawn>>,
@@ -89,7 +90,7 @@ impl Keys {
     }
 
     fn put(&self, ring: KeyRing, withdrawn: &mut Withdrawn) {
-        self.ring.store(Arc::new(ring.without(withdrawn)));
+        self.ring.store(ring.without(withdrawn));
     }
 
     /// The ring as it is now, without touching its reference count.
@@ -97,8 +98,14 @@ impl Keys {
         self.ring.load()
     }
 
+    /// The id of the ring as it is now.
+    #[inline]
+    pub(crate) fn id(&self) -> u64 {
+        self.ring.id()
+    }
+
     /// Somebody replaces the ring.
-    pub(crate) fn kept(ring: Arc<ArcSwap<KeyRing>>, keeper: Arc<dyn Keeper>) -> Self {
+    pub(crate) fn kept(ring: Arc<Current>, keeper: Arc<dyn Keeper>) -> Self {
         Self { ring, keeper: Some(keeper), withdrawn: Arc::default() }
     }
 
@@ -121,7 +128,7 @@ impl Keys {
 
 impl From<KeyRing> for Keys {
     fn from(ring: KeyRing) -> Self {
-        Self { ring: Arc::new(ArcSwap::from_pointee(ring)), keeper: None, withdrawn: Arc::default() }
+        Self { ring: Arc::new(Current::new(ring)), keeper: None, withdrawn: Arc::default() }
     }
 }
 

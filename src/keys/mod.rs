@@ -57,6 +57,7 @@ pub(crate) use self::backend::sha256;
 use self::withdrawn::Withdrawn;
 
 pub(crate) mod backend;
+mod current;
 mod der;
 mod document;
 mod error;

@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use foldhash::quality::RandomState;
+
 use super::error::{KeyError, KeyErrorKind};
 use super::signing_key::SigningKey;
 use super::verifying_key::VerifyingKey;
@@ -30,7 +32,7 @@ pub struct KeyRing {
     /// `None` once it is withdrawn: nothing is signed until another comes.
     signing: Option<(SigningKey, Written)>,
     keys: Vec<Arc<RingKey>>,
-    by_kid: HashMap<Arc<str>, Vec<Arc<RingKey>>>,
+    by_kid: HashMap<Arc<str>, Vec<Arc<RingKey>>, RandomState>,
 }
 
 /// A key and whose it is.
@@ -134,7 +136,7 @@ impl KeyRing {
     }
 
     pub(crate) fn of(signing: Option<SigningKey>) -> Self {
-        let ring = Self { id: 0, signing: None, keys: Vec::new(), by_kid: HashMap::new() };
+        let ring = Self { id: 0, signing: None, keys: Vec::new(), by_kid: HashMap::default() };
         let Some(signing) = signing else { return ring };
         let ring = ring.with_own(signing.verifying_key());
         let written = Written::under(signing.alg(), signing.kid());
@@ -166,7 +168,7 @@ impl KeyRing {
         if !met {
             return self;
         }
-        let mut ring = Self { id: 0, signing: None, keys: Vec::new(), by_kid: HashMap::new() };
+        let mut ring = Self { id: 0, signing: None, keys: Vec::new(), by_kid: HashMap::default() };
         ring.signing = self.signing.filter(|(key, _)| !withdrawn.holds(&key.verifying_key(), None));
         for key in self.keys {
             if !withdrawn.holds(&key.key, key.issuer()) {

@@ -9,44 +9,42 @@ use crate::RequestHead;
 use crate::authority::SignedSuccessor;
 use crate::cookie::Cookie;
 use crate::telemetry::{NotReissued, Occasion};
-use crate::token::bearer::Source;
+use crate::token::bearer::Credential;
 
 /// The way back to where the token was found.
-pub(super) struct Way {
-    carrier: Carrier,
-    cross_origin: bool,
-}
-
-enum Carrier {
+#[derive(Clone, Copy)]
+pub(super) enum Way {
     Nowhere,
-    Header,
-    Cookie(Cookie),
+    Header {
+        cross_origin: bool,
+    },
+    /// The cookie of this one among the layer's sources.
+    Cookie {
+        source: usize,
+    },
 }
 
 impl Way {
-    pub(super) fn back_to(source: &Source, head: &RequestHead<'_>) -> Self {
-        let carrier = match source.as_cookie() {
-            Some(cookie) => Carrier::Cookie(cookie.clone()),
-            None if source.takes_successors() => Carrier::Header,
-            None => Carrier::Nowhere,
-        };
-        Self { carrier, cross_origin: head.is_cross_origin() }
-    }
-
-    pub(super) fn nowhere() -> Self {
-        Self { carrier: Carrier::Nowhere, cross_origin: false }
+    pub(super) fn back_to(credential: &Credential<'_>, head: &RequestHead<'_>) -> Self {
+        match credential.source.as_cookie() {
+            Some(_) => Self::Cookie { source: credential.place },
+            None if credential.source.takes_successors() => {
+                Self::Header { cross_origin: head.is_cross_origin() }
+            }
+            None => Self::Nowhere,
+        }
     }
 }
 
 /// Whether this response may carry a successor at all; asked before one is made, for a recorded one is spent.
-pub(super) fn may_carry<R, C>(response: &Response<R>, way: &Way, shared: &Shared<C>) -> bool {
+pub(super) fn may_carry<R, C>(response: &Response<R>, way: Way, shared: &Shared<C>) -> bool {
     let headers = response.headers();
-    let taken = match &way.carrier {
-        Carrier::Nowhere => true,
-        Carrier::Header => headers.contains_key(&shared.settings.header),
-        Carrier::Cookie(cookie) => {
+    let taken = match way {
+        Way::Nowhere => true,
+        Way::Header { .. } => headers.contains_key(&shared.settings.header),
+        Way::Cookie { source } => shared.settings.cookie(source).is_none_or(|cookie| {
             headers.get_all(SET_COOKIE).iter().any(|field| sets(field, cookie)) || clears_cookies(headers)
-        }
+        }),
     };
     !taken
         && !response.status().is_informational()
@@ -72,29 +70,30 @@ pub(super) fn deliver<C: Send + Sync + 'static>(
     headers: &mut HeaderMap,
     successor: &SignedSuccessor,
     how: Occasion,
-    way: &Way,
+    way: Way,
     shared: &Shared<C>,
 ) {
-    match &way.carrier {
-        Carrier::Nowhere => return,
-        Carrier::Header => {
+    match way {
+        Way::Nowhere => return,
+        Way::Header { cross_origin } => {
+            uncache(headers);
             let name = &shared.settings.header;
-            let Ok(mut value) = HeaderValue::from_str(&successor.token) else { return };
-            value.set_sensitive(true);
-            headers.insert(name, value);
-            if way.cross_origin {
+            headers.insert(name, successor.token.clone());
+            if cross_origin {
                 expose(headers, name);
             }
         }
-        Carrier::Cookie(cookie) => {
-            let Some(field) = cookie.set(&successor.token, shared.authority.cookie_max_age(successor.exp))
-            else {
+        Way::Cookie { source } => {
+            let max_age = shared.authority.cookie_max_age(successor.exp);
+            let field =
+                shared.settings.cookie(source).and_then(|cookie| cookie.set(successor.text(), max_age));
+            let Some(field) = field else {
                 return shared.authority.report_not_reissued(NotReissued::CookieTooLong);
             };
+            uncache(headers);
             headers.append(SET_COOKIE, field);
         }
     }
-    uncache(headers);
     shared.authority.report_reissued(how, successor.exp);
 }
 

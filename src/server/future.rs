@@ -14,10 +14,10 @@ use super::body::ResponseBody;
 use super::deliver::{Way, deliver, may_carry};
 use super::layer::Shared;
 use super::response::refusal_response;
-use crate::RequestHead;
 use crate::authority::{Admission, Arrival, Renewal, SignedSuccessor, Verdict, still_unknown};
 use crate::keys::{Refetched, Refetching};
 use crate::telemetry::Occasion;
+use crate::{NumericDate, RequestHead};
 
 pin_project! {
     /// The response to come.
@@ -93,6 +93,7 @@ where
 {
     type Output = Result<Response<ResponseBody<R>>, S::Error>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
         loop {
@@ -115,16 +116,17 @@ where
                 }
                 StateProj::Running { response, visit } => {
                     let response = ready!(response.poll(cx))?;
-                    match visit.take().filter(|visit| may_carry(&response, &visit.way, &visit.shared)) {
-                        None => return Poll::Ready(Ok(response.map(ResponseBody::inner))),
-                        Some(visit) => match visit.shared.authority.renew(&visit.admission) {
-                            Renewal::Decided(successor) => {
-                                return Poll::Ready(Ok(finish(response, successor, &visit)));
-                            }
-                            Renewal::Pending(successor) => {
-                                State::Recording { successor, response: Some(response), visit }
-                            }
-                        },
+                    let due = visit.as_ref().and_then(|visit| visit.due(&response));
+                    let Some((now, visit)) = due.and_then(|now| Some((now, visit.take()?))) else {
+                        return Poll::Ready(Ok(response.map(ResponseBody::inner)));
+                    };
+                    match visit.shared.authority.renew(&visit.admission.token, now) {
+                        Renewal::Decided(successor) => {
+                            return Poll::Ready(Ok(finish(response, successor, &visit)));
+                        }
+                        Renewal::Pending(successor) => {
+                            State::Recording { successor, response: Some(response), visit }
+                        }
                     }
                 }
                 StateProj::Recording { successor, response, visit } => {
@@ -167,7 +169,7 @@ where
             Verdict::Admit(admission) => State::Admitted { admitted: Some((self, admission)) },
             Verdict::Refuse { refusal, successor } => {
                 let head = RequestHead::of(&self.request);
-                let response = refusal_response(&self.shared, &head, &refusal, successor, &self.way);
+                let response = refusal_response(&self.shared, &head, &refusal, successor, self.way);
                 State::Refused { response: Some(response) }
             }
         }
@@ -175,8 +177,15 @@ where
 
     fn run(self, admission: Admission<C>) -> State<S::Future, S, B, R, C> {
         let Self { mut service, mut request, shared, way, .. } = self;
-        request.extensions_mut().insert(admission.token.clone());
+        shared.show(&admission, &mut request);
         State::Running { response: service.call(request), visit: Some(Visit { shared, admission, way }) }
+    }
+}
+
+impl<C: Send + Sync + 'static> Visit<C> {
+    /// The instant of the response, where a successor is due then and this response can carry one.
+    fn due<R>(&self, response: &Response<R>) -> Option<NumericDate> {
+        self.shared.authority.due(&self.admission).filter(|_| may_carry(response, self.way, &self.shared))
     }
 }
 
@@ -186,7 +195,7 @@ fn finish<R, C: Send + Sync + 'static>(
     visit: &Visit<C>,
 ) -> Response<ResponseBody<R>> {
     if let Some(successor) = successor {
-        deliver(response.headers_mut(), &successor, Occasion::Renewed, &visit.way, &visit.shared);
+        deliver(response.headers_mut(), &successor, Occasion::Renewed, visit.way, &visit.shared);
     }
     response.map(ResponseBody::inner)
 }

@@ -8,6 +8,7 @@ use tower_layer::Layer;
 
 use super::response::{Challenge, RefusalResponse};
 use super::service::Reissue;
+use crate::Cookie;
 use crate::authority::{Authority, PrivateClaims};
 use crate::token::bearer::Source;
 
@@ -30,7 +31,15 @@ pub(super) struct Settings {
     pub(super) sources: Vec<Source>,
     pub(super) header: HeaderName,
     pub(super) pass_preflight: bool,
+    pub(super) shows_token: bool,
     pub(super) refusals: Arc<dyn RefusalResponse>,
+}
+
+impl Settings {
+    /// The cookie that this source is.
+    pub(super) fn cookie(&self, source: usize) -> Option<&Cookie> {
+        self.sources.get(source)?.as_cookie()
+    }
 }
 
 impl<C: Send + Sync + 'static> ReissueLayer<C> {
@@ -42,6 +51,7 @@ impl<C: Send + Sync + 'static> ReissueLayer<C> {
                 sources: vec![Source::authorization()],
                 header: HeaderName::from_static("refreshed-api-token"),
                 pass_preflight: false,
+                shows_token: true,
                 refusals: Arc::new(Challenge::default()),
             },
         }
@@ -66,6 +76,13 @@ impl<C: Send + Sync + 'static> ReissueLayer<C> {
     /// Costs: a handler that answers `OPTIONS` is reachable without claims. Better put the CORS layer outside.
     pub fn pass_preflight(mut self) -> Self {
         self.settings.pass_preflight = true;
+        self
+    }
+
+    /// Keeps the [`VerifiedToken`](crate::VerifiedToken) from the handlers: it is not put into the request's extensions.
+    /// Default: it is. For a service that asks only whether, never who; it spares the memory and the time of an extension.
+    pub fn without_extension(mut self) -> Self {
+        self.settings.shows_token = false;
         self
     }
 

@@ -111,12 +111,13 @@ fn grpc(refusal: &Refusal) -> Response<Bytes> {
 }
 
 /// The whole refusal: made by the configured response, sealed, with the successor where one is owed.
+#[inline(never)]
 pub(super) fn refusal_response<C: Send + Sync + 'static>(
     shared: &Shared<C>,
     head: &RequestHead<'_>,
     refusal: &Refusal,
     successor: Option<SignedSuccessor>,
-    way: &Way,
+    way: Way,
 ) -> Response<Bytes> {
     shared.authority.report_refusal(refusal);
     let mut response = sealed(shared.settings.refusals.respond(refusal, head), refusal);

@@ -14,7 +14,7 @@ use super::future::{Parked, ResponseFuture, Visit};
 use super::layer::Shared;
 use super::response::refusal_response;
 use crate::RequestHead;
-use crate::authority::{Arrival, PrivateClaims, Verdict};
+use crate::authority::{Admission, Arrival, PrivateClaims, Verdict};
 use crate::token::bearer;
 
 /// A service that admits, refuses and reissues; made by [`ReissueLayer`](crate::ReissueLayer).
@@ -47,6 +47,8 @@ where
         self.inner.poll_ready(cx)
     }
 
+    // A request is some hundred bytes: inlined, it is made where it is needed and not carried there.
+    #[inline]
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let head = RequestHead::of(&request);
         if self.shared.settings.pass_preflight && head.is_preflight() {
@@ -55,12 +57,12 @@ where
         let (arrival, way) = self.shared.arrive(&head);
         match arrival {
             Arrival::Decided(Verdict::Admit(admission)) => {
-                request.extensions_mut().insert(admission.token.clone());
+                self.shared.show(&admission, &mut request);
                 let visit = Visit { shared: Arc::clone(&self.shared), admission, way };
                 ResponseFuture::running(self.inner.call(request), Some(visit))
             }
             Arrival::Decided(Verdict::Refuse { refusal, successor }) => {
-                let response = refusal_response(&self.shared, &head, &refusal, successor, &way);
+                let response = refusal_response(&self.shared, &head, &refusal, successor, way);
                 self.release();
                 ResponseFuture::refused(response)
             }
@@ -79,16 +81,22 @@ impl<C: Send + Sync + 'static> Shared<C> {
     /// The request's one credential is found and judged; its successor's way back is that of the credential.
     pub(super) fn arrive(&self, head: &RequestHead<'_>) -> (Arrival<C>, Way) {
         match bearer::find(&self.settings.sources, head) {
-            Ok(credential) => {
-                (self.authority.arrive(&credential, head), Way::back_to(credential.source, head))
-            }
-            Err(reason) => (Arrival::refuse(reason), Way::nowhere()),
+            Ok(credential) => (self.authority.arrive(&credential, head), Way::back_to(&credential, head)),
+            Err(reason) => (Arrival::refuse(reason), Way::Nowhere),
+        }
+    }
+
+    /// Handlers find the token in the request's extensions.
+    pub(super) fn show<B>(&self, admission: &Admission<C>, request: &mut Request<B>) {
+        if self.settings.shows_token {
+            request.extensions_mut().insert(admission.token.clone());
         }
     }
 }
 
 impl<S: Clone, C: Send + Sync + 'static> Reissue<S, C> {
     /// The service that reported ready waits with its request; a fresh clone takes its place.
+    #[inline(never)]
     fn park<B>(&mut self, request: Request<B>, way: Way) -> Parked<S, B, C> {
         let fresh = self.inner.clone();
         let service = mem::replace(&mut self.inner, fresh);

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use http::header;
+use http::{HeaderName, header};
 
 use super::refusal::Reason;
 use crate::{Cookie, RequestHead};
@@ -47,10 +47,12 @@ impl Source {
     }
 
     /// A query's token is not answered with a successor: it would land in a place the browser can't read.
+    #[inline]
     pub(crate) fn takes_successors(&self) -> bool {
         !matches!(self.0, Place::Query(_))
     }
 
+    #[inline]
     pub(crate) fn as_cookie(&self) -> Option<&Cookie> {
         match &self.0 {
             Place::Cookie(cookie) => Some(cookie),
@@ -58,6 +60,7 @@ impl Source {
         }
     }
 
+    #[inline]
     fn look<'a>(&self, head: &RequestHead<'a>) -> Result<Option<Cow<'a, [u8]>>, Reason> {
         match &self.0 {
             Place::Authorization => from_authorization(head).map(|found| found.map(Cow::Borrowed)),
@@ -83,12 +86,15 @@ impl fmt::Debug for Source {
 pub(crate) struct Credential<'a> {
     pub(crate) bytes: Cow<'a, [u8]>,
     pub(crate) source: &'a Source,
+    /// Which of the sources that is.
+    pub(crate) place: usize,
 }
 
+#[inline]
 pub(crate) fn find<'a>(sources: &'a [Source], head: &RequestHead<'a>) -> Result<Credential<'a>, Reason> {
-    for source in sources {
+    for (place, source) in sources.iter().enumerate() {
         if let Some(bytes) = source.look(head)? {
-            return Ok(Credential { bytes, source });
+            return Ok(Credential { bytes, source, place });
         }
     }
     Err(Reason::NoCredential)
@@ -99,7 +105,9 @@ impl Credential<'_> {
     /// header's strictness about blanks.
     pub(crate) fn token(&self) -> Result<&str, Reason> {
         let bytes = &*self.bytes;
-        let joined = || bytes.contains(&b',') && bytes.split(|&b| b == b',').all(looks_like_credential);
+        let joined = || {
+            memchr::memchr(b',', bytes).is_some() && bytes.split(|&b| b == b',').all(looks_like_credential)
+        };
         if matches!(self.source.0, Place::Authorization) && joined() {
             return Err(Reason::SeveralCredentials);
         }
@@ -112,21 +120,27 @@ impl Credential<'_> {
     }
 }
 
+#[inline]
 fn from_authorization<'a>(head: &RequestHead<'a>) -> Result<Option<&'a [u8]>, Reason> {
-    let mut values = head.headers().get_all(header::AUTHORIZATION).iter();
+    static AUTHORIZATION: HeaderName = header::AUTHORIZATION;
+    let mut values = head.headers().get_all(&AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
         return Err(Reason::SeveralCredentials);
     }
     let value = value.as_bytes();
-    match value.split_at_checked("bearer ".len()) {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") && !token.is_empty() => {
-            Ok(Some(token))
-        }
+    // As nearly everybody writes it; the case is free.
+    let token = value.strip_prefix(b"Bearer ").or_else(|| {
+        let (scheme, token) = value.split_at_checked("bearer ".len())?;
+        scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
+    });
+    match token {
+        Some(token) if !token.is_empty() => Ok(Some(token)),
         _ => odd_authorization(value),
     }
 }
 
+#[cold]
 /// A value that is not `Bearer`, one space and something: another scheme, a joined pair, a malformed credential.
 fn odd_authorization<'a>(value: &[u8]) -> Result<Option<&'a [u8]>, Reason> {
     let text = value.trim_ascii_start();

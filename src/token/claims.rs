@@ -1,10 +1,9 @@
 //! The claims of a verified payload: its JSON text, and the registered claims read from it once.
 
 use std::borrow::Cow;
-use std::ops::Range;
 use std::sync::Arc;
 
-use super::json::{self, Member};
+use super::json::{self, Member, Span};
 use super::policy::Policy;
 use super::refusal::Reason;
 use crate::NumericDate;
@@ -22,13 +21,28 @@ pub(crate) struct Claims {
     nbf: Option<NumericDate>,
     session_start: NumericDate,
     start_is_declared: bool,
-    confirmation: Option<Range<usize>>,
+    confirmation: Place,
+    places: Places,
 }
+
+/// Where the values of a successor go: where its predecessor's stand in the text, `None` where it has none.
+#[derive(Debug)]
+pub(crate) struct Places {
+    pub(crate) exp: Place,
+    pub(crate) iat: Place,
+    pub(crate) nbf: Place,
+    pub(crate) jti: Place,
+    pub(crate) sid: Place,
+    pub(crate) aud: Place,
+    pub(crate) session_start: Place,
+}
+
+type Place = Option<Span>;
 
 /// A string claim: where it stands in the text, or its own copy where it was escaped there.
 #[derive(Debug)]
 enum Text {
-    At(Range<usize>),
+    At(Span),
     Unescaped(Box<str>),
 }
 
@@ -51,6 +65,9 @@ struct Raw<'a> {
 impl Claims {
     /// Rule 5, all of it but what depends on the time. `foreign` is the issuer a trusted foreign key belongs to.
     pub(crate) fn parse(text: Arc<str>, policy: &Policy, foreign: Option<&str>) -> Result<Self, Reason> {
+        if u32::try_from(text.len()).is_err() {
+            return Err(Reason::TooLong);
+        }
         let members = json::members(&text).map_err(|_| Reason::MalformedToken)?;
         let raw = Raw::of(&members, policy);
         let iss = raw.iss.map(|value| string("iss", value)).transpose()?;
@@ -88,20 +105,30 @@ impl Claims {
         }
         let start = declared_start.or(auth_time.filter(|_| policy.session_starts_at_auth_time));
         let session_start = start.map_or(iat, |start| start.min(iat));
-        let place = |name: &'static str, value: Option<&str>| -> Result<Option<Text>, Reason> {
+        let place = |value: Option<&str>| value.and_then(|value| Span::of(value, &text));
+        let string = |name: &'static str, value: Option<&str>| -> Result<Option<Text>, Reason> {
             value.map(|value| Text::of(&text, value).ok_or(Reason::InvalidClaim(name.into()))).transpose()
         };
         Ok(Self {
-            iss: place("iss", raw.iss)?,
-            sub: place("sub", raw.sub)?,
-            jti: place("jti", raw.jti)?,
-            sid: place("sid", raw.sid)?,
+            iss: string("iss", raw.iss)?,
+            sub: string("sub", raw.sub)?,
+            jti: string("jti", raw.jti)?,
+            sid: string("sid", raw.sid)?,
             exp,
             iat,
             nbf,
             session_start,
             start_is_declared: start.is_some(),
-            confirmation: raw.cnf.map(|value| range(&text, value)),
+            confirmation: place(raw.cnf),
+            places: Places {
+                exp: place(raw.exp),
+                iat: place(raw.iat),
+                nbf: place(raw.nbf),
+                jti: place(raw.jti),
+                sid: place(raw.sid),
+                aud: place(raw.aud),
+                session_start: place(raw.session_start),
+            },
             text: Arc::clone(&text),
         })
     }
@@ -151,12 +178,21 @@ impl Claims {
 
     /// The JSON text of `cnf` (RFC 7800 §3.1), where the token is bound to its sender.
     pub(crate) fn confirmation(&self) -> Option<&str> {
-        self.confirmation.clone().and_then(|at| self.text.get(at))
+        self.confirmation?.of_text(&self.text)
+    }
+
+    pub(crate) fn places(&self) -> &Places {
+        &self.places
+    }
+
+    /// `aud`, as it was written.
+    pub(crate) fn audience(&self) -> Option<&str> {
+        self.places.aud?.of_text(&self.text)
     }
 
     fn read<'a>(&'a self, claim: &'a Option<Text>) -> Option<&'a str> {
         match claim.as_ref()? {
-            Text::At(at) => self.text.get(at.clone()),
+            Text::At(at) => at.of_text(&self.text),
             Text::Unescaped(text) => Some(text),
         }
     }
@@ -189,15 +225,10 @@ impl<'a> Raw<'a> {
 impl Text {
     fn of(text: &str, value: &str) -> Option<Self> {
         Some(match json::string(value)? {
-            Cow::Borrowed(inner) => Self::At(range(text, inner)),
+            Cow::Borrowed(inner) => Self::At(Span::of(inner, text)?),
             Cow::Owned(inner) => Self::Unescaped(inner.into()),
         })
     }
-}
-
-fn range(text: &str, part: &str) -> Range<usize> {
-    let start = json::offset(text, part);
-    start..start + part.len()
 }
 
 fn check_issuer(iss: Option<&str>, policy: &Policy, foreign: Option<&str>) -> Result<(), Reason> {
@@ -230,9 +261,7 @@ fn string<'a>(name: &'static str, value: &'a str) -> Result<Cow<'a, str>, Reason
 /// in 0..=253402300799, floored.
 fn date(name: &'static str, value: &str) -> Result<NumericDate, Reason> {
     let invalid = || Reason::InvalidClaim(name.into());
-    // Up to 12 digits hold every year to 9999 and fit every integer.
-    if value.len() <= 12 && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        let secs = value.parse::<u64>().map_err(|_| invalid())?;
+    if let Some(secs) = whole(value) {
         return if secs <= NumericDate::MAX.as_secs() {
             Ok(NumericDate::from_secs(secs))
         } else {
@@ -256,6 +285,22 @@ fn date(name: &'static str, value: &str) -> Result<NumericDate, Reason> {
         return Err(invalid());
     }
     Ok(NumericDate::from_secs(number as u64))
+}
+
+/// Up to 12 digits: they hold every year to 9999 and fit every integer.
+fn whole(digits: &str) -> Option<u64> {
+    if digits.is_empty() || digits.len() > 12 {
+        return None;
+    }
+    let mut whole = 0;
+    for byte in digits.bytes() {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        whole = whole * 10 + u64::from(digit);
+    }
+    Some(whole)
 }
 
 #[cfg(test)]

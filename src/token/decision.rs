@@ -32,6 +32,7 @@ impl Policy {
     ///
     /// Faults come before expiry, so that "expired" always means "otherwise good". A caller asks first with
     /// [`Standing::Live`]: what is refused even then needs no store.
+    #[inline]
     pub(crate) fn decide(&self, evidence: &Evidence<'_>) -> Decision {
         let &Evidence { token, key_held, confirmed, standing, now } = evidence;
         let claims = token.claims();
@@ -73,6 +74,7 @@ impl Policy {
     /// Judges at the response whether a token that was admitted is owed a successor.
     ///
     /// `now` must not lie before the instant of admission: the caller takes the later of the two.
+    #[inline]
     pub(crate) fn is_due(&self, token: &Verified, now: NumericDate) -> bool {
         let claims = token.claims();
         token.key().is_own()

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::num::NonZeroU32;
+use std::ops::Range;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -53,48 +55,68 @@ pub(crate) fn strings(value: &str) -> Option<Vec<(&str, Cow<'_, str>)>> {
     elements.into_iter().map(|element| Some((element.get(), string(element.get())?))).collect()
 }
 
-/// `text` with the values of the named members replaced, and members that are not there appended. Every other
-/// byte stays, blanks and order included.
-pub(crate) fn splice(text: &str, changes: &[(&str, String)]) -> Result<String, NotAnObject> {
-    splice_members(text, &members(text)?, changes)
+/// A member's new value.
+pub(crate) struct Change<'a> {
+    pub(crate) name: &'a str,
+    /// Where the old one stands in the text; `None` where there is none.
+    pub(crate) place: Option<Span>,
+    /// As JSON text.
+    pub(crate) value: Cow<'a, str>,
 }
 
-/// The same, for a text whose members were read already.
-pub(crate) fn splice_members(
-    text: &str,
-    members: &[Member<'_>],
-    changes: &[(&str, String)],
-) -> Result<String, NotAnObject> {
+/// `text`, which is an object, with each new value where the old one stands, and those that have none appended. Every
+/// other byte stays, blanks and order included. `None` where a place is none of the text's.
+pub(crate) fn splice(text: &str, mut changes: Vec<Change<'_>>) -> Option<String> {
+    // What is appended comes last, in its order.
+    changes.sort_by_key(|change| change.place.map_or(u32::MAX, |place| place.start));
+    let end = text.rfind('}')?;
     let mut spliced = String::with_capacity(text.len() + 160);
-    let mut copied = 0;
-    for member in members {
-        if let Some((_, value)) = changes.iter().find(|(name, _)| *name == member.name) {
-            let start = offset(text, member.value);
-            spliced.push_str(text.get(copied..start).ok_or(NotAnObject)?);
-            spliced.push_str(value);
-            copied = start + member.value.len();
+    let mut rest = 0;
+    for Change { name, place, value } in &changes {
+        match place {
+            Some(place) => {
+                let place = place.range();
+                spliced.push_str(text.get(rest..place.start)?);
+                rest = place.end;
+            }
+            None => {
+                spliced.push_str(text.get(rest..end)?);
+                rest = end;
+                if !spliced.trim_ascii_end().ends_with('{') {
+                    spliced.push(',');
+                }
+                spliced.push_str(&quoted(name));
+                spliced.push(':');
+            }
         }
-    }
-    let end = text.rfind('}').ok_or(NotAnObject)?;
-    spliced.push_str(text.get(copied..end).ok_or(NotAnObject)?);
-    let mut comma = !members.is_empty();
-    for (name, value) in changes.iter().filter(|(name, _)| members.iter().all(|member| member.name != *name))
-    {
-        if comma {
-            spliced.push(',');
-        }
-        spliced.push_str(&quoted(name));
-        spliced.push(':');
         spliced.push_str(value);
-        comma = true;
     }
-    spliced.push('}');
-    Ok(spliced)
+    spliced.push_str(text.get(rest..=end)?);
+    Some(spliced)
 }
 
-/// Where `part`, a slice of `text`, begins in it.
-pub(crate) fn offset(text: &str, part: &str) -> usize {
-    part.as_ptr() as usize - text.as_ptr() as usize
+/// Where a part of a text of less than 4 GiB stands in it, in eight bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    start: u32,
+    end: NonZeroU32,
+}
+
+impl Span {
+    /// Of `part`, a slice of `text` behind its first byte.
+    pub(crate) fn of(part: &str, text: &str) -> Option<Self> {
+        let start = part.as_ptr() as usize - text.as_ptr() as usize;
+        let end = NonZeroU32::new(u32::try_from(start + part.len()).ok()?)?;
+        Some(Self { start: u32::try_from(start).ok()?, end })
+    }
+
+    pub(crate) fn of_text(self, text: &str) -> Option<&str> {
+        text.get(self.range())
+    }
+
+    fn range(self) -> Range<usize> {
+        self.start as usize..self.end.get() as usize
+    }
 }
 
 struct Members<'a>(Vec<Member<'a>>);
@@ -125,15 +147,31 @@ impl<'de> Deserialize<'de> for Members<'de> {
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 fn names_repeat(members: &[Member<'_>]) -> bool {
-    // A handful is compared pair by pair; of many, an attacker could make those pairs count.
-    if members.len() <= 16 {
-        let mut rest = members.iter();
-        return std::iter::from_fn(|| rest.next().map(|member| (member, rest.clone())))
-            .any(|(member, mut later)| later.any(|other| other.name == member.name));
+    // A handful is compared pair by pair, at first by their beginnings; of many, an attacker could make those pairs count.
+    let mut beginnings = [0; 16];
+    if members.len() <= beginnings.len() {
+        for (member, slot) in members.iter().zip(&mut beginnings) {
+            *slot = beginning(&member.name);
+        }
+        let mut rest = members.iter().zip(&beginnings);
+        while let Some((member, beginning)) = rest.next() {
+            if rest.clone().any(|(later, its)| its == beginning && later.name == member.name) {
+                return true;
+            }
+        }
+        return false;
     }
     let mut names: Vec<&str> = members.iter().map(|member| &*member.name).collect();
     names.sort_unstable();
     names.windows(2).any(|pair| matches!(pair, [a, b] if a == b))
+}
+
+/// The first eight bytes as a number; zeros where there are fewer.
+fn beginning(name: &str) -> u64 {
+    match name.as_bytes().first_chunk() {
+        Some(first) => u64::from_le_bytes(*first),
+        None => name.bytes().rev().fold(0, |number, byte| number << 8 | u64::from(byte)),
+    }
 }
 
 /// serde_json reads a raw value without recursing and so without a limit: the limit is ours.
@@ -231,11 +269,23 @@ mod tests {
     #[test]
     fn splicing_touches_nothing_but_the_named_values() {
         let text = " { \"b\" : 1.0 , \"exp\":1e3,\"a\":[ 1 ,2],\"\\u0078\":0 } ";
-        let spliced = splice(text, &[("exp", "7".into()), ("x", "8".into()), ("new", "\"n\"".into())]);
+        let change = |name: &'static str, value: &'static str| {
+            let members = members(text).expect("an object");
+            let old = members.iter().find(|member| member.name == name).map(|member| member.value);
+            let place = old.and_then(|old| Span::of(old, text));
+            Change { name, place, value: value.into() }
+        };
+        let spliced = splice(text, vec![change("new", "\"n\""), change("x", "8"), change("exp", "7")]);
         assert_eq!(
             spliced.expect("an object"),
             " { \"b\" : 1.0 , \"exp\":7,\"a\":[ 1 ,2],\"\\u0078\":8 ,\"new\":\"n\"}"
         );
-        assert_eq!(splice("{}", &[("a", "1".into())]).expect("an object"), "{\"a\":1}");
+        let appended = |text| {
+            let add = |name| Change { name, place: None, value: "1".into() };
+            splice(text, vec![add("a"), add("b")]).expect("an object")
+        };
+        assert_eq!(appended("{}"), "{\"a\":1,\"b\":1}");
+        assert_eq!(appended("{ }"), "{ \"a\":1,\"b\":1}");
+        assert_eq!(appended("{\"c\":\"{\"}"), "{\"c\":\"{\",\"a\":1,\"b\":1}");
     }
 }

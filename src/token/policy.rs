@@ -78,6 +78,7 @@ impl Policy {
     }
 
     /// w, before jitter, for a token of `lifetime` seconds.
+    #[inline]
     pub(crate) fn renewal_window(&self, lifetime: u64) -> u64 {
         let l = lifetime.min(self.lifetime);
         (l / 5).max(30).min(l / 2)
@@ -95,10 +96,12 @@ impl Policy {
 
     /// Whether the token is renewable at `now`. Its name is hashed only near the end of its life: jitter can only
     /// shrink the window.
+    #[inline]
     pub(crate) fn is_renewable(&self, token: &Verified, now: NumericDate) -> bool {
         now >= token.claims().exp().before(self.renewal_window_of(token)) && now >= self.renewable_from(token)
     }
 
+    #[inline]
     fn renewal_window_of(&self, token: &Verified) -> u64 {
         let claims = token.claims();
         self.renewal_window(claims.exp().since(claims.iat()))
@@ -116,6 +119,7 @@ impl Policy {
     }
 
     /// The instant from which the session is over, whatever was reissued.
+    #[inline]
     pub(crate) fn session_end(&self, session_start: NumericDate) -> NumericDate {
         self.ceiling.map_or(NumericDate::MAX, |ceiling| session_start.after(ceiling))
     }

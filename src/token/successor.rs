@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::claims::Claims;
-use super::json;
+use super::json::{self, Change};
 use super::policy::Policy;
 use super::verify::Verified;
 use crate::NumericDate;
@@ -41,25 +41,26 @@ impl Policy {
     fn successor(&self, token: &Verified, iat: NumericDate) -> Option<Successor> {
         let claims = token.claims();
         let exp = iat.after(self.lifetime).min(self.session_end(claims.session_start()));
-        let jti = token.id().successor_jti();
-        let mut changes =
-            vec![("exp", exp.to_string()), ("iat", iat.to_string()), ("jti", json::quoted(&jti))];
-        if claims.nbf().is_some() {
-            changes.push(("nbf", iat.to_string()));
+        let places = claims.places();
+        let iat_text = iat.to_string();
+        let mut changes = Vec::with_capacity(8);
+        let mut change = |name, place, value| changes.push(Change { name, place, value });
+        change("exp", places.exp, exp.to_string().into());
+        change("iat", places.iat, Cow::Borrowed(&*iat_text));
+        change("jti", places.jti, json::quoted(&token.id().successor_jti()).into());
+        if places.nbf.is_some() {
+            change("nbf", places.nbf, Cow::Borrowed(&*iat_text));
         }
-        let members = json::members(claims.text()).ok()?;
-        let absent = |name: &str| members.iter().all(|member| member.name != name);
-        if absent("sid") {
-            changes.push(("sid", json::quoted(&token.sid())));
+        if places.sid.is_none() {
+            change("sid", None, json::quoted(&token.sid()).into());
         }
-        if absent(&self.session_start_claim) {
-            changes.push((&self.session_start_claim, claims.session_start().to_string()));
+        if places.session_start.is_none() {
+            change(&self.session_start_claim, None, claims.session_start().to_string().into());
         }
-        let aud = members.iter().find(|member| member.name == "aud");
-        if let Some(moved) = aud.and_then(|aud| self.moved_audience(aud.value)) {
-            changes.push(("aud", moved));
+        if let Some(moved) = claims.audience().and_then(|aud| self.moved_audience(aud)) {
+            change("aud", places.aud, moved.into());
         }
-        let claims = json::splice_members(claims.text(), &members, &changes).ok()?;
+        let claims = json::splice(claims.text(), changes)?;
         Some(Successor { claims: claims.into(), exp })
     }
 

@@ -5,9 +5,7 @@ use std::cell::LazyCell;
 use std::mem;
 use std::sync::{Arc, OnceLock};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
+use super::base64url;
 use super::claims::Claims;
 use super::header::Header;
 use super::identity::{SessionId, SubjectId, TokenId};
@@ -36,8 +34,8 @@ pub(crate) fn verify(token: &str, ring: &KeyRing, policy: &Policy) -> Result<Ver
     if token.len() > policy.max_token_bytes {
         return Err(refuse(Reason::TooLong));
     }
-    let (signing_input, signature) = token.rsplit_once('.').ok_or(refuse(Reason::MalformedToken))?;
-    let (encoded, payload) = signing_input.split_once('.').ok_or(refuse(Reason::MalformedToken))?;
+    let (encoded, payload, signature) = parts(token).ok_or(refuse(Reason::MalformedToken))?;
+    let signing_input = token.get(..encoded.len() + 1 + payload.len()).unwrap_or_default();
     let mut room = vec![0; token.len()];
     let mut room = &mut *room;
     let header = match ring.signing().and_then(|(_, written)| written.read(encoded)) {
@@ -47,11 +45,12 @@ pub(crate) fn verify(token: &str, ring: &KeyRing, policy: &Policy) -> Result<Ver
     let payload: Arc<str> = decode_text(payload, &mut room)?.into();
     let signature = decode(signature, &mut room)?;
 
-    let (key, claims) =
-        prove(&header, ring, signing_input.as_bytes(), signature, &payload, policy).map_err(|reason| {
-            let about_keys = reason.is_about_keys();
-            Refusal::with_kid(reason, header.kid.as_deref().filter(|_| about_keys))
-        })?;
+    let key = prove(&header, ring, signing_input.as_bytes(), signature, &payload)
+        .map_err(|reason| Refusal::with_kid(reason, header.kid.as_deref()))?;
+    if !policy.accepts_type(header.typ.as_deref()) {
+        return Err(refuse(Reason::WrongType));
+    }
+    let claims = Claims::parse(payload, policy, key.issuer()).map_err(refuse)?;
     Ok(Verified {
         id: match claims.jti() {
             Some(_) => OnceLock::new(),
@@ -72,16 +71,14 @@ fn kept(typ: Cow<'_, str>) -> Cow<'static, str> {
         .map_or_else(|| Cow::Owned(typ.into_owned()), Cow::Borrowed)
 }
 
-/// The key that made the signature, and the claims under it. Each candidate's algorithm is its own; the header's must
-/// merely equal it.
+/// The key that made the signature. Each candidate's algorithm is its own; the header's must merely equal it.
 fn prove(
     header: &Header<'_>,
     ring: &KeyRing,
     signing_input: &[u8],
     signature: &[u8],
-    payload: &Arc<str>,
-    policy: &Policy,
-) -> Result<(Arc<RingKey>, Claims), Reason> {
+    payload: &str,
+) -> Result<Arc<RingKey>, Reason> {
     let kid = header.kid.as_deref();
     let claimed = LazyCell::new(|| claimed_issuer(payload));
     let issuer = || claimed.as_deref();
@@ -89,12 +86,7 @@ fn prove(
     if candidates.peek().is_none() {
         return Err(if ring.knows_kid(kid, issuer) { Reason::WrongAlgorithm } else { Reason::UnknownKey });
     }
-    let key = candidates.find(|key| key.verify(signing_input, signature)).ok_or(Reason::BadSignature)?;
-    if !policy.accepts_type(header.typ.as_deref()) {
-        return Err(Reason::WrongType);
-    }
-    let claims = Claims::parse(Arc::clone(payload), policy, key.issuer())?;
-    Ok((Arc::clone(key), claims))
+    candidates.find(|key| key.verify(signing_input, signature)).cloned().ok_or(Reason::BadSignature)
 }
 
 /// What a payload says whose it is, before anything of it is proven.
@@ -113,11 +105,16 @@ pub(crate) fn addressee(token: &str) -> Option<(String, Option<String>)> {
     Some((claimed_issuer(payload)?.into_owned(), kid))
 }
 
-/// One part, canonical and not empty, decoded into the front of the room. Padding, stray bits and the other alphabet are
-/// refused by the library.
+/// Header, payload and signature, still encoded. A dot too many is left in one of them, where it is no base64url.
+fn parts(token: &str) -> Option<(&str, &str, &str)> {
+    let (first, last) = (memchr::memchr(b'.', token.as_bytes())?, memchr::memrchr(b'.', token.as_bytes())?);
+    Some((token.get(..first)?, token.get(first + 1..last)?, token.get(last + 1..)?))
+}
+
+/// One part, canonical and not empty, decoded into the front of the room.
 fn decode<'a>(part: &str, room: &mut &'a mut [u8]) -> Result<&'a [u8], Refusal> {
-    match URL_SAFE_NO_PAD.decode_slice(part, room) {
-        Ok(len @ 1..) => {
+    match base64url::decode(part.as_bytes(), room) {
+        Some(len @ 1..) => {
             let (decoded, rest) = mem::take(room).split_at_mut(len);
             *room = rest;
             Ok(decoded)

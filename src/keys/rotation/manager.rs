@@ -4,7 +4,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep};
@@ -14,7 +13,7 @@ use super::load::{Loaded, Loader};
 use super::refetch::Gate;
 use super::state::{self, Rotation, Timing};
 use crate::clock::Clock;
-use crate::keys::KeyRing;
+use crate::keys::current::Current;
 use crate::keys::error::KeyError;
 use crate::keys::live::{Keeper, Keys, Refetching};
 use crate::keys::source::ErasedSource;
@@ -47,7 +46,7 @@ pub(super) struct Manager {
     own: Loader,
     pub(super) trusted: Vec<Foreign>,
     pub(super) settings: Settings,
-    ring: Arc<ArcSwap<KeyRing>>,
+    ring: Arc<Current>,
     state: Mutex<State>,
     pub(super) runtime: Handle,
     task: OnceLock<AbortHandle>,
@@ -82,7 +81,7 @@ impl Manager {
         let (skipped, withdrawn) = (set.skipped.clone(), set.withdrawn.clone());
         let now = settings.clock.now();
         rotation.own_loaded(set, now)?;
-        let ring = Arc::new(ArcSwap::from_pointee(rotation.ring(now)));
+        let ring = Arc::new(Current::new(rotation.ring(now)));
         let (every, count) = (settings.reload_every, trusted.len());
         let foreign = |Trusted { issuer, source }| Foreign {
             issuer,
@@ -206,7 +205,7 @@ impl Manager {
             let is_new = !ring.is_same(&self.ring.load());
             if is_new {
                 // Under the lock: two rounds can't put theirs in place in the wrong order.
-                self.ring.store(Arc::new(ring));
+                self.ring.store(ring);
             }
             is_new && state.is_loaded
         };

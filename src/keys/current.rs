@@ -1,0 +1,45 @@
+//! [`Current`]: the ring in force, swapped whole while requests run.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::{ArcSwap, Guard};
+
+use super::ring::KeyRing;
+
+/// The ring in force. Its id stands beside it: a token that was proven under this very ring costs a look at a number.
+pub(crate) struct Current {
+    ring: ArcSwap<KeyRing>,
+    id: AtomicU64,
+    turn: Mutex<()>,
+}
+
+impl Current {
+    pub(crate) fn new(ring: KeyRing) -> Self {
+        let id = AtomicU64::new(ring.id());
+        Self { ring: ArcSwap::from_pointee(ring), id, turn: Mutex::default() }
+    }
+
+    /// Without touching its reference count.
+    pub(crate) fn load(&self) -> Guard<Arc<KeyRing>> {
+        self.ring.load()
+    }
+
+    pub(crate) fn load_full(&self) -> Arc<KeyRing> {
+        self.ring.load_full()
+    }
+
+    /// The id of the ring; never of one that is yet to come.
+    #[inline]
+    pub(crate) fn id(&self) -> u64 {
+        self.id.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn store(&self, ring: KeyRing) {
+        // Two at once must not leave the ring of the one beside the id of the other.
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = ring.id();
+        self.ring.store(Arc::new(ring));
+        self.id.store(id, Ordering::SeqCst);
+    }
+}
