@@ -175,6 +175,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
 
         let token = sign::sign(&self.0.keys.load(), &claims, Some(policy.issued_type()))
             .map_err(|_| IssueError::Signing)?;
+        let token = String::from_utf8(token).map_err(|_| IssueError::Signing)?;
         if token.len() > policy.max_token_bytes {
             return Err(IssueError::TooLong);
         }

@@ -125,9 +125,12 @@ pub(super) fn uncache(headers: &mut HeaderMap) {
         HeaderName::from_static("edge-control"),
         HeaderName::from_static("x-accel-expires"),
     ];
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.remove(EXPIRES);
-    for name in &CDN {
-        headers.remove(name);
+    // Few responses have any: their names are looked through once, and not once for each of these.
+    if headers.keys().any(|name| CDN.contains(name)) {
+        for name in &CDN {
+            headers.remove(name);
+        }
     }
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }

@@ -2,8 +2,8 @@
 
 use std::sync::LazyLock;
 
-use base64::Engine;
 use base64::engine::general_purpose::NO_PAD;
+use base64::{Engine, encoded_len};
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 type Fastest = base64::engine::GeneralPurpose;
@@ -22,8 +22,13 @@ pub(crate) fn decode(text: &[u8], room: &mut [u8]) -> Option<usize> {
 }
 
 /// Appends the bytes' text.
-pub(crate) fn append(bytes: impl AsRef<[u8]>, text: &mut String) {
-    ENGINE.encode_string(bytes, text);
+pub(crate) fn append(bytes: &[u8], text: &mut Vec<u8>) {
+    let begun = text.len();
+    text.resize(begun + encoded_len(bytes.len(), false).unwrap_or(0), 0);
+    let room = text.get_mut(begun..).unwrap_or_default();
+    // The room is as long as the text will be.
+    let written = ENGINE.encode_slice(bytes, room).unwrap_or(0);
+    text.truncate(begun + written);
 }
 
 pub(crate) fn encode(bytes: impl AsRef<[u8]>) -> String {

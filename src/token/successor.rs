@@ -42,20 +42,20 @@ impl Policy {
         let claims = token.claims();
         let exp = iat.after(self.lifetime).min(self.session_end(claims.session_start()));
         let places = claims.places();
-        let iat_text = iat.to_string();
+        let iat_text = number(iat);
         let mut changes = Vec::with_capacity(8);
         let mut change = |name, place, value| changes.push(Change { name, place, value });
-        change("exp", places.exp, exp.to_string().into());
+        change("exp", places.exp, number(exp).into());
         change("iat", places.iat, Cow::Borrowed(&*iat_text));
-        change("jti", places.jti, json::quoted(&token.id().successor_jti()).into());
+        change("jti", places.jti, named(&token.id().successor_jti()).into());
         if places.nbf.is_some() {
             change("nbf", places.nbf, Cow::Borrowed(&*iat_text));
         }
         if places.sid.is_none() {
-            change("sid", None, json::quoted(&token.sid()).into());
+            change("sid", None, named(&token.sid()).into());
         }
         if places.session_start.is_none() {
-            change(&self.session_start_claim, None, claims.session_start().to_string().into());
+            change(&self.session_start_claim, None, number(claims.session_start()).into());
         }
         if let Some(moved) = claims.audience().and_then(|aud| self.moved_audience(aud)) {
             change("aud", places.aud, moved.into());
@@ -128,6 +128,15 @@ impl Policy {
         };
         kept(&before) == kept(&after) && audience(&after).iter().all(|name| had.contains(name) || moved(name))
     }
+}
+
+/// The JSON text of a derived name, in which there is nothing to escape.
+fn named(name: &str) -> String {
+    ["\"", name, "\""].concat()
+}
+
+fn number(date: NumericDate) -> String {
+    date.as_secs().to_string()
 }
 
 fn audience<'a>(members: &'a [json::Member<'_>]) -> Vec<Cow<'a, str>> {
