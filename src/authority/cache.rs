@@ -3,13 +3,13 @@
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use constant_time_eq::constant_time_eq;
 use foldhash::quality::RandomState;
 use quick_cache::Weighter;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 
 use super::VerifiedToken;
 use crate::NumericDate;
-use crate::keys::backend::same_bytes;
 use crate::keys::{KeyRing, Keys};
 
 /// Bounded by bytes, and so by count. Only a verified token makes an entry.
@@ -68,7 +68,7 @@ impl<C> TokenCache<C> {
     /// The evidence of this very text, if the key that proved it is still held.
     pub(super) fn get(&self, text: &[u8], keys: &Keys) -> Option<VerifiedToken<C>> {
         let token = self.entries.get(&Tail::of(text)?)?;
-        (same_bytes(token.text().as_bytes(), text) && token.is_held(keys)).then_some(token)
+        (constant_time_eq(token.text().as_bytes(), text) && token.is_held(keys)).then_some(token)
     }
 
     /// Remembers a token that was just verified, until `dead_at` where the time has not come. Of two that were verified
@@ -89,7 +89,10 @@ impl<C> TokenCache<C> {
             self.entries.get_or_insert_with(&tail, || Ok::<_, std::convert::Infallible>(token.clone()));
         match held {
             Ok(held) if held.is(&token) => held,
-            Ok(held) if same_bytes(held.text().as_bytes(), token.text().as_bytes()) && held.held_by(ring) => {
+            Ok(held)
+                if constant_time_eq(held.text().as_bytes(), token.text().as_bytes())
+                    && held.held_by(ring) =>
+            {
                 held
             }
             _ => {

@@ -15,12 +15,10 @@ use crate::token::bearer::Source;
 /// Puts strict validation and safe reissue in front of any HTTP service: axum, hyper, tonic, or your own.
 ///
 /// Handlers find the [`VerifiedToken`](crate::VerifiedToken) in the request's extensions.
-pub struct ReissueLayer<C = PrivateClaims> {
-    authority: Authority<C>,
-    settings: Settings,
-}
+pub struct ReissueLayer<C = PrivateClaims>(Arc<Shared<C>>);
 
-/// What one service and its response futures share.
+/// What a layer, its services and their response futures share: some frameworks clone the first and make the second for
+/// each request.
 pub(super) struct Shared<C> {
     pub(super) authority: Authority<C>,
     pub(super) settings: Settings,
@@ -45,52 +43,57 @@ impl Settings {
 impl<C: Send + Sync + 'static> ReissueLayer<C> {
     /// A layer that reads `Authorization: Bearer` and delivers in `Refreshed-API-Token`.
     pub fn new(authority: Authority<C>) -> Self {
-        Self {
+        Self::of(
             authority,
-            settings: Settings {
+            Settings {
                 sources: vec![Source::authorization()],
                 header: HeaderName::from_static("refreshed-api-token"),
                 pass_preflight: false,
                 shows_token: true,
                 refusals: Arc::new(Challenge::default()),
             },
-        }
+        )
+    }
+
+    fn of(authority: Authority<C>, settings: Settings) -> Self {
+        Self(Arc::new(Shared { authority, settings }))
+    }
+
+    fn with(self, change: impl FnOnce(&mut Settings)) -> Self {
+        let Shared { authority, mut settings } = Arc::unwrap_or_clone(self.0);
+        change(&mut settings);
+        Self::of(authority, settings)
     }
 
     /// The places that are looked at for a token, in this order. The first that holds anything is the only one
     /// read, and its successor goes back the same way. Default: [`Source::authorization`] alone.
-    pub fn read_from(mut self, sources: impl IntoIterator<Item = Source>) -> Self {
-        self.settings.sources = sources.into_iter().collect();
-        self
+    pub fn read_from(self, sources: impl IntoIterator<Item = Source>) -> Self {
+        self.with(|settings| settings.sources = sources.into_iter().collect())
     }
 
     /// The response header that carries a successor. Default `Refreshed-API-Token`.
-    pub fn deliver_in(mut self, header: HeaderName) -> Self {
-        self.settings.header = header;
-        self
+    pub fn deliver_in(self, header: HeaderName) -> Self {
+        self.with(|settings| settings.header = header)
     }
 
     /// Lets CORS preflights through without a token: `OPTIONS` with `Origin` and `Access-Control-Request-Method`.
     /// Default: they are refused like any request.
     ///
     /// Costs: a handler that answers `OPTIONS` is reachable without claims. Better put the CORS layer outside.
-    pub fn pass_preflight(mut self) -> Self {
-        self.settings.pass_preflight = true;
-        self
+    pub fn pass_preflight(self) -> Self {
+        self.with(|settings| settings.pass_preflight = true)
     }
 
     /// Keeps the [`VerifiedToken`](crate::VerifiedToken) from the handlers: it is not put into the request's extensions.
     /// Default: it is. For a service that asks only whether, never who; it spares the memory and the time of an extension.
-    pub fn without_extension(mut self) -> Self {
-        self.settings.shows_token = false;
-        self
+    pub fn without_extension(self) -> Self {
+        self.with(|settings| settings.shows_token = false)
     }
 
     /// Answers refusals with `response`. Default: a [`Challenge`] with the realm `api`; for another realm,
     /// [`Challenge::new`]. A successor is still added to what it returns.
-    pub fn refuse_with(mut self, response: impl RefusalResponse) -> Self {
-        self.settings.refusals = Arc::new(response);
-        self
+    pub fn refuse_with(self, response: impl RefusalResponse) -> Self {
+        self.with(|settings| settings.refusals = Arc::new(response))
     }
 }
 
@@ -98,12 +101,17 @@ impl<S, C> Layer<S> for ReissueLayer<C> {
     type Service = Reissue<S, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let Self { authority, settings } = self;
-        Reissue::new(inner, Arc::new(Shared { authority: authority.clone(), settings: settings.clone() }))
+        Reissue::new(inner, Arc::clone(&self.0))
     }
 }
 
 impl<C> Clone for ReissueLayer<C> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<C> Clone for Shared<C> {
     fn clone(&self) -> Self {
         Self { authority: self.authority.clone(), settings: self.settings.clone() }
     }
@@ -111,10 +119,11 @@ impl<C> Clone for ReissueLayer<C> {
 
 impl<C> fmt::Debug for ReissueLayer<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shared { authority, settings } = &*self.0;
         f.debug_struct("ReissueLayer")
-            .field("authority", &self.authority)
-            .field("sources", &self.settings.sources)
-            .field("header", &self.settings.header)
+            .field("authority", authority)
+            .field("sources", &settings.sources)
+            .field("header", &settings.header)
             .finish_non_exhaustive()
     }
 }

@@ -103,11 +103,6 @@ impl Verifier {
     }
 }
 
-/// Whether the bytes are equal, in a time that depends on their length alone.
-pub(crate) fn same_bytes(a: &[u8], b: &[u8]) -> bool {
-    aws_lc_rs::constant_time::verify_slices_are_equal(a, b).is_ok()
-}
-
 /// A fresh RSA key of 2048 bits as PKCS#8.
 pub(crate) fn generate_rsa() -> Result<Zeroizing<Vec<u8>>, Refused> {
     let der: Pkcs8V1Der<'_> = RsaKeyPair::generate(KeySize::Rsa2048)?.as_der()?;

@@ -150,11 +150,6 @@ impl Verifier {
     }
 }
 
-/// Whether the bytes are equal, in a time that depends on their length alone.
-pub(crate) fn same_bytes(a: &[u8], b: &[u8]) -> bool {
-    constant_time_eq::constant_time_eq(a, b)
-}
-
 /// A fresh RSA key of 2048 bits as PKCS#8.
 pub(crate) fn generate_rsa() -> Result<Zeroizing<Vec<u8>>, Refused> {
     Ok(RsaPrivateKey::new(&mut OsRng, 2048)?.to_pkcs8_der()?.to_bytes())

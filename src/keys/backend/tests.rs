@@ -37,14 +37,6 @@ mod side_by_side {
     }
 
     #[test]
-    fn both_find_the_same_bytes_equal() {
-        for (a, b, equal) in [("", "", true), ("ab", "ab", true), ("ab", "ac", false), ("ab", "abc", false)] {
-            assert_eq!(aws_lc_rs::same_bytes(a.as_bytes(), b.as_bytes()), equal);
-            assert_eq!(rust_crypto::same_bytes(a.as_bytes(), b.as_bytes()), equal);
-        }
-    }
-
-    #[test]
     fn each_verifies_what_the_other_signs_and_refuses_what_the_other_refuses() {
         for (scheme, text) in schemes() {
             let document = pem::read(text).unwrap().der;
