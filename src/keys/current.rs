@@ -43,3 +43,29 @@ impl Current {
         self.id.store(id, Ordering::SeqCst);
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::keys::{Algorithm, SigningKey};
+
+    #[test]
+    fn the_id_is_that_of_the_ring_whoever_stored_it() {
+        let ring = || KeyRing::new(SigningKey::generate(Algorithm::EdDSA).unwrap());
+        let current = Current::new(ring());
+        assert_eq!(current.id(), current.load().id());
+        for _ in 0..100 {
+            let before = current.id();
+            thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| current.store(ring()));
+                }
+            });
+            assert_ne!(current.id(), before);
+            assert_eq!(current.id(), current.load().id());
+        }
+    }
+}

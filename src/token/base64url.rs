@@ -34,3 +34,38 @@ pub(crate) fn append(bytes: &[u8], text: &mut Vec<u8>) {
 pub(crate) fn encode(bytes: impl AsRef<[u8]>) -> String {
     ENGINE.encode(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+    use super::*;
+
+    /// Long enough that every part of an engine has something to do, and ends in each way.
+    #[test]
+    fn the_fastest_engine_reads_and_writes_what_the_plain_one_does() {
+        let bytes: Vec<u8> = (0..=255).cycle().take(300).collect();
+        for len in 0..bytes.len() {
+            let bytes = bytes.get(..len).unwrap_or_default();
+            let text = URL_SAFE_NO_PAD.encode(bytes);
+            assert_eq!(encode(bytes), text);
+            let mut appended = b"before.".to_vec();
+            append(bytes, &mut appended);
+            assert_eq!(appended, format!("before.{text}").into_bytes());
+            let mut room = [0; 300];
+            assert_eq!(decode(text.as_bytes(), &mut room), Some(len));
+            assert_eq!(room.get(..len), Some(bytes));
+            // The engine works on 32 bytes at once, the rest is the plain one's.
+            for at in 0..text.len().min(100) {
+                for wrong in [b'=', b'+', b'/', b' ', b'.', 0, 0xff, b'B'] {
+                    let mut text = text.clone().into_bytes();
+                    text.iter_mut().skip(at).take(1).for_each(|byte| *byte = wrong);
+                    let plain = URL_SAFE_NO_PAD.decode(&text).ok();
+                    let mut room = [0; 300];
+                    let read = decode(&text, &mut room).and_then(|len| room.get(..len).map(<[u8]>::to_vec));
+                    assert_eq!(read, plain, "{at} {wrong}");
+                }
+            }
+        }
+    }
+}

@@ -1,10 +1,13 @@
 //! Rules 16 and 17: how a successor goes back, and what becomes of the response that carries it.
 
+use std::convert::Infallible;
+
 use bytes::Bytes;
 use http::{HeaderName, Request, Response};
 use http_body_util::Full;
 use serde_json::json;
-use tower_reissue::{Authority, Cookie, NoReissue, ReissueLayer, SameSite, Source};
+use tower::{Layer as _, ServiceExt as _, service_fn};
+use tower_reissue::{Authority, Cookie, NoReissue, ReissueLayer, SameSite, Source, VerifiedToken};
 
 use crate::kit::*;
 use crate::support::*;
@@ -44,6 +47,18 @@ async fn the_header_is_sensitive_and_its_name_configurable() {
     let response = through(&named, due(), ok()).await;
     assert!(response.headers()["x-fresh"].is_sensitive());
     assert!(!response.headers().contains_key(HEADER));
+}
+
+#[tokio::test]
+async fn a_layer_keeps_the_token_from_handlers_on_demand_and_renews_it_all_the_same() {
+    for (layer, shown) in [(layer(), true), (layer().without_extension(), false)] {
+        let service = service_fn(move |request: Request<()>| async move {
+            assert_eq!(request.extensions().get::<VerifiedToken>().is_some(), shown);
+            Ok::<_, Infallible>(ok())
+        });
+        let response = layer.layer(service).oneshot(due()).await.unwrap();
+        assert!(successor(&response).is_some());
+    }
 }
 
 #[tokio::test]
