@@ -3,6 +3,7 @@
 use tower_reissue::store::{Cached, RevocationFeed as _};
 
 use super::*;
+use crate::outage::refuses_within;
 use crate::postgres_server::Postgres;
 use crate::proxy::{Proxy, Weather};
 
@@ -269,19 +270,4 @@ async fn hears_again(here: &SqlStore, there: &Cached<SqlStore>, from: u64) {
         }
     }
     panic!("it does not hear again");
-}
-
-async fn refuses_within(limit: Duration, store: &Cached<SqlStore>, presented: &Presented) {
-    let begun = Instant::now();
-    loop {
-        let standing = match store.standing_now(presented) {
-            Some(standing) => Some(standing),
-            None => store.standing(presented).await.ok(),
-        };
-        if standing == Some(Standing::Revoked) {
-            return;
-        }
-        assert!(begun.elapsed() < limit, "{standing:?} after {limit:?}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }

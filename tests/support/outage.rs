@@ -10,7 +10,7 @@ use http::{Request, Response};
 use http_body_util::Full;
 use serde_json::json;
 use tower::{Layer, ServiceExt, service_fn};
-use tower_reissue::store::{Cached, ClaimsStore, RevocationFeed};
+use tower_reissue::store::{Cached, ClaimsStore, Presented, RevocationFeed, Standing};
 use tower_reissue::{Authority, AuthorityBuilder, Login, ManualClock, ReissueLayer};
 
 use crate::proxy::{Proxy, Weather};
@@ -21,6 +21,22 @@ pub const DEADLINE: Duration = Duration::from_millis(500);
 const RECOVERY: Duration = Duration::from_secs(1);
 /// What a machine that does other things too takes for the rest.
 const SLACK: Duration = Duration::from_millis(400);
+
+/// Asks until the store calls the session revoked, which it must within the limit.
+pub async fn refuses_within<S: ClaimsStore>(limit: Duration, store: &S, presented: &Presented) {
+    let began = Instant::now();
+    loop {
+        let standing = match store.standing_now(presented) {
+            Some(standing) => Some(standing),
+            None => store.standing(presented).await.ok(),
+        };
+        if standing == Some(Standing::Revoked) {
+            return;
+        }
+        assert!(began.elapsed() < limit, "{standing:?} after {limit:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
 
 /// Tokens of every kind before a real layer over the store.
 pub struct Service {
