@@ -13,7 +13,7 @@ use super::verifying_key::VerifyingKey;
 use super::withdrawn::Withdrawn;
 use crate::token::header::Written;
 
-/// How many keys are tried for one token, at most.
+/// How many own keys are tried for one token, at most, and how many of the issuer that it claims.
 pub(crate) const MAX_TRIED: usize = 8;
 
 /// One signing key, and any number of keys whose tokens are admitted.
@@ -22,9 +22,9 @@ pub(crate) const MAX_TRIED: usize = 8;
 /// the signing key. The keys of a [`trust`](Self::trust)ed issuer admit that issuer's tokens, which are never re-signed.
 ///
 /// A token that names a `kid` is verified with the key of that name only, under the algorithm the key is pinned to. A
-/// token without `kid` is tried with the keys of its algorithm: the signing key, the retiring, then those of the issuer
-/// that it claims in the order they came, 8 at most. So are the keys that share a `kid`. No issuer's keys stand in the way
-/// of another's tokens.
+/// token without `kid` is tried with the keys of its algorithm: the signing key and the retiring, 8 at most, then those of
+/// the issuer that it claims in the order they came, 8 at most. So are the keys that share a `kid`. Nobody's keys stand in
+/// the way of another's tokens.
 #[derive(Clone)]
 pub struct KeyRing {
     /// Tells rings with other keys apart at a glance.
@@ -204,7 +204,12 @@ impl KeyRing {
         alg: &'a str,
         issuer: impl Fn() -> Option<&'a str>,
     ) -> impl Iterator<Item = &'a Arc<RingKey>> {
-        self.answering(kid, issuer).filter(move |key| key.key.alg() == alg).take(MAX_TRIED)
+        let (mut own, mut issuers) = (0, 0);
+        self.answering(kid, issuer).filter(move |key| key.key.alg() == alg).filter(move |key| {
+            let tried = if key.is_own() { &mut own } else { &mut issuers };
+            *tried += 1;
+            *tried <= MAX_TRIED
+        })
     }
 
     /// Whether any key answers to the `kid`, whatever its algorithm: tells an unknown key from a wrong algorithm.

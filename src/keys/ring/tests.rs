@@ -34,12 +34,27 @@ fn only_the_exact_name_of_its_algorithm_finds_a_key() {
 }
 
 #[test]
-fn without_a_kid_own_keys_come_first_and_eight_are_tried() {
+fn without_a_kid_own_keys_come_first_and_eight_of_the_issuers_are_tried() {
     let foreign = (10..30).map(|n| secret(n).with_kid(format!("f{n}")).into());
     let ring = KeyRing::new(secret(1).with_kid("a")).trust("x", foreign).unwrap();
     let tried = found(&ring, None, "HS256");
-    assert_eq!(tried.len(), MAX_TRIED);
+    assert_eq!(tried.len(), 1 + MAX_TRIED);
     assert_eq!(tried[0], "a");
+}
+
+#[test]
+fn own_keys_do_not_crowd_out_an_issuers() {
+    let mut ring = KeyRing::new(secret(1));
+    for n in 2..=9 {
+        ring = ring.retiring(secret(n)).unwrap();
+    }
+    let ring = ring.trust("x", (11..=20).map(|n| secret(n).into())).unwrap();
+    let whose = |issuer: &'static str| {
+        let tried: Vec<_> = ring.candidates(None, "HS256", || Some(issuer)).map(|key| key.is_own()).collect();
+        let own = tried.iter().filter(|own| **own).count();
+        (own, tried.len() - own)
+    };
+    assert_eq!((whose("x"), whose("y")), ((8, 8), (8, 0)));
 }
 
 #[test]
