@@ -80,6 +80,7 @@ impl<'a> RequestHead<'a> {
     /// POST, which `Sec-Fetch-Site` tells apart.
     #[inline]
     pub(crate) fn is_cross_origin(&self) -> bool {
+        // A constant would be made and dropped at each look.
         static ORIGIN: HeaderName = header::ORIGIN;
         self.headers.contains_key(&ORIGIN)
             && self.headers.get("sec-fetch-site").is_none_or(|site| site != "same-origin")

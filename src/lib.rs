@@ -66,6 +66,7 @@
 compile_error!("tower-reissue needs one of its features `aws_lc_rs` (default) and `rust_crypto`");
 
 mod authority;
+mod base64url;
 mod clock;
 mod cookie;
 mod endpoint;

@@ -4,8 +4,6 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderValue;
 use serde::Serialize;
 
@@ -18,7 +16,7 @@ use crate::token::claims::Claims;
 use crate::token::identity::TokenId;
 use crate::token::json::{self, Change, quoted};
 use crate::token::refusal::{Reason, Refusal};
-use crate::{Cookie, NumericDate};
+use crate::{Cookie, NumericDate, base64url};
 
 /// Who signed in, and what their token shall say.
 #[must_use = "a login is a request to `Authority::issue`"]
@@ -156,7 +154,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let now = self.now();
         let exp = now.after(policy.lifetime).min(policy.session_end(now));
         let iss = policy.issuer.as_deref();
-        let jti = URL_SAFE_NO_PAD.encode(backend::random::<16>().map_err(|_| IssueError::Signing)?);
+        let jti = base64url::encode(backend::random::<16>().map_err(|_| IssueError::Signing)?);
         let id = TokenId::from_claims(iss, Some(&login.subject), &jti);
         let sid = id.derived_sid();
         let session = SessionId::new(iss, &sid);
@@ -168,7 +166,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         own.extend([("jti", quoted(&jti)), ("sid", quoted(&sid))]);
         own.push((&policy.session_start_claim, now.to_string()));
         own.extend(policy.access_claim.as_ref().map(|(name, value)| (&**name, quoted(value))));
-        let own = own.into_iter().map(|(name, value)| Change { name, place: None, value: value.into() });
+        let own = own.into_iter().map(|(name, value)| Change::Append { name, value: value.into() });
         let claims = json::splice(&private, own.collect()).ok_or(IssueError::NotAnObject)?;
         let claims: Arc<str> = claims.into();
         self.check_own(&claims)?;

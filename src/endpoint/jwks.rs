@@ -5,8 +5,6 @@ use std::future::{Ready, ready};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
@@ -98,7 +96,7 @@ impl JwksEndpoint {
             return response;
         }
         let body = published(&self.keys.load());
-        let tag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(sha256(&body)));
+        let tag = format!("\"{}\"", crate::base64url::encode(sha256(&body)));
         let is_known = is_known(headers, &tag);
 
         let mut response = Response::new(FixedBody::default());

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::Guard;
 
-use super::current::Current;
 use super::ring::KeyRing;
+use super::ring_cell::RingCell;
 use super::signing_key::SigningKey;
 use super::withdrawn::Withdrawn;
 use crate::telemetry::{self, Event};
@@ -19,7 +19,7 @@ use crate::telemetry::{self, Event};
 /// only when they are told to.
 #[derive(Clone)]
 pub struct Keys {
-    ring: Arc<Current>,
+    ring: Arc<RingCell>,
     keeper: Option<Arc<dyn Keeper>>,
     /// What no later ring brings back. A keeper has its own; without one, the lock under which the ring is replaced.
     withdrawn: Arc<Mutex<Withdrawn>>,
@@ -63,7 +63,8 @@ impl Keys {
     /// It holds in this process, and ends with it: call it in each, and take the key out of its source too. Until then the
     /// key stays out, whatever its source or a later ring says.
     ///
-    /// Every key of that `kid` goes, a trusted issuer's too: give the fingerprint to name one. Where it is the signing key,
+    /// Every key of that `kid` goes, a trusted issuer's too: give the fingerprint to name one. A further `kid`
+    /// ([`also_known_as`](SigningKey::also_known_as)) names none: it may be shared by the keys to come. Where it is the signing key,
     /// the key that waits to sign does so at once, without its activation delay; where none waits, no token can be issued
     /// or renewed until the source gives one.
     pub fn withdraw(&self, kid: &str) -> bool {
@@ -105,7 +106,7 @@ impl Keys {
     }
 
     /// Somebody replaces the ring.
-    pub(crate) fn kept(ring: Arc<Current>, keeper: Arc<dyn Keeper>) -> Self {
+    pub(crate) fn kept(ring: Arc<RingCell>, keeper: Arc<dyn Keeper>) -> Self {
         Self { ring, keeper: Some(keeper), withdrawn: Arc::default() }
     }
 
@@ -128,7 +129,7 @@ impl Keys {
 
 impl From<KeyRing> for Keys {
     fn from(ring: KeyRing) -> Self {
-        Self { ring: Arc::new(Current::new(ring)), keeper: None, withdrawn: Arc::default() }
+        Self { ring: Arc::new(RingCell::new(ring)), keeper: None, withdrawn: Arc::default() }
     }
 }
 

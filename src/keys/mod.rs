@@ -57,7 +57,6 @@ pub(crate) use self::backend::sha256;
 use self::withdrawn::Withdrawn;
 
 pub(crate) mod backend;
-mod current;
 mod der;
 mod document;
 mod error;
@@ -68,6 +67,7 @@ mod live;
 mod material;
 mod pem;
 mod ring;
+mod ring_cell;
 mod rotation;
 mod scheme;
 mod secret;

@@ -117,7 +117,8 @@ impl KeyRing {
 
     /// The same ring without the key of this `kid` or fingerprint: for a key that was compromised.
     ///
-    /// A key goes under all its names, and every key of that `kid`, a trusted issuer's too: give the fingerprint to name
+    /// A key goes under all the names it had, and every key of that `kid`, a trusted issuer's too, but a further `kid`
+    /// ([`also_known_as`](SigningKey::also_known_as)) names none, for keys share it: give the fingerprint to name
     /// one. Where it is the signing key, nothing can be signed until the ring is replaced.
     pub fn withdrawing(self, kid: &str) -> Self {
         let mut withdrawn = Withdrawn::default();

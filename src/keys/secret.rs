@@ -131,7 +131,7 @@ fn is_key_document(bytes: &[u8]) -> bool {
     let text = bytes.trim_ascii();
     let armoured = text.windows(11).any(|window| window == b"-----BEGIN ");
     let ssh = SSH_PREFIXES.iter().any(|prefix| text.starts_with(prefix));
-    let jwk = text.starts_with(b"{") && text.windows(3).any(|window| window == b"kty");
+    let jwk = matches!(text.first(), Some(b'{' | b'[')) && text.windows(3).any(|window| window == b"kty");
     armoured
         || ssh
         || jwk
@@ -153,15 +153,17 @@ fn is_ssh_blob(bytes: &[u8]) -> bool {
     }
 }
 
-/// Without what a variable or an editor put around a text: a byte order mark, quotes, escapes. An escaped line end is one.
+/// Without what a variable or an editor put around a text: a byte order mark, the zeros of UTF-16, quotes, escapes. An
+/// escaped line end is one.
 fn undressed(text: &[u8]) -> Zeroizing<Vec<u8>> {
-    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    let marks = [&b"\xef\xbb\xbf"[..], b"\xff\xfe", b"\xfe\xff"];
+    let text = marks.into_iter().find_map(|mark| text.strip_prefix(mark)).unwrap_or(text);
     let mut plain = Zeroizing::new(Vec::with_capacity(text.len()));
     let mut is_escaped = false;
     for byte in text {
         match byte {
             b'n' | b'r' if is_escaped => plain.push(b'\n'),
-            b'"' | b'\'' | b'\\' => {}
+            b'"' | b'\'' | b'\\' | 0 => {}
             other => plain.push(*other),
         }
         is_escaped = *byte == b'\\';

@@ -4,7 +4,7 @@ use http::header::{ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, EXPIRES, SET_CO
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use super::control::NoReissue;
-use super::layer::Shared;
+use super::shared::Shared;
 use crate::RequestHead;
 use crate::authority::SignedSuccessor;
 use crate::cookie::Cookie;
@@ -12,13 +12,14 @@ use crate::telemetry::{NotReissued, Occasion};
 use crate::token::bearer::Credential;
 
 /// The way back to where the token was found.
+// Made for every request and walked by few: so it owns nothing that would have to be cloned and dropped.
 #[derive(Clone, Copy)]
 pub(super) enum Way {
     Nowhere,
     Header {
         cross_origin: bool,
     },
-    /// The cookie of this one among the layer's sources.
+    /// The cookie that is this one among the layer's sources.
     Cookie {
         source: usize,
     },
@@ -26,11 +27,10 @@ pub(super) enum Way {
 
 impl Way {
     pub(super) fn back_to(credential: &Credential<'_>, head: &RequestHead<'_>) -> Self {
-        match credential.source.as_cookie() {
-            Some(_) => Self::Cookie { source: credential.place },
-            None if credential.source.takes_successors() => {
-                Self::Header { cross_origin: head.is_cross_origin() }
-            }
+        let source = credential.source;
+        match source.as_cookie() {
+            Some(_) => Self::Cookie { source: credential.nth },
+            None if source.takes_successors() => Self::Header { cross_origin: head.is_cross_origin() },
             None => Self::Nowhere,
         }
     }
@@ -84,10 +84,9 @@ pub(super) fn deliver<C: Send + Sync + 'static>(
             }
         }
         Way::Cookie { source } => {
+            let Some(cookie) = shared.settings.cookie(source) else { return };
             let max_age = shared.authority.cookie_max_age(successor.exp);
-            let field =
-                shared.settings.cookie(source).and_then(|cookie| cookie.set(successor.text(), max_age));
-            let Some(field) = field else {
+            let Some(field) = cookie.set(successor.text(), max_age) else {
                 return shared.authority.report_not_reissued(NotReissued::CookieTooLong);
             };
             uncache(headers);
@@ -113,24 +112,18 @@ fn expose(headers: &mut HeaderMap, name: &HeaderName) {
 /// One user's token must reach no other: not from the browser's cache, not from a proxy's, not from a CDN that
 /// listens to headers of its own (RFC 6749 §5.1).
 pub(super) fn uncache(headers: &mut HeaderMap) {
-    static CDN: [HeaderName; 10] = [
-        HeaderName::from_static("cdn-cache-control"),
-        HeaderName::from_static("cloudflare-cdn-cache-control"),
-        HeaderName::from_static("vercel-cdn-cache-control"),
-        HeaderName::from_static("netlify-cdn-cache-control"),
-        HeaderName::from_static("fastly-cdn-cache-control"),
-        HeaderName::from_static("akamai-cache-control"),
-        HeaderName::from_static("x-litespeed-cache-control"),
-        HeaderName::from_static("surrogate-control"),
-        HeaderName::from_static("edge-control"),
-        HeaderName::from_static("x-accel-expires"),
-    ];
     headers.remove(EXPIRES);
-    // Few responses have any: their names are looked through once, and not once for each of these.
-    if headers.keys().any(|name| CDN.contains(name)) {
-        for name in &CDN {
-            headers.remove(name);
-        }
+    // Few responses have any: it takes memory only then.
+    let for_caches: Vec<HeaderName> = headers.keys().filter(|name| is_for_caches(name)).cloned().collect();
+    for name in for_caches {
+        headers.remove(name);
     }
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+}
+
+/// Fields that CDNs heed before `Cache-Control`: the targeted ones of RFC 9213, which end in its name, and older ones.
+fn is_for_caches(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.ends_with("-cache-control")
+        || matches!(name, "surrogate-control" | "edge-control" | "x-accel-expires")
 }

@@ -12,8 +12,8 @@ use tower_service::Service;
 
 use super::body::ResponseBody;
 use super::deliver::{Way, deliver, may_carry};
-use super::layer::Shared;
 use super::response::refusal_response;
+use super::shared::Shared;
 use crate::authority::{Admission, Arrival, Renewal, SignedSuccessor, Verdict, still_unknown};
 use crate::keys::{Refetched, Refetching};
 use crate::telemetry::Occasion;
@@ -35,7 +35,7 @@ pin_project! {
         Refetching { refetching: Refetching, parked: Option<Parked<S, B, C>> },
         // The store is asked about the token's standing; the inner service has already reported ready.
         Arriving { verdict: BoxFuture<Verdict<C>>, parked: Option<Parked<S, B, C>> },
-        // The request is admitted; where it gave its place back, it waits for another.
+        // The request is admitted; where it gave its place back, it waits for another and arrives anew.
         Admitted { admitted: Option<(Parked<S, B, C>, Admission<C>)> },
         // The handler is running; the evidence of admission waits to be judged again. A preflight has none.
         Running { #[pin] response: F, visit: Option<Visit<C>> },
@@ -108,14 +108,20 @@ where
                 }
                 StateProj::Admitted { admitted } => {
                     let (parked, _) = admitted.as_mut().expect(POLLED_AGAIN);
-                    if !parked.is_ready {
+                    let waits = !parked.is_ready;
+                    if waits {
                         ready!(parked.service.poll_ready(cx))?;
                     }
                     let (parked, admission) = admitted.take().expect(POLLED_AGAIN);
-                    parked.run(admission)
+                    match waits {
+                        // However long that took: the token may have expired, its key or its session be gone.
+                        true => Parked { is_ready: true, ..parked }.arrive_again(Refetched::Current),
+                        false => parked.run(admission),
+                    }
                 }
                 StateProj::Running { response, visit } => {
                     let response = ready!(response.poll(cx))?;
+                    // Looked at where it lies: it is moved only where something is due.
                     let due = visit.as_ref().and_then(|visit| visit.due(&response));
                     let Some((now, visit)) = due.and_then(|now| Some((now, visit.take()?))) else {
                         return Poll::Ready(Ok(response.map(ResponseBody::inner)));

@@ -8,7 +8,7 @@ use tower_layer::Layer;
 
 use super::response::{Challenge, RefusalResponse};
 use super::service::Reissue;
-use crate::Cookie;
+use super::shared::{Settings, Shared};
 use crate::authority::{Authority, PrivateClaims};
 use crate::token::bearer::Source;
 
@@ -16,29 +16,6 @@ use crate::token::bearer::Source;
 ///
 /// Handlers find the [`VerifiedToken`](crate::VerifiedToken) in the request's extensions.
 pub struct ReissueLayer<C = PrivateClaims>(Arc<Shared<C>>);
-
-/// What a layer, its services and their response futures share: some frameworks clone the first and make the second for
-/// each request.
-pub(super) struct Shared<C> {
-    pub(super) authority: Authority<C>,
-    pub(super) settings: Settings,
-}
-
-#[derive(Clone)]
-pub(super) struct Settings {
-    pub(super) sources: Vec<Source>,
-    pub(super) header: HeaderName,
-    pub(super) pass_preflight: bool,
-    pub(super) shows_token: bool,
-    pub(super) refusals: Arc<dyn RefusalResponse>,
-}
-
-impl Settings {
-    /// The cookie that this source is.
-    pub(super) fn cookie(&self, source: usize) -> Option<&Cookie> {
-        self.sources.get(source)?.as_cookie()
-    }
-}
 
 impl<C: Send + Sync + 'static> ReissueLayer<C> {
     /// A layer that reads `Authorization: Bearer` and delivers in `Refreshed-API-Token`.
@@ -108,12 +85,6 @@ impl<S, C> Layer<S> for ReissueLayer<C> {
 impl<C> Clone for ReissueLayer<C> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
-    }
-}
-
-impl<C> Clone for Shared<C> {
-    fn clone(&self) -> Self {
-        Self { authority: self.authority.clone(), settings: self.settings.clone() }
     }
 }
 

@@ -7,6 +7,7 @@ mod future;
 mod layer;
 mod response;
 mod service;
+mod shared;
 
 pub use body::{FixedBody, ResponseBody};
 pub use control::NoReissue;

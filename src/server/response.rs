@@ -7,7 +7,7 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use super::deliver::{Way, deliver, may_carry, uncache};
-use super::layer::Shared;
+use super::shared::Shared;
 use crate::RequestHead;
 use crate::authority::SignedSuccessor;
 use crate::telemetry::Occasion;

@@ -11,11 +11,10 @@ use tower_service::Service;
 use super::body::ResponseBody;
 use super::deliver::Way;
 use super::future::{Parked, ResponseFuture, Visit};
-use super::layer::Shared;
 use super::response::refusal_response;
+use super::shared::Shared;
 use crate::RequestHead;
-use crate::authority::{Admission, Arrival, PrivateClaims, Verdict};
-use crate::token::bearer;
+use crate::authority::{Arrival, PrivateClaims, Verdict};
 
 /// A service that admits, refuses and reissues; made by [`ReissueLayer`](crate::ReissueLayer).
 pub struct Reissue<S, C = PrivateClaims> {
@@ -47,11 +46,13 @@ where
         self.inner.poll_ready(cx)
     }
 
-    // A request is some hundred bytes: inlined, it is made where it is needed and not carried there.
+    // Inlined, so that the request, which is some hundred bytes, is not copied into the call and out of it. What is not
+    // admitted at once is kept out of line for that.
     #[inline]
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let head = RequestHead::of(&request);
         if self.shared.settings.pass_preflight && head.is_preflight() {
+            self.shared.hide(&mut request);
             return ResponseFuture::running(self.inner.call(request), None);
         }
         let (arrival, way) = self.shared.arrive(&head);
@@ -73,23 +74,6 @@ where
                 let parked = Parked { is_ready: false, ..self.park(request, way) };
                 ResponseFuture::refetching(refetching, parked)
             }
-        }
-    }
-}
-
-impl<C: Send + Sync + 'static> Shared<C> {
-    /// The request's one credential is found and judged; its successor's way back is that of the credential.
-    pub(super) fn arrive(&self, head: &RequestHead<'_>) -> (Arrival<C>, Way) {
-        match bearer::find(&self.settings.sources, head) {
-            Ok(credential) => (self.authority.arrive(&credential, head), Way::back_to(&credential, head)),
-            Err(reason) => (Arrival::refuse(reason), Way::Nowhere),
-        }
-    }
-
-    /// Handlers find the token in the request's extensions.
-    pub(super) fn show<B>(&self, admission: &Admission<C>, request: &mut Request<B>) {
-        if self.settings.shows_token {
-            request.extensions_mut().insert(admission.token.clone());
         }
     }
 }

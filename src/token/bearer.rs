@@ -87,14 +87,14 @@ pub(crate) struct Credential<'a> {
     pub(crate) bytes: Cow<'a, [u8]>,
     pub(crate) source: &'a Source,
     /// Which of the sources that is.
-    pub(crate) place: usize,
+    pub(crate) nth: usize,
 }
 
 #[inline]
 pub(crate) fn find<'a>(sources: &'a [Source], head: &RequestHead<'a>) -> Result<Credential<'a>, Reason> {
-    for (place, source) in sources.iter().enumerate() {
+    for (nth, source) in sources.iter().enumerate() {
         if let Some(bytes) = source.look(head)? {
-            return Ok(Credential { bytes, source, place });
+            return Ok(Credential { bytes, source, nth });
         }
     }
     Err(Reason::NoCredential)
@@ -122,6 +122,7 @@ impl Credential<'_> {
 
 #[inline]
 fn from_authorization<'a>(head: &RequestHead<'a>) -> Result<Option<&'a [u8]>, Reason> {
+    // A constant would be made and dropped at each look.
     static AUTHORIZATION: HeaderName = header::AUTHORIZATION;
     let mut values = head.headers().get_all(&AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Ok(None) };
@@ -140,8 +141,8 @@ fn from_authorization<'a>(head: &RequestHead<'a>) -> Result<Option<&'a [u8]>, Re
     }
 }
 
-#[cold]
 /// A value that is not `Bearer`, one space and something: another scheme, a joined pair, a malformed credential.
+#[cold]
 fn odd_authorization<'a>(value: &[u8]) -> Result<Option<&'a [u8]>, Reason> {
     let text = value.trim_ascii_start();
     let (scheme, rest) =

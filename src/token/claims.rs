@@ -21,29 +21,25 @@ pub(crate) struct Claims {
     nbf: Option<NumericDate>,
     session_start: NumericDate,
     start_is_declared: bool,
-    confirmation: Place,
+    confirmation: Option<Span>,
     places: Places,
 }
 
-/// Where the values of a successor go: where its predecessor's stand in the text, `None` where it has none.
+/// Where values that a successor changes stand in the text.
 #[derive(Debug)]
 pub(crate) struct Places {
-    pub(crate) exp: Place,
-    pub(crate) iat: Place,
-    pub(crate) nbf: Place,
-    pub(crate) jti: Place,
-    pub(crate) sid: Place,
-    pub(crate) aud: Place,
-    pub(crate) session_start: Place,
+    pub(crate) exp: Span,
+    pub(crate) iat: Span,
+    pub(crate) nbf: Option<Span>,
+    pub(crate) aud: Option<Span>,
+    pub(crate) session_start: Option<Span>,
 }
 
-type Place = Option<Span>;
-
-/// A string claim: where it stands in the text, or its own copy where it was escaped there.
+/// A string claim: where it stands in the text, and its own copy where it is escaped there.
 #[derive(Debug)]
-enum Text {
-    At(Span),
-    Unescaped(Box<str>),
+struct Text {
+    at: Span,
+    unescaped: Option<Box<str>>,
 }
 
 /// The registered claims as their raw values, before any is believed.
@@ -65,16 +61,17 @@ struct Raw<'a> {
 impl Claims {
     /// Rule 5, all of it but what depends on the time. `foreign` is the issuer a trusted foreign key belongs to.
     pub(crate) fn parse(text: Arc<str>, policy: &Policy, foreign: Option<&str>) -> Result<Self, Reason> {
-        if u32::try_from(text.len()).is_err() {
-            return Err(Reason::TooLong);
-        }
         let members = json::members(&text).map_err(|_| Reason::MalformedToken)?;
         let raw = Raw::of(&members, policy);
-        let iss = raw.iss.map(|value| string("iss", value)).transpose()?;
-        check_issuer(iss.as_deref(), policy, foreign)?;
+        let string = |name, value: Option<&str>| value.map(|value| Text::of(name, value, &text)).transpose();
+        let place = |value: &str| Span::of(value, &text).ok_or(Reason::TooLong);
+        let iss = string("iss", raw.iss)?;
+        check_issuer(iss.as_ref().and_then(|iss| iss.read(&text)), policy, foreign)?;
         check_audience(raw.aud, policy)?;
-        let exp = date("exp", raw.exp.ok_or(Reason::MissingClaim("exp".into()))?)?;
-        let iat = date("iat", raw.iat.ok_or(Reason::MissingClaim("iat".into()))?)?;
+        let exp_text = raw.exp.ok_or(Reason::MissingClaim("exp".into()))?;
+        let exp = date("exp", exp_text)?;
+        let iat_text = raw.iat.ok_or(Reason::MissingClaim("iat".into()))?;
+        let iat = date("iat", iat_text)?;
         if exp <= iat {
             return Err(Reason::InvalidClaim("exp".into()));
         }
@@ -105,12 +102,8 @@ impl Claims {
         }
         let start = declared_start.or(auth_time.filter(|_| policy.session_starts_at_auth_time));
         let session_start = start.map_or(iat, |start| start.min(iat));
-        let place = |value: Option<&str>| value.and_then(|value| Span::of(value, &text));
-        let string = |name: &'static str, value: Option<&str>| -> Result<Option<Text>, Reason> {
-            value.map(|value| Text::of(&text, value).ok_or(Reason::InvalidClaim(name.into()))).transpose()
-        };
         Ok(Self {
-            iss: string("iss", raw.iss)?,
+            iss,
             sub: string("sub", raw.sub)?,
             jti: string("jti", raw.jti)?,
             sid: string("sid", raw.sid)?,
@@ -119,15 +112,13 @@ impl Claims {
             nbf,
             session_start,
             start_is_declared: start.is_some(),
-            confirmation: place(raw.cnf),
+            confirmation: raw.cnf.map(place).transpose()?,
             places: Places {
-                exp: place(raw.exp),
-                iat: place(raw.iat),
-                nbf: place(raw.nbf),
-                jti: place(raw.jti),
-                sid: place(raw.sid),
-                aud: place(raw.aud),
-                session_start: place(raw.session_start),
+                exp: place(exp_text)?,
+                iat: place(iat_text)?,
+                nbf: raw.nbf.map(place).transpose()?,
+                aud: raw.aud.map(place).transpose()?,
+                session_start: raw.session_start.map(place).transpose()?,
             },
             text: Arc::clone(&text),
         })
@@ -139,20 +130,20 @@ impl Claims {
     }
 
     pub(crate) fn iss(&self) -> Option<&str> {
-        self.read(&self.iss)
+        self.iss.as_ref()?.read(&self.text)
     }
 
     pub(crate) fn sub(&self) -> Option<&str> {
-        self.read(&self.sub)
+        self.sub.as_ref()?.read(&self.text)
     }
 
     pub(crate) fn jti(&self) -> Option<&str> {
-        self.read(&self.jti)
+        self.jti.as_ref()?.read(&self.text)
     }
 
     /// The session's name as the token has it; [`Verified::sid`](super::verify::Verified::sid) derives a missing one.
     pub(crate) fn sid(&self) -> Option<&str> {
-        self.read(&self.sid)
+        self.sid.as_ref()?.read(&self.text)
     }
 
     pub(crate) fn exp(&self) -> NumericDate {
@@ -190,11 +181,9 @@ impl Claims {
         self.places.aud?.of_text(&self.text)
     }
 
-    fn read<'a>(&'a self, claim: &'a Option<Text>) -> Option<&'a str> {
-        match claim.as_ref()? {
-            Text::At(at) => at.of_text(&self.text),
-            Text::Unescaped(text) => Some(text),
-        }
+    /// Where the value of `jti` stands, quotes included.
+    pub(crate) fn place_of_jti(&self) -> Option<Span> {
+        self.jti.as_ref().map(|jti| jti.at)
     }
 }
 
@@ -223,11 +212,19 @@ impl<'a> Raw<'a> {
 }
 
 impl Text {
-    fn of(text: &str, value: &str) -> Option<Self> {
-        Some(match json::string(value)? {
-            Cow::Borrowed(inner) => Self::At(Span::of(inner, text)?),
-            Cow::Owned(inner) => Self::Unescaped(inner.into()),
-        })
+    fn of(name: &'static str, value: &str, text: &str) -> Result<Self, Reason> {
+        let unescaped = match json::string(value).ok_or(Reason::InvalidClaim(name.into()))? {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(unescaped) => Some(unescaped.into()),
+        };
+        Ok(Self { at: Span::of(value, text).ok_or(Reason::TooLong)?, unescaped })
+    }
+
+    fn read<'a>(&'a self, text: &'a str) -> Option<&'a str> {
+        match &self.unescaped {
+            Some(unescaped) => Some(unescaped),
+            None => self.at.of_text(text)?.strip_prefix('"')?.strip_suffix('"'),
+        }
     }
 }
 
@@ -253,10 +250,6 @@ fn check_audience(aud: Option<&str>, policy: &Policy) -> Result<(), Reason> {
     if named || policy.audiences.is_empty() { Ok(()) } else { Err(Reason::WrongAudience) }
 }
 
-fn string<'a>(name: &'static str, value: &'a str) -> Result<Cow<'a, str>, Reason> {
-    json::string(value).ok_or(Reason::InvalidClaim(name.into()))
-}
-
 /// A NumericDate from its own text, so that no feature of a JSON library can change how it reads: a finite number
 /// in 0..=253402300799, floored.
 fn date(name: &'static str, value: &str) -> Result<NumericDate, Reason> {
@@ -269,12 +262,12 @@ fn date(name: &'static str, value: &str) -> Result<NumericDate, Reason> {
         };
     }
     // A decimal is floored as text: as a float it might be rounded up.
-    if let Some((whole, fraction)) = value.split_once('.')
-        && (1..=12).contains(&whole.len())
-        && [whole, fraction].iter().all(|part| part.bytes().all(|byte| byte.is_ascii_digit()))
-        && whole != "253402300799"
+    if let Some((integral, fraction)) = value.split_once('.')
+        && (1..=12).contains(&integral.len())
+        && [integral, fraction].iter().all(|part| part.bytes().all(|byte| byte.is_ascii_digit()))
+        && integral != "253402300799"
     {
-        return date(name, whole);
+        return date(name, integral);
     }
     // `parse` also reads "inf", "nan" and "+1", which are no JSON: the first byte tells.
     if !value.starts_with(|first: char| first.is_ascii_digit() || first == '-') {

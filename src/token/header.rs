@@ -2,11 +2,9 @@
 
 use std::borrow::Cow;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
 use super::json::{self, Member};
 use super::refusal::Reason;
+use crate::base64url;
 
 /// What of a header is looked at. `jwk`, `jku`, `x5u`, `x5c` and names nobody knows are never read.
 #[derive(Debug)]
@@ -45,7 +43,7 @@ pub(crate) fn write(alg: &str, typ: Option<&str>, kid: &str) -> String {
     header.push_str("\"kid\":");
     header.push_str(&json::quoted(kid));
     header.push('}');
-    URL_SAFE_NO_PAD.encode(header)
+    base64url::encode(header)
 }
 
 /// The headers that the signing key's tokens carry as a rule, as [`write`] writes them: a token that begins with one of
@@ -84,6 +82,9 @@ fn string(value: &str) -> Result<Cow<'_, str>, Reason> {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
     use super::*;
 
     #[test]

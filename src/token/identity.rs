@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::base64url;
+use crate::base64url;
 use crate::keys::backend;
 
 /// Domain tags: the same text hashed for two purposes gives two unrelated names.

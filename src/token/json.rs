@@ -55,47 +55,51 @@ pub(crate) fn strings(value: &str) -> Option<Vec<(&str, Cow<'_, str>)>> {
     elements.into_iter().map(|element| Some((element.get(), string(element.get())?))).collect()
 }
 
-/// A member's new value.
-pub(crate) struct Change<'a> {
-    pub(crate) name: &'a str,
-    /// Where the old one stands in the text; `None` where there is none.
-    pub(crate) place: Option<Span>,
-    /// As JSON text.
-    pub(crate) value: Cow<'a, str>,
+/// A change to an object's text; a value is JSON text.
+pub(crate) enum Change<'a> {
+    Replace { at: Span, value: Cow<'a, str> },
+    Append { name: &'a str, value: Cow<'a, str> },
 }
 
 /// `text`, which is an object, with each new value where the old one stands, and those that have none appended. Every
 /// other byte stays, blanks and order included. `None` where a place is none of the text's.
 pub(crate) fn splice(text: &str, mut changes: Vec<Change<'_>>) -> Option<String> {
     // What is appended comes last, in its order.
-    changes.sort_by_key(|change| change.place.map_or(u32::MAX, |place| place.start));
+    changes.sort_by_key(|change| match change {
+        Change::Replace { at, .. } => at.start,
+        Change::Append { .. } => u32::MAX,
+    });
     let end = text.rfind('}')?;
+    // A session that gets its name and its start: the most that is appended.
     let mut spliced = String::with_capacity(text.len() + 160);
     let mut rest = 0;
-    for Change { name, place, value } in &changes {
-        match place {
-            Some(place) => {
-                let place = place.range();
-                spliced.push_str(text.get(rest..place.start)?);
-                rest = place.end;
+    for change in &changes {
+        let value = match change {
+            Change::Replace { at, value } => {
+                let at = at.range();
+                spliced.push_str(text.get(rest..at.start)?);
+                rest = at.end;
+                value
             }
-            None => {
+            Change::Append { name, value } => {
                 spliced.push_str(text.get(rest..end)?);
                 rest = end;
+                // Only an empty object has its brace right before its end.
                 if !spliced.trim_ascii_end().ends_with('{') {
                     spliced.push(',');
                 }
                 spliced.push_str(&quoted(name));
                 spliced.push(':');
+                value
             }
-        }
+        };
         spliced.push_str(value);
     }
     spliced.push_str(text.get(rest..=end)?);
     Some(spliced)
 }
 
-/// Where a part of a text of less than 4 GiB stands in it, in eight bytes.
+/// Where a part of a text of less than 4 GiB stands in it. An `Option` of it takes eight bytes too.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Span {
     start: u32,
@@ -103,9 +107,9 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    /// Of `part`, a slice of `text` behind its first byte.
+    /// Of `part`, a slice of `text` behind its first byte; `None` for anything else.
     pub(crate) fn of(part: &str, text: &str) -> Option<Self> {
-        let start = part.as_ptr() as usize - text.as_ptr() as usize;
+        let start = (part.as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;
         let end = NonZeroU32::new(u32::try_from(start + part.len()).ok()?)?;
         Some(Self { start: u32::try_from(start).ok()?, end })
     }
@@ -147,7 +151,8 @@ impl<'de> Deserialize<'de> for Members<'de> {
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 fn names_repeat(members: &[Member<'_>]) -> bool {
-    // A handful is compared pair by pair, at first by their beginnings; of many, an attacker could make those pairs count.
+    // A handful is compared pair by pair, by their beginnings first, for most registered names are three letters long; of
+    // many, an attacker could make those pairs count.
     let mut beginnings = [0; 16];
     if members.len() <= beginnings.len() {
         for (member, slot) in members.iter().zip(&mut beginnings) {
@@ -272,8 +277,10 @@ mod tests {
         let change = |name: &'static str, value: &'static str| {
             let members = members(text).expect("an object");
             let old = members.iter().find(|member| member.name == name).map(|member| member.value);
-            let place = old.and_then(|old| Span::of(old, text));
-            Change { name, place, value: value.into() }
+            match old.and_then(|old| Span::of(old, text)) {
+                Some(at) => Change::Replace { at, value: value.into() },
+                None => Change::Append { name, value: value.into() },
+            }
         };
         let spliced = splice(text, vec![change("new", "\"n\""), change("x", "8"), change("exp", "7")]);
         assert_eq!(
@@ -281,7 +288,7 @@ mod tests {
             " { \"b\" : 1.0 , \"exp\":7,\"a\":[ 1 ,2],\"\\u0078\":8 ,\"new\":\"n\"}"
         );
         let appended = |text| {
-            let add = |name| Change { name, place: None, value: "1".into() };
+            let add = |name| Change::Append { name, value: "1".into() };
             splice(text, vec![add("a"), add("b")]).expect("an object")
         };
         assert_eq!(appended("{}"), "{\"a\":1,\"b\":1}");

@@ -11,7 +11,6 @@
 //! 4. [`decision`]: [`policy`] judges that evidence together with its standing and the time.
 //! 5. [`successor`]: the claims of the token that replaces it, spliced into the same text.
 
-pub(crate) mod base64url;
 pub(crate) mod bearer;
 pub(crate) mod claims;
 pub(crate) mod decision;

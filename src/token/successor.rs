@@ -41,25 +41,26 @@ impl Policy {
     fn successor(&self, token: &Verified, iat: NumericDate) -> Option<Successor> {
         let claims = token.claims();
         let exp = iat.after(self.lifetime).min(self.session_end(claims.session_start()));
-        let places = claims.places();
-        let iat_text = number(iat);
+        let (places, now) = (claims.places(), number(iat));
+        let jti = named(&token.id().successor_jti()).into();
+        let replace = |at, value| Change::Replace { at, value };
         let mut changes = Vec::with_capacity(8);
-        let mut change = |name, place, value| changes.push(Change { name, place, value });
-        change("exp", places.exp, number(exp).into());
-        change("iat", places.iat, Cow::Borrowed(&*iat_text));
-        change("jti", places.jti, named(&token.id().successor_jti()).into());
-        if places.nbf.is_some() {
-            change("nbf", places.nbf, Cow::Borrowed(&*iat_text));
-        }
-        if places.sid.is_none() {
-            change("sid", None, named(&token.sid()).into());
+        changes.push(replace(places.exp, number(exp).into()));
+        changes.push(replace(places.iat, Cow::Borrowed(&*now)));
+        changes.extend(places.nbf.map(|at| replace(at, Cow::Borrowed(&*now))));
+        changes.push(match claims.place_of_jti() {
+            Some(at) => replace(at, jti),
+            None => Change::Append { name: "jti", value: jti },
+        });
+        if claims.sid().is_none() {
+            changes.push(Change::Append { name: "sid", value: named(&token.sid()).into() });
         }
         if places.session_start.is_none() {
-            change(&self.session_start_claim, None, number(claims.session_start()).into());
+            let value = number(claims.session_start()).into();
+            changes.push(Change::Append { name: &self.session_start_claim, value });
         }
-        if let Some(moved) = claims.audience().and_then(|aud| self.moved_audience(aud)) {
-            change("aud", places.aud, moved.into());
-        }
+        let moved = claims.audience().and_then(|aud| self.moved_audience(aud));
+        changes.extend(places.aud.zip(moved).map(|(at, moved)| replace(at, moved.into())));
         let claims = json::splice(claims.text(), changes)?;
         Some(Successor { claims: claims.into(), exp })
     }

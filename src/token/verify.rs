@@ -5,13 +5,13 @@ use std::cell::LazyCell;
 use std::mem;
 use std::sync::{Arc, OnceLock};
 
-use super::base64url;
 use super::claims::Claims;
 use super::header::Header;
 use super::identity::{SessionId, SubjectId, TokenId};
 use super::json;
 use super::policy::Policy;
 use super::refusal::{Reason, Refusal};
+use crate::base64url;
 use crate::keys::{KeyRing, RingKey};
 
 /// A token whose signature and claims were checked against a ring and a policy.
@@ -34,8 +34,8 @@ pub(crate) fn verify(token: &str, ring: &KeyRing, policy: &Policy) -> Result<Ver
     if token.len() > policy.max_token_bytes {
         return Err(refuse(Reason::TooLong));
     }
-    let (encoded, payload, signature) = parts(token).ok_or(refuse(Reason::MalformedToken))?;
-    let signing_input = token.get(..encoded.len() + 1 + payload.len()).unwrap_or_default();
+    let Parts { encoded, payload, signature, signing_input } =
+        Parts::of(token).ok_or(refuse(Reason::MalformedToken))?;
     let mut room = vec![0; token.len()];
     let mut room = &mut *room;
     let header = match ring.signing().and_then(|(_, written)| written.read(encoded)) {
@@ -99,16 +99,34 @@ fn claimed_issuer(payload: &str) -> Option<Cow<'_, str>> {
 pub(crate) fn addressee(token: &str) -> Option<(String, Option<String>)> {
     let mut room = vec![0; token.len()];
     let mut room = &mut *room;
-    let mut parts = token.split('.').map(|part| decode_text(part, &mut room).ok());
-    let (header, payload) = (parts.next()??, parts.next()??);
+    let Parts { encoded, payload, .. } = Parts::of(token)?;
+    let header = decode_text(encoded, &mut room).ok()?;
+    let payload = decode_text(payload, &mut room).ok()?;
     let kid = Header::parse(header).ok()?.kid.map(|kid| kid.into_owned());
     Some((claimed_issuer(payload)?.into_owned(), kid))
 }
 
-/// Header, payload and signature, still encoded. A dot too many is left in one of them, where it is no base64url.
-fn parts(token: &str) -> Option<(&str, &str, &str)> {
-    let (first, last) = (memchr::memchr(b'.', token.as_bytes())?, memchr::memrchr(b'.', token.as_bytes())?);
-    Some((token.get(..first)?, token.get(first + 1..last)?, token.get(last + 1..)?))
+/// Of a token, still encoded.
+struct Parts<'a> {
+    encoded: &'a str,
+    payload: &'a str,
+    signature: &'a str,
+    signing_input: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    /// A dot too many is left in the payload, where it is no base64url; of a single one the payload would end before it
+    /// begins.
+    fn of(token: &'a str) -> Option<Self> {
+        let first = memchr::memchr(b'.', token.as_bytes())?;
+        let last = memchr::memrchr(b'.', token.as_bytes())?;
+        Some(Self {
+            encoded: token.get(..first)?,
+            payload: token.get(first + 1..last)?,
+            signature: token.get(last + 1..)?,
+            signing_input: token.get(..last)?,
+        })
+    }
 }
 
 /// One part, canonical and not empty, decoded into the front of the room.

@@ -103,6 +103,69 @@ async fn a_token_that_nobody_has_verified_holds_no_place_in_the_service() {
     assert!(began.elapsed() >= Duration::from_millis(500));
 }
 
+/// What is known of a token is old when its request has waited for a place.
+#[tokio::test(start_paused = true)]
+async fn who_waited_for_a_place_is_judged_once_more() {
+    for what in ["nothing", "withdrawn", "expired", "signed out"] {
+        let issuer = Issuer::default();
+        let own = KeySet::signing(secret_key(9000).with_kid("own"));
+        let rotation = KeyRotation::new(own).reload_every(Duration::from_secs(3600)).cooldown(COOLDOWN);
+        let keys = rotation.trust(format!("{FOREIGN}/0"), issuer.clone()).start().await.unwrap();
+        let clock = tower_reissue::ManualClock::at(support::NOW);
+        let store = tower_reissue::MemoryStore::new();
+        let authority = authority(keys).clock(clock.clone()).store(store).build().unwrap();
+        issuer.0.takes_ms.store(500, Ordering::SeqCst);
+        issuer.0.key.store(1, Ordering::SeqCst);
+        let ran = Arc::new(AtomicUsize::new(0));
+        let count = ran.clone();
+        let handler = service_fn(move |request: Request<()>| {
+            let count = count.clone();
+            async move {
+                match request.uri().path() {
+                    "/slow" => tokio::time::sleep(Duration::from_secs(100)).await,
+                    _ => drop(count.fetch_add(1, Ordering::SeqCst)),
+                }
+                Ok::<_, Infallible>(Response::new(Full::new(Bytes::new())))
+            }
+        });
+        let layer = ReissueLayer::new(authority.clone());
+        let mut service = layer.layer(tower::limit::ConcurrencyLimit::new(handler, 1));
+        let request = |path: &str, token: String| {
+            let bearer = format!("Bearer {token}");
+            Request::builder().uri(path).header("authorization", bearer).body(()).unwrap()
+        };
+        let waiting = tokio::spawn(service.ready().await.unwrap().call(request("/", token(1))));
+        tokio::task::yield_now().await;
+        let own = named(support::ISSUER, "own", 9000);
+        let slow = tokio::spawn(service.ready().await.unwrap().call(request("/slow", own)));
+        // Its key came, it was admitted, and the one place is taken.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        match what {
+            "withdrawn" => assert!(authority.withdraw_key(secret_key(1).kid())),
+            "expired" => clock.advance(100_000),
+            "signed out" => {
+                let token = authority.admit(&token(1)).await.unwrap();
+                authority.revoke_session(&token).await.unwrap();
+            }
+            _ => {}
+        }
+        assert!(slow.await.unwrap().is_ok());
+        let (status, runs) = match what {
+            "nothing" => (StatusCode::OK, 1),
+            _ => (StatusCode::UNAUTHORIZED, 0),
+        };
+        assert_eq!(waiting.await.unwrap().unwrap().status(), status, "{what}");
+        assert_eq!(ran.load(Ordering::SeqCst), runs, "{what}");
+        // Refused or done, it holds the place no longer.
+        let own = named(support::ISSUER, "own", 9000);
+        let after = tokio::time::timeout(Duration::from_secs(1), async {
+            service.ready().await.unwrap().call(request("/", own)).await.unwrap()
+        });
+        let expected = if what == "expired" { StatusCode::UNAUTHORIZED } else { StatusCode::OK };
+        assert_eq!(after.await.expect("the one place is free").status(), expected, "{what}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_new_key_of_the_issuer_is_found_while_the_request_waits() {
     let issuer = Issuer::default();

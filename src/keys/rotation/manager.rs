@@ -13,9 +13,9 @@ use super::load::{Loaded, Loader};
 use super::refetch::Gate;
 use super::state::{self, Rotation, Timing};
 use crate::clock::Clock;
-use crate::keys::current::Current;
 use crate::keys::error::KeyError;
 use crate::keys::live::{Keeper, Keys, Refetching};
+use crate::keys::ring_cell::RingCell;
 use crate::keys::source::ErasedSource;
 use crate::telemetry::{self, Event};
 
@@ -46,7 +46,7 @@ pub(super) struct Manager {
     own: Loader,
     pub(super) trusted: Vec<Foreign>,
     pub(super) settings: Settings,
-    ring: Arc<Current>,
+    ring: Arc<RingCell>,
     state: Mutex<State>,
     pub(super) runtime: Handle,
     task: OnceLock<AbortHandle>,
@@ -81,7 +81,7 @@ impl Manager {
         let (skipped, withdrawn) = (set.skipped.clone(), set.withdrawn.clone());
         let now = settings.clock.now();
         rotation.own_loaded(set, now)?;
-        let ring = Arc::new(Current::new(rotation.ring(now)));
+        let ring = Arc::new(RingCell::new(rotation.ring(now)));
         let (every, count) = (settings.reload_every, trusted.len());
         let foreign = |Trusted { issuer, source }| Foreign {
             issuer,

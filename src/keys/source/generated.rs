@@ -6,8 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use zeroize::Zeroizing;
 
@@ -104,7 +102,7 @@ impl GeneratedSource {
 
     fn generate(&self) -> Result<Zeroizing<String>, KeyError> {
         Ok(match document::generate(self.algorithm)? {
-            Generated::Secret(secret) => Zeroizing::new(URL_SAFE_NO_PAD.encode(secret.as_slice())),
+            Generated::Secret(secret) => Zeroizing::new(crate::base64url::encode(secret.as_slice())),
             Generated::Pkcs8(der) => document::pem("PRIVATE KEY", &der),
         })
     }
@@ -134,7 +132,7 @@ impl GeneratedSource {
         let random: [u8; 12] = backend::random().map_err(|error| {
             KeyError::new(KeyErrorKind::Randomness, "no random bytes to name a file").because(error)
         })?;
-        let draft = Draft(self.directory.join(format!(".key-{}", URL_SAFE_NO_PAD.encode(random))));
+        let draft = Draft(self.directory.join(format!(".key-{}", crate::base64url::encode(random))));
         let mut file = with_mode(mode).create_new(true).write(true).open(&draft.0).map_err(failed)?;
         file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
         match fs::hard_link(&draft.0, path) {

@@ -1,4 +1,4 @@
-//! [`Current`]: the ring in force, swapped whole while requests run.
+//! [`RingCell`]: where the ring in force stands, and its number beside it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,13 +8,13 @@ use arc_swap::{ArcSwap, Guard};
 use super::ring::KeyRing;
 
 /// The ring in force. Its id stands beside it: a token that was proven under this very ring costs a look at a number.
-pub(crate) struct Current {
+pub(crate) struct RingCell {
     ring: ArcSwap<KeyRing>,
     id: AtomicU64,
     turn: Mutex<()>,
 }
 
-impl Current {
+impl RingCell {
     pub(crate) fn new(ring: KeyRing) -> Self {
         let id = AtomicU64::new(ring.id());
         Self { ring: ArcSwap::from_pointee(ring), id, turn: Mutex::default() }
@@ -29,18 +29,19 @@ impl Current {
         self.ring.load_full()
     }
 
-    /// The id of the ring; never of one that is yet to come.
+    /// The id of the ring. The old one's at the latest until [`store`](Self::store) has returned.
     #[inline]
     pub(crate) fn id(&self) -> u64 {
         self.id.load(Ordering::Acquire)
     }
 
     pub(crate) fn store(&self, ring: KeyRing) {
-        // Two at once must not leave the ring of the one beside the id of the other.
+        // Two at once must not leave the ring of the one beside the id of the other. Callers hold locks of their own; that
+        // the two belong together is seen to here.
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let id = ring.id();
         self.ring.store(Arc::new(ring));
-        self.id.store(id, Ordering::SeqCst);
+        self.id.store(id, Ordering::Release);
     }
 }
 
@@ -55,7 +56,7 @@ mod tests {
     #[test]
     fn the_id_is_that_of_the_ring_whoever_stored_it() {
         let ring = || KeyRing::new(SigningKey::generate(Algorithm::EdDSA).unwrap());
-        let current = Current::new(ring());
+        let current = RingCell::new(ring());
         assert_eq!(current.id(), current.load().id());
         for _ in 0..100 {
             let before = current.id();

@@ -1,19 +1,23 @@
 //! Base64url without padding (RFC 7515 §2), with what the processor has for it.
+//!
+//! The engine is the base64 crate's `Simd`, which is `unsafe` inside and reads bytes that nobody has verified. It is
+//! held to the crate's plain engine below, on what is canonical and on what is not.
 
 use std::sync::LazyLock;
 
+#[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon"))))]
+use base64::engine::GeneralPurpose;
+#[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon")))]
+use base64::engine::Simd;
 use base64::engine::general_purpose::NO_PAD;
 use base64::{Engine, encoded_len};
 
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-type Fastest = base64::engine::GeneralPurpose;
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-type Fastest = base64::engine::Simd;
-
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-static ENGINE: LazyLock<Fastest> = LazyLock::new(|| Fastest::new(&base64::alphabet::URL_SAFE, NO_PAD));
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-static ENGINE: LazyLock<Fastest> = LazyLock::new(|| Fastest::url_safe(NO_PAD));
+// As the library has it: elsewhere the plain engine does.
+#[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon")))]
+static ENGINE: LazyLock<Simd> = LazyLock::new(|| Simd::url_safe(NO_PAD));
+#[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon"))))]
+static ENGINE: LazyLock<GeneralPurpose> =
+    LazyLock::new(|| GeneralPurpose::new(&base64::alphabet::URL_SAFE, NO_PAD));
 
 /// How many bytes the text came to in the front of the room. `None` where it is not the one text that encodes them:
 /// padding, stray bits and the other alphabet are refused by the library.
@@ -21,14 +25,14 @@ pub(crate) fn decode(text: &[u8], room: &mut [u8]) -> Option<usize> {
     ENGINE.decode_slice(text, room).ok()
 }
 
-/// Appends the bytes' text.
-pub(crate) fn append(bytes: &[u8], text: &mut Vec<u8>) {
+/// Appends the bytes' text: what goes out is written where it goes out from. `None` where there is no room for it.
+pub(crate) fn append(bytes: &[u8], text: &mut Vec<u8>) -> Option<()> {
     let begun = text.len();
-    text.resize(begun + encoded_len(bytes.len(), false).unwrap_or(0), 0);
-    let room = text.get_mut(begun..).unwrap_or_default();
-    // The room is as long as the text will be.
-    let written = ENGINE.encode_slice(bytes, room).unwrap_or(0);
-    text.truncate(begun + written);
+    let needed = encoded_len(bytes.len(), false)?;
+    text.reserve_exact(needed);
+    text.resize(begun + needed, 0);
+    let written = ENGINE.encode_slice(bytes, text.get_mut(begun..)?).ok()?;
+    (begun + written == text.len()).then_some(())
 }
 
 pub(crate) fn encode(bytes: impl AsRef<[u8]>) -> String {
@@ -50,7 +54,7 @@ mod tests {
             let text = URL_SAFE_NO_PAD.encode(bytes);
             assert_eq!(encode(bytes), text);
             let mut appended = b"before.".to_vec();
-            append(bytes, &mut appended);
+            assert_eq!(append(bytes, &mut appended), Some(()));
             assert_eq!(appended, format!("before.{text}").into_bytes());
             let mut room = [0; 300];
             assert_eq!(decode(text.as_bytes(), &mut room), Some(len));

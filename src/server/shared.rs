@@ -1,0 +1,61 @@
+//! [`Shared`]: what a layer, its services and their response futures have in common.
+
+use std::sync::Arc;
+
+use http::{HeaderName, Request};
+
+use super::deliver::Way;
+use super::response::RefusalResponse;
+use crate::authority::{Admission, Arrival, Authority, VerifiedToken};
+use crate::token::bearer::{self, Source};
+use crate::{Cookie, RequestHead};
+
+/// Behind one reference: some frameworks clone the layer and make the service for each request.
+pub(super) struct Shared<C> {
+    pub(super) authority: Authority<C>,
+    pub(super) settings: Settings,
+}
+
+#[derive(Clone)]
+pub(super) struct Settings {
+    pub(super) sources: Vec<Source>,
+    pub(super) header: HeaderName,
+    pub(super) pass_preflight: bool,
+    pub(super) shows_token: bool,
+    pub(super) refusals: Arc<dyn RefusalResponse>,
+}
+
+impl Settings {
+    /// The cookie that this one among the sources is.
+    pub(super) fn cookie(&self, source: usize) -> Option<&Cookie> {
+        self.sources.get(source)?.as_cookie()
+    }
+}
+
+impl<C: Send + Sync + 'static> Shared<C> {
+    /// The request's one credential is found and judged; its successor's way back is that of the credential.
+    pub(super) fn arrive(&self, head: &RequestHead<'_>) -> (Arrival<C>, Way) {
+        match bearer::find(&self.settings.sources, head) {
+            Ok(credential) => (self.authority.arrive(&credential, head), Way::back_to(&credential, head)),
+            Err(reason) => (Arrival::refuse(reason), Way::Nowhere),
+        }
+    }
+
+    /// Handlers find this token in the request's extensions or, on demand, none: not that of a layer further out either.
+    pub(super) fn show<B>(&self, admission: &Admission<C>, request: &mut Request<B>) {
+        match self.settings.shows_token {
+            true => drop(request.extensions_mut().insert(admission.token.clone())),
+            false => self.hide(request),
+        }
+    }
+
+    pub(super) fn hide<B>(&self, request: &mut Request<B>) {
+        request.extensions_mut().remove::<VerifiedToken<C>>();
+    }
+}
+
+impl<C> Clone for Shared<C> {
+    fn clone(&self) -> Self {
+        Self { authority: self.authority.clone(), settings: self.settings.clone() }
+    }
+}
