@@ -21,15 +21,18 @@ use tower::{Layer, Service};
 use tower_reissue::store::MemoryStore;
 use tower_reissue::{Algorithm, Authority, Login, ManualClock, ReissueLayer, SigningKey};
 
+/// What a token seen before may cost over the floor. It is missed: some 680 of what is counted is the request extension.
+const BUDGET: (&str, u64) = ("seen before", 1_500);
+
 /// Each path and its limit: instructions over the floor.
 const PATHS: [(&str, u64); 7] = [
     ("floor", 0),
     ("seen before", 1_920),
     ("seen before, memory store", 1_940),
-    ("first sight", 27_580),
-    ("renewed", 3_160),
-    ("first sight, renewed", 58_730),
-    ("refused", 23_590),
+    ("first sight", 27_300),
+    ("renewed", 3_260),
+    ("first sight, renewed", 58_830),
+    ("refused", 23_490),
 ];
 
 const TIMES: u64 = 100;
@@ -60,7 +63,13 @@ fn compare() -> ExitCode {
         let over = count.saturating_sub(floor);
         let ok = over * 100 <= limit * (100 + TOLERANCE_PERCENT);
         grown |= !ok;
-        println!("{path:<28}{count:>12}{over:>12}{limit:>12}{}", if ok { "" } else { "  GREW" });
+        let grew = if ok { "" } else { "  GREW" };
+        let budget = match BUDGET {
+            (of, budget) if of == path && over > budget => format!("  budget {budget}: MISSED"),
+            (of, budget) if of == path => format!("  budget {budget}: met"),
+            _ => String::new(),
+        };
+        println!("{path:<28}{count:>12}{over:>12}{limit:>12}{budget}{grew}");
     }
     if grown { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

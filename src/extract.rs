@@ -10,7 +10,9 @@ use http::request::Parts;
 use crate::{NoReissue, VerifiedToken};
 
 /// A handler asked for a [`VerifiedToken`] on a route that no [`ReissueLayer`](crate::ReissueLayer) guards, or one that
-/// goes [`without_extension`](crate::ReissueLayer::without_extension), or with another `C`: 500, a fault of the application and not of its caller.
+/// goes [`without_extension`](crate::ReissueLayer::without_extension), or with another `C`: under
+/// [`private_claims::<T>()`](crate::AuthorityBuilder::private_claims) take `VerifiedToken<T>`. 500, a fault of the
+/// application and not of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnguardedRoute;
 

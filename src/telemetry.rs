@@ -8,6 +8,8 @@ use std::fmt;
 use crate::NumericDate;
 use crate::keys::{KeyError, KeyRing};
 use crate::store::StoreError;
+#[cfg(feature = "tracing")]
+use crate::token::refusal::Reason;
 use crate::token::refusal::Refusal;
 
 /// Something an operator may want to count or read.
@@ -186,43 +188,58 @@ pub(crate) fn record(event: &Event<'_>) {
 
 #[cfg(feature = "tracing")]
 fn trace(event: &Event<'_>) {
-    use tracing::{debug, error, info, warn};
+    // The crate's name, whatever its modules are called: filters name it.
+    macro_rules! log {
+        ($level:ident, $($told:tt)+) => { tracing::event!(target: "tower_reissue", tracing::Level::$level, $($told)+) };
+    }
     match event {
-        Event::Issued { expires_at } => debug!(%expires_at, "token issued"),
+        Event::Issued { expires_at } => log!(DEBUG, %expires_at, "token issued"),
         Event::Refused { refusal, ring } => {
             if refusal.reason().is_about_keys() || refusal.kid().is_some() {
                 // The fingerprints last: they are read from the end of the line, whatever the token's `kid` holds.
-                warn!(
+                log!(WARN,
                     reason = refusal.reason().label(),
                     kid = refusal.kid(),
                     fingerprints = %ring.fingerprints(),
                     "token refused"
                 );
+            } else if matches!(refusal.reason(), Reason::WrongIssuer | Reason::WrongAudience) {
+                log!(WARN, reason = refusal.reason().label(), "token refused, under a good key");
             } else {
-                debug!(reason = refusal.reason().label(), "request refused");
+                log!(DEBUG, reason = refusal.reason().label(), "request refused");
             }
         }
-        Event::Reissued { how, expires_at } => debug!(how = how.label(), %expires_at, "token reissued"),
-        Event::NotReissued { why: NotReissued::Declined } => debug!("token not reissued: declined"),
-        Event::NotReissued { why } => warn!(why = why.label(), "token not reissued"),
-        Event::Reused { generations } => warn!(generations, "a superseded token came back"),
-        Event::Revoked => info!("revocation recorded"),
+        Event::Reissued { how, expires_at } => log!(DEBUG, how = how.label(), %expires_at, "token reissued"),
+        Event::NotReissued { why: NotReissued::Declined } => log!(DEBUG, "token not reissued: declined"),
+        Event::NotReissued { why } => log!(WARN, why = why.label(), "token not reissued"),
+        Event::Reused { generations } => log!(WARN, generations, "a superseded token came back"),
+        Event::Revoked => log!(INFO, "revocation recorded"),
         Event::StoreFailed { error } => {
             let cause = std::error::Error::source(error).map(ToString::to_string);
-            error!(%error, cause, "the claims store failed");
+            log!(ERROR, %error, cause, "the claims store failed");
         }
-        Event::KeysLoaded { ring } => info!(fingerprints = %ring.fingerprints(), "keys loaded"),
-        Event::KeysReplaced { ring } => info!(fingerprints = %ring.fingerprints(), "keys replaced"),
+        Event::KeysLoaded { ring } => log!(INFO, fingerprints = %ring.fingerprints(), "keys loaded"),
+        Event::KeysReplaced { ring } => {
+            log!(INFO, fingerprints = %ring.fingerprints(), "keys replaced");
+            if ring.signing_key().is_none() {
+                log!(ERROR, "no key signs: no token can be issued or renewed");
+            }
+        }
         Event::KeysFailed { source, error } => {
             let cause = std::error::Error::source(error).map(ToString::to_string);
-            error!(source, %error, cause, "keys could not be loaded; the ones held so far serve on");
+            log!(ERROR, source, %error, cause, "keys could not be loaded; those held so far, if any, serve on");
         }
         Event::KeysTakenBack { source, issuer } => {
-            error!(source, issuer, "the issuer publishes no key any more; none of its tokens is admitted");
+            log!(
+                ERROR,
+                source,
+                issuer,
+                "the issuer publishes no key any more; none of its tokens is admitted"
+            );
         }
-        Event::KeySkipped { source, error } => warn!(source, %error, "a key was passed over"),
+        Event::KeySkipped { source, error } => log!(WARN, source, %error, "a key was passed over"),
         Event::EphemeralKey { kid } => {
-            warn!(kid, "the signing key is generated and kept nowhere: tokens die with this process");
+            log!(WARN, kid, "the signing key is generated and kept nowhere: tokens die with this process");
         }
     }
 }
@@ -262,7 +279,6 @@ mod tests {
 
     use super::*;
     use crate::keys::{Fingerprints, Keys, SigningKey};
-    use crate::token::refusal::Reason;
     use crate::{Algorithm, Authority};
 
     /// Writes what a log would have, a line each.
@@ -326,6 +342,9 @@ mod tests {
                 assert_eq!(line.parse::<Fingerprints>(), Ok(ring.fingerprints()), "{line}");
             }
         }
+        for reason in [Reason::WrongIssuer, Reason::WrongAudience] {
+            assert!(refuse(Refusal::new(reason)).starts_with("WARN"));
+        }
         assert!(refuse(Refusal::new(Reason::Expired)).starts_with("DEBUG"));
     }
 
@@ -348,5 +367,10 @@ mod tests {
         replaced(&|| authority.replace_keys(ring()).is_ok());
         replaced(&|| keys.withdraw("older"));
         assert!(logged(|| assert!(!keys.withdraw("older"))).is_empty());
+        let lines = logged(|| assert!(keys.withdraw("main")));
+        assert!(
+            lines.iter().any(|line| line.starts_with("ERROR") && line.contains("no key signs")),
+            "{lines:?}"
+        );
     }
 }

@@ -74,6 +74,10 @@ fn a_token_seen_before_asks_for_no_memory_but_its_extensions() {
     for authority in [stateless, stored] {
         let authority = authority.build().unwrap();
         let token = authority.issue(Login::new("alice")).now_or_never().unwrap().unwrap();
+        let unshown = ReissueLayer::new(authority.clone()).without_extension();
+        let mut unshown = unshown.layer(service_fn(answer));
+        allocations(&mut unshown, token.as_str());
+        assert_eq!(allocations(&mut unshown, token.as_str()), (StatusCode::OK, 0));
         let mut service = ReissueLayer::new(authority).layer(service_fn(answer));
         let mut floor = service_fn(answer);
         assert_eq!(allocations(&mut floor, token.as_str()), (StatusCode::OK, 0));

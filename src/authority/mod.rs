@@ -216,6 +216,12 @@ impl<C> From<&Authority<C>> for Keys {
     }
 }
 
+impl<C> From<Authority<C>> for Keys {
+    fn from(authority: Authority<C>) -> Self {
+        Self::from(&authority)
+    }
+}
+
 impl<C> Clone for Authority<C> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))

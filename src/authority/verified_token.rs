@@ -15,7 +15,10 @@ use crate::token::policy::Policy;
 use crate::token::successor::Successor;
 use crate::token::verify::Verified;
 
-/// A token that was admitted, in the request's extensions and as an extractor for axum.
+/// A token that was admitted, in the request's extensions and, with the feature `axum`, as an extractor.
+///
+/// `C` is the authority's: under [`private_claims::<T>()`](crate::AuthorityBuilder::private_claims) it is a
+/// `VerifiedToken<T>` that is there, and no other.
 ///
 /// Clones share one value. Whether it was admitted is answered by its being there: only this crate makes one.
 pub struct VerifiedToken<C = PrivateClaims>(Arc<Parts<C>>);

@@ -108,7 +108,8 @@ impl KeyRotation {
     }
 
     /// How often the sources are read. Default 10 s. A source whose answer stays fresh for longer, as HTTP caching headers
-    /// say, is asked that much less often, every 24 h at least.
+    /// say, is asked only when that is over, or a day has gone. A trusted issuer's source that fails is asked again after
+    /// twice as long each time, a minute at most.
     pub fn reload_every(mut self, interval: Duration) -> Self {
         self.reload_every = interval;
         self
@@ -135,8 +136,8 @@ impl KeyRotation {
         self
     }
 
-    /// How long after a token with an unknown `kid` made its issuer's source be asked again such tokens of that issuer are
-    /// answered without asking. Default 30 s, at least 1 s.
+    /// A token with an unknown `kid` makes its issuer's source be asked again; then, for this long, further ones of that issuer
+    /// do not. Default 30 s, at least 1 s.
     pub fn cooldown(mut self, cooldown: Duration) -> Self {
         self.cooldown = cooldown;
         self
