@@ -120,7 +120,7 @@ impl Claims {
                 aud: raw.aud.map(place).transpose()?,
                 session_start: raw.session_start.map(place).transpose()?,
             },
-            text: Arc::clone(&text),
+            text,
         })
     }
 
