@@ -80,6 +80,7 @@ where
 
 impl<S: Clone, C: Send + Sync + 'static> Reissue<S, C> {
     /// The service that reported ready waits with its request; a fresh clone takes its place.
+    // Out of line, for the sake of what is inlined around it.
     #[inline(never)]
     fn park<B>(&mut self, request: Request<B>, way: Way) -> Parked<S, B, C> {
         let fresh = self.inner.clone();
