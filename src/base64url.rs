@@ -3,21 +3,15 @@
 //! The engine is the base64 crate's `Simd`, which is `unsafe` inside and reads bytes that nobody has verified. It is
 //! held to the crate's plain engine below, on what is canonical and on what is not.
 
-use std::sync::LazyLock;
-
-#[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon"))))]
-use base64::engine::GeneralPurpose;
-#[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon")))]
-use base64::engine::Simd;
-use base64::engine::general_purpose::NO_PAD;
+use base64::engine::{self, general_purpose};
 use base64::{Engine, encoded_len};
 
-// As the library has it: elsewhere the plain engine does.
+// Where the library has it.
 #[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon")))]
-static ENGINE: LazyLock<Simd> = LazyLock::new(|| Simd::url_safe(NO_PAD));
+static ENGINE: std::sync::LazyLock<engine::Simd> =
+    std::sync::LazyLock::new(|| engine::Simd::url_safe(general_purpose::NO_PAD));
 #[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon"))))]
-static ENGINE: LazyLock<GeneralPurpose> =
-    LazyLock::new(|| GeneralPurpose::new(&base64::alphabet::URL_SAFE, NO_PAD));
+static ENGINE: engine::GeneralPurpose = general_purpose::URL_SAFE_NO_PAD;
 
 /// How many bytes the text came to in the front of the room. `None` where it is not the one text that encodes them:
 /// padding, stray bits and the other alphabet are refused by the library.

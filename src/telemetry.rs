@@ -197,7 +197,8 @@ fn trace(event: &Event<'_>) {
         Event::Refused { refusal, ring } => {
             if refusal.reason().is_about_keys() || refusal.kid().is_some() {
                 // The fingerprints last: they are read from the end of the line, whatever the token's `kid` holds.
-                log!(WARN,
+                log!(
+                    WARN,
                     reason = refusal.reason().label(),
                     kid = refusal.kid(),
                     fingerprints = %ring.fingerprints(),

@@ -64,8 +64,9 @@ impl Keys {
     /// key stays out, whatever its source or a later ring says.
     ///
     /// Every key of that `kid` goes, a trusted issuer's too: give the fingerprint to name one. A further `kid`
-    /// ([`also_known_as`](SigningKey::also_known_as)) names none: it may be shared by the keys to come. Where it is the signing key,
-    /// the key that waits to sign does so at once, without its activation delay; where none waits, no token can be issued
+    /// ([`also_known_as`](SigningKey::also_known_as)) names none: it may be shared by the keys to come.
+    ///
+    /// Where it is the signing key, the key that waits to sign does so at once, without its activation delay; where none waits, no token can be issued
     /// or renewed until the source gives one.
     pub fn withdraw(&self, kid: &str) -> bool {
         if let Some(keeper) = &self.keeper {

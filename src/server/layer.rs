@@ -20,26 +20,19 @@ pub struct ReissueLayer<C = PrivateClaims>(Arc<Shared<C>>);
 impl<C: Send + Sync + 'static> ReissueLayer<C> {
     /// A layer that reads `Authorization: Bearer` and delivers in `Refreshed-API-Token`.
     pub fn new(authority: Authority<C>) -> Self {
-        Self::of(
-            authority,
-            Settings {
-                sources: vec![Source::authorization()],
-                header: HeaderName::from_static("refreshed-api-token"),
-                pass_preflight: false,
-                shows_token: true,
-                refusals: Arc::new(Challenge::default()),
-            },
-        )
-    }
-
-    fn of(authority: Authority<C>, settings: Settings) -> Self {
+        let settings = Settings {
+            sources: vec![Source::authorization()],
+            header: HeaderName::from_static("refreshed-api-token"),
+            pass_preflight: false,
+            shows_token: true,
+            refusals: Arc::new(Challenge::default()),
+        };
         Self(Arc::new(Shared { authority, settings }))
     }
 
-    fn with(self, change: impl FnOnce(&mut Settings)) -> Self {
-        let Shared { authority, mut settings } = Arc::unwrap_or_clone(self.0);
-        change(&mut settings);
-        Self::of(authority, settings)
+    fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut Arc::make_mut(&mut self.0).settings);
+        self
     }
 
     /// The places that are looked at for a token, in this order. The first that holds anything is the only one
