@@ -22,13 +22,19 @@ pub(crate) enum Arrival<C> {
     /// after that.
     UnknownKey {
         refetching: Refetching,
-        refusal: Refusal,
+        refusal: Box<Refusal>,
     },
 }
 
+/// Handed on from function to function: so it is small, and what few requests come to lies in a box.
 pub(crate) enum Verdict<C> {
     Admit(Admission<C>),
-    Refuse { refusal: Refusal, successor: Option<SignedSuccessor> },
+    Refuse(Box<Refused>),
+}
+
+pub(crate) struct Refused {
+    pub(crate) refusal: Refusal,
+    pub(crate) successor: Option<SignedSuccessor>,
 }
 
 /// A token at the door: what its verdict is made of, but for its standing.
@@ -55,11 +61,16 @@ impl<C> Arrival<C> {
 
 impl<C> Verdict<C> {
     fn refuse(reason: Reason) -> Self {
-        Self::Refuse { refusal: Refusal::new(reason), successor: None }
+        Self::refused(Refusal::new(reason))
+    }
+
+    pub(crate) fn refused(refusal: Refusal) -> Self {
+        Self::Refuse(Box::new(Refused { refusal, successor: None }))
     }
 
     fn exchanged(successor: SignedSuccessor) -> Self {
-        Self::Refuse { refusal: Refusal::new(Reason::ExpiredInGrace), successor: Some(successor) }
+        let refusal = Refusal::new(Reason::ExpiredInGrace);
+        Self::Refuse(Box::new(Refused { refusal, successor: Some(successor) }))
     }
 }
 
@@ -157,6 +168,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
         }
     }
 
+    // Out of line, as the grace is: what most requests come to needs little room then.
+    #[inline(never)]
     fn first_sight(
         &self,
         credential: &Credential<'_>,
@@ -164,8 +177,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
     ) -> Result<VerifiedToken<C>, Arrival<C>> {
         let text = credential.token().map_err(Arrival::refuse)?;
         self.verify(text, now).map_err(|refusal| match self.refetch_for(text, &refusal) {
-            Some(refetching) => Arrival::UnknownKey { refetching, refusal },
-            None => Arrival::Decided(Verdict::Refuse { refusal, successor: None }),
+            Some(refetching) => Arrival::UnknownKey { refetching, refusal: Box::new(refusal) },
+            None => Arrival::Decided(Verdict::refused(refusal)),
         })
     }
 
@@ -238,10 +251,14 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// Without a store there is nothing to wait for.
     fn settle_derived(&self, caller: Caller<C>, decision: Decision) -> Verdict<C> {
         match decision {
-            Decision::Admit => return caller.admitted(),
-            Decision::Refuse(reason) => return Verdict::refuse(reason),
-            Decision::Grace => {}
+            Decision::Admit => caller.admitted(),
+            Decision::Refuse(reason) => Verdict::refuse(reason),
+            Decision::Grace => self.exchange_derived(caller),
         }
+    }
+
+    #[inline(never)]
+    fn exchange_derived(&self, caller: Caller<C>) -> Verdict<C> {
         let derived =
             self.may_renew(&caller.token).and_then(|()| self.derived(&caller.token, caller.now).cloned());
         match derived {

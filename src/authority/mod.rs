@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
-pub(crate) use arrive::{Admission, Arrival, Verdict, still_unknown};
+pub(crate) use arrive::{Admission, Arrival, Refused, Verdict, still_unknown};
 pub use builder::{AuthorityBuilder, DangerousBuilder};
 use cache::TokenCache;
 pub use issue::{IssueError, IssuedToken, Login};

@@ -77,6 +77,7 @@ impl<C> VerifiedToken<C> {
     }
 
     /// Whether the key that verified it is held at this moment.
+    #[inline]
     pub(super) fn is_held(&self, keys: &Keys) -> bool {
         self.0.ring.load(Ordering::Relaxed) == keys.id() || self.held_by(&keys.load())
     }
@@ -86,6 +87,11 @@ impl<C> VerifiedToken<C> {
         if self.0.ring.load(Ordering::Relaxed) == ring.id() {
             return true;
         }
+        self.is_in(ring)
+    }
+
+    #[cold]
+    fn is_in(&self, ring: &KeyRing) -> bool {
         let held = ring.holds(self.verified().key());
         if held {
             self.0.ring.store(ring.id(), Ordering::Relaxed);

@@ -101,7 +101,7 @@ impl<B, C: Send + Sync + 'static> Service<Request<B>> for RevokeEndpoint<C> {
         let (token, cookie) = match found {
             Ok(found) => found,
             Err(reason) => {
-                let response = self.refused(&head, &Refusal::new(reason));
+                let response = self.refused(&head, Refusal::new(reason));
                 return Box::pin(std::future::ready(Ok(response)));
             }
         };
@@ -110,9 +110,9 @@ impl<B, C: Send + Sync + 'static> Service<Request<B>> for RevokeEndpoint<C> {
             let head = RequestHead::of(&request);
             let mut response = match this.sign_out(token).await {
                 Ok(()) => empty(StatusCode::NO_CONTENT),
-                Err(SignOutError::Refused(refusal)) => this.refused(&head, &refusal),
+                Err(SignOutError::Refused(refusal)) => this.refused(&head, refusal),
                 Err(SignOutError::Store(_)) => {
-                    return Ok(this.refused(&head, &Refusal::new(Reason::StoreUnavailable)));
+                    return Ok(this.refused(&head, Refusal::new(Reason::StoreUnavailable)));
                 }
             };
             // A cookie that can't sign anybody in is no use either.
@@ -134,9 +134,9 @@ impl<C: Send + Sync + 'static> RevokeEndpoint<C> {
         runtime.spawn(sign_out).await.unwrap_or_else(unknown)
     }
 
-    fn refused(&self, head: &RequestHead<'_>, refusal: &Refusal) -> Response<FixedBody> {
-        self.authority.report_refusal(refusal);
-        sealed(self.refusals.respond(refusal, head), refusal).map(FixedBody::new)
+    fn refused(&self, head: &RequestHead<'_>, refusal: Refusal) -> Response<FixedBody> {
+        self.authority.report_refusal(&refusal);
+        sealed(self.refusals.respond(&refusal, head), refusal).map(FixedBody::new)
     }
 }
 

@@ -354,6 +354,7 @@ impl RingKey {
         }
     }
 
+    #[inline]
     pub(crate) fn is_own(&self) -> bool {
         self.origin == Origin::Own
     }

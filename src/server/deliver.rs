@@ -16,9 +16,9 @@ use crate::token::bearer::Credential;
 #[derive(Clone, Copy)]
 pub(super) enum Way {
     Nowhere,
-    Header {
-        cross_origin: bool,
-    },
+    Header,
+    /// A header that a browser's script on another origin is to read.
+    ExposedHeader,
     /// The cookie that is this one among the layer's sources.
     Cookie {
         source: usize,
@@ -26,12 +26,14 @@ pub(super) enum Way {
 }
 
 impl Way {
+    #[inline]
     pub(super) fn back_to(credential: &Credential<'_>, head: &RequestHead<'_>) -> Self {
         let source = credential.source;
         match source.as_cookie() {
             Some(_) => Self::Cookie { source: credential.nth },
-            None if source.takes_successors() => Self::Header { cross_origin: head.is_cross_origin() },
-            None => Self::Nowhere,
+            None if !source.takes_successors() => Self::Nowhere,
+            None if head.is_cross_origin() => Self::ExposedHeader,
+            None => Self::Header,
         }
     }
 }
@@ -41,7 +43,7 @@ pub(super) fn may_carry<R, C>(response: &Response<R>, way: Way, shared: &Shared<
     let headers = response.headers();
     let taken = match way {
         Way::Nowhere => true,
-        Way::Header { .. } => headers.contains_key(&shared.settings.header),
+        Way::Header | Way::ExposedHeader => headers.contains_key(&shared.settings.header),
         Way::Cookie { source } => shared.settings.cookie(source).is_none_or(|cookie| {
             headers.get_all(SET_COOKIE).iter().any(|field| sets(field, cookie)) || clears_cookies(headers)
         }),
@@ -75,11 +77,11 @@ pub(super) fn deliver<C: Send + Sync + 'static>(
 ) {
     match way {
         Way::Nowhere => return,
-        Way::Header { cross_origin } => {
+        Way::Header | Way::ExposedHeader => {
             uncache(headers);
             let name = &shared.settings.header;
             headers.insert(name, successor.token.clone());
-            if cross_origin {
+            if matches!(way, Way::ExposedHeader) {
                 expose(headers, name);
             }
         }

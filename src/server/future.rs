@@ -162,9 +162,7 @@ where
     fn arrive_again(self, refetched: Refetched) -> State<S::Future, S, B, R, C> {
         let verdict = match self.shared.arrive(&RequestHead::of(&self.request)).0 {
             Arrival::Pending(verdict) => return State::Arriving { verdict, parked: Some(self) },
-            Arrival::UnknownKey { refusal, .. } => {
-                Verdict::Refuse { refusal: still_unknown(refusal, refetched), successor: None }
-            }
+            Arrival::UnknownKey { refusal, .. } => Verdict::refused(still_unknown(*refusal, refetched)),
             Arrival::Decided(verdict) => verdict,
         };
         self.proceed(verdict)
@@ -173,9 +171,9 @@ where
     fn proceed(self, verdict: Verdict<C>) -> State<S::Future, S, B, R, C> {
         match verdict {
             Verdict::Admit(admission) => State::Admitted { admitted: Some((self, admission)) },
-            Verdict::Refuse { refusal, successor } => {
+            Verdict::Refuse(refused) => {
                 let head = RequestHead::of(&self.request);
-                let response = refusal_response(&self.shared, &head, &refusal, successor, self.way);
+                let response = refusal_response(&self.shared, &head, *refused, self.way);
                 State::Refused { response: Some(response) }
             }
         }

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use super::deliver::{Way, deliver, may_carry, uncache};
 use super::shared::Shared;
 use crate::RequestHead;
-use crate::authority::SignedSuccessor;
+use crate::authority::Refused;
 use crate::telemetry::Occasion;
 use crate::token::refusal::Refusal;
 
@@ -116,12 +116,11 @@ fn grpc(refusal: &Refusal) -> Response<Bytes> {
 pub(super) fn refusal_response<C: Send + Sync + 'static>(
     shared: &Shared<C>,
     head: &RequestHead<'_>,
-    refusal: &Refusal,
-    successor: Option<SignedSuccessor>,
+    Refused { refusal, successor }: Refused,
     way: Way,
 ) -> Response<Bytes> {
-    shared.authority.report_refusal(refusal);
-    let mut response = sealed(shared.settings.refusals.respond(refusal, head), refusal);
+    shared.authority.report_refusal(&refusal);
+    let mut response = sealed(shared.settings.refusals.respond(&refusal, head), refusal);
     if let Some(successor) = successor.filter(|_| may_carry(&response, way, shared)) {
         deliver(response.headers_mut(), &successor, Occasion::Exchanged, way, shared);
     }
@@ -129,12 +128,12 @@ pub(super) fn refusal_response<C: Send + Sync + 'static>(
 }
 
 /// No cache keeps a refusal, an outage says when to come back, and layers further out can read why.
-pub(crate) fn sealed(mut response: Response<Bytes>, refusal: &Refusal) -> Response<Bytes> {
+pub(crate) fn sealed(mut response: Response<Bytes>, refusal: Refusal) -> Response<Bytes> {
     let headers = response.headers_mut();
     uncache(headers);
     if refusal.status() == StatusCode::SERVICE_UNAVAILABLE {
         headers.entry(RETRY_AFTER).or_insert(HeaderValue::from_static("1"));
     }
-    response.extensions_mut().insert(refusal.clone());
+    response.extensions_mut().insert(refusal);
     response
 }

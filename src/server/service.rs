@@ -62,8 +62,8 @@ where
                 let visit = Visit { shared: Arc::clone(&self.shared), admission, way };
                 ResponseFuture::running(self.inner.call(request), Some(visit))
             }
-            Arrival::Decided(Verdict::Refuse { refusal, successor }) => {
-                let response = refusal_response(&self.shared, &head, &refusal, successor, way);
+            Arrival::Decided(Verdict::Refuse(refused)) => {
+                let response = refusal_response(&self.shared, &head, *refused, way);
                 self.release();
                 ResponseFuture::refused(response)
             }

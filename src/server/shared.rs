@@ -34,6 +34,8 @@ impl Settings {
 
 impl<C: Send + Sync + 'static> Shared<C> {
     /// The request's one credential is found and judged; its successor's way back is that of the credential.
+    // Always, for two places call it: out of line, what it returns is copied once more.
+    #[inline(always)]
     pub(super) fn arrive(&self, head: &RequestHead<'_>) -> (Arrival<C>, Way) {
         match bearer::find(&self.settings.sources, head) {
             Ok(credential) => (self.authority.arrive(&credential, head), Way::back_to(&credential, head)),

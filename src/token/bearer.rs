@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use http::{HeaderName, header};
+use http::header;
 
 use super::refusal::Reason;
 use crate::{Cookie, RequestHead};
@@ -122,10 +122,9 @@ impl Credential<'_> {
 
 #[inline]
 fn from_authorization<'a>(head: &RequestHead<'a>) -> Result<Option<&'a [u8]>, Reason> {
-    // A constant would be made and dropped at each look.
-    static AUTHORIZATION: HeaderName = header::AUTHORIZATION;
-    let mut values = head.headers().get_all(&AUTHORIZATION).iter();
-    let Some(value) = values.next() else { return Ok(None) };
+    // Requests have few fields: to walk past all takes less than to hash the name and look it up.
+    let mut values = head.headers().iter().filter(|(name, _)| *name == header::AUTHORIZATION);
+    let Some((_, value)) = values.next() else { return Ok(None) };
     if values.next().is_some() {
         return Err(Reason::SeveralCredentials);
     }

@@ -168,6 +168,7 @@ impl Claims {
     }
 
     /// The JSON text of `cnf` (RFC 7800 §3.1), where the token is bound to its sender.
+    #[inline]
     pub(crate) fn confirmation(&self) -> Option<&str> {
         self.confirmation?.of_text(&self.text)
     }
