@@ -13,6 +13,7 @@ pub struct Load {
     pub connections: u64,
 }
 
+#[derive(Clone, Copy)]
 pub struct Loaded {
     /// Requests per second.
     pub rate: f64,
@@ -21,9 +22,20 @@ pub struct Loaded {
     pub cpu_micros: f64,
 }
 
+impl Loaded {
+    pub fn mean(of: &[Self]) -> Self {
+        let mean = |measure: fn(&Self) -> f64| of.iter().map(measure).sum::<f64>() / of.len() as f64;
+        Self {
+            rate: mean(|it| it.rate),
+            p99_millis: mean(|it| it.p99_millis),
+            cpu_micros: mean(|it| it.cpu_micros),
+        }
+    }
+}
+
 impl Load {
     pub fn from_environment() -> Self {
-        let (rounds, seconds) = if is_smoke() { (1, 1) } else { (3, 5) };
+        let (rounds, seconds) = if is_smoke() { (1, 1) } else { (7, 1) };
         Self {
             rounds: from_environment("TCP_ROUNDS", rounds),
             seconds: from_environment("TCP_SECONDS", seconds),

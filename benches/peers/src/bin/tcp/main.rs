@@ -1,14 +1,17 @@
-//! An axum server over TCP with no auth, with this layer, and with what one writes by hand: each a process of its own,
-//! loaded in turns with `wrk`. Linux only, for it reads the server's CPU time from `/proc`.
+//! An axum server over TCP with no auth, with a layer that does nothing, with this layer, and with what one writes by hand:
+//! each a process of its own, loaded in turns with `wrk`. Linux only, for it reads the server's CPU time from `/proc`.
 //!
 //! ```text
 //! cargo run --release --manifest-path benches/peers/Cargo.toml --bin tcp
 //! cargo run --release --manifest-path benches/peers/Cargo.toml --bin tcp -- connections
 //! ```
 //!
-//! `TCP_SECONDS` (5) is the length of one load, `TCP_ROUNDS` (3) how often each server has its turn, `TCP_CONNECTIONS`
+//! `TCP_SECONDS` (1) is the length of one load, `TCP_ROUNDS` (7) how often each server has its turn, `TCP_CONNECTIONS`
 //! (32) over how many connections, `TCP_WORKERS` (1) the threads of a server. wrk has one thread, so that one core is
-//! the server's and one the client's. All figures are medians of what one round says against no auth in that round.
+//! the server's and one the client's.
+//!
+//! A machine's speed changes within seconds: each turn is held against those of no auth just before it and just after it.
+//! The medians of that are printed, and the quartiles beside the rates.
 
 #[path = "../../../../support/mod.rs"]
 mod support;
@@ -35,7 +38,7 @@ fn main() {
     }
 }
 
-const KINDS: [Kind; 4] = [Kind::NoAuth, Kind::Layer, Kind::Uncached, Kind::ByHand];
+const KINDS: [Kind; 4] = [Kind::EmptyLayer, Kind::Layer, Kind::Uncached, Kind::ByHand];
 
 /// Rates of a machine with other work say nothing: whoever reads them should see that there was some.
 fn tell_of_other_work() {
@@ -55,41 +58,68 @@ fn against_no_auth() {
     let load = Load::from_environment();
     tell_of_other_work();
     println!(
-        "{:<8}{:<28}{:>14}{:>12}{:>12}{:>16}{:>16}",
-        "", "", "requests/s", "of no auth", "p99", "p99 of no auth", "CPU a request"
+        "{:<8}{:<28}{:>11}{:>12}{:>16}{:>12}{:>16}{:>16}",
+        "", "", "requests/s", "of no auth", "(quartiles)", "p99", "p99 of no auth", "CPU a request"
     );
     for algorithm in BUDGETED {
+        let no_auth = Server::start(Kind::NoAuth, algorithm);
         let servers = KINDS.map(|kind| Server::start(kind, algorithm));
-        let rounds: Vec<[Loaded; 4]> =
-            (0..load.rounds).map(|_| [0, 1, 2, 3].map(|at| load.on(&servers[at]))).collect();
-        for (at, kind) in KINDS.into_iter().enumerate() {
-            let of = |measure: fn(&Loaded, &Loaded) -> f64| {
-                median(rounds.iter().map(|round| measure(&round[at], &round[0])).collect())
-            };
-            let rate = of(|it, floor| it.rate / floor.rate);
-            let more_cpu = of(|it, floor| it.cpu_micros - floor.cpu_micros);
-            println!(
-                "{:<8}{:<28}{:>14.0}{rate:>12.3}{:>9.2} ms{:>16.2}{:>16}",
-                format!("{algorithm:?}"),
-                kind.title(),
-                of(|it, _| it.rate),
-                of(|it, _| it.p99_millis),
-                of(|it, floor| it.p99_millis / floor.p99_millis),
-                match kind {
-                    Kind::NoAuth => format!("{:.2} µs", of(|it, _| it.cpu_micros)),
-                    _ => format!("+ {more_cpu:.2} µs"),
-                },
-            );
+        let mut floors = vec![load.on(&no_auth)];
+        let mut turns = KINDS.map(|_| Vec::new());
+        for _ in 0..load.rounds {
+            for (server, turns) in servers.iter().zip(&mut turns) {
+                let it = load.on(server);
+                floors.push(load.on(&no_auth));
+                turns.push(Turn { it, floor: Loaded::mean(&floors[floors.len() - 2..]) });
+            }
+        }
+        let no_auth: Vec<Turn> = floors.iter().map(|&it| Turn { it, floor: it }).collect();
+        row(algorithm, Kind::NoAuth, &no_auth);
+        for (kind, turns) in KINDS.into_iter().zip(&turns) {
+            let (of_floor, more_cpu) = row(algorithm, kind, turns);
             if kind == Kind::Layer {
                 println!(
                     "{:<8}  requests/s of no auth >= {BUDGET_RATE}: {}; CPU <= + {BUDGET_CPU} µs: {}",
                     "",
-                    verdict(BUDGET_RATE, rate),
+                    verdict(BUDGET_RATE, of_floor),
                     verdict(more_cpu, BUDGET_CPU),
                 );
             }
         }
     }
+}
+
+/// One load, and no auth around it.
+struct Turn {
+    it: Loaded,
+    floor: Loaded,
+}
+
+/// Prints a server's row; its rate against the floor's, and its further CPU a request.
+fn row(algorithm: Algorithm, kind: Kind, turns: &[Turn]) -> (f64, f64) {
+    let all = |measure: fn(&Turn) -> f64| {
+        let mut all: Vec<f64> = turns.iter().map(measure).collect();
+        all.sort_by(f64::total_cmp);
+        all
+    };
+    let of = |measure: fn(&Turn) -> f64| median(all(measure));
+    let rates = all(|Turn { it, floor }| it.rate / floor.rate);
+    let (of_floor, quarter) = (median(rates.clone()), rates.len() / 4);
+    let more_cpu = of(|Turn { it, floor }| it.cpu_micros - floor.cpu_micros);
+    println!(
+        "{:<8}{:<28}{:>11.0}{of_floor:>12.3}{:>16}{:>9.2} ms{:>16.2}{:>16}",
+        format!("{algorithm:?}"),
+        kind.title(),
+        of(|turn| turn.it.rate),
+        format!("{:.2} - {:.2}", rates[quarter], rates[rates.len() - 1 - quarter]),
+        of(|turn| turn.it.p99_millis),
+        of(|Turn { it, floor }| it.p99_millis / floor.p99_millis),
+        match kind {
+            Kind::NoAuth => format!("{:.2} µs", of(|turn| turn.it.cpu_micros)),
+            _ => format!("{more_cpu:+.2} µs"),
+        },
+    );
+    (of_floor, more_cpu)
 }
 
 /// The layer beside no auth as the connections grow. A row is marked where the layer costs more than twice the one before.

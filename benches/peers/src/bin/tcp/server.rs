@@ -5,8 +5,9 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use axum::{Router, routing::get};
+use axum::{Router, body::Body, routing::get};
 use jsonwebtoken::Algorithm;
+use tower_http::map_response_body::MapResponseBodyLayer;
 use tower_reissue::ReissueLayer;
 
 use crate::by_hand;
@@ -15,6 +16,7 @@ use crate::support::*;
 #[derive(Clone, Copy, PartialEq)]
 pub enum Kind {
     NoAuth,
+    EmptyLayer,
     Layer,
     Uncached,
     ByHand,
@@ -24,6 +26,7 @@ impl Kind {
     pub fn title(self) -> &'static str {
         match self {
             Self::NoAuth => "no auth",
+            Self::EmptyLayer => "a layer that does nothing",
             Self::Layer => "tower-reissue, seen before",
             Self::Uncached => "tower-reissue, no memory",
             Self::ByHand => "from_fn + jsonwebtoken",
@@ -31,7 +34,7 @@ impl Kind {
     }
 
     pub fn named(title: &str) -> Self {
-        let all = [Self::NoAuth, Self::Layer, Self::Uncached, Self::ByHand];
+        let all = [Self::NoAuth, Self::EmptyLayer, Self::Layer, Self::Uncached, Self::ByHand];
         all.into_iter().find(|kind| kind.title() == title).expect("a server of that name")
     }
 
@@ -42,6 +45,7 @@ impl Kind {
         };
         match self {
             Self::NoAuth => router,
+            Self::EmptyLayer => router.layer(MapResponseBodyLayer::new(Body::new)),
             Self::Layer => router.layer(layer(64 << 20)),
             Self::Uncached => router.layer(layer(0)),
             Self::ByHand => by_hand::before(router, algorithm),
@@ -85,7 +89,7 @@ impl Server {
         let token = issue(&authority(key_for(algorithm)).build().unwrap());
         let server = Self { process, address: address.trim().to_owned(), token };
         assert_eq!(server.status_for(&server.token), 200, "{}", kind.title());
-        let refused = if kind == Kind::NoAuth { 200 } else { 401 };
+        let refused = if matches!(kind, Kind::NoAuth | Kind::EmptyLayer) { 200 } else { 401 };
         assert_eq!(server.status_for(&forged(&server.token)), refused, "{}", kind.title());
         server
     }
