@@ -130,7 +130,11 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let caller = Caller { token, confirmed, answerable, now };
         let decision = self.judge(&caller, Standing::Live);
         let Some(store) = &self.0.store else {
-            return Arrival::Decided(self.settle_derived(caller, decision));
+            return Arrival::Decided(match decision {
+                Decision::Admit => caller.admitted(),
+                Decision::Refuse(reason) => Verdict::refuse(reason),
+                Decision::Grace => self.exchange_derived(caller),
+            });
         };
         if let Decision::Refuse(reason) = &decision
             && !self.asks_store(&caller, &decision)
@@ -231,6 +235,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
     }
 
     /// The keys are asked anew each time: after a wait, one may have been withdrawn.
+    // Always: see `Shared::arrive`.
+    #[inline(always)]
     fn judge(&self, caller: &Caller<C>, standing: Standing) -> Decision {
         self.0.policy.decide(&Evidence {
             token: caller.token.verified(),
@@ -249,14 +255,6 @@ impl<C: Send + Sync + 'static> Authority<C> {
     }
 
     /// Without a store there is nothing to wait for.
-    fn settle_derived(&self, caller: Caller<C>, decision: Decision) -> Verdict<C> {
-        match decision {
-            Decision::Admit => caller.admitted(),
-            Decision::Refuse(reason) => Verdict::refuse(reason),
-            Decision::Grace => self.exchange_derived(caller),
-        }
-    }
-
     #[inline(never)]
     fn exchange_derived(&self, caller: Caller<C>) -> Verdict<C> {
         let derived =

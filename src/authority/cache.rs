@@ -69,6 +69,8 @@ impl<C> TokenCache<C> {
     }
 
     /// The evidence of this very text, if the key that proved it is still held.
+    // Always: see `Shared::arrive`.
+    #[inline(always)]
     pub(super) fn get(&self, text: &[u8], keys: &Keys) -> Option<VerifiedToken<C>> {
         let token = self.entries.get(&Tail::of(text)?)?;
         (constant_time_eq(token.text().as_bytes(), text) && token.is_held(keys)).then_some(token)

@@ -34,7 +34,7 @@ impl Settings {
 
 impl<C: Send + Sync + 'static> Shared<C> {
     /// The request's one credential is found and judged; its successor's way back is that of the credential.
-    // Always, for two places call it: out of line, what it returns is copied once more.
+    // Always, as it is on the way of every request: several places call it, so the compiler would not.
     #[inline(always)]
     pub(super) fn arrive(&self, head: &RequestHead<'_>) -> (Arrival<C>, Way) {
         match bearer::find(&self.settings.sources, head) {
