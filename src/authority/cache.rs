@@ -1,12 +1,14 @@
 //! Tokens seen before: what was proven of them is remembered, never what was decided.
 
+use std::convert::Infallible;
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use constant_time_eq::constant_time_eq;
 use foldhash::quality::RandomState;
-use quick_cache::Weighter;
 use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{Equivalent, Weighter};
 
 use super::VerifiedToken;
 use crate::NumericDate;
@@ -14,29 +16,57 @@ use crate::keys::{KeyRing, Keys};
 
 /// Bounded by bytes, and so by count. Only a verified token makes an entry.
 pub(super) struct TokenCache<C> {
-    entries: Cache<Tail, VerifiedToken<C>, Cost, RandomState>,
+    entries: Cache<KeptText, VerifiedToken<C>, Cost, RandomState>,
     swept: AtomicU64,
 }
 
 /// The signature's last 32 characters find the entry, by a hash with a random key; the whole token is then compared. No
 /// stronger hash is needed: only a holder of a key that the ring holds can choose what lies in here.
-#[derive(Clone, PartialEq, Eq)]
-struct Tail([u64; 4]);
+#[derive(Clone)]
+struct Text<T> {
+    whole: T,
+    /// Its last characters: what merely shares a part of the hash is told apart without a look at the whole, which may lie
+    /// in memory that is far away.
+    end: u64,
+}
 
-impl Tail {
+type KeptText = Text<Arc<[u8]>>;
+
+impl<T: AsRef<[u8]>> Text<T> {
     /// Too short a text has no tail, and no signature either.
     #[inline]
-    fn of(text: &[u8]) -> Option<Self> {
-        let (words, _) = text.last_chunk::<32>()?.as_chunks();
-        Some(Self(<[[u8; 8]; 4]>::try_from(words).ok()?.map(u64::from_ne_bytes)))
+    fn of(whole: T) -> Option<Self> {
+        let [.., end] = tail(whole.as_ref())?;
+        Some(Self { whole, end })
     }
 }
 
-/// Four words, where an array of bytes would be hashed as a text of some length.
-impl Hash for Tail {
+#[inline]
+fn tail(text: &[u8]) -> Option<[u64; 4]> {
+    let (words, _) = text.last_chunk::<32>()?.as_chunks();
+    Some(<[[u8; 8]; 4]>::try_from(words).ok()?.map(u64::from_ne_bytes))
+}
+
+impl<T: AsRef<[u8]>> Hash for Text<T> {
     #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.into_iter().for_each(|word| state.write_u64(word));
+        tail(self.whole.as_ref()).into_iter().flatten().for_each(|word| state.write_u64(word));
+    }
+}
+
+impl<T: AsRef<[u8]>, U: AsRef<[u8]>> PartialEq<Text<U>> for Text<T> {
+    #[inline]
+    fn eq(&self, other: &Text<U>) -> bool {
+        self.end == other.end && constant_time_eq(self.whole.as_ref(), other.whole.as_ref())
+    }
+}
+
+impl Eq for KeptText {}
+
+impl Equivalent<KeptText> for Text<&[u8]> {
+    #[inline]
+    fn equivalent(&self, kept: &KeptText) -> bool {
+        self == kept
     }
 }
 
@@ -46,10 +76,10 @@ struct Cost;
 
 const OVERHEAD: u64 = 1_024;
 
-impl<C> Weighter<Tail, VerifiedToken<C>> for Cost {
-    fn weight(&self, _: &Tail, token: &VerifiedToken<C>) -> u64 {
+impl<C> Weighter<KeptText, VerifiedToken<C>> for Cost {
+    fn weight(&self, text: &KeptText, token: &VerifiedToken<C>) -> u64 {
         // Twice: its successor is about as long.
-        2 * (token.text().len() + token.json().len()) as u64 + OVERHEAD
+        2 * (text.whole.len() + token.json().len()) as u64 + OVERHEAD
     }
 }
 
@@ -72,36 +102,28 @@ impl<C> TokenCache<C> {
     // Always: see `Shared::arrive`.
     #[inline(always)]
     pub(super) fn get(&self, text: &[u8], keys: &Keys) -> Option<VerifiedToken<C>> {
-        let token = self.entries.get(&Tail::of(text)?)?;
-        (constant_time_eq(token.text().as_bytes(), text) && token.is_held(keys)).then_some(token)
+        self.entries.get(&Text::of(text)?).filter(|token| token.is_held(keys))
     }
 
     /// Remembers a token that was just verified, unless it is dead already. Of two that were verified at once one is kept,
     /// and both callers hold it.
     pub(super) fn insert(
         &self,
+        text: &str,
         token: VerifiedToken<C>,
         ring: &KeyRing,
         now: NumericDate,
         dead_at: impl Fn(&VerifiedToken<C>) -> NumericDate,
     ) -> VerifiedToken<C> {
-        let Some(tail) = Tail::of(token.text().as_bytes()) else { return token };
+        let Some(text) = Text::of(Arc::from(text.as_bytes())) else { return token };
         if now >= dead_at(&token) {
             return token;
         }
         self.sweep(now, ring, dead_at);
-        let held =
-            self.entries.get_or_insert_with(&tail, || Ok::<_, std::convert::Infallible>(token.clone()));
-        match held {
-            Ok(held) if held.is(&token) => held,
-            Ok(held)
-                if constant_time_eq(held.text().as_bytes(), token.text().as_bytes())
-                    && held.held_by(ring) =>
-            {
-                held
-            }
+        match self.entries.get_or_insert_with(&text, || Ok::<_, Infallible>(token.clone())) {
+            Ok(held) if held.held_by(ring) => held,
             _ => {
-                self.entries.insert(tail, token.clone());
+                self.entries.insert(text, token.clone());
                 token
             }
         }

@@ -141,13 +141,12 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let verified = verify::verify(text, ring, &inner.policy)?;
         let private = (inner.view)(verified.claims().text())
             .ok_or_else(|| Refusal::new(Reason::InvalidClaim("private claims".into())))?;
-        let token = |text| VerifiedToken::new(text, verified, private, &inner.policy, ring);
+        let token = VerifiedToken::new(verified, private, &inner.policy, ring);
         Ok(match &inner.cache {
             Some(cache) => {
-                cache.insert(token(text), ring, now, |token| inner.policy.dead_at(token.verified()))
+                cache.insert(text, token, ring, now, |token| inner.policy.dead_at(token.verified()))
             }
-            // Where nobody compares it, its text need not be kept.
-            None => token(""),
+            None => token,
         })
     }
 

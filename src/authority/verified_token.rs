@@ -24,7 +24,6 @@ use crate::token::verify::Verified;
 pub struct VerifiedToken<C = PrivateClaims>(Arc<Parts<C>>);
 
 struct Parts<C> {
-    text: Box<str>,
     verified: Verified,
     private: C,
     admitted_until: NumericDate,
@@ -52,10 +51,9 @@ struct Memo {
 }
 
 impl<C> VerifiedToken<C> {
-    pub(super) fn new(text: &str, verified: Verified, private: C, policy: &Policy, ring: &KeyRing) -> Self {
+    pub(super) fn new(verified: Verified, private: C, policy: &Policy, ring: &KeyRing) -> Self {
         let admitted_until = policy.admitted_until(&verified);
         Self(Arc::new(Parts {
-            text: text.into(),
             verified,
             private,
             admitted_until,
@@ -67,11 +65,8 @@ impl<C> VerifiedToken<C> {
         }))
     }
 
-    pub(super) fn text(&self) -> &str {
-        &self.0.text
-    }
-
     /// Whether both are one value, not merely equal.
+    #[cfg(test)]
     pub(super) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
