@@ -21,17 +21,18 @@ use tower::{Layer, Service};
 use tower_reissue::store::MemoryStore;
 use tower_reissue::{Algorithm, Authority, Login, ManualClock, ReissueLayer, SigningKey};
 
-/// What a token seen before may cost over the floor. It is missed: some 670 of what is counted are the request extension.
+/// What a token seen before may cost over the floor. Missed: the request extension alone takes some 670.
 const BUDGET: (&str, u64) = ("seen before", 1_500);
 
 /// Each path and its limit: instructions over the floor.
-const PATHS: [(&str, u64); 7] = [
+const PATHS: [(&str, u64); 8] = [
     ("floor", 0),
     ("seen before", 1_595),
+    ("seen before, 17 fields", 6_605),
     ("seen before, memory store", 1_635),
     ("first sight", 26_750),
     ("renewed", 2_930),
-    ("first sight, renewed", 58_140),
+    ("first sight, renewed", 58_145),
     ("refused", 23_260),
 ];
 
@@ -99,6 +100,26 @@ async fn handler(_: Request<Empty<Bytes>>) -> Answer {
     Ok(Response::new(Full::from("ok")))
 }
 
+/// The fields that a browser sends beside the token's: most of what they cost over the floor is that they are dropped.
+const A_BROWSERS: [&str; 16] = [
+    "host",
+    "connection",
+    "content-length",
+    "sec-ch-ua-platform",
+    "user-agent",
+    "accept",
+    "sec-ch-ua",
+    "content-type",
+    "sec-ch-ua-mobile",
+    "origin",
+    "sec-fetch-site",
+    "sec-fetch-mode",
+    "sec-fetch-dest",
+    "referer",
+    "accept-encoding",
+    "accept-language",
+];
+
 fn run(path: &str) {
     let clock = ManualClock::at(BORN);
     let authority =
@@ -128,8 +149,11 @@ fn run(path: &str) {
     let mut floor = service_fn(handler);
     let mut layered = ReissueLayer::new(authority).layer(service_fn(handler));
     let mut answer = |count: fn(&mut dyn FnMut())| {
-        let request =
-            Request::builder().uri("/orders").header(AUTHORIZATION, &bearer).body(Empty::new()).unwrap();
+        let mut request = Request::builder().uri("/orders");
+        if path.ends_with("fields") {
+            request = A_BROWSERS.iter().fold(request, |request, name| request.header(*name, "something"));
+        }
+        let request = request.header(AUTHORIZATION, &bearer).body(Empty::new()).unwrap();
         let (mut request, mut answered) = (Some(request), None);
         count(&mut || {
             let request = request.take().unwrap();

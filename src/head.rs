@@ -80,7 +80,7 @@ impl<'a> RequestHead<'a> {
     /// POST, which `Sec-Fetch-Site` tells apart.
     #[inline]
     pub(crate) fn is_cross_origin(&self) -> bool {
-        // Few fields: see `from_authorization`.
+        // A walk, not a look-up: see `bearer::from_authorization`.
         self.headers.keys().any(|name| name == header::ORIGIN)
             && self.headers.get("sec-fetch-site").is_none_or(|site| site != "same-origin")
     }

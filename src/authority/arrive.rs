@@ -4,13 +4,12 @@ use std::pin::Pin;
 
 use super::renew::Unrecorded;
 use super::{Authority, SignedSuccessor, VerifiedToken};
-use crate::keys::{Refetched, Refetching};
+use crate::keys::Refetching;
 use crate::store::Standing;
 use crate::telemetry::{Event, NotReissued};
 use crate::token::bearer::Credential;
 use crate::token::decision::{Decision, Evidence};
 use crate::token::refusal::{Reason, Refusal};
-use crate::token::verify;
 use crate::{NumericDate, RequestHead};
 
 /// What became of a token's arrival, or the future that will tell.
@@ -26,7 +25,7 @@ pub(crate) enum Arrival<C> {
     },
 }
 
-/// Handed on from function to function: so it is small, and what few requests come to lies in a box.
+/// Two words, for every request's is returned through several calls; refusals are rare, and boxed.
 pub(crate) enum Verdict<C> {
     Admit(Admission<C>),
     Refuse(Box<Refused>),
@@ -98,14 +97,13 @@ impl<C: Send + Sync + 'static> Authority<C> {
             let mut decision = self.judge(&caller, Standing::Live);
             if let Some(store) = self.0.store.clone().filter(|_| self.asks_store(&caller, &decision)) {
                 decision = match self.ask(store.standing(caller.token.presented(now))).await {
-                    Ok(standing) => self.judge_reporting(&caller, standing),
+                    Ok(standing) => self.judge_recorded(&caller, standing).await,
                     Err(_) => Decision::Refuse(unanswered(decision)),
                 };
             }
             match decision {
                 Decision::Admit => Ok(caller.token),
                 Decision::Grace => Err(Refusal::new(Reason::Expired)),
-                Decision::Refuse(Reason::Reused) => Err(Refusal::new(self.end_reused_session(&caller).await)),
                 Decision::Refuse(reason) => Err(Refusal::new(reason)),
             }
         };
@@ -172,56 +170,6 @@ impl<C: Send + Sync + 'static> Authority<C> {
         }
     }
 
-    // Out of line, as the grace is: what most requests come to needs little room then.
-    #[inline(never)]
-    fn first_sight(
-        &self,
-        credential: &Credential<'_>,
-        now: NumericDate,
-    ) -> Result<VerifiedToken<C>, Arrival<C>> {
-        let text = credential.token().map_err(Arrival::refuse)?;
-        self.verify(text, now).map_err(|refusal| match self.refetch_for(text, &refusal) {
-            Some(refetching) => Arrival::UnknownKey { refetching, refusal: Box::new(refusal) },
-            None => Arrival::Decided(Verdict::refused(refusal)),
-        })
-    }
-
-    /// Verifies, once more where the issuer was asked for newer keys.
-    async fn verify_refetching(&self, token: &str) -> Result<(VerifiedToken<C>, NumericDate), Refusal> {
-        let verify = || {
-            let now = self.now();
-            let token = match self.remembered(token.as_bytes()) {
-                Some(token) => token,
-                None => self.verify(token, now)?,
-            };
-            Ok((token, now))
-        };
-        let refusal = match verify() {
-            Ok(verified) => return Ok(verified),
-            Err(refusal) => refusal,
-        };
-        let Some(refetching) = self.refetch_for(token, &refusal) else { return Err(refusal) };
-        let refetched = refetching.await;
-        verify().map_err(|refusal| match self.refetch_for(token, &refusal) {
-            Some(_) => still_unknown(refusal, refetched),
-            None => refusal,
-        })
-    }
-
-    /// The fetch that may bring the key of a refused token: where it claims a trusted issuer that has no such key here.
-    /// An own token's key, and one of an issuer nobody trusts, is not asked for.
-    fn refetch_for(&self, token: &str, refusal: &Refusal) -> Option<Refetching> {
-        // Keys that nobody keeps up to date are not asked for, so the token need not be read once more.
-        if !refusal.reason().is_about_keys() || !self.0.keys.is_kept() {
-            return None;
-        }
-        let (issuer, kid) = verify::addressee(token)?;
-        if self.0.keys.load().has_key_of(&issuer, kid.as_deref()) {
-            return None;
-        }
-        self.0.keys.refetch(&issuer)
-    }
-
     /// Whether the store has a word in it: what is refused in the best of standings needs none. But of a token that is
     /// good but for its age, it is still told whether it was superseded long ago.
     fn asks_store(&self, caller: &Caller<C>, decision: &Decision) -> bool {
@@ -235,7 +183,6 @@ impl<C: Send + Sync + 'static> Authority<C> {
     }
 
     /// The keys are asked anew each time: after a wait, one may have been withdrawn.
-    // Always: see `Shared::arrive`.
     #[inline(always)]
     fn judge(&self, caller: &Caller<C>, standing: Standing) -> Decision {
         self.0.policy.decide(&Evidence {
@@ -247,11 +194,18 @@ impl<C: Send + Sync + 'static> Authority<C> {
         })
     }
 
-    fn judge_reporting(&self, caller: &Caller<C>, standing: Standing) -> Decision {
+    /// The same once the store has spoken: reuse is reported, and where the policy ends the session for it, the session is
+    /// over before anybody is answered.
+    async fn judge_recorded(&self, caller: &Caller<C>, standing: Standing) -> Decision {
         if let Standing::Superseded { generations } = standing {
             self.emit(Event::Reused { generations });
         }
-        self.judge(caller, standing)
+        match self.judge(caller, standing) {
+            Decision::Refuse(Reason::Reused) if self.revoke_session(&caller.token).await.is_err() => {
+                Decision::Refuse(Reason::StoreUnavailable)
+            }
+            decision => decision,
+        }
     }
 
     /// Without a store there is nothing to wait for.
@@ -269,9 +223,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
     }
 
     async fn settle_recorded(self, caller: Caller<C>, standing: Standing) -> Verdict<C> {
-        match self.judge_reporting(&caller, standing) {
+        match self.judge_recorded(&caller, standing).await {
             Decision::Admit => caller.admitted(),
-            Decision::Refuse(Reason::Reused) => Verdict::refuse(self.end_reused_session(&caller).await),
             Decision::Refuse(reason) => Verdict::refuse(reason),
             // An exchange whose yield nobody receives would spend the successor and promise what is not there.
             Decision::Grace if !caller.answerable => match self.may_renew(&caller.token) {
@@ -296,8 +249,9 @@ impl<C: Send + Sync + 'static> Authority<C> {
             Err(Unrecorded::Outage) => Verdict::refuse(Reason::StoreUnavailable),
             // Superseded since it was asked about.
             Err(Unrecorded::Reused { generations }) => {
-                Verdict::refuse(match self.judge_reporting(&caller, Standing::Superseded { generations }) {
-                    Decision::Refuse(Reason::Reused) => self.end_reused_session(&caller).await,
+                let standing = Standing::Superseded { generations };
+                Verdict::refuse(match self.judge_recorded(&caller, standing).await {
+                    Decision::Refuse(reason) => reason,
                     _ => Reason::Expired,
                 })
             }
@@ -315,14 +269,6 @@ impl<C: Send + Sync + 'static> Authority<C> {
             }
         }
     }
-
-    /// The policy says that reuse ends the session: it is over before the refusal is sent.
-    async fn end_reused_session(&self, caller: &Caller<C>) -> Reason {
-        match self.revoke_session(&caller.token).await {
-            Ok(()) => Reason::Reused,
-            Err(_) => Reason::StoreUnavailable,
-        }
-    }
 }
 
 /// What a token is refused with when the store could not be asked: with what speaks against it anyhow, if anything does.
@@ -330,13 +276,5 @@ fn unanswered(decision: Decision) -> Reason {
     match decision {
         Decision::Refuse(reason) => reason,
         _ => Reason::StoreUnavailable,
-    }
-}
-
-/// What a token is refused with whose issuer has no such key here, after it was asked: a verdict only where it answered.
-pub(crate) fn still_unknown(refusal: Refusal, refetched: Refetched) -> Refusal {
-    match refetched {
-        Refetched::Current => refusal,
-        Refetched::Unreachable => refusal.because(Reason::KeysUnavailable),
     }
 }

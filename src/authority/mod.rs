@@ -8,6 +8,7 @@ mod builder;
 mod cache;
 mod issue;
 mod private_claims;
+mod prove;
 mod renew;
 mod revoke;
 mod sign;
@@ -19,11 +20,12 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
-pub(crate) use arrive::{Admission, Arrival, Refused, Verdict, still_unknown};
+pub(crate) use arrive::{Admission, Arrival, Refused, Verdict};
 pub use builder::{AuthorityBuilder, DangerousBuilder};
 use cache::TokenCache;
 pub use issue::{IssueError, IssuedToken, Login};
 pub use private_claims::PrivateClaims;
+pub(crate) use prove::still_unknown;
 pub(crate) use renew::Renewal;
 pub use revoke::SignOutError;
 pub(crate) use sign::SignedSuccessor;
@@ -34,8 +36,7 @@ use crate::keys::{KeyRing, Keys};
 use crate::store::{ErasedStore, StoreError, StoreErrorKind};
 use crate::telemetry::{self, Event, NotReissued, Occasion};
 use crate::token::policy::Policy;
-use crate::token::refusal::{Reason, Refusal};
-use crate::token::verify;
+use crate::token::refusal::Refusal;
 use crate::{ConfigError, NumericDate, RequestHead};
 
 /// What issues, verifies, reissues and revokes. Clones share one.
@@ -127,27 +128,6 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// Whether sessions are recorded, and so can be revoked.
     pub fn can_revoke(&self) -> bool {
         self.0.store.is_some()
-    }
-
-    /// The proof of a token from memory: where this very text was proven under a key that is held.
-    fn remembered(&self, text: &[u8]) -> Option<VerifiedToken<C>> {
-        self.0.cache.as_ref()?.get(text, &self.0.keys)
-    }
-
-    /// The proof of a token seen first: it is verified, its private claims are read.
-    fn verify(&self, text: &str, now: NumericDate) -> Result<VerifiedToken<C>, Refusal> {
-        let inner = &*self.0;
-        let ring = &inner.keys.load();
-        let verified = verify::verify(text, ring, &inner.policy)?;
-        let private = (inner.view)(verified.claims().text())
-            .ok_or_else(|| Refusal::new(Reason::InvalidClaim("private claims".into())))?;
-        let token = VerifiedToken::new(verified, private, &inner.policy, ring);
-        Ok(match &inner.cache {
-            Some(cache) => {
-                cache.insert(text, token, ring, now, |token| inner.policy.dead_at(token.verified()))
-            }
-            None => token,
-        })
     }
 
     fn now(&self) -> NumericDate {

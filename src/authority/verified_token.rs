@@ -84,11 +84,12 @@ impl<C> VerifiedToken<C> {
         if self.0.ring.load(Ordering::Relaxed) == ring.id() {
             return true;
         }
-        self.is_in(ring)
+        self.key_is_in(ring)
     }
 
+    // Once for each token after a swap.
     #[cold]
-    fn is_in(&self, ring: &KeyRing) -> bool {
+    fn key_is_in(&self, ring: &KeyRing) -> bool {
         let held = ring.holds(self.verified().key());
         if held {
             self.0.ring.store(ring.id(), Ordering::Relaxed);

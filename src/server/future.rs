@@ -158,7 +158,7 @@ where
     S: Service<Request<B>, Response = Response<R>>,
     C: Send + Sync + 'static,
 {
-    /// Once: a key that is unknown still is unknown for good.
+    /// A key that is unknown now is unknown for good: its issuer is asked once.
     fn arrive_again(self, refetched: Refetched) -> State<S::Future, S, B, R, C> {
         let verdict = match self.shared.arrive(&RequestHead::of(&self.request)).0 {
             Arrival::Pending(verdict) => return State::Arriving { verdict, parked: Some(self) },

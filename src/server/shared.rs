@@ -33,8 +33,7 @@ impl Settings {
 }
 
 impl<C: Send + Sync + 'static> Shared<C> {
-    /// The request's one credential is found and judged; its successor's way back is that of the credential.
-    // Always, as it is on the way of every request: several places call it, so the compiler would not.
+    /// Finds and judges the request's one credential; a successor goes back the way the credential came.
     #[inline(always)]
     pub(super) fn arrive(&self, head: &RequestHead<'_>) -> (Arrival<C>, Way) {
         match bearer::find(&self.settings.sources, head) {
@@ -43,7 +42,8 @@ impl<C: Send + Sync + 'static> Shared<C> {
         }
     }
 
-    /// Handlers find this token in the request's extensions or, on demand, none: not that of a layer further out either.
+    /// Handlers find this token in the request's extensions or, under `without_extension`, none: not that of a layer further
+    /// out either.
     pub(super) fn show<B>(&self, admission: &Admission<C>, request: &mut Request<B>) {
         match self.settings.shows_token {
             true => drop(request.extensions_mut().insert(admission.token.clone())),

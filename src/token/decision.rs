@@ -32,8 +32,7 @@ impl Policy {
     ///
     /// Faults come before expiry, so that "expired" always means "otherwise good". A caller asks first with
     /// [`Standing::Live`]: what is refused even then needs no store.
-    // As all on the way of a token seen before: the service is generic, so it is compiled in the user's crate, and nothing
-    // of this one is inlined there that does not say so.
+    // See `Reissue::call`: nothing of this crate is inlined in the user's that does not say so.
     #[inline]
     pub(crate) fn decide(&self, evidence: &Evidence<'_>) -> Decision {
         let &Evidence { token, key_held, confirmed, standing, now } = evidence;

@@ -8,7 +8,7 @@
 //!
 //! The second and third load with `wrk` and say how to install it. `-- --test` runs each once, to see that it answers.
 //! What needs no peer is measured by `cargo bench` in the repository's root: `layer`, `verify`, `reissue`, `store`,
-//! `growth`, `flood`, `threads`.
+//! `growth`, `flood`, `threads`, `instructions`.
 //!
 //! Every contender is as strict as it can be made: issuer, audience, one algorithm, no leeway, `nbf` looked at
 //! (tower-oauth2-resource-server: a leeway of 60 s, no `nbf`). Before it is timed it must admit the good token and answer

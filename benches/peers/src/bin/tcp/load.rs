@@ -23,8 +23,9 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    pub fn mean(of: &[Self]) -> Self {
-        let mean = |measure: fn(&Self) -> f64| of.iter().map(measure).sum::<f64>() / of.len() as f64;
+    /// The mean of the two.
+    pub fn between(one: Self, other: Self) -> Self {
+        let mean = |measure: fn(&Self) -> f64| (measure(&one) + measure(&other)) / 2.0;
         Self {
             rate: mean(|it| it.rate),
             p99_millis: mean(|it| it.p99_millis),
@@ -34,8 +35,9 @@ impl Loaded {
 }
 
 impl Load {
-    pub fn from_environment() -> Self {
-        let (rounds, seconds) = if is_smoke() { (1, 1) } else { (7, 1) };
+    /// These, where the environment says nothing else.
+    pub fn from_environment(rounds: u64, seconds: u64) -> Self {
+        let (rounds, seconds) = if is_smoke() { (1, 1) } else { (rounds, seconds) };
         Self {
             rounds: from_environment("TCP_ROUNDS", rounds),
             seconds: from_environment("TCP_SECONDS", seconds),

@@ -1,4 +1,4 @@
-//! An axum server over TCP with no auth, with a layer that does nothing, with this layer, and with what one writes by hand:
+//! An axum server over TCP with no auth, with a layer that wraps the body, with this layer, and with what one writes by hand:
 //! each a process of its own, loaded in turns with `wrk`. Linux only, for it reads the server's CPU time from `/proc`.
 //!
 //! ```text
@@ -6,12 +6,13 @@
 //! cargo run --release --manifest-path benches/peers/Cargo.toml --bin tcp -- connections
 //! ```
 //!
-//! `TCP_SECONDS` (1) is the length of one load, `TCP_ROUNDS` (7) how often each server has its turn, `TCP_CONNECTIONS`
+//! `TCP_SECONDS` (1; 4 for `connections`) is the length of one load, `TCP_ROUNDS` (7; 3) how often each server has its turn, `TCP_CONNECTIONS`
 //! (32) over how many connections, `TCP_WORKERS` (1) the threads of a server. wrk has one thread, so that one core is
 //! the server's and one the client's.
 //!
 //! A machine's speed changes within seconds: each turn is held against those of no auth just before it and just after it.
-//! The medians of that are printed, and the quartiles beside the rates.
+//! Printed are medians, and for the rates the quartiles. The row of no auth holds its own turns against each other: so much
+//! do equal servers differ.
 
 #[path = "../../../../support/mod.rs"]
 mod support;
@@ -38,7 +39,7 @@ fn main() {
     }
 }
 
-const KINDS: [Kind; 4] = [Kind::EmptyLayer, Kind::Layer, Kind::Uncached, Kind::ByHand];
+const BESIDE_NO_AUTH: [Kind; 4] = [Kind::BodyLayer, Kind::Layer, Kind::Uncached, Kind::ByHand];
 
 /// Rates of a machine with other work say nothing: whoever reads them should see that there was some.
 fn tell_of_other_work() {
@@ -55,7 +56,7 @@ const BUDGET_RATE: f64 = 0.97;
 const BUDGET_CPU: f64 = 0.6;
 
 fn against_no_auth() {
-    let load = Load::from_environment();
+    let load = Load::from_environment(7, 1);
     tell_of_other_work();
     println!(
         "{:<8}{:<28}{:>11}{:>12}{:>16}{:>12}{:>16}{:>16}",
@@ -63,88 +64,108 @@ fn against_no_auth() {
     );
     for algorithm in BUDGETED {
         let no_auth = Server::start(Kind::NoAuth, algorithm);
-        let servers = KINDS.map(|kind| Server::start(kind, algorithm));
-        let mut floors = vec![load.on(&no_auth)];
-        let mut turns = KINDS.map(|_| Vec::new());
-        for _ in 0..load.rounds {
-            for (server, turns) in servers.iter().zip(&mut turns) {
-                let it = load.on(server);
-                floors.push(load.on(&no_auth));
-                turns.push(Turn { it, floor: Loaded::mean(&floors[floors.len() - 2..]) });
-            }
-        }
-        let no_auth: Vec<Turn> = floors.iter().map(|&it| Turn { it, floor: it }).collect();
-        row(algorithm, Kind::NoAuth, &no_auth);
-        for (kind, turns) in KINDS.into_iter().zip(&turns) {
-            let (of_floor, more_cpu) = row(algorithm, kind, turns);
+        let (floor, turns) =
+            in_turns(load, &no_auth, &BESIDE_NO_AUTH.map(|kind| Server::start(kind, algorithm)));
+        print_row(algorithm, Kind::NoAuth, &floor);
+        for (kind, turns) in BESIDE_NO_AUTH.into_iter().zip(&turns) {
+            print_row(algorithm, kind, turns);
             if kind == Kind::Layer {
                 println!(
                     "{:<8}  requests/s of no auth >= {BUDGET_RATE}: {}; CPU <= + {BUDGET_CPU} µs: {}",
                     "",
-                    verdict(BUDGET_RATE, of_floor),
-                    verdict(more_cpu, BUDGET_CPU),
+                    verdict(BUDGET_RATE, median_of(turns, Turn::rate)),
+                    verdict(median_of(turns, Turn::more_cpu), BUDGET_CPU),
                 );
             }
         }
     }
 }
 
-/// One load, and no auth around it.
+/// One load of a server, and what no auth did around it.
 struct Turn {
-    it: Loaded,
+    load: Loaded,
     floor: Loaded,
 }
 
-/// Prints a server's row; its rate against the floor's, and its further CPU a request.
-fn row(algorithm: Algorithm, kind: Kind, turns: &[Turn]) -> (f64, f64) {
-    let all = |measure: fn(&Turn) -> f64| {
-        let mut all: Vec<f64> = turns.iter().map(measure).collect();
-        all.sort_by(f64::total_cmp);
-        all
-    };
-    let of = |measure: fn(&Turn) -> f64| median(all(measure));
-    let rates = all(|Turn { it, floor }| it.rate / floor.rate);
-    let (of_floor, quarter) = (median(rates.clone()), rates.len() / 4);
-    let more_cpu = of(|Turn { it, floor }| it.cpu_micros - floor.cpu_micros);
+impl Turn {
+    fn rate(&self) -> f64 {
+        self.load.rate / self.floor.rate
+    }
+
+    fn more_cpu(&self) -> f64 {
+        self.load.cpu_micros - self.floor.cpu_micros
+    }
+}
+
+/// Loads each server in its turn, and no auth before and after each. The turns of no auth, each held against the one
+/// before it, say how much two equal servers differ on this machine.
+fn in_turns<const N: usize>(
+    load: Load,
+    no_auth: &Server,
+    servers: &[Server; N],
+) -> (Vec<Turn>, [Vec<Turn>; N]) {
+    let mut before = load.on(no_auth);
+    let (mut floor, mut turns) = (Vec::new(), [const { Vec::new() }; N]);
+    for _ in 0..load.rounds {
+        for (server, turns) in servers.iter().zip(&mut turns) {
+            let loaded = load.on(server);
+            let after = load.on(no_auth);
+            turns.push(Turn { load: loaded, floor: Loaded::between(before, after) });
+            floor.push(Turn { load: after, floor: before });
+            before = after;
+        }
+    }
+    (floor, turns)
+}
+
+fn median_of(turns: &[Turn], measure: impl Fn(&Turn) -> f64) -> f64 {
+    median(turns.iter().map(measure).collect())
+}
+
+fn print_row(algorithm: Algorithm, kind: Kind, turns: &[Turn]) {
+    let of = |measure: fn(&Turn) -> f64| median_of(turns, measure);
+    let mut rates: Vec<f64> = turns.iter().map(Turn::rate).collect();
+    rates.sort_by(f64::total_cmp);
+    let quarter = rates.len() / 4;
     println!(
-        "{:<8}{:<28}{:>11.0}{of_floor:>12.3}{:>16}{:>9.2} ms{:>16.2}{:>16}",
+        "{:<8}{:<28}{:>11.0}{:>12.3}{:>16}{:>9.2} ms{:>16.2}{:>16}",
         format!("{algorithm:?}"),
         kind.title(),
-        of(|turn| turn.it.rate),
+        of(|turn| turn.load.rate),
+        of(Turn::rate),
         format!("{:.2} - {:.2}", rates[quarter], rates[rates.len() - 1 - quarter]),
-        of(|turn| turn.it.p99_millis),
-        of(|Turn { it, floor }| it.p99_millis / floor.p99_millis),
+        of(|turn| turn.load.p99_millis),
+        of(|turn| turn.load.p99_millis / turn.floor.p99_millis),
         match kind {
-            Kind::NoAuth => format!("{:.2} µs", of(|turn| turn.it.cpu_micros)),
-            _ => format!("{more_cpu:+.2} µs"),
+            Kind::NoAuth => format!("{:.2} µs", of(|turn| turn.load.cpu_micros)),
+            _ => format!("{:+.2} µs", of(Turn::more_cpu)),
         },
     );
-    (of_floor, more_cpu)
 }
 
 /// The layer beside no auth as the connections grow. A row is marked where the layer costs more than twice the one before.
 fn connections() {
-    let load = Load::from_environment();
+    // Five thousand take a while to connect.
+    let load = Load::from_environment(3, 4);
     tell_of_other_work();
     println!(
         "{:<14}{:>18}{:>18}{:>12}{:>20}",
         "connections", "no auth, req/s", "layer, req/s", "ratio", "CPU a request"
     );
-    let servers = [Kind::NoAuth, Kind::Layer].map(|kind| Server::start(kind, Algorithm::RS256));
+    let (no_auth, layer) =
+        (Server::start(Kind::NoAuth, Algorithm::RS256), Server::start(Kind::Layer, Algorithm::RS256));
+    let layer = [layer];
     let mut before = f64::INFINITY;
     for connections in [1, 10, 100, 1_000, 5_000] {
-        let load = Load { connections, ..load };
-        let rounds: Vec<[Loaded; 2]> =
-            (0..load.rounds).map(|_| [0, 1].map(|at| load.on(&servers[at]))).collect();
-        let of = |measure: fn(&[Loaded; 2]) -> f64| median(rounds.iter().map(measure).collect());
-        let more_cpu = of(|round| round[1].cpu_micros - round[0].cpu_micros);
+        let (_, [turns]) = in_turns(Load { connections, ..load }, &no_auth, &layer);
+        let more_cpu = median_of(&turns, Turn::more_cpu);
         println!(
             "{connections:<14}{:>18.0}{:>18.0}{:>12.3}{:>20}{}",
-            of(|round| round[0].rate),
-            of(|round| round[1].rate),
-            of(|round| round[1].rate / round[0].rate),
-            format!("+ {more_cpu:.2} µs"),
-            // Half a microsecond is what the clock of a process can tell apart.
+            median_of(&turns, |turn| turn.floor.rate),
+            median_of(&turns, |turn| turn.load.rate),
+            median_of(&turns, Turn::rate),
+            format!("{more_cpu:+.2} µs"),
+            // Less than half a microsecond is noise.
             if more_cpu > 2.0 * before.max(0.5) { "   cliff" } else { "" },
         );
         before = more_cpu;

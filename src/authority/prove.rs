@@ -1,0 +1,93 @@
+//! The proof that a token was signed as it reads: from memory, by verification, or after its issuer was asked for newer keys.
+
+use super::arrive::{Arrival, Verdict};
+use super::{Authority, VerifiedToken};
+use crate::NumericDate;
+use crate::keys::{Refetched, Refetching};
+use crate::token::bearer::Credential;
+use crate::token::refusal::{Reason, Refusal};
+use crate::token::verify;
+
+impl<C: Send + Sync + 'static> Authority<C> {
+    /// The proof of a token from memory: where this very text was proven under a key that is held.
+    pub(super) fn remembered(&self, text: &[u8]) -> Option<VerifiedToken<C>> {
+        self.0.cache.as_ref()?.get(text, &self.0.keys)
+    }
+
+    /// The proof of a token seen first: it is verified, its private claims are read.
+    pub(super) fn verify(&self, text: &str, now: NumericDate) -> Result<VerifiedToken<C>, Refusal> {
+        let inner = &*self.0;
+        let ring = &inner.keys.load();
+        let verified = verify::verify(text, ring, &inner.policy)?;
+        let private = (inner.view)(verified.claims().text())
+            .ok_or_else(|| Refusal::new(Reason::InvalidClaim("private claims".into())))?;
+        let token = VerifiedToken::new(verified, private, &inner.policy, ring);
+        Ok(match &inner.cache {
+            Some(cache) => {
+                cache.insert(text, token, ring, now, |token| inner.policy.dead_at(token.verified()))
+            }
+            None => token,
+        })
+    }
+
+    /// The proof of a request's token seen first, or what becomes of a request without one.
+    #[inline(never)]
+    pub(super) fn first_sight(
+        &self,
+        credential: &Credential<'_>,
+        now: NumericDate,
+    ) -> Result<VerifiedToken<C>, Arrival<C>> {
+        let text = credential.token().map_err(Arrival::refuse)?;
+        self.verify(text, now).map_err(|refusal| match self.refetch_for(text, &refusal) {
+            Some(refetching) => Arrival::UnknownKey { refetching, refusal: Box::new(refusal) },
+            None => Arrival::Decided(Verdict::refused(refusal)),
+        })
+    }
+
+    /// Verifies, once more where the issuer was asked for newer keys.
+    pub(super) async fn verify_refetching(
+        &self,
+        token: &str,
+    ) -> Result<(VerifiedToken<C>, NumericDate), Refusal> {
+        let verify = || {
+            let now = self.now();
+            let token = match self.remembered(token.as_bytes()) {
+                Some(token) => token,
+                None => self.verify(token, now)?,
+            };
+            Ok((token, now))
+        };
+        let refusal = match verify() {
+            Ok(verified) => return Ok(verified),
+            Err(refusal) => refusal,
+        };
+        let Some(refetching) = self.refetch_for(token, &refusal) else { return Err(refusal) };
+        let refetched = refetching.await;
+        verify().map_err(|refusal| match self.refetch_for(token, &refusal) {
+            Some(_) => still_unknown(refusal, refetched),
+            None => refusal,
+        })
+    }
+
+    /// The fetch that may bring the key of a refused token: where it claims a trusted issuer that has no such key here.
+    /// An own token's key, and one of an issuer nobody trusts, is not asked for.
+    fn refetch_for(&self, token: &str, refusal: &Refusal) -> Option<Refetching> {
+        // Keys that nobody keeps up to date are not asked for, so the token need not be read once more.
+        if !refusal.reason().is_about_keys() || !self.0.keys.is_kept() {
+            return None;
+        }
+        let (issuer, kid) = verify::addressee(token)?;
+        if self.0.keys.load().has_key_of(&issuer, kid.as_deref()) {
+            return None;
+        }
+        self.0.keys.refetch(&issuer)
+    }
+}
+
+/// What a token is refused with whose issuer has no such key here, after it was asked: a verdict only where it answered.
+pub(crate) fn still_unknown(refusal: Refusal, refetched: Refetched) -> Refusal {
+    match refetched {
+        Refetched::Current => refusal,
+        Refetched::Unreachable => refusal.because(Reason::KeysUnavailable),
+    }
+}
