@@ -2,7 +2,7 @@
 //! `cargo bench --bench growth`; `GROWTH_TOKENS=1000000` is the longest row. Connections: see `benches/peers`.
 //!
 //! CPU time of the thread, over the bare handler's with the same requests. A row that costs more than twice its
-//! predecessor is marked.
+//! predecessor is marked `cliff`.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod support;

@@ -1,7 +1,9 @@
-//! One request through a bare handler, through this layer, and through tower-http's `ValidateRequestHeaderLayer` with
-//! `jsonwebtoken::decode` in it: the same token, in one run. `cargo bench --bench layer`. More peers: `benches/peers`.
+//! One request through a bare handler (the floor), through this layer, and through tower-http's `ValidateRequestHeaderLayer`
+//! with `jsonwebtoken::decode` in it: the same token, in one run. `cargo bench --bench layer`. More peers: `benches/peers`.
 //!
-//! Nanoseconds of the thread's CPU time over the bare handler; the ratios carry, the absolutes are the machine's.
+//! This layer has seen the token before, and then once more without the request extension and once with a `MemoryStore`; or
+//! it sees it for the first time. The table at the end gives nanoseconds of the thread's CPU time over the floor, beside the
+//! budgets; what criterion prints above it compares with the last run.
 #![allow(missing_docs, clippy::unwrap_used, clippy::result_large_err)]
 
 #[path = "support/last_run.rs"]
@@ -67,7 +69,7 @@ fn main() {
         let over = |contender| results.over(contender, floor);
         let budgeted = |contender, budget| {
             let over = over(contender);
-            format!("+ {over:.0} ns (<= {budget:.0}: {})", verdict(over, budget))
+            format!("+ {over:.1} ns (<= {budget:.0}: {})", verdict(over, budget))
         };
         compare_with_last_run(format!("layer {algorithm:?}"), &mut contest);
         table += &format!(

@@ -9,6 +9,9 @@ use crate::ConfigError;
 
 /// The cookie that holds a token: `HttpOnly`, `Secure`, `Path=/`, `SameSite=Lax`, and a name that begins with
 /// `__Host-`, which browsers bind to this very host (RFC 6265bis §4.1.3.2).
+///
+/// A layer reads it as a [`Source::cookie`](crate::Source::cookie) and hands successors back in it; a login handler hands
+/// out the first token with [`Authority::set_cookie`](crate::Authority::set_cookie).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Cookie {
     name: Arc<str>,
@@ -29,7 +32,8 @@ pub enum SameSite {
 }
 
 impl Cookie {
-    /// The cookie `__Host-{name}`. Browsers take it over HTTPS only, and from `localhost`.
+    /// The cookie `__Host-{name}`, which is the only name it is read under. Browsers take it over HTTPS only, and from
+    /// `localhost`.
     ///
     /// # Errors
     /// Where the name is empty or holds what a cookie's name can't (RFC 6265 §4.1.1).

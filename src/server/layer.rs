@@ -15,6 +15,9 @@ use crate::token::bearer::Source;
 /// Puts strict validation and safe reissue in front of any HTTP service: axum, hyper, tonic, or your own.
 ///
 /// Handlers find the [`VerifiedToken`](crate::VerifiedToken) in the request's extensions.
+///
+/// On axum, `Router::layer` and `route_layer` guard the routes that are there already: **a route that is added after them
+/// stands open**. `route_layer` leaves unknown paths their 404, where `layer` answers them with 401 too.
 pub struct ReissueLayer<C = PrivateClaims>(Arc<Shared<C>>);
 
 impl<C: Send + Sync + 'static> ReissueLayer<C> {

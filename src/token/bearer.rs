@@ -30,6 +30,31 @@ impl Source {
     }
 
     /// This cookie. Its successor goes back as the same cookie.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use http::{Response, header::SET_COOKIE};
+    /// # use tower_reissue::{Algorithm, Authority, Cookie, Login, ReissueLayer, SigningKey, Source};
+    /// # async fn cookies() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let authority = Authority::builder(SigningKey::generate(Algorithm::EdDSA)?)
+    /// #     .issuer("https://login.example")
+    /// #     .audience("orders")
+    /// #     .ceiling(Duration::from_secs(12 * 3600))
+    /// #     .build()?;
+    /// let cookie = Cookie::new("session")?;
+    /// // Browsers send the cookie, other clients the header.
+    /// let layer = ReissueLayer::new(authority.clone())
+    ///     .read_from([Source::cookie(cookie.clone()), Source::authorization()]);
+    ///
+    /// // In the login handler, and in the one that signs out:
+    /// let token = authority.issue(Login::new("alice")).await?;
+    /// let login = Response::builder().header(SET_COOKIE, authority.set_cookie(&cookie, &token)?).body(())?;
+    /// let logout = Response::builder().header(SET_COOKIE, cookie.removal()).body(())?;
+    /// # assert!(login.headers()[SET_COOKIE].to_str()?.starts_with("__Host-session="));
+    /// # Ok(())
+    /// # }
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(cookies()).unwrap();
+    /// ```
     pub fn cookie(cookie: Cookie) -> Self {
         Self(Place::Cookie(cookie))
     }

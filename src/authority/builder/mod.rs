@@ -105,6 +105,29 @@ impl AuthorityBuilder<PrivateClaims> {
     /// survive. It must not deny unknown fields, for the registered claims are among them. Default:
     /// [`PrivateClaims`], which reads nothing until asked.
     ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use tower_reissue::{Algorithm, Authority, Login, SigningKey};
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct Role {
+    ///     role: String,
+    /// }
+    ///
+    /// # async fn roles() -> Result<(), Box<dyn std::error::Error>> {
+    /// let authority = Authority::builder(SigningKey::generate(Algorithm::EdDSA)?)
+    ///     .issuer("https://login.example")
+    ///     .audience("orders")
+    ///     .ceiling(Duration::from_secs(12 * 3600))
+    ///     .private_claims::<Role>()
+    ///     .build()?;
+    /// let token = authority.issue(Login::new("alice").claims(&Role { role: "admin".into() })).await?;
+    /// // Handlers take a `VerifiedToken<Role>` out of the request's extensions.
+    /// assert_eq!(authority.admit(token.as_str()).await?.claims().role, "admin");
+    /// # Ok(())
+    /// # }
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(roles()).unwrap();
+    /// ```
+    ///
     /// Call it before [`renew_if`](AuthorityBuilder::renew_if), which sees `T`: the other order is refused at build.
     pub fn private_claims<T: DeserializeOwned + Send + Sync + 'static>(self) -> AuthorityBuilder<T> {
         let lost_predicate = self.renew_if.is_some();
@@ -161,13 +184,13 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
 
     /// The longest a session may live from its first token on, whatever is reissued. Required.
     ///
-    /// It is what ends a stolen token's use where nothing is revoked (RFC 9700 §4.14.2). Whole seconds.
+    /// It is what ends a stolen token's use where nothing is revoked (RFC 9700 §4.14.2). Rounded down to whole seconds.
     pub fn ceiling(mut self, ceiling: Duration) -> Self {
         self.options.ceiling = Some(Some(ceiling.as_secs()));
         self
     }
 
-    /// The lifetime L of new tokens. Default 600 s. Whole seconds.
+    /// The lifetime L of new tokens. Default 600 s. Rounded down to whole seconds.
     ///
     /// Longer means that a stolen token works longer without being renewed.
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
