@@ -93,9 +93,11 @@ pub enum IssueError {
     NotAnObject,
     /// The private claims hold a name that the authority writes itself.
     ReservedClaim(String),
-    /// This service would refuse the token, for the reason in the refusal: a required claim is missing, say, or the
-    /// private claims are none that handlers can read.
+    /// This service would refuse the token, for the reason in the refusal: a required claim is missing, say.
     Unacceptable(Refusal),
+    /// The private claims are none that handlers can read as the
+    /// [`private_claims::<T>()`](super::AuthorityBuilder::private_claims) of this authority.
+    Unreadable(serde_json::Error),
     /// The token would be longer than this service accepts.
     TooLong,
     /// The key could not sign.
@@ -120,6 +122,9 @@ impl fmt::Display for IssueError {
             Self::Unacceptable(refusal) => {
                 write!(f, "this service would refuse the token: {refusal} ({:?})", refusal.reason())
             }
+            Self::Unreadable(_) => {
+                f.write_str("the private claims can't be read back as the type of `private_claims`")
+            }
             Self::TooLong => {
                 f.write_str("the token would be longer than `max_token_bytes`, or its cookie than browsers keep: fewer claims are right")
             }
@@ -133,7 +138,7 @@ impl fmt::Display for IssueError {
 impl StdError for IssueError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
-            Self::Claims(source) => Some(source),
+            Self::Claims(source) | Self::Unreadable(source) => Some(source),
             Self::Store(source) => Some(source),
             _ => None,
         }
@@ -207,12 +212,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         if bound && self.0.hooks.confirm.is_none() {
             return Err(IssueError::Unacceptable(Refusal::new(Reason::Unconfirmed)));
         }
-        if (self.0.view)(claims).is_none() {
-            return Err(IssueError::Unacceptable(Refusal::new(Reason::InvalidClaim(
-                "private claims".into(),
-            ))));
-        }
-        Ok(())
+        (self.0.view)(claims).map(drop).map_err(IssueError::Unreadable)
     }
 
     fn check_private(&self, private: &str) -> Result<(), IssueError> {

@@ -73,8 +73,8 @@ struct Inner<C> {
     view: View<C>,
 }
 
-/// Reads the private claims from the claims text; `None` where they are no `C`.
-type View<C> = fn(&Arc<str>) -> Option<C>;
+/// Reads the private claims from the claims text.
+type View<C> = fn(&Arc<str>) -> Result<C, serde_json::Error>;
 
 type Predicate<C> = dyn Fn(&VerifiedToken<C>) -> bool + Send + Sync;
 type Confirm = dyn Fn(&RequestHead<'_>, &str) -> bool + Send + Sync;

@@ -12,8 +12,8 @@ use crate::token::json;
 pub struct PrivateClaims(Arc<str>);
 
 impl PrivateClaims {
-    pub(super) fn view(text: &Arc<str>) -> Option<Self> {
-        Some(Self(Arc::clone(text)))
+    pub(super) fn view(text: &Arc<str>) -> Result<Self, serde_json::Error> {
+        Ok(Self(Arc::clone(text)))
     }
 
     /// The claim `name`; `None` where the token has none. It is never both: a malformed claim is an error.

@@ -20,7 +20,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let ring = &inner.keys.load();
         let verified = verify::verify(text, ring, &inner.policy)?;
         let private = (inner.view)(verified.claims().text())
-            .ok_or_else(|| Refusal::new(Reason::InvalidClaim("private claims".into())))?;
+            .map_err(|_| Refusal::new(Reason::InvalidClaim("private claims".into())))?;
         let token = VerifiedToken::new(verified, private, &inner.policy, ring);
         Ok(match &inner.cache {
             Some(cache) => {

@@ -133,7 +133,7 @@ impl AuthorityBuilder<PrivateClaims> {
         let lost_predicate = self.renew_if.is_some();
         AuthorityBuilder {
             options: Options { lost_predicate, ..self.options },
-            view: |text| serde_json::from_str(text).ok(),
+            view: |text| serde_json::from_str(text),
             renew_if: None,
         }
     }
