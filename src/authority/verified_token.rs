@@ -51,7 +51,7 @@ struct Memo {
 }
 
 impl<C> VerifiedToken<C> {
-    // Always, for what it is handed is some hundred bytes, and is put in its place without a stop.
+    // Always, for what it is handed is a few hundred bytes, and is put in its place without a stop.
     #[inline(always)]
     pub(super) fn new(verified: Verified, private: C, policy: &Policy, ring: &KeyRing) -> Self {
         let admitted_until = policy.admitted_until(&verified);
@@ -80,16 +80,11 @@ impl<C> VerifiedToken<C> {
     }
 
     /// Whether the ring holds the key that verified it.
+    #[inline(never)]
     pub(super) fn held_by(&self, ring: &KeyRing) -> bool {
         if self.0.ring.load(Ordering::Relaxed) == ring.id() {
             return true;
         }
-        self.key_is_in(ring)
-    }
-
-    // Once for each token after a swap.
-    #[cold]
-    fn key_is_in(&self, ring: &KeyRing) -> bool {
         let held = ring.holds(self.verified().key());
         if held {
             self.0.ring.store(ring.id(), Ordering::Relaxed);

@@ -66,8 +66,8 @@ impl Keys {
     /// Every key of that `kid` goes, a trusted issuer's too: give the fingerprint to name one. A further `kid`
     /// ([`also_known_as`](SigningKey::also_known_as)) names none: it may be shared by the keys to come.
     ///
-    /// Where it is the signing key, the key that waits to sign does so at once, without its activation delay; where none waits, no token can be issued
-    /// or renewed until the source gives one.
+    /// Where it is the signing key, the key that waits to sign does so at once, without its activation delay; where none
+    /// waits, no token can be issued or renewed until the source gives one.
     pub fn withdraw(&self, kid: &str) -> bool {
         if let Some(keeper) = &self.keeper {
             let held = self.ring.load().holds_kid(kid);

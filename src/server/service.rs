@@ -50,7 +50,7 @@ where
     // into the user's crate, for the service is generic and compiled there, and the request, which is a few hundred bytes,
     // is not copied into the call and out of it; `always` where the compiler was seen to decline. What few requests come to
     // (`first_sight`, `exchange_derived`, `refusal_response`, `park`) is kept out of line, so that it takes no room here.
-    // `cargo bench --bench instructions` fails where that is lost.
+    // `cargo bench --bench instructions` fails where much of that is lost.
     #[inline]
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let head = RequestHead::of(&request);

@@ -147,8 +147,8 @@ impl Credential<'_> {
 
 #[inline]
 fn from_authorization<'a>(head: &RequestHead<'a>) -> Result<Option<&'a [u8]>, Reason> {
-    // To walk past all fields takes less than to hash the name and look it up where they are ten or fewer, as they are but for
-    // browsers; past that, a little more.
+    // To walk past all fields takes less than to hash the name and look it up where they are few, and a little more for the
+    // seventeen of a browser.
     let mut values = head.headers().iter().filter(|(name, _)| *name == header::AUTHORIZATION);
     let Some((_, value)) = values.next() else { return Ok(None) };
     if values.next().is_some() {

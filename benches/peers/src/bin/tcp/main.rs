@@ -6,9 +6,9 @@
 //! cargo run --release --manifest-path benches/peers/Cargo.toml --bin tcp -- connections
 //! ```
 //!
-//! `TCP_SECONDS` (1; 4 for `connections`) is the length of one load, `TCP_ROUNDS` (7; 3) how often each server has its turn, `TCP_CONNECTIONS`
-//! (32) over how many connections, `TCP_WORKERS` (1) the threads of a server. wrk has one thread, so that one core is
-//! the server's and one the client's.
+//! `TCP_SECONDS` (1; 4 for `connections`) is the length of one load, `TCP_ROUNDS` (7; 3) how often each server has its turn,
+//! `TCP_CONNECTIONS` (32) over how many connections, `TCP_WORKERS` (1) the threads of a server. wrk has one thread, so that
+//! one core is the server's and one the client's.
 //!
 //! A machine's speed changes within seconds: each turn is held against those of no auth just before it and just after it.
 //! Printed are medians, and for the rates the quartiles. The row of no auth holds its own turns against each other: so much
@@ -152,9 +152,8 @@ fn connections() {
         "{:<14}{:>18}{:>18}{:>12}{:>20}",
         "connections", "no auth, req/s", "layer, req/s", "ratio", "CPU a request"
     );
-    let (no_auth, layer) =
-        (Server::start(Kind::NoAuth, Algorithm::RS256), Server::start(Kind::Layer, Algorithm::RS256));
-    let layer = [layer];
+    let no_auth = Server::start(Kind::NoAuth, Algorithm::RS256);
+    let layer = [Server::start(Kind::Layer, Algorithm::RS256)];
     let mut before = f64::INFINITY;
     for connections in [1, 10, 100, 1_000, 5_000] {
         let (_, [turns]) = in_turns(Load { connections, ..load }, &no_auth, &layer);
