@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
-pub(crate) use arrive::{Admission, Arrival, Refused, Verdict};
+pub(crate) use arrive::{Admission, Arrival, Detour, Refused, Verdict};
 pub use builder::{AuthorityBuilder, DangerousBuilder};
 use cache::TokenCache;
 pub use issue::{IssueError, IssuedToken, Login};
@@ -66,7 +66,7 @@ struct Inner<C> {
     policy: Policy,
     keys: Keys,
     cache: Option<TokenCache<C>>,
-    clock: Arc<dyn Clock>,
+    clock: Box<dyn Clock>,
     store: Option<Arc<dyn ErasedStore>>,
     store_deadline: Duration,
     hooks: Hooks<C>,

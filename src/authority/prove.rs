@@ -1,6 +1,6 @@
 //! The proof that a token was signed as it reads: from memory, by verification, or after its issuer was asked for newer keys.
 
-use super::arrive::{Arrival, Verdict};
+use super::arrive::{Detour, Refused};
 use super::{Authority, VerifiedToken};
 use crate::NumericDate;
 use crate::keys::{Refetched, Refetching};
@@ -10,6 +10,7 @@ use crate::token::verify;
 
 impl<C: Send + Sync + 'static> Authority<C> {
     /// The proof of a token from memory: where this very text was proven under a key that is held.
+    #[inline(always)]
     pub(super) fn remembered(&self, text: &[u8]) -> Option<VerifiedToken<C>> {
         self.0.cache.as_ref()?.get(text, &self.0.keys)
     }
@@ -21,7 +22,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let verified = verify::verify(text, ring, &inner.policy)?;
         let private = (inner.view)(verified.claims().text())
             .map_err(|_| Refusal::new(Reason::InvalidClaim("private claims".into())))?;
-        let token = VerifiedToken::new(verified, private, &inner.policy, ring);
+        let token = VerifiedToken::new(verified, private, ring);
         Ok(match &inner.cache {
             Some(cache) => {
                 cache.insert(text, token, ring, now, |token| inner.policy.dead_at(token.verified()))
@@ -36,11 +37,11 @@ impl<C: Send + Sync + 'static> Authority<C> {
         &self,
         credential: &Credential<'_>,
         now: NumericDate,
-    ) -> Result<VerifiedToken<C>, Arrival<C>> {
-        let text = credential.token().map_err(Arrival::refuse)?;
+    ) -> Result<VerifiedToken<C>, Box<Detour<C>>> {
+        let text = credential.token()?;
         self.verify(text, now).map_err(|refusal| match self.refetch_for(text, &refusal) {
-            Some(refetching) => Arrival::UnknownKey { refetching, refusal: Box::new(refusal) },
-            None => Arrival::Decided(Verdict::refused(refusal)),
+            Some(refetching) => Box::new(Detour::UnknownKey { refetching, refusal }),
+            None => Refused::with(refusal).into(),
         })
     }
 

@@ -11,7 +11,6 @@ use super::{PrivateClaims, SignedSuccessor};
 use crate::NumericDate;
 use crate::keys::{KeyRing, Keys};
 use crate::store::{Presented, SessionId, SubjectId};
-use crate::token::policy::Policy;
 use crate::token::successor::Successor;
 use crate::token::verify::Verified;
 
@@ -26,7 +25,6 @@ pub struct VerifiedToken<C = PrivateClaims>(Arc<Parts<C>>);
 struct Parts<C> {
     verified: Verified,
     private: C,
-    admitted_until: NumericDate,
     names: OnceLock<Names>,
     /// The ring that was last seen to hold its key.
     ring: AtomicU64,
@@ -53,12 +51,10 @@ struct Memo {
 impl<C> VerifiedToken<C> {
     // Always, for what it is handed is a few hundred bytes, and is put in its place without a stop.
     #[inline(always)]
-    pub(super) fn new(verified: Verified, private: C, policy: &Policy, ring: &KeyRing) -> Self {
-        let admitted_until = policy.admitted_until(&verified);
+    pub(super) fn new(verified: Verified, private: C, ring: &KeyRing) -> Self {
         Self(Arc::new(Parts {
             verified,
             private,
-            admitted_until,
             names: OnceLock::new(),
             ring: AtomicU64::new(ring.id()),
             live: AtomicU64::new(0),
@@ -172,7 +168,7 @@ impl<C> VerifiedToken<C> {
     /// The admission deadline: no request with this token is admitted from this instant on, the leeway and the
     /// session's ceiling considered. A long-running handler may use it to end its work.
     pub fn admitted_until(&self) -> NumericDate {
-        self.0.admitted_until
+        self.verified().admitted_until()
     }
 
     /// When the session began: the session-start claim, or what stands for it.

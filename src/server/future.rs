@@ -14,7 +14,7 @@ use super::body::ResponseBody;
 use super::deliver::{Way, deliver, may_carry};
 use super::response::refusal_response;
 use super::shared::Shared;
-use crate::authority::{Admission, Arrival, Renewal, SignedSuccessor, Verdict, still_unknown};
+use crate::authority::{Admission, Detour, Refused, Renewal, SignedSuccessor, Verdict, still_unknown};
 use crate::keys::{Refetched, Refetching};
 use crate::telemetry::Occasion;
 use crate::{NumericDate, RequestHead};
@@ -122,10 +122,10 @@ where
                 StateProj::Running { response, visit } => {
                     let response = ready!(response.poll(cx))?;
                     // Looked at where it lies: it is moved only where something is due.
-                    let due = visit.as_ref().and_then(|visit| visit.due(&response));
-                    let Some((now, visit)) = due.and_then(|now| Some((now, visit.take()?))) else {
+                    let Some(now) = visit.as_ref().and_then(|visit| visit.due(&response)) else {
                         return Poll::Ready(Ok(response.map(ResponseBody::inner)));
                     };
+                    let visit = visit.take().expect(POLLED_AGAIN);
                     match visit.shared.authority.renew(&visit.admission.token, now) {
                         Renewal::Decided(successor) => {
                             return Poll::Ready(Ok(finish(response, successor, &visit)));
@@ -160,23 +160,34 @@ where
 {
     /// A key that is unknown now is unknown for good: its issuer is asked once.
     fn arrive_again(self, refetched: Refetched) -> State<S::Future, S, B, R, C> {
-        let verdict = match self.shared.arrive(&RequestHead::of(&self.request)).0 {
-            Arrival::Pending(verdict) => return State::Arriving { verdict, parked: Some(self) },
-            Arrival::UnknownKey { refusal, .. } => Verdict::refused(still_unknown(*refusal, refetched)),
-            Arrival::Decided(verdict) => verdict,
+        let detour = match self.shared.arrive(&RequestHead::of(&self.request)).0 {
+            Ok(admission) => return self.admitted(admission),
+            Err(detour) => *detour,
         };
-        self.proceed(verdict)
+        match detour {
+            Detour::Pending(verdict) => State::Arriving { verdict, parked: Some(self) },
+            Detour::UnknownKey { refusal, .. } => {
+                self.refused(Refused::with(still_unknown(refusal, refetched)))
+            }
+            Detour::Refused(refused) => self.refused(refused),
+        }
     }
 
     fn proceed(self, verdict: Verdict<C>) -> State<S::Future, S, B, R, C> {
         match verdict {
-            Verdict::Admit(admission) => State::Admitted { admitted: Some((self, admission)) },
-            Verdict::Refuse(refused) => {
-                let head = RequestHead::of(&self.request);
-                let response = refusal_response(&self.shared, &head, *refused, self.way);
-                State::Refused { response: Some(response) }
-            }
+            Ok(admission) => self.admitted(admission),
+            Err(refused) => self.refused(refused),
         }
+    }
+
+    fn admitted(self, admission: Admission<C>) -> State<S::Future, S, B, R, C> {
+        State::Admitted { admitted: Some((self, admission)) }
+    }
+
+    fn refused(self, refused: Refused) -> State<S::Future, S, B, R, C> {
+        let head = RequestHead::of(&self.request);
+        let response = refusal_response(&self.shared, &head, refused, self.way);
+        State::Refused { response: Some(response) }
     }
 
     fn run(self, admission: Admission<C>) -> State<S::Future, S, B, R, C> {
@@ -189,7 +200,8 @@ where
 impl<C: Send + Sync + 'static> Visit<C> {
     /// The instant of the response, where a successor is due then and this response can carry one.
     fn due<R>(&self, response: &Response<R>) -> Option<NumericDate> {
-        self.shared.authority.due(&self.admission).filter(|_| may_carry(response, self.way, &self.shared))
+        let now = self.shared.authority.due(&self.admission)?;
+        may_carry(response, self.way, &self.shared).then_some(now)
     }
 }
 

@@ -111,7 +111,6 @@ fn grpc(refusal: &Refusal) -> Response<Bytes> {
 }
 
 /// The whole refusal: made by the configured response, sealed, with the successor where one is owed.
-#[inline(never)]
 pub(super) fn refusal_response<C: Send + Sync + 'static>(
     shared: &Shared<C>,
     head: &RequestHead<'_>,

@@ -14,7 +14,7 @@ use super::future::{Parked, ResponseFuture, Visit};
 use super::response::refusal_response;
 use super::shared::Shared;
 use crate::RequestHead;
-use crate::authority::{Arrival, PrivateClaims, Verdict};
+use crate::authority::{Detour, PrivateClaims};
 
 /// A service that admits, refuses and reissues; made by [`ReissueLayer`](crate::ReissueLayer).
 pub struct Reissue<S, C = PrivateClaims> {
@@ -49,7 +49,7 @@ where
     // The way of a token seen before is to be one function: this one and what it asks, down to `Policy::decide`, are inlined
     // into the user's crate, for the service is generic and compiled there, and the request, which is a few hundred bytes,
     // is not copied into the call and out of it; `always` where the compiler was seen to decline. What few requests come to
-    // (`first_sight`, `exchange_derived`, `refusal_response`, `park`) is kept out of line, so that it takes no room here.
+    // (`first_sight`, `exchange_derived`, `detour`) is kept out of line, so that it takes no room here.
     // `cargo bench --bench instructions` fails where much of that is lost.
     #[inline]
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
@@ -60,30 +60,42 @@ where
         }
         let (arrival, way) = self.shared.arrive(&head);
         match arrival {
-            Arrival::Decided(Verdict::Admit(admission)) => {
+            Ok(admission) => {
                 self.shared.show(&admission, &mut request);
                 let visit = Visit { shared: Arc::clone(&self.shared), admission, way };
                 ResponseFuture::running(self.inner.call(request), Some(visit))
             }
-            Arrival::Decided(Verdict::Refuse(refused)) => {
-                let response = refusal_response(&self.shared, &head, *refused, way);
+            Err(detour) => self.detour(*detour, request, way),
+        }
+    }
+}
+
+impl<S: Clone, C: Send + Sync + 'static> Reissue<S, C> {
+    /// What becomes of a request whose token is not admitted at once.
+    #[inline(never)]
+    fn detour<F, B, R>(
+        &mut self,
+        detour: Detour<C>,
+        request: Request<B>,
+        way: Way,
+    ) -> ResponseFuture<F, S, B, R, C> {
+        match detour {
+            Detour::Refused(refused) => {
+                let response = refusal_response(&self.shared, &RequestHead::of(&request), refused, way);
                 self.release();
                 ResponseFuture::refused(response)
             }
-            Arrival::Pending(verdict) => ResponseFuture::arriving(verdict, self.park(request, way)),
+            Detour::Pending(verdict) => ResponseFuture::arriving(verdict, self.park(request, way)),
             // Nobody has verified this token: it must not hold what others wait for.
-            Arrival::UnknownKey { refetching, .. } => {
+            Detour::UnknownKey { refetching, .. } => {
                 self.release();
                 let parked = Parked { is_ready: false, ..self.park(request, way) };
                 ResponseFuture::refetching(refetching, parked)
             }
         }
     }
-}
 
-impl<S: Clone, C: Send + Sync + 'static> Reissue<S, C> {
     /// The service that reported ready waits with its request; a fresh clone takes its place.
-    #[inline(never)]
     fn park<B>(&mut self, request: Request<B>, way: Way) -> Parked<S, B, C> {
         let fresh = self.inner.clone();
         let service = mem::replace(&mut self.inner, fresh);

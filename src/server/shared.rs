@@ -38,7 +38,7 @@ impl<C: Send + Sync + 'static> Shared<C> {
     pub(super) fn arrive(&self, head: &RequestHead<'_>) -> (Arrival<C>, Way) {
         match bearer::find(&self.settings.sources, head) {
             Ok(credential) => (self.authority.arrive(&credential, head), Way::back_to(&credential, head)),
-            Err(reason) => (Arrival::refuse(reason), Way::Nowhere),
+            Err(reason) => (Err(reason.into()), Way::Nowhere),
         }
     }
 

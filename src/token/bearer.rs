@@ -85,7 +85,7 @@ impl Source {
         }
     }
 
-    #[inline]
+    #[inline(never)]
     fn look<'a>(&self, head: &RequestHead<'a>) -> Result<Option<Cow<'a, [u8]>>, Reason> {
         match &self.0 {
             Place::Authorization => from_authorization(head).map(|found| found.map(Cow::Borrowed)),
@@ -118,7 +118,12 @@ pub(crate) struct Credential<'a> {
 #[inline]
 pub(crate) fn find<'a>(sources: &'a [Source], head: &RequestHead<'a>) -> Result<Credential<'a>, Reason> {
     for (nth, source) in sources.iter().enumerate() {
-        if let Some(bytes) = source.look(head)? {
+        let found = match source.0 {
+            // The usual place is looked at without a call.
+            Place::Authorization => from_authorization(head)?.map(Cow::Borrowed),
+            _ => source.look(head)?,
+        };
+        if let Some(bytes) = found {
             return Ok(Credential { bytes, source, nth });
         }
     }

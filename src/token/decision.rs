@@ -41,11 +41,11 @@ impl Policy {
         if !key_held {
             return refuse(Reason::UnknownKey);
         }
-        if claims.confirmation().is_some() && !confirmed && !self.ignore_confirmation {
+        if !confirmed && claims.confirmation().is_some() && !self.ignore_confirmation {
             return refuse(Reason::Unconfirmed);
         }
-        let horizon = now.after(self.future_tolerance);
-        if claims.iat() > horizon || claims.nbf().is_some_and(|nbf| nbf > horizon) {
+        let is_ahead = |date: NumericDate| date.since(now) > self.future_tolerance;
+        if is_ahead(claims.iat()) || claims.nbf().is_some_and(is_ahead) {
             return refuse(Reason::NotYetValid);
         }
         match standing {
@@ -56,12 +56,12 @@ impl Policy {
             Standing::Unknown => return refuse(Reason::UnknownSession),
             Standing::Revoked => return refuse(Reason::Revoked),
         }
+        // Equal counts as expired: RFC 7519 §4.1.4 says "on or after".
+        if now < token.admitted_until() {
+            return Decision::Admit;
+        }
         if now >= self.session_end(claims.session_start()) {
             return refuse(Reason::SessionOver);
-        }
-        // Equal counts as expired: RFC 7519 §4.1.4 says "on or after".
-        if now < claims.exp().after(self.leeway) {
-            return Decision::Admit;
         }
         // Counted from `exp`, never from the end of the leeway. A foreign issuer's token can't be exchanged, nor one that
         // was superseded long ago.
@@ -78,8 +78,8 @@ impl Policy {
     #[inline]
     pub(crate) fn is_due(&self, token: &Verified, now: NumericDate) -> bool {
         let claims = token.claims();
-        token.key().is_own()
-            && self.is_renewable(token, now)
+        self.is_renewable(token, now)
+            && token.key().is_own()
             && now.since(claims.exp().after(self.leeway)) < self.in_flight
             && now < self.session_end(claims.session_start())
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::claims::Claims;
 use super::verify::Verified;
 use crate::NumericDate;
 
@@ -78,15 +79,19 @@ impl Policy {
     }
 
     /// w, before jitter, for a token of `lifetime` seconds.
-    #[inline]
     pub(crate) fn renewal_window(&self, lifetime: u64) -> u64 {
         let l = lifetime.min(self.lifetime);
         (l / 5).max(30).min(l / 2)
     }
 
+    /// Where the window opens, before jitter.
+    pub(crate) fn window_opens(&self, claims: &Claims) -> NumericDate {
+        claims.exp().before(self.renewal_window(claims.exp().since(claims.iat())))
+    }
+
     /// r, the instant from which the token is renewable: the same on every node that reads this policy.
     pub(crate) fn renewable_from(&self, token: &Verified) -> NumericDate {
-        let window = self.renewal_window_of(token);
+        let window = token.claims().exp().since(token.window_opens());
         let shrink = match window * self.jitter_percent / 100 {
             0 => 0,
             most => most * token.id().spread() / 65_535,
@@ -98,18 +103,11 @@ impl Policy {
     /// shrink the window.
     #[inline]
     pub(crate) fn is_renewable(&self, token: &Verified, now: NumericDate) -> bool {
-        now >= token.claims().exp().before(self.renewal_window_of(token)) && now >= self.renewable_from(token)
-    }
-
-    #[inline]
-    fn renewal_window_of(&self, token: &Verified) -> u64 {
-        let claims = token.claims();
-        self.renewal_window(claims.exp().since(claims.iat()))
+        now >= token.window_opens() && now >= self.renewable_from(token)
     }
 
     /// The instant from which the token is admitted no more.
-    pub(crate) fn admitted_until(&self, token: &Verified) -> NumericDate {
-        let claims = token.claims();
+    pub(crate) fn admitted_until(&self, claims: &Claims) -> NumericDate {
         claims.exp().after(self.leeway).min(self.session_end(claims.session_start()))
     }
 

@@ -11,6 +11,7 @@ use super::identity::{SessionId, SubjectId, TokenId};
 use super::json;
 use super::policy::Policy;
 use super::refusal::{Reason, Refusal};
+use crate::NumericDate;
 use crate::base64url;
 use crate::keys::{KeyRing, RingKey};
 
@@ -25,6 +26,9 @@ pub(crate) struct Verified {
     typ: Option<Cow<'static, str>>,
     /// The issuer that own keys sign for.
     own_issuer: Option<Arc<str>>,
+    /// What every request asks for, and what follows from the claims and the policy alone.
+    admitted_until: NumericDate,
+    window_opens: NumericDate,
     /// Hashed when it is first asked for: most tokens are never named.
     id: OnceLock<TokenId>,
 }
@@ -57,6 +61,8 @@ pub(crate) fn verify(token: &str, ring: &KeyRing, policy: &Policy) -> Result<Ver
             None => TokenId::from_signing_input(signing_input).into(),
         },
         own_issuer: policy.issuer.clone(),
+        admitted_until: policy.admitted_until(&claims),
+        window_opens: policy.window_opens(&claims),
         claims,
         key,
         typ: header.typ.map(kept),
@@ -152,6 +158,18 @@ impl Verified {
 
     pub(crate) fn key(&self) -> &RingKey {
         &self.key
+    }
+
+    /// The instant from which the token is admitted no more.
+    #[inline]
+    pub(crate) fn admitted_until(&self) -> NumericDate {
+        self.admitted_until
+    }
+
+    /// Where the renewal window opens, before jitter.
+    #[inline]
+    pub(crate) fn window_opens(&self) -> NumericDate {
+        self.window_opens
     }
 
     /// The issuer that the key belongs to: whose names the token's are. An issuer that nobody looks at names nothing.

@@ -39,7 +39,7 @@ struct Options {
     grace: Option<u64>,
     in_flight: Option<u64>,
     policy: Policy,
-    clock: Arc<dyn Clock>,
+    clock: Box<dyn Clock>,
     store: Option<Arc<dyn ErasedStore>>,
     store_deadline: Duration,
     cache_bytes: u64,
@@ -88,7 +88,7 @@ impl AuthorityBuilder<PrivateClaims> {
                 reuse_ends_session: false,
                 admit_after_store_loss: false,
             },
-            clock: Arc::new(SystemClock),
+            clock: Box::new(SystemClock),
             store: None,
             store_deadline: Duration::from_secs(1),
             cache_bytes: 64 << 20,
@@ -278,7 +278,7 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
 
     /// Where "now" comes from. Default: [`SystemClock`].
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.options.clock = Arc::new(clock);
+        self.options.clock = Box::new(clock);
         self
     }
 
