@@ -99,7 +99,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// [`admit_in_grace`](super::AuthorityBuilder::admit_in_grace) says.
     pub async fn admit(&self, token: &str) -> Result<VerifiedToken<C>, Refusal> {
         let verdict = async {
-            let (token, now) = self.verify_refetching(token).await?;
+            let (token, now) = self.verify_refetching(token.as_bytes()).await?;
             let caller = Caller { token, confirmed: false, answerable: false, now };
             let mut decision = self.judge(&caller.token, caller.confirmed, Standing::Live, now);
             if let Some(store) =

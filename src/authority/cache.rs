@@ -111,7 +111,7 @@ impl<C> TokenCache<C> {
     /// and both callers hold it.
     pub(super) fn insert(
         &self,
-        text: &str,
+        text: &[u8],
         token: VerifiedToken<C>,
         ring: &KeyRing,
         now: NumericDate,
@@ -120,7 +120,7 @@ impl<C> TokenCache<C> {
         if now >= dead_at(&token) {
             return token;
         }
-        let Some(text) = Text::of(Arc::from(text.as_bytes())) else { return token };
+        let Some(text) = Text::of(Arc::from(text)) else { return token };
         self.sweep(now, ring, dead_at);
         let Ok(held) = self.entries.get_or_insert_with(&text, || Ok::<_, Infallible>(token.clone()));
         if held.held_by(ring) {
@@ -210,9 +210,9 @@ mod tests {
         let (now, end) = (NumericDate::from_secs(NOW), "x".repeat(40));
         let tokens: Vec<_> = (0..50)
             .map(|nth| {
-                let token = authority.verify(&issue(&authority), now).unwrap();
+                let token = authority.verify(issue(&authority).as_bytes(), now).unwrap();
                 let text = format!("{nth}{end}");
-                cache.insert(&text, token, ring, now, |_| NumericDate::MAX);
+                cache.insert(text.as_bytes(), token, ring, now, |_| NumericDate::MAX);
                 text
             })
             .collect();

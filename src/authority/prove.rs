@@ -16,7 +16,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
     }
 
     /// The proof of a token seen first: it is verified, its private claims are read.
-    pub(super) fn verify(&self, text: &str, now: NumericDate) -> Result<VerifiedToken<C>, Refusal> {
+    pub(super) fn verify(&self, text: &[u8], now: NumericDate) -> Result<VerifiedToken<C>, Refusal> {
         let inner = &*self.0;
         let ring = &inner.keys.load();
         let verified = verify::verify(text, ring, &inner.policy)?;
@@ -48,11 +48,11 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// Verifies, once more where the issuer was asked for newer keys.
     pub(super) async fn verify_refetching(
         &self,
-        token: &str,
+        token: &[u8],
     ) -> Result<(VerifiedToken<C>, NumericDate), Refusal> {
         let verify = || {
             let now = self.now();
-            let token = match self.remembered(token.as_bytes()) {
+            let token = match self.remembered(token) {
                 Some(token) => token,
                 None => self.verify(token, now)?,
             };
@@ -72,7 +72,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
 
     /// The fetch that may bring the key of a refused token: where it claims a trusted issuer that has no such key here.
     /// An own token's key, and one of an issuer nobody trusts, is not asked for.
-    fn refetch_for(&self, token: &str, refusal: &Refusal) -> Option<Refetching> {
+    fn refetch_for(&self, token: &[u8], refusal: &Refusal) -> Option<Refetching> {
         // Keys that nobody keeps up to date are not asked for, so the token need not be read once more.
         if !refusal.reason().is_about_keys() || !self.0.keys.is_kept() {
             return None;

@@ -96,7 +96,8 @@ impl<B, C: Send + Sync + 'static> Service<Request<B>> for RevokeEndpoint<C> {
         let head = RequestHead::of(&request);
         let found = bearer::find(&self.sources, &head).and_then(|credential| {
             let removal = credential.source.as_cookie().map(Cookie::removal);
-            Ok((credential.token()?.to_owned(), removal))
+            let token = String::from_utf8(credential.token()?.to_vec());
+            Ok((token.map_err(|_| Reason::MalformedToken)?, removal))
         });
         let (token, cookie) = match found {
             Ok(found) => found,

@@ -133,7 +133,7 @@ pub(crate) fn find<'a>(sources: &'a [Source], head: &RequestHead<'a>) -> Result<
 impl Credential<'_> {
     /// The text to verify, if it is one credential and nothing strays around it. A cookie's or parameter's token gets the
     /// header's strictness about blanks.
-    pub(crate) fn token(&self) -> Result<&str, Reason> {
+    pub(crate) fn token(&self) -> Result<&[u8], Reason> {
         let bytes = &*self.bytes;
         let joined = || {
             memchr::memchr(b',', bytes).is_some() && bytes.split(|&b| b == b',').all(looks_like_credential)
@@ -145,8 +145,7 @@ impl Credential<'_> {
         if ends.into_iter().flatten().any(|&b| is_blank(b)) {
             return Err(Reason::MalformedCredential);
         }
-        // Bytes beyond ASCII are no token: the shape check would say the same, so it is said here.
-        std::str::from_utf8(bytes).map_err(|_| Reason::MalformedToken)
+        Ok(bytes)
     }
 }
 

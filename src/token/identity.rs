@@ -63,10 +63,10 @@ hashed_name! {
 
 impl TokenId {
     pub(crate) fn from_claims(iss: Option<&str>, sub: Option<&str>, jti: &str) -> Self {
-        Self(hash(TOKEN, &[iss, sub, Some(jti)]))
+        Self(hash(TOKEN, &[iss, sub, Some(jti)].map(|part| part.map(str::as_bytes))))
     }
 
-    pub(crate) fn from_signing_input(signing_input: &str) -> Self {
+    pub(crate) fn from_signing_input(signing_input: &[u8]) -> Self {
         Self(hash(SIGNING_INPUT, &[Some(signing_input)]))
     }
 
@@ -89,18 +89,18 @@ impl TokenId {
 
 impl SessionId {
     pub(crate) fn new(iss: Option<&str>, sid: &str) -> Self {
-        Self(hash(SESSION, &[iss, Some(sid)]))
+        Self(hash(SESSION, &[iss, Some(sid)].map(|part| part.map(str::as_bytes))))
     }
 }
 
 impl SubjectId {
     pub(crate) fn new(iss: Option<&str>, sub: &str) -> Self {
-        Self(hash(SUBJECT, &[iss, Some(sub)]))
+        Self(hash(SUBJECT, &[iss, Some(sub)].map(|part| part.map(str::as_bytes))))
     }
 }
 
 /// Each part is prefixed by its length, so that no two lists of parts read alike.
-fn hash(tag: &str, parts: &[Option<&str>]) -> [u8; 32] {
+fn hash(tag: &str, parts: &[Option<&[u8]>]) -> [u8; 32] {
     let length = parts.iter().flatten().map(|part| part.len() + 9).sum::<usize>();
     let mut text = Vec::with_capacity(tag.len() + length + parts.len());
     text.extend_from_slice(tag.as_bytes());
@@ -110,7 +110,7 @@ fn hash(tag: &str, parts: &[Option<&str>]) -> [u8; 32] {
             Some(part) => {
                 text.push(1);
                 text.extend_from_slice(&(part.len() as u64).to_be_bytes());
-                text.extend_from_slice(part.as_bytes());
+                text.extend_from_slice(part);
             }
         }
     }

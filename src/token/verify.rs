@@ -33,7 +33,7 @@ pub(crate) struct Verified {
     id: OnceLock<TokenId>,
 }
 
-pub(crate) fn verify(token: &str, ring: &KeyRing, policy: &Policy) -> Result<Verified, Refusal> {
+pub(crate) fn verify(token: &[u8], ring: &KeyRing, policy: &Policy) -> Result<Verified, Refusal> {
     let refuse = Refusal::new;
     if token.len() > policy.max_token_bytes {
         return Err(refuse(Reason::TooLong));
@@ -49,7 +49,7 @@ pub(crate) fn verify(token: &str, ring: &KeyRing, policy: &Policy) -> Result<Ver
     let payload: Arc<str> = decode_text(payload, &mut room)?.into();
     let signature = decode(signature, &mut room)?;
 
-    let key = prove(&header, ring, signing_input.as_bytes(), signature, &payload)
+    let key = prove(&header, ring, signing_input, signature, &payload)
         .map_err(|reason| Refusal::with_kid(reason, header.kid.as_deref()))?;
     if !policy.accepts_type(header.typ.as_deref()) {
         return Err(refuse(Reason::WrongType));
@@ -102,7 +102,7 @@ fn claimed_issuer(payload: &str) -> Option<Cow<'_, str>> {
 }
 
 /// The issuer and the `kid` that a refused token claims, believed by nobody: it tells whose keys to ask for again.
-pub(crate) fn addressee(token: &str) -> Option<(String, Option<String>)> {
+pub(crate) fn addressee(token: &[u8]) -> Option<(String, Option<String>)> {
     let mut room = vec![0; token.len()];
     let mut room = &mut *room;
     let Parts { encoded, payload, .. } = Parts::of(token)?;
@@ -114,18 +114,18 @@ pub(crate) fn addressee(token: &str) -> Option<(String, Option<String>)> {
 
 /// Of a token, still encoded.
 struct Parts<'a> {
-    encoded: &'a str,
-    payload: &'a str,
-    signature: &'a str,
-    signing_input: &'a str,
+    encoded: &'a [u8],
+    payload: &'a [u8],
+    signature: &'a [u8],
+    signing_input: &'a [u8],
 }
 
 impl<'a> Parts<'a> {
     /// A dot too many is left in the payload, where it is no base64url; of a single one the payload would end before it
     /// begins.
-    fn of(token: &'a str) -> Option<Self> {
-        let first = memchr::memchr(b'.', token.as_bytes())?;
-        let last = memchr::memrchr(b'.', token.as_bytes())?;
+    fn of(token: &'a [u8]) -> Option<Self> {
+        let first = memchr::memchr(b'.', token)?;
+        let last = memchr::memrchr(b'.', token)?;
         Some(Self {
             encoded: token.get(..first)?,
             payload: token.get(first + 1..last)?,
@@ -136,8 +136,8 @@ impl<'a> Parts<'a> {
 }
 
 /// One part, canonical and not empty, decoded into the front of the room.
-fn decode<'a>(part: &str, room: &mut &'a mut [u8]) -> Result<&'a [u8], Refusal> {
-    match base64url::decode(part.as_bytes(), room) {
+fn decode<'a>(part: &[u8], room: &mut &'a mut [u8]) -> Result<&'a [u8], Refusal> {
+    match base64url::decode(part, room) {
         Some(len @ 1..) => {
             let (decoded, rest) = mem::take(room).split_at_mut(len);
             *room = rest;
@@ -147,7 +147,7 @@ fn decode<'a>(part: &str, room: &mut &'a mut [u8]) -> Result<&'a [u8], Refusal> 
     }
 }
 
-fn decode_text<'a>(part: &str, room: &mut &'a mut [u8]) -> Result<&'a str, Refusal> {
+fn decode_text<'a>(part: &[u8], room: &mut &'a mut [u8]) -> Result<&'a str, Refusal> {
     std::str::from_utf8(decode(part, room)?).map_err(|_| Refusal::new(Reason::MalformedToken))
 }
 
