@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! cargo run --release --manifest-path benches/peers/Cargo.toml --bin tcp
+//! TCP_ROUNDS=25 cargo run --release --manifest-path benches/peers/Cargo.toml --bin tcp -- RS256
 //! cargo run --release --manifest-path benches/peers/Cargo.toml --bin tcp -- connections
 //! ```
 //!
@@ -34,8 +35,9 @@ fn main() {
     match args[..] {
         ["serve", kind, algorithm] => server::serve(Kind::named(kind), algorithm.parse().unwrap()),
         ["connections", ..] => connections(),
-        [] | ["--test"] => against_no_auth(),
-        _ => panic!("unknown arguments {args:?}: none, or `connections`"),
+        [] | ["--test"] => against_no_auth(&BUDGETED),
+        [algorithm] => against_no_auth(&[algorithm.parse().expect("an algorithm, or `connections`")]),
+        _ => panic!("unknown arguments {args:?}: none, an algorithm, or `connections`"),
     }
 }
 
@@ -55,14 +57,14 @@ fn tell_of_other_work() {
 const BUDGET_RATE: f64 = 0.97;
 const BUDGET_CPU: f64 = 0.6;
 
-fn against_no_auth() {
+fn against_no_auth(algorithms: &[Algorithm]) {
     let load = Load::from_environment(7, 1);
     tell_of_other_work();
     println!(
         "{:<8}{:<28}{:>11}{:>12}{:>16}{:>12}{:>16}{:>16}",
         "", "", "requests/s", "of no auth", "(quartiles)", "p99", "p99 of no auth", "CPU a request"
     );
-    for algorithm in BUDGETED {
+    for &algorithm in algorithms {
         let no_auth = Server::start(Kind::NoAuth, algorithm);
         let (floor, turns) =
             in_turns(load, &no_auth, &BESIDE_NO_AUTH.map(|kind| Server::start(kind, algorithm)));
