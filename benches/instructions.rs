@@ -21,19 +21,20 @@ use tower::{Layer, Service};
 use tower_reissue::store::MemoryStore;
 use tower_reissue::{Algorithm, Authority, Login, ManualClock, ReissueLayer, SigningKey};
 
-/// What a token seen before may cost over the floor. The request extension alone takes some 670.
+/// What a token seen before may cost over the floor; it is printed, and fails nothing. The request extension alone takes some
+/// 670.
 const BUDGET: (&str, u64) = ("seen before", 1_500);
 
 /// Each path and its limit: instructions over the floor.
 const PATHS: [(&str, u64); 8] = [
     ("floor", 0),
-    ("seen before", 1_495),
-    ("seen before, 17 fields", 6_505),
-    ("seen before, memory store", 1_540),
-    ("first sight", 26_450),
-    ("renewed", 2_840),
-    ("first sight, renewed", 57_795),
-    ("refused", 23_290),
+    ("seen before", 1_470),
+    ("seen before, 17 fields", 6_485),
+    ("seen before, memory store", 1_520),
+    ("first sight", 26_235),
+    ("renewed", 2_810),
+    ("first sight, renewed", 57_575),
+    ("refused", 22_930),
 ];
 
 const TIMES: u64 = 100;

@@ -10,22 +10,24 @@ use crate::telemetry::{Event, NotReissued};
 use crate::token::bearer::Credential;
 use crate::token::decision::{Decision, Evidence};
 use crate::token::refusal::{Reason, Refusal};
-use crate::{NumericDate, RequestHead};
+use crate::{NumericDate, PrivateClaims, RequestHead};
 
-/// What becomes of a token's arrival. Two words, for every request's is handed on several times; what few come to is boxed.
-pub(crate) type Arrival<C> = Result<Admission<C>, Box<Detour<C>>>;
+/// What becomes of a token as it arrives. An admission is two words, the rest is boxed: every request's is handed up through
+/// several calls.
+pub(crate) type Arrival<C> = Result<Admission<C>, Box<NotAdmitted<C>>>;
 
-/// What becomes of it once the store has answered.
-pub(crate) type Verdict<C> = Result<Admission<C>, Refused>;
+const _: () = assert!(size_of::<Arrival<PrivateClaims>>() == 2 * size_of::<usize>());
 
-/// What becomes of a token that is not admitted at once.
-pub(crate) enum Detour<C> {
+/// What became of it once all was waited for.
+pub(crate) type Settled<C> = Result<Admission<C>, Refused>;
+
+/// A token that is not admitted, or not yet.
+pub(crate) enum NotAdmitted<C> {
     Refused(Refused),
-    /// The store has to be waited for.
-    Pending(Pin<Box<dyn Future<Output = Verdict<C>> + Send>>),
-    /// No key of its issuer answers to the token's `kid`, and the issuer can be asked for newer ones: let it arrive again
-    /// after that.
-    UnknownKey {
+    /// Something has to be waited for: the store's word, an exchange that is recorded, a session that is ended.
+    Pending(Pin<Box<dyn Future<Output = Settled<C>> + Send>>),
+    /// No key that is held answers to it, and its issuer is asked for newer ones: let it arrive again after that.
+    Refetching {
         refetching: Refetching,
         refusal: Refusal,
     },
@@ -36,53 +38,43 @@ pub(crate) struct Refused {
     pub(crate) successor: Option<SignedSuccessor>,
 }
 
-/// A token at the door: what its verdict is made of, but for its standing.
-struct Caller<C> {
-    token: VerifiedToken<C>,
-    /// Whether it proved what the token's `cnf` demands.
+/// How a token came, for as long as it is judged.
+#[derive(Clone, Copy)]
+struct Presentation {
+    /// Whether the sender proved what the token's `cnf` demands; true where it demands nothing.
     confirmed: bool,
     /// Whether the response can carry a successor back to where the token was.
     answerable: bool,
     now: NumericDate,
 }
 
-/// The evidence of an admission, carried to the response, where it is judged again.
+/// A token and when it was admitted, kept for the response: is a successor due by then?
 pub(crate) struct Admission<C> {
     pub(crate) token: VerifiedToken<C>,
     pub(crate) at: NumericDate,
 }
 
-impl Refused {
-    pub(crate) fn with(refusal: Refusal) -> Self {
-        Self { refusal, successor: None }
+impl<C> NotAdmitted<C> {
+    pub(crate) fn refused(refused: impl Into<Refused>) -> Box<Self> {
+        Box::new(Self::Refused(refused.into()))
     }
+}
 
+impl Refused {
     fn exchanged(successor: SignedSuccessor) -> Self {
         Self { refusal: Refusal::new(Reason::ExpiredInGrace), successor: Some(successor) }
     }
 }
 
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, successor: None }
+    }
+}
+
 impl From<Reason> for Refused {
     fn from(reason: Reason) -> Self {
-        Self::with(Refusal::new(reason))
-    }
-}
-
-impl<C> From<Refused> for Box<Detour<C>> {
-    fn from(refused: Refused) -> Self {
-        Box::new(Detour::Refused(refused))
-    }
-}
-
-impl<C> From<Reason> for Box<Detour<C>> {
-    fn from(reason: Reason) -> Self {
-        Refused::from(reason).into()
-    }
-}
-
-impl<C> Caller<C> {
-    fn admitted(self) -> Admission<C> {
-        Admission { token: self.token, at: self.now }
+        Refusal::new(reason).into()
     }
 }
 
@@ -100,18 +92,20 @@ impl<C: Send + Sync + 'static> Authority<C> {
     pub async fn admit(&self, token: &str) -> Result<VerifiedToken<C>, Refusal> {
         let verdict = async {
             let (token, now) = self.verify_refetching(token.as_bytes()).await?;
-            let caller = Caller { token, confirmed: false, answerable: false, now };
-            let mut decision = self.judge(&caller.token, caller.confirmed, Standing::Live, now);
-            if let Some(store) =
-                self.0.store.clone().filter(|_| self.asks_store(&caller.token, &decision, now))
-            {
-                decision = match self.ask(store.standing(caller.token.presented(now))).await {
-                    Ok(standing) => self.judge_recorded(&caller, standing).await,
+            let confirmed = token.verified().claims().confirmation().is_none();
+            let how = Presentation { confirmed, answerable: false, now };
+            let decision = match (self.judge(&token, how, Standing::Live), self.0.store.clone()) {
+                (Decision::Refuse(reason), _) if self.is_final(&token, &reason, now) => {
+                    Decision::Refuse(reason)
+                }
+                (decision, None) => decision,
+                (decision, Some(store)) => match self.ask(store.standing(token.presented(now))).await {
+                    Ok(standing) => self.judge_recorded(&token, how, standing).await,
                     Err(_) => Decision::Refuse(unanswered(decision)),
-                };
-            }
+                },
+            };
             match decision {
-                Decision::Admit => Ok(caller.token),
+                Decision::Admit => Ok(token),
                 Decision::Grace => Err(Refusal::new(Reason::Expired)),
                 Decision::Refuse(reason) => Err(Refusal::new(reason)),
             }
@@ -131,21 +125,21 @@ impl<C: Send + Sync + 'static> Authority<C> {
             .claims()
             .confirmation()
             .is_none_or(|cnf| self.0.hooks.confirm.as_ref().is_some_and(|confirm| confirm(head, cnf)));
-        let decision = self.judge(&token, confirmed, Standing::Live, now);
-        let caller =
-            |token| Caller { token, confirmed, answerable: credential.source.takes_successors(), now };
+        let how = Presentation { confirmed, answerable: credential.source.takes_successors(), now };
+        let decision = self.judge(&token, how, Standing::Live);
         let Some(store) = &self.0.store else {
             return match decision {
                 Decision::Admit => Ok(Admission { token, at: now }),
-                Decision::Refuse(reason) => Err(reason.into()),
-                Decision::Grace => self.exchange_derived(caller(token)),
+                Decision::Refuse(reason) => Err(NotAdmitted::refused(reason)),
+                Decision::Grace => self.exchange_derived(token, how),
             };
         };
-        if let Decision::Refuse(reason) = &decision
-            && !self.asks_store(&token, &decision, now)
-        {
-            return Err(reason.clone().into());
-        }
+        let decision = match decision {
+            Decision::Refuse(reason) if self.is_final(&token, &reason, now) => {
+                return Err(NotAdmitted::refused(reason));
+            }
+            decision => decision,
+        };
         // The epoch is read before the store is asked: a revocation in between leaves a memo that no epoch matches.
         let epoch = store.epoch();
         if decision == Decision::Admit && epoch.is_some_and(|epoch| token.was_live(epoch, now)) {
@@ -160,10 +154,10 @@ impl<C: Send + Sync + 'static> Authority<C> {
                 }
                 Ok(Admission { token, at: now })
             }
-            (Some(Standing::Live), Decision::Refuse(reason)) => Err(reason.into()),
+            (Some(Standing::Live), Decision::Refuse(reason)) => Err(NotAdmitted::refused(reason)),
             (known, decision) => {
-                let (authority, store, caller) = (self.clone(), store.clone(), caller(token));
-                Err(Box::new(Detour::Pending(Box::pin(async move {
+                let (authority, store) = (self.clone(), store.clone());
+                let settling = async move {
                     let standing = match known {
                         Some(standing) => standing,
                         None => match authority.ask(store.standing(presented)).await {
@@ -171,103 +165,108 @@ impl<C: Send + Sync + 'static> Authority<C> {
                             Err(_) => return Err(unanswered(decision).into()),
                         },
                     };
-                    authority.settle_recorded(caller, standing).await
-                }))))
+                    authority.settle_recorded(token, how, standing).await
+                };
+                Err(Box::new(NotAdmitted::Pending(Box::pin(settling))))
             }
         }
     }
 
-    /// Whether the store has a word in it: what is refused in the best of standings needs none. But of a token that is
+    /// Whether the store has no word in it: what is refused in the best of standings needs none. But of a token that is
     /// good but for its age, it is still told whether it was superseded long ago.
-    fn asks_store(&self, token: &VerifiedToken<C>, decision: &Decision, now: NumericDate) -> bool {
-        match decision {
-            Decision::Admit | Decision::Grace => true,
-            Decision::Refuse(Reason::Expired) => self.0.policy.may_be_recorded(token.verified(), now),
-            Decision::Refuse(_) => false,
-        }
+    fn is_final(&self, token: &VerifiedToken<C>, reason: &Reason, now: NumericDate) -> bool {
+        *reason != Reason::Expired || !self.0.policy.may_be_recorded(token.verified(), now)
     }
 
-    /// The keys are asked anew each time: after a wait, one may have been withdrawn.
+    /// The keys are asked anew each time: after a verification or a wait, one may have been withdrawn.
     #[inline(always)]
-    fn judge(
-        &self,
-        token: &VerifiedToken<C>,
-        confirmed: bool,
-        standing: Standing,
-        now: NumericDate,
-    ) -> Decision {
-        let key_held = token.is_held(&self.0.keys);
-        self.0.policy.decide(&Evidence { token: token.verified(), key_held, confirmed, standing, now })
+    fn judge(&self, token: &VerifiedToken<C>, how: Presentation, standing: Standing) -> Decision {
+        self.0.policy.decide(&Evidence {
+            token: token.verified(),
+            key_held: token.is_held(&self.0.keys),
+            confirmed: how.confirmed,
+            standing,
+            now: how.now,
+        })
     }
 
     /// The same once the store has spoken: reuse is reported, and where the policy ends the session for it, the session is
     /// over before anybody is answered.
-    async fn judge_recorded(&self, caller: &Caller<C>, standing: Standing) -> Decision {
+    async fn judge_recorded(
+        &self,
+        token: &VerifiedToken<C>,
+        how: Presentation,
+        standing: Standing,
+    ) -> Decision {
         if let Standing::Superseded { generations } = standing {
             self.emit(Event::Reused { generations });
         }
-        match self.judge(&caller.token, caller.confirmed, standing, caller.now) {
-            Decision::Refuse(Reason::Reused) if self.revoke_session(&caller.token).await.is_err() => {
+        match self.judge(token, how, standing) {
+            Decision::Refuse(Reason::Reused) if self.revoke_session(token).await.is_err() => {
                 Decision::Refuse(Reason::StoreUnavailable)
             }
             decision => decision,
         }
     }
 
-    /// Without a store there is nothing to wait for.
+    /// Within the grace and without a store: the successor is derived and signed on the spot.
     #[inline(never)]
-    fn exchange_derived(&self, caller: Caller<C>) -> Arrival<C> {
-        let derived =
-            self.may_renew(&caller.token).and_then(|()| self.derived(&caller.token, caller.now).cloned());
+    fn exchange_derived(&self, token: VerifiedToken<C>, how: Presentation) -> Arrival<C> {
+        let derived = self.may_renew(&token).and_then(|()| self.derived(&token, how.now));
         match derived {
-            Ok(_) if self.0.policy.admit_in_grace => Ok(caller.admitted()),
-            Ok(_) if !caller.answerable => Err(Reason::Expired.into()),
+            Ok(_) if self.0.policy.admit_in_grace => Ok(Admission { token, at: how.now }),
+            Ok(_) if !how.answerable => Err(NotAdmitted::refused(Reason::Expired)),
             derived => {
-                let signed = derived.and_then(|successor| self.sign_successor(&successor, &caller.token));
-                Err(self.exchange(signed).into())
+                let signed = derived.and_then(|successor| self.sign_successor(successor, &token));
+                Err(NotAdmitted::refused(self.answer_in_grace(signed)))
             }
         }
     }
 
-    async fn settle_recorded(self, caller: Caller<C>, standing: Standing) -> Verdict<C> {
-        match self.judge_recorded(&caller, standing).await {
-            Decision::Admit => Ok(caller.admitted()),
+    async fn settle_recorded(
+        self,
+        token: VerifiedToken<C>,
+        how: Presentation,
+        standing: Standing,
+    ) -> Settled<C> {
+        match self.judge_recorded(&token, how, standing).await {
+            Decision::Admit => Ok(Admission { token, at: how.now }),
             Decision::Refuse(reason) => Err(reason.into()),
             // An exchange whose yield nobody receives would spend the successor and promise what is not there.
-            Decision::Grace if !caller.answerable => match self.may_renew(&caller.token) {
-                Ok(()) if self.0.policy.admit_in_grace => Ok(caller.admitted()),
-                _ => Err(Reason::Expired.into()),
+            Decision::Grace if !how.answerable => match self.may_renew(&token) {
+                Ok(()) if self.0.policy.admit_in_grace => Ok(Admission { token, at: how.now }),
+                Ok(()) => Err(Reason::Expired.into()),
+                Err(why) => Err(self.answer_in_grace(Err(why))),
             },
-            Decision::Grace => self.exchange_recorded(caller).await,
+            Decision::Grace => self.exchange_recorded(token, how).await,
         }
     }
 
     /// Rule 9 with a store: what can't be recorded is a 503, for the token may still be good for an exchange.
-    async fn exchange_recorded(&self, caller: Caller<C>) -> Verdict<C> {
-        let recorded = match self.may_renew(&caller.token) {
-            Ok(()) => self.record(&caller.token, caller.now).await,
+    async fn exchange_recorded(&self, token: VerifiedToken<C>, how: Presentation) -> Settled<C> {
+        let recorded = match self.may_renew(&token) {
+            Ok(()) => self.record(&token, how.now).await,
             Err(why) => Err(why.into()),
         };
-        let refused = match recorded {
-            Ok(_) if self.0.policy.admit_in_grace => return Ok(caller.admitted()),
-            Ok(successor) => self.exchange(self.sign_successor(&successor, &caller.token)),
-            Err(Unrecorded::Not(why)) => self.exchange(Err(why)),
+        Err(match recorded {
+            Ok(_) if self.0.policy.admit_in_grace => return Ok(Admission { token, at: how.now }),
+            Ok(successor) => self.answer_in_grace(self.sign_successor(&successor, &token)),
+            Err(Unrecorded::Not(why)) => self.answer_in_grace(Err(why)),
             Err(Unrecorded::Revoked) => Reason::Revoked.into(),
             Err(Unrecorded::Outage) => Reason::StoreUnavailable.into(),
             // Superseded since it was asked about.
             Err(Unrecorded::Reused { generations }) => {
                 let standing = Standing::Superseded { generations };
-                match self.judge_recorded(&caller, standing).await {
+                match self.judge_recorded(&token, how, standing).await {
                     Decision::Refuse(reason) => reason.into(),
                     _ => Reason::Expired.into(),
                 }
             }
-        };
-        Err(refused)
+        })
     }
 
     /// The answer to a token within the grace.
-    fn exchange(&self, signed: Result<SignedSuccessor, NotReissued>) -> Refused {
+    fn answer_in_grace(&self, signed: Result<SignedSuccessor, NotReissued>) -> Refused {
         match signed {
             Ok(successor) => Refused::exchanged(successor),
             Err(NotReissued::KeyWithdrawn) => Reason::UnknownKey.into(),

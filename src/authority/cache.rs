@@ -101,7 +101,7 @@ impl<C> TokenCache<C> {
         Some(Self { entries, swept: AtomicU64::new(0) })
     }
 
-    /// The evidence of this very text, if the key that proved it is still held.
+    /// The proof of this very text, if the key that proved it is still held.
     #[inline]
     pub(super) fn get(&self, text: &[u8], keys: &Keys) -> Option<VerifiedToken<C>> {
         self.entries.get(&Text::of(text)?).filter(|token| token.is_held(keys))

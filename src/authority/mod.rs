@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
-pub(crate) use arrive::{Admission, Arrival, Detour, Refused, Verdict};
+pub(crate) use arrive::{Admission, Arrival, NotAdmitted, Refused, Settled};
 pub use builder::{AuthorityBuilder, DangerousBuilder};
 use cache::TokenCache;
 pub use issue::{IssueError, IssuedToken, Login};

@@ -1,6 +1,6 @@
 //! The proof that a token was signed as it reads: from memory, by verification, or after its issuer was asked for newer keys.
 
-use super::arrive::{Detour, Refused};
+use super::arrive::NotAdmitted;
 use super::{Authority, VerifiedToken};
 use crate::NumericDate;
 use crate::keys::{Refetched, Refetching};
@@ -37,11 +37,11 @@ impl<C: Send + Sync + 'static> Authority<C> {
         &self,
         credential: &Credential<'_>,
         now: NumericDate,
-    ) -> Result<VerifiedToken<C>, Box<Detour<C>>> {
-        let text = credential.token()?;
+    ) -> Result<VerifiedToken<C>, Box<NotAdmitted<C>>> {
+        let text = credential.token().map_err(NotAdmitted::refused)?;
         self.verify(text, now).map_err(|refusal| match self.refetch_for(text, &refusal) {
-            Some(refetching) => Box::new(Detour::UnknownKey { refetching, refusal }),
-            None => Refused::with(refusal).into(),
+            Some(refetching) => Box::new(NotAdmitted::Refetching { refetching, refusal }),
+            None => NotAdmitted::refused(refusal),
         })
     }
 
@@ -77,7 +77,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         if !refusal.reason().is_about_keys() || !self.0.keys.is_kept() {
             return None;
         }
-        let (issuer, kid) = verify::addressee(token)?;
+        let (issuer, kid) = verify::claimed_key(token)?;
         if self.0.keys.load().has_key_of(&issuer, kid.as_deref()) {
             return None;
         }

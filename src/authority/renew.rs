@@ -33,7 +33,7 @@ impl From<NotReissued> for Unrecorded {
 }
 
 impl<C: Send + Sync + 'static> Authority<C> {
-    /// Judges the evidence of admission again, at the time of the response: that instant, where a successor is due.
+    /// Judges an admitted token again, at the time of the response: that instant, where a successor is due.
     /// Nothing is verified a second time.
     pub(crate) fn due(&self, admission: &Admission<C>) -> Option<NumericDate> {
         // A clock that steps back changes nothing.

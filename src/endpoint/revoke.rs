@@ -96,8 +96,7 @@ impl<B, C: Send + Sync + 'static> Service<Request<B>> for RevokeEndpoint<C> {
         let head = RequestHead::of(&request);
         let found = bearer::find(&self.sources, &head).and_then(|credential| {
             let removal = credential.source.as_cookie().map(Cookie::removal);
-            let token = String::from_utf8(credential.token()?.to_vec());
-            Ok((token.map_err(|_| Reason::MalformedToken)?, removal))
+            Ok((credential.token()?.to_vec(), removal))
         });
         let (token, cookie) = match found {
             Ok(found) => found,
@@ -127,9 +126,9 @@ impl<B, C: Send + Sync + 'static> Service<Request<B>> for RevokeEndpoint<C> {
 
 impl<C: Send + Sync + 'static> RevokeEndpoint<C> {
     /// Whoever signs out may close the window at once: on a runtime the sign-out goes on without them.
-    async fn sign_out(&self, token: String) -> Result<(), SignOutError> {
+    async fn sign_out(&self, token: Vec<u8>) -> Result<(), SignOutError> {
         let authority = self.authority.clone();
-        let sign_out = async move { authority.sign_out(&token).await };
+        let sign_out = async move { authority.sign_out_bytes(&token).await };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return sign_out.await };
         let unknown = |_| Err(SignOutError::Store(StoreErrorKind::Unavailable.into()));
         runtime.spawn(sign_out).await.unwrap_or_else(unknown)

@@ -14,7 +14,7 @@ use super::body::ResponseBody;
 use super::deliver::{Way, deliver, may_carry};
 use super::response::refusal_response;
 use super::shared::Shared;
-use crate::authority::{Admission, Detour, Refused, Renewal, SignedSuccessor, Verdict, still_unknown};
+use crate::authority::{Admission, NotAdmitted, Refused, Renewal, Settled, SignedSuccessor, still_unknown};
 use crate::keys::{Refetched, Refetching};
 use crate::telemetry::Occasion;
 use crate::{NumericDate, RequestHead};
@@ -33,11 +33,11 @@ pin_project! {
         // The token's issuer is asked for newer keys, for nobody knows the one that the token names. Nothing is verified
         // yet, so what the inner service had reserved was given back.
         Refetching { refetching: Refetching, parked: Option<Parked<S, B, C>> },
-        // The store is asked about the token's standing; the inner service has already reported ready.
-        Arriving { verdict: BoxFuture<Verdict<C>>, parked: Option<Parked<S, B, C>> },
+        // The store is waited for; the inner service has already reported ready.
+        Arriving { settling: BoxFuture<Settled<C>>, parked: Option<Parked<S, B, C>> },
         // The request is admitted; where it gave its place back, it waits for another and arrives anew.
         Admitted { admitted: Option<(Parked<S, B, C>, Admission<C>)> },
-        // The handler is running; the evidence of admission waits to be judged again. A preflight has none.
+        // The handler is running; whether a successor is due is judged after it. A preflight has no token.
         Running { #[pin] response: F, visit: Option<Visit<C>> },
         // The response is in hand; the successor is being recorded.
         Recording {
@@ -81,8 +81,8 @@ impl<F, S, B, R, C> ResponseFuture<F, S, B, R, C> {
         Self { state: State::Refetching { refetching, parked: Some(parked) } }
     }
 
-    pub(super) fn arriving(verdict: BoxFuture<Verdict<C>>, parked: Parked<S, B, C>) -> Self {
-        Self { state: State::Arriving { verdict, parked: Some(parked) } }
+    pub(super) fn arriving(settling: BoxFuture<Settled<C>>, parked: Parked<S, B, C>) -> Self {
+        Self { state: State::Arriving { settling, parked: Some(parked) } }
     }
 }
 
@@ -102,9 +102,9 @@ where
                     let refetched = ready!(refetching.as_mut().poll(cx));
                     parked.take().expect(POLLED_AGAIN).arrive_again(refetched)
                 }
-                StateProj::Arriving { verdict, parked } => {
-                    let verdict = ready!(verdict.as_mut().poll(cx));
-                    parked.take().expect(POLLED_AGAIN).proceed(verdict)
+                StateProj::Arriving { settling, parked } => {
+                    let settled = ready!(settling.as_mut().poll(cx));
+                    parked.take().expect(POLLED_AGAIN).proceed(settled)
                 }
                 StateProj::Admitted { admitted } => {
                     let (parked, _) = admitted.as_mut().expect(POLLED_AGAIN);
@@ -125,7 +125,7 @@ where
                     let Some(now) = visit.as_ref().and_then(|visit| visit.due(&response)) else {
                         return Poll::Ready(Ok(response.map(ResponseBody::inner)));
                     };
-                    let visit = visit.take().expect(POLLED_AGAIN);
+                    let visit = visit.take().expect("it was just asked");
                     match visit.shared.authority.renew(&visit.admission.token, now) {
                         Renewal::Decided(successor) => {
                             return Poll::Ready(Ok(finish(response, successor, &visit)));
@@ -158,23 +158,21 @@ where
     S: Service<Request<B>, Response = Response<R>>,
     C: Send + Sync + 'static,
 {
-    /// A key that is unknown now is unknown for good: its issuer is asked once.
+    /// Nobody is asked for a key again: a token whose key is unknown now is refused.
     fn arrive_again(self, refetched: Refetched) -> State<S::Future, S, B, R, C> {
-        let detour = match self.shared.arrive(&RequestHead::of(&self.request)).0 {
+        let not_admitted = match self.shared.arrive(&RequestHead::of(&self.request)).0 {
             Ok(admission) => return self.admitted(admission),
-            Err(detour) => *detour,
+            Err(not_admitted) => *not_admitted,
         };
-        match detour {
-            Detour::Pending(verdict) => State::Arriving { verdict, parked: Some(self) },
-            Detour::UnknownKey { refusal, .. } => {
-                self.refused(Refused::with(still_unknown(refusal, refetched)))
-            }
-            Detour::Refused(refused) => self.refused(refused),
+        match not_admitted {
+            NotAdmitted::Refused(refused) => self.refused(refused),
+            NotAdmitted::Pending(settling) => State::Arriving { settling, parked: Some(self) },
+            NotAdmitted::Refetching { refusal, .. } => self.refused(still_unknown(refusal, refetched).into()),
         }
     }
 
-    fn proceed(self, verdict: Verdict<C>) -> State<S::Future, S, B, R, C> {
-        match verdict {
+    fn proceed(self, settled: Settled<C>) -> State<S::Future, S, B, R, C> {
+        match settled {
             Ok(admission) => self.admitted(admission),
             Err(refused) => self.refused(refused),
         }

@@ -14,7 +14,7 @@ use super::future::{Parked, ResponseFuture, Visit};
 use super::response::refusal_response;
 use super::shared::Shared;
 use crate::RequestHead;
-use crate::authority::{Detour, PrivateClaims};
+use crate::authority::{NotAdmitted, PrivateClaims};
 
 /// A service that admits, refuses and reissues; made by [`ReissueLayer`](crate::ReissueLayer).
 pub struct Reissue<S, C = PrivateClaims> {
@@ -46,11 +46,10 @@ where
         self.inner.poll_ready(cx)
     }
 
-    // The way of a token seen before is to be one function: this one and what it asks, down to `Policy::decide`, are inlined
-    // into the user's crate, for the service is generic and compiled there, and the request, which is a few hundred bytes,
-    // is not copied into the call and out of it; `always` where the compiler was seen to decline. What few requests come to
-    // (`first_sight`, `exchange_derived`, `detour`) is kept out of line, so that it takes no room here.
-    // `cargo bench --bench instructions` fails where much of that is lost.
+    // A token seen before is to be admitted within one function of the user's crate, so that the request, a few hundred bytes,
+    // is copied neither into a call nor out of one. Whatever is asked on the way, down to `Policy::decide`, says `#[inline]`, or
+    // `always` where the compiler was seen to decline; what few requests come to says `never`.
+    // `cargo bench --bench instructions` fails where a path grew by 5 %.
     #[inline]
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let head = RequestHead::of(&request);
@@ -65,7 +64,7 @@ where
                 let visit = Visit { shared: Arc::clone(&self.shared), admission, way };
                 ResponseFuture::running(self.inner.call(request), Some(visit))
             }
-            Err(detour) => self.detour(*detour, request, way),
+            Err(not_admitted) => self.refuse_or_park(*not_admitted, request, way),
         }
     }
 }
@@ -73,21 +72,21 @@ where
 impl<S: Clone, C: Send + Sync + 'static> Reissue<S, C> {
     /// What becomes of a request whose token is not admitted at once.
     #[inline(never)]
-    fn detour<F, B, R>(
+    fn refuse_or_park<F, B, R>(
         &mut self,
-        detour: Detour<C>,
+        not_admitted: NotAdmitted<C>,
         request: Request<B>,
         way: Way,
     ) -> ResponseFuture<F, S, B, R, C> {
-        match detour {
-            Detour::Refused(refused) => {
+        match not_admitted {
+            NotAdmitted::Refused(refused) => {
                 let response = refusal_response(&self.shared, &RequestHead::of(&request), refused, way);
                 self.release();
                 ResponseFuture::refused(response)
             }
-            Detour::Pending(verdict) => ResponseFuture::arriving(verdict, self.park(request, way)),
+            NotAdmitted::Pending(settling) => ResponseFuture::arriving(settling, self.park(request, way)),
             // Nobody has verified this token: it must not hold what others wait for.
-            Detour::UnknownKey { refetching, .. } => {
+            NotAdmitted::Refetching { refetching, .. } => {
                 self.release();
                 let parked = Parked { is_ready: false, ..self.park(request, way) };
                 ResponseFuture::refetching(refetching, parked)

@@ -6,7 +6,7 @@ use http::{HeaderName, Request};
 
 use super::deliver::Way;
 use super::response::RefusalResponse;
-use crate::authority::{Admission, Arrival, Authority, VerifiedToken};
+use crate::authority::{Admission, Arrival, Authority, NotAdmitted, VerifiedToken};
 use crate::token::bearer::{self, Source};
 use crate::{Cookie, RequestHead};
 
@@ -38,7 +38,7 @@ impl<C: Send + Sync + 'static> Shared<C> {
     pub(super) fn arrive(&self, head: &RequestHead<'_>) -> (Arrival<C>, Way) {
         match bearer::find(&self.settings.sources, head) {
             Ok(credential) => (self.authority.arrive(&credential, head), Way::back_to(&credential, head)),
-            Err(reason) => (Err(reason.into()), Way::Nowhere),
+            Err(reason) => (Err(NotAdmitted::refused(reason)), Way::Nowhere),
         }
     }
 

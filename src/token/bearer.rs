@@ -107,7 +107,7 @@ impl fmt::Debug for Source {
     }
 }
 
-/// The one credential, as it was found. One that was seen before needs no look at its form.
+/// The one credential, as it was found.
 pub(crate) struct Credential<'a> {
     pub(crate) bytes: Cow<'a, [u8]>,
     pub(crate) source: &'a Source,
@@ -119,7 +119,7 @@ pub(crate) struct Credential<'a> {
 pub(crate) fn find<'a>(sources: &'a [Source], head: &RequestHead<'a>) -> Result<Credential<'a>, Reason> {
     for (nth, source) in sources.iter().enumerate() {
         let found = match source.0 {
-            // The usual place is looked at without a call.
+            // The usual place is looked at here and not in a call: that was measured.
             Place::Authorization => from_authorization(head)?.map(Cow::Borrowed),
             _ => source.look(head)?,
         };
@@ -131,8 +131,8 @@ pub(crate) fn find<'a>(sources: &'a [Source], head: &RequestHead<'a>) -> Result<
 }
 
 impl Credential<'_> {
-    /// The text to verify, if it is one credential and nothing strays around it. A cookie's or parameter's token gets the
-    /// header's strictness about blanks.
+    /// The bytes to verify, if they are one credential and nothing strays around it: one that was seen before needs no such
+    /// look. A cookie's or parameter's token gets the header's strictness about blanks.
     pub(crate) fn token(&self) -> Result<&[u8], Reason> {
         let bytes = &*self.bytes;
         let joined = || {

@@ -6,14 +6,15 @@ use super::standing::Standing;
 use super::verify::Verified;
 use crate::NumericDate;
 
-/// Everything that can change a verdict.
+/// Everything but the policy that a verdict depends on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Evidence<'a> {
     pub(crate) token: &'a Verified,
     /// Whether the key that verified it is in the ring at this very moment: it may have been withdrawn since.
     pub(crate) key_held: bool,
-    /// Whether the sender proved what `cnf` demands; of no weight where there is none.
+    /// Whether the sender proved what `cnf` demands; true where it demands nothing.
     pub(crate) confirmed: bool,
+    /// As the store says; `Live` where it was not asked.
     pub(crate) standing: Standing,
     pub(crate) now: NumericDate,
 }
@@ -32,7 +33,7 @@ impl Policy {
     ///
     /// Faults come before expiry, so that "expired" always means "otherwise good". A caller asks first with
     /// [`Standing::Live`]: what is refused even then needs no store.
-    // See `Reissue::call`: nothing of this crate is inlined in the user's that does not say so.
+    // It is not generic: without this it would be called and not inlined. See `Reissue::call`.
     #[inline]
     pub(crate) fn decide(&self, evidence: &Evidence<'_>) -> Decision {
         let &Evidence { token, key_held, confirmed, standing, now } = evidence;
@@ -41,7 +42,7 @@ impl Policy {
         if !key_held {
             return refuse(Reason::UnknownKey);
         }
-        if !confirmed && claims.confirmation().is_some() && !self.ignore_confirmation {
+        if !confirmed && !self.ignore_confirmation {
             return refuse(Reason::Unconfirmed);
         }
         let is_ahead = |date: NumericDate| date.since(now) > self.future_tolerance;
@@ -78,7 +79,9 @@ impl Policy {
     #[inline]
     pub(crate) fn is_due(&self, token: &Verified, now: NumericDate) -> bool {
         let claims = token.claims();
-        self.is_renewable(token, now)
+        // Its name is hashed only near the end of its life: jitter can only shrink the window.
+        now >= token.window_opens()
+            && now >= self.renewable_from(token)
             && token.key().is_own()
             && now.since(claims.exp().after(self.leeway)) < self.in_flight
             && now < self.session_end(claims.session_start())

@@ -6,7 +6,8 @@ use super::claims::Claims;
 use super::verify::Verified;
 use crate::NumericDate;
 
-/// Every field is checked when the authority is built; past that point a policy can't be wrong.
+/// Every field is checked when the authority is built; past that point a policy can't be wrong, and it never changes:
+/// `Verified` keeps dates that were made from it.
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
     /// The own issuer; `None` where going without was said aloud.
@@ -84,7 +85,7 @@ impl Policy {
         (l / 5).max(30).min(l / 2)
     }
 
-    /// Where the window opens, before jitter.
+    /// Where the window opens, before jitter. `Verified` keeps it.
     pub(crate) fn window_opens(&self, claims: &Claims) -> NumericDate {
         claims.exp().before(self.renewal_window(claims.exp().since(claims.iat())))
     }
@@ -99,14 +100,7 @@ impl Policy {
         token.claims().exp().before(window - shrink)
     }
 
-    /// Whether the token is renewable at `now`. Its name is hashed only near the end of its life: jitter can only
-    /// shrink the window.
-    #[inline]
-    pub(crate) fn is_renewable(&self, token: &Verified, now: NumericDate) -> bool {
-        now >= token.window_opens() && now >= self.renewable_from(token)
-    }
-
-    /// The instant from which the token is admitted no more.
+    /// The instant from which the token is admitted no more. `Verified` keeps it.
     pub(crate) fn admitted_until(&self, claims: &Claims) -> NumericDate {
         claims.exp().after(self.leeway).min(self.session_end(claims.session_start()))
     }

@@ -17,8 +17,8 @@ use crate::keys::{KeyRing, RingKey};
 
 /// A token whose signature and claims were checked against a ring and a policy.
 ///
-/// [`verify`] is its one construction site, so holding one is the proof. It says nothing about the time: the
-/// token may be long dead.
+/// [`verify`] is its one construction site, so holding one is the proof. Whether the token is still good is not said: it
+/// may be long dead. Its dates are those of the policy that it was verified under, so it is judged under no other.
 #[derive(Debug)]
 pub(crate) struct Verified {
     claims: Claims,
@@ -26,7 +26,7 @@ pub(crate) struct Verified {
     typ: Option<Cow<'static, str>>,
     /// The issuer that own keys sign for.
     own_issuer: Option<Arc<str>>,
-    /// What every request asks for, and what follows from the claims and the policy alone.
+    /// Dates that every request is held against: they follow from the claims and the policy alone.
     admitted_until: NumericDate,
     window_opens: NumericDate,
     /// Hashed when it is first asked for: most tokens are never named.
@@ -38,7 +38,7 @@ pub(crate) fn verify(token: &[u8], ring: &KeyRing, policy: &Policy) -> Result<Ve
     if token.len() > policy.max_token_bytes {
         return Err(refuse(Reason::TooLong));
     }
-    let Parts { encoded, payload, signature, signing_input } =
+    let Parts { header: encoded, payload, signature, signing_input } =
         Parts::of(token).ok_or(refuse(Reason::MalformedToken))?;
     let mut room = vec![0; token.len()];
     let mut room = &mut *room;
@@ -102,11 +102,11 @@ fn claimed_issuer(payload: &str) -> Option<Cow<'_, str>> {
 }
 
 /// The issuer and the `kid` that a refused token claims, believed by nobody: it tells whose keys to ask for again.
-pub(crate) fn addressee(token: &[u8]) -> Option<(String, Option<String>)> {
+pub(crate) fn claimed_key(token: &[u8]) -> Option<(String, Option<String>)> {
     let mut room = vec![0; token.len()];
     let mut room = &mut *room;
-    let Parts { encoded, payload, .. } = Parts::of(token)?;
-    let header = decode_text(encoded, &mut room).ok()?;
+    let Parts { header, payload, .. } = Parts::of(token)?;
+    let header = decode_text(header, &mut room).ok()?;
     let payload = decode_text(payload, &mut room).ok()?;
     let kid = Header::parse(header).ok()?.kid.map(|kid| kid.into_owned());
     Some((claimed_issuer(payload)?.into_owned(), kid))
@@ -114,20 +114,20 @@ pub(crate) fn addressee(token: &[u8]) -> Option<(String, Option<String>)> {
 
 /// Of a token, still encoded.
 struct Parts<'a> {
-    encoded: &'a [u8],
+    header: &'a [u8],
     payload: &'a [u8],
     signature: &'a [u8],
     signing_input: &'a [u8],
 }
 
 impl<'a> Parts<'a> {
-    /// A dot too many is left in the payload, where it is no base64url; of a single one the payload would end before it
-    /// begins.
+    /// A dot too many is left in the payload, where it is no base64url. Of a single one the payload would end before it
+    /// begins, and `get` gives `None`.
     fn of(token: &'a [u8]) -> Option<Self> {
         let first = memchr::memchr(b'.', token)?;
         let last = memchr::memrchr(b'.', token)?;
         Some(Self {
-            encoded: token.get(..first)?,
+            header: token.get(..first)?,
             payload: token.get(first + 1..last)?,
             signature: token.get(last + 1..)?,
             signing_input: token.get(..last)?,
@@ -152,10 +152,12 @@ fn decode_text<'a>(part: &[u8], room: &mut &'a mut [u8]) -> Result<&'a str, Refu
 }
 
 impl Verified {
+    #[inline]
     pub(crate) fn claims(&self) -> &Claims {
         &self.claims
     }
 
+    #[inline]
     pub(crate) fn key(&self) -> &RingKey {
         &self.key
     }

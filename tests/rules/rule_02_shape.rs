@@ -230,6 +230,25 @@ fn a_payload_that_is_no_utf_8_is_refused_though_its_signature_holds() {
 }
 
 /// The signature that `mint_raw` would make of a message that is no text.
+/// The bytes are judged as bytes: their length first, then their shape.
+#[test]
+fn a_credential_that_is_no_text_is_no_token() {
+    let token = mint(&claims()).into_bytes();
+    for at in 0..token.len() {
+        for strange in [b"\xff".as_slice(), b"\xc3\xa4", b"\x80"] {
+            let mut credential = [b"Bearer ".as_slice(), &token].concat();
+            credential.splice(7 + at..8 + at, strange.iter().copied());
+            let answer = guarded().send(request(&[("authorization", &credential)]));
+            answer.assert_refused(401, &at);
+            assert_eq!(answer.reason, Some(Reason::MalformedToken), "{at}");
+        }
+    }
+    let endless = [b"Bearer ".as_slice(), &[0xff; 8_193]].concat();
+    let answer = guarded().send(request(&[("authorization", &endless)]));
+    answer.assert_refused(401, &"8,193 bytes");
+    assert_eq!(answer.reason, Some(Reason::TooLong));
+}
+
 fn hmac_of(message: &[u8]) -> String {
     let _ = mint(&claims());
     let key = jsonwebtoken::EncodingKey::from_secret(SECRET);

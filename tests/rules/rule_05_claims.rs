@@ -1,5 +1,8 @@
 //! Rule 5: every claim has its type and its range, and all of it is judged before expiry.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde_json::json;
 use tower_reissue::{AuthorityBuilder, ManualClock, Reason, RequestHead};
 
@@ -275,6 +278,31 @@ fn a_confirmation_is_refused_unless_somebody_confirms_it() {
     // A confirmation verifier is not asked about tokens that are not bound.
     assert!(asked(false).bearer(&mint(&claims())).is_admitted());
     assert!(with(|builder| builder.dangerous().ignore_cnf()).bearer(&bound()).is_admitted());
+}
+
+#[test]
+fn a_bound_token_is_confirmed_on_every_request_and_by_nobody_outside_the_layer() {
+    let (token, proves) =
+        (mint(&claims_with(json!({"cnf": {"jkt": "thumbprint"}}))), Arc::new(AtomicBool::new(true)));
+    let asked = proves.clone();
+    let clock = ManualClock::at(NOW);
+    let confirming = builder(&clock)
+        .confirm_with(move |_: &RequestHead<'_>, _: &str| asked.load(Ordering::SeqCst))
+        .build()
+        .unwrap();
+    let guarded = Guarded::new(&confirming);
+    for is_proven in [true, false, true] {
+        proves.store(is_proven, Ordering::SeqCst);
+        let answer = guarded.bearer(&token);
+        assert_eq!(answer.is_admitted(), is_proven);
+        assert_eq!(answer.reason == Some(Reason::Unconfirmed), !is_proven);
+    }
+    // There is no request that could prove anything, though this verifier would say yes.
+    let unconfirmed = at_once(confirming.admit(&token)).unwrap_err();
+    assert_eq!(*unconfirmed.reason(), Reason::Unconfirmed);
+    assert!(at_once(confirming.admit(&mint(&claims()))).is_ok());
+    let ignoring = builder(&clock).dangerous().ignore_cnf().build().unwrap();
+    assert!(at_once(ignoring.admit(&token)).is_ok());
 }
 
 #[test]

@@ -180,4 +180,10 @@ fn the_endpoint_removes_the_cookie_that_held_the_token() {
     assert_eq!(response.status, 204);
     let removal = response.headers["set-cookie"].to_str().unwrap();
     assert!(removal.starts_with("__Host-session=; Max-Age=0; Path=/; Secure; HttpOnly"), "{removal}");
+    // One that is no token is removed too, whatever its bytes are.
+    let mut strange = request(&[("cookie", b"__Host-session=\xff.\x80.\xc3")]);
+    *strange.method_mut() = Method::POST;
+    let response = ask(&endpoint, strange);
+    assert_eq!(response.status, 401);
+    assert_eq!(response.headers["set-cookie"].to_str().unwrap(), removal);
 }

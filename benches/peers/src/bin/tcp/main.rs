@@ -7,8 +7,10 @@
 //! cargo run --release --manifest-path benches/peers/Cargo.toml --bin tcp -- connections
 //! ```
 //!
+//! An algorithm (HS256, RS256, ES256, EdDSA) runs alone, for more turns in the same time. `connections` is RS256's.
+//!
 //! `TCP_SECONDS` (1; 4 for `connections`) is the length of one load, `TCP_ROUNDS` (7; 3) how often each server has its turn,
-//! `TCP_CONNECTIONS` (32) over how many connections, `TCP_WORKERS` (1) the threads of a server. wrk has one thread, so that
+//! `TCP_CONNECTIONS` (32) over how many connections (but for `connections`), `TCP_WORKERS` (1) the threads of a server. wrk has one thread, so that
 //! one core is the server's and one the client's.
 //!
 //! A machine's speed changes within seconds: each turn is held against those of no auth just before it and just after it.
@@ -33,6 +35,7 @@ fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args[..] {
+        // How `Server::start` starts this program again.
         ["serve", kind, algorithm] => server::serve(Kind::named(kind), algorithm.parse().unwrap()),
         ["connections", ..] => connections(),
         [] | ["--test"] => against_no_auth(&BUDGETED),
@@ -62,18 +65,18 @@ fn against_no_auth(algorithms: &[Algorithm]) {
     tell_of_other_work();
     println!(
         "{:<8}{:<28}{:>11}{:>12}{:>16}{:>12}{:>16}{:>16}",
-        "", "", "requests/s", "of no auth", "(quartiles)", "p99", "p99 of no auth", "CPU a request"
+        "", "", "requests/s", "/ no auth", "(quartiles)", "p99", "p99 / no auth", "CPU a request"
     );
     for &algorithm in algorithms {
         let no_auth = Server::start(Kind::NoAuth, algorithm);
-        let (floor, turns) =
+        let (no_auths, turns) =
             in_turns(load, &no_auth, &BESIDE_NO_AUTH.map(|kind| Server::start(kind, algorithm)));
-        print_row(algorithm, Kind::NoAuth, &floor);
+        print_row(algorithm, Kind::NoAuth, &no_auths);
         for (kind, turns) in BESIDE_NO_AUTH.into_iter().zip(&turns) {
             print_row(algorithm, kind, turns);
             if kind == Kind::Layer {
                 println!(
-                    "{:<8}  requests/s of no auth >= {BUDGET_RATE}: {}; CPU <= + {BUDGET_CPU} µs: {}",
+                    "{:<8}  requests/s / no auth >= {BUDGET_RATE}: {}; CPU <= + {BUDGET_CPU} µs: {}",
                     "",
                     verdict(BUDGET_RATE, median_of(turns, Turn::rate)),
                     verdict(median_of(turns, Turn::more_cpu), BUDGET_CPU),
@@ -145,7 +148,7 @@ fn print_row(algorithm: Algorithm, kind: Kind, turns: &[Turn]) {
     );
 }
 
-/// The layer beside no auth as the connections grow. A row is marked where the layer costs more than twice the one before.
+/// The layer beside no auth as the connections grow. A row is marked `cliff` where the layer costs more than twice the one before.
 fn connections() {
     // Five thousand take a while to connect.
     let load = Load::from_environment(3, 4);
