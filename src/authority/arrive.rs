@@ -126,6 +126,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
             .confirmation()
             .is_none_or(|cnf| self.0.hooks.confirm.as_ref().is_some_and(|confirm| confirm(head, cnf)));
         let how = Presentation { confirmed, answerable: credential.source.takes_successors(), now };
+        // The epoch is read before the store is asked: a revocation in between leaves a memo that no epoch matches.
+        let epoch = self.0.store.as_ref().and_then(|store| store.epoch());
         let decision = self.judge(&token, how, Standing::Live);
         let Some(store) = &self.0.store else {
             return match decision {
@@ -140,13 +142,15 @@ impl<C: Send + Sync + 'static> Authority<C> {
             }
             decision => decision,
         };
-        // The epoch is read before the store is asked: a revocation in between leaves a memo that no epoch matches.
-        let epoch = store.epoch();
         if decision == Decision::Admit && epoch.is_some_and(|epoch| token.was_live(epoch, now)) {
             return Ok(Admission { token, at: now });
         }
         let presented = token.presented(now);
         let known = store.standing_now(&presented);
+        let decision = match known {
+            Some(standing @ Standing::Live) => self.judge(&token, how, standing),
+            _ => decision,
+        };
         match (known, decision) {
             (Some(Standing::Live), Decision::Admit) => {
                 if let Some(epoch) = epoch {
@@ -178,7 +182,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         *reason != Reason::Expired || !self.0.policy.may_be_recorded(token.verified(), now)
     }
 
-    /// The keys are asked anew each time: after a verification or a wait, one may have been withdrawn.
+    /// The keys are asked anew each time: while something else was asked or waited for, one may have been withdrawn.
     #[inline(always)]
     fn judge(&self, token: &VerifiedToken<C>, how: Presentation, standing: Standing) -> Decision {
         self.0.policy.decide(&Evidence {

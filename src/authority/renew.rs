@@ -66,13 +66,12 @@ impl<C: Send + Sync + 'static> Authority<C> {
 
     /// Whether key and predicate allow it. A key that left the ring renews nothing, requests in flight included.
     pub(super) fn may_renew(&self, token: &VerifiedToken<C>) -> Result<(), NotReissued> {
+        let declines = self.0.hooks.renew_if.as_ref().is_some_and(|likes| !likes(token));
+        // The key is asked last: the predicate takes its time.
         if !token.is_held(&self.0.keys) {
             return Err(NotReissued::KeyWithdrawn);
         }
-        match &self.0.hooks.renew_if {
-            Some(likes) if !likes(token) => Err(NotReissued::Declined),
-            _ => Ok(()),
-        }
+        if declines { Err(NotReissued::Declined) } else { Ok(()) }
     }
 
     /// The successor that every node derives, without a store.

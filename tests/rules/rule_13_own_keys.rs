@@ -1,5 +1,7 @@
 //! Rule 13: only a token whose key could sign for this authority is reissued.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde_json::json;
@@ -184,7 +186,7 @@ fn a_token_that_claims_the_own_issuer_under_a_foreign_key_is_refused_at_every_ho
 #[test]
 fn a_key_withdrawn_while_its_predicate_is_asked_signs_nothing_over() {
     let clock = ManualClock::at(NOW + 500);
-    let swapped: std::sync::Arc<std::sync::OnceLock<tower_reissue::Authority>> = std::sync::Arc::default();
+    let swapped: Arc<OnceLock<Authority>> = Arc::default();
     let during = swapped.clone();
     let authority = builder(&clock)
         .renew_if(move |_| {
@@ -199,6 +201,46 @@ fn a_key_withdrawn_while_its_predicate_is_asked_signs_nothing_over() {
     let answer = Guarded::new(&authority).bearer(&mint(&claims()));
     assert!(answer.is_admitted());
     assert_eq!(answer.successor, None);
+}
+
+#[test]
+fn a_key_withdrawn_while_its_predicate_is_asked_admits_nobody_in_the_grace() {
+    let clock = ManualClock::at(NOW + 610);
+    for store in [None, Some(CountingStore::default())] {
+        let asked: Arc<OnceLock<Authority>> = Arc::default();
+        let during = asked.clone();
+        let builder = builder(&clock).admit_in_grace().renew_if(move |_| {
+            during.get().unwrap().replace_keys(next_key()).unwrap();
+            true
+        });
+        let authority = match store {
+            Some(store) => builder.store(store),
+            None => builder,
+        };
+        let authority = authority.build().unwrap();
+        asked.set(authority.clone()).unwrap();
+        let answer = Guarded::new(&authority).bearer(&mint(&claims()));
+        answer.assert_refused(401, &authority.can_revoke());
+        assert_eq!(answer.reason, Some(Reason::UnknownKey));
+    }
+}
+
+/// `from_call`: which of the store's answers takes so long. An admission asks for its epoch, then for the standing.
+#[test]
+fn a_key_withdrawn_while_the_store_is_asked_admits_nothing() {
+    for from_call in 1..=2 {
+        let store = CountingStore::default();
+        let authority = builder(&ManualClock::at(NOW)).store(store.clone()).build().unwrap();
+        let (calls, during) = (AtomicUsize::new(0), authority.clone());
+        store.meanwhile(move || {
+            if calls.fetch_add(1, Ordering::SeqCst) + 1 == from_call {
+                during.replace_keys(next_key()).unwrap();
+            }
+        });
+        let answer = Guarded::new(&authority).bearer(&mint(&claims()));
+        answer.assert_refused(401, &from_call);
+        assert_eq!(answer.reason, Some(Reason::UnknownKey), "{from_call}");
+    }
 }
 
 #[test]

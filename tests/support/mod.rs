@@ -5,8 +5,8 @@
 pub mod guarded;
 mod keys;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -112,6 +112,7 @@ pub struct CountingStore {
     inner: Arc<MemoryStore>,
     asked: Arc<AtomicUsize>,
     rotate_fails: Arc<AtomicBool>,
+    meanwhile: Arc<OnceLock<Box<dyn Fn() + Send + Sync>>>,
 }
 
 impl CountingStore {
@@ -124,7 +125,19 @@ impl CountingStore {
         self.rotate_fails.store(true, Ordering::SeqCst);
     }
 
+    /// What happens while it is asked anything, its epoch too.
+    pub fn meanwhile(&self, happens: impl Fn() + Send + Sync + 'static) {
+        assert!(self.meanwhile.set(Box::new(happens)).is_ok(), "it is set once");
+    }
+
+    fn happens(&self) {
+        if let Some(happens) = self.meanwhile.get() {
+            happens();
+        }
+    }
+
     fn count(&self) -> &MemoryStore {
+        self.happens();
         self.asked.fetch_add(1, Ordering::SeqCst);
         &self.inner
     }
@@ -140,6 +153,7 @@ impl ClaimsStore for CountingStore {
     }
 
     fn epoch(&self) -> Option<u64> {
+        self.happens();
         self.inner.epoch()
     }
 
