@@ -160,14 +160,13 @@ where
 {
     /// Nobody is asked for a key again: a token whose key is unknown now is refused.
     fn arrive_again(self, refetched: Refetched) -> State<S::Future, S, B, R, C> {
-        let not_admitted = match self.shared.arrive(&RequestHead::of(&self.request)).0 {
-            Ok(admission) => return self.admitted(admission),
-            Err(not_admitted) => *not_admitted,
-        };
-        match not_admitted {
-            NotAdmitted::Refused(refused) => self.refused(refused),
-            NotAdmitted::Pending(settling) => State::Arriving { settling, parked: Some(self) },
-            NotAdmitted::Refetching { refusal, .. } => self.refused(still_unknown(refusal, refetched).into()),
+        match self.shared.arrive(&RequestHead::of(&self.request)).0.map_err(|not_admitted| *not_admitted) {
+            Ok(admission) => self.admitted(admission),
+            Err(NotAdmitted::Refused(refused)) => self.refused(refused),
+            Err(NotAdmitted::Pending(settling)) => State::Arriving { settling, parked: Some(self) },
+            Err(NotAdmitted::Refetching { refusal, .. }) => {
+                self.refused(still_unknown(refusal, refetched).into())
+            }
         }
     }
 

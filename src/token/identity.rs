@@ -63,7 +63,7 @@ hashed_name! {
 
 impl TokenId {
     pub(crate) fn from_claims(iss: Option<&str>, sub: Option<&str>, jti: &str) -> Self {
-        Self(hash(TOKEN, &[iss, sub, Some(jti)].map(|part| part.map(str::as_bytes))))
+        Self(hash(TOKEN, &[iss, sub, Some(jti)]))
     }
 
     pub(crate) fn from_signing_input(signing_input: &[u8]) -> Self {
@@ -89,19 +89,20 @@ impl TokenId {
 
 impl SessionId {
     pub(crate) fn new(iss: Option<&str>, sid: &str) -> Self {
-        Self(hash(SESSION, &[iss, Some(sid)].map(|part| part.map(str::as_bytes))))
+        Self(hash(SESSION, &[iss, Some(sid)]))
     }
 }
 
 impl SubjectId {
     pub(crate) fn new(iss: Option<&str>, sub: &str) -> Self {
-        Self(hash(SUBJECT, &[iss, Some(sub)].map(|part| part.map(str::as_bytes))))
+        Self(hash(SUBJECT, &[iss, Some(sub)]))
     }
 }
 
 /// Each part is prefixed by its length, so that no two lists of parts read alike.
-fn hash(tag: &str, parts: &[Option<&[u8]>]) -> [u8; 32] {
-    let length = parts.iter().flatten().map(|part| part.len() + 9).sum::<usize>();
+fn hash<T: AsRef<[u8]> + ?Sized>(tag: &str, parts: &[Option<&T>]) -> [u8; 32] {
+    let parts = parts.iter().map(|part| part.map(AsRef::as_ref));
+    let length = parts.clone().flatten().map(|part| part.len() + 9).sum::<usize>();
     let mut text = Vec::with_capacity(tag.len() + length + parts.len());
     text.extend_from_slice(tag.as_bytes());
     for part in parts {

@@ -229,7 +229,6 @@ fn a_payload_that_is_no_utf_8_is_refused_though_its_signature_holds() {
     }
 }
 
-/// The signature that `mint_raw` would make of a message that is no text.
 /// The bytes are judged as bytes: their length first, then their shape.
 #[test]
 fn a_credential_that_is_no_text_is_no_token() {
@@ -249,6 +248,7 @@ fn a_credential_that_is_no_text_is_no_token() {
     assert_eq!(answer.reason, Some(Reason::TooLong));
 }
 
+/// The signature that `mint_raw` would make of a message that is no text.
 fn hmac_of(message: &[u8]) -> String {
     let _ = mint(&claims());
     let key = jsonwebtoken::EncodingKey::from_secret(SECRET);

@@ -10,8 +10,8 @@
 //! An algorithm (HS256, RS256, ES256, EdDSA) runs alone, for more turns in the same time. `connections` is RS256's.
 //!
 //! `TCP_SECONDS` (1; 4 for `connections`) is the length of one load, `TCP_ROUNDS` (7; 3) how often each server has its turn,
-//! `TCP_CONNECTIONS` (32) over how many connections (but for `connections`), `TCP_WORKERS` (1) the threads of a server. wrk has one thread, so that
-//! one core is the server's and one the client's.
+//! `TCP_CONNECTIONS` (32) over how many connections (but for `connections`), `TCP_WORKERS` (1) the threads of a server. wrk has
+//! one thread, so that one core is the server's and one the client's.
 //!
 //! A machine's speed changes within seconds: each turn is held against those of no auth just before it and just after it.
 //! Printed are medians, and for the rates the quartiles. The row of no auth holds its own turns against each other: so much
@@ -148,7 +148,8 @@ fn print_row(algorithm: Algorithm, kind: Kind, turns: &[Turn]) {
     );
 }
 
-/// The layer beside no auth as the connections grow. A row is marked `cliff` where the layer costs more than twice the one before.
+/// The layer beside no auth as the connections grow. A row is marked `cliff` where the layer costs more than twice the one
+/// before.
 fn connections() {
     // Five thousand take a while to connect.
     let load = Load::from_environment(3, 4);
