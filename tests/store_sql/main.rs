@@ -96,12 +96,12 @@ impl Place {
         #[cfg(feature = "postgres")]
         if self.address.starts_with("postgres:") {
             let mut connection = sqlx::PgConnection::connect(&self.address).await.unwrap();
-            return connection.execute(&*statement).await.unwrap().rows_affected();
+            return connection.execute(sqlx::AssertSqlSafe(statement)).await.unwrap().rows_affected();
         }
         #[cfg(feature = "sqlite")]
         {
             let mut connection = sqlx::SqliteConnection::connect(&self.address).await.unwrap();
-            let changed = connection.execute(&*statement).await.unwrap().rows_affected();
+            let changed = connection.execute(sqlx::AssertSqlSafe(statement)).await.unwrap().rows_affected();
             connection.close().await.unwrap();
             changed
         }
@@ -115,10 +115,10 @@ impl Place {
         macro_rules! hold {
             ($connection:ty, $begin:expr) => {{
                 let mut connection = <$connection>::connect(&self.address).await.unwrap();
-                connection.execute(&*$begin.replace("{p}", &self.prefix)).await.unwrap();
+                connection.execute(sqlx::AssertSqlSafe($begin.replace("{p}", &self.prefix))).await.unwrap();
                 let meddle = async {
                     tokio::time::sleep(Duration::from_millis(300)).await;
-                    connection.execute(&*statements.replace("{p}", &self.prefix)).await.unwrap();
+                    connection.execute(sqlx::AssertSqlSafe(statements.replace("{p}", &self.prefix))).await.unwrap();
                     connection.execute("COMMIT").await.unwrap();
                 };
                 tokio::join!(call, meddle).0

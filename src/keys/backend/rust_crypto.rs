@@ -1,13 +1,13 @@
 //! Signatures by the RustCrypto crates.
 
 use ed25519_dalek::Verifier as _;
-use hmac::{Hmac, Mac as _};
+use getrandom::SysRng;
+use hmac::{Hmac, KeyInit, Mac as _};
 use p256::ecdsa::signature::Signer as _;
-use rand_core::{OsRng, RngCore as _};
 use rsa::pkcs1::DecodeRsaPrivateKey as _;
 use rsa::pkcs8::EncodePrivateKey as _;
 use rsa::traits::PrivateKeyParts as _;
-use rsa::{BigUint, Pkcs1v15Sign, Pss, RsaPrivateKey, RsaPublicKey};
+use rsa::{BoxedUint, PrivateKey, PublicKey};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use zeroize::Zeroizing;
 
@@ -17,7 +17,7 @@ use crate::keys::scheme::{Curve, Hash, Scheme};
 
 pub(crate) enum Signer {
     Hmac(HmacKey),
-    Rsa { key: RsaPrivateKey, padding: Padding },
+    Rsa { key: PrivateKey, padding: Padding },
     P256(p256::ecdsa::SigningKey),
     P384(p384::ecdsa::SigningKey),
     Ed25519(ed25519_dalek::SigningKey),
@@ -26,7 +26,7 @@ pub(crate) enum Signer {
 #[allow(clippy::large_enum_variant, reason = "one per key, behind an Arc; a box would only add a step")]
 pub(crate) enum Verifier {
     Hmac(HmacKey),
-    Rsa { key: RsaPublicKey, n: Vec<u8>, padding: Padding },
+    Rsa { key: PublicKey, n: Vec<u8>, padding: Padding },
     P256(p256::ecdsa::VerifyingKey),
     P384(p384::ecdsa::VerifyingKey),
     Ed25519(ed25519_dalek::VerifyingKey),
@@ -59,12 +59,12 @@ impl Signer {
             }
             (Scheme::Ecdsa(Curve::P256), Private::Ec { curve: Curve::P256, scalar }) => {
                 let key = p256::ecdsa::SigningKey::from_slice(scalar)?;
-                let point = key.verifying_key().to_encoded_point(false);
+                let point = key.verifying_key().to_sec1_point(false);
                 Ok((Self::P256(key), Public::ec(Curve::P256, point.as_bytes())?))
             }
             (Scheme::Ecdsa(Curve::P384), Private::Ec { curve: Curve::P384, scalar }) => {
                 let key = p384::ecdsa::SigningKey::from_slice(scalar)?;
-                let point = key.verifying_key().to_encoded_point(false);
+                let point = key.verifying_key().to_sec1_point(false);
                 Ok((Self::P384(key), Public::ec(Curve::P384, point.as_bytes())?))
             }
             (Scheme::Ed25519, Private::Ed25519 { seed }) => {
@@ -79,14 +79,19 @@ impl Signer {
     pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
         match self {
             Self::Hmac(key) => Ok(key.sign(message)),
-            // With a random number generator the private operation is blinded: against RUSTSEC-2023-0071 that is
-            // the most this library offers.
-            Self::Rsa { key, padding: Padding::Pkcs1(hash) } => {
-                key.sign_with_rng(&mut OsRng, hash.pkcs1(), &hash.digest(message)).map_err(|_| SignError)
+            // Blinded, with randomness of the system's: against RUSTSEC-2023-0071 that is the most this library offers.
+            Self::Rsa { key, padding: Padding::Pkcs1(hash) } => match hash {
+                Hash::Sha256 => key.pkcs1v15_sign::<Sha256>(message),
+                Hash::Sha384 => key.pkcs1v15_sign::<Sha384>(message),
+                Hash::Sha512 => key.pkcs1v15_sign::<Sha512>(message),
             }
-            Self::Rsa { key, padding: Padding::Pss(hash) } => key
-                .sign_with_rng(&mut OsRng, hash.pss_blinded(), &hash.digest(message))
-                .map_err(|_| SignError),
+            .map_err(|_| SignError),
+            Self::Rsa { key, padding: Padding::Pss(hash) } => match hash {
+                Hash::Sha256 => key.pss_sign::<Sha256>(message),
+                Hash::Sha384 => key.pss_sign::<Sha384>(message),
+                Hash::Sha512 => key.pss_sign::<Sha512>(message),
+            }
+            .map_err(|_| SignError),
             Self::P256(key) => {
                 let signature: p256::ecdsa::Signature = key.try_sign(message).map_err(|_| SignError)?;
                 Ok(signature.to_vec())
@@ -95,7 +100,7 @@ impl Signer {
                 let signature: p384::ecdsa::Signature = key.try_sign(message).map_err(|_| SignError)?;
                 Ok(signature.to_vec())
             }
-            Self::Ed25519(key) => Ok(key.try_sign(message).map_err(|_| SignError)?.to_vec()),
+            Self::Ed25519(key) => Ok(key.try_sign(message).map_err(|_| SignError)?.to_bytes().to_vec()),
         }
     }
 }
@@ -109,8 +114,10 @@ impl Verifier {
         Ok(match (scheme, public) {
             (Scheme::RsaPkcs1(_) | Scheme::RsaPss(_), Public::Rsa { n, e }) => {
                 // The library's own bound is 4,096 bits; ours was checked when the parts were read.
-                let (modulus, exponent) = (BigUint::from_bytes_be(n), BigUint::from_bytes_be(e));
-                let key = RsaPublicKey::new_with_max_size(modulus, exponent, n.len() * 8)?;
+                let (modulus, exponent) =
+                    (BoxedUint::from_be_slice_vartime(n), BoxedUint::from_be_slice_vartime(e));
+                let key =
+                    PublicKey::new_with_size_limits(modulus, exponent, PublicKey::MIN_SIZE..=n.len() * 8)?;
                 Self::Rsa { key, n: n.clone(), padding: Padding::of(scheme)? }
             }
             (Scheme::Ecdsa(Curve::P256), Public::Ec { curve: Curve::P256, point }) => {
@@ -132,12 +139,19 @@ impl Verifier {
             // A signature s and s + n are the same number to this library, and two byte strings. RFC 8017 §5.2.2
             // wants s < n; of equal length, bytes compare as numbers.
             Self::Rsa { n, .. } if signature.len() != n.len() || signature >= n.as_slice() => false,
-            Self::Rsa { key, padding: Padding::Pkcs1(hash), .. } => {
-                key.verify(hash.pkcs1(), &hash.digest(message), signature).is_ok()
+            Self::Rsa { key, padding: Padding::Pkcs1(hash), .. } => match hash {
+                Hash::Sha256 => key.pkcs1v15_verify::<Sha256>(message, signature),
+                Hash::Sha384 => key.pkcs1v15_verify::<Sha384>(message, signature),
+                Hash::Sha512 => key.pkcs1v15_verify::<Sha512>(message, signature),
             }
-            Self::Rsa { key, padding: Padding::Pss(hash), .. } => {
-                key.verify(hash.pss(), &hash.digest(message), signature).is_ok()
+            .is_ok(),
+            // The salt is as long as the hash, RFC 7518 §3.5.
+            Self::Rsa { key, padding: Padding::Pss(hash), .. } => match hash {
+                Hash::Sha256 => key.pss_verify::<Sha256>(message, signature),
+                Hash::Sha384 => key.pss_verify::<Sha384>(message, signature),
+                Hash::Sha512 => key.pss_verify::<Sha512>(message, signature),
             }
+            .is_ok(),
             Self::P256(key) => p256::ecdsa::Signature::from_slice(signature)
                 .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
             Self::P384(key) => p384::ecdsa::Signature::from_slice(signature)
@@ -152,7 +166,7 @@ impl Verifier {
 
 /// A fresh RSA key of 2048 bits as PKCS#8.
 pub(crate) fn generate_rsa() -> Result<Zeroizing<Vec<u8>>, Refused> {
-    Ok(RsaPrivateKey::new(&mut OsRng, 2048)?.to_pkcs8_der()?.to_bytes())
+    Ok(PrivateKey::new(&mut SysRng, 2048)?.to_pkcs8_der()?.to_bytes())
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
@@ -160,15 +174,15 @@ pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
 }
 
 pub(crate) fn fill_random(bytes: &mut [u8]) -> Result<(), RandomnessFailed> {
-    OsRng.try_fill_bytes(bytes).map_err(|_| RandomnessFailed)
+    getrandom::fill(bytes).map_err(|_| RandomnessFailed)
 }
 
-fn rsa_private_key(pkcs1: &[u8]) -> Result<RsaPrivateKey, Refused> {
+fn rsa_private_key(pkcs1: &[u8]) -> Result<PrivateKey, Refused> {
     let parts = rsa::pkcs1::RsaPrivateKey::try_from(pkcs1)?;
-    let key = RsaPrivateKey::from_pkcs1_der(pkcs1)?;
+    let key = PrivateKey::from_pkcs1_der(pkcs1)?;
     // The library derives these anew and never looks at the document's; aws-lc refuses a document whose are wrong.
-    let is = |derived: Option<&BigUint>, given: rsa::pkcs1::UintRef<'_>| {
-        derived.is_some_and(|derived| *derived == BigUint::from_bytes_be(given.as_bytes()))
+    let is = |derived: Option<&BoxedUint>, given: rsa::pkcs1::UintRef<'_>| {
+        derived.is_some_and(|derived| *derived == BoxedUint::from_be_slice_vartime(given.as_bytes()))
     };
     let coefficient = key.crt_coefficient();
     if is(key.dp(), parts.exponent1)
@@ -217,41 +231,6 @@ impl Padding {
     }
 }
 
-impl Hash {
-    fn digest(self, message: &[u8]) -> Vec<u8> {
-        match self {
-            Self::Sha256 => Sha256::digest(message).to_vec(),
-            Self::Sha384 => Sha384::digest(message).to_vec(),
-            Self::Sha512 => Sha512::digest(message).to_vec(),
-        }
-    }
-
-    fn pkcs1(self) -> Pkcs1v15Sign {
-        match self {
-            Self::Sha256 => Pkcs1v15Sign::new::<Sha256>(),
-            Self::Sha384 => Pkcs1v15Sign::new::<Sha384>(),
-            Self::Sha512 => Pkcs1v15Sign::new::<Sha512>(),
-        }
-    }
-
-    /// The salt is as long as the hash, RFC 7518 §3.5.
-    fn pss(self) -> Pss {
-        match self {
-            Self::Sha256 => Pss::new::<Sha256>(),
-            Self::Sha384 => Pss::new::<Sha384>(),
-            Self::Sha512 => Pss::new::<Sha512>(),
-        }
-    }
-
-    fn pss_blinded(self) -> Pss {
-        match self {
-            Self::Sha256 => Pss::new_blinded::<Sha256>(),
-            Self::Sha384 => Pss::new_blinded::<Sha384>(),
-            Self::Sha512 => Pss::new_blinded::<Sha512>(),
-        }
-    }
-}
-
-fn keyed<M: hmac::Mac + hmac::digest::KeyInit>(secret: &[u8]) -> M {
-    <M as hmac::digest::KeyInit>::new_from_slice(secret).expect("an HMAC takes a key of any length")
+fn keyed<M: hmac::Mac + KeyInit>(secret: &[u8]) -> M {
+    <M as KeyInit>::new_from_slice(secret).expect("an HMAC takes a key of any length")
 }

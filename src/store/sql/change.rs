@@ -6,6 +6,7 @@ use super::backend::{Backend, on};
 use super::failure::{failed, is_passing};
 use super::record::{ancestor_bytes, revoked_token_bytes};
 use super::session::{Found, Session};
+use super::statements::Sql;
 use super::telling::Telling;
 use super::{Inner, SqlStore, secs};
 use crate::NumericDate;
@@ -113,7 +114,7 @@ impl Inner {
 
     pub(super) async fn find(
         &self,
-        statement: &str,
+        statement: &Sql,
         session: SessionId,
         subject: Option<SubjectId>,
     ) -> Result<Found, sqlx::Error> {

@@ -2,7 +2,7 @@
 
 use super::backend::{Backend, on};
 use super::failure::{failed, misconfigured};
-use super::statements::Statements;
+use super::statements::{Sql, Statements};
 use crate::ConfigError;
 use crate::store::StoreError;
 
@@ -25,7 +25,7 @@ impl Backend {
         /// In one transaction, under a lock that lets one process at a time in.
         macro_rules! migrate {
             ($pool:expr, $begin:expr) => {{
-                let mut tx = $pool.begin_with($begin).await.map_err(failed)?;
+                let mut tx = $pool.begin_with(&$begin).await.map_err(failed)?;
                 sqlx::query(&statements.create_store).execute(&mut *tx).await.map_err(failed)?;
                 sqlx::query(&statements.record_birth).bind(now).execute(&mut *tx).await.map_err(failed)?;
                 let found: i64 =
@@ -47,7 +47,7 @@ impl Backend {
             #[cfg(feature = "sqlite")]
             Self::Sqlite { writer, .. } => {
                 let _ = prefix;
-                migrate!(writer, "BEGIN IMMEDIATE")
+                migrate!(writer, Sql::from("BEGIN IMMEDIATE".to_owned()))
             }
             #[cfg(feature = "postgres")]
             Self::Postgres(pool) => {
@@ -60,7 +60,10 @@ impl Backend {
                         "the database's encoding is {encoding}: claims are Unicode, UTF8 is right"
                     ))));
                 }
-                migrate!(pool, format!("BEGIN; SELECT pg_advisory_xact_lock({})", lock_key(prefix)))
+                migrate!(
+                    pool,
+                    Sql::from(format!("BEGIN; SELECT pg_advisory_xact_lock({})", lock_key(prefix)))
+                )
             }
         }
     }

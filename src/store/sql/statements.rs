@@ -1,5 +1,24 @@
 //! The SQL, made once when a store opens. The two dialects differ in three words.
 
+use std::sync::Arc;
+
+use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
+
+/// One statement's text. It is made from the words of this file and a checked table prefix; values are bound.
+pub(super) struct Sql(Arc<str>);
+
+impl SqlSafeStr for &Sql {
+    fn into_sql_str(self) -> SqlStr {
+        AssertSqlSafe(Arc::clone(&self.0)).into_sql_str()
+    }
+}
+
+impl From<String> for Sql {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
 /// Where SQLite and PostgreSQL part.
 pub(super) struct Dialect {
     /// The column type of bytes.
@@ -24,25 +43,25 @@ pub(super) const POSTGRES: Dialect = Dialect {
 /// Parameters are numbered, in the order in which the callers bind them.
 pub(super) struct Statements {
     /// All that is known of a presented token: session, subject. One row, the store's own at least.
-    pub(super) find: String,
+    pub(super) find: Sql,
     /// The same without the head's claims, which a standing does not need.
-    pub(super) find_without_claims: String,
+    pub(super) find_without_claims: Sql,
     /// Writes a session's row where it is still the one that was read, in a store that is. See [`super`].
-    pub(super) save: String,
+    pub(super) save: Sql,
     /// The stronger of each: what either tombstone revoked stays revoked for as long as either said.
-    pub(super) revoke_subject: String,
+    pub(super) revoke_subject: Sql,
     /// The same two, and whoever listens is told: on PostgreSQL.
-    pub(super) save_and_tell: String,
-    pub(super) revoke_subject_and_tell: String,
-    pub(super) sessions: String,
+    pub(super) save_and_tell: Sql,
+    pub(super) revoke_subject_and_tell: Sql,
+    pub(super) sessions: Sql,
     /// Each removes a bounded batch.
-    pub(super) purges: [String; 2],
-    pub(super) version: String,
-    pub(super) set_version: String,
-    pub(super) create_store: String,
-    pub(super) record_birth: String,
+    pub(super) purges: [Sql; 2],
+    pub(super) version: Sql,
+    pub(super) set_version: Sql,
+    pub(super) create_store: Sql,
+    pub(super) record_birth: Sql,
     /// The schema's versions, each made from the one before.
-    pub(super) migrations: Vec<Vec<String>>,
+    pub(super) migrations: Vec<Vec<Sql>>,
 }
 
 impl Statements {
@@ -95,29 +114,29 @@ impl Statements {
              expires = CASE WHEN t.expires > excluded.expires THEN t.expires ELSE excluded.expires END"
         );
         Self {
-            find: find("s.claims"),
+            find: find("s.claims").into(),
             // Typed: a bare '' has no type in the first row of a PostgreSQL answer.
-            find_without_claims: find("CAST('' AS TEXT)"),
-            save_and_tell: telling(&save, 20),
-            save,
-            revoke_subject_and_tell: telling(&revoke_subject, 4),
-            revoke_subject,
+            find_without_claims: find("CAST('' AS TEXT)").into(),
+            save_and_tell: telling(&save, 20).into(),
+            save: save.into(),
+            revoke_subject_and_tell: telling(&revoke_subject, 4).into(),
+            revoke_subject: revoke_subject.into(),
             sessions: format!(
                 "SELECT s.session, s.session_start, s.renewed, s.claims FROM {p}sessions s \
                  WHERE s.subject = $1 AND s.head IS NOT NULL AND s.chain_until > $2 AND s.revoked_until <= $2 \
                  AND NOT EXISTS (SELECT 1 FROM {p}subjects t \
                  WHERE t.subject = $1 AND t.expires > $2 AND t.instant >= s.session_start)"
-            ),
-            purges: [purge("sessions", "session"), purge("subjects", "subject")],
-            version: format!("SELECT version FROM {p}store WHERE one = 1"),
-            set_version: format!("UPDATE {p}store SET version = $1 WHERE one = 1"),
+            ).into(),
+            purges: [purge("sessions", "session").into(), purge("subjects", "subject").into()],
+            version: format!("SELECT version FROM {p}store WHERE one = 1").into(),
+            set_version: format!("UPDATE {p}store SET version = $1 WHERE one = 1").into(),
             create_store: format!(
                 "CREATE TABLE IF NOT EXISTS {p}store (one BIGINT PRIMARY KEY CHECK (one = 1), \
                  version BIGINT NOT NULL, born BIGINT NOT NULL)"
-            ),
+            ).into(),
             record_birth: format!(
                 "INSERT INTO {p}store (one, version, born) VALUES (1, 0, $1) ON CONFLICT (one) DO NOTHING"
-            ),
+            ).into(),
             migrations: vec![
                 vec![
                     // A session's chain is in its row whole, so that one statement changes it in one step. No
@@ -128,24 +147,24 @@ impl Statements {
                          chain_until BIGINT, renewed BIGINT, ancestors {bytes}, claims TEXT, \
                          revoked_until BIGINT NOT NULL, revoked_tokens {bytes} NOT NULL, \
                          expires BIGINT NOT NULL, stamp BIGINT NOT NULL)"
-                    ),
+                    ).into(),
                     format!(
                         "CREATE TABLE {p}subjects (subject {bytes} PRIMARY KEY, instant BIGINT NOT NULL, \
                          expires BIGINT NOT NULL)"
-                    ),
+                    ).into(),
                 ],
                 vec![
-                    format!("CREATE INDEX {p}sessions_by_subject ON {p}sessions (subject)"),
-                    format!("CREATE INDEX {p}sessions_by_expiry ON {p}sessions (expires)"),
-                    format!("CREATE INDEX {p}subjects_by_expiry ON {p}subjects (expires)"),
+                    format!("CREATE INDEX {p}sessions_by_subject ON {p}sessions (subject)").into(),
+                    format!("CREATE INDEX {p}sessions_by_expiry ON {p}sessions (expires)").into(),
+                    format!("CREATE INDEX {p}subjects_by_expiry ON {p}subjects (expires)").into(),
                 ],
                 vec![
                     // 1 where nobody vouches for the time before the chain was begun. Until here that was forgotten.
-                    format!("ALTER TABLE {p}sessions ADD COLUMN orphan BIGINT NOT NULL DEFAULT 0"),
+                    format!("ALTER TABLE {p}sessions ADD COLUMN orphan BIGINT NOT NULL DEFAULT 0").into(),
                     format!(
                         "UPDATE {p}sessions SET orphan = 1 WHERE generation > 0 \
                          AND session_start < (SELECT born FROM {p}store WHERE one = 1)"
-                    ),
+                    ).into(),
                 ],
             ],
         }
