@@ -1,41 +1,90 @@
-//! Base64url without padding (RFC 7515 §2), with what the processor has for it.
+//! Base64. No other module names the base64 crate.
 //!
-//! The engine is the base64 crate's `Simd`, which is `unsafe` inside and reads bytes that nobody has verified. It is
-//! held to the crate's plain engine below, on what is canonical and on what is not.
+//! Tokens and JWKs hold base64url without padding (RFC 7515 §2): the functions here, on the fastest engine that the
+//! processor has. Keys and secrets come in other forms as well: [`Base64`], one value for each.
+//!
+//! The fast engine is the crate's `Simd`, which is `unsafe` inside and reads bytes that nobody has verified. The tests
+//! hold it to the crate's plain engine, on canonical input and on input that is not.
 
-use base64::engine::{self, general_purpose};
-use base64::{Engine, encoded_len};
+use ::base64::engine::{self, DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, general_purpose};
+use ::base64::{Engine, alphabet, decoded_len_estimate, encoded_len};
+use zeroize::Zeroizing;
 
 // Where the library has it.
 #[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon")))]
-static ENGINE: std::sync::LazyLock<engine::Simd> =
+static URL: std::sync::LazyLock<engine::Simd> =
     std::sync::LazyLock::new(|| engine::Simd::url_safe(general_purpose::NO_PAD));
 #[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon"))))]
-static ENGINE: engine::GeneralPurpose = general_purpose::URL_SAFE_NO_PAD;
+static URL: engine::GeneralPurpose = general_purpose::URL_SAFE_NO_PAD;
 
-/// How many bytes the text came to in the front of the room. `None` where it is not the one text that encodes them:
-/// padding, stray bits and the other alphabet are refused by the library.
-pub(crate) fn decode(text: &[u8], room: &mut [u8]) -> Option<usize> {
-    ENGINE.decode_slice(text, room).ok()
+/// Decodes base64url into the front of `room` and returns the length. `None` where `text` is not the one text that
+/// encodes its bytes: padding, stray bits and the other alphabet are refused by the library.
+pub(crate) fn decode_url(text: &[u8], room: &mut [u8]) -> Option<usize> {
+    URL.decode_slice(text, room).ok()
 }
 
-/// Appends the bytes' text: what goes out is written where it goes out from. `None` where there is no room for it.
-pub(crate) fn append(bytes: &[u8], text: &mut Vec<u8>) -> Option<()> {
+/// Appends the bytes as base64url, without a buffer in between. `None` where `text` can't become that long.
+pub(crate) fn append_url(bytes: &[u8], text: &mut Vec<u8>) -> Option<()> {
     let begun = text.len();
     let needed = encoded_len(bytes.len(), false)?;
     text.reserve_exact(needed);
     text.resize(begun + needed, 0);
-    let written = ENGINE.encode_slice(bytes, text.get_mut(begun..)?).ok()?;
+    let written = URL.encode_slice(bytes, text.get_mut(begun..)?).ok()?;
     (begun + written == text.len()).then_some(())
 }
 
-pub(crate) fn encode(bytes: impl AsRef<[u8]>) -> String {
-    ENGINE.encode(bytes)
+/// The bytes as base64url.
+pub(crate) fn encode_url(bytes: impl AsRef<[u8]>) -> String {
+    URL.encode(bytes)
+}
+
+/// A form in which a key or a secret is read. No form admits white space.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Base64 {
+    /// RFC 4648 §4, with padding.
+    Standard,
+    /// RFC 4648 §4. Padding may be missing: many tools cut it off.
+    StandardAnyPadding,
+    /// RFC 4648 §5, without padding.
+    Url,
+    /// RFC 4648 §5. Padding may be there: Python's `urlsafe_b64encode` writes it.
+    UrlAnyPadding,
+    /// RFC 4648 §4 with or without padding, and cut anywhere: only to ask whether a text is something else in base64.
+    Cut,
+}
+
+impl Base64 {
+    /// The decoder's own error quotes the byte it stopped at, which may be a secret's: `None` in its place.
+    pub(crate) fn decode(self, text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        const CUT: GeneralPurpose = GeneralPurpose::new(
+            &alphabet::STANDARD,
+            GeneralPurposeConfig::new()
+                .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+                .with_decode_allow_trailing_bits(true),
+        );
+        let engine = match self {
+            Self::Standard => &general_purpose::STANDARD,
+            Self::StandardAnyPadding => &general_purpose::STANDARD_PAD_INDIFFERENT,
+            Self::Url => &general_purpose::URL_SAFE_NO_PAD,
+            Self::UrlAnyPadding => &general_purpose::URL_SAFE_PAD_INDIFFERENT,
+            Self::Cut => &CUT,
+        };
+        // Sized at once, so that no copy of a secret is left behind by growing.
+        let mut bytes = Zeroizing::new(vec![0; decoded_len_estimate(text.len())]);
+        let len = engine.decode_slice(text, &mut bytes).ok()?;
+        bytes.truncate(len);
+        Some(bytes)
+    }
+}
+
+/// The bytes in the standard alphabet, padded: what PEM holds.
+pub(crate) fn encode_standard(bytes: &[u8]) -> Zeroizing<String> {
+    Zeroizing::new(general_purpose::STANDARD.encode(bytes))
 }
 
 #[cfg(test)]
 mod tests {
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use ::base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
     use super::*;
 
@@ -46,12 +95,12 @@ mod tests {
         for len in 0..bytes.len() {
             let bytes = bytes.get(..len).unwrap_or_default();
             let text = URL_SAFE_NO_PAD.encode(bytes);
-            assert_eq!(encode(bytes), text);
+            assert_eq!(encode_url(bytes), text);
             let mut appended = b"before.".to_vec();
-            assert_eq!(append(bytes, &mut appended), Some(()));
+            assert_eq!(append_url(bytes, &mut appended), Some(()));
             assert_eq!(appended, format!("before.{text}").into_bytes());
             let mut room = [0; 300];
-            assert_eq!(decode(text.as_bytes(), &mut room), Some(len));
+            assert_eq!(decode_url(text.as_bytes(), &mut room), Some(len));
             assert_eq!(room.get(..len), Some(bytes));
             // The engine works on 32 bytes at once, the rest is the plain one's.
             for at in 0..text.len().min(100) {
@@ -60,10 +109,42 @@ mod tests {
                     text.iter_mut().skip(at).take(1).for_each(|byte| *byte = wrong);
                     let plain = URL_SAFE_NO_PAD.decode(&text).ok();
                     let mut room = [0; 300];
-                    let read = decode(&text, &mut room).and_then(|len| room.get(..len).map(<[u8]>::to_vec));
+                    let read =
+                        decode_url(&text, &mut room).and_then(|len| room.get(..len).map(<[u8]>::to_vec));
                     assert_eq!(read, plain, "{at} {wrong}");
                 }
             }
         }
+    }
+
+    /// The verdicts of Standard, StandardAnyPadding, Url, UrlAnyPadding and Cut, in this order.
+    #[test]
+    fn each_form_reads_its_own_texts_and_no_other() {
+        let forms =
+            [Base64::Standard, Base64::StandardAnyPadding, Base64::Url, Base64::UrlAnyPadding, Base64::Cut];
+        for (text, verdicts) in [
+            ("", [true, true, true, true, true]),
+            ("AAAA", [true, true, true, true, true]),
+            ("+/8=", [true, true, false, false, true]),
+            ("+/8", [false, true, false, false, true]),
+            ("-_8=", [false, false, false, true, false]),
+            ("-_8", [false, false, true, true, false]),
+            // Stray bits: another text for the same bytes.
+            ("AB==", [false, false, false, false, true]),
+            ("AB", [false, false, false, false, true]),
+            ("AA==", [true, true, false, true, true]),
+            ("AA=", [false, true, false, true, true]),
+            ("AAAA=", [false, false, false, false, false]),
+            ("AAAAA", [false, false, false, false, false]),
+            ("AAAA\n", [false, false, false, false, false]),
+            (" AAAA", [false, false, false, false, false]),
+            ("AA AA", [false, false, false, false, false]),
+            ("AA*A", [false, false, false, false, false]),
+        ] {
+            let read = forms.map(|form| form.decode(text.as_bytes()).is_some());
+            assert_eq!(read, verdicts, "{text:?}");
+        }
+        assert_eq!(Base64::Url.decode(b"-_8").as_deref(), Some(&vec![0xfb, 0xff]));
+        assert_eq!(encode_standard(&[0xfb, 0xff]).as_str(), "+/8=");
     }
 }

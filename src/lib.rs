@@ -66,7 +66,7 @@
 compile_error!("tower-reissue needs one of its features `aws_lc_rs` (default) and `rust_crypto`");
 
 mod authority;
-mod base64url;
+mod base64;
 mod clock;
 mod cookie;
 mod endpoint;

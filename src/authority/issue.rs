@@ -16,7 +16,7 @@ use crate::token::claims::Claims;
 use crate::token::identity::TokenId;
 use crate::token::json::{self, Change, quoted};
 use crate::token::refusal::{Reason, Refusal};
-use crate::{Cookie, NumericDate, base64url};
+use crate::{Cookie, NumericDate, base64};
 
 /// Who signed in, and what their token shall say.
 #[must_use = "a login is a request to `Authority::issue`"]
@@ -159,7 +159,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let now = self.now();
         let exp = now.after(policy.lifetime).min(policy.session_end(now));
         let iss = policy.issuer.as_deref();
-        let jti = base64url::encode(backend::random::<16>().map_err(|_| IssueError::Signing)?);
+        let jti = base64::encode_url(backend::random::<16>().map_err(|_| IssueError::Signing)?);
         let id = TokenId::from_claims(iss, Some(&login.subject), &jti);
         let sid = id.derived_sid();
         let session = SessionId::new(iss, &sid);

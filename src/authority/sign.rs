@@ -7,7 +7,7 @@ use http::HeaderValue;
 
 use super::{Authority, VerifiedToken};
 use crate::NumericDate;
-use crate::base64url;
+use crate::base64;
 use crate::keys::KeyRing;
 use crate::keys::backend::SignError;
 use crate::telemetry::NotReissued;
@@ -84,9 +84,9 @@ pub(super) fn sign(ring: &KeyRing, claims: &str, typ: Option<&str>) -> Result<Ve
     let mut token = Vec::with_capacity(header.len() + (claims.len() + SIGNATURE) * 4 / 3 + 8);
     token.extend_from_slice(header.as_bytes());
     token.push(b'.');
-    base64url::append(claims.as_bytes(), &mut token).ok_or(SignError)?;
+    base64::append_url(claims.as_bytes(), &mut token).ok_or(SignError)?;
     let signature = key.sign(&token)?;
     token.push(b'.');
-    base64url::append(&signature, &mut token).ok_or(SignError)?;
+    base64::append_url(&signature, &mut token).ok_or(SignError)?;
     Ok(token)
 }

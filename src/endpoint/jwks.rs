@@ -96,7 +96,7 @@ impl JwksEndpoint {
             return response;
         }
         let body = published(&self.keys.load());
-        let tag = format!("\"{}\"", crate::base64url::encode(sha256(&body)));
+        let tag = format!("\"{}\"", crate::base64::encode_url(sha256(&body)));
         let is_known = is_known(headers, &tag);
 
         let mut response = Response::new(FixedBody::default());

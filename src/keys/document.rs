@@ -1,7 +1,5 @@
 //! Keys written down: a generated key as PKCS#8, its public half as SubjectPublicKeyInfo, both as PEM.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use jsonwebtoken::Algorithm;
 use zeroize::Zeroizing;
 
@@ -10,6 +8,7 @@ use super::der;
 use super::error::{KeyError, KeyErrorKind};
 use super::material::{Private, Public};
 use super::scheme::{Curve, KeyType, Scheme};
+use crate::base64;
 
 /// A fresh key, before it is prepared.
 pub(crate) enum Generated {
@@ -40,7 +39,7 @@ pub(crate) fn public_half(algorithm: Algorithm, private: &[u8]) -> Result<Public
 
 /// The armour of RFC 7468.
 pub(crate) fn pem(label: &str, der: &[u8]) -> Zeroizing<String> {
-    let base64 = Zeroizing::new(STANDARD.encode(der));
+    let base64 = base64::encode_standard(der);
     let mut pem = Zeroizing::new(String::with_capacity(base64.len() * 66 / 64 + 2 * label.len() + 40));
     pem.push_str(&format!("-----BEGIN {label}-----\n"));
     let mut rest = base64.as_str();

@@ -1,7 +1,5 @@
 //! Keys from a JWK (RFC 7517), with every member that restricts them obeyed.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
 use jsonwebtoken::jwk::{
     AlgorithmParameters, CommonParameters, EllipticCurve, EllipticCurveKeyParameters, EllipticCurveKeyType,
@@ -16,6 +14,7 @@ use super::material::{Private, Public};
 use super::scheme::{Curve, Scheme};
 use super::signing_key::SigningKey;
 use super::verifying_key::VerifyingKey;
+use crate::base64::{Base64, encode_url};
 
 pub(crate) fn verifying_key(jwk: &Jwk) -> Result<VerifyingKey, KeyError> {
     allowed_to(KeyOperations::Verify, jwk)?;
@@ -173,12 +172,11 @@ fn public(jwk: &Jwk) -> Result<Public, KeyError> {
 
 /// The JWK of a public key, as other parties are to load it.
 pub(crate) fn published(public: &Public, algorithm: Algorithm, kid: &str) -> Jwk {
-    let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
     let parameters = match public {
         Public::Rsa { n, e } => AlgorithmParameters::RSA(RSAKeyParameters {
             key_type: RSAKeyType::RSA,
-            n: encode(n),
-            e: encode(e),
+            n: encode_url(n),
+            e: encode_url(e),
         }),
         Public::Ec { curve, point } => {
             let coordinates = point.get(1..).unwrap_or_default();
@@ -189,14 +187,14 @@ pub(crate) fn published(public: &Public, algorithm: Algorithm, kid: &str) -> Jwk
                     Curve::P256 => EllipticCurve::P256,
                     Curve::P384 => EllipticCurve::P384,
                 },
-                x: encode(x),
-                y: encode(y),
+                x: encode_url(x),
+                y: encode_url(y),
             })
         }
         Public::Ed25519 { x } => AlgorithmParameters::OctetKeyPair(OctetKeyPairParameters {
             key_type: OctetKeyPairType::OctetKeyPair,
             curve: EllipticCurve::Ed25519,
-            x: encode(x),
+            x: encode_url(x),
         }),
     };
     let common = CommonParameters {
@@ -263,8 +261,7 @@ fn curve(crv: &EllipticCurve) -> Result<Curve, KeyError> {
 }
 
 fn decode(member: &str, value: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    // The decoder's own error quotes what it stumbled on: not passed on.
-    URL_SAFE_NO_PAD.decode(value).map(Zeroizing::new).map_err(|_| {
+    Base64::Url.decode(value.as_bytes()).ok_or_else(|| {
         KeyError::new(KeyErrorKind::Malformed, format!("its `{member}` is not base64url without padding"))
     })
 }

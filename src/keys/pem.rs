@@ -2,11 +2,10 @@
 
 use std::borrow::Cow;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::error::{KeyError, KeyErrorKind};
+use crate::base64::Base64;
 
 /// The one key in a PEM file.
 pub(crate) struct Block<'a> {
@@ -52,12 +51,9 @@ fn decode<'a>(label: &'a str, body: &str) -> Result<Block<'a>, KeyError> {
     }
     let text: Zeroizing<Vec<u8>> =
         Zeroizing::new(body.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect());
-    let mut der = Zeroizing::new(vec![0; base64::decoded_len_estimate(text.len())]);
-    // The decoder's own error quotes the byte it stumbled on: not passed on.
-    let written = STANDARD
-        .decode_slice(text.as_slice(), der.as_mut_slice())
-        .map_err(|_| malformed("what is between its BEGIN and END lines is not base64"))?;
-    der.truncate(written);
+    let der = Base64::Standard
+        .decode(&text)
+        .ok_or_else(|| malformed("what is between its BEGIN and END lines is not base64"))?;
     Ok(Block { label, der })
 }
 

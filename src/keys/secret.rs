@@ -1,14 +1,11 @@
 //! What may be an HMAC secret.
 
-use base64::Engine as _;
-use base64::alphabet;
-use base64::engine::general_purpose::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
 
 use super::der;
 use super::error::{KeyError, KeyErrorKind};
 use super::scheme::{Hash, Scheme};
+use crate::base64::Base64;
 
 /// A secret shorter than this can be guessed from one token; no option lowers it.
 pub(crate) const MIN_LEN: usize = 32;
@@ -62,27 +59,23 @@ impl<'a> Secret<'a> {
 
 /// The bytes of a secret written in base64.
 pub(crate) fn decode_base64(text: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    decode(&STANDARD, text, "padded base64")
+    decode(Base64::Standard, text, "padded base64")
 }
 
 /// The bytes of a secret written in base64url.
 pub(crate) fn decode_base64url(text: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    decode(&LENIENT_URL, text, "base64url")
+    decode(Base64::UrlAnyPadding, text, "base64url")
 }
 
-fn decode(engine: &GeneralPurpose, text: &[u8], name: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    let mut bytes = Zeroizing::new(vec![0; base64::decoded_len_estimate(text.len())]);
-    // The decoder's own error quotes the byte it stumbled on: not passed on.
-    let written = engine.decode_slice(text, bytes.as_mut_slice()).map_err(|_| {
+fn decode(form: Base64, text: &[u8], name: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    form.decode(text).ok_or_else(|| {
         let remedy = if text.iter().any(u8::is_ascii_whitespace) {
             "; it holds white space: strip the line end"
         } else {
             "; the other alphabet, or a secret to be used as it stands?"
         };
         KeyError::new(KeyErrorKind::Malformed, format!("the secret is not {name}{remedy}"))
-    })?;
-    bytes.truncate(written);
-    Ok(bytes)
+    })
 }
 
 fn refuse_guessable(secret: &[u8]) -> Result<(), KeyError> {
@@ -191,26 +184,14 @@ fn leading_base64(text: &[u8]) -> Zeroizing<Vec<u8>> {
     if digits.len() % 4 == 1 {
         digits.pop();
     }
-    Zeroizing::new(LENIENT.decode(digits.as_slice()).unwrap_or_default())
+    Base64::Cut.decode(&digits).unwrap_or_default()
 }
-
-const LENIENT: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-        .with_decode_allow_trailing_bits(true),
-);
-
-/// With padding or without; in either case canonical.
-const LENIENT_URL: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::URL_SAFE,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
     use super::*;
     use crate::keys::test_keys::*;

@@ -1,26 +1,28 @@
 //! Names for keys that follow from the keys themselves.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
 use super::backend::{self, Signer};
 use super::material::Public;
 use super::scheme::Hash;
+use crate::base64::encode_url;
 
 /// The JWK thumbprint of RFC 7638, for Ed25519 by RFC 8037: 43 characters of base64url.
 pub(crate) fn of_public(public: &Public) -> String {
-    let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
     // The required members in lexical order, without whitespace (RFC 7638 §3.2). Nothing here needs escaping.
     let canonical = match public {
-        Public::Rsa { n, e } => format!(r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#, encode(e), encode(n)),
+        Public::Rsa { n, e } => format!(r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#, encode_url(e), encode_url(n)),
         Public::Ec { curve, point } => {
             let coordinates = point.get(1..).unwrap_or_default();
             let (x, y) = coordinates.split_at(coordinates.len() / 2);
-            format!(r#"{{"crv":"{}","kty":"EC","x":"{}","y":"{}"}}"#, curve.name(), encode(x), encode(y))
+            format!(
+                r#"{{"crv":"{}","kty":"EC","x":"{}","y":"{}"}}"#,
+                curve.name(),
+                encode_url(x),
+                encode_url(y)
+            )
         }
-        Public::Ed25519 { x } => format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, encode(x)),
+        Public::Ed25519 { x } => format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, encode_url(x)),
     };
-    encode(&backend::sha256(canonical.as_bytes()))
+    encode_url(backend::sha256(canonical.as_bytes()))
 }
 
 /// The fingerprint of a secret: 22 characters of base64url, equal wherever the secret is.
@@ -33,28 +35,28 @@ pub(crate) fn of_secret(secret: &[u8]) -> String {
     const LABEL: &[u8] = b"tower-reissue secret fingerprint";
     // An HMAC can't fail in either backend; were it to, the name would be that of nothing.
     let tag = Signer::from_secret(Hash::Sha256, secret).sign(LABEL).unwrap_or_default();
-    URL_SAFE_NO_PAD.encode(tag.get(..16).unwrap_or_default())
+    encode_url(tag.get(..16).unwrap_or_default())
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
+    use crate::base64::Base64;
 
     #[test]
     fn the_example_of_rfc_7638_has_its_thumbprint() {
         let n = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknj\
                  hMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5\
                  hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw";
-        let n = URL_SAFE_NO_PAD.decode(n).unwrap();
-        let e = URL_SAFE_NO_PAD.decode("AQAB").unwrap();
-        let public = Public::rsa(&n, &e).unwrap();
+        let n = Base64::Url.decode(n.as_bytes()).unwrap();
+        let public = Public::rsa(&n, &[1, 0, 1]).unwrap();
         assert_eq!(of_public(&public), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
     }
 
     #[test]
     fn the_example_of_rfc_8037_has_its_thumbprint() {
-        let x = URL_SAFE_NO_PAD.decode("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo").unwrap();
+        let x = Base64::Url.decode(b"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo").unwrap();
         let public = Public::ed25519(&x).unwrap();
         assert_eq!(of_public(&public), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
     }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::json::{self, Member};
 use super::refusal::Reason;
-use crate::base64url;
+use crate::base64;
 
 /// What of a header is looked at. `jwk`, `jku`, `x5u`, `x5c` and names nobody knows are never read.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub(crate) fn write(alg: &str, typ: Option<&str>, kid: &str) -> String {
     header.push_str("\"kid\":");
     header.push_str(&json::quoted(kid));
     header.push('}');
-    base64url::encode(header)
+    base64::encode_url(header)
 }
 
 /// The headers that the signing key's tokens carry as a rule, as [`write`] writes them: a token that begins with one of
@@ -82,9 +82,6 @@ fn string(value: &str) -> Result<Cow<'_, str>, Reason> {
 
 #[cfg(test)]
 mod tests {
-    use base64::Engine as _;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
     use super::*;
 
     #[test]
@@ -94,9 +91,9 @@ mod tests {
             for typ in ["JWT", "at+jwt"] {
                 let encoded = write("ES256", Some(typ), kid);
                 assert_eq!(written.text(Some(typ)), Some(&*encoded));
-                let text =
-                    String::from_utf8(URL_SAFE_NO_PAD.decode(&encoded).expect("base64")).expect("text");
-                let parsed = Header::parse(&text).expect("a header");
+                let text = base64::Base64::Url.decode(encoded.as_bytes()).expect("base64url");
+                let text = std::str::from_utf8(&text).expect("text");
+                let parsed = Header::parse(text).expect("a header");
                 let read = written.read(encoded.as_bytes()).expect("a written one");
                 assert_eq!((read.alg, read.kid, read.typ), (parsed.alg, parsed.kid, parsed.typ), "{kid:?}");
             }

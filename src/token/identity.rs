@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::base64url;
+use crate::base64;
 use crate::keys::backend;
 
 /// Domain tags: the same text hashed for two purposes gives two unrelated names.
@@ -34,7 +34,7 @@ macro_rules! hashed_name {
         /// 43 characters of base64url.
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&base64url::encode(self.0))
+                f.write_str(&base64::encode_url(self.0))
             }
         }
 
@@ -123,7 +123,7 @@ fn derive(tag: &str, id: &[u8; 32]) -> String {
     let mut text = Vec::with_capacity(tag.len() + id.len());
     text.extend_from_slice(tag.as_bytes());
     text.extend_from_slice(id);
-    let mut name = base64url::encode(backend::sha256(&text));
+    let mut name = base64::encode_url(backend::sha256(&text));
     name.truncate(32);
     name
 }

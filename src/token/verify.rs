@@ -12,7 +12,7 @@ use super::json;
 use super::policy::Policy;
 use super::refusal::{Reason, Refusal};
 use crate::NumericDate;
-use crate::base64url;
+use crate::base64;
 use crate::keys::{KeyRing, RingKey};
 
 /// A token whose signature and claims were checked against a ring and a policy.
@@ -137,7 +137,7 @@ impl<'a> Parts<'a> {
 
 /// One part, canonical and not empty, decoded into the front of the room.
 fn decode<'a>(part: &[u8], room: &mut &'a mut [u8]) -> Result<&'a [u8], Refusal> {
-    match base64url::decode(part, room) {
+    match base64::decode_url(part, room) {
         Some(len @ 1..) => {
             let (decoded, rest) = mem::take(room).split_at_mut(len);
             *room = rest;

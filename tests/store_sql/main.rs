@@ -118,7 +118,10 @@ impl Place {
                 connection.execute(sqlx::AssertSqlSafe($begin.replace("{p}", &self.prefix))).await.unwrap();
                 let meddle = async {
                     tokio::time::sleep(Duration::from_millis(300)).await;
-                    connection.execute(sqlx::AssertSqlSafe(statements.replace("{p}", &self.prefix))).await.unwrap();
+                    connection
+                        .execute(sqlx::AssertSqlSafe(statements.replace("{p}", &self.prefix)))
+                        .await
+                        .unwrap();
                     connection.execute("COMMIT").await.unwrap();
                 };
                 tokio::join!(call, meddle).0

@@ -1,12 +1,9 @@
 //! [`KeyFormat`]: how the bytes of a source are read.
 
-use base64::Engine as _;
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use jsonwebtoken::Algorithm;
-use zeroize::Zeroizing;
 
 use super::KeySet;
+use crate::base64::Base64;
 use crate::keys::error::{KeyError, KeyErrorKind};
 use crate::keys::{SigningKey, VerifyingKey, jwk, pem};
 
@@ -25,7 +22,7 @@ pub struct KeyFormat {
 #[derive(Clone, Copy, Debug)]
 enum Encoding {
     Secret(Algorithm),
-    Base64(Algorithm, &'static GeneralPurpose),
+    Base64(Algorithm, Base64),
     Pem(Algorithm),
     Der(Algorithm),
     Jwk,
@@ -43,12 +40,12 @@ impl KeyFormat {
 
     /// An HMAC secret in base64 (RFC 4648 §4), padded or not, with or without white space around it.
     pub fn base64(algorithm: Algorithm) -> Self {
-        Self::new(Encoding::Base64(algorithm, &STANDARD))
+        Self::new(Encoding::Base64(algorithm, Base64::StandardAnyPadding))
     }
 
     /// An HMAC secret in base64url (RFC 4648 §5), padded or not, with or without white space around it.
     pub fn base64url(algorithm: Algorithm) -> Self {
-        Self::new(Encoding::Base64(algorithm, &URL_SAFE))
+        Self::new(Encoding::Base64(algorithm, Base64::UrlAnyPadding))
     }
 
     /// A private or public key in PEM.
@@ -102,9 +99,8 @@ impl KeyFormat {
     pub fn read(&self, bytes: &[u8]) -> Result<KeySet, KeyError> {
         Ok(match self.encoding {
             Encoding::Secret(algorithm) => self.secret_key(algorithm, without_line_end(bytes))?,
-            Encoding::Base64(algorithm, engine) => {
-                // The decoder's own error quotes what it stumbled on: not passed on.
-                let secret = engine.decode(bytes.trim_ascii()).map(Zeroizing::new).map_err(|_| {
+            Encoding::Base64(algorithm, form) => {
+                let secret = form.decode(bytes.trim_ascii()).ok_or_else(|| {
                     KeyError::new(KeyErrorKind::Malformed, "the secret is not in the base64 it should be in")
                 })?;
                 self.secret_key(algorithm, &secret)?
@@ -184,19 +180,12 @@ fn text(bytes: &[u8]) -> Result<&str, KeyError> {
         .map_err(|error| KeyError::new(KeyErrorKind::Malformed, "it is not text").because(error))
 }
 
-const STANDARD: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
-
-const URL_SAFE: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::URL_SAFE,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose;
+
     use super::*;
     use crate::keys::test_keys::*;
 
@@ -227,8 +216,8 @@ mod tests {
             .map(|(n, b)| b ^ (n as u8 & 1))
             .collect::<Vec<_>>();
         let expected = SigningKey::from_secret(Algorithm::HS256, &bytes).unwrap();
-        let standard = base64::engine::general_purpose::STANDARD.encode(&bytes);
-        let url = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&bytes);
+        let standard = general_purpose::STANDARD.encode(&bytes);
+        let url = general_purpose::URL_SAFE_NO_PAD.encode(&bytes);
         assert!(standard.contains(['+', '/']));
         let read = KeyFormat::base64(Algorithm::HS256).read(format!("{standard}\n").as_bytes()).unwrap();
         assert_eq!(fingerprint(&read), expected.fingerprint());

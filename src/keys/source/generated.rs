@@ -102,7 +102,7 @@ impl GeneratedSource {
 
     fn generate(&self) -> Result<Zeroizing<String>, KeyError> {
         Ok(match document::generate(self.algorithm)? {
-            Generated::Secret(secret) => Zeroizing::new(crate::base64url::encode(secret.as_slice())),
+            Generated::Secret(secret) => Zeroizing::new(crate::base64::encode_url(secret.as_slice())),
             Generated::Pkcs8(der) => document::pem("PRIVATE KEY", &der),
         })
     }
@@ -132,7 +132,7 @@ impl GeneratedSource {
         let random: [u8; 12] = backend::random().map_err(|error| {
             KeyError::new(KeyErrorKind::Randomness, "no random bytes to name a file").because(error)
         })?;
-        let draft = Draft(self.directory.join(format!(".key-{}", crate::base64url::encode(random))));
+        let draft = Draft(self.directory.join(format!(".key-{}", crate::base64::encode_url(random))));
         let mut file = with_mode(mode).create_new(true).write(true).open(&draft.0).map_err(failed)?;
         file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
         match fs::hard_link(&draft.0, path) {

@@ -1,7 +1,7 @@
 //! A revocation on the wire: names, which are hashes, and no claims. A hundred bytes at most.
 
-use crate::NumericDate;
 use crate::store::{Revocation, SessionId, SubjectId, TokenId};
+use crate::{NumericDate, base64};
 
 pub(in crate::store) fn write(revocation: &Revocation) -> String {
     match revocation {
@@ -29,8 +29,8 @@ pub(super) fn read(message: &str) -> Option<Revocation> {
 }
 
 pub(in crate::store) fn id(text: &str) -> Option<[u8; 32]> {
-    use base64::Engine as _;
-    base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
+    let mut id = [0; 32];
+    (base64::decode_url(text.as_bytes(), &mut id)? == id.len()).then_some(id)
 }
 
 #[cfg(test)]

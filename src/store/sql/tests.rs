@@ -20,7 +20,9 @@ async fn a_full_disk_refuses_what_is_new_and_keeps_what_was_revoked() {
             #[cfg(feature = "postgres")]
             Backend::Postgres(_) => panic!("SQLite"),
         };
-        async move { writer.execute(sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"))).await.map(drop) }
+        async move {
+            writer.execute(sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"))).await.map(drop)
+        }
     };
     // What SQLite answers with when the disk has no page more.
     limit_pages(40).await.unwrap();
