@@ -29,6 +29,7 @@ use tower_reissue::store::{
 };
 use tower_reissue::{Clock as _, NumericDate, ReissueLayer, SystemClock};
 
+mod clocks;
 mod losses;
 mod outages;
 mod promises;
