@@ -34,6 +34,7 @@ mod losses;
 mod outages;
 mod promises;
 mod pushed;
+mod replicas;
 mod setup;
 
 /// One session and the instants its calls carry; its first token is number 0.
