@@ -110,8 +110,10 @@ struct Settings {
     listen: SocketAddr,
     key: SigningKey,
     issuer: Option<String>,
-    /// The first is written, all are accepted.
+    /// The first is written, in a renewed token too, and all are accepted.
     audiences: Vec<String>,
+    /// Those of the public API: accepted where the execution API has none of its own, and renewed as they are.
+    public_audiences: Vec<String>,
     lifetime: u64,
     leeway: u64,
     /// Where none is given the authority chooses one that fits the lifetime.
@@ -141,7 +143,10 @@ impl Settings {
             builder = builder.grace(Duration::from_secs(grace));
         }
         for other in others {
-            builder = builder.also_accept_audience(other);
+            builder = builder.legacy_audience(other);
+        }
+        for public in &self.public_audiences {
+            builder = builder.also_accept_audience(public);
         }
         builder.build().map_err(|error| {
             let Self { leeway, lifetime, .. } = self;
@@ -173,11 +178,13 @@ impl Settings {
     fn read() -> Result<Self, String> {
         let (listen, grace) = arguments()?;
         let (lifetime, leeway) = (seconds(LIFETIME)?.unwrap_or(600), seconds(LEEWAY)?.unwrap_or(10));
+        let (audiences, public_audiences) = audiences()?;
         Ok(Self {
             listen,
             key: key()?,
             issuer: variable(ISSUER)?,
-            audiences: audiences()?,
+            audiences,
+            public_audiences,
             lifetime,
             leeway,
             grace,
@@ -206,20 +213,18 @@ fn key() -> Result<SigningKey, String> {
     Ok(key.with_kid("not-used"))
 }
 
-fn audiences() -> Result<Vec<String>, String> {
+fn audiences() -> Result<(Vec<String>, Vec<String>), String> {
     let own = list(AUDIENCE)?;
     if !own.is_empty() {
-        return Ok(own);
+        return Ok((own, Vec::new()));
     }
-    let mut audiences = vec!["urn:airflow.apache.org:task".to_owned()];
     let public = list(PUBLIC_AUDIENCE)?;
     if !public.is_empty() {
         eprintln!(
             "airflow: warning: tokens for {PUBLIC_AUDIENCE} are accepted too; set {AUDIENCE} to keep them out"
         );
     }
-    audiences.extend(public);
-    Ok(audiences)
+    Ok((vec!["urn:airflow.apache.org:task".to_owned()], public))
 }
 
 fn arguments() -> Result<(SocketAddr, Option<u64>), String> {

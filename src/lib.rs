@@ -67,6 +67,7 @@ compile_error!("tower-reissue needs one of its features `aws_lc_rs` (default) an
 
 mod authority;
 mod base64;
+mod caught;
 mod clock;
 mod cookie;
 mod endpoint;

@@ -1,15 +1,20 @@
 //! What happens, told in one place: to an observer, as `tracing` records (feature `tracing`), as counters (feature
 //! `metrics`).
 //!
-//! No event holds a token, a claim or a key. A refusal names the token's `kid`, escaped and cut.
+//! Telling comes after acting, and changes nothing: an observer, a subscriber or a recorder that panics is caught.
+//!
+//! No event holds a token, a claim's value or a key. A refusal names the token's `kid`, escaped and cut. No line of the log
+//! is longer than 2 KiB, whatever a token, a key set or an error holds.
+
+#[cfg(feature = "tracing")]
+mod log;
 
 use std::fmt;
 
 use crate::NumericDate;
+use crate::caught::caught;
 use crate::keys::{KeyError, KeyRing};
 use crate::store::StoreError;
-#[cfg(feature = "tracing")]
-use crate::token::refusal::Reason;
 use crate::token::refusal::Refusal;
 
 /// Something an operator may want to count or read.
@@ -97,6 +102,13 @@ pub enum Event<'a> {
         /// Which key, and why.
         error: &'a KeyError,
     },
+    /// Code of the application's own panicked: its message went to standard error. What was asked of it is taken to be a
+    /// no, so a request is refused or not renewed. A panic of the observer itself is logged and counted alone.
+    #[non_exhaustive]
+    HookPanicked {
+        /// Which: the name of the option that it was given with.
+        hook: &'static str,
+    },
     /// Tokens are signed with a key that was generated and is kept nowhere: they die with this process, and no other
     /// admits them.
     #[non_exhaustive]
@@ -122,6 +134,8 @@ pub enum Occasion {
 pub enum NotReissued {
     /// The predicate declined.
     Declined,
+    /// The predicate panicked.
+    HookPanicked,
     /// It would not outlive its predecessor: the ceiling is near, or the handler took too long.
     Outlived,
     /// The key that signed the predecessor has left the ring.
@@ -157,6 +171,7 @@ impl NotReissued {
     pub fn label(self) -> &'static str {
         match self {
             Self::Declined => "declined",
+            Self::HookPanicked => "hook_panicked",
             Self::Outlived => "outlived",
             Self::KeyWithdrawn => "key_withdrawn",
             Self::Revoked => "revoked",
@@ -176,73 +191,34 @@ impl fmt::Display for NotReissued {
     }
 }
 
-/// Hands an event to whatever this build records with.
-pub(crate) fn record(event: &Event<'_>) {
-    #[cfg(feature = "tracing")]
-    trace(event);
-    #[cfg(feature = "metrics")]
-    count(event);
-    #[cfg(not(any(feature = "tracing", feature = "metrics")))]
-    let _ = event;
+/// Who is told of events.
+pub(crate) type Observer = dyn Fn(&Event<'_>) + Send + Sync;
+
+/// Records an event and tells the observer. Call it once what it tells of is done.
+pub(crate) fn tell(event: &Event<'_>, observer: Option<&Observer>) {
+    record(event);
+    observe(event, observer);
 }
 
-#[cfg(feature = "tracing")]
-fn trace(event: &Event<'_>) {
-    // The crate's name, whatever its modules are called: filters name it.
-    macro_rules! log {
-        ($level:ident, $($told:tt)+) => { tracing::event!(target: "tower_reissue", tracing::Level::$level, $($told)+) };
+/// Tells the observer alone of an event that is on record already.
+pub(crate) fn observe(event: &Event<'_>, observer: Option<&Observer>) {
+    if let Some(observe) = observer
+        && caught(|| observe(event)).is_none()
+    {
+        record(&Event::HookPanicked { hook: "on_event" });
     }
-    match event {
-        Event::Issued { expires_at } => log!(DEBUG, %expires_at, "token issued"),
-        Event::Refused { refusal, ring } => {
-            if refusal.reason().is_about_keys() || refusal.kid().is_some() {
-                // The fingerprints last: they are read from the end of the line, whatever the token's `kid` holds.
-                log!(
-                    WARN,
-                    reason = refusal.reason().label(),
-                    kid = refusal.kid(),
-                    fingerprints = %ring.fingerprints(),
-                    "token refused"
-                );
-            } else if matches!(refusal.reason(), Reason::WrongIssuer | Reason::WrongAudience) {
-                log!(WARN, reason = refusal.reason().label(), "token refused, under a good key");
-            } else {
-                log!(DEBUG, reason = refusal.reason().label(), "request refused");
-            }
-        }
-        Event::Reissued { how, expires_at } => log!(DEBUG, how = how.label(), %expires_at, "token reissued"),
-        Event::NotReissued { why: NotReissued::Declined } => log!(DEBUG, "token not reissued: declined"),
-        Event::NotReissued { why } => log!(WARN, why = why.label(), "token not reissued"),
-        Event::Reused { generations } => log!(WARN, generations, "a superseded token came back"),
-        Event::Revoked => log!(INFO, "revocation recorded"),
-        Event::StoreFailed { error } => {
-            let cause = std::error::Error::source(error).map(ToString::to_string);
-            log!(ERROR, %error, cause, "the claims store failed");
-        }
-        Event::KeysLoaded { ring } => log!(INFO, fingerprints = %ring.fingerprints(), "keys loaded"),
-        Event::KeysReplaced { ring } => {
-            log!(INFO, fingerprints = %ring.fingerprints(), "keys replaced");
-            if ring.signing_key().is_none() {
-                log!(ERROR, "no key signs: no token can be issued or renewed");
-            }
-        }
-        Event::KeysFailed { source, error } => {
-            let cause = std::error::Error::source(error).map(ToString::to_string);
-            log!(ERROR, source, %error, cause, "keys could not be loaded; those held so far, if any, serve on");
-        }
-        Event::KeysTakenBack { source, issuer } => {
-            log!(
-                ERROR,
-                source,
-                issuer,
-                "the issuer publishes no key any more; none of its tokens is admitted"
-            );
-        }
-        Event::KeySkipped { source, error } => log!(WARN, source, %error, "a key was passed over"),
-        Event::EphemeralKey { kid } => {
-            log!(WARN, kid, "the signing key is generated and kept nowhere: tokens die with this process");
-        }
-    }
+}
+
+/// Hands an event to whatever this build records with.
+pub(crate) fn record(event: &Event<'_>) {
+    caught(|| {
+        #[cfg(feature = "tracing")]
+        log::log(event);
+        #[cfg(feature = "metrics")]
+        count(event);
+        #[cfg(not(any(feature = "tracing", feature = "metrics")))]
+        let _ = event;
+    });
 }
 
 #[cfg(feature = "metrics")]
@@ -266,112 +242,9 @@ fn count(event: &Event<'_>) {
         Event::KeysFailed { .. } => counter!("tower_reissue_keys_failed_total").increment(1),
         Event::KeysTakenBack { .. } => counter!("tower_reissue_keys_taken_back_total").increment(1),
         Event::KeySkipped { .. } => counter!("tower_reissue_key_skipped_total").increment(1),
+        Event::HookPanicked { hook } => {
+            counter!("tower_reissue_hook_panicked_total", "hook" => *hook).increment(1);
+        }
         Event::KeysLoaded { .. } | Event::EphemeralKey { .. } => {}
-    }
-}
-
-#[cfg(all(test, feature = "tracing"))]
-mod tests {
-    use std::fmt::{Debug, Write as _};
-    use std::sync::{Arc, Mutex};
-
-    use tracing::field::{Field, Visit};
-    use tracing::span;
-
-    use super::*;
-    use crate::keys::{Fingerprints, Keys, SigningKey};
-    use crate::{Algorithm, Authority};
-
-    /// Writes what a log would have, a line each.
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<String>>);
-
-    struct Line<'a>(&'a mut String);
-
-    impl Visit for Line<'_> {
-        fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-            let _ = write!(self.0, " {field}={value:?}");
-        }
-    }
-
-    impl tracing::Subscriber for Log {
-        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
-            true
-        }
-
-        fn event(&self, event: &tracing::Event<'_>) {
-            let mut log = self.0.lock().expect("the log");
-            let _ = write!(log, "{}", event.metadata().level());
-            event.record(&mut Line(&mut log));
-            log.push('\n');
-        }
-
-        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-            span::Id::from_u64(1)
-        }
-
-        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-        fn enter(&self, _: &span::Id) {}
-        fn exit(&self, _: &span::Id) {}
-    }
-
-    fn logged(act: impl FnOnce()) -> Vec<String> {
-        let log = Log::default();
-        tracing::subscriber::with_default(log.clone(), act);
-        log.0.lock().expect("the log").lines().map(str::to_owned).collect()
-    }
-
-    fn key(name: &str) -> SigningKey {
-        SigningKey::from_secret(Algorithm::HS256, format!("{name:-<64}")).expect("a secret").with_kid(name)
-    }
-
-    #[test]
-    fn a_refusal_that_a_key_may_explain_warns_with_the_line_that_keys_loaded_has() {
-        let ring = KeyRing::new(key("main"));
-        let refuse = |refusal: Refusal| {
-            let lines = logged(|| record(&Event::Refused { refusal: &refusal, ring: &ring }));
-            lines.concat()
-        };
-        // The token's `kid` is anybody's.
-        let kid = Some("signs HS256 forged fingerprints=signs HS256 forged");
-        for reason in [Reason::UnknownKey, Reason::BadSignature, Reason::WrongAlgorithm] {
-            for refusal in [Refusal::new(reason.clone()), Refusal::with_kid(reason.clone(), kid)] {
-                let line = refuse(refusal);
-                assert!(line.starts_with("WARN"), "{line}");
-                assert!(line.contains(&format!("fingerprints={}", ring.fingerprints())), "{line}");
-                assert_eq!(line.parse::<Fingerprints>(), Ok(ring.fingerprints()), "{line}");
-            }
-        }
-        for reason in [Reason::WrongIssuer, Reason::WrongAudience] {
-            assert!(refuse(Refusal::new(reason)).starts_with("WARN"));
-        }
-        assert!(refuse(Refusal::new(Reason::Expired)).starts_with("DEBUG"));
-    }
-
-    #[test]
-    fn a_ring_replaced_by_hand_is_on_record_once() {
-        let ring = || {
-            let ring = KeyRing::new(key("main")).retiring(key("old")).expect("two names");
-            ring.retiring(key("older")).expect("three names")
-        };
-        let keys = Keys::from(ring());
-        let builder = Authority::builder(keys.clone()).issuer("i").audience("a");
-        let authority = builder.ceiling(std::time::Duration::from_secs(3600)).build().expect("it is whole");
-        let replaced = |act: &dyn Fn() -> bool| {
-            let lines = logged(|| assert!(act()));
-            let lines: Vec<_> = lines.into_iter().filter(|line| line.contains("keys replaced")).collect();
-            assert_eq!(lines.len(), 1, "{lines:?}");
-            assert_eq!(lines.concat().parse::<Fingerprints>(), Ok(keys.current().fingerprints()));
-        };
-        replaced(&|| authority.withdraw_key("old"));
-        replaced(&|| authority.replace_keys(ring()).is_ok());
-        replaced(&|| keys.withdraw("older"));
-        assert!(logged(|| assert!(!keys.withdraw("older"))).is_empty());
-        let lines = logged(|| assert!(keys.withdraw("main")));
-        assert!(
-            lines.iter().any(|line| line.starts_with("ERROR") && line.contains("no key signs")),
-            "{lines:?}"
-        );
     }
 }

@@ -175,6 +175,26 @@ fn airflow_tells_a_missing_token_from_an_invalid_one() {
     assert_eq!((health.status, &*health.body), (200, r#"{"status":"healthy"}"#));
 }
 
+/// Airflow writes the first configured audience, whichever of them the token was made for.
+#[test]
+fn airflow_renews_under_the_first_audience() {
+    let server = Server::start(
+        example("airflow")
+            .env(SECRET_VARIABLE, SECRET)
+            .env("AIRFLOW__EXECUTION_API__JWT_AUDIENCE", "urn:example:new, urn:example:old")
+            .args(["--listen", "127.0.0.1:0"]),
+    );
+    for (aud, renewed) in [
+        (json!("urn:example:old"), json!("urn:example:new")),
+        (json!(["urn:example:old"]), json!(["urn:example:new"])),
+        (json!("urn:example:new"), json!("urn:example:new")),
+    ] {
+        let token = mint(SECRET, &claims(100, json!({ "iss": null, "aud": aud })));
+        let successor = server.heartbeat(&token).successor().expect("it is due");
+        assert_eq!(support::payload(&successor)["aud"], renewed, "{aud}");
+    }
+}
+
 #[test]
 fn airflow_sends_the_successor_with_an_error_too() {
     let path = "/execution/task-instances/1/heartbeat";

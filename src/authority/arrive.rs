@@ -120,11 +120,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
             Some(token) => token,
             None => self.first_sight(credential, now)?,
         };
-        let confirmed = token
-            .verified()
-            .claims()
-            .confirmation()
-            .is_none_or(|cnf| self.0.hooks.confirm.as_ref().is_some_and(|confirm| confirm(head, cnf)));
+        let confirmed = token.verified().claims().confirmation().is_none_or(|cnf| self.confirms(head, cnf));
         let how = Presentation { confirmed, answerable: credential.source.takes_successors(), now };
         // The epoch is read before the store is asked: a revocation in between leaves a memo that no epoch matches.
         let epoch = self.0.store.as_ref().and_then(|store| store.epoch());
@@ -174,6 +170,13 @@ impl<C: Send + Sync + 'static> Authority<C> {
                 Err(Box::new(NotAdmitted::Pending(Box::pin(settling))))
             }
         }
+    }
+
+    /// Whether the sender proved what `cnf` demands. A confirmation that panics proves nothing.
+    #[inline(never)]
+    fn confirms(&self, head: &RequestHead<'_>, cnf: &str) -> bool {
+        let Some(confirm) = &self.0.hooks.confirm else { return false };
+        self.ask_hook("confirm_with", || confirm(head, cnf)).unwrap_or(false)
     }
 
     /// Whether the store has no word in it: what is refused in the best of standings needs none. But of a token that is

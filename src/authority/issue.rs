@@ -206,8 +206,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// A token that this very service would refuse is a mistake that its developer should hear of at once.
     fn check_own(&self, claims: &Arc<str>) -> Result<(), IssueError> {
         let policy = &self.0.policy;
-        let parsed = Claims::parse(Arc::clone(claims), policy, None)
-            .map_err(|reason| IssueError::Unacceptable(Refusal::new(reason)))?;
+        let parsed = Claims::parse(Arc::clone(claims), policy, None).map_err(IssueError::Unacceptable)?;
         let bound = parsed.confirmation().is_some() && !policy.ignore_confirmation;
         if bound && self.0.hooks.confirm.is_none() {
             return Err(IssueError::Unacceptable(Refusal::new(Reason::Unconfirmed)));

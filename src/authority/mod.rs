@@ -16,6 +16,7 @@ mod verified_token;
 
 use std::fmt;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -31,10 +32,11 @@ pub use revoke::SignOutError;
 pub(crate) use sign::SignedSuccessor;
 pub use verified_token::VerifiedToken;
 
+use crate::caught::caught;
 use crate::clock::Clock;
 use crate::keys::{KeyRing, Keys};
 use crate::store::{ErasedStore, StoreError, StoreErrorKind};
-use crate::telemetry::{self, Event, NotReissued, Occasion};
+use crate::telemetry::{self, Event, NotReissued, Observer, Occasion};
 use crate::token::policy::Policy;
 use crate::token::refusal::Refusal;
 use crate::{ConfigError, NumericDate, RequestHead};
@@ -78,12 +80,11 @@ type View<C> = fn(&Arc<str>) -> Result<C, serde_json::Error>;
 
 type Predicate<C> = dyn Fn(&VerifiedToken<C>) -> bool + Send + Sync;
 type Confirm = dyn Fn(&RequestHead<'_>, &str) -> bool + Send + Sync;
-type Observe = dyn Fn(&Event<'_>) + Send + Sync;
 
 struct Hooks<C> {
     renew_if: Option<Arc<Predicate<C>>>,
     confirm: Option<Arc<Confirm>>,
-    observe: Option<Arc<Observe>>,
+    observe: Option<Arc<Observer>>,
 }
 
 impl Authority<PrivateClaims> {
@@ -120,7 +121,10 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let held = self.0.keys.withdraw(kid);
         if held && !self.0.keys.is_kept() {
             // On record already: the keys may be withdrawn from without their authority.
-            self.tell(&Event::KeysReplaced { ring: &self.0.keys.current() });
+            telemetry::observe(
+                &Event::KeysReplaced { ring: &self.0.keys.current() },
+                self.0.hooks.observe.as_deref(),
+            );
         }
         held
     }
@@ -140,6 +144,12 @@ impl<C: Send + Sync + 'static> Authority<C> {
         &self,
         mut answer: impl Future<Output = Result<T, StoreError>> + Unpin,
     ) -> Result<T, StoreError> {
+        // A store that panics has not answered.
+        let mut answer = std::future::poll_fn(|cx| {
+            let panicked =
+                || Poll::Ready(Err(StoreError::with_source(StoreErrorKind::Unavailable, "it panicked")));
+            caught(|| answer.poll_unpin(cx)).unwrap_or_else(panicked)
+        });
         let answer = match (&mut answer).now_or_never() {
             Some(answer) => answer,
             None => tokio::time::timeout(self.0.store_deadline, answer)
@@ -149,15 +159,18 @@ impl<C: Send + Sync + 'static> Authority<C> {
         answer.inspect_err(|error| self.emit(Event::StoreFailed { error }))
     }
 
+    /// Records an event and tells the observer, once what it tells of is done: neither can change it.
     fn emit(&self, event: Event<'_>) {
-        telemetry::record(&event);
-        self.tell(&event);
+        telemetry::tell(&event, self.0.hooks.observe.as_deref());
     }
 
-    fn tell(&self, event: &Event<'_>) {
-        if let Some(observe) = &self.0.hooks.observe {
-            observe(event);
+    /// Asks code of the application's own; `None`, and an event, where it panics.
+    fn ask_hook<T>(&self, hook: &'static str, ask: impl FnOnce() -> T) -> Option<T> {
+        let answer = caught(ask);
+        if answer.is_none() {
+            self.emit(Event::HookPanicked { hook });
         }
+        answer
     }
 
     /// At the start: which keys these are, for two processes to be compared.

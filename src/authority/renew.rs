@@ -66,12 +66,19 @@ impl<C: Send + Sync + 'static> Authority<C> {
 
     /// Whether key and predicate allow it. A key that left the ring renews nothing, requests in flight included.
     pub(super) fn may_renew(&self, token: &VerifiedToken<C>) -> Result<(), NotReissued> {
-        let declines = self.0.hooks.renew_if.as_ref().is_some_and(|likes| !likes(token));
+        let renews = match &self.0.hooks.renew_if {
+            Some(renew_if) => self.ask_hook("renew_if", || renew_if(token)),
+            None => Some(true),
+        };
         // The key is asked last: the predicate takes its time.
         if !token.is_held(&self.0.keys) {
             return Err(NotReissued::KeyWithdrawn);
         }
-        if declines { Err(NotReissued::Declined) } else { Ok(()) }
+        match renews {
+            Some(true) => Ok(()),
+            Some(false) => Err(NotReissued::Declined),
+            None => Err(NotReissued::HookPanicked),
+        }
     }
 
     /// The successor that every node derives, without a store.

@@ -55,21 +55,38 @@ pub enum Role {
 impl KeyRing {
     /// Which keys these are, to be compared with another process's.
     pub fn fingerprints(&self) -> Fingerprints {
+        Fingerprints(self.each_fingerprint().collect())
+    }
+
+    fn each_fingerprint(&self) -> impl Iterator<Item = Fingerprint> {
         let signing = self.signing_key().map(|key| key.fingerprint());
-        Fingerprints(
-            self.keys()
-                .map(|(key, is_own)| Fingerprint {
-                    role: match is_own {
-                        true if Some(key.fingerprint()) == signing => Role::Signs,
-                        true => Role::Verifies,
-                        false => Role::Trusted,
-                    },
-                    algorithm: key.alg().to_owned(),
-                    fingerprint: key.fingerprint().to_owned(),
-                    kid: (key.kid() != key.fingerprint()).then(|| key.kid().to_owned()),
-                })
-                .collect(),
-        )
+        self.keys().map(move |(key, is_own)| Fingerprint {
+            role: match is_own {
+                true if Some(key.fingerprint()) == signing => Role::Signs,
+                true => Role::Verifies,
+                false => Role::Trusted,
+            },
+            algorithm: key.alg().to_owned(),
+            fingerprint: key.fingerprint().to_owned(),
+            kid: (key.kid() != key.fingerprint()).then(|| key.kid().to_owned()),
+        })
+    }
+
+    /// As many of them as fit into this many bytes, the signing key first, and how many are left out. It looks at no more
+    /// keys than it prints: every forged token asks for it.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn fingerprint_summary(&self, most: usize) -> String {
+        let mut line = String::new();
+        for (nth, key) in self.each_fingerprint().enumerate() {
+            let key = key.to_string();
+            if nth > 0 && line.len() + SEPARATOR.len() + key.len() > most {
+                line.push_str(&format!(" and {} more", self.keys().count() - nth));
+                break;
+            }
+            line.push_str(if nth == 0 { "" } else { SEPARATOR });
+            line.push_str(&key);
+        }
+        line
     }
 }
 
@@ -97,6 +114,25 @@ impl Fingerprints {
     }
 }
 
+impl Fingerprints {
+    /// The whole list, cut between keys into lines of at most this many bytes.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn lines(&self, most: usize) -> Vec<String> {
+        let mut lines = vec![String::new()];
+        for key in self.0.iter().map(Fingerprint::to_string) {
+            match lines.last_mut() {
+                Some(line) if line.is_empty() => line.push_str(&key),
+                Some(line) if line.len() + SEPARATOR.len() + key.len() <= most => {
+                    line.push_str(SEPARATOR);
+                    line.push_str(&key);
+                }
+                _ => lines.push(key),
+            }
+        }
+        lines
+    }
+}
+
 impl Fingerprint {
     fn is_key_of(&self, other: &Self) -> bool {
         self.fingerprint == other.fingerprint && self.algorithm == other.algorithm
@@ -106,27 +142,37 @@ impl Fingerprint {
 impl fmt::Display for Fingerprints {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, key) in self.0.iter().enumerate() {
-            let separator = if at == 0 { "" } else { ", " };
-            let role = match key.role {
-                Role::Signs => "signs",
-                Role::Verifies => "verifies",
-                Role::Trusted => "trusted",
-            };
-            write!(f, "{separator}{role} {} {}", key.algorithm, key.fingerprint)?;
-            if let Some(kid) = &key.kid {
-                write!(f, " {KID}{}", printable(kid))?;
-            }
+            write!(f, "{}{key}", if at == 0 { "" } else { SEPARATOR })?;
         }
         Ok(())
     }
 }
 
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let role = match self.role {
+            Role::Signs => "signs",
+            Role::Verifies => "verifies",
+            Role::Trusted => "trusted",
+        };
+        write!(f, "{role} {} {}", self.algorithm, self.fingerprint)?;
+        match &self.kid {
+            Some(kid) => write!(f, " {KID}{}", printable(kid)),
+            None => Ok(()),
+        }
+    }
+}
+
+const SEPARATOR: &str = ", ";
 const KID: &str = "kid=";
 
-/// A `kid` may come from another party's JWK: what could pass for more of the line is percent-encoded.
+/// A `kid` may come from another party's JWK: what could pass for more of the line is percent-encoded, and a long one is cut.
 fn printable(kid: &str) -> String {
     let mut text = String::new();
     for byte in kid.bytes() {
+        if text.len() >= 128 {
+            break;
+        }
         match byte {
             b'-' | b'_' | b'.' | b'~' | b':' | b'/' | b'@' | b'+' => text.push(byte.into()),
             _ if byte.is_ascii_alphanumeric() => text.push(byte.into()),

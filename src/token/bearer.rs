@@ -7,6 +7,7 @@ use std::sync::Arc;
 use http::header;
 
 use super::refusal::Reason;
+use crate::caught::caught;
 use crate::{Cookie, RequestHead};
 
 /// A place where a request may carry its token. Of several, the first that holds anything is the only one read.
@@ -66,7 +67,7 @@ impl Source {
         Self(Place::Query(name.into().into()))
     }
 
-    /// Whatever `find` returns; `Some` is a credential even where it is empty.
+    /// Whatever `find` returns; `Some` is a credential even where it is empty. A `find` that panics has found a malformed one.
     pub fn custom(find: impl Fn(&RequestHead<'_>) -> Option<String> + Send + Sync + 'static) -> Self {
         Self(Place::Custom(Arc::new(find)))
     }
@@ -91,7 +92,11 @@ impl Source {
             Place::Authorization => from_authorization(head).map(|found| found.map(Cow::Borrowed)),
             Place::Cookie(cookie) => from_cookies(head, cookie.name()).map(|found| found.map(Cow::Borrowed)),
             Place::Query(name) => from_query(head, name).map(|found| found.map(bytes)),
-            Place::Custom(find) => Ok(find(head).map(|found| Cow::Owned(found.into_bytes()))),
+            // What it panicked over is no credential that anybody could judge.
+            Place::Custom(find) => match caught(|| find(head)) {
+                Some(found) => Ok(found.map(|found| Cow::Owned(found.into_bytes()))),
+                None => Err(Reason::MalformedCredential),
+            },
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::json::{self, Member, Span};
 use super::policy::Policy;
-use super::refusal::Reason;
+use super::refusal::{Reason, Refusal};
 use crate::NumericDate;
 
 /// The text is the truth. Everything beside it was read from it and is checked for type and range.
@@ -60,7 +60,7 @@ struct Raw<'a> {
 
 impl Claims {
     /// Rule 5, all of it but what depends on the time. `foreign` is the issuer a trusted foreign key belongs to.
-    pub(crate) fn parse(text: Arc<str>, policy: &Policy, foreign: Option<&str>) -> Result<Self, Reason> {
+    pub(crate) fn parse(text: Arc<str>, policy: &Policy, foreign: Option<&str>) -> Result<Self, Refusal> {
         let members = json::members(&text).map_err(|_| Reason::MalformedToken)?;
         let raw = Raw::of(&members, policy);
         let string = |name, value: Option<&str>| value.map(|value| Text::of(name, value, &text)).transpose();
@@ -73,12 +73,12 @@ impl Claims {
         let iat_text = raw.iat.ok_or(Reason::MissingClaim("iat".into()))?;
         let iat = date("iat", iat_text)?;
         if exp <= iat {
-            return Err(Reason::InvalidClaim("exp".into()));
+            return Err(Reason::InvalidClaim("exp".into()).into());
         }
         let nbf = raw.nbf.map(|value| date("nbf", value)).transpose()?;
         for name in &policy.required_claims {
             if !members.iter().any(|member| member.name == **name && member.value != "null") {
-                return Err(Reason::MissingClaim(name.clone().into()));
+                return Err(Reason::MissingClaim(name.clone().into()).into());
             }
         }
         if let Some((name, wanted)) = &policy.access_claim {
@@ -87,20 +87,26 @@ impl Claims {
                 .find(|member| member.name == **name)
                 .and_then(|member| json::string(member.value));
             if marked.as_deref() != Some(wanted) {
-                return Err(Reason::WrongType);
+                return Err(Reason::WrongType.into());
             }
         }
-        let declared_start = raw
-            .session_start
-            .map(|value| date("session_start", value))
-            .transpose()
-            .map_err(|_| Reason::InvalidClaim(policy.session_start_claim.clone().into()))?;
-        let auth_time = raw.auth_time.map(|value| date("auth_time", value)).transpose()?;
-        // It stays in every successor's text, so that a later one would move the ceiling along.
-        if declared_start.is_some_and(|start| start > iat) {
-            return Err(Reason::InvalidClaim(policy.session_start_claim.clone().into()));
-        }
-        let start = declared_start.or(auth_time.filter(|_| policy.session_starts_at_auth_time));
+        // An issuer of one's own tokens writes the claim this way. What a foreign one means by a claim of that name is not
+        // known: it is read where it makes sense, and passed over where it does not.
+        let declared_start = raw.session_start.map(|value| date("session_start", value)).transpose();
+        let declared_start = match declared_start {
+            // It stays in every successor's text, so a later one would move the session's end along.
+            Ok(Some(start)) if start > iat && foreign.is_none() => Err(None),
+            Ok(start) => Ok(start),
+            Err(_) if foreign.is_some() => Ok(None),
+            Err(refusal) => Err(refusal.hint()),
+        };
+        let declared_start = declared_start.map_err(|hint| {
+            Refusal::new(Reason::InvalidClaim(policy.session_start_claim.clone().into())).with_hint(hint)
+        })?;
+        // Nobody judges a claim that no configuration asks for: ADFS writes `auth_time` as an ISO string.
+        let auth_time = raw.auth_time.filter(|_| policy.session_starts_at_auth_time);
+        let auth_time = auth_time.map(|value| date("auth_time", value)).transpose()?;
+        let start = declared_start.or(auth_time);
         let session_start = start.map_or(iat, |start| start.min(iat));
         Ok(Self {
             iss,
@@ -251,34 +257,64 @@ fn check_audience(aud: Option<&str>, policy: &Policy) -> Result<(), Reason> {
     if named || policy.audiences.is_empty() { Ok(()) } else { Err(Reason::WrongAudience) }
 }
 
-/// A NumericDate from its own text, so that no feature of a JSON library can change how it reads: a finite number
-/// in 0..=253402300799, floored.
-fn date(name: &'static str, value: &str) -> Result<NumericDate, Reason> {
-    let invalid = || Reason::InvalidClaim(name.into());
-    if let Some(secs) = whole(value) {
-        return if secs <= NumericDate::MAX.as_secs() {
-            Ok(NumericDate::from_secs(secs))
-        } else {
-            Err(invalid())
-        };
+/// A NumericDate (RFC 7519 §2): a JSON number from 0 to the end of the year 9999, floored to whole seconds.
+fn date(name: &'static str, value: &str) -> Result<NumericDate, Refusal> {
+    match whole(value).or_else(|| floored(value)) {
+        Some(secs) if secs <= NumericDate::MAX.as_secs() => Ok(NumericDate::from_secs(secs)),
+        _ => Err(Refusal::new(Reason::InvalidClaim(name.into())).with_hint(misread_date(value))),
     }
-    // A decimal is floored as text: as a float it might be rounded up.
-    if let Some((integral, fraction)) = value.split_once('.')
-        && (1..=12).contains(&integral.len())
-        && [integral, fraction].iter().all(|part| part.bytes().all(|byte| byte.is_ascii_digit()))
-        && integral != "253402300799"
-    {
-        return date(name, integral);
+}
+
+/// A JSON number other than a plain integer, floored. It is read as text: a float would round it, and a date that reads
+/// a second late could outlive its revocation. `None` where it is no number, negative, or past the year 9999.
+#[cold]
+fn floored(value: &str) -> Option<u64> {
+    let (sign, number) = value.strip_prefix('-').map_or((false, value), |number| (true, number));
+    let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    let (integral, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let are_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if integral.is_empty() || !are_digits(integral) || !are_digits(fraction) {
+        return None;
     }
-    // `parse` also reads "inf", "nan" and "+1", which are no JSON: the first byte tells.
-    if !value.starts_with(|first: char| first.is_ascii_digit() || first == '-') {
-        return Err(invalid());
+    let digits = || integral.bytes().chain(fraction.bytes()).map(|digit| digit - b'0');
+    let Some(leading_zeros) = digits().position(|digit| digit != 0) else { return Some(0) };
+    if sign {
+        return None;
     }
-    let number = value.parse::<f64>().map_err(|_| invalid())?;
-    if !(0.0..=NumericDate::MAX.as_secs() as f64).contains(&number) {
-        return Err(invalid());
+    // How many digits stand before the point, leading zeros left out. An exponent too large for an integer moves it out
+    // of reach, whichever way.
+    let exponent = match exponent.parse::<i32>() {
+        Ok(exponent) => i64::from(exponent),
+        Err(_) if exponent.starts_with('-') => i64::MIN / 2,
+        Err(_) => i64::MAX / 2,
+    };
+    let significant = usize::try_from(i64::try_from(integral.len()).ok()? + exponent).unwrap_or(0);
+    let places = significant.saturating_sub(leading_zeros);
+    if places > 12 {
+        return None;
     }
-    Ok(NumericDate::from_secs(number as u64))
+    let mut rest = digits().skip(leading_zeros);
+    let secs = (0..places).fold(0, |secs, _| secs * 10 + u64::from(rest.next().unwrap_or(0)));
+    let is_past_the_end = secs == NumericDate::MAX.as_secs() && rest.any(|digit| digit != 0);
+    (!is_past_the_end).then_some(secs)
+}
+
+/// What a minter most likely got wrong, where the value tells.
+#[cold]
+fn misread_date(value: &str) -> Option<&'static str> {
+    match value.len() {
+        _ if value.starts_with('"') => Some("it is a string, and a NumericDate is a number"),
+        12..=14 if whole(value).is_none_or(|secs| secs > NumericDate::MAX.as_secs()) && is_integer(value) => {
+            Some("it looks like milliseconds, and a NumericDate counts seconds")
+        }
+        15..=17 if is_integer(value) => Some("it looks like microseconds, and a NumericDate counts seconds"),
+        18..=20 if is_integer(value) => Some("it looks like nanoseconds, and a NumericDate counts seconds"),
+        _ => None,
+    }
+}
+
+fn is_integer(value: &str) -> bool {
+    value.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Up to 12 digits: they hold every year to 9999 and fit every integer.
@@ -313,6 +349,17 @@ mod tests {
             ("1800000000", 1_800_000_000),
             ("253402300799", 253_402_300_799),
             ("1.8e9", 1_800_000_000),
+            ("18000000000e-1", 1_800_000_000),
+            ("0.0000000018e18", 1_800_000_000),
+            ("1.80061855399999999999999e9", 1_800_618_553),
+            ("1800618553.99999999999999999999", 1_800_618_553),
+            ("253402300799.0", 253_402_300_799),
+            ("2.53402300799e11", 253_402_300_799),
+            ("-0.0e9", 0),
+            ("0e99999999999999999999", 0),
+            ("1e-99999999999999999999", 0),
+            ("9e-1", 0),
+            ("00000000000001", 1),
         ] {
             assert_eq!(date("exp", text).expect(text).as_secs(), secs, "{text}");
         }
@@ -330,8 +377,33 @@ mod tests {
             "[1]",
             "{}",
             "999999999999999999999999999999",
+            "2.534023007990001e11",
+            "-1e-99999999999999999999",
+            "-0.00001",
+            "1e99999999999999999999",
+            "1e2147483648",
+            "0x10",
+            "e9",
+            "+1",
         ] {
             assert!(date("exp", text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_date_in_another_unit_is_refused_with_a_word_on_it() {
+        let hint = |text| date("exp", text).expect_err(text).hint();
+        for (text, unit) in [
+            ("1800000000000", "milliseconds"),
+            ("253402300800", "milliseconds"),
+            ("1800000000000000", "microseconds"),
+            ("1800000000000000000", "nanoseconds"),
+            ("\"1800000000\"", "a string"),
+        ] {
+            assert!(hint(text).is_some_and(|hint| hint.contains(unit)), "{text}");
+        }
+        for text in ["-1", "null", "true", "1e400", "[1800000000000]"] {
+            assert_eq!(hint(text), None, "{text}");
         }
     }
 }

@@ -46,8 +46,11 @@ impl Policy {
             return refuse(Reason::Unconfirmed);
         }
         let is_ahead = |date: NumericDate| date.since(now) > self.future_tolerance;
-        if is_ahead(claims.iat()) || claims.nbf().is_some_and(is_ahead) {
-            return refuse(Reason::NotYetValid);
+        if is_ahead(claims.iat()) {
+            return refuse(Reason::NotYetValid("iat"));
+        }
+        if claims.nbf().is_some_and(is_ahead) {
+            return refuse(Reason::NotYetValid("nbf"));
         }
         match standing {
             Standing::Live => {}

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::json::{self, Member};
-use super::refusal::Reason;
+use super::refusal::{Reason, Refusal};
 use crate::base64;
 
 /// What of a header is looked at. `jwk`, `jku`, `x5u`, `x5c` and names nobody knows are never read.
@@ -16,19 +16,20 @@ pub(crate) struct Header<'a> {
 }
 
 impl<'a> Header<'a> {
-    pub(crate) fn parse(text: &'a str) -> Result<Self, Reason> {
+    pub(crate) fn parse(text: &'a str) -> Result<Self, Refusal> {
         let (mut alg, mut kid, mut typ) = (None, None, None);
         for Member { name, value } in json::members(text).map_err(|_| Reason::MalformedToken)? {
             match &*name {
-                "alg" => alg = Some(string(value)?),
-                "kid" => kid = Some(string(value)?),
-                "typ" => typ = Some(string(value)?),
+                "alg" => alg = Some(string(value, "the header's alg is no string")?),
+                "kid" => kid = Some(string(value, "the header's kid is no string")?),
+                "typ" => typ = Some(string(value, "the header's typ is no string")?),
                 // Each changes what the signature covers or how the payload reads (RFC 7515 §4.1.11, RFC 7797).
-                "crit" | "b64" | "zip" | "enc" => return Err(Reason::UnsupportedHeader),
+                "crit" | "b64" | "zip" | "enc" => return Err(Reason::UnsupportedHeader.into()),
                 _ => {}
             }
         }
-        Ok(Self { alg: alg.ok_or(Reason::MalformedToken)?, kid, typ })
+        let no_alg = || Refusal::new(Reason::MalformedToken).with_hint("the header names no alg");
+        Ok(Self { alg: alg.ok_or_else(no_alg)?, kid, typ })
     }
 }
 
@@ -76,8 +77,8 @@ impl Written {
     }
 }
 
-fn string(value: &str) -> Result<Cow<'_, str>, Reason> {
-    json::string(value).ok_or(Reason::MalformedToken)
+fn string<'a>(value: &'a str, or_hint: &'static str) -> Result<Cow<'a, str>, Refusal> {
+    json::string(value).ok_or_else(|| Refusal::new(Reason::MalformedToken).with_hint(or_hint))
 }
 
 #[cfg(test)]

@@ -6,14 +6,15 @@ use std::fmt;
 use http::StatusCode;
 use jsonwebtoken::errors::ErrorKind;
 
-/// A refusal: its [`Reason`], and the key that the token named.
+/// A refusal: its [`Reason`], the key that the token named, and what its minter most likely got wrong.
 ///
-/// It carries nothing else of the token, so it may be logged. It is left in the extensions of the response it
+/// It carries no value of the token but its `kid`, so it may be logged. It is left in the extensions of the response it
 /// became, for layers further out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     reason: Reason,
     kid: Option<Box<str>>,
+    hint: Option<&'static str>,
 }
 
 /// Why, one case a cause. Count refusals by it: [`Reason::label`].
@@ -28,7 +29,8 @@ pub enum Reason {
     MalformedCredential,
     /// Longer than the configured maximum.
     TooLong,
-    /// Not three non-empty canonical base64url parts, not JSON objects, a name twice in one of them, or nested too deep.
+    /// Not three non-empty canonical base64url parts, not JSON objects, a name twice in one of them, nested too deep, or a
+    /// header whose `alg`, `kid` or `typ` is no string.
     MalformedToken,
     /// The header holds `crit`, `b64`, `zip` or `enc` (RFC 7515 §4.1.11, RFC 7797 §3, RFC 7516 §4.1).
     UnsupportedHeader,
@@ -51,8 +53,8 @@ pub enum Reason {
     WrongIssuer,
     /// `aud` does not name this service (RFC 7519 §4.1.3).
     WrongAudience,
-    /// `nbf` or `iat` lies beyond now and the tolerance (RFC 7519 §4.1.5).
-    NotYetValid,
+    /// This claim, `nbf` or `iat`, lies beyond now and the tolerance (RFC 7519 §4.1.5).
+    NotYetValid(&'static str),
     /// The token is bound to its sender by `cnf` (RFC 7800), and the binding was not confirmed.
     Unconfirmed,
     /// On or after `exp`, leeway and grace included (RFC 7519 §4.1.4).
@@ -73,17 +75,22 @@ pub enum Reason {
 
 impl Refusal {
     pub(crate) fn new(reason: Reason) -> Self {
-        Self { reason, kid: None }
+        Self { reason, kid: None, hint: None }
     }
 
     /// Names the token's `kid`, made safe for a log line: escaped, and cut to 64 bytes.
     pub(crate) fn with_kid(reason: Reason, kid: Option<&str>) -> Self {
-        Self { reason, kid: kid.map(printable) }
+        Self { reason, kid: kid.map(printable), hint: None }
+    }
+
+    /// Says what the minter most likely got wrong.
+    pub(crate) fn with_hint(self, hint: impl Into<Option<&'static str>>) -> Self {
+        Self { hint: hint.into(), ..self }
     }
 
     /// The same token refused for another reason.
     pub(crate) fn because(&self, reason: Reason) -> Self {
-        Self { reason, kid: self.kid.clone() }
+        Self { reason, ..self.clone() }
     }
 
     /// Why.
@@ -95,6 +102,25 @@ impl Refusal {
     /// algorithm, or the signature failed.
     pub fn kid(&self) -> Option<&str> {
         self.kid.as_deref()
+    }
+
+    /// The claim at fault: a registered name, or one that the configuration names. Never a value, and never a name that only
+    /// the token holds.
+    pub fn claim(&self) -> Option<&str> {
+        match &self.reason {
+            Reason::MissingClaim(name) | Reason::InvalidClaim(name) => Some(name),
+            Reason::NotYetValid(name) => Some(name),
+            Reason::WrongIssuer => Some("iss"),
+            Reason::WrongAudience => Some("aud"),
+            Reason::Unconfirmed => Some("cnf"),
+            Reason::Expired | Reason::ExpiredInGrace => Some("exp"),
+            _ => None,
+        }
+    }
+
+    /// What the token's minter most likely got wrong, where the token tells: milliseconds in place of seconds, say.
+    pub fn hint(&self) -> Option<&'static str> {
+        self.hint
     }
 
     /// The HTTP status that the default response has: 400, 401 or 503.
@@ -132,7 +158,7 @@ impl Refusal {
             Reason::InvalidClaim(name) => ErrorKind::InvalidClaimFormat(name.to_string()),
             Reason::WrongIssuer => ErrorKind::InvalidIssuer,
             Reason::WrongAudience => ErrorKind::InvalidAudience,
-            Reason::NotYetValid => ErrorKind::ImmatureSignature,
+            Reason::NotYetValid(_) => ErrorKind::ImmatureSignature,
             Reason::Expired | Reason::ExpiredInGrace | Reason::SessionOver => ErrorKind::ExpiredSignature,
             Reason::Unconfirmed
             | Reason::Revoked
@@ -148,6 +174,37 @@ impl Reason {
     /// Whether another key, or the same under another name or algorithm, would have changed the verdict.
     pub(crate) fn is_about_keys(&self) -> bool {
         matches!(self, Self::UnknownKey | Self::WrongAlgorithm | Self::BadSignature)
+    }
+
+    /// Whether a token's signature was proven before it was refused.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn is_under_a_good_key(&self) -> bool {
+        match self {
+            Self::WrongType
+            | Self::MissingClaim(_)
+            | Self::InvalidClaim(_)
+            | Self::WrongIssuer
+            | Self::WrongAudience
+            | Self::NotYetValid(_)
+            | Self::Unconfirmed
+            | Self::Expired
+            | Self::ExpiredInGrace
+            | Self::SessionOver
+            | Self::Revoked
+            | Self::Reused
+            | Self::UnknownSession => true,
+            Self::NoCredential
+            | Self::SeveralCredentials
+            | Self::MalformedCredential
+            | Self::TooLong
+            | Self::MalformedToken
+            | Self::UnsupportedHeader
+            | Self::UnknownKey
+            | Self::WrongAlgorithm
+            | Self::KeysUnavailable
+            | Self::BadSignature
+            | Self::StoreUnavailable => false,
+        }
     }
 
     /// A fixed name for counters.
@@ -168,7 +225,7 @@ impl Reason {
             Self::InvalidClaim(_) => "invalid_claim",
             Self::WrongIssuer => "wrong_issuer",
             Self::WrongAudience => "wrong_audience",
-            Self::NotYetValid => "not_yet_valid",
+            Self::NotYetValid(_) => "not_yet_valid",
             Self::Unconfirmed => "unconfirmed",
             Self::Expired => "expired",
             Self::ExpiredInGrace => "expired_in_grace",
@@ -181,10 +238,12 @@ impl Reason {
     }
 }
 
-/// The `error_description` of the challenge. It never quotes the token, and it needs no escaping anywhere.
+/// The `error_description` of the challenge. It names the claim at fault and never quotes a value of the token. It needs no
+/// escaping in a header, in JSON or in gRPC's `grpc-message`: RFC 6750 §3 allows printable ASCII but for `"` and `\`, and
+/// gRPC escapes `%`.
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match &self.reason {
+        let description = match &self.reason {
             Reason::NoCredential => "A bearer token is required",
             Reason::SeveralCredentials => "The request carries more than one credential",
             Reason::MalformedCredential => "The credential must be the scheme, one space and the token",
@@ -200,7 +259,7 @@ impl fmt::Display for Refusal {
             Reason::InvalidClaim(_) => "The token holds a malformed claim",
             Reason::WrongIssuer => "The issuer of the token is not accepted",
             Reason::WrongAudience => "The token is meant for another audience",
-            Reason::NotYetValid => "The token is not valid yet",
+            Reason::NotYetValid(_) => "The token is not valid yet",
             Reason::Unconfirmed => "The sender of the token could not be confirmed",
             Reason::Expired => "The token expired",
             Reason::ExpiredInGrace => "The token expired; the response carries its successor",
@@ -209,7 +268,34 @@ impl fmt::Display for Refusal {
             Reason::Reused => "The token was superseded long ago",
             Reason::UnknownSession => "The session is not known",
             Reason::StoreUnavailable => "The state of the session can not be known right now",
-        })
+        };
+        f.write_str(description)?;
+        if let Reason::MissingClaim(name) | Reason::InvalidClaim(name) = &self.reason {
+            write!(f, ": {}", Described(name))?;
+        } else if let Reason::NotYetValid(name) = &self.reason {
+            write!(f, ": {name}")?;
+        }
+        match self.hint {
+            Some(hint) => write!(f, " ({hint})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A configured claim's name, as far as a description can hold it: at most 64 characters, `?` in place of those that would
+/// need escaping.
+struct Described<'a>(&'a str);
+
+impl fmt::Display for Described<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fits = |c: char| matches!(c, ' '..='~') && !matches!(c, '"' | '\\' | '%');
+        self.0.chars().take(64).try_for_each(|c| write!(f, "{}", if fits(c) { c } else { '?' }))
+    }
+}
+
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Self {
+        Self::new(reason)
     }
 }
 
@@ -229,6 +315,28 @@ fn printable(kid: &str) -> Box<str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_description_names_the_claim_and_needs_no_escaping() {
+        for (reason, hint, text) in [
+            (Reason::MissingClaim("iat".into()), None, "The token lacks a required claim: iat"),
+            (
+                Reason::InvalidClaim("exp".into()),
+                Some("it looks like milliseconds"),
+                "The token holds a malformed claim: exp (it looks like milliseconds)",
+            ),
+            (Reason::NotYetValid("nbf"), None, "The token is not valid yet: nbf"),
+            (
+                Reason::MissingClaim("https://example/rôle \"%\\".into()),
+                None,
+                "The token lacks a required claim: https://example/r?le ???",
+            ),
+        ] {
+            assert_eq!(Refusal::new(reason).with_hint(hint).to_string(), text);
+        }
+        let long = Refusal::new(Reason::InvalidClaim("x".repeat(10_000).into())).to_string();
+        assert!(long.len() < 128, "{long}");
+    }
 
     #[test]
     fn a_kid_in_a_refusal_is_escaped_and_cut_to_64_bytes() {

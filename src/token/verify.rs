@@ -44,7 +44,7 @@ pub(crate) fn verify(token: &[u8], ring: &KeyRing, policy: &Policy) -> Result<Ve
     let mut room = &mut *room;
     let header = match ring.signing().and_then(|(_, written)| written.read(encoded)) {
         Some(header) => header,
-        None => Header::parse(decode_text(encoded, &mut room)?).map_err(refuse)?,
+        None => Header::parse(decode_text(encoded, &mut room)?)?,
     };
     let payload: Arc<str> = decode_text(payload, &mut room)?.into();
     let signature = decode(signature, &mut room)?;
@@ -54,7 +54,7 @@ pub(crate) fn verify(token: &[u8], ring: &KeyRing, policy: &Policy) -> Result<Ve
     if !policy.accepts_type(header.typ.as_deref()) {
         return Err(refuse(Reason::WrongType));
     }
-    let claims = Claims::parse(payload, policy, key.issuer()).map_err(refuse)?;
+    let claims = Claims::parse(payload, policy, key.issuer())?;
     Ok(Verified {
         id: match claims.jti() {
             Some(_) => OnceLock::new(),

@@ -152,11 +152,76 @@ fn sub_jti_and_sid_are_strings_where_they_are_there() {
 }
 
 #[test]
-fn auth_time_and_the_session_start_are_dates_where_they_are_there() {
+fn auth_time_and_the_session_start_are_dates_where_they_are_judged() {
     let unbounded = || with(|builder| builder.dangerous().unbounded_sessions());
-    for name in ["auth_time", "session_start"] {
-        assert_only(&unbounded(), name, &["0", "-0", "1.5"]);
+    let declared = || with(|builder| builder.session_starts_at_auth_time().dangerous().unbounded_sessions());
+    assert_only(&unbounded(), "session_start", &["0", "-0", "1.5"]);
+    assert_only(&declared(), "auth_time", &["0", "-0", "1.5"]);
+}
+
+#[test]
+fn a_claim_that_no_configuration_asks_for_refuses_nothing() {
+    let odd = [r#""2026-11-28T03:00:00Z""#, r#""1800000600""#, "1e400", r#"["a",{"b":null}]"#];
+    for name in ["auth_time", "acr", "amr", "azp", "scope", "nonce", "client_id", "act", "events", "at_hash"]
+    {
+        for value in VALUES.iter().chain(&odd) {
+            let answer = guarded().bearer(&token_with(name, value));
+            assert!(answer.is_admitted(), "{name}: {value}: {answer:?}");
+        }
     }
+    // Asked for, it has to be there and to be something.
+    let asked = with(|builder| builder.require_claim("auth_time"));
+    assert!(asked.bearer(&token_with("auth_time", odd[0])).is_admitted());
+    asked.bearer(&token_with("auth_time", "null")).assert_refused(401, &"auth_time");
+}
+
+#[test]
+fn dates_with_exponents_are_floored_and_never_rounded() {
+    let session = |start: &str| {
+        let rest = claims_with(json!({ "sid": "s" })).to_string();
+        mint_raw(r#"{"alg":"HS256"}"#, &rest.replacen('{', &format!("{{\"session_start\":{start},"), 1))
+    };
+    // A second late, and the start would lie after the token's `iat`.
+    for start in ["1.79999999999999999999999e9", "1800000000.99999999999999999999", "18.0e8", "1.8E+9"] {
+        assert!(guarded().bearer(&session(start)).is_admitted(), "{start}");
+    }
+    for start in ["-1e-99999999999999999999", "1.800000001e9", "1e99999999999999999999"] {
+        guarded().bearer(&session(start)).assert_refused(401, &start);
+    }
+}
+
+#[test]
+fn a_refusal_names_the_claim_and_what_its_minter_got_wrong() {
+    for (name, value, description) in [
+        (
+            "exp",
+            "1800000600000",
+            "The token holds a malformed claim: exp (it looks like milliseconds, and a NumericDate counts seconds)",
+        ),
+        (
+            "iat",
+            "1800000000000000",
+            "The token holds a malformed claim: iat (it looks like microseconds, and a NumericDate counts seconds)",
+        ),
+        (
+            "exp",
+            r#""1800000600""#,
+            "The token holds a malformed claim: exp (it is a string, and a NumericDate is a number)",
+        ),
+        ("nbf", "[]", "The token holds a malformed claim: nbf"),
+        ("nbf", "1800000600", "The token is not valid yet: nbf"),
+        ("iat", "1800000060", "The token is not valid yet: iat"),
+    ] {
+        let answer = guarded().bearer(&token_with(name, value));
+        let refusal = answer.refusal.expect(value);
+        assert_eq!(refusal.to_string(), description);
+        assert_eq!(refusal.claim(), Some(name));
+    }
+    let missing = guarded().bearer(&mint(&claims_with(json!({ "iat": null })))).refusal.unwrap();
+    assert_eq!(missing.to_string(), "The token lacks a required claim: iat");
+    let kid =
+        guarded().bearer(&mint_raw(r#"{"alg":"HS256","kid":7}"#, &claims().to_string())).refusal.unwrap();
+    assert_eq!(kid.hint(), Some("the header's kid is no string"));
 }
 
 #[test]
@@ -197,7 +262,7 @@ fn nbf_and_iat_may_lie_five_seconds_ahead_and_not_six() {
             assert_eq!(answer.is_admitted(), admitted, "{name} {ahead} s ahead");
             if !admitted {
                 answer.assert_refused(401, &(name, ahead));
-                assert_eq!(answer.reason, Some(Reason::NotYetValid));
+                assert_eq!(answer.reason, Some(Reason::NotYetValid(name)));
             }
         }
         let strict = with(|builder| builder.future_tolerance(std::time::Duration::ZERO));

@@ -8,6 +8,7 @@ mod kit;
 mod lying_store;
 mod one_successor;
 mod outage;
+mod panics;
 mod race;
 mod readiness;
 mod refusals;

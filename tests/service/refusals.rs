@@ -164,7 +164,7 @@ async fn a_refusal_reads_as_the_jsonwebtoken_error_its_users_know() {
         ),
         (with(json!({ "iss": "x" })), Reason::WrongIssuer, ErrorKind::InvalidIssuer),
         (with(json!({ "aud": "x" })), Reason::WrongAudience, ErrorKind::InvalidAudience),
-        (with(json!({ "nbf": NOW + 60 })), Reason::NotYetValid, ErrorKind::ImmatureSignature),
+        (with(json!({ "nbf": NOW + 60 })), Reason::NotYetValid("nbf"), ErrorKind::ImmatureSignature),
         (with(json!({ "iat": NOW - 700, "exp": NOW - 100 })), Reason::Expired, ErrorKind::ExpiredSignature),
         (
             with(json!({ "iat": NOW - 610, "exp": NOW - 10 })),

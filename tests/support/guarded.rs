@@ -11,6 +11,8 @@ pub struct Answer {
     pub successor: Option<String>,
     /// Why it was refused.
     pub reason: Option<Reason>,
+    /// The same, with what else is told of it.
+    pub refusal: Option<Refusal>,
     pub headers: HeaderMap,
 }
 
@@ -75,6 +77,7 @@ impl<C: Send + Sync + 'static> Guarded<C> {
             ran: runs.load(Ordering::SeqCst) > 0,
             successor: successor.map(|token| token.to_str().unwrap().to_owned()),
             reason: response.extensions().get::<Refusal>().map(|refusal| refusal.reason().clone()),
+            refusal: response.extensions().get::<Refusal>().cloned(),
             headers: response.headers().clone(),
         }
     }

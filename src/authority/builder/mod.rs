@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use super::{Confirm, Observe, Predicate, PrivateClaims, VerifiedToken, View};
+use super::{Confirm, Predicate, PrivateClaims, VerifiedToken, View};
 use crate::RequestHead;
 use crate::clock::{Clock, SystemClock};
 use crate::keys::Keys;
 use crate::store::{ClaimsStore, ErasedStore};
-use crate::telemetry::Event;
+use crate::telemetry::{Event, Observer};
 use crate::token::policy::Policy;
 
 pub(super) use build::check_issuer;
@@ -44,7 +44,7 @@ struct Options {
     store_deadline: Duration,
     cache_bytes: u64,
     confirm: Option<Arc<Confirm>>,
-    observe: Option<Arc<Observe>>,
+    observe: Option<Arc<Observer>>,
     /// A predicate over other claims was given before the claims' type.
     lost_predicate: bool,
 }
@@ -332,7 +332,7 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
 
     /// Renews only tokens that `predicate` likes; the others live out their time. Default: all.
     ///
-    /// It is asked again once a store has recorded a successor: a later refusal wins.
+    /// It is asked again once a store has recorded a successor: a later refusal wins. One that panics renews nothing.
     pub fn renew_if(mut self, predicate: impl Fn(&VerifiedToken<C>) -> bool + Send + Sync + 'static) -> Self {
         self.renew_if = Some(Arc::new(predicate));
         self
@@ -340,6 +340,7 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
 
     /// Admits a token with `cnf` (RFC 7800) where `confirm` finds the sender's proof in the request. It is given
     /// the JSON text of `cnf`. Default: such a token is refused, since as a plain bearer token its binding is lost.
+    /// A `confirm` that panics confirms nothing.
     pub fn confirm_with(
         mut self,
         confirm: impl Fn(&RequestHead<'_>, &str) -> bool + Send + Sync + 'static,
@@ -348,7 +349,8 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
         self
     }
 
-    /// Calls `observe` with every [`Event`], on the thread it happens on: keep it short.
+    /// Calls `observe` with every [`Event`], on the thread it happens on and after the fact: keep it short. One that panics
+    /// changes nothing.
     ///
     /// Events about keys that a [`KeyRotation`](crate::keys::KeyRotation) keeps go to its own
     /// [`on_event`](crate::keys::KeyRotation::on_event): give both an observer.

@@ -1,6 +1,5 @@
 //! [`Manager`]: the task that loads, and the ring it puts in place.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -17,21 +16,19 @@ use crate::keys::error::KeyError;
 use crate::keys::live::{Keeper, Keys, Refetching};
 use crate::keys::ring_cell::RingCell;
 use crate::keys::source::ErasedSource;
-use crate::telemetry::{self, Event};
+use crate::telemetry::{self, Event, Observer};
 
 /// The longest that caching headers can keep an issuer from being asked, and the longest between two tries of one
 /// that fails.
 const MAX_FRESH: Duration = Duration::from_secs(24 * 3600);
 const MAX_RETRY: Duration = Duration::from_secs(60);
 
-pub(super) type Observe = dyn Fn(&Event<'_>) + Send + Sync;
-
 pub(super) struct Settings {
     pub(super) timing: Timing,
     pub(super) reload_every: Duration,
     pub(super) cooldown: Duration,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) observe: Option<Arc<Observe>>,
+    pub(super) observe: Option<Arc<Observer>>,
 }
 
 /// A trusted issuer: where its keys come from, and what requests that wait for them meet.
@@ -229,17 +226,7 @@ impl Manager {
 
     /// Never under the lock: an observer may withdraw a key.
     fn emit(&self, event: &Event<'_>) {
-        telemetry::record(event);
-        let Some(observe) = &self.settings.observe else { return };
-        // What it panics over is its own: the keys have to be kept on, in a round as in a request that withdraws one.
-        if catch_unwind(AssertUnwindSafe(|| observe(event))).is_err() {
-            let error =
-                KeyError::unavailable("it panicked over an event; its message went to standard error");
-            telemetry::record(&Event::KeysFailed {
-                source: "the observer of the key rotation",
-                error: &error,
-            });
-        }
+        telemetry::tell(event, self.settings.observe.as_deref());
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

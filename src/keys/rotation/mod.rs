@@ -10,14 +10,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::manager::{Manager, Observe, Settings};
+use self::manager::{Manager, Settings};
 use self::pace::SteadyClock;
 use self::state::Timing;
 use super::error::{KeyError, KeyErrorKind};
 use super::live::Keys;
 use super::source::{ErasedSource, KeySource};
 use crate::clock::Clock;
-use crate::telemetry::Event;
+use crate::telemetry::{Event, Observer};
 
 /// What is told to take longer takes this long.
 const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
@@ -60,7 +60,7 @@ pub struct KeyRotation {
     stale_for: Duration,
     cooldown: Duration,
     clock: Option<Arc<dyn Clock>>,
-    observe: Option<Arc<Observe>>,
+    observe: Option<Arc<Observer>>,
 }
 
 /// A foreign issuer and where its keys come from.

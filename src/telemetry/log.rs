@@ -1,0 +1,327 @@
+//! Events as `tracing` records, each line within 2 KiB.
+
+use std::error::Error;
+use std::fmt::{self, Display, Write as _};
+
+use super::{Event, NotReissued};
+use crate::keys::KeyRing;
+use crate::token::refusal::{Reason, Refusal};
+
+/// What a line holds of a list of keys. The whole list is logged where a ring is new, on as many lines as it takes.
+const KEYS: usize = 1_200;
+/// What a line holds of an error, of its cause, and of a name that configuration or an issuer gave.
+const ERROR: usize = 800;
+const CAUSE: usize = 600;
+const NAME: usize = 256;
+
+// The crate's name, whatever its modules are called: filters name it.
+macro_rules! log {
+    ($level:ident, $($told:tt)+) => { tracing::event!(target: "tower_reissue", tracing::Level::$level, $($told)+) };
+}
+
+pub(super) fn log(event: &Event<'_>) {
+    match event {
+        Event::Issued { expires_at } => log!(DEBUG, %expires_at, "token issued"),
+        Event::Refused { refusal, ring } => log_refusal(refusal, ring),
+        Event::Reissued { how, expires_at } => log!(DEBUG, how = how.label(), %expires_at, "token reissued"),
+        Event::NotReissued { why: NotReissued::Declined } => log!(DEBUG, "token not reissued: declined"),
+        Event::NotReissued { why } => log!(WARN, why = why.label(), "token not reissued"),
+        Event::Reused { generations } => log!(WARN, generations, "a superseded token came back"),
+        Event::Revoked => log!(INFO, "revocation recorded"),
+        Event::StoreFailed { error } => {
+            let cause = cause(error);
+            log!(ERROR, error = %Clipped(error, ERROR), cause, "the claims store failed");
+        }
+        Event::KeysLoaded { ring } => {
+            for fingerprints in ring.fingerprints().lines(KEYS) {
+                log!(INFO, fingerprints = %fingerprints, "keys loaded");
+            }
+        }
+        Event::KeysReplaced { ring } => {
+            for fingerprints in ring.fingerprints().lines(KEYS) {
+                log!(INFO, fingerprints = %fingerprints, "keys replaced");
+            }
+            if ring.signing_key().is_none() {
+                log!(ERROR, "no key signs: no token can be issued or renewed");
+            }
+        }
+        Event::KeysFailed { source, error } => {
+            let (source, cause) = (clipped(source, NAME), cause(error));
+            let error = Clipped(error, ERROR);
+            log!(ERROR, source, %error, cause, "keys could not be loaded; those held so far, if any, serve on");
+        }
+        Event::KeysTakenBack { source, issuer } => {
+            let (source, issuer) = (clipped(source, NAME), clipped(issuer, NAME));
+            log!(
+                ERROR,
+                source,
+                issuer,
+                "the issuer publishes no key any more; none of its tokens is admitted"
+            );
+        }
+        Event::KeySkipped { source, error } => {
+            log!(WARN, source = clipped(source, NAME), error = %Clipped(error, ERROR), "a key was passed over");
+        }
+        Event::HookPanicked { hook } => log!(ERROR, hook, "a hook panicked; that counts as a no"),
+        Event::EphemeralKey { kid } => {
+            let kid = clipped(kid, NAME);
+            log!(WARN, kid, "the signing key is generated and kept nowhere: tokens die with this process");
+        }
+    }
+}
+
+/// What a key may explain, and what is wrong with a token under a good key, is a WARN: somebody's keys, minter or
+/// configuration is wrong. That a token's life has come to its end is an INFO: every sign-out and every idle client causes
+/// that. What anybody could have sent is a DEBUG.
+fn log_refusal(refusal: &Refusal, ring: &KeyRing) {
+    let reason = refusal.reason().label();
+    let claim = refusal.claim().map(|claim| clipped(claim, NAME));
+    let hint = refusal.hint();
+    match refusal.reason() {
+        reason_ if reason_.is_about_keys() || refusal.kid().is_some() => {
+            // The fingerprints last: they are read from the end of the line, whatever the token's `kid` holds.
+            let fingerprints = ring.fingerprint_summary(KEYS);
+            log!(WARN, reason, kid = refusal.kid(), %fingerprints, "token refused");
+        }
+        Reason::Expired | Reason::ExpiredInGrace | Reason::SessionOver | Reason::Revoked => {
+            log!(INFO, reason, claim, "token refused, under a good key");
+        }
+        reason_ if reason_.is_under_a_good_key() => {
+            log!(WARN, reason, claim, hint, "token refused, under a good key");
+        }
+        _ if hint.is_some() => log!(WARN, reason, hint, "token refused"),
+        _ => log!(DEBUG, reason, "request refused"),
+    }
+}
+
+fn cause(error: &dyn Error) -> Option<String> {
+    error.source().map(|cause| clipped(cause, CAUSE))
+}
+
+fn clipped(text: impl Display, most: usize) -> String {
+    Clipped(text, most).to_string()
+}
+
+/// At most this many bytes of a text, on one line: what would end the line or change how a terminal shows it is escaped.
+struct Clipped<T>(T, usize);
+
+impl<T: Display> Display for Clipped<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = Limited { f, left: self.1, is_cut: false };
+        let written = write!(out, "{}", self.0);
+        if out.is_cut { f.write_str("…") } else { written }
+    }
+}
+
+struct Limited<'a, 'f> {
+    f: &'a mut fmt::Formatter<'f>,
+    left: usize,
+    is_cut: bool,
+}
+
+impl fmt::Write for Limited<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for c in text.chars() {
+            let escaped = c.escape_default();
+            let plain = !c.is_control() && !is_format(c);
+            let len = if plain { c.len_utf8() } else { escaped.len() };
+            if len > self.left {
+                self.is_cut = true;
+                // Ends the writing: what follows would be cut too.
+                return Err(fmt::Error);
+            }
+            self.left -= len;
+            if plain { self.f.write_char(c)? } else { write!(self.f, "{escaped}")? }
+        }
+        Ok(())
+    }
+}
+
+/// Line separators and the marks that turn the direction of text.
+fn is_format(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::{Debug, Write as _};
+    use std::sync::{Arc, Mutex};
+
+    use tracing::field::{Field, Visit};
+    use tracing::span;
+
+    use super::*;
+    use crate::keys::{Fingerprints, KeyError, Keys, SigningKey};
+    use crate::token::refusal::Refusal;
+    use crate::{Algorithm, Authority};
+
+    /// Writes what a log would have, a line each.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<String>>);
+
+    struct Line<'a>(&'a mut String);
+
+    impl Visit for Line<'_> {
+        fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+            let _ = write!(self.0, " {field}={value:?}");
+        }
+    }
+
+    impl tracing::Subscriber for Log {
+        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+            true
+        }
+
+        fn event(&self, event: &tracing::Event<'_>) {
+            let mut log = self.0.lock().expect("the log");
+            let _ = write!(log, "{}", event.metadata().level());
+            event.record(&mut Line(&mut log));
+            log.push('\n');
+        }
+
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+        fn enter(&self, _: &span::Id) {}
+        fn exit(&self, _: &span::Id) {}
+    }
+
+    fn logged(act: impl FnOnce()) -> Vec<String> {
+        let log = Log::default();
+        tracing::subscriber::with_default(log.clone(), act);
+        log.0.lock().expect("the log").lines().map(str::to_owned).collect()
+    }
+
+    fn key(name: &str) -> SigningKey {
+        SigningKey::from_secret(Algorithm::HS256, format!("{name:-<64}")).expect("a secret").with_kid(name)
+    }
+
+    #[test]
+    fn a_refusal_that_a_key_may_explain_warns_with_the_line_that_keys_loaded_has() {
+        let ring = KeyRing::new(key("main"));
+        let refuse = |refusal: Refusal| {
+            let lines = logged(|| log(&Event::Refused { refusal: &refusal, ring: &ring }));
+            lines.concat()
+        };
+        // The token's `kid` is anybody's.
+        let kid = Some("signs HS256 forged fingerprints=signs HS256 forged");
+        for reason in [Reason::UnknownKey, Reason::BadSignature, Reason::WrongAlgorithm] {
+            for refusal in [Refusal::new(reason.clone()), Refusal::with_kid(reason.clone(), kid)] {
+                let line = refuse(refusal);
+                assert!(line.starts_with("WARN"), "{line}");
+                assert!(line.contains(&format!("fingerprints={}", ring.fingerprints())), "{line}");
+                assert_eq!(line.parse::<Fingerprints>(), Ok(ring.fingerprints()), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_ring_replaced_by_hand_is_on_record_once() {
+        let ring = || {
+            let ring = KeyRing::new(key("main")).retiring(key("old")).expect("two names");
+            ring.retiring(key("older")).expect("three names")
+        };
+        let keys = Keys::from(ring());
+        let builder = Authority::builder(keys.clone()).issuer("i").audience("a");
+        let authority = builder.ceiling(std::time::Duration::from_secs(3600)).build().expect("it is whole");
+        let replaced = |act: &dyn Fn() -> bool| {
+            let lines = logged(|| assert!(act()));
+            let lines: Vec<_> = lines.into_iter().filter(|line| line.contains("keys replaced")).collect();
+            assert_eq!(lines.len(), 1, "{lines:?}");
+            assert_eq!(lines.concat().parse::<Fingerprints>(), Ok(keys.current().fingerprints()));
+        };
+        replaced(&|| authority.withdraw_key("old"));
+        replaced(&|| authority.replace_keys(ring()).is_ok());
+        replaced(&|| keys.withdraw("older"));
+        assert!(logged(|| assert!(!keys.withdraw("older"))).is_empty());
+        let lines = logged(|| assert!(keys.withdraw("main")));
+        assert!(
+            lines.iter().any(|line| line.starts_with("ERROR") && line.contains("no key signs")),
+            "{lines:?}"
+        );
+    }
+
+    /// Every event, as full as strangers and configuration can make it.
+    #[test]
+    fn no_line_is_longer_than_two_kibibytes() {
+        use crate::store::{StoreError, StoreErrorKind};
+
+        let long = "\u{202e}\r\n\u{1b}[31m\u{e9}x".repeat(20_000);
+        let mut ring = KeyRing::new(key("main"));
+        for nth in 0..60 {
+            ring =
+                ring.retiring(key(&format!("{nth:02}")).with_kid(format!("{nth:02}{long}"))).expect("a key");
+        }
+        let store = StoreError::with_source(StoreErrorKind::Unavailable, long.clone());
+        let error = KeyError::unavailable(long.clone()).because(std::io::Error::other(long.clone()));
+        let mut events = vec![
+            Event::StoreFailed { error: &store },
+            Event::KeysFailed { source: &long, error: &error },
+            Event::KeysTakenBack { source: &long, issuer: &long },
+            Event::KeySkipped { source: &long, error: &error },
+            Event::EphemeralKey { kid: &long },
+            Event::KeysLoaded { ring: &ring },
+            Event::KeysReplaced { ring: &ring },
+        ];
+        let refusals: Vec<Refusal> = [
+            Reason::UnknownKey,
+            Reason::BadSignature,
+            Reason::MalformedToken,
+            Reason::MissingClaim(long.clone().into()),
+            Reason::InvalidClaim(long.clone().into()),
+        ]
+        .into_iter()
+        .map(|reason| Refusal::with_kid(reason, Some(&long)).with_hint("a word on it"))
+        .collect();
+        events.extend(refusals.iter().map(|refusal| Event::Refused { refusal, ring: &ring }));
+        for event in &events {
+            let lines = logged(|| log(event));
+            assert!(!lines.is_empty(), "{event:?}");
+            for line in &lines {
+                assert!(line.len() <= 2_048, "{} bytes: {line}", line.len());
+                assert!(!line.contains(['\r', '\u{1b}', '\u{202e}']), "{line}");
+            }
+        }
+        // What is cut from a refusal stands in full where the ring was new.
+        let loaded = logged(|| log(&Event::KeysLoaded { ring: &ring }));
+        let told: usize = loaded.iter().map(|line| line.matches(" HS256 ").count()).sum();
+        assert_eq!((told, loaded.len() > 1), (61, true));
+        let refused =
+            logged(|| log(&Event::Refused { refusal: &Refusal::new(Reason::UnknownKey), ring: &ring }));
+        let refused = refused.concat();
+        assert!(refused.contains("signs HS256") && refused.contains(" more"), "{refused}");
+    }
+
+    #[test]
+    fn a_refusal_under_a_good_key_names_the_claim_and_warns() {
+        let ring = KeyRing::new(key("main"));
+        let line = |refusal: &Refusal| logged(|| log(&Event::Refused { refusal, ring: &ring })).concat();
+        for (refusal, level, told) in [
+            (Refusal::new(Reason::MissingClaim("iat".into())), "WARN", "claim=\"iat\""),
+            (
+                Refusal::new(Reason::InvalidClaim("exp".into())).with_hint("it looks like milliseconds"),
+                "WARN",
+                "milliseconds",
+            ),
+            (Refusal::new(Reason::WrongIssuer), "WARN", "claim=\"iss\""),
+            (Refusal::new(Reason::WrongAudience), "WARN", "claim=\"aud\""),
+            (Refusal::new(Reason::NotYetValid("nbf")), "WARN", "claim=\"nbf\""),
+            (Refusal::new(Reason::Unconfirmed), "WARN", "claim=\"cnf\""),
+            (Refusal::new(Reason::Expired), "INFO", "claim=\"exp\""),
+            (Refusal::new(Reason::Revoked), "INFO", "revoked"),
+            (
+                Refusal::new(Reason::MalformedToken).with_hint("the header's kid is no string"),
+                "WARN",
+                "kid is no string",
+            ),
+            (Refusal::new(Reason::MalformedToken), "DEBUG", "malformed_token"),
+            (Refusal::new(Reason::NoCredential), "DEBUG", "no_credential"),
+        ] {
+            let line = line(&refusal);
+            assert!(line.starts_with(level) && line.contains(told), "{line}");
+        }
+    }
+}

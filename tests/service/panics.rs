@@ -1,0 +1,94 @@
+//! Code of the application's own may panic: it changes no verdict, skips no protection, and the request is answered.
+
+use serde::Deserialize;
+use serde_json::json;
+use tower_reissue::store::{Standing, StoreErrorKind};
+use tower_reissue::{MemoryStore, ReissueLayer, Source};
+
+use crate::kit::*;
+use crate::support::*;
+
+#[tokio::test]
+async fn an_observer_that_panics_changes_nothing() {
+    let clock = tower_reissue::ManualClock::at(NOW);
+    let authority = builder(&clock)
+        .store(MemoryStore::new())
+        .end_session_on_reuse()
+        .on_event(|_| panic!("an observer"))
+        .build()
+        .unwrap();
+    assert_status(&present(&authority, "forged").await, 401);
+    // A token that was superseded two generations ago ends its session, whoever is told of it.
+    let first = authority.issue(tower_reissue::Login::new("alice")).await.unwrap().into_string();
+    let mut newest = first.clone();
+    for step in 1..=2 {
+        clock.set(NOW + 500 * step);
+        newest = successor(&present(&authority, &newest).await).expect("it is due");
+    }
+    clock.set(NOW + 1_000);
+    assert_status(&present(&authority, &first).await, 401);
+    assert_status(&present(&authority, &newest).await, 401);
+    let token = authority.issue(tower_reissue::Login::new("alice")).await.unwrap();
+    assert_status(&present(&authority, token.as_str()).await, 200);
+    authority.sign_out(token.as_str()).await.unwrap();
+    assert_status(&present(&authority, token.as_str()).await, 401);
+}
+
+#[tokio::test]
+async fn a_predicate_that_panics_renews_nothing_and_harms_no_response() {
+    let clock = tower_reissue::ManualClock::at(NOW + 500);
+    let events = Events::default();
+    let authority =
+        builder(&clock).renew_if(|_| panic!("a predicate")).on_event(events.observe()).build().unwrap();
+    let response = present(&authority, &mint(&claims())).await;
+    assert_status(&response, 200);
+    assert_eq!(successor(&response), None);
+    assert!(events.take().contains(&"not_reissued hook_panicked".to_owned()));
+    clock.set(NOW + 610);
+    let response = present(&authority, &mint(&claims())).await;
+    assert_status(&response, 401);
+    assert_eq!(successor(&response), None);
+}
+
+#[tokio::test]
+async fn a_confirmation_that_panics_confirms_nothing() {
+    let clock = tower_reissue::ManualClock::at(NOW);
+    let authority = builder(&clock).confirm_with(|_, _| panic!("a confirmation")).build().unwrap();
+    assert_status(&present(&authority, &mint(&claims_with(json!({ "cnf": { "jkt": "x" } })))).await, 401);
+    assert_status(&present(&authority, &mint(&claims())).await, 200);
+}
+
+#[tokio::test]
+async fn a_source_that_panics_has_found_no_token() {
+    let (authority, _) = stateless(0);
+    let layer = ReissueLayer::new(authority)
+        .read_from([Source::custom(|_| panic!("a source")), Source::authorization()]);
+    assert_status(&through(&layer, request(&mint(&claims())), ok()).await, 400);
+}
+
+#[tokio::test]
+async fn private_claims_that_panic_over_a_token_refuse_it() {
+    #[derive(Debug)]
+    struct Fragile;
+    impl<'de> Deserialize<'de> for Fragile {
+        fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
+            panic!("a type")
+        }
+    }
+    let clock = tower_reissue::ManualClock::at(NOW);
+    let authority = builder(&clock).private_claims::<Fragile>().build().unwrap();
+    let refusal = authority.admit(&mint(&claims())).await.unwrap_err();
+    assert_eq!(refusal.claim(), Some("private claims"));
+}
+
+#[tokio::test]
+async fn a_store_that_panics_is_an_outage() {
+    let scripted = Scripted {
+        rotate: Box::new(|_| panic!("a store")),
+        ..Scripted::new(Reply::Now(Standing::Live), Reply::Fail(StoreErrorKind::Unavailable))
+    };
+    let (authority, _, events) = storing(500, scripted);
+    let response = present(&authority, &mint(&claims())).await;
+    assert_status(&response, 200);
+    assert_eq!(events.take(), ["store_failed Unavailable", "not_reissued store_failed"]);
+}
