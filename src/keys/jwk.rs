@@ -8,9 +8,8 @@ use jsonwebtoken::jwk::{
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::der;
 use super::error::{KeyError, KeyErrorKind};
-use super::material::{Private, Public};
+use super::material::{Private, Public, RsaParts};
 use super::scheme::{Curve, Scheme};
 use super::signing_key::SigningKey;
 use super::verifying_key::VerifyingKey;
@@ -105,25 +104,15 @@ fn private_key(jwk: &Jwk, text: &str) -> Result<SigningKey, KeyError> {
     };
     let d = member("d", &members.d)?;
     match &public {
-        Public::Rsa { n, e } => {
+        Public::Rsa { .. } => {
             if members.oth.is_some() {
                 return Err(KeyError::new(KeyErrorKind::Unsupported, "it has more than two primes"));
             }
-            let parts = [
-                d,
-                member("p", &members.p)?,
-                member("q", &members.q)?,
-                member("dp", &members.dp)?,
-                member("dq", &members.dq)?,
-                member("qi", &members.qi)?,
-            ];
-            let pkcs1 = der::write_rsa_private_key(n, e, &parts);
-            SigningKey::from_private(
-                algorithm,
-                scheme,
-                &Private::Rsa { pkcs1: &pkcs1, public: public.clone() },
-                None,
-            )
+            let (p, q) = (member("p", &members.p)?, member("q", &members.q)?);
+            let (dp, dq) = (member("dp", &members.dp)?, member("dq", &members.dq)?);
+            let qi = member("qi", &members.qi)?;
+            let parts = RsaParts::new([&d, &p, &q, &dp, &dq, &qi]);
+            SigningKey::from_private(algorithm, scheme, &Private::Rsa { public, parts }, None)
         }
         Public::Ec { curve, point } => {
             if d.len() != curve.field_len() {

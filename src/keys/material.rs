@@ -27,10 +27,9 @@ pub(crate) enum Public {
 
 /// A private key, borrowed from the document that holds it.
 pub(crate) enum Private<'a> {
-    /// A PKCS#1 `RSAPrivateKey`, and its public parts.
     Rsa {
-        pkcs1: &'a [u8],
         public: Public,
+        parts: RsaParts<'a>,
     },
     /// Big-endian, as long as the field.
     Ec {
@@ -40,6 +39,20 @@ pub(crate) enum Private<'a> {
     Ed25519 {
         seed: &'a [u8; 32],
     },
+}
+
+/// The private parts of an RSA key (RFC 8017 §3.2), big-endian, without leading zeros. Whether they fit one another and
+/// the modulus is for the backend to check.
+pub(crate) struct RsaParts<'a> {
+    pub(crate) d: &'a [u8],
+    pub(crate) p: &'a [u8],
+    pub(crate) q: &'a [u8],
+    /// d mod p-1.
+    pub(crate) dp: &'a [u8],
+    /// d mod q-1.
+    pub(crate) dq: &'a [u8],
+    /// 1/q mod p.
+    pub(crate) qinv: &'a [u8],
 }
 
 const MIN_MODULUS_BITS: usize = 2048;
@@ -120,6 +133,14 @@ impl Public {
             Self::Ec { curve, .. } => KeyType::Ec(*curve),
             Self::Ed25519 { .. } => KeyType::Ed25519,
         }
+    }
+}
+
+impl<'a> RsaParts<'a> {
+    /// In the order of PKCS#1 and of RFC 7518 §6.3.2.
+    pub(crate) fn new(parts: [&'a [u8]; 6]) -> Self {
+        let [d, p, q, dp, dq, qinv] = parts.map(without_leading_zeros);
+        Self { d, p, q, dp, dq, qinv }
     }
 }
 

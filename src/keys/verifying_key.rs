@@ -202,6 +202,17 @@ impl VerifyingKey {
         self.verifier.verify(message, signature)
     }
 
+    /// The public key as SubjectPublicKeyInfo.
+    pub(crate) fn to_spki(&self) -> Result<Vec<u8>, KeyError> {
+        self.verifier.to_spki().map_err(|source| {
+            KeyError::new(
+                KeyErrorKind::Unsupported,
+                "the cryptographic library could not write the public key",
+            )
+            .because(source)
+        })
+    }
+
     pub(crate) fn alg(&self) -> &'static str {
         self.alg
     }

@@ -1,16 +1,18 @@
 //! Signatures by aws-lc-rs.
 
-use ::aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
+use ::aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use ::aws_lc_rs::rand::SystemRandom;
-use ::aws_lc_rs::rsa::KeySize;
-use ::aws_lc_rs::signature::{self, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, ParsedPublicKey, RsaKeyPair};
+use ::aws_lc_rs::rsa::{KeyPairComponents, KeySize};
+use ::aws_lc_rs::signature::{
+    self, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _, ParsedPublicKey, RsaKeyPair,
+    RsaPublicKeyComponents,
+};
 use ::aws_lc_rs::{digest, hmac, rand};
 use zeroize::Zeroizing;
 
 use super::{RandomnessFailed, Refused, SignError};
-use crate::keys::der;
 use crate::keys::material::{Private, Public};
-use crate::keys::scheme::{Curve, Hash, Scheme};
+use crate::keys::scheme::{Curve, Hash, KeyType, Scheme};
 
 #[allow(clippy::large_enum_variant, reason = "one per key, behind an Arc; a box would only add a step")]
 pub(crate) enum Signer {
@@ -34,16 +36,23 @@ impl Signer {
     /// Prepares a private key and derives its public half.
     pub(crate) fn from_private(scheme: Scheme, private: &Private<'_>) -> Result<(Self, Public), Refused> {
         match (scheme, private) {
-            (Scheme::RsaPkcs1(_) | Scheme::RsaPss(_), Private::Rsa { pkcs1, public }) => {
-                let key = RsaKeyPair::from_der(pkcs1)?;
+            (
+                Scheme::RsaPkcs1(_) | Scheme::RsaPss(_),
+                Private::Rsa { public: public @ Public::Rsa { n, e }, parts },
+            ) => {
+                let key = RsaKeyPair::from_components(&KeyPairComponents {
+                    public_key: RsaPublicKeyComponents { n, e },
+                    d: parts.d,
+                    p: parts.p,
+                    q: parts.q,
+                    dP: parts.dp,
+                    dQ: parts.dq,
+                    qInv: parts.qinv,
+                })?;
                 Ok((Self::Rsa { key, padding: rsa_encoding(scheme)? }, public.clone()))
             }
             (Scheme::Ecdsa(wanted), Private::Ec { curve, scalar }) if wanted == *curve => {
-                let algorithm = match curve {
-                    Curve::P256 => &signature::ECDSA_P256_SHA256_FIXED_SIGNING,
-                    Curve::P384 => &signature::ECDSA_P384_SHA384_FIXED_SIGNING,
-                };
-                let key = EcdsaKeyPair::from_private_key_der(algorithm, &bare_ec_private_key(scalar))?;
+                let key = EcdsaKeyPair::from_private_key_der(ecdsa(wanted), &bare_ec_private_key(scalar))?;
                 let public = Public::ec(*curve, key.public_key().as_ref())?;
                 Ok((Self::Ecdsa(key), public))
             }
@@ -81,7 +90,7 @@ impl Verifier {
     pub(crate) fn from_public(scheme: Scheme, public: &Public) -> Result<Self, Refused> {
         let key = match (scheme, public) {
             (Scheme::RsaPkcs1(_) | Scheme::RsaPss(_), Public::Rsa { n, e }) => {
-                ParsedPublicKey::new(rsa_parameters(scheme)?, der::write_rsa_public_key(n, e))?
+                RsaPublicKeyComponents { n, e }.to_parsed_public_key(rsa_parameters(scheme)?)?
             }
             (Scheme::Ecdsa(Curve::P256), Public::Ec { curve: Curve::P256, point }) => {
                 ParsedPublicKey::new(&signature::ECDSA_P256_SHA256_FIXED, point)?
@@ -101,12 +110,28 @@ impl Verifier {
             Self::Public(key) => key.verify_sig(message, signature).is_ok(),
         }
     }
+
+    /// The public key as SubjectPublicKeyInfo, RFC 5280.
+    pub(crate) fn to_spki(&self) -> Result<Vec<u8>, Refused> {
+        match self {
+            Self::Hmac(_) => Err("a secret has no public half".into()),
+            Self::Public(key) => Ok(key.as_der()?.as_ref().to_vec()),
+        }
+    }
 }
 
-/// A fresh RSA key of 2048 bits as PKCS#8.
-pub(crate) fn generate_rsa() -> Result<Zeroizing<Vec<u8>>, Refused> {
-    let der: Pkcs8V1Der<'_> = RsaKeyPair::generate(KeySize::Rsa2048)?.as_der()?;
-    Ok(Zeroizing::new(der.as_ref().to_vec()))
+/// A fresh private key as PKCS#8, version 1: OpenSSL does not read version 2.
+pub(crate) fn generate(key_type: KeyType) -> Result<Zeroizing<Vec<u8>>, Refused> {
+    // The library's own documents are zeroed when they are dropped.
+    let der = match key_type {
+        KeyType::Rsa => {
+            let der: Pkcs8V1Der<'_> = RsaKeyPair::generate(KeySize::Rsa2048)?.as_der()?;
+            der.as_ref().to_vec()
+        }
+        KeyType::Ec(curve) => EcdsaKeyPair::generate(ecdsa(curve))?.to_pkcs8v1()?.as_ref().to_vec(),
+        KeyType::Ed25519 => Ed25519KeyPair::generate()?.to_pkcs8v1()?.as_ref().to_vec(),
+    };
+    Ok(Zeroizing::new(der))
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
@@ -152,7 +177,16 @@ fn rsa_parameters(scheme: Scheme) -> Result<&'static signature::RsaParameters, R
     })
 }
 
+fn ecdsa(curve: Curve) -> &'static EcdsaSigningAlgorithm {
+    match curve {
+        Curve::P256 => &signature::ECDSA_P256_SHA256_FIXED_SIGNING,
+        Curve::P384 => &signature::ECDSA_P384_SHA384_FIXED_SIGNING,
+    }
+}
+
 /// An RFC 5915 `ECPrivateKey` with nothing but its scalar; the curve is the algorithm's, the point is derived.
+///
+/// Written by hand: the library takes a scalar by itself only together with its point, which many keys come without.
 fn bare_ec_private_key(scalar: &[u8]) -> Zeroizing<Vec<u8>> {
     // 32 or 48 bytes: every length fits into one byte.
     let len = scalar.len() as u8;

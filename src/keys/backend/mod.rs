@@ -22,7 +22,7 @@ use self::aws_lc_rs as imp;
 #[cfg(all(feature = "rust_crypto", not(feature = "aws_lc_rs")))]
 use self::rust_crypto as imp;
 
-pub(crate) use self::imp::{Signer, Verifier, generate_rsa, sha256};
+pub(crate) use self::imp::{Signer, Verifier, generate, sha256};
 
 /// Bytes nobody can foresee.
 pub(crate) fn random<const N: usize>() -> Result<[u8; N], RandomnessFailed> {

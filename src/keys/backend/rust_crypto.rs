@@ -1,19 +1,19 @@
 //! Signatures by the RustCrypto crates.
 
+use ed25519::pkcs8::KeypairBytes;
 use ed25519_dalek::Verifier as _;
 use getrandom::SysRng;
 use hmac::{Hmac, KeyInit, Mac as _};
 use p256::ecdsa::signature::Signer as _;
-use rsa::pkcs1::DecodeRsaPrivateKey as _;
-use rsa::pkcs8::EncodePrivateKey as _;
+use rsa::pkcs8::{EncodePrivateKey as _, EncodePublicKey as _};
 use rsa::traits::PrivateKeyParts as _;
-use rsa::{BoxedUint, PrivateKey, PublicKey};
+use rsa::{BoxedUint, Generate as _, PrivateKey, PublicKey};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use zeroize::Zeroizing;
 
 use super::{RandomnessFailed, Refused, SignError};
-use crate::keys::material::{Private, Public};
-use crate::keys::scheme::{Curve, Hash, Scheme};
+use crate::keys::material::{Private, Public, RsaParts};
+use crate::keys::scheme::{Curve, Hash, KeyType, Scheme};
 
 pub(crate) enum Signer {
     Hmac(HmacKey),
@@ -26,7 +26,7 @@ pub(crate) enum Signer {
 #[allow(clippy::large_enum_variant, reason = "one per key, behind an Arc; a box would only add a step")]
 pub(crate) enum Verifier {
     Hmac(HmacKey),
-    Rsa { key: PublicKey, n: Vec<u8>, padding: Padding },
+    Rsa { key: PublicKey, padding: Padding },
     P256(p256::ecdsa::VerifyingKey),
     P384(p384::ecdsa::VerifyingKey),
     Ed25519(ed25519_dalek::VerifyingKey),
@@ -53,8 +53,11 @@ impl Signer {
     /// Prepares a private key and derives its public half.
     pub(crate) fn from_private(scheme: Scheme, private: &Private<'_>) -> Result<(Self, Public), Refused> {
         match (scheme, private) {
-            (Scheme::RsaPkcs1(_) | Scheme::RsaPss(_), Private::Rsa { pkcs1, public }) => {
-                let key = rsa_private_key(pkcs1)?;
+            (
+                Scheme::RsaPkcs1(_) | Scheme::RsaPss(_),
+                Private::Rsa { public: public @ Public::Rsa { n, e }, parts },
+            ) => {
+                let key = rsa_private_key(n, e, parts)?;
                 Ok((Self::Rsa { key, padding: Padding::of(scheme)? }, public.clone()))
             }
             (Scheme::Ecdsa(Curve::P256), Private::Ec { curve: Curve::P256, scalar }) => {
@@ -79,19 +82,7 @@ impl Signer {
     pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
         match self {
             Self::Hmac(key) => Ok(key.sign(message)),
-            // Blinded, with randomness of the system's: against RUSTSEC-2023-0071 that is the most this library offers.
-            Self::Rsa { key, padding: Padding::Pkcs1(hash) } => match hash {
-                Hash::Sha256 => key.pkcs1v15_sign::<Sha256>(message),
-                Hash::Sha384 => key.pkcs1v15_sign::<Sha384>(message),
-                Hash::Sha512 => key.pkcs1v15_sign::<Sha512>(message),
-            }
-            .map_err(|_| SignError),
-            Self::Rsa { key, padding: Padding::Pss(hash) } => match hash {
-                Hash::Sha256 => key.pss_sign::<Sha256>(message),
-                Hash::Sha384 => key.pss_sign::<Sha384>(message),
-                Hash::Sha512 => key.pss_sign::<Sha512>(message),
-            }
-            .map_err(|_| SignError),
+            Self::Rsa { key, padding } => padding.sign(key, message),
             Self::P256(key) => {
                 let signature: p256::ecdsa::Signature = key.try_sign(message).map_err(|_| SignError)?;
                 Ok(signature.to_vec())
@@ -113,12 +104,8 @@ impl Verifier {
     pub(crate) fn from_public(scheme: Scheme, public: &Public) -> Result<Self, Refused> {
         Ok(match (scheme, public) {
             (Scheme::RsaPkcs1(_) | Scheme::RsaPss(_), Public::Rsa { n, e }) => {
-                // The library's own bound is 4,096 bits; ours was checked when the parts were read.
-                let (modulus, exponent) =
-                    (BoxedUint::from_be_slice_vartime(n), BoxedUint::from_be_slice_vartime(e));
-                let key =
-                    PublicKey::new_with_size_limits(modulus, exponent, PublicKey::MIN_SIZE..=n.len() * 8)?;
-                Self::Rsa { key, n: n.clone(), padding: Padding::of(scheme)? }
+                let (n, e) = (BoxedUint::from_be_slice_vartime(n), BoxedUint::from_be_slice_vartime(e));
+                Self::Rsa { key: PublicKey::new(n, e)?, padding: Padding::of(scheme)? }
             }
             (Scheme::Ecdsa(Curve::P256), Public::Ec { curve: Curve::P256, point }) => {
                 Self::P256(p256::ecdsa::VerifyingKey::from_sec1_bytes(point)?)
@@ -136,22 +123,7 @@ impl Verifier {
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         match self {
             Self::Hmac(key) => key.verify(message, signature),
-            // A signature s and s + n are the same number to this library, and two byte strings. RFC 8017 §5.2.2
-            // wants s < n; of equal length, bytes compare as numbers.
-            Self::Rsa { n, .. } if signature.len() != n.len() || signature >= n.as_slice() => false,
-            Self::Rsa { key, padding: Padding::Pkcs1(hash), .. } => match hash {
-                Hash::Sha256 => key.pkcs1v15_verify::<Sha256>(message, signature),
-                Hash::Sha384 => key.pkcs1v15_verify::<Sha384>(message, signature),
-                Hash::Sha512 => key.pkcs1v15_verify::<Sha512>(message, signature),
-            }
-            .is_ok(),
-            // The salt is as long as the hash, RFC 7518 §3.5.
-            Self::Rsa { key, padding: Padding::Pss(hash), .. } => match hash {
-                Hash::Sha256 => key.pss_verify::<Sha256>(message, signature),
-                Hash::Sha384 => key.pss_verify::<Sha384>(message, signature),
-                Hash::Sha512 => key.pss_verify::<Sha512>(message, signature),
-            }
-            .is_ok(),
+            Self::Rsa { key, padding } => padding.verify(key, message, signature),
             Self::P256(key) => p256::ecdsa::Signature::from_slice(signature)
                 .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
             Self::P384(key) => p384::ecdsa::Signature::from_slice(signature)
@@ -162,11 +134,33 @@ impl Verifier {
                 .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
         }
     }
+
+    /// The public key as SubjectPublicKeyInfo, RFC 5280.
+    pub(crate) fn to_spki(&self) -> Result<Vec<u8>, Refused> {
+        let document = match self {
+            Self::Hmac(_) => return Err("a secret has no public half".into()),
+            Self::Rsa { key, .. } => key.to_public_key_der()?,
+            Self::P256(key) => key.to_public_key_der()?,
+            Self::P384(key) => key.to_public_key_der()?,
+            Self::Ed25519(key) => key.to_public_key_der()?,
+        };
+        Ok(document.into_vec())
+    }
 }
 
-/// A fresh RSA key of 2048 bits as PKCS#8.
-pub(crate) fn generate_rsa() -> Result<Zeroizing<Vec<u8>>, Refused> {
-    Ok(PrivateKey::new(&mut SysRng, 2048)?.to_pkcs8_der()?.to_bytes())
+/// A fresh private key as PKCS#8, version 1: OpenSSL does not read version 2.
+pub(crate) fn generate(key_type: KeyType) -> Result<Zeroizing<Vec<u8>>, Refused> {
+    let document = match key_type {
+        KeyType::Rsa => PrivateKey::new(&mut SysRng, 2048)?.to_pkcs8_der()?,
+        KeyType::Ec(Curve::P256) => p256::ecdsa::SigningKey::try_generate()?.to_pkcs8_der()?,
+        KeyType::Ec(Curve::P384) => p384::ecdsa::SigningKey::try_generate()?.to_pkcs8_der()?,
+        KeyType::Ed25519 => {
+            let mut pair = KeypairBytes { secret_key: [0; 32], public_key: None };
+            getrandom::fill(&mut pair.secret_key)?;
+            pair.to_pkcs8_der()?
+        }
+    };
+    Ok(document.to_bytes())
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
@@ -177,18 +171,25 @@ pub(crate) fn fill_random(bytes: &mut [u8]) -> Result<(), RandomnessFailed> {
     getrandom::fill(bytes).map_err(|_| RandomnessFailed)
 }
 
-fn rsa_private_key(pkcs1: &[u8]) -> Result<PrivateKey, Refused> {
-    let parts = rsa::pkcs1::RsaPrivateKey::try_from(pkcs1)?;
-    let key = PrivateKey::from_pkcs1_der(pkcs1)?;
-    // The library derives these anew and never looks at the document's; aws-lc refuses a document whose are wrong.
-    let is = |derived: Option<&BoxedUint>, given: rsa::pkcs1::UintRef<'_>| {
-        derived.is_some_and(|derived| *derived == BoxedUint::from_be_slice_vartime(given.as_bytes()))
-    };
-    let coefficient = key.crt_coefficient();
-    if is(key.dp(), parts.exponent1)
-        && is(key.dq(), parts.exponent2)
-        && is(coefficient.as_ref(), parts.coefficient)
-    {
+fn rsa_private_key(n: &[u8], e: &[u8], parts: &RsaParts<'_>) -> Result<PrivateKey, Refused> {
+    let bits = u32::try_from(8 * n.len())?;
+    let number = |bytes: &[u8]| BoxedUint::from_be_slice(bytes, bits);
+    let primes = vec![number(parts.p)?, number(parts.q)?];
+    let key = PrivateKey::from_components(
+        number(n)?,
+        BoxedUint::from_be_slice_vartime(e),
+        number(parts.d)?,
+        primes,
+    )?;
+    // The library derives these anew and is never told the document's; aws-lc refuses a document whose are wrong.
+    let given = [
+        Zeroizing::new(number(parts.dp)?),
+        Zeroizing::new(number(parts.dq)?),
+        Zeroizing::new(number(parts.qinv)?),
+    ];
+    let [dp, dq, qinv] = &given;
+    let derived = key.qinv().map(|qinv| Zeroizing::new(qinv.retrieve()));
+    if key.dp() == Some(dp) && key.dq() == Some(dq) && derived.as_ref() == Some(qinv) {
         Ok(key)
     } else {
         Err("the parts of the RSA key contradict one another".into())
@@ -229,8 +230,53 @@ impl Padding {
             _ => Err("not an RSA algorithm".into()),
         }
     }
+
+    /// Blinded by randomness of the system.
+    fn sign(self, key: &PrivateKey, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        match self {
+            Self::Pkcs1(Hash::Sha256) => key.pkcs1v15_sign::<Sha256>(message),
+            Self::Pkcs1(Hash::Sha384) => key.pkcs1v15_sign::<Sha384>(message),
+            Self::Pkcs1(Hash::Sha512) => key.pkcs1v15_sign::<Sha512>(message),
+            Self::Pss(Hash::Sha256) => key.pss_sign::<Sha256>(message),
+            Self::Pss(Hash::Sha384) => key.pss_sign::<Sha384>(message),
+            Self::Pss(Hash::Sha512) => key.pss_sign::<Sha512>(message),
+        }
+        .map_err(|_| SignError)
+    }
+
+    /// The salt of PSS is as long as the hash, RFC 7518 §3.5.
+    fn verify(self, key: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
+        match self {
+            Self::Pkcs1(Hash::Sha256) => key.pkcs1v15_verify::<Sha256>(message, signature),
+            Self::Pkcs1(Hash::Sha384) => key.pkcs1v15_verify::<Sha384>(message, signature),
+            Self::Pkcs1(Hash::Sha512) => key.pkcs1v15_verify::<Sha512>(message, signature),
+            Self::Pss(Hash::Sha256) => key.pss_verify::<Sha256>(message, signature),
+            Self::Pss(Hash::Sha384) => key.pss_verify::<Sha384>(message, signature),
+            Self::Pss(Hash::Sha512) => key.pss_verify::<Sha512>(message, signature),
+        }
+        .is_ok()
+    }
 }
 
-fn keyed<M: hmac::Mac + KeyInit>(secret: &[u8]) -> M {
-    <M as KeyInit>::new_from_slice(secret).expect("an HMAC takes a key of any length")
+fn keyed<M: KeyInit>(secret: &[u8]) -> M {
+    M::new_from_slice(secret).expect("an HMAC takes a key of any length")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It compiles only with the features that zero what a key leaves behind.
+    #[test]
+    fn keys_are_zeroed_when_they_are_dropped() {
+        fn is_zeroed<T: zeroize::ZeroizeOnDrop>() {}
+        is_zeroed::<PrivateKey>();
+        is_zeroed::<p256::ecdsa::SigningKey>();
+        is_zeroed::<p384::ecdsa::SigningKey>();
+        is_zeroed::<ed25519_dalek::SigningKey>();
+        // An HMAC's state is two of its hash's.
+        is_zeroed::<Sha256>();
+        is_zeroed::<Sha384>();
+        is_zeroed::<Sha512>();
+    }
 }

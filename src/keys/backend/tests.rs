@@ -16,8 +16,8 @@ fn random_bytes_differ() {
 #[cfg(all(feature = "aws_lc_rs", feature = "rust_crypto"))]
 mod side_by_side {
     use super::super::{aws_lc_rs, rust_crypto};
-    use crate::keys::material::{Private, Public};
-    use crate::keys::scheme::{Curve, Hash, Scheme};
+    use crate::keys::material::{Private, Public, RsaParts};
+    use crate::keys::scheme::{Curve, Hash, KeyType, Scheme};
     use crate::keys::test_keys::*;
     use crate::keys::{der, pem};
 
@@ -78,35 +78,87 @@ mod side_by_side {
     fn an_rsa_signature_has_no_second_form() {
         let document = pem::read(RSA_2048).unwrap().der;
         let document = der::private_key(&document).unwrap();
-        let scheme = Scheme::RsaPkcs1(Hash::Sha256);
-        let (signer, public) = aws_lc_rs::Signer::from_private(scheme, &document.private).unwrap();
-        let Public::Rsa { n, .. } = &public else { panic!("RSA") };
-        let aws = aws_lc_rs::Verifier::from_public(scheme, &public).unwrap();
-        let rust = rust_crypto::Verifier::from_public(scheme, &public).unwrap();
-        let mut twins = 0;
-        for count in 0..64u8 {
-            let message = [MESSAGE, &[count]].concat();
-            let signature = signer.sign(&message).unwrap();
-            let mut carry = 0u16;
-            let mut twin: Vec<u8> = signature
-                .iter()
-                .zip(n)
-                .rev()
-                .map(|(s, n)| {
-                    carry += u16::from(*s) + u16::from(*n);
-                    let byte = carry as u8;
-                    carry >>= 8;
-                    byte
-                })
-                .collect();
-            twin.reverse();
-            // s + n often has a bit more than n, and is no candidate then.
-            if carry == 0 {
-                twins += 1;
-                assert!(!aws.verify(&message, &twin) && !rust.verify(&message, &twin));
+        for scheme in [Scheme::RsaPkcs1(Hash::Sha256), Scheme::RsaPss(Hash::Sha256)] {
+            let (signer, public) = aws_lc_rs::Signer::from_private(scheme, &document.private).unwrap();
+            let Public::Rsa { n, .. } = &public else { panic!("RSA") };
+            let aws = aws_lc_rs::Verifier::from_public(scheme, &public).unwrap();
+            let rust = rust_crypto::Verifier::from_public(scheme, &public).unwrap();
+            let mut twins = 0;
+            for count in 0..64u8 {
+                let message = [MESSAGE, &[count]].concat();
+                let signature = signer.sign(&message).unwrap();
+                let mut carry = 0u16;
+                let mut twin: Vec<u8> = signature
+                    .iter()
+                    .zip(n)
+                    .rev()
+                    .map(|(s, n)| {
+                        carry += u16::from(*s) + u16::from(*n);
+                        let byte = carry as u8;
+                        carry >>= 8;
+                        byte
+                    })
+                    .collect();
+                twin.reverse();
+                // s + n often has a bit more than n, and is no candidate then.
+                if carry == 0 {
+                    twins += 1;
+                    assert!(!aws.verify(&message, &twin) && !rust.verify(&message, &twin));
+                }
+            }
+            assert!(twins > 0, "no twin fitted");
+        }
+    }
+
+    #[test]
+    fn both_refuse_an_rsa_key_whose_parts_contradict_one_another() {
+        let document = pem::read(RSA_2048).unwrap().der;
+        let Private::Rsa { public, parts } = der::private_key(&document).unwrap().private else {
+            panic!("RSA")
+        };
+        let parts = [parts.d, parts.p, parts.q, parts.dp, parts.dq, parts.qinv].map(<[u8]>::to_vec);
+        let loads = |parts: &[Vec<u8>; 6]| {
+            let parts = RsaParts::new(parts.each_ref().map(|part| part.as_slice()));
+            let private = Private::Rsa { public: public.clone(), parts };
+            let scheme = Scheme::RsaPkcs1(Hash::Sha256);
+            let aws = aws_lc_rs::Signer::from_private(scheme, &private).is_ok();
+            (aws, rust_crypto::Signer::from_private(scheme, &private).is_ok())
+        };
+        assert_eq!(loads(&parts), (true, true));
+        for at in 0..parts.len() {
+            let mut padded = parts.clone();
+            padded[at].splice(0..0, [0; 300]);
+            assert_eq!(loads(&padded), (true, true), "leading zeros in part {at}");
+            for wrong in [
+                vec![],
+                vec![1],
+                vec![0xff; 2000],
+                [&parts[at][..], &[1]].concat(),
+                parts[at].iter().map(|byte| byte ^ 2).collect(),
+            ] {
+                let mut parts = parts.clone();
+                parts[at] = wrong;
+                assert_eq!(loads(&parts), (false, false), "part {at}: {:?}", parts[at]);
             }
         }
-        assert!(twins > 0, "no twin fitted");
+    }
+
+    #[test]
+    fn both_take_an_rsa_modulus_of_each_length_that_is_allowed() {
+        for bits in [2048, 2049, 2055, 3072, 4096, 4097, 8191, 8192_usize] {
+            let mut n = vec![0xff; bits.div_ceil(8)];
+            n[0] >>= n.len() * 8 - bits;
+            let public = Public::rsa(&n, &[1, 0, 1]).unwrap();
+            for scheme in [Scheme::RsaPkcs1(Hash::Sha512), Scheme::RsaPss(Hash::Sha512)] {
+                let aws = aws_lc_rs::Verifier::from_public(scheme, &public).unwrap();
+                let rust = rust_crypto::Verifier::from_public(scheme, &public).unwrap();
+                for signature in
+                    [vec![0; n.len()], vec![1; n.len()], vec![0xff; n.len()], vec![1; n.len() + 1]]
+                {
+                    assert!(!aws.verify(MESSAGE, &signature) && !rust.verify(MESSAGE, &signature), "{bits}");
+                }
+            }
+        }
     }
 
     #[test]
@@ -146,18 +198,74 @@ mod side_by_side {
     }
 
     #[test]
-    fn both_generate_rsa_keys_and_hash_and_draw() {
-        let scheme = Scheme::RsaPss(Hash::Sha256);
-        for der in [rust_crypto::generate_rsa().unwrap(), aws_lc_rs::generate_rsa().unwrap()] {
-            let private = der::private_key(&der).unwrap().private;
-            let (signer, public) = rust_crypto::Signer::from_private(scheme, &private).unwrap();
-            let verifier = aws_lc_rs::Verifier::from_public(scheme, &public).unwrap();
-            assert!(verifier.verify(MESSAGE, &signer.sign(MESSAGE).unwrap()));
-            let (signer, public) = aws_lc_rs::Signer::from_private(scheme, &private).unwrap();
-            let verifier = rust_crypto::Verifier::from_public(scheme, &public).unwrap();
-            assert!(verifier.verify(MESSAGE, &signer.sign(MESSAGE).unwrap()));
-        }
+    fn neither_refuses_a_degenerate_ed25519_key_itself() {
+        // The neutral element. With it as key, its encoding and a zero are a signature of every message.
+        let mut neutral = [0; 32];
+        neutral[0] = 1;
+        assert!(Public::ed25519(&neutral).is_err());
+        let public = Public::Ed25519 { x: neutral };
+        let signature = [neutral, [0; 32]].concat();
+        assert!(
+            aws_lc_rs::Verifier::from_public(Scheme::Ed25519, &public).unwrap().verify(MESSAGE, &signature)
+        );
+        assert!(
+            rust_crypto::Verifier::from_public(Scheme::Ed25519, &public).unwrap().verify(MESSAGE, &signature)
+        );
+    }
 
+    #[test]
+    fn both_write_generated_keys_as_openssl_does_and_read_each_others() {
+        for (key_type, scheme, openssl) in [
+            (KeyType::Rsa, Scheme::RsaPss(Hash::Sha256), RSA_2048),
+            (KeyType::Ec(Curve::P256), Scheme::Ecdsa(Curve::P256), P256),
+            (KeyType::Ec(Curve::P384), Scheme::Ecdsa(Curve::P384), P384),
+            (KeyType::Ed25519, Scheme::Ed25519, ED25519),
+        ] {
+            let openssl = pem::read(openssl).unwrap().der;
+            for der in [rust_crypto::generate(key_type).unwrap(), aws_lc_rs::generate(key_type).unwrap()] {
+                assert_eq!(without_numbers(scheme, &der), without_numbers(scheme, &openssl), "{key_type}");
+                let private = der::private_key(&der).unwrap().private;
+                let (signer, public) = rust_crypto::Signer::from_private(scheme, &private).unwrap();
+                let verifier = aws_lc_rs::Verifier::from_public(scheme, &public).unwrap();
+                let spki = verifier.to_spki().unwrap();
+                assert!(verifier.verify(MESSAGE, &signer.sign(MESSAGE).unwrap()));
+                let (signer, public) = aws_lc_rs::Signer::from_private(scheme, &private).unwrap();
+                let verifier = rust_crypto::Verifier::from_public(scheme, &public).unwrap();
+                assert!(verifier.verify(MESSAGE, &signer.sign(MESSAGE).unwrap()));
+                assert_eq!(verifier.to_spki().unwrap(), spki, "{key_type}");
+                assert_eq!(der::public_key(&spki).unwrap(), public);
+            }
+        }
+    }
+
+    /// What two keys of one type have in common as documents.
+    fn without_numbers(scheme: Scheme, der: &[u8]) -> Vec<u8> {
+        let mut rest = der.to_vec();
+        let mut blank = |part: &[u8]| {
+            let at = rest.windows(part.len()).position(|window| window == part).unwrap();
+            rest[at..at + part.len()].fill(0);
+        };
+        let private = der::private_key(der).unwrap().private;
+        match &private {
+            Private::Ed25519 { seed } => blank(&seed[..]),
+            Private::Ec { scalar, .. } => {
+                blank(scalar);
+                let (_, public) = aws_lc_rs::Signer::from_private(scheme, &private).unwrap();
+                let Public::Ec { point, .. } = public else { panic!("EC") };
+                blank(&point);
+            }
+            // Numbers differ in length. They come last, and the reader takes one encoding of each: all up to them,
+            // without the lengths that depend on theirs.
+            Private::Rsa { .. } => {
+                rest.truncate(33);
+                [2, 3, 24, 25, 28, 29].into_iter().for_each(|at: usize| rest[at] = 0);
+            }
+        }
+        rest
+    }
+
+    #[test]
+    fn both_hash_alike_and_draw() {
         assert_eq!(aws_lc_rs::sha256(MESSAGE), rust_crypto::sha256(MESSAGE));
         let mut drawn = [[0; 32]; 2];
         rust_crypto::fill_random(&mut drawn[0]).unwrap();

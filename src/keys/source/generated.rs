@@ -13,7 +13,7 @@ use super::look::{self, Bytes, Found, Memory, Settled, blocking};
 use super::{KeyFormat, KeySet, KeySource, guard};
 use crate::keys::document::{self, Generated};
 use crate::keys::error::{KeyError, KeyErrorKind};
-use crate::keys::{backend, der, pem};
+use crate::keys::{backend, pem};
 
 /// A key that is made at the first start and kept in a directory, its private half readable by its owner alone.
 ///
@@ -86,13 +86,13 @@ impl GeneratedSource {
             return KeyFormat::secret(self.algorithm).read(bytes);
         }
         let set = KeyFormat::pem(self.algorithm).read(bytes)?;
-        if set.signing.is_none() {
+        let Some(key) = &set.signing else {
             return Err(KeyError::new(
                 KeyErrorKind::WrongType,
                 "this is the public half, and signing takes the private one",
             ));
-        }
-        self.keep_public_half(bytes)?;
+        };
+        self.keep_public_half(&key.verifying_key().to_spki()?)?;
         Ok(set)
     }
 
@@ -107,12 +107,10 @@ impl GeneratedSource {
         })
     }
 
-    fn keep_public_half(&self, private: &[u8]) -> Result<(), KeyError> {
+    fn keep_public_half(&self, public: &[u8]) -> Result<(), KeyError> {
         let path = self.directory.join(PUBLIC);
-        let public = document::public_half(self.algorithm, &pem::read(private)?.der)?;
-        let public = der::write_public_key(&public);
         match read_if_there(&path)? {
-            None => self.keep_first(&path, &document::pem("PUBLIC KEY", &public), FOR_ALL),
+            None => self.keep_first(&path, &document::pem("PUBLIC KEY", public), FOR_ALL),
             Some(kept) if pem::read(&kept).is_ok_and(|kept| *kept.der == public) => Ok(()),
             Some(_) => Err(KeyError::new(
                 KeyErrorKind::Malformed,
