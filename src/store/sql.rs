@@ -22,6 +22,9 @@ mod change;
 mod failure;
 #[cfg(feature = "postgres")]
 mod feed;
+#[cfg(feature = "postgres")]
+mod pooler;
+mod proof;
 mod purge;
 mod record;
 mod schema;
@@ -37,7 +40,9 @@ use std::sync::Arc;
 use self::backend::{Backend, on};
 pub use self::builder::SqlStoreBuilder;
 use self::change::{Cause, Step};
+use self::proof::Identity;
 use self::purge::Purge;
+use self::record::Listed;
 use self::statements::Statements;
 use self::telling::Telling;
 use super::chain::Turn;
@@ -75,8 +80,12 @@ use crate::NumericDate;
 ///
 /// * **A revocation that returned is on disk**: SQLite runs with a write-ahead log and `synchronous=FULL`. On
 ///   PostgreSQL it is as durable as a commit there: leave `fsync` and `synchronous_commit` on.
-/// * **Every node must ask the primary.** A standby that lags answers from the past: revocations return late there.
-///   A failover that loses commits loses revocations with them; replicate synchronously where that matters.
+/// * **Every node must ask the primary**, and a server that only reads is refused when the store opens: a standby that lags
+///   answers from the past. A failover that loses commits loses revocations with them; replicate synchronously where that matters.
+/// * **Each connection needs a session of the server.** A pooler that shares sessions, such as PgBouncer in transaction or
+///   statement mode, is refused when the store opens. Session mode is right, and so is a proxy of plain TCP. Where such
+///   a pooler comes in later, answers to other applications' statements are errors, never verdicts: each answer names
+///   the store and the question that it is for.
 /// * **Its birth is recorded** when its tables are made. Sessions begun earlier, and not signed in here, are
 ///   [`Standing::Unknown`], however often they are renewed: a database that was lost and made anew does not make revoked sessions live. First use on a
 ///   service that has live sessions looks the same from here: they have to sign in again, unless the authority says
@@ -100,8 +109,7 @@ use crate::NumericDate;
 ///
 /// On PostgreSQL, [`hearing_revocations`](super::Cached::hearing_revocations) listens (LISTEN and NOTIFY, on a
 /// connection of its own): a revocation is told by the statement that records it, names only, so it is heard when it
-/// is committed. Commits that tell go one after the other on the whole server, which only revocations are. LISTEN needs
-/// the primary and a session that lasts: no standby, and no pooler that lends a connection for each transaction.
+/// is committed. Commits that tell go one after the other on the whole server, which only revocations are.
 /// While the channel is broken the bound is what is left, as with any store. So it is while the server's queue of
 /// notifications is full (8 GB, unless `max_notify_queue_pages` says otherwise; one stalled listener, of whatever
 /// application, fills it): a revocation is then recorded, in two statements, and not told.
@@ -121,7 +129,7 @@ pub struct SqlStore(Arc<Inner>);
 struct Inner {
     backend: Backend,
     statements: Statements,
-    prefix: String,
+    identity: Identity,
     purge: Purge,
 }
 
@@ -139,8 +147,9 @@ impl SqlStore {
     /// Connects to PostgreSQL by its URL, `postgres://user:password@host/database`.
     ///
     /// # Errors
-    /// [`Misconfigured`](super::StoreErrorKind::Misconfigured) for a URL that is none and a database whose encoding is
-    /// not UTF-8; otherwise what PostgreSQL met.
+    /// [`Misconfigured`](super::StoreErrorKind::Misconfigured) for a URL that is none, a user or password that the server
+    /// does not take, a server that only reads, a pooler that shares sessions, and a database whose encoding is not UTF-8;
+    /// otherwise what PostgreSQL met. Where nothing listens this is said at once, with the address.
     #[cfg(feature = "postgres")]
     pub async fn postgres(url: impl AsRef<str>) -> Result<Self, StoreError> {
         Self::builder().postgres(url).await
@@ -217,7 +226,7 @@ impl fmt::Debug for SqlStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SqlStore")
             .field("backend", &self.0.backend.name())
-            .field("table_prefix", &self.0.prefix)
+            .field("table_prefix", &self.0.statements.prefix)
             .field("connections", &self.0.backend.connections().0)
             .finish_non_exhaustive()
     }
@@ -236,17 +245,20 @@ impl Inner {
             Some(_) => &self.statements.revoke_subject_and_tell,
             None => &self.statements.revoke_subject,
         };
+        let question = self.identity.ask(statement);
         on!(&self.backend, write, connection => {
-            let statement = sqlx::query(statement)
+            let query = sqlx::query(&statement.sql)
+                .bind(question.store)
+                .bind(&*question.number)
                 .bind(&subject.as_bytes()[..])
                 .bind(secs(instant))
                 .bind(secs(until))
                 .bind(secs(now));
-            let statement = match telling {
-                Some(Telling { channel, message }) => statement.bind(channel).bind(message),
-                None => statement,
+            let query = match telling {
+                Some(Telling { channel, message }) => query.bind(channel).bind(message),
+                None => query,
             };
-            statement.execute(connection).await.map(drop)
+            question.row(query.fetch_all(connection).await)
         })
     }
 
@@ -255,12 +267,24 @@ impl Inner {
         subject: SubjectId,
         now: NumericDate,
     ) -> Result<Vec<SessionRecord>, sqlx::Error> {
-        on!(&self.backend, read, connection => sqlx::query_as(&self.statements.sessions)
-            .bind(&subject.as_bytes()[..])
-            .bind(secs(now))
-            .fetch_all(connection)
-            .await)
+        let statement = &self.statements.sessions;
+        let question = self.identity.ask(statement);
+        let listed: Vec<Listed> = on!(&self.backend, read, connection => question.rows(
+            sqlx::query(&statement.sql)
+                .bind(question.store)
+                .bind(&*question.number)
+                .bind(&subject.as_bytes()[..])
+                .bind(secs(now))
+                .fetch_all(connection)
+                .await,
+        ))?;
+        Ok(listed.into_iter().filter_map(|Listed(record)| record).collect())
     }
+}
+
+fn random() -> Result<u64, sqlx::Error> {
+    let random = crate::keys::backend::random::<8>().map(u64::from_be_bytes);
+    random.map_err(|_| std::io::Error::other("the system's source of randomness failed").into())
 }
 
 /// Every instant fits: none is past the year 9999.

@@ -10,6 +10,9 @@
 #[path = "../support/outage.rs"]
 mod outage;
 #[cfg(feature = "postgres")]
+#[path = "../support/pgbouncer.rs"]
+mod pgbouncer_server;
+#[cfg(feature = "postgres")]
 #[path = "../support/postgres.rs"]
 mod postgres_server;
 #[path = "../support/proxy.rs"]
@@ -24,8 +27,8 @@ use std::time::{Duration, Instant};
 use outage::Service;
 use support::TempDir;
 use tower_reissue::store::{
-    ClaimsStore, Presented, Revocation, Rotated, Rotation, SessionId, SqlStore, Standing, StoreErrorKind,
-    SubjectId, TokenId,
+    ClaimsStore, Presented, Revocation, Rotated, Rotation, SessionId, SqlStore, SqlStoreBuilder, Standing,
+    StoreError, StoreErrorKind, SubjectId, TokenId,
 };
 use tower_reissue::{Clock as _, NumericDate, SystemClock};
 
@@ -52,6 +55,8 @@ macro_rules! on_each_database {
 
 mod disk_full;
 #[cfg(feature = "postgres")]
+mod pgbouncer;
+#[cfg(feature = "postgres")]
 mod postgres_faults;
 mod promises;
 #[cfg(feature = "postgres")]
@@ -75,10 +80,16 @@ impl Place {
         self.try_open().await.unwrap_or_else(|error| panic!("{error}: {error:?}"))
     }
 
-    async fn try_open(&self) -> Result<SqlStore, tower_reissue::store::StoreError> {
-        let builder = SqlStore::builder().table_prefix(&self.prefix);
+    async fn try_open(&self) -> Result<SqlStore, StoreError> {
         // Longer than any queue of these tests on a machine that does other things too.
-        let builder = builder.wait(Duration::from_secs(30));
+        self.open_with(|builder| builder.wait(Duration::from_secs(30))).await
+    }
+
+    async fn open_with(
+        &self,
+        options: impl FnOnce(SqlStoreBuilder) -> SqlStoreBuilder,
+    ) -> Result<SqlStore, StoreError> {
+        let builder = options(SqlStore::builder().table_prefix(&self.prefix));
         #[cfg(feature = "postgres")]
         if self.address.starts_with("postgres:") {
             return builder.postgres(&self.address).await;

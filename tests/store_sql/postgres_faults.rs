@@ -62,10 +62,52 @@ async fn connections_that_the_network_forgot_are_replaced_at_the_first_silence()
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_an_error_in_time() {
-    let builder = SqlStore::builder().wait(Duration::from_millis(300));
-    let error = builder.postgres("postgres://somebody:secret@127.0.0.1:9/x").await.unwrap_err();
-    assert_eq!(error.kind(), StoreErrorKind::Timeout);
-    assert!(!format!("{error:?} {error}").contains("secret"));
+    let begun = Instant::now();
+    let error = SqlStore::postgres("postgres://somebody:secret@127.0.0.1:9/x").await.unwrap_err();
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    let text = format!("{error} {:?} {}", error, std::error::Error::source(&error).unwrap());
+    assert!(text.contains("127.0.0.1:9: ") && text.contains("Connection refused"), "{text}");
+    assert!(!text.contains("secret") && !text.contains("somebody"), "{text}");
     let error = SqlStore::postgres("http://127.0.0.1:9/x").await;
     assert!(error.is_err());
+}
+
+/// Each says what is wrong, and none says the password.
+#[tokio::test]
+async fn what_a_server_does_not_take_is_misconfigured() {
+    let server = Postgres::start();
+    let place = Place { address: server.url(), prefix: "reissue_".to_owned(), _dir: None };
+    place.open().await.close().await;
+    let password = "a/b@c:d%?#";
+    for (user, more) in
+        [("guest", ""), ("reader", "; ALTER ROLE reader SET default_transaction_read_only = on")]
+    {
+        server.ask_for_password(user);
+        let role = format!("CREATE ROLE {user} LOGIN SUPERUSER PASSWORD '{password}'{more}");
+        place.meddle(&role).await;
+    }
+    let url = |user: &str, database: &str| {
+        format!("postgres://{user}:false@127.0.0.1:{}/{database}", server.port())
+    };
+    let with = |password: &str| SqlStore::builder().password(password);
+    assert!(!format!("{:?}", with(password)).contains(password));
+    // The rules are read again a moment after they are changed.
+    let begun = Instant::now();
+    while SqlStore::postgres(url("guest", "postgres")).await.is_ok() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "no password is asked for");
+    }
+    with(password).postgres(url("guest", "postgres")).await.unwrap();
+    for (builder, user, database, reason) in [
+        (SqlStore::builder(), "guest", "postgres", "password authentication failed"),
+        (with("guessed"), "guest", "postgres", "password authentication failed"),
+        (with(password), "guest", "elsewhere", "does not exist"),
+        (with(password), "reader", "postgres", "only reads"),
+    ] {
+        let error = builder.postgres(url(user, database)).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{error:?}");
+        let why = std::error::Error::source(&error).unwrap().to_string();
+        assert!(why.contains(reason), "{why}");
+        assert!(!format!("{error:?}").contains("guessed") && !format!("{error:?}").contains(password));
+    }
 }

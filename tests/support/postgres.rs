@@ -71,6 +71,14 @@ impl Postgres {
         format!("postgres://tests@127.0.0.1:{port}/postgres")
     }
 
+    /// From now on this user, who need not exist yet, must know a password.
+    pub fn ask_for_password(&self, user: &str) {
+        let file = self.dir.path().join("data/pg_hba.conf");
+        let rules = fs::read_to_string(&file).unwrap();
+        fs::write(&file, format!("host all {user} 127.0.0.1/32 scram-sha-256\n{rules}")).unwrap();
+        signal("HUP", &[self.pid()]);
+    }
+
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -211,7 +219,7 @@ pub fn give(dir: &Path) {
     }
 }
 
-fn as_unprivileged(program: &Path) -> Command {
+pub fn as_unprivileged(program: &Path) -> Command {
     let Some((user, group)) = unprivileged() else { return Command::new(program) };
     let mut command = Command::new("setpriv");
     command.arg(format!("--reuid={user}")).arg(format!("--regid={group}")).arg("--clear-groups");

@@ -142,6 +142,7 @@ impl Backend {
     #[cfg(feature = "postgres")]
     pub(super) fn postgres(
         url: &str,
+        password: Option<&str>,
         connections: u32,
         wait: Duration,
     ) -> Result<(Self, &'static Dialect), StoreError> {
@@ -149,6 +150,12 @@ impl Backend {
         use sqlx::postgres::PgConnectOptions;
 
         let options = PgConnectOptions::from_str(url).map_err(misconfigured)?.disable_statement_logging();
+        // PgBouncer refuses the parameter unless it is told otherwise. Nothing here is a float.
+        let options = options.extra_float_digits(None);
+        let options = match password {
+            Some(password) => options.password(password),
+            None => options,
+        };
         let pool = pool_options(connections, wait).connect_lazy_with(options);
         Ok((Self::Postgres(pool), &super::statements::POSTGRES))
     }

@@ -1,10 +1,12 @@
 //! Opening a store: the options, and what can't be right about them.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::backend::Backend;
-use super::failure::misconfigured;
+use super::failure::{failed, misconfigured};
+use super::proof::Identity;
 use super::purge::Purge;
 use super::statements::{Dialect, Statements};
 use super::{Inner, SqlStore, secs};
@@ -12,17 +14,28 @@ use crate::store::{StoreError, StoreErrorKind};
 use crate::{Clock as _, ConfigError, SystemClock};
 
 /// Opens an [`SqlStore`]; made by [`SqlStore::builder`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "a builder opens nothing until `sqlite` or `postgres`"]
 pub struct SqlStoreBuilder {
     prefix: String,
+    #[cfg(feature = "postgres")]
+    password: Option<String>,
     connections: Option<u32>,
     wait: Duration,
 }
 
+/// Longer is as good as for ever, and a sum of instants that does not exist is a panic.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
+
 impl SqlStoreBuilder {
     pub(super) fn new() -> Self {
-        Self { prefix: "reissue_".to_owned(), connections: None, wait: Duration::from_secs(5) }
+        Self {
+            prefix: "reissue_".to_owned(),
+            #[cfg(feature = "postgres")]
+            password: None,
+            connections: None,
+            wait: Duration::from_secs(5),
+        }
     }
 
     /// What the names of its tables begin with. Default `reissue_`. A lower-case letter, then lower-case letters, digits
@@ -32,17 +45,24 @@ impl SqlStoreBuilder {
         self
     }
 
+    /// The password for PostgreSQL, as it is: in the URL it would have to be percent-encoded. It replaces the URL's.
+    #[cfg(feature = "postgres")]
+    pub fn password(mut self, password: impl Into<String>) -> Self {
+        self.password = Some(password.into());
+        self
+    }
+
     /// The most connections at once. Default 10 for PostgreSQL; for SQLite 4 that read, beside the one that writes.
     pub fn max_connections(mut self, connections: u32) -> Self {
         self.connections = Some(connections);
         self
     }
 
-    /// How long a statement waits for a free connection, and for another process's lock on an SQLite file. Default 5 s.
-    /// An authority has given up by then: its own
+    /// How long a statement waits for a free connection, and for another process's lock on an SQLite file; how long
+    /// opening waits for a PostgreSQL server's answer. Default 5 s, at most a day. An authority has given up by then: its own
     /// [`store_deadline`](crate::AuthorityBuilder::store_deadline) is 1 s unless it says otherwise.
     pub fn wait(mut self, wait: Duration) -> Self {
-        self.wait = wait;
+        self.wait = wait.min(LONGEST_WAIT);
         self
     }
 
@@ -64,13 +84,17 @@ impl SqlStoreBuilder {
     #[cfg(feature = "postgres")]
     pub async fn postgres(self, url: impl AsRef<str>) -> Result<SqlStore, StoreError> {
         self.check()?;
-        let backend = Backend::postgres(url.as_ref(), self.connections.unwrap_or(10), self.wait)?;
+        let connections = self.connections.unwrap_or(10);
+        let backend = Backend::postgres(url.as_ref(), self.password.as_deref(), connections, self.wait)?;
         self.open(backend).await
     }
 
-    /// Uses a pool of your own making, for settings that a URL can't say. Two of this store's own differ from sqlx's
-    /// defaults: `test_before_acquire(false)` saves a round trip per call, and the store repeats what met a dead
-    /// connection; `acquire_timeout` is [`wait`](Self::wait), which does not change yours.
+    /// Uses a pool of your own making, of sqlx 0.9, for settings that a URL can't say. Two of this store's own differ
+    /// from sqlx's defaults: `test_before_acquire(false)` saves a round trip per call, and the store repeats what met
+    /// a dead connection; `acquire_timeout` is [`wait`](Self::wait), which does not change yours.
+    ///
+    /// The feature names sqlx's version, for the next one is another feature: this crate's version does not change with
+    /// sqlx's.
     ///
     /// # Errors
     /// As [`postgres`](Self::postgres).
@@ -82,17 +106,25 @@ impl SqlStoreBuilder {
 
     async fn open(self, (backend, dialect): (Backend, &'static Dialect)) -> Result<SqlStore, StoreError> {
         let Self { prefix, wait, .. } = self;
-        let statements = Statements::new(dialect, &prefix);
+        #[cfg(feature = "postgres")]
+        #[allow(irrefutable_let_patterns, reason = "without the feature `sqlite`")]
+        if let Backend::Postgres(pool) = &backend {
+            super::pooler::refuse_shared_sessions(&pool.connect_options(), wait).await?;
+        }
         let born = SystemClock.now();
         let begun = Instant::now();
-        while let Err(error) = backend.migrate(&statements, &prefix, secs(born)).await {
-            // Two processes that turn one new file to write-ahead logging meet in a lock that SQLite does not wait for.
-            if error.kind() != StoreErrorKind::Timeout || begun.elapsed() >= wait {
-                return Err(error);
+        let id = loop {
+            match backend.migrate(dialect, &prefix, secs(born)).await {
+                // Two processes that turn one new file to write-ahead logging meet in a lock that SQLite does not wait
+                // for.
+                Err(error) if error.kind() == StoreErrorKind::Timeout && begun.elapsed() < wait => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                done => break done?,
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        Ok(SqlStore(Arc::new(Inner { backend, statements, prefix, purge: Purge::default() })))
+        };
+        let (identity, statements) = (Identity::of(id).map_err(failed)?, Statements::new(dialect, &prefix));
+        Ok(SqlStore(Arc::new(Inner { backend, statements, identity, purge: Purge::default() })))
     }
 
     fn check(&self) -> Result<(), StoreError> {
@@ -114,5 +146,16 @@ impl SqlStoreBuilder {
             return Err(misconfigured(ConfigError::new("a wait of 0: a statement needs some time")));
         }
         Ok(())
+    }
+}
+
+/// No password.
+impl fmt::Debug for SqlStoreBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqlStoreBuilder")
+            .field("table_prefix", &self.prefix)
+            .field("max_connections", &self.connections)
+            .field("wait", &self.wait)
+            .finish_non_exhaustive()
     }
 }

@@ -6,11 +6,10 @@ use super::backend::{Backend, on};
 use super::failure::{failed, is_passing};
 use super::record::{ancestor_bytes, revoked_token_bytes};
 use super::session::{Found, Session};
-use super::statements::Sql;
+use super::statements::Statement;
 use super::telling::Telling;
-use super::{Inner, SqlStore, secs};
+use super::{Inner, SqlStore, random, secs};
 use crate::NumericDate;
-use crate::keys::backend as crypto;
 use crate::store::{Presented, Revocation, SessionId, StoreError, StoreErrorKind, SubjectId};
 
 /// A row that changes under so many tries in a row is not contention any more.
@@ -62,12 +61,7 @@ impl SqlStore {
                 Step::Save(outcome) => outcome,
             };
             // Random, so that a row that was removed and made anew never passes for the one that was read.
-            let stamp = crypto::random::<8>().map(i64::from_be_bytes).map_err(|_| {
-                StoreError::with_source(
-                    StoreErrorKind::Unavailable,
-                    "the system's source of randomness failed",
-                )
-            })?;
+            let stamp = random().map_err(failed)?.cast_signed();
             let save = |telling| inner.save(session, &found, cause, stamp, telling);
             let saved = match cause {
                 Cause::Rotation(_) => save(None).await,
@@ -114,16 +108,21 @@ impl Inner {
 
     pub(super) async fn find(
         &self,
-        statement: &Sql,
+        statement: &Statement,
         session: SessionId,
         subject: Option<SubjectId>,
     ) -> Result<Found, sqlx::Error> {
         let subject = subject.as_ref().map(|subject| &subject.as_bytes()[..]);
-        on!(&self.backend, read, connection => sqlx::query_as(statement)
-            .bind(&session.as_bytes()[..])
-            .bind(subject)
-            .fetch_one(connection)
-            .await)
+        let question = self.identity.ask(statement);
+        on!(&self.backend, read, connection => question.row(
+            sqlx::query(&statement.sql)
+                .bind(question.store)
+                .bind(&*question.number)
+                .bind(&session.as_bytes()[..])
+                .bind(subject)
+                .fetch_all(connection)
+                .await,
+        ))
     }
 
     /// False where the row is not the one that was found any more, or not in the same store, or the subject was revoked.
@@ -148,8 +147,11 @@ impl Inner {
             Some(_) => &self.statements.save_and_tell,
             None => &self.statements.save,
         };
+        let question = self.identity.ask(statement);
         on!(&self.backend, write, connection => {
-            let statement = sqlx::query(statement)
+            let query = sqlx::query(&statement.sql)
+                .bind(question.store)
+                .bind(&*question.number)
                 .bind(&session.as_bytes()[..])
                 .bind(subject)
                 .bind(chain.map(|chain| secs(chain.session_start)))
@@ -164,17 +166,18 @@ impl Inner {
                 .bind(revoked_token_bytes(revoked_tokens))
                 .bind(secs(found.session.expires()))
                 .bind(stamp)
+                .bind(i64::from(*is_orphan))
+                .bind(secs(found.born))
+                .bind(found.stamp)
                 .bind(heeded_subject.map(|subject| &subject.as_bytes()[..]))
                 .bind(now)
-                .bind(start)
-                .bind(found.stamp)
-                .bind(i64::from(*is_orphan))
-                .bind(secs(found.born));
-            let statement = match telling {
-                Some(Telling { channel, message }) => statement.bind(channel).bind(message),
-                None => statement,
+                .bind(start);
+            let query = match telling {
+                Some(Telling { channel, message }) => query.bind(channel).bind(message),
+                None => query,
             };
-            statement.execute(connection).await.map(|done| done.rows_affected() > 0)
+            // To its end: a commit that fails is told behind the rows.
+            question.has_written(query.fetch_all(connection).await)
         })
     }
 }

@@ -1,5 +1,9 @@
 //! What a database's errors mean, and which are worth another try.
 
+#[cfg(feature = "postgres")]
+use std::fmt;
+use std::io;
+
 use crate::store::{StoreError, StoreErrorKind};
 
 pub(super) fn misconfigured(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
@@ -8,8 +12,14 @@ pub(super) fn misconfigured(source: impl Into<Box<dyn std::error::Error + Send +
 
 /// What the operator is told.
 pub(super) fn failed(error: sqlx::Error) -> StoreError {
-    let kind = match &error {
+    StoreError::with_source(kind(&error), error)
+}
+
+fn kind(error: &sqlx::Error) -> StoreErrorKind {
+    match error {
         sqlx::Error::PoolTimedOut => StoreErrorKind::Timeout,
+        sqlx::Error::Io(io) if io.kind() == io::ErrorKind::TimedOut => StoreErrorKind::Timeout,
+        sqlx::Error::Configuration(_) => StoreErrorKind::Misconfigured,
         sqlx::Error::ColumnDecode { .. }
         | sqlx::Error::ColumnNotFound(_)
         | sqlx::Error::Decode(_)
@@ -18,8 +28,38 @@ pub(super) fn failed(error: sqlx::Error) -> StoreError {
         sqlx::Error::RowNotFound => StoreErrorKind::Corrupt,
         sqlx::Error::Database(database) => database_kind(database.code().as_deref().unwrap_or_default()),
         _ => StoreErrorKind::Unavailable,
+    }
+}
+
+/// The first connection failed. The address has no user and no password in it.
+#[cfg(feature = "postgres")]
+pub(super) fn unreachable(options: &sqlx::postgres::PgConnectOptions, error: sqlx::Error) -> StoreError {
+    let address = match options.get_socket() {
+        Some(socket) => socket.display().to_string(),
+        None => format!("{}:{}", options.get_host(), options.get_port()),
     };
-    StoreError::with_source(kind, error)
+    StoreError::with_source(kind(&error), Unreachable { address, error })
+}
+
+#[cfg(feature = "postgres")]
+#[derive(Debug)]
+struct Unreachable {
+    address: String,
+    error: sqlx::Error,
+}
+
+#[cfg(feature = "postgres")]
+impl fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no connection to PostgreSQL at {}: {}", self.address, self.error)
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl std::error::Error for Unreachable {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
 }
 
 /// PostgreSQL's five characters, or SQLite's result code in decimal.
@@ -31,6 +71,9 @@ fn database_kind(code: &str) -> StoreErrorKind {
         "57014" | "55P03" => StoreErrorKind::Timeout,
         // data_corrupted, index_corrupted
         "XX001" | "XX002" => StoreErrorKind::Corrupt,
+        // No such user, a wrong password, no such database or schema, too few rights. Prepared statements that are there
+        // unasked, or gone, are a pooler's doing.
+        "28000" | "28P01" | "3D000" | "3F000" | "42501" | "26000" | "42P05" => StoreErrorKind::Misconfigured,
         _ if code.len() == 5 => StoreErrorKind::Unavailable,
         // The low byte of an extended code is its primary one.
         _ => match code.parse::<u32>().map(|code| code & 0xff) {

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgListener};
 
 use super::backend::Backend;
 use super::failure::failed;
+use super::pooler::listener;
 use super::{Inner, SqlStore};
 use crate::store::feed::channel::{self, Channel};
 use crate::store::{Hear, RevocationFeed, StoreError, Subscription};
@@ -31,17 +32,14 @@ impl RevocationFeed for SqlStore {
 
 impl Inner {
     pub(super) fn channel(&self) -> String {
-        format!("{}revocations", self.prefix)
+        format!("{}revocations", self.statements.prefix)
     }
 }
 
 async fn open(options: Arc<PgConnectOptions>, channel: String) -> Result<PgListener, StoreError> {
     let opening = async {
-        // A pool because sqlx wants one; of the store's own one, a connection would be gone for as long as it listens.
-        let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options.as_ref().clone());
-        let mut listener = PgListener::connect_with(&pool).await?;
-        // What breaks is opened anew from here, where it can be told that something may have been missed.
-        listener.eager_reconnect(false);
+        // A connection of its own: one of the store's pool would be gone for as long as it listens.
+        let mut listener = listener(&options).await?;
         listener.listen(&channel).await?;
         Ok(listener)
     };

@@ -41,19 +41,23 @@ impl<'r, R: Row + Columns> FromRow<'r, R> for Found {
     }
 }
 
-impl<'r, R: Row + Columns> FromRow<'r, R> for SessionRecord {
+/// `None`: the row says that there is none.
+pub(super) struct Listed(pub(super) Option<SessionRecord>);
+
+impl<'r, R: Row + Columns> FromRow<'r, R> for Listed {
     fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
-        Ok(Self::new(
-            SessionId::from_bytes(name("session", &required("session", row.bytes("session"))?)?),
+        let Some(session) = row.bytes("session")? else { return Ok(Self(None)) };
+        Ok(Self(Some(SessionRecord::new(
+            SessionId::from_bytes(name("session", &session)?),
             required_date(row, "session_start")?,
             required_date(row, "renewed")?,
             required("claims", row.text("claims"))?,
-        ))
+        ))))
     }
 }
 
 /// A row of either database. A column is `None` in a row that a join did not find.
-trait Columns {
+pub(super) trait Columns {
     fn integer(&self, column: &'static str) -> Result<Option<i64>, sqlx::Error>;
     fn bytes(&self, column: &'static str) -> Result<Option<Vec<u8>>, sqlx::Error>;
     fn text(&self, column: &'static str) -> Result<Option<String>, sqlx::Error>;

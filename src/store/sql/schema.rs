@@ -1,76 +1,134 @@
 //! The tables: made by whoever comes first, and brought up to date by whoever knows more.
 
+use sqlx::Row as _;
+
 use super::backend::{Backend, on};
 use super::failure::{failed, misconfigured};
-use super::statements::{Sql, Statements};
+use super::random;
+use super::statements::{Dialect, Sql};
 use crate::ConfigError;
 use crate::store::StoreError;
 
 impl Backend {
-    /// Makes the schema, or brings it up to date, whoever else does the same at the same time.
-    pub(super) async fn migrate(
-        &self,
-        statements: &Statements,
-        prefix: &str,
-        now: i64,
-    ) -> Result<(), StoreError> {
-        let newest = i64::try_from(statements.migrations.len()).unwrap_or(i64::MAX);
+    /// Makes the schema, or brings it up to date, whoever else does the same at the same time. Gives the store's id
+    /// back: random, and made with the tables.
+    ///
+    /// Nothing here is a prepared statement: what these say is believed without a [proof](super::proof).
+    pub(super) async fn migrate(&self, dialect: &Dialect, p: &str, now: i64) -> Result<String, StoreError> {
+        let versions = versions(dialect, p);
+        let newest = i64::try_from(versions.len()).unwrap_or(i64::MAX);
         // Most starts find it in place. A role without the right to create tables is enough for them.
-        match self.version(statements).await {
-            Ok(version) if version == Some(newest) => return Ok(()),
-            // There is no such table, most likely.
-            Ok(_) | Err(sqlx::Error::Database(_)) => {}
+        match self.id(p, newest).await {
+            Ok(Some(id)) => return Ok(id),
+            // There is no such table, most likely, or no such column yet.
+            Ok(None) | Err(sqlx::Error::Database(_)) => {}
             Err(error) => return Err(failed(error)),
         }
+        let id = format!("{:016x}{:016x}", random().map_err(failed)?, random().map_err(failed)?);
+        let begin_store = [
+            format!(
+                "CREATE TABLE IF NOT EXISTS {p}store (one BIGINT PRIMARY KEY CHECK (one = 1), \
+                 version BIGINT NOT NULL, born BIGINT NOT NULL)"
+            ),
+            format!(
+                "INSERT INTO {p}store (one, version, born) VALUES (1, 0, {now}) ON CONFLICT (one) DO NOTHING"
+            ),
+        ];
+        let version = format!("SELECT version FROM {p}store WHERE one = 1");
+        let finish = [
+            format!("UPDATE {p}store SET id = '{id}' WHERE id = ''"),
+            format!("UPDATE {p}store SET version = {newest} WHERE one = 1"),
+        ];
         /// In one transaction, under a lock that lets one process at a time in.
         macro_rules! migrate {
             ($pool:expr, $begin:expr) => {{
-                let mut tx = $pool.begin_with(&$begin).await.map_err(failed)?;
-                sqlx::query(&statements.create_store).execute(&mut *tx).await.map_err(failed)?;
-                sqlx::query(&statements.record_birth).bind(now).execute(&mut *tx).await.map_err(failed)?;
-                let found: i64 =
-                    sqlx::query_scalar(&statements.version).fetch_one(&mut *tx).await.map_err(failed)?;
+                let mut tx = $pool.begin_with(Sql::from($begin)).await.map_err(failed)?;
+                for statement in begin_store {
+                    sqlx::raw_sql(Sql::from(statement)).execute(&mut *tx).await.map_err(failed)?;
+                }
+                let row = sqlx::raw_sql(Sql::from(version)).fetch_one(&mut *tx).await.map_err(failed)?;
+                let found: i64 = row.try_get(0).map_err(failed)?;
                 if found > newest {
                     return Err(misconfigured(ConfigError::new(format!(
                         "the schema is of version {found}, made by a newer release; this one knows {newest}"
                     ))));
                 }
                 let done = usize::try_from(found).unwrap_or_default();
-                for statement in statements.migrations.iter().skip(done).flatten() {
-                    sqlx::query(statement).execute(&mut *tx).await.map_err(failed)?;
+                for statement in versions.into_iter().skip(done).flatten().chain(finish) {
+                    sqlx::raw_sql(Sql::from(statement)).execute(&mut *tx).await.map_err(failed)?;
                 }
-                sqlx::query(&statements.set_version).bind(newest).execute(&mut *tx).await.map_err(failed)?;
-                tx.commit().await.map_err(failed)
+                tx.commit().await.map_err(failed)?;
             }};
         }
         match self {
             #[cfg(feature = "sqlite")]
             Self::Sqlite { writer, .. } => {
-                let _ = prefix;
-                migrate!(writer, Sql::from("BEGIN IMMEDIATE".to_owned()))
+                migrate!(writer, "BEGIN IMMEDIATE".to_owned());
             }
             #[cfg(feature = "postgres")]
             Self::Postgres(pool) => {
-                let encoding: String = sqlx::query_scalar("SELECT current_setting('server_encoding')")
-                    .fetch_one(pool)
-                    .await
-                    .map_err(failed)?;
+                let encoding = sqlx::raw_sql("SHOW server_encoding").fetch_one(pool).await;
+                let encoding: String = encoding.and_then(|row| row.try_get(0)).map_err(failed)?;
                 if encoding != "UTF8" {
                     return Err(misconfigured(ConfigError::new(format!(
                         "the database's encoding is {encoding}: claims are Unicode, UTF8 is right"
                     ))));
                 }
-                migrate!(
-                    pool,
-                    Sql::from(format!("BEGIN; SELECT pg_advisory_xact_lock({})", lock_key(prefix)))
-                )
+                migrate!(pool, format!("BEGIN; SELECT pg_advisory_xact_lock({})", lock_key(p)));
             }
         }
+        // Somebody else's, where two began at once.
+        let id = self.id(p, newest).await.map_err(failed)?;
+        id.ok_or_else(|| failed(sqlx::Error::RowNotFound))
     }
 
-    async fn version(&self, statements: &Statements) -> Result<Option<i64>, sqlx::Error> {
-        on!(self, read, connection => sqlx::query_scalar(&statements.version).fetch_optional(connection).await)
+    /// `None` for another version.
+    async fn id(&self, p: &str, newest: i64) -> Result<Option<String>, sqlx::Error> {
+        let sql = Sql::from(format!("SELECT id FROM {p}store WHERE one = 1 AND version = {newest}"));
+        on!(self, read, connection => match sqlx::raw_sql(&sql).fetch_optional(connection).await {
+            Ok(Some(row)) => row.try_get(0).map(Some),
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        })
     }
+}
+
+/// The schema's versions, each made from the one before.
+fn versions(dialect: &Dialect, p: &str) -> Vec<Vec<String>> {
+    let Dialect { bytes, .. } = dialect;
+    vec![
+        vec![
+            // A session's chain is in its row whole, so that one statement changes it in one step. No `head`: no chain,
+            // only what was revoked before a token of the session was first renewed.
+            format!(
+                "CREATE TABLE {p}sessions (session {bytes} PRIMARY KEY, subject {bytes}, session_start BIGINT, \
+                 head {bytes}, head_until BIGINT, generation BIGINT, chain_until BIGINT, renewed BIGINT, \
+                 ancestors {bytes}, claims TEXT, revoked_until BIGINT NOT NULL, \
+                 revoked_tokens {bytes} NOT NULL, expires BIGINT NOT NULL, stamp BIGINT NOT NULL)"
+            ),
+            format!(
+                "CREATE TABLE {p}subjects (subject {bytes} PRIMARY KEY, instant BIGINT NOT NULL, \
+                 expires BIGINT NOT NULL)"
+            ),
+        ],
+        vec![
+            format!("CREATE INDEX {p}sessions_by_subject ON {p}sessions (subject)"),
+            format!("CREATE INDEX {p}sessions_by_expiry ON {p}sessions (expires)"),
+            format!("CREATE INDEX {p}subjects_by_expiry ON {p}subjects (expires)"),
+        ],
+        vec![
+            // 1 where nobody vouches for the time before the chain was begun. Until here that was forgotten.
+            format!("ALTER TABLE {p}sessions ADD COLUMN orphan BIGINT NOT NULL DEFAULT 0"),
+            format!(
+                "UPDATE {p}sessions SET orphan = 1 WHERE generation > 0 \
+                 AND session_start < (SELECT born FROM {p}store WHERE one = 1)"
+            ),
+        ],
+        vec![
+            // The store's own name, which proves its answers. Empty until it is made, in this transaction.
+            format!("ALTER TABLE {p}store ADD COLUMN id TEXT NOT NULL DEFAULT ''"),
+        ],
+    ]
 }
 
 /// FNV-1a of the prefix, after a tag: the advisory lock of stores that share tables, and of no others.

@@ -1,4 +1,4 @@
-//! The SQL, made once when a store opens. The two dialects differ in three words.
+//! The SQL, made once when a store opens. The two dialects differ in three words. The tables are in [`super::schema`].
 
 use std::sync::Arc;
 
@@ -6,6 +6,12 @@ use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
 /// One statement's text. It is made from the words of this file and a checked table prefix; values are bound.
 pub(super) struct Sql(Arc<str>);
+
+impl SqlSafeStr for Sql {
+    fn into_sql_str(self) -> SqlStr {
+        AssertSqlSafe(self.0).into_sql_str()
+    }
+}
 
 impl SqlSafeStr for &Sql {
     fn into_sql_str(self) -> SqlStr {
@@ -22,7 +28,7 @@ impl From<String> for Sql {
 /// Where SQLite and PostgreSQL part.
 pub(super) struct Dialect {
     /// The column type of bytes.
-    bytes: &'static str,
+    pub(super) bytes: &'static str,
     /// The server's own clock, in whole seconds since the Unix epoch.
     clock: &'static str,
     /// Rows that another purge is removing, or a rotation is renewing, are left to it.
@@ -40,133 +46,122 @@ pub(super) const POSTGRES: Dialect = Dialect {
     skip_locked: " FOR UPDATE SKIP LOCKED",
 };
 
-/// Parameters are numbered, in the order in which the callers bind them.
+/// Parameters are numbered, in the order in which the callers bind them. The first two are the question's: see
+/// [`super::proof`].
 pub(super) struct Statements {
+    pub(super) prefix: String,
     /// All that is known of a presented token: session, subject. One row, the store's own at least.
-    pub(super) find: Sql,
+    pub(super) find: Statement,
     /// The same without the head's claims, which a standing does not need.
-    pub(super) find_without_claims: Sql,
-    /// Writes a session's row where it is still the one that was read, in a store that is. See [`super`].
-    pub(super) save: Sql,
+    pub(super) find_without_claims: Statement,
+    /// Writes a session's row where it is still the one that was read. See [`super`].
+    pub(super) save: Statement,
     /// The stronger of each: what either tombstone revoked stays revoked for as long as either said.
-    pub(super) revoke_subject: Sql,
+    pub(super) revoke_subject: Statement,
     /// The same two, and whoever listens is told: on PostgreSQL.
-    pub(super) save_and_tell: Sql,
-    pub(super) revoke_subject_and_tell: Sql,
-    pub(super) sessions: Sql,
-    /// Each removes a bounded batch.
+    pub(super) save_and_tell: Statement,
+    pub(super) revoke_subject_and_tell: Statement,
+    /// One row at least: without a session, where there is none.
+    pub(super) sessions: Statement,
+    /// Each removes a bounded batch. They have no proof: what has expired by two clocks may go, whoever removes it.
     pub(super) purges: [Sql; 2],
-    pub(super) version: Sql,
-    pub(super) set_version: Sql,
-    pub(super) create_store: Sql,
-    pub(super) record_birth: Sql,
-    /// The schema's versions, each made from the one before.
-    pub(super) migrations: Vec<Vec<Sql>>,
 }
+
+/// Answered with rows that prove whose they are.
+pub(super) struct Statement {
+    pub(super) name: &'static str,
+    pub(super) sql: Sql,
+}
+
+impl Statement {
+    /// `write` is given the column that proves the answer. Where it is read from or written to, `m` is the row of the
+    /// store.
+    fn new(name: &'static str, write: impl FnOnce(&str) -> String) -> Self {
+        let sql = write(&format!("'{name} ' || $1 || ' ' || $2 AS proof")).into();
+        Self { name, sql }
+    }
+}
+
+/// The store that was opened, and no other.
+const OWN: &str = "m.one = 1 AND m.id = $1";
 
 impl Statements {
     pub(super) fn new(dialect: &Dialect, p: &str) -> Self {
-        let Dialect { bytes, clock, skip_locked } = dialect;
-        let find = |claims: &str| {
+        let Dialect { clock, skip_locked, .. } = dialect;
+        let find = |proof: &str, claims: &str| {
             format!(
-                "SELECT m.born, t.instant, t.expires AS subject_expires, s.stamp, s.subject, s.session_start, \
-                 s.head, s.head_until, s.generation, s.chain_until, s.renewed, s.ancestors, s.revoked_until, \
-                 s.revoked_tokens, s.orphan, {claims} AS claims FROM {p}store m \
-                 LEFT JOIN {p}sessions s ON s.session = $1 \
-                 LEFT JOIN {p}subjects t ON t.subject = $2 WHERE m.one = 1"
+                "SELECT {proof}, m.born, t.instant, t.expires AS subject_expires, s.stamp, s.subject, \
+                 s.session_start, s.head, s.head_until, s.generation, s.chain_until, s.renewed, s.ancestors, \
+                 s.revoked_until, s.revoked_tokens, s.orphan, {claims} AS claims FROM {p}store m \
+                 LEFT JOIN {p}sessions s ON s.session = $3 \
+                 LEFT JOIN {p}subjects t ON t.subject = $4 WHERE {OWN}"
             )
+        };
+        let save = |proof: &str| {
+            format!(
+                "INSERT INTO {p}sessions AS s (session, subject, session_start, head, head_until, generation, \
+                 chain_until, renewed, ancestors, claims, revoked_until, revoked_tokens, expires, stamp, orphan) \
+                 SELECT $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17 \
+                 FROM {p}store m WHERE {OWN} AND m.born = $18 AND NOT EXISTS (SELECT 1 FROM {p}subjects t \
+                 WHERE t.subject = $20 AND t.expires > $21 AND t.instant >= $22) \
+                 ON CONFLICT (session) DO UPDATE SET subject = excluded.subject, \
+                 session_start = excluded.session_start, head = excluded.head, \
+                 head_until = excluded.head_until, generation = excluded.generation, \
+                 chain_until = excluded.chain_until, renewed = excluded.renewed, \
+                 ancestors = excluded.ancestors, claims = excluded.claims, \
+                 revoked_until = excluded.revoked_until, revoked_tokens = excluded.revoked_tokens, \
+                 expires = excluded.expires, stamp = excluded.stamp, orphan = excluded.orphan \
+                 WHERE s.stamp = $19 RETURNING {proof}"
+            )
+        };
+        let revoke_subject = |proof: &str| {
+            format!(
+                "INSERT INTO {p}subjects AS t (subject, instant, expires) \
+                 SELECT $3, $4, $5 FROM {p}store m WHERE {OWN} \
+                 ON CONFLICT (subject) DO UPDATE SET \
+                 instant = CASE WHEN t.expires > $6 AND t.instant > excluded.instant \
+                 THEN t.instant ELSE excluded.instant END, \
+                 expires = CASE WHEN t.expires > excluded.expires THEN t.expires ELSE excluded.expires END \
+                 RETURNING {proof}"
+            )
+        };
+        // One statement, so it is told at the commit of what it tells. Channel and message follow its own parameters.
+        let telling = |write: String, parameters: usize| {
+            let (channel, message) = (parameters + 1, parameters + 2);
+            format!("WITH written AS ({write}) SELECT proof, pg_notify(${channel}, ${message}) FROM written")
         };
         // What has expired by the caller's clock and by the server's: one node whose clock has leapt ahead must not
         // remove tombstones that still matter to all the others.
         let purge = |table: &str, key: &str| {
             let expired = format!("expires <= $1 AND expires <= {clock}");
-            format!(
+            let sql = format!(
                 "DELETE FROM {p}{table} WHERE {key} IN (SELECT {key} FROM {p}{table} WHERE {expired} \
                  ORDER BY expires LIMIT $2{skip_locked}) AND {expired}"
-            )
+            );
+            sql.into()
         };
-        // One statement, so it is told at the commit of what it tells. Channel and message follow its own parameters.
-        let telling = |write: &str, parameters: usize| {
-            let (channel, message) = (parameters + 1, parameters + 2);
-            format!(
-                "WITH written AS ({write} RETURNING 1) SELECT pg_notify(${channel}, ${message}) FROM written"
-            )
-        };
-        let save = format!(
-            "INSERT INTO {p}sessions AS s (session, subject, session_start, head, head_until, generation, \
-             chain_until, renewed, ancestors, claims, revoked_until, revoked_tokens, expires, stamp, orphan) \
-             SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $19 \
-             FROM {p}store m WHERE m.one = 1 AND m.born = $20 AND NOT EXISTS (SELECT 1 FROM {p}subjects t \
-             WHERE t.subject = $15 AND t.expires > $16 AND t.instant >= $17) \
-             ON CONFLICT (session) DO UPDATE SET subject = excluded.subject, \
-             session_start = excluded.session_start, head = excluded.head, \
-             head_until = excluded.head_until, generation = excluded.generation, \
-             chain_until = excluded.chain_until, renewed = excluded.renewed, \
-             ancestors = excluded.ancestors, claims = excluded.claims, \
-             revoked_until = excluded.revoked_until, revoked_tokens = excluded.revoked_tokens, \
-             expires = excluded.expires, stamp = excluded.stamp, orphan = excluded.orphan WHERE s.stamp = $18"
-        );
-        let revoke_subject = format!(
-            "INSERT INTO {p}subjects AS t (subject, instant, expires) VALUES ($1, $2, $3) \
-             ON CONFLICT (subject) DO UPDATE SET \
-             instant = CASE WHEN t.expires > $4 AND t.instant > excluded.instant \
-             THEN t.instant ELSE excluded.instant END, \
-             expires = CASE WHEN t.expires > excluded.expires THEN t.expires ELSE excluded.expires END"
-        );
         Self {
-            find: find("s.claims").into(),
+            prefix: p.to_owned(),
+            find: Statement::new("find", |proof| find(proof, "s.claims")),
             // Typed: a bare '' has no type in the first row of a PostgreSQL answer.
-            find_without_claims: find("CAST('' AS TEXT)").into(),
-            save_and_tell: telling(&save, 20).into(),
-            save: save.into(),
-            revoke_subject_and_tell: telling(&revoke_subject, 4).into(),
-            revoke_subject: revoke_subject.into(),
-            sessions: format!(
-                "SELECT s.session, s.session_start, s.renewed, s.claims FROM {p}sessions s \
-                 WHERE s.subject = $1 AND s.head IS NOT NULL AND s.chain_until > $2 AND s.revoked_until <= $2 \
-                 AND NOT EXISTS (SELECT 1 FROM {p}subjects t \
-                 WHERE t.subject = $1 AND t.expires > $2 AND t.instant >= s.session_start)"
-            ).into(),
-            purges: [purge("sessions", "session").into(), purge("subjects", "subject").into()],
-            version: format!("SELECT version FROM {p}store WHERE one = 1").into(),
-            set_version: format!("UPDATE {p}store SET version = $1 WHERE one = 1").into(),
-            create_store: format!(
-                "CREATE TABLE IF NOT EXISTS {p}store (one BIGINT PRIMARY KEY CHECK (one = 1), \
-                 version BIGINT NOT NULL, born BIGINT NOT NULL)"
-            ).into(),
-            record_birth: format!(
-                "INSERT INTO {p}store (one, version, born) VALUES (1, 0, $1) ON CONFLICT (one) DO NOTHING"
-            ).into(),
-            migrations: vec![
-                vec![
-                    // A session's chain is in its row whole, so that one statement changes it in one step. No
-                    // `head`: no chain, only what was revoked before a token of the session was first renewed.
-                    format!(
-                        "CREATE TABLE {p}sessions (session {bytes} PRIMARY KEY, subject {bytes}, \
-                         session_start BIGINT, head {bytes}, head_until BIGINT, generation BIGINT, \
-                         chain_until BIGINT, renewed BIGINT, ancestors {bytes}, claims TEXT, \
-                         revoked_until BIGINT NOT NULL, revoked_tokens {bytes} NOT NULL, \
-                         expires BIGINT NOT NULL, stamp BIGINT NOT NULL)"
-                    ).into(),
-                    format!(
-                        "CREATE TABLE {p}subjects (subject {bytes} PRIMARY KEY, instant BIGINT NOT NULL, \
-                         expires BIGINT NOT NULL)"
-                    ).into(),
-                ],
-                vec![
-                    format!("CREATE INDEX {p}sessions_by_subject ON {p}sessions (subject)").into(),
-                    format!("CREATE INDEX {p}sessions_by_expiry ON {p}sessions (expires)").into(),
-                    format!("CREATE INDEX {p}subjects_by_expiry ON {p}subjects (expires)").into(),
-                ],
-                vec![
-                    // 1 where nobody vouches for the time before the chain was begun. Until here that was forgotten.
-                    format!("ALTER TABLE {p}sessions ADD COLUMN orphan BIGINT NOT NULL DEFAULT 0").into(),
-                    format!(
-                        "UPDATE {p}sessions SET orphan = 1 WHERE generation > 0 \
-                         AND session_start < (SELECT born FROM {p}store WHERE one = 1)"
-                    ).into(),
-                ],
-            ],
+            find_without_claims: Statement::new("find_without_claims", |proof| {
+                find(proof, "CAST('' AS TEXT)")
+            }),
+            save: Statement::new("save", save),
+            revoke_subject: Statement::new("revoke_subject", revoke_subject),
+            save_and_tell: Statement::new("save_and_tell", |proof| telling(save(proof), 22)),
+            revoke_subject_and_tell: Statement::new("revoke_subject_and_tell", |proof| {
+                telling(revoke_subject(proof), 6)
+            }),
+            sessions: Statement::new("sessions", |proof| {
+                format!(
+                    "SELECT {proof}, s.session, s.session_start, s.renewed, s.claims FROM {p}store m \
+                     LEFT JOIN {p}sessions s ON s.subject = $3 AND s.head IS NOT NULL AND s.chain_until > $4 \
+                     AND s.revoked_until <= $4 AND NOT EXISTS (SELECT 1 FROM {p}subjects t \
+                     WHERE t.subject = $3 AND t.expires > $4 AND t.instant >= s.session_start) WHERE {OWN}"
+                )
+            }),
+            purges: [purge("sessions", "session"), purge("subjects", "subject")],
         }
     }
 }
