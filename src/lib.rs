@@ -60,7 +60,8 @@
 //!
 //! `aws_lc_rs` (default) and `rust_crypto` choose the cryptography; with both on, aws-lc-rs is used. `axum`, `tracing` and
 //! `metrics` add what their names say, and without `tracing` nothing is logged; `jwks` fetches keys from a URL; `redis`,
-//! `sqlite` and `postgres` add stores (`sqlx` is what the last two share). No feature changes a default or a verdict.
+//! `sqlite` and `postgres` add stores (`sqlx` is what the last two share; they need Rust 1.94, all else 1.88), and
+//! `sqlx_0_9` takes a pool of that version. No feature changes a default or a verdict.
 
 #[cfg(not(any(feature = "aws_lc_rs", feature = "rust_crypto")))]
 compile_error!("tower-reissue needs one of its features `aws_lc_rs` (default) and `rust_crypto`");

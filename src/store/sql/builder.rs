@@ -98,7 +98,7 @@ impl SqlStoreBuilder {
     ///
     /// # Errors
     /// As [`postgres`](Self::postgres).
-    #[cfg(feature = "postgres")]
+    #[cfg(feature = "sqlx_0_9")]
     pub async fn postgres_pool(self, pool: sqlx::PgPool) -> Result<SqlStore, StoreError> {
         self.check()?;
         self.open((Backend::Postgres(pool), &super::statements::POSTGRES)).await
