@@ -63,6 +63,9 @@
 //! `sqlite` and `postgres` add stores (`sqlx` is what the last two share; they need Rust 1.94, all else 1.88), and
 //! `sqlx_0_9` takes a pool of that version. No feature changes a default or a verdict.
 
+// docs.rs builds with nightly and this set, and marks what takes a feature.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 #[cfg(not(any(feature = "aws_lc_rs", feature = "rust_crypto")))]
 compile_error!("tower-reissue needs one of its features `aws_lc_rs` (default) and `rust_crypto`");
 
