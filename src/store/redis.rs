@@ -4,6 +4,7 @@ mod connect;
 mod feed;
 mod keys;
 mod link;
+mod replicas;
 mod script;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use redis::{ConnectionInfo, cmd};
 pub use self::connect::{DangerousRedisConnect, RedisConnect};
 use self::keys::{Keys, TAGS};
 use self::link::Link;
+use self::replicas::Replicas;
 use self::script::Call;
 use super::feed::message;
 use super::{
@@ -52,8 +54,10 @@ const AT_ONCE: usize = 128;
 ///   connect, where the server tells. A server that is full refuses sign-ins and renewals with
 ///   [`StoreErrorKind::Full`]; revoking a recorded session always finds room.
 /// * Persistent, where a revocation must survive its restart: `appendonly yes`, and `appendfsync always` where not a
-///   second of them may be lost. Replication is asynchronous: **a failover can forget the last revocations**, as many
-///   as its replica was behind. Nothing can tell that from their never having been made.
+///   second of them may be lost.
+/// * Waited for, where it has replicas. Replication is asynchronous: **a failover forgets the revocations and rotations
+///   that its replica had not received**, and nothing can tell that from their never having been made.
+///   [`wait_for_replicas`](RedisConnect::wait_for_replicas) reports a revocation only when replicas hold it.
 /// * Private. Who can write to it can undo a revocation. Who can read it learns claims, and can't make a token.
 ///
 /// # After a loss
@@ -66,8 +70,9 @@ const AT_ONCE: usize = 128;
 ///
 /// # Time
 ///
-/// Whether a record matters is judged by the `now` of each call. The server's clock only removes what has expired by
-/// it, and dates the store's birth.
+/// Whether a session's record matters is judged by the `now` of each call. A tombstone counts until it is over by that
+/// `now` and by the server's clock, and nothing is removed before: a process whose clock is ahead neither forgets a
+/// revocation nor makes one that ends early. The server's clock also dates the store's birth.
 ///
 /// # What it does not do
 ///
@@ -80,6 +85,7 @@ pub struct RedisStore(Arc<Shared>);
 
 struct Shared {
     link: Link,
+    replicas: Option<Replicas>,
     keys: Keys,
     /// Without credentials, for Debug.
     addresses: Vec<String>,
@@ -180,19 +186,25 @@ impl ClaimsStore for RedisStore {
         let keys = &self.0.keys;
         let (now, until) = (now.to_string(), until.to_string());
         let (channel, message) = (keys.channel(), message::write(&revocation));
-        let (session, token) = match revocation {
-            Revocation::Session(session) => (session, String::new()),
-            Revocation::Token { session, token } => (session, token.to_string()),
+        let call = match revocation {
             Revocation::SubjectBefore { subject, instant } => {
                 let args = [now, until, instant.to_string(), channel, message];
-                Call::new(&script::REVOKE_SUBJECT, [keys.subject(&subject)], args).run(&self.0.link).await?;
-                return Ok(());
+                Call::new(&script::REVOKE_SUBJECT, [keys.subject(&subject)], args)
+            }
+            Revocation::Session(session) | Revocation::Token { session, .. } => {
+                let token = match revocation {
+                    Revocation::Token { token, .. } => token.to_string(),
+                    _ => String::new(),
+                };
+                let places = [keys.session(&session), keys.revoked_tokens(&session)];
+                Call::new(&script::REVOKE, places, [now, until, token, channel, message])
             }
         };
-        let places = [keys.session(&session), keys.revoked_tokens(&session)];
-        let args = [now, until, token, channel, message];
-        Call::new(&script::REVOKE, places, args).run(&self.0.link).await?;
-        Ok(())
+        call.run(&self.0.link).await?;
+        match &self.0.replicas {
+            Some(replicas) => replicas.hold(&call).await,
+            None => Ok(()),
+        }
     }
 
     async fn sessions(&self, subject: SubjectId, now: NumericDate) -> Result<Vec<SessionRecord>, StoreError> {

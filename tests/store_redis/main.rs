@@ -29,10 +29,12 @@ use tower_reissue::store::{
 };
 use tower_reissue::{Clock as _, NumericDate, ReissueLayer, SystemClock};
 
+mod clocks;
 mod losses;
 mod outages;
 mod promises;
 mod pushed;
+mod replicas;
 mod setup;
 
 /// One session and the instants its calls carry; its first token is number 0.

@@ -36,6 +36,21 @@ impl RedisServer {
         panic!("redis-server does not start: see {}", server.dir.join("log").display());
     }
 
+    /// A replica, which has what the primary has when this returns.
+    pub fn replica_of(primary: &Self) -> Self {
+        let replica = Self::start(&["--replicaof", "127.0.0.1", &primary.port.to_string()]);
+        primary.await_replica();
+        replica
+    }
+
+    fn await_replica(&self) {
+        let began = Instant::now();
+        while !self.command(&["INFO", "replication"]).contains("state=online") {
+            assert!(began.elapsed() < Duration::from_secs(20), "the replica does not come");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Starts it again on its port, with what it had on disk.
     pub fn restart(&mut self) {
         assert!(self.spawn(), "redis-server does not start again");
@@ -137,12 +152,28 @@ impl Drop for RedisServer {
     }
 }
 
-/// Three primaries and no replica.
+/// Three primaries, and then the replica of each, if it has replicas.
 pub struct RedisCluster(pub Vec<RedisServer>);
 
 impl RedisCluster {
     pub fn start() -> Self {
-        let nodes = (0..3).map(|_| {
+        Self::of(3)
+    }
+
+    pub fn with_replicas() -> Self {
+        let cluster = Self::of(6);
+        let (primaries, replicas) = cluster.0.split_at(3);
+        for (primary, replica) in primaries.iter().zip(replicas) {
+            let id = primary.command(&["CLUSTER", "MYID"]);
+            let id = id.lines().nth(1).unwrap();
+            assert!(replica.command(&["CLUSTER", "REPLICATE", id]).starts_with("+OK"));
+            primary.await_replica();
+        }
+        cluster
+    }
+
+    fn of(count: usize) -> Self {
+        let nodes = (0..count).map(|_| {
             RedisServer::start(&[
                 "--cluster-enabled",
                 "yes",
@@ -150,6 +181,8 @@ impl RedisCluster {
                 "1000",
                 "--cluster-config-file",
                 "nodes.conf",
+                "--repl-diskless-sync-delay",
+                "0",
                 "--cluster-port",
                 &free_port().to_string(),
             ])
@@ -166,9 +199,10 @@ impl RedisCluster {
             assert!(met.starts_with("+OK"), "{met}");
         }
         let began = Instant::now();
+        let known = format!("cluster_known_nodes:{count}");
         let is_ready = |node: &RedisServer| {
             let info = node.command(&["CLUSTER", "INFO"]);
-            info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3")
+            info.contains("cluster_state:ok") && info.contains(&known)
         };
         while !nodes.iter().all(is_ready) {
             assert!(began.elapsed() < Duration::from_secs(20), "the cluster does not form");

@@ -2,11 +2,13 @@
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
+use std::time::Duration;
 
 use redis::{ConnectionInfo, IntoConnectionInfo as _, RedisResult};
 
 use super::keys::Keys;
 use super::link::{self, Link};
+use super::replicas::{Demand, Replicas};
 use super::{RedisStore, Shared};
 use crate::ConfigError;
 use crate::store::{StoreError, StoreErrorKind};
@@ -17,6 +19,7 @@ pub struct RedisConnect {
     nodes: Vec<RedisResult<ConnectionInfo>>,
     is_cluster: bool,
     prefix: String,
+    replicas: Option<Demand>,
     allow_eviction: bool,
 }
 
@@ -26,13 +29,41 @@ impl RedisConnect {
             let info = url.as_ref().into_connection_info()?;
             Ok(info.set_tcp_settings(link::tcp_settings()))
         });
-        Self { nodes: nodes.collect(), is_cluster, prefix: "tower-reissue".to_owned(), allow_eviction: false }
+        Self {
+            nodes: nodes.collect(),
+            is_cluster,
+            prefix: "tower-reissue".to_owned(),
+            replicas: None,
+            allow_eviction: false,
+        }
     }
 
     /// What every key begins with; `tower-reissue` by default. Two services on one server that must not share
     /// sessions need two prefixes.
     pub fn with_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
+        self
+    }
+
+    /// Reports a revocation only after `count` replicas of the primary that made it have acknowledged it
+    /// (`WAIT count timeout`). Not set by default: **a failover then forgets the revocations and rotations that its
+    /// replica had not received**.
+    ///
+    /// With fewer acknowledgements within `timeout`, revoking is an error of the kind [`StoreErrorKind::Timeout`]. The
+    /// revocation is made all the same and holds until a failover; revoking again, when the replicas are back, makes
+    /// sure of it. `timeout` is clamped to 1 ms .. 60 s, and should be shorter than the authority's
+    /// [`store_deadline`](crate::AuthorityBuilder::store_deadline).
+    ///
+    /// It protects revocations only as far as the failover picks a replica that acknowledged: name all replicas that
+    /// can become the primary. Rotations and sign-ins don't wait. A failover that forgets a rotation costs what a
+    /// stateless service lacks too: the session's former head is the head again, its lost successor is admitted until
+    /// it expires and is not renewed, and a second successor may be recorded for the same token. One that forgets a
+    /// sign-in leaves its session out of listings until its first renewal.
+    ///
+    /// The wait has a connection of its own, so that nothing else waits behind it. A server that forbids `WAIT` is
+    /// refused at connect.
+    pub fn wait_for_replicas(mut self, count: usize, timeout: Duration) -> Self {
+        self.replicas = Some(Demand::new(count, timeout));
         self
     }
 
@@ -56,13 +87,12 @@ impl RedisConnect {
             )
         })?;
         let addresses = nodes.iter().map(|node| node.addr().to_string()).collect::<Vec<_>>();
-        let feeds = nodes.clone();
-        let link = match (self.is_cluster, nodes.into_iter().next()) {
-            (_, None) => return Err(misconfigured("no URL: give that of one node at least".into())),
-            (true, Some(_)) => Link::cluster(feeds.clone()).await,
-            (false, Some(node)) => Link::server(node).await,
-        };
-        let link = link.map_err(link::failure)?;
+        if nodes.is_empty() {
+            return Err(misconfigured("no URL: give that of one node at least".into()));
+        }
+        let link = Link::connect(nodes.clone(), self.is_cluster, link::RESPONSE_TIMEOUT)
+            .await
+            .map_err(link::failure)?;
         let evicting = link.eviction_policies().await.into_iter().find(|policy| policy != "noeviction");
         if let (Some(policy), false) = (evicting, self.allow_eviction) {
             return Err(misconfigured(format!(
@@ -70,7 +100,21 @@ impl RedisConnect {
                  undone logout"
             )));
         }
-        let store = RedisStore(Shared { link, keys: Keys::new(self.prefix), addresses, nodes: feeds }.into());
+        let replicas = match self.replicas {
+            Some(Demand { count: 0, .. }) => {
+                return Err(misconfigured(
+                    "wait_for_replicas(0, …) waits for nobody: name one replica at least, or leave it out"
+                        .into(),
+                ));
+            }
+            Some(demand) => {
+                let replicas = Replicas::connect(demand, nodes.clone(), self.is_cluster).await;
+                Some(replicas.map_err(link::failure)?)
+            }
+            None => None,
+        };
+        let keys = Keys::new(self.prefix);
+        let store = RedisStore(Shared { link, replicas, keys, addresses, nodes }.into());
         // What began before this instant, and has no record, is unknown from here on.
         store.0.record_births(0).await?;
         Ok(store)
@@ -92,6 +136,7 @@ impl std::fmt::Debug for RedisConnect {
         f.debug_struct("RedisConnect")
             .field("is_cluster", &self.is_cluster)
             .field("prefix", &self.prefix)
+            .field("replicas", &self.replicas)
             .field("allow_eviction", &self.allow_eviction)
             .finish_non_exhaustive()
     }

@@ -8,14 +8,14 @@ use arc_swap::ArcSwap;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
-use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
+use redis::cluster_routing::{MultipleNodeRoutingInfo, Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{Client, Cmd, ConnectionInfo, Pipeline, RedisError, RedisResult, Value, cmd};
 
 use crate::store::{StoreError, StoreErrorKind};
 
 /// The authority's deadline comes first; this is for callers without one.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(1);
 /// A peer that acknowledges nothing for so long is gone: without it a connection cut without a word would be
 /// written to until the operating system gives up, after a quarter of an hour.
@@ -32,19 +32,25 @@ pub(super) enum Link {
 }
 
 impl Link {
-    pub(super) async fn server(info: ConnectionInfo) -> RedisResult<Self> {
-        let client = Client::open(info)?;
-        let manager = ConnectionManager::new_with_config(client.clone(), manager_config()).await?;
-        Ok(Self::Server(Server { client, current: ArcSwap::from_pointee(Current::new(manager)) }))
-    }
-
-    pub(super) async fn cluster(nodes: Vec<ConnectionInfo>) -> RedisResult<Self> {
+    /// To one server, or to a cluster by some of its nodes. `patience` is how long an answer may take.
+    pub(super) async fn connect(
+        mut nodes: Vec<ConnectionInfo>,
+        is_cluster: bool,
+        patience: Duration,
+    ) -> RedisResult<Self> {
+        if !is_cluster && nodes.len() == 1 {
+            let client = Client::open(nodes.remove(0))?;
+            let manager =
+                ConnectionManager::new_with_config(client.clone(), manager_config(patience)).await?;
+            let current = ArcSwap::from_pointee(Current::new(manager));
+            return Ok(Self::Server(Server { client, patience, current }));
+        }
         let cluster = ClusterClientBuilder::new(nodes)
             .retries(3)
             .min_retry_wait(millis(RETRY_DELAYS.0))
             .max_retry_wait(millis(RETRY_DELAYS.1))
             .connection_timeout(CONNECTION_TIMEOUT)
-            .response_timeout(RESPONSE_TIMEOUT)
+            .response_timeout(patience)
             .tcp_settings(tcp_settings())
             .build()?;
         Ok(Self::Cluster(cluster.get_async_connection().await?))
@@ -69,6 +75,25 @@ impl Link {
         Some(replies.and_then(|replies| Ok(redis::from_redis_value(replies)?)))
     }
 
+    /// Two commands on one connection, one right after the other, to the primary that has the key.
+    pub(super) async fn ask_in_turn(
+        &self,
+        key: &str,
+        first: Cmd,
+        second: Cmd,
+    ) -> RedisResult<(Value, Value)> {
+        let mut both = redis::pipe();
+        both.add_command(first).add_command(second);
+        let replies = match self {
+            Self::Server(server) => server.try_twice(Ask::Both(&both)).await?,
+            Self::Cluster(cluster) => {
+                let primary = SingleNodeRoutingInfo::SpecificNode(Route::with_key(key, SlotAddr::Master));
+                Value::Array(cluster.clone().route_pipeline(both, 0, 2, primary).await?).extract_error()?
+            }
+        };
+        Ok(redis::from_redis_value(replies)?)
+    }
+
     /// What `INFO memory` says of eviction, of every primary that tells.
     pub(super) async fn eviction_policies(&self) -> Vec<String> {
         let mut info = cmd("INFO");
@@ -91,6 +116,7 @@ impl Link {
 
 pub(super) struct Server {
     client: Client,
+    patience: Duration,
     // Replaced when the server turns out to be a replica now, and when nothing is heard on it any more.
     current: ArcSwap<Current>,
 }
@@ -128,7 +154,9 @@ impl Server {
     }
 
     fn connect_anew(&self) {
-        if let Ok(fresh) = ConnectionManager::new_lazy_with_config(self.client.clone(), manager_config()) {
+        if let Ok(fresh) =
+            ConnectionManager::new_lazy_with_config(self.client.clone(), manager_config(self.patience))
+        {
             self.current.store(Current::new(fresh).into());
         }
     }
@@ -203,16 +231,16 @@ pub(super) fn tcp_settings() -> TcpSettings {
     settings
 }
 
-fn manager_config() -> ConnectionManagerConfig {
+fn manager_config(patience: Duration) -> ConnectionManagerConfig {
     ConnectionManagerConfig::new()
         .set_number_of_retries(RETRIES)
         .set_min_delay(RETRY_DELAYS.0)
         .set_max_delay(RETRY_DELAYS.1)
         .set_connection_timeout(Some(CONNECTION_TIMEOUT))
-        .set_response_timeout(Some(RESPONSE_TIMEOUT))
+        .set_response_timeout(Some(patience))
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -12,13 +12,22 @@ local function corrupt(what)
   return redis.error_reply('CORRUPT ' .. what)
 end
 
--- Keeps the key at least until `till`. The server's clock removes, and decides nothing: it counts from the caller's
--- now, and a minute longer, for clocks that differ.
-local function keep(key, now, till)
-  local ttl = (till - now + 60) * 1000
-  if redis.call('PTTL', key) < ttl then
-    redis.call('PEXPIRE', key, text(ttl))
-  end
+-- The server's clock.
+local time = redis.call('TIME')
+local clock = tonumber(time[1])
+
+-- What ends by this instant is over by the caller's clock and by the server's. A tombstone counts until it is over by
+-- both, and nothing is removed before: a caller whose clock is ahead would otherwise forget what still matters to the
+-- others.
+local function over_by_both(now)
+  return math.min(now, clock)
+end
+
+-- Keeps the key at least until `till`, by the caller's clock and by the server's, and a minute longer. It always
+-- writes: a replica that acknowledges this call's last write has everything that the call relies on.
+local function keep(key, over, till)
+  local ttl = math.max((till - over + 60) * 1000, redis.call('PTTL', key))
+  redis.call('PEXPIRE', key, text(ttl))
 end
 
 -- When this slot's records began, the name of their incarnation, and whether it begins now: the records before it,
@@ -27,9 +36,8 @@ local function born(key, now)
   local birth = redis.call('GET', key)
   local reborn = '0'
   if not birth then
-    local time = redis.call('TIME')
     -- What began within this second began before the loss, for all that can be told.
-    local since = math.max(tonumber(time[1]), now) + 1
+    local since = math.max(clock, now) + 1
     birth = text(since) .. ':' .. time[1] .. '.' .. time[2]
     redis.call('SET', key, birth)
     reborn = '1'

@@ -1,5 +1,6 @@
 -- KEYS: session, its revoked tokens. ARGV: now, until, token or nothing for the session, channel, message.
 local now, till, token = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
+local over = over_by_both(now)
 local v, x, u, h, g, a = unpack(redis.call('HMGET', KEYS[1], 'v', 'x', 'u', 'h', 'g', 'a'))
 if is_unreadable(KEYS[1], v, x, u, h, g, a) then
   return corrupt('session')
@@ -8,7 +9,7 @@ end
 local function revoke_session()
   -- Never before the last of its tokens is past mattering, and never earlier than was promised before.
   local last = math.max(till, tonumber(x or u or '0'))
-  if last <= now then
+  if last <= over then
     return
   end
   -- It takes the place of its record, so there is room for it however full the server is: what was written first
@@ -17,14 +18,14 @@ local function revoke_session()
     redis.call('DEL', KEYS[1])
   end
   redis.call('HSET', KEYS[1], 'v', '1', 'x', text(last))
-  keep(KEYS[1], now, last)
+  keep(KEYS[1], over, last)
 end
 
 local function revoke_token()
   if x and tonumber(x) >= till then
-    return
+    return keep(KEYS[1], over, tonumber(x))
   end
-  if h and tonumber(u) > now then
+  if h and tonumber(u) > over then
     -- It has a successor, though one so old may be forgotten here.
     if token ~= h then
       return revoke_session()
@@ -33,15 +34,17 @@ local function revoke_token()
     till = math.max(till, tonumber(u))
   end
   local promised = tonumber(redis.call('HGET', KEYS[2], token) or '0')
-  if till <= now or promised >= till then
+  if math.max(till, promised) <= over then
     return
   end
-  redis.call('HSET', KEYS[2], token, text(till))
-  keep(KEYS[2], now, till)
+  if promised < till then
+    redis.call('HSET', KEYS[2], token, text(till))
+  end
+  keep(KEYS[2], over, math.max(till, promised))
   if redis.call('HLEN', KEYS[2]) > 64 then
     local all = redis.call('HGETALL', KEYS[2])
     for n = 1, #all, 2 do
-      if tonumber(all[n + 1]) <= now then
+      if tonumber(all[n + 1]) <= over then
         redis.call('HDEL', KEYS[2], all[n])
       end
     end

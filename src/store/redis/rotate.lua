@@ -4,6 +4,7 @@
 local now, token, successor, supersedes = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4] == '1'
 local till, claims, start = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])
 local subject, incarnation, vouched = ARGV[8], ARGV[9], ARGV[10] == '1'
+local over = over_by_both(now)
 local since, _, reborn = born(KEYS[3], now)
 local v, x, u, h, g, a, e, c =
   unpack(redis.call('HMGET', KEYS[1], 'v', 'x', 'u', 'h', 'g', 'a', 'e', 'c'))
@@ -13,14 +14,14 @@ end
 
 local function is_revoked(which)
   local token_until = redis.call('HGET', KEYS[2], which)
-  return token_until and tonumber(token_until) > now
+  return token_until and tonumber(token_until) > over
 end
 
 local function answer(what, more)
   return { what, more or '', reborn }
 end
 
-if (x and tonumber(x) > now) or is_revoked(token) or is_revoked(successor) then
+if (x and tonumber(x) > over) or is_revoked(token) or is_revoked(successor) then
   return answer('revoked')
 end
 
@@ -39,7 +40,7 @@ if not h or tonumber(u) <= now then
   redis.call('HSET', KEYS[1], 'v', '1', 'h', successor, 'e', text(till), 'g', generation, 'a', older,
     'u', text(till), 'c', claims, 'r', text(now), 's', text(start), 'p', subject, 'i', incarnation, 'o', orphan)
   redis.call('HDEL', KEYS[1], 'x')
-  keep(KEYS[1], now, till)
+  keep(KEYS[1], over, till)
   return answer('recorded')
 end
 
@@ -60,7 +61,7 @@ end
 
 local kept = {}
 for entry, entry_until in string.gmatch(a, '([^,]+:%d+:(%d+)),') do
-  if tonumber(entry_until) > now then
+  if tonumber(entry_until) > over then
     kept[#kept + 1] = entry
   end
 end
@@ -71,5 +72,5 @@ end
 kept[#kept + 1] = h .. ':' .. text(tonumber(g)) .. ':' .. e
 redis.call('HSET', KEYS[1], 'h', successor, 'e', text(till), 'g', text(tonumber(g) + 1),
   'a', table.concat(kept, ',') .. ',', 'u', text(math.max(tonumber(u), till)), 'c', claims, 'r', text(now))
-keep(KEYS[1], now, till)
+keep(KEYS[1], over, till)
 return answer('recorded')

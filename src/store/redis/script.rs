@@ -1,6 +1,7 @@
 //! The scripts: every change of state is one of them, on one key slot.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use futures_util::future::try_join;
 use redis::{Cmd, Value, cmd};
@@ -79,6 +80,24 @@ impl Call {
             // Each by itself: a script that isn't known, or one of the two errors.
             _ => try_join(self.run(link), other.run(link)).await,
         }
+    }
+
+    /// Runs it, and then waits until so many replicas have acknowledged everything up to it, or the time is up. Answers
+    /// how many did.
+    pub(super) async fn run_and_wait(
+        &self,
+        link: &Link,
+        replicas: usize,
+        timeout: Duration,
+    ) -> Result<usize, StoreError> {
+        let mut wait = cmd("WAIT");
+        wait.arg(replicas).arg(link::millis(timeout));
+        // By its text: a script that isn't known would let the wait pass for nothing.
+        let run = self.command("EVAL", self.script.text);
+        let key = self.keys.first().map(String::as_str).unwrap_or_default();
+        let (_, acknowledged) = link.ask_in_turn(key, run, wait).await.map_err(link::failure)?;
+        redis::from_redis_value(acknowledged)
+            .map_err(|error| StoreError::with_source(StoreErrorKind::Corrupt, error))
     }
 
     fn command(&self, verb: &str, script: &str) -> Cmd {

@@ -1,0 +1,63 @@
+//! Waiting until a revocation is held by replicas too.
+
+use std::time::Duration;
+
+use redis::{ConnectionInfo, RedisResult, cmd};
+
+use super::link::{Link, RESPONSE_TIMEOUT};
+use super::script::Call;
+use crate::store::{StoreError, StoreErrorKind};
+
+/// Longer waits would outlast every deadline; 0 means "for ever" to the server.
+const TIMEOUTS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(60));
+
+/// How many replicas a revocation waits for, and how long.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Demand {
+    pub(super) count: usize,
+    timeout: Duration,
+}
+
+impl Demand {
+    pub(super) fn new(count: usize, timeout: Duration) -> Self {
+        Self { count, timeout: timeout.clamp(TIMEOUTS.0, TIMEOUTS.1) }
+    }
+}
+
+/// The connection that waits. `WAIT` blocks whatever comes after it on its connection, so it has one of its own.
+pub(super) struct Replicas {
+    demand: Demand,
+    link: Link,
+}
+
+impl Replicas {
+    pub(super) async fn connect(
+        demand: Demand,
+        nodes: Vec<ConnectionInfo>,
+        is_cluster: bool,
+    ) -> RedisResult<Self> {
+        let link = Link::connect(nodes, is_cluster, demand.timeout + RESPONSE_TIMEOUT).await?;
+        // A server that forbids the command says so now, and not at the first revocation.
+        link.ask(cmd("WAIT").arg(0).arg(1)).await?;
+        Ok(Self { demand, link })
+    }
+
+    /// Makes sure of a revocation that the primary has made.
+    ///
+    /// It is made once more, on the connection that waits: made there for the first time, it would come behind other
+    /// calls' waits. `WAIT` counts a connection's own writes, and the scripts of revocations write every time.
+    pub(super) async fn hold(&self, revocation: &Call) -> Result<(), StoreError> {
+        let Demand { count, timeout } = self.demand;
+        let acknowledged = revocation.run_and_wait(&self.link, count, timeout).await?;
+        if acknowledged >= count {
+            return Ok(());
+        }
+        Err(StoreError::with_source(
+            StoreErrorKind::Timeout,
+            format!(
+                "the revocation is made, and may not survive a failover: {acknowledged} of {count} replicas acknowledged \
+                 it within {timeout:?}"
+            ),
+        ))
+    }
+}

@@ -1,0 +1,124 @@
+//! Revocations that wait for replicas.
+
+use super::*;
+
+/// For a replica that is there, on a machine that does other things too.
+const ENOUGH: Duration = Duration::from_secs(20);
+
+async fn revoke(store: &RedisStore, revocation: Revocation) -> Result<(), StoreErrorKind> {
+    let now = SystemClock.now();
+    let until = NumericDate::from_secs(now.as_secs() + 3_600);
+    store.revoke(revocation, now, until).await.map_err(|error| {
+        if error.kind() == StoreErrorKind::Timeout {
+            assert!(format!("{:?}", error).contains("0 of 1 replicas"), "{error:?}");
+        }
+        error.kind()
+    })
+}
+
+fn revocations(n: u64) -> [Revocation; 3] {
+    let scene = Scene::new(n);
+    [
+        Revocation::Session(scene.session()),
+        Revocation::Token { session: Scene::new(n + 100).session(), token: token_id(0) },
+        Revocation::SubjectBefore { subject: scene.subject(), instant: NumericDate::from_secs(scene.start) },
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_is_reported_only_when_a_replica_holds_it() {
+    let mut primary = RedisServer::start(&["--repl-diskless-sync-delay", "0"]);
+    let replica = RedisServer::replica_of(&primary);
+    let connect = || RedisStore::connect(primary.url());
+    let store = connect().wait_for_replicas(1, ENOUGH).await.unwrap();
+    let hasty = connect().wait_for_replicas(1, Duration::from_millis(200)).await.unwrap();
+    let unwaited = connect().await.unwrap();
+    for revocation in revocations(0) {
+        assert_eq!(revoke(&store, revocation).await, Ok(()), "{revocation:?}");
+    }
+
+    replica.freeze();
+    for revocation in revocations(1) {
+        for attempt in 0..2 {
+            let revoked = revoke(&hasty, revocation).await;
+            assert_eq!(revoked, Err(StoreErrorKind::Timeout), "{revocation:?}, attempt {attempt}");
+        }
+        assert_eq!(revoke(&unwaited, revocation).await, Ok(()));
+    }
+    // It is made all the same.
+    assert_eq!(Scene::new(1).standing(&unwaited, 0).await, Ok(Standing::Revoked));
+    // Nothing waits behind it: neither another call, nor what another revocation does.
+    let patient = connect().wait_for_replicas(1, Duration::MAX).await.unwrap();
+    let pending = (20..30).map(|n| {
+        let (patient, revocation) = (patient.clone(), Revocation::Session(Scene::new(n).session()));
+        tokio::spawn(async move { revoke(&patient, revocation).await })
+    });
+    let pending = pending.collect::<Vec<_>>();
+    for n in 20..30 {
+        refuses_within(&patient, &Scene::new(n).presents(0), Duration::from_millis(500)).await;
+    }
+    assert!(pending.iter().all(|revocation| !revocation.is_finished()));
+
+    replica.thaw();
+    for revocation in pending {
+        assert_eq!(revocation.await.unwrap(), Ok(()));
+    }
+    for revocation in revocations(1) {
+        assert_eq!(revoke(&store, revocation).await, Ok(()), "{revocation:?}");
+    }
+    // What was reported outlives the primary.
+    primary.kill();
+    assert!(replica.command(&["REPLICAOF", "NO", "ONE"]).starts_with("+OK"));
+    let promoted = RedisStore::connect(replica.url()).await.unwrap();
+    for n in (0..2).chain(20..30) {
+        assert_eq!(Scene::new(n).standing(&promoted, 0).await, Ok(Standing::Revoked), "{n}");
+    }
+}
+
+/// Each revocation waits for replicas of its own primary, and for no other's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_a_cluster_it_waits_for_the_replica_of_its_own_primary() {
+    let cluster = RedisCluster::with_replicas();
+    let connect = || RedisStore::connect_cluster(cluster.urls());
+    let store = connect().wait_for_replicas(1, ENOUGH).await.unwrap();
+    let hasty = connect().wait_for_replicas(1, Duration::from_millis(200)).await.unwrap();
+    for n in 0..10 {
+        for revocation in revocations(n) {
+            assert_eq!(revoke(&store, revocation).await, Ok(()), "{revocation:?}");
+        }
+    }
+    let (primaries, replicas) = cluster.0.split_at(3);
+    replicas[0].freeze();
+    let mut outcomes = [0, 0];
+    for n in 200..220 {
+        let scene = Scene::new(n);
+        let session = scene.session();
+        scene.sign_in(&store).await;
+        let found = primaries[0].command(&["KEYS", &format!("*:session:{session}")]);
+        let is_orphan = found.contains("tower-reissue");
+        outcomes[usize::from(is_orphan)] += 1;
+        let store = if is_orphan { &hasty } else { &store };
+        let expected = if is_orphan { Err(StoreErrorKind::Timeout) } else { Ok(()) };
+        assert_eq!(revoke(store, Revocation::Session(session)).await, expected, "{n}");
+    }
+    assert!(outcomes.iter().all(|&count| count > 0), "{outcomes:?}");
+    replicas[0].thaw();
+}
+
+#[tokio::test]
+async fn waiting_for_nobody_or_where_it_is_forbidden_is_refused_at_connect() {
+    let server = RedisServer::start(&[]);
+    let timeout = Duration::from_millis(50);
+    let error = RedisStore::connect(server.url()).wait_for_replicas(0, timeout).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Misconfigured);
+    // Without a replica it connects: only who revokes is told.
+    let alone = RedisStore::connect(server.url()).wait_for_replicas(1, Duration::ZERO).await.unwrap();
+    assert_eq!(
+        revoke(&alone, Revocation::Session(Scene::new(1).session())).await,
+        Err(StoreErrorKind::Timeout)
+    );
+    server.command(&["ACL", "SETUSER", "default", "-wait"]);
+    let error = RedisStore::connect(server.url()).wait_for_replicas(1, timeout).await.unwrap_err();
+    assert!(format!("{error:?}").contains("'wait' command"), "{error:?}");
+    RedisStore::connect(server.url()).await.unwrap();
+}
