@@ -53,6 +53,7 @@ impl From<StoreErrorKind> for StoreError {
     }
 }
 
+/// With its cause: a log line often has no more than this.
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
@@ -65,7 +66,8 @@ impl fmt::Display for StoreError {
             StoreErrorKind::Stateless => {
                 "a stateless authority records nothing; give the builder a store, MemoryStore for one process"
             }
-        })
+        })?;
+        self.source.as_ref().map_or(Ok(()), |source| write!(f, ": {source}"))
     }
 }
 

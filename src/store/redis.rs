@@ -1,6 +1,8 @@
 //! The shared store: Redis and Valkey, one server or a cluster.
 
+mod address;
 mod connect;
+mod failure;
 mod feed;
 mod keys;
 mod link;
@@ -11,9 +13,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use redis::{ConnectionInfo, cmd};
+use redis::cmd;
 
+use self::address::Servers;
 pub use self::connect::{DangerousRedisConnect, RedisConnect};
+use self::failure::failure;
 use self::keys::{Keys, TAGS};
 use self::link::Link;
 use self::replicas::Replicas;
@@ -87,17 +91,20 @@ struct Shared {
     link: Link,
     replicas: Option<Replicas>,
     keys: Keys,
-    /// Without credentials, for Debug.
-    addresses: Vec<String>,
-    nodes: Vec<ConnectionInfo>,
+    servers: Servers,
 }
 
 impl RedisStore {
-    /// Connects to one server: `redis://[user:password@]host:port[/database]`, or `redis+unix:///path`. Await it.
+    /// Connects to one server: `redis://[[user]:password@]host[:port][/database]`, or `redis+unix:///path`. Await it.
+    ///
+    /// `rediss://` is TLS, under the feature `redis-tls`. It needs rustls's process-wide crypto provider, which the
+    /// application installs, for the redis crate takes no other:
+    /// `rustls::crypto::aws_lc_rs::default_provider().install_default()` at the start of `main`.
     ///
     /// # Errors
-    /// [`StoreErrorKind::Misconfigured`] for a URL that can't be read, a bad prefix, or a server that evicts;
-    /// otherwise when the server can't be reached.
+    /// [`StoreErrorKind::Misconfigured`] for a URL that can't be read or used, a bad prefix, a refused password, or a
+    /// server that evicts; otherwise when the server can't be reached. A port where nobody listens is told at once; a
+    /// server that doesn't answer is given up after 4 s.
     pub fn connect(url: impl AsRef<str>) -> RedisConnect {
         RedisConnect::new([url], false)
     }
@@ -211,7 +218,7 @@ impl ClaimsStore for RedisStore {
         let state = self.0.subject(&subject, now, None).await?;
         let mut listed = cmd("ZRANGEBYSCORE");
         listed.arg(self.0.keys.sessions(&subject)).arg(format!("({now}")).arg("+inf");
-        let listed = script::texts(self.0.link.ask(&listed).await.map_err(link::failure)?)?;
+        let listed = script::texts(self.0.link.ask(&listed).await.map_err(failure)?)?;
         let mut records = Vec::new();
         for some in listed.chunks(AT_ONCE) {
             for record in join_all(some.iter().map(|session| self.0.record(session, &subject, now))).await {
@@ -342,7 +349,7 @@ impl Shared {
         let session = message::id(session).map(SessionId::from_bytes).ok_or_else(corrupt)?;
         let mut read = cmd("HMGET");
         read.arg(self.keys.session(&session)).arg(&["v", "x", "p", "u", "s", "r", "c"]);
-        let reply = self.link.ask(&read).await.map_err(link::failure)?;
+        let reply = self.link.ask(&read).await.map_err(failure)?;
         let reply: Vec<Option<String>> = redis::from_redis_value(reply)
             .map_err(|error| StoreError::with_source(StoreErrorKind::Corrupt, error))?;
         let Ok([version, revoked, whose, until, start, renewed, claims]) = <[_; 7]>::try_from(reply) else {
@@ -408,6 +415,6 @@ fn flag(set: bool) -> String {
 /// Where, without the URL's credentials, and nothing of what is kept there.
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisStore").field("addresses", &self.0.addresses).finish_non_exhaustive()
+        f.debug_struct("RedisStore").field("addresses", &self.0.servers.addresses()).finish_non_exhaustive()
     }
 }

@@ -36,6 +36,7 @@ mod promises;
 mod pushed;
 mod replicas;
 mod setup;
+mod tls;
 
 /// One session and the instants its calls carry; its first token is number 0.
 #[derive(Clone, Copy)]

@@ -59,7 +59,10 @@ impl RedisServer {
     fn spawn(&mut self) -> bool {
         self.kill();
         let log = std::fs::File::create(self.dir.join("log")).unwrap();
-        let program = std::env::var("TOWER_REISSUE_REDIS_SERVER").unwrap_or("redis-server".to_owned());
+        // Valkey as a Python package ships it is built without TLS.
+        let is_tls = self.options.iter().any(|option| option == "--tls-port");
+        let chosen = std::env::var("TOWER_REISSUE_REDIS_SERVER").ok().filter(|_| !is_tls);
+        let program = chosen.unwrap_or("redis-server".to_owned());
         let child = Command::new(&program)
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", ""])
             .args(["--dir", self.dir.to_str().unwrap(), "--appendonly", "no"])
@@ -157,11 +160,32 @@ pub struct RedisCluster(pub Vec<RedisServer>);
 
 impl RedisCluster {
     pub fn start() -> Self {
-        Self::of(3)
+        Self::of(3, |_| Vec::new())
+    }
+
+    /// Its nodes speak TLS, among themselves too: each on one of the ports, with certificates from a directory.
+    pub fn over_tls(ports: &[u16], certificates: &str) -> Self {
+        let file = |name: &str| format!("{certificates}/{name}");
+        let both = ["authority.pem", "client.pem"].map(|name| std::fs::read_to_string(file(name)).unwrap());
+        let trusted = std::env::temp_dir().join(format!("tower-reissue-redis-{}.pem", std::process::id()));
+        std::fs::write(&trusted, both.concat()).unwrap();
+        Self::of(ports.len(), |n| {
+            let options = [
+                ("--tls-port", ports[n].to_string()),
+                ("--tls-cert-file", file("server.pem")),
+                ("--tls-key-file", file("server.key.pem")),
+                ("--tls-client-cert-file", file("client.pem")),
+                ("--tls-client-key-file", file("client.key.pem")),
+                ("--tls-ca-cert-file", trusted.to_str().unwrap().to_owned()),
+                ("--tls-auth-clients", "no".to_owned()),
+                ("--tls-cluster", "yes".to_owned()),
+            ];
+            options.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect()
+        })
     }
 
     pub fn with_replicas() -> Self {
-        let cluster = Self::of(6);
+        let cluster = Self::of(6, |_| Vec::new());
         let (primaries, replicas) = cluster.0.split_at(3);
         for (primary, replica) in primaries.iter().zip(replicas) {
             let id = primary.command(&["CLUSTER", "MYID"]);
@@ -172,9 +196,10 @@ impl RedisCluster {
         cluster
     }
 
-    fn of(count: usize) -> Self {
-        let nodes = (0..count).map(|_| {
-            RedisServer::start(&[
+    fn of(count: usize, more: impl Fn(usize) -> Vec<String>) -> Self {
+        let nodes = (0..count).map(|n| {
+            let (more, port) = (more(n), free_port().to_string());
+            let mut options = vec![
                 "--cluster-enabled",
                 "yes",
                 "--cluster-node-timeout",
@@ -184,8 +209,10 @@ impl RedisCluster {
                 "--repl-diskless-sync-delay",
                 "0",
                 "--cluster-port",
-                &free_port().to_string(),
-            ])
+                &port,
+            ];
+            options.extend(more.iter().map(String::as_str));
+            RedisServer::start(&options)
         });
         let nodes = nodes.collect::<Vec<_>>();
         let shares = [("0", "5460"), ("5461", "10922"), ("10923", "16383")];
@@ -195,7 +222,11 @@ impl RedisCluster {
         for node in &nodes[1..] {
             let bus = nodes[0].command(&["CONFIG", "GET", "cluster-port"]);
             let bus = bus.lines().nth(4).unwrap().to_owned();
-            let met = node.command(&["CLUSTER", "MEET", "127.0.0.1", &nodes[0].port.to_string(), &bus]);
+            let mut port = nodes[0].port.to_string();
+            if let Some(n) = nodes[0].options.iter().position(|option| option == "--tls-port") {
+                port = nodes[0].options[n + 1].clone();
+            }
+            let met = node.command(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus]);
             assert!(met.starts_with("+OK"), "{met}");
         }
         let began = Instant::now();
@@ -216,6 +247,6 @@ impl RedisCluster {
     }
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }

@@ -4,10 +4,12 @@ use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::time::Duration;
 
-use redis::{ConnectionInfo, IntoConnectionInfo as _, RedisResult};
+use redis::ConnectionInfo;
 
+use super::address::{self, Servers};
+use super::failure::failure_at;
 use super::keys::Keys;
-use super::link::{self, Link};
+use super::link::{Link, RESPONSE_TIMEOUT};
 use super::replicas::{Demand, Replicas};
 use super::{RedisStore, Shared};
 use crate::ConfigError;
@@ -16,8 +18,10 @@ use crate::store::{StoreError, StoreErrorKind};
 /// A connection in the making; await it. Made by [`RedisStore::connect`] and [`RedisStore::connect_cluster`].
 #[must_use = "nothing is connected until this is awaited"]
 pub struct RedisConnect {
-    nodes: Vec<RedisResult<ConnectionInfo>>,
+    nodes: Result<Vec<ConnectionInfo>, ConfigError>,
     is_cluster: bool,
+    #[cfg(feature = "redis-tls")]
+    certificates: Option<redis::TlsCertificates>,
     prefix: String,
     replicas: Option<Demand>,
     allow_eviction: bool,
@@ -25,13 +29,11 @@ pub struct RedisConnect {
 
 impl RedisConnect {
     pub(super) fn new<U: AsRef<str>>(urls: impl IntoIterator<Item = U>, is_cluster: bool) -> Self {
-        let nodes = urls.into_iter().map(|url| {
-            let info = url.as_ref().into_connection_info()?;
-            Ok(info.set_tcp_settings(link::tcp_settings()))
-        });
         Self {
-            nodes: nodes.collect(),
+            nodes: urls.into_iter().map(|url| address::read(url.as_ref())).collect(),
             is_cluster,
+            #[cfg(feature = "redis-tls")]
+            certificates: None,
             prefix: "tower-reissue".to_owned(),
             replicas: None,
             allow_eviction: false,
@@ -67,6 +69,28 @@ impl RedisConnect {
         self
     }
 
+    /// Trusts the certificate authorities of this PEM file for `rediss://` URLs, **instead of** the platform's root
+    /// certificates, which are the default (`SSL_CERT_FILE` and `SSL_CERT_DIR` are obeyed).
+    #[cfg(feature = "redis-tls")]
+    pub fn root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.certificates_mut().root_cert = Some(pem.into());
+        self
+    }
+
+    /// Shows the server a client certificate: its chain and its private key, both in PEM. None by default; a Redis server
+    /// asks for one unless its `tls-auth-clients` is `no` or `optional`.
+    #[cfg(feature = "redis-tls")]
+    pub fn client_certificate(mut self, chain: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
+        let (client_cert, client_key) = (chain.into(), key.into());
+        self.certificates_mut().client_tls = Some(redis::ClientTlsConfig { client_cert, client_key });
+        self
+    }
+
+    #[cfg(feature = "redis-tls")]
+    fn certificates_mut(&mut self) -> &mut redis::TlsCertificates {
+        self.certificates.get_or_insert(redis::TlsCertificates { client_tls: None, root_cert: None })
+    }
+
     /// Options that give up a protection. Each says which.
     pub fn dangerous(self) -> DangerousRedisConnect {
         DangerousRedisConnect(self)
@@ -74,47 +98,38 @@ impl RedisConnect {
 
     async fn connect(self) -> Result<RedisStore, StoreError> {
         if self.prefix.is_empty() || self.prefix.contains(['{', '}', '*', '?', '[']) {
-            return Err(misconfigured(format!(
+            return Err(misconfigured(ConfigError::new(format!(
                 "the prefix is {:?}: letters, digits and punctuation but braces, brackets, `*` and `?` are right",
                 self.prefix
+            ))));
+        }
+        if matches!(self.replicas, Some(Demand { count: 0, .. })) {
+            return Err(misconfigured(ConfigError::new(
+                "wait_for_replicas(0, …) waits for nobody: name one replica at least, or leave it out",
             )));
         }
-        let nodes = self.nodes.into_iter().collect::<RedisResult<Vec<_>>>();
-        // The library's error may hold the URL, and that a password.
-        let nodes = nodes.map_err(|_| {
-            misconfigured(
-                "the URL can't be read: `redis://[user:password@]host:port[/database]` is right".into(),
-            )
-        })?;
-        let addresses = nodes.iter().map(|node| node.addr().to_string()).collect::<Vec<_>>();
-        if nodes.is_empty() {
-            return Err(misconfigured("no URL: give that of one node at least".into()));
-        }
-        let link = Link::connect(nodes.clone(), self.is_cluster, link::RESPONSE_TIMEOUT)
-            .await
-            .map_err(link::failure)?;
-        let evicting = link.eviction_policies().await.into_iter().find(|policy| policy != "noeviction");
-        if let (Some(policy), false) = (evicting, self.allow_eviction) {
-            return Err(misconfigured(format!(
-                "the server's maxmemory-policy is {policy}: `noeviction` is right, for an evicted tombstone is an \
-                 undone logout"
-            )));
-        }
+        let servers = Servers {
+            nodes: self.nodes.map_err(misconfigured)?,
+            is_cluster: self.is_cluster,
+            #[cfg(feature = "redis-tls")]
+            certificates: self.certificates,
+        };
+        servers.check().map_err(misconfigured)?;
+        let unreachable = |error| failure_at(&servers, error);
+        let link = Link::connect(&servers, RESPONSE_TIMEOUT).await.map_err(unreachable)?;
         let replicas = match self.replicas {
-            Some(Demand { count: 0, .. }) => {
-                return Err(misconfigured(
-                    "wait_for_replicas(0, …) waits for nobody: name one replica at least, or leave it out"
-                        .into(),
-                ));
-            }
-            Some(demand) => {
-                let replicas = Replicas::connect(demand, nodes.clone(), self.is_cluster).await;
-                Some(replicas.map_err(link::failure)?)
-            }
+            Some(demand) => Some(Replicas::connect(demand, &servers).await.map_err(unreachable)?),
             None => None,
         };
+        let evicting = link.eviction_policies().await.into_iter().find(|policy| policy != "noeviction");
+        if let (Some(policy), false) = (evicting, self.allow_eviction) {
+            return Err(misconfigured(ConfigError::new(format!(
+                "the server's maxmemory-policy is {policy}: `noeviction` is right, for an evicted tombstone is an \
+                 undone logout"
+            ))));
+        }
         let keys = Keys::new(self.prefix);
-        let store = RedisStore(Shared { link, replicas, keys, addresses, nodes }.into());
+        let store = RedisStore(Shared { link, replicas, keys, servers }.into());
         // What began before this instant, and has no record, is unknown from here on.
         store.0.record_births(0).await?;
         Ok(store)
@@ -157,6 +172,6 @@ impl DangerousRedisConnect {
     }
 }
 
-fn misconfigured(message: String) -> StoreError {
-    StoreError::with_source(StoreErrorKind::Misconfigured, ConfigError::new(message))
+fn misconfigured(why: ConfigError) -> StoreError {
+    StoreError::with_source(StoreErrorKind::Misconfigured, why)
 }

@@ -2,9 +2,10 @@
 
 use futures_util::StreamExt as _;
 use redis::aio::{PubSub, PubSubSink, PubSubStream};
-use redis::{Client, ConnectionInfo};
+use redis::{Client, RedisResult};
 
-use super::{RedisStore, link};
+use super::RedisStore;
+use super::failure::failure;
 use crate::store::feed::channel::{self, Channel};
 use crate::store::{Hear, RevocationFeed, StoreError, StoreErrorKind, Subscription};
 
@@ -12,28 +13,30 @@ use crate::store::{Hear, RevocationFeed, StoreError, StoreErrorKind, Subscriptio
 /// node serves.
 impl RevocationFeed for RedisStore {
     async fn subscribe(&self, hear: Hear) -> Result<Subscription, StoreError> {
-        let (nodes, channel) = (self.0.nodes.clone(), self.0.keys.channel());
+        let (servers, channel) = (&self.0.servers, self.0.keys.channel());
+        let clients = servers.nodes.iter().map(|node| servers.client(node.clone()));
+        let clients = clients.collect::<RedisResult<Vec<_>>>().map_err(failure)?;
         let mut first = Err(StoreError::new(StoreErrorKind::Unavailable));
-        for node in nodes.clone() {
-            first = channel::in_time(open(Some(node), channel.clone())).await;
+        for client in clients.clone() {
+            first = channel::in_time(open(Some(client), channel.clone())).await;
             if first.is_ok() {
                 break;
             }
         }
-        let mut candidates = nodes.into_iter().cycle();
+        let mut candidates = clients.into_iter().cycle();
         Ok(channel::listen(first?, move || open(candidates.next(), channel.clone()), hear))
     }
 }
 
-async fn open(node: Option<ConnectionInfo>, channel: String) -> Result<Subscribed, StoreError> {
-    let node = node.ok_or(StoreErrorKind::Misconfigured)?;
+async fn open(client: Option<Client>, channel: String) -> Result<Subscribed, StoreError> {
+    let client = client.ok_or(StoreErrorKind::Misconfigured)?;
     let opening = async {
-        let mut subscribed: PubSub = Client::open(node)?.get_async_pubsub().await?;
+        let mut subscribed: PubSub = client.get_async_pubsub().await?;
         subscribed.subscribe(channel).await?;
         let (sink, stream) = subscribed.split();
         Ok(Subscribed { sink, stream })
     };
-    opening.await.map_err(link::failure)
+    opening.await.map_err(failure)
 }
 
 struct Subscribed {

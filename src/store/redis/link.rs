@@ -10,9 +10,9 @@ use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
-use redis::{Client, Cmd, ConnectionInfo, Pipeline, RedisError, RedisResult, Value, cmd};
+use redis::{Client, Cmd, Pipeline, RedisResult, Value, cmd};
 
-use crate::store::{StoreError, StoreErrorKind};
+use super::address::Servers;
 
 /// The authority's deadline comes first; this is for callers without one.
 pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,25 +27,27 @@ const RETRIES: usize = 2;
 const SILENCE: Duration = Duration::from_millis(250);
 
 pub(super) enum Link {
-    Server(Server),
+    Server(Box<Server>),
     Cluster(ClusterConnection),
 }
 
 impl Link {
-    /// To one server, or to a cluster by some of its nodes. `patience` is how long an answer may take.
-    pub(super) async fn connect(
-        mut nodes: Vec<ConnectionInfo>,
-        is_cluster: bool,
-        patience: Duration,
-    ) -> RedisResult<Self> {
-        if !is_cluster && nodes.len() == 1 {
-            let client = Client::open(nodes.remove(0))?;
+    /// `patience` is how long an answer may take.
+    pub(super) async fn connect(servers: &Servers, patience: Duration) -> RedisResult<Self> {
+        if let ([node], false) = (&*servers.nodes, servers.is_cluster) {
+            let client = servers.client(node.clone())?;
             let manager =
                 ConnectionManager::new_with_config(client.clone(), manager_config(patience)).await?;
             let current = ArcSwap::from_pointee(Current::new(manager));
-            return Ok(Self::Server(Server { client, patience, current }));
+            return Ok(Self::Server(Server { client, patience, current }.into()));
         }
-        let cluster = ClusterClientBuilder::new(nodes)
+        let builder = ClusterClientBuilder::new(servers.nodes.clone());
+        #[cfg(feature = "redis-tls")]
+        let builder = match &servers.certificates {
+            Some(certificates) => builder.certs(certificates.clone()),
+            None => builder,
+        };
+        let cluster = builder
             .retries(3)
             .min_retry_wait(millis(RETRY_DELAYS.0))
             .max_retry_wait(millis(RETRY_DELAYS.1))
@@ -242,23 +244,4 @@ fn manager_config(patience: Duration) -> ConnectionManagerConfig {
 
 pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Who must act on it. An outage is never a verdict.
-pub(super) fn failure(error: RedisError) -> StoreError {
-    let says = |word: &str| {
-        error.code() == Some(word)
-            // Before version 7 a script's error is wrapped in another.
-            || error.detail().is_some_and(|detail| detail.contains(word))
-    };
-    let kind = if error.is_timeout() {
-        StoreErrorKind::Timeout
-    } else if says("OOM") {
-        StoreErrorKind::Full
-    } else if says("WRONGTYPE") || says("CORRUPT") {
-        StoreErrorKind::Corrupt
-    } else {
-        StoreErrorKind::Unavailable
-    };
-    StoreError::with_source(kind, error)
 }

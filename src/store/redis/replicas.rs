@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use redis::{ConnectionInfo, RedisResult, cmd};
+use redis::{RedisResult, cmd};
 
+use super::address::Servers;
 use super::link::{Link, RESPONSE_TIMEOUT};
 use super::script::Call;
 use crate::store::{StoreError, StoreErrorKind};
@@ -31,12 +32,8 @@ pub(super) struct Replicas {
 }
 
 impl Replicas {
-    pub(super) async fn connect(
-        demand: Demand,
-        nodes: Vec<ConnectionInfo>,
-        is_cluster: bool,
-    ) -> RedisResult<Self> {
-        let link = Link::connect(nodes, is_cluster, demand.timeout + RESPONSE_TIMEOUT).await?;
+    pub(super) async fn connect(demand: Demand, servers: &Servers) -> RedisResult<Self> {
+        let link = Link::connect(servers, demand.timeout + RESPONSE_TIMEOUT).await?;
         // A server that forbids the command says so now, and not at the first revocation.
         link.ask(cmd("WAIT").arg(0).arg(1)).await?;
         Ok(Self { demand, link })

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::future::try_join;
 use redis::{Cmd, Value, cmd};
 
+use super::failure::failure;
 use super::link::{self, Link};
 use crate::store::{StoreError, StoreErrorKind};
 
@@ -64,7 +65,7 @@ impl Call {
             }
             reply => reply,
         };
-        texts(reply.map_err(link::failure)?)
+        texts(reply.map_err(failure)?)
     }
 
     /// Runs two that don't depend on each other, in one round trip where both keys are on one server.
@@ -76,7 +77,7 @@ impl Call {
         let by_hash = |call: &Self| call.command("EVALSHA", &call.script.hash);
         match link.ask_both(&by_hash(self), &by_hash(other)).await {
             Some(Ok((this, that))) => Ok((texts(this)?, texts(that)?)),
-            Some(Err(error)) if error.is_io_error() => Err(link::failure(error)),
+            Some(Err(error)) if error.is_io_error() => Err(failure(error)),
             // Each by itself: a script that isn't known, or one of the two errors.
             _ => try_join(self.run(link), other.run(link)).await,
         }
@@ -95,7 +96,7 @@ impl Call {
         // By its text: a script that isn't known would let the wait pass for nothing.
         let run = self.command("EVAL", self.script.text);
         let key = self.keys.first().map(String::as_str).unwrap_or_default();
-        let (_, acknowledged) = link.ask_in_turn(key, run, wait).await.map_err(link::failure)?;
+        let (_, acknowledged) = link.ask_in_turn(key, run, wait).await.map_err(failure)?;
         redis::from_redis_value(acknowledged)
             .map_err(|error| StoreError::with_source(StoreErrorKind::Corrupt, error))
     }
