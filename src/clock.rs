@@ -36,12 +36,12 @@ impl Clock for SystemClock {
 }
 
 // A clock set before 1970 reads as 0: every token is then "issued in the future" and refused.
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(all(any(target_os = "linux", target_os = "android"), not(assume_not_unix)))]
 fn secs_since_epoch() -> u64 {
     rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse).tv_sec.try_into().unwrap_or(0)
 }
 
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[cfg(any(not(any(target_os = "linux", target_os = "android")), assume_not_unix))]
 fn secs_since_epoch() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

@@ -166,7 +166,7 @@ impl Drop for Running {
 }
 
 /// A program and what it starts itself: what a shell began outlives it, and holds its output open.
-#[cfg(unix)]
+#[cfg(all(unix, not(assume_not_unix)))]
 mod group {
     use std::os::unix::process::CommandExt as _;
     use std::process::{Child, Command};
@@ -183,7 +183,7 @@ mod group {
     }
 }
 
-#[cfg(not(unix))]
+#[cfg(any(not(unix), assume_not_unix))]
 mod group {
     use std::process::{Child, Command};
 
@@ -308,7 +308,7 @@ mod tests {
         assert!(before.elapsed() < Duration::from_secs(4));
     }
 
-    #[cfg(unix)]
+    #[cfg(all(unix, not(assume_not_unix)))]
     #[tokio::test]
     async fn what_a_program_began_is_killed_with_it_so_that_nobody_reads_on() {
         let turns = Turns::default();

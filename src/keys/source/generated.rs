@@ -131,7 +131,7 @@ impl GeneratedSource {
             KeyError::new(KeyErrorKind::Randomness, "no random bytes to name a file").because(error)
         })?;
         let draft = Draft(self.directory.join(format!(".key-{}", crate::base64::encode_url(random))));
-        let mut file = with_mode(mode).create_new(true).write(true).open(&draft.0).map_err(failed)?;
+        let mut file = new_file(mode).open(&draft.0).map_err(failed)?;
         file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
         match fs::hard_link(&draft.0, path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(failed(error)),
@@ -148,7 +148,7 @@ impl GeneratedSource {
     fn make_directory(&self) -> Result<(), KeyError> {
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true);
-        #[cfg(unix)]
+        #[cfg(all(unix, not(assume_not_unix)))]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.create(&self.directory).map_err(|error| {
             KeyError::unavailable(format!("{} can't be made: {error}", self.directory.display()))
@@ -177,11 +177,13 @@ impl Drop for Draft {
     }
 }
 
-fn with_mode(mode: u32) -> OpenOptions {
+/// To write a file that isn't there yet.
+fn new_file(mode: u32) -> OpenOptions {
     let mut options = OpenOptions::new();
-    #[cfg(unix)]
+    options.create_new(true).write(true);
+    #[cfg(all(unix, not(assume_not_unix)))]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
-    #[cfg(not(unix))]
+    #[cfg(any(not(unix), assume_not_unix))]
     let _ = mode;
     options
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::keys::KeyError;
 
 /// The key's file may be read by its owner alone, and its directory be written to by its owner alone.
-#[cfg(unix)]
+#[cfg(all(unix, not(assume_not_unix)))]
 pub(super) fn refuse_open_key(path: &Path) -> Result<(), KeyError> {
     let own = unix::own_uid()?;
     unix::refuse_readable(path, own)?;
@@ -20,22 +20,22 @@ pub(super) fn refuse_open_key(path: &Path) -> Result<(), KeyError> {
 }
 
 /// As for the key's: before there is one.
-#[cfg(unix)]
+#[cfg(all(unix, not(assume_not_unix)))]
 pub(super) fn refuse_open_directory(path: &Path) -> Result<(), KeyError> {
     unix::refuse_writable(path, unix::own_uid()?)
 }
 
-#[cfg(not(unix))]
+#[cfg(any(not(unix), assume_not_unix))]
 pub(super) fn refuse_open_key(_: &Path) -> Result<(), KeyError> {
     Ok(())
 }
 
-#[cfg(not(unix))]
+#[cfg(any(not(unix), assume_not_unix))]
 pub(super) fn refuse_open_directory(_: &Path) -> Result<(), KeyError> {
     Ok(())
 }
 
-#[cfg(unix)]
+#[cfg(all(unix, not(assume_not_unix)))]
 mod unix {
     use std::fs::{self, File};
     use std::os::fd::OwnedFd;

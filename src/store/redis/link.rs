@@ -228,7 +228,7 @@ fn collect_policies(reply: &Value, policies: &mut Vec<String>) {
 pub(super) fn tcp_settings() -> TcpSettings {
     let alive = TcpKeepalive::new().with_time(GONE_AFTER).with_interval(Duration::from_secs(1));
     let settings = TcpSettings::default().set_nodelay(true).set_keepalive(alive);
-    #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+    #[cfg(all(any(target_os = "android", target_os = "fuchsia", target_os = "linux"), not(assume_not_unix)))]
     let settings = settings.set_user_timeout(GONE_AFTER);
     settings
 }

@@ -207,7 +207,7 @@ fn pool_options<DB: Database>(connections: u32, wait: Duration) -> PoolOptions<D
 fn create_private(file: &std::path::Path) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
     options.append(true).create(true);
-    #[cfg(unix)]
+    #[cfg(all(unix, not(assume_not_unix)))]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(file).map(drop)
 }
