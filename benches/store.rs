@@ -25,8 +25,8 @@ mod support;
 use std::time::{Duration, Instant};
 
 use tower_reissue::store::{
-    Cached, ClaimsStore, MemoryStore, Presented, Revocation, Rotated, Rotation, SessionId, Standing,
-    SubjectId, TokenId,
+    Cached, ClaimsStore, MemoryStore, Presented, Retention, Revocation, Rotated, Rotation, SessionId,
+    Standing, SubjectId, TokenId,
 };
 use tower_reissue::{Clock as _, NumericDate, SystemClock};
 
@@ -145,7 +145,8 @@ async fn measure<S: ClaimsStore>(name: &str, store: &S, count: &Count<'_>, quest
     let sign_in = |n| Rotation::sign_in(presented(n, 0), claims.as_str(), until);
     store.rotate(sign_in(u64::MAX)).await.unwrap();
     let session = Revocation::Session(presented(u64::MAX, 0).session);
-    store.revoke(session, now_is, until).await.unwrap();
+    let retention = Retention::new(now_is, 0, 3600);
+    store.revoke(session, retention).await.unwrap();
     assert_eq!(store.standing(&presented(u64::MAX, 0)).await.unwrap(), Standing::Revoked);
 
     let mut times = Times::begin(name, "sign-in", count).await;
@@ -193,7 +194,7 @@ async fn measure<S: ClaimsStore>(name: &str, store: &S, count: &Count<'_>, quest
     let mut times = Times::begin(name, "revocation", count).await;
     for n in 0..rounds {
         let began = Instant::now();
-        store.revoke(Revocation::Session(presented(n, 0).session), now_is, until).await.unwrap();
+        store.revoke(Revocation::Session(presented(n, 0).session), retention).await.unwrap();
         times.add(began);
     }
     times.report(questions[4]).await;

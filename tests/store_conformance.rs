@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use tower_reissue::NumericDate;
 use tower_reissue::store::{
-    ClaimsStore, MemoryStore, Presented, Revocation, Rotated, Rotation, SessionId, SessionRecord, Standing,
-    StoreError, SubjectId, TokenId, conformance,
+    ClaimsStore, Horizon, MemoryStore, Page, Presented, Retention, Revocation, Rotated, Rotation, SessionId,
+    SessionPage, SessionRecord, Standing, StoreError, StoreHorizon, SubjectId, TokenId, conformance,
 };
 
 #[tokio::test]
@@ -220,13 +220,8 @@ impl ClaimsStore for Faulty {
         })
     }
 
-    async fn revoke(
-        &self,
-        revocation: Revocation,
-        now: NumericDate,
-        until: NumericDate,
-    ) -> Result<(), StoreError> {
-        let (mut revocation, mut until) = (revocation, until);
+    async fn revoke(&self, revocation: Revocation, retention: Retention) -> Result<(), StoreError> {
+        let (mut revocation, mut retention) = (revocation, retention);
         match &mut revocation {
             Revocation::Token { .. } if self.is(Fault::LosesTokenRevocations) => return Ok(()),
             Revocation::Token { token, .. }
@@ -241,21 +236,36 @@ impl ClaimsStore for Faulty {
             Revocation::SubjectBefore { instant, .. } if self.is(Fault::SparesSessionsBegunAtTheInstant) => {
                 *instant = NumericDate::from_secs(instant.as_secs() - 1);
             }
-            _ if self.is(Fault::CutsTombstonesShort) => {
-                until = until.min(NumericDate::from_secs(now.as_secs() + 10))
-            }
+            _ if self.is(Fault::CutsTombstonesShort) => retention.margin = retention.margin.min(9),
             _ => {}
         }
-        self.inner.revoke(revocation, now, until).await
+        self.inner.revoke(revocation, retention).await
     }
 
-    async fn sessions(&self, subject: SubjectId, now: NumericDate) -> Result<Vec<SessionRecord>, StoreError> {
-        let mut sessions = self.inner.sessions(subject, now).await?;
+    async fn sessions(
+        &self,
+        subject: SubjectId,
+        now: NumericDate,
+        page: Page,
+    ) -> Result<SessionPage, StoreError> {
+        let mut sessions = self.inner.sessions(subject, now, page).await?;
         if self.is(Fault::ListsAnotherSession) {
             let session = self.fresh_session();
-            sessions.push(SessionRecord::new(session, now, now, "{}"));
+            sessions.sessions.push(SessionRecord::new(session, now, now, "{}"));
         }
         Ok(sessions)
+    }
+
+    async fn horizon(&self, need: Horizon) -> Result<StoreHorizon, StoreError> {
+        self.inner.horizon(need).await
+    }
+
+    fn horizon_now(&self, need: Horizon) -> Option<StoreHorizon> {
+        self.inner.horizon_now(need)
+    }
+
+    async fn raise_horizon(&self, to: Horizon, now: NumericDate) -> Result<(), StoreError> {
+        self.inner.raise_horizon(to, now).await
     }
 }
 

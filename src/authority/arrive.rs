@@ -205,15 +205,17 @@ impl<C: Send + Sync + 'static> Authority<C> {
         how: Presentation,
         standing: Standing,
     ) -> Decision {
-        if let Standing::Superseded { generations } = standing {
-            self.emit(Event::Reused { generations });
-        }
-        match self.judge(token, how, standing) {
+        let decision = match self.judge(token, how, standing) {
             Decision::Refuse(Reason::Reused) if self.revoke_session(token).await.is_err() => {
                 Decision::Refuse(Reason::StoreUnavailable)
             }
             decision => decision,
+        };
+        // Told last: an observer that panics changes nothing.
+        if let Standing::Superseded { generations } = standing {
+            self.emit(Event::Reused { generations });
         }
+        decision
     }
 
     /// Within the grace and without a store: the successor is derived and signed on the spot.

@@ -104,8 +104,8 @@ pub enum IssueError {
     Signing,
     /// The session could not be recorded. Answer 503: the next try may succeed.
     Store(StoreError),
-    /// The subject's sessions up to this instant were revoked; a sign-in in the same second falls under it. The
-    /// next second's does not.
+    /// The subject's sessions, or all, were revoked up to an instant so far ahead of this clock that no session may be
+    /// dated after it: the clock is behind the revoker's, or the store's, by more than the tolerance. Answer 503.
     Revoked,
 }
 
@@ -130,7 +130,9 @@ impl fmt::Display for IssueError {
             }
             Self::Signing => f.write_str("the signing key could not sign"),
             Self::Store(_) => f.write_str("the session could not be recorded"),
-            Self::Revoked => f.write_str("the subject's sessions up to this second were revoked; try again"),
+            Self::Revoked => f.write_str(
+                "the subject's sessions were revoked up to an instant that this clock has not reached; try again",
+            ),
         }
     }
 }
@@ -145,6 +147,13 @@ impl StdError for IssueError {
     }
 }
 
+/// What a new session's first token is called, and whose it is.
+struct Names {
+    subject: String,
+    jti: String,
+    sid: String,
+}
+
 impl<C: Send + Sync + 'static> Authority<C> {
     /// Issues the first token of a session. With a store the session is recorded, so that it can be listed and
     /// revoked from its first second on.
@@ -157,22 +166,58 @@ impl<C: Send + Sync + 'static> Authority<C> {
         self.check_private(&private)?;
 
         let now = self.now();
-        let exp = now.after(policy.lifetime).min(policy.session_end(now));
         let iss = policy.issuer.as_deref();
         let jti = base64::encode_url(backend::random::<16>().map_err(|_| IssueError::Signing)?);
         let id = TokenId::from_claims(iss, Some(&login.subject), &jti);
-        let sid = id.derived_sid();
-        let session = SessionId::new(iss, &sid);
+        let names = Names { sid: id.derived_sid(), jti, subject: login.subject };
+        let session = SessionId::new(iss, &names.sid);
+        let mut start = now;
+        // Again where sessions of that age were revoked: before it was asked, or while it was.
+        for _ in 0..3 {
+            let (token, claims, expires_at) = self.sign_first(&names, &private, start)?;
+            let revoked_until = match self.0.store.clone() {
+                None => None,
+                Some(store) => {
+                    let subject = SubjectId::new(iss, &names.subject);
+                    let presented = Presented::new(session, id, Some(subject), start, now);
+                    let until = policy.token_matters_until(expires_at, start);
+                    let sign_in = Rotation::sign_in(presented, claims, until).limited_by(self.retention(now));
+                    match self.ask(store.rotate(sign_in)).await.map_err(IssueError::Store)? {
+                        Rotated::Predated { revoked_until } => Some(revoked_until),
+                        Rotated::Revoked => return Err(IssueError::Revoked),
+                        _ => None,
+                    }
+                }
+            };
+            match revoked_until {
+                None => {
+                    self.emit(Event::Issued { expires_at });
+                    return Ok(IssuedToken { token, expires_at, session });
+                }
+                Some(instant) => start = policy.begins_after(instant, now).ok_or(IssueError::Revoked)?,
+            }
+        }
+        Err(IssueError::Revoked)
+    }
 
+    /// The first token of a session that begins at `start`, its claims, and its `exp`.
+    fn sign_first(
+        &self,
+        names: &Names,
+        private: &str,
+        start: NumericDate,
+    ) -> Result<(String, Arc<str>, NumericDate), IssueError> {
+        let policy = &self.0.policy;
+        let exp = start.after(policy.lifetime).min(policy.session_end(start));
         let mut own =
-            vec![("sub", quoted(&login.subject)), ("exp", exp.to_string()), ("iat", now.to_string())];
-        own.extend(iss.map(|iss| ("iss", quoted(iss))));
+            vec![("sub", quoted(&names.subject)), ("exp", exp.to_string()), ("iat", start.to_string())];
+        own.extend(policy.issuer.as_deref().map(|iss| ("iss", quoted(iss))));
         own.extend(policy.primary_audience().map(|aud| ("aud", quoted(aud))));
-        own.extend([("jti", quoted(&jti)), ("sid", quoted(&sid))]);
-        own.push((&policy.session_start_claim, now.to_string()));
+        own.extend([("jti", quoted(&names.jti)), ("sid", quoted(&names.sid))]);
+        own.push((&policy.session_start_claim, start.to_string()));
         own.extend(policy.access_claim.as_ref().map(|(name, value)| (&**name, quoted(value))));
         let own = own.into_iter().map(|(name, value)| Change::Append { name, value: value.into() });
-        let claims = json::splice(&private, own.collect()).ok_or(IssueError::NotAnObject)?;
+        let claims = json::splice(private, own.collect()).ok_or(IssueError::NotAnObject)?;
         let claims: Arc<str> = claims.into();
         self.check_own(&claims)?;
 
@@ -182,16 +227,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         if token.len() > policy.max_token_bytes {
             return Err(IssueError::TooLong);
         }
-        if let Some(store) = self.0.store.clone() {
-            let subject = SubjectId::new(iss, &login.subject);
-            let presented = Presented::new(session, id, Some(subject), now, now);
-            let rotation = Rotation::sign_in(presented, claims, policy.token_matters_until(exp, now));
-            if self.ask(store.rotate(rotation)).await.map_err(IssueError::Store)? == Rotated::Revoked {
-                return Err(IssueError::Revoked);
-            }
-        }
-        self.emit(Event::Issued { expires_at: exp });
-        Ok(IssuedToken { token, expires_at: exp, session })
+        Ok((token, claims, exp))
     }
 
     /// The value of the `Set-Cookie` field that hands a new token to a browser: the cookie that

@@ -105,14 +105,15 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let store = self.0.store.clone().ok_or(NotReissued::Unknown)?;
         let until = policy.token_matters_until(proposed.exp, token.session_start());
         let rotation =
-            Rotation::renewal(token.presented(now), verified.successor_id(), &*proposed.claims, until);
+            Rotation::renewal(token.presented(now), verified.successor_id(), &*proposed.claims, until)
+                .limited_by(self.retention(now));
         let recorded = match self.ask(store.rotate(rotation)).await {
             Ok(Rotated::Recorded) => proposed,
             Ok(Rotated::Superseded { head }) => {
                 policy.accept_head(verified, &head, now).ok_or(NotReissued::StrangeHead)?
             }
             Ok(Rotated::Reused { generations }) => return Err(Unrecorded::Reused { generations }),
-            Ok(Rotated::Revoked) => return Err(Unrecorded::Revoked),
+            Ok(Rotated::Revoked | Rotated::Predated { .. }) => return Err(Unrecorded::Revoked),
             Ok(Rotated::Unknown) => return Err(NotReissued::Unknown.into()),
             Err(_) => return Err(Unrecorded::Outage),
         };

@@ -6,10 +6,14 @@ use std::sync::Arc;
 
 use super::{Authority, VerifiedToken};
 use crate::NumericDate;
-use crate::store::{ErasedStore, Revocation, SessionRecord, StoreError, StoreErrorKind, SubjectId};
+use crate::store::{
+    ErasedStore, Page, Retention, Revocation, SessionId, SessionPage, SessionRecord, StoreError,
+    StoreErrorKind, SubjectId, SubjectLimit,
+};
 use crate::telemetry::Event;
+use crate::token::policy::SKEW_MARGIN;
 use crate::token::refusal::Refusal;
-use crate::token::verify;
+use crate::token::verify::{self, Verified};
 
 /// Why a sign-out did not happen.
 #[derive(Debug)]
@@ -57,28 +61,31 @@ impl<C: Send + Sync + 'static> Authority<C> {
         policy
             .may_end_session(&token, self.now())
             .map_err(|reason| SignOutError::Refused(Refusal::new(reason)))?;
-        let until = policy.session_of_matters_until(&token);
-        self.revoke(Revocation::Session(token.session()), until).await.map_err(SignOutError::Store)
+        let retention = self.retention_of(&token);
+        self.revoke(Revocation::Session(token.session()), retention).await.map_err(SignOutError::Store)
     }
 
-    /// Ends the session that an admitted token belongs to.
+    /// Ends the session that an admitted token belongs to: no token of it that exists by now is admitted again, on any
+    /// authority on this store, whoever minted it.
+    ///
+    /// A login server that mints tokens of one `sid` without asking this store, and goes on minting them after that, opens
+    /// the session anew once the store's [horizon](crate::store::Horizon) is over.
     ///
     /// # Errors
     /// Where the store did not record it, or there is none.
     pub async fn revoke_session(&self, token: &VerifiedToken<C>) -> Result<(), StoreError> {
-        let until = self.0.policy.session_of_matters_until(token.verified());
-        self.revoke(Revocation::Session(token.session()), until).await
+        let retention = self.retention_of(token.verified());
+        self.revoke(Revocation::Session(token.session()), retention).await
     }
 
-    /// Ends a session from the list that [`sessions`](Self::sessions) gave, until no token of it could live on: its
-    /// recorded start, and the ceiling. A login server that mints tokens of one `sid` without a session start, and goes on
-    /// minting them after that, opens it anew: let it declare the start.
+    /// Ends a session from the list that [`sessions`](Self::sessions) gave, as [`revoke_session`](Self::revoke_session)
+    /// does.
     ///
     /// # Errors
     /// Where the store did not record it, or there is none.
     pub async fn revoke_recorded(&self, session: &SessionRecord) -> Result<(), StoreError> {
-        let until = self.0.policy.session_matters_until(session.session_start);
-        self.revoke(Revocation::Session(session.session), until).await
+        let retention = self.retention(self.now()).of(None, session.session_start);
+        self.revoke(Revocation::Session(session.session), retention).await
     }
 
     /// Revokes one token. Where it already has a successor, its session ends.
@@ -87,13 +94,16 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// Where the store did not record it, or there is none.
     pub async fn revoke_token(&self, token: &VerifiedToken<C>) -> Result<(), StoreError> {
         let revocation = Revocation::Token { session: token.session(), token: token.verified().id() };
-        // The longer of the two: it may turn out to end the session.
-        let until = self.0.policy.session_of_matters_until(token.verified());
-        self.revoke(revocation, until).await
+        self.revoke(revocation, self.retention_of(token.verified())).await
     }
 
-    /// Ends every session that `subject` has begun up to now: after a password change, say. A sign-in within the
-    /// same second is refused too; a session begun by a machine whose clock is ahead is not.
+    /// Ends every session that `subject` has begun up to now: after a lost password, say. "Now" is the later of this
+    /// clock and the store's, and a second less than the [tolerance](super::AuthorityBuilder::future_tolerance) more, so
+    /// that it reaches sessions begun on a machine whose clock is ahead.
+    ///
+    /// Whoever signs in after it is signed in at once: [`issue`](Self::issue) dates such a session after the
+    /// revocation, up to the tolerance ahead. A machine whose clock is behind this one's may find its first token not yet
+    /// valid for as long as it is behind.
     ///
     /// # Errors
     /// Where the store did not record it, or there is none.
@@ -110,44 +120,66 @@ impl<C: Send + Sync + 'static> Authority<C> {
     }
 
     async fn revoke_subject_of(&self, issuer: Option<&str>, subject: &str) -> Result<(), StoreError> {
-        let (instant, subject) = (self.now(), SubjectId::new(issuer, subject));
-        let until = self.0.policy.session_matters_until(instant);
-        self.revoke(Revocation::SubjectBefore { subject, instant }, until).await
+        self.revoke_sessions_of(SubjectId::new(issuer, subject), None).await
     }
 
-    /// The live sessions of `subject` that the store knows: "signed in on these devices".
+    /// Ends every other session of this token's subject, on record or not, in one step: "sign out my other devices".
+    /// It reaches as far as [`revoke_subject`](Self::revoke_subject).
+    ///
+    /// # Errors
+    /// Where the store did not record it, or there is none, or the token names no subject.
+    pub async fn revoke_other_sessions(&self, token: &VerifiedToken<C>) -> Result<(), StoreError> {
+        self.recording_store()?;
+        let subject = token.verified().subject().ok_or(StoreErrorKind::Misused)?;
+        self.revoke_sessions_of(subject, Some(token.session())).await
+    }
+
+    async fn revoke_sessions_of(
+        &self,
+        subject: SubjectId,
+        except: Option<SessionId>,
+    ) -> Result<(), StoreError> {
+        let now = self.now();
+        let instant = self.0.policy.up_to(now);
+        self.revoke(Revocation::SubjectBefore { subject, instant, except }, self.retention(now)).await
+    }
+
+    /// Ends every session in this store that began at or before `instant`, whoever's it is, foreign issuers' included:
+    /// after a leak, say. An instant that is not past means as far as [`revoke_subject`](Self::revoke_subject) reaches.
+    ///
+    /// # Errors
+    /// Where the store did not record it, or there is none.
+    pub async fn revoke_all_before(&self, instant: NumericDate) -> Result<(), StoreError> {
+        let now = self.now();
+        let instant = if instant < now { instant } else { self.0.policy.up_to(now) };
+        self.revoke(Revocation::AllBefore { instant }, self.retention(now)).await
+    }
+
+    /// A page of the live sessions of `subject` that the store knows, the newest first: "signed in on these devices".
+    /// [`SessionPage::next`] tells where the next page begins.
     ///
     /// # Errors
     /// Where the store can't tell, or there is none.
-    pub async fn sessions(&self, subject: &str) -> Result<Vec<SessionRecord>, StoreError> {
+    pub async fn sessions(&self, subject: &str, page: Page) -> Result<SessionPage, StoreError> {
         let subject = SubjectId::new(self.0.policy.issuer.as_deref(), subject);
-        self.ask(self.recording_store()?.sessions(subject, self.now())).await
+        self.ask(self.recording_store()?.sessions(subject, self.now(), page)).await
     }
 
-    /// Ends every other session of this token's subject that [`sessions`](Self::sessions) lists, one by one, and says
-    /// how many: "sign out my other devices". A session that is not on record is not ended; [`revoke_subject`]
-    /// ends those too, and this one with them.
-    ///
-    /// [`revoke_subject`]: Self::revoke_subject
-    ///
-    /// # Errors
-    /// Where the store did not record one, or there is none, or the token names no subject. Those before it have
-    /// ended; call again for the rest.
-    pub async fn revoke_other_sessions(&self, token: &VerifiedToken<C>) -> Result<usize, StoreError> {
-        let store = self.recording_store()?;
-        let subject = token.verified().subject().ok_or(StoreErrorKind::Misused)?;
-        let mut others = self.ask(store.sessions(subject, self.now())).await?;
-        others.retain(|other| other.session != token.session());
-        for other in &others {
-            self.revoke_recorded(other).await?;
-        }
-        Ok(others.len())
-    }
-
-    async fn revoke(&self, revocation: Revocation, until: NumericDate) -> Result<(), StoreError> {
-        self.ask(self.recording_store()?.revoke(revocation, self.now(), until)).await?;
+    async fn revoke(&self, revocation: Revocation, retention: Retention) -> Result<(), StoreError> {
+        self.ask(self.recording_store()?.revoke(revocation, retention)).await?;
         self.emit(Event::Revoked);
         Ok(())
+    }
+
+    /// How a revocation made at `now` is kept, and how many sessions of a subject are.
+    pub(super) fn retention(&self, now: NumericDate) -> Retention {
+        let policy = &self.0.policy;
+        let limit = SubjectLimit::new(policy.max_sessions);
+        Retention::new(now, policy.future_tolerance, SKEW_MARGIN).limited_to(limit)
+    }
+
+    fn retention_of(&self, token: &Verified) -> Retention {
+        self.retention(self.now()).of(token.subject(), token.claims().session_start())
     }
 
     fn recording_store(&self) -> Result<Arc<dyn ErasedStore>, StoreError> {

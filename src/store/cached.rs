@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use self::memory::{Asked, Memory};
 use super::{
-    ClaimsStore, Presented, Pushed, Revocation, RevocationFeed, Rotated, Rotation, SessionRecord, Standing,
-    StoreError, StoreErrorKind, SubjectId, Subscription,
+    ClaimsStore, Horizon, Page, Presented, Pushed, Retention, Revocation, RevocationFeed, Rotated, Rotation,
+    SessionPage, Standing, StoreError, StoreErrorKind, StoreHorizon, SubjectId, Subscription,
 };
 use crate::NumericDate;
 
@@ -166,19 +166,31 @@ impl<S: ClaimsStore> ClaimsStore for Cached<S> {
         rotated
     }
 
-    async fn revoke(
-        &self,
-        revocation: Revocation,
-        now: NumericDate,
-        until: NumericDate,
-    ) -> Result<(), StoreError> {
+    async fn revoke(&self, revocation: Revocation, retention: Retention) -> Result<(), StoreError> {
         // Forgotten however it ends: it may be recorded though it failed, or its caller went away.
         let _forget = ForgetAtEnd { memory: &self.memory, revocation };
-        self.inner.revoke(revocation, now, until).await
+        self.inner.revoke(revocation, retention).await
     }
 
-    async fn sessions(&self, subject: SubjectId, now: NumericDate) -> Result<Vec<SessionRecord>, StoreError> {
-        self.inner.sessions(subject, now).await
+    async fn sessions(
+        &self,
+        subject: SubjectId,
+        now: NumericDate,
+        page: Page,
+    ) -> Result<SessionPage, StoreError> {
+        self.inner.sessions(subject, now, page).await
+    }
+
+    async fn horizon(&self, need: Horizon) -> Result<StoreHorizon, StoreError> {
+        self.inner.horizon(need).await
+    }
+
+    fn horizon_now(&self, need: Horizon) -> Option<StoreHorizon> {
+        self.inner.horizon_now(need)
+    }
+
+    async fn raise_horizon(&self, to: Horizon, now: NumericDate) -> Result<(), StoreError> {
+        self.inner.raise_horizon(to, now).await
     }
 }
 

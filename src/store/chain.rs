@@ -44,11 +44,12 @@ pub(super) enum Turn {
     Told(Rotated),
 }
 
-/// Decides a rotation against the session's live chain. `revoked`: the token, its session or its subject's sessions
-/// of that age; `is_revoked`: one token of the session.
+/// Decides a rotation against the session's live chain. `revoked`: the token or its session; `cutoff`: the instant up to
+/// which sessions of that age were revoked; `is_revoked`: one token of the session.
 pub(super) fn judge(
     rotation: &Rotation,
     revoked: bool,
+    cutoff: Option<NumericDate>,
     chain: Option<&Chain>,
     is_revoked: impl Fn(TokenId) -> bool,
 ) -> Result<Turn, StoreError> {
@@ -56,6 +57,9 @@ pub(super) fn judge(
     // A sign-in records the token itself; a renewal records another.
     if *supersedes == (*successor == presented.token) {
         return Err(StoreErrorKind::Misused.into());
+    }
+    if let Some(revoked_until) = cutoff {
+        return Ok(Turn::Told(predated(rotation, revoked_until)));
     }
     if revoked || is_revoked(*successor) {
         return Ok(Turn::Told(Rotated::Revoked));
@@ -78,6 +82,11 @@ pub(super) fn judge(
     }
 }
 
+/// What a rotation is told in a session that is older than the cutoff. A sign-in can begin again, and later.
+pub(super) fn predated(rotation: &Rotation, revoked_until: NumericDate) -> Rotated {
+    if rotation.supersedes { Rotated::Revoked } else { Rotated::Predated { revoked_until } }
+}
+
 /// Where a token stands in its session's chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
@@ -94,7 +103,7 @@ pub(super) enum Place {
 impl Chain {
     /// The chain that a rotation begins: at sign-in, or with a predecessor that was issued elsewhere.
     pub(super) fn begun_by(rotation: Rotation) -> Self {
-        let Rotation { presented, supersedes, successor, claims, until } = rotation;
+        let Rotation { presented, supersedes, successor, claims, until, .. } = rotation;
         let mut chain = Self {
             subject: presented.subject,
             session_start: presented.session_start,

@@ -5,7 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use super::{
-    ClaimsStore, Presented, Revocation, Rotated, Rotation, SessionRecord, Standing, StoreError, SubjectId,
+    ClaimsStore, Horizon, Page, Presented, Retention, Revocation, Rotated, Rotation, SessionPage, Standing,
+    StoreError, StoreHorizon, SubjectId,
 };
 use crate::NumericDate;
 
@@ -17,13 +18,15 @@ pub(crate) trait ErasedStore: Send + Sync + 'static {
     fn standing_now(&self, presented: &Presented) -> Option<Standing>;
     fn epoch(&self) -> Option<u64>;
     fn rotate(self: Arc<Self>, rotation: Rotation) -> StoreFuture<Rotated>;
-    fn revoke(
+    fn revoke(self: Arc<Self>, revocation: Revocation, retention: Retention) -> StoreFuture<()>;
+    fn sessions(
         self: Arc<Self>,
-        revocation: Revocation,
+        subject: SubjectId,
         now: NumericDate,
-        until: NumericDate,
-    ) -> StoreFuture<()>;
-    fn sessions(self: Arc<Self>, subject: SubjectId, now: NumericDate) -> StoreFuture<Vec<SessionRecord>>;
+        page: Page,
+    ) -> StoreFuture<SessionPage>;
+    fn horizon(self: Arc<Self>, need: Horizon) -> StoreFuture<StoreHorizon>;
+    fn horizon_now(&self, need: Horizon) -> Option<StoreHorizon>;
 }
 
 impl<S: ClaimsStore> ErasedStore for S {
@@ -43,16 +46,24 @@ impl<S: ClaimsStore> ErasedStore for S {
         Box::pin(async move { ClaimsStore::rotate(&*self, rotation).await })
     }
 
-    fn revoke(
-        self: Arc<Self>,
-        revocation: Revocation,
-        now: NumericDate,
-        until: NumericDate,
-    ) -> StoreFuture<()> {
-        Box::pin(async move { ClaimsStore::revoke(&*self, revocation, now, until).await })
+    fn revoke(self: Arc<Self>, revocation: Revocation, retention: Retention) -> StoreFuture<()> {
+        Box::pin(async move { ClaimsStore::revoke(&*self, revocation, retention).await })
     }
 
-    fn sessions(self: Arc<Self>, subject: SubjectId, now: NumericDate) -> StoreFuture<Vec<SessionRecord>> {
-        Box::pin(async move { ClaimsStore::sessions(&*self, subject, now).await })
+    fn sessions(
+        self: Arc<Self>,
+        subject: SubjectId,
+        now: NumericDate,
+        page: Page,
+    ) -> StoreFuture<SessionPage> {
+        Box::pin(async move { ClaimsStore::sessions(&*self, subject, now, page).await })
+    }
+
+    fn horizon(self: Arc<Self>, need: Horizon) -> StoreFuture<StoreHorizon> {
+        Box::pin(async move { ClaimsStore::horizon(&*self, need).await })
+    }
+
+    fn horizon_now(&self, need: Horizon) -> Option<StoreHorizon> {
+        ClaimsStore::horizon_now(self, need)
     }
 }

@@ -14,7 +14,8 @@ use std::sync::atomic::Ordering;
 use self::ledger::{Ledger, Limits};
 use self::sync::{AtomicU64, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use super::{
-    ClaimsStore, Presented, Revocation, Rotated, Rotation, SessionRecord, Standing, StoreError, SubjectId,
+    ClaimsStore, Horizon, Page, Presented, Retention, Revocation, Rotated, Rotation, SessionPage, Standing,
+    StoreError, StoreHorizon, SubjectId,
 };
 use crate::NumericDate;
 
@@ -79,6 +80,15 @@ impl MemoryStore {
         self
     }
 
+    /// Its horizon from the start, for several authorities on one store: the largest that any of them needs. Default: what
+    /// the first authority needs.
+    #[must_use]
+    pub fn with_horizon(mut self, horizon: Horizon) -> Self {
+        let ledger = self.ledger.get_mut().unwrap_or_else(PoisonError::into_inner);
+        ledger.raise_horizon(horizon, NumericDate::default());
+        self
+    }
+
     // A poisoned lock is taken all the same: the ledger decides first and changes last, with nothing in between
     // that could panic.
     fn read(&self) -> RwLockReadGuard<'_, Ledger> {
@@ -111,23 +121,42 @@ impl ClaimsStore for MemoryStore {
     }
 
     async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
-        self.write().rotate(rotation)
+        let mut ledger = self.write();
+        let displaced = ledger.displaced();
+        let rotated = ledger.rotate(rotation);
+        if ledger.displaced() != displaced {
+            self.epoch.fetch_add(1, Ordering::AcqRel);
+        }
+        rotated
     }
 
-    async fn revoke(
-        &self,
-        revocation: Revocation,
-        now: NumericDate,
-        until: NumericDate,
-    ) -> Result<(), StoreError> {
+    async fn revoke(&self, revocation: Revocation, retention: Retention) -> Result<(), StoreError> {
         let mut ledger = self.write();
-        ledger.revoke(revocation, now, until)?;
+        ledger.revoke(revocation, &retention)?;
         self.epoch.fetch_add(1, Ordering::AcqRel);
         Ok(())
     }
 
-    async fn sessions(&self, subject: SubjectId, now: NumericDate) -> Result<Vec<SessionRecord>, StoreError> {
-        Ok(self.read().sessions(subject, now))
+    async fn sessions(
+        &self,
+        subject: SubjectId,
+        now: NumericDate,
+        page: Page,
+    ) -> Result<SessionPage, StoreError> {
+        Ok(self.read().sessions(subject, now, page))
+    }
+
+    async fn horizon(&self, need: Horizon) -> Result<StoreHorizon, StoreError> {
+        Ok(self.write().horizon(need))
+    }
+
+    fn horizon_now(&self, need: Horizon) -> Option<StoreHorizon> {
+        Some(self.write().horizon(need))
+    }
+
+    async fn raise_horizon(&self, to: Horizon, now: NumericDate) -> Result<(), StoreError> {
+        self.write().raise_horizon(to, now);
+        Ok(())
     }
 }
 

@@ -28,19 +28,24 @@
 mod cached;
 mod chain;
 pub mod conformance;
+mod cutoff;
 mod erased;
 mod error;
 mod feed;
 mod memory;
 #[cfg(feature = "redis")]
 mod redis;
+pub(crate) mod settling;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod sql;
+#[cfg(any(feature = "redis", feature = "sqlite", feature = "postgres"))]
+mod unshared;
 mod vocabulary;
 
 use std::future::Future;
 use std::sync::Arc;
 
+pub use crate::token::horizon::{Horizon, Raise, StoreHorizon};
 pub use crate::token::standing::Standing;
 pub use cached::Cached;
 pub(crate) use erased::ErasedStore;
@@ -49,9 +54,13 @@ pub use feed::{Hear, Pushed, RevocationFeed, Subscription};
 pub use memory::MemoryStore;
 #[cfg(feature = "redis")]
 pub use redis::{DangerousRedisConnect, RedisConnect, RedisStore};
+pub(crate) use settling::Settling;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub use sql::{SqlStore, SqlStoreBuilder};
-pub use vocabulary::{Presented, Revocation, Rotated, Rotation, SessionRecord};
+pub use vocabulary::{
+    Page, Presented, Retention, Revocation, Rotated, Rotation, SessionCursor, SessionPage, SessionRecord,
+    SubjectLimit,
+};
 
 use crate::NumericDate;
 pub use crate::token::identity::{SessionId, SubjectId, TokenId};
@@ -87,19 +96,20 @@ pub trait ClaimsStore: Send + Sync + 'static {
     /// When the store can't say whether it was recorded. The caller then sends no successor.
     fn rotate(&self, rotation: Rotation) -> impl Future<Output = Result<Rotated, StoreError>> + Send;
 
-    /// Revokes, until `until`. From its return on, no [`standing`](Self::standing) answers live and no
-    /// [`rotate`](Self::rotate) records for what was revoked.
+    /// Revokes. From its return on, no [`standing`](Self::standing) answers live and no [`rotate`](Self::rotate) records
+    /// for what was revoked, until [`Retention::kept_until`] by the `now` of those calls.
+    ///
+    /// The clock and the horizon that the store adds are read where the revocation is written, in one step with it.
     ///
     /// # Errors
     /// When the revocation may not have been recorded: the caller must be told, never reassured.
     fn revoke(
         &self,
         revocation: Revocation,
-        now: NumericDate,
-        until: NumericDate,
+        retention: Retention,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// The subject's sessions that are recorded, live at `now` and not revoked; the order is unspecified.
+    /// A page of the subject's sessions that are recorded, live at `now` and not revoked, the newest first.
     ///
     /// # Errors
     /// When they can't be read.
@@ -107,7 +117,37 @@ pub trait ClaimsStore: Send + Sync + 'static {
         &self,
         subject: SubjectId,
         now: NumericDate,
-    ) -> impl Future<Output = Result<Vec<SessionRecord>, StoreError>> + Send;
+        page: Page,
+    ) -> impl Future<Output = Result<SessionPage, StoreError>> + Send;
+
+    /// The store's horizon, which becomes `need` where nobody has set one yet.
+    ///
+    /// It is as durable as the revocations are, and never lowered. A store whose records were lost has none again: a
+    /// process that knew a larger one than it finds puts its own back before it revokes anything.
+    ///
+    /// # Errors
+    /// When it can't be known, or may not have been recorded.
+    fn horizon(&self, need: Horizon) -> impl Future<Output = Result<StoreHorizon, StoreError>> + Send;
+
+    /// The same where it needs no waiting: as it was when the store was opened, or at once. `None` where it does.
+    fn horizon_now(&self, need: Horizon) -> Option<StoreHorizon> {
+        let _ = need;
+        None
+    }
+
+    /// Raises the horizon to `to`, and records the instant: the store's clock or `now`, whichever is later. Does nothing
+    /// where it is no smaller already. Sessions begun before that instant end at the old horizon; see
+    /// [`StoreHorizon::raise`].
+    ///
+    /// From its return on, every revocation, by whichever process, is kept for the new one.
+    ///
+    /// # Errors
+    /// When it may not have been recorded.
+    fn raise_horizon(
+        &self,
+        to: Horizon,
+        now: NumericDate,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
 /// A shared store is a store: two authorities, or an authority and its operator, may hold one.
@@ -131,17 +171,33 @@ impl<S: ClaimsStore> ClaimsStore for Arc<S> {
     fn revoke(
         &self,
         revocation: Revocation,
-        now: NumericDate,
-        until: NumericDate,
+        retention: Retention,
     ) -> impl Future<Output = Result<(), StoreError>> + Send {
-        S::revoke(self, revocation, now, until)
+        S::revoke(self, revocation, retention)
     }
 
     fn sessions(
         &self,
         subject: SubjectId,
         now: NumericDate,
-    ) -> impl Future<Output = Result<Vec<SessionRecord>, StoreError>> + Send {
-        S::sessions(self, subject, now)
+        page: Page,
+    ) -> impl Future<Output = Result<SessionPage, StoreError>> + Send {
+        S::sessions(self, subject, now, page)
+    }
+
+    fn horizon(&self, need: Horizon) -> impl Future<Output = Result<StoreHorizon, StoreError>> + Send {
+        S::horizon(self, need)
+    }
+
+    fn horizon_now(&self, need: Horizon) -> Option<StoreHorizon> {
+        S::horizon_now(self, need)
+    }
+
+    fn raise_horizon(
+        &self,
+        to: Horizon,
+        now: NumericDate,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send {
+        S::raise_horizon(self, to, now)
     }
 }

@@ -23,9 +23,10 @@ use self::link::Link;
 use self::replicas::Replicas;
 use self::script::Call;
 use super::feed::message;
+use super::unshared::{self, UnsharedHorizon};
 use super::{
-    ClaimsStore, Presented, Revocation, Rotated, Rotation, SessionId, SessionRecord, Standing, StoreError,
-    StoreErrorKind, SubjectId,
+    ClaimsStore, Horizon, Page, Presented, Retention, Revocation, Rotated, Rotation, SessionId, SessionPage,
+    SessionRecord, Standing, StoreError, StoreErrorKind, StoreHorizon, SubjectId, chain,
 };
 use crate::NumericDate;
 
@@ -92,6 +93,7 @@ struct Shared {
     replicas: Option<Replicas>,
     keys: Keys,
     servers: Servers,
+    horizon: UnsharedHorizon,
 }
 
 impl RedisStore {
@@ -141,7 +143,7 @@ impl ClaimsStore for RedisStore {
     /// The subject is asked first: a rotation that begins after a revocation returned always sees it. One that began
     /// before it may still be recorded; the session is dead by its own standing all the same.
     async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
-        let Rotation { presented, supersedes, successor, claims, until } = rotation;
+        let Rotation { presented, supersedes, successor, ref claims, until, .. } = rotation;
         let Presented { session, token, session_start, now, .. } = presented;
         // A sign-in records the token itself; a renewal records another.
         if supersedes == (successor == token) {
@@ -151,8 +153,10 @@ impl ClaimsStore for RedisStore {
             Some(subject) => Some(self.0.subject(subject, now, Some((&presented, until))).await?),
             None => None,
         };
-        if subject.as_ref().is_some_and(|subject| subject.has_revoked(session_start)) {
-            return Ok(Rotated::Revoked);
+        if let Some(revoked_until) = subject.as_ref().and_then(|subject| subject.revoked)
+            && session_start <= revoked_until
+        {
+            return Ok(chain::predated(&rotation, revoked_until));
         }
         let vouched = subject.as_ref().is_none_or(|subject| session_start >= subject.born);
         let args = [
@@ -184,48 +188,68 @@ impl ClaimsStore for RedisStore {
         }
     }
 
-    async fn revoke(
-        &self,
-        revocation: Revocation,
-        now: NumericDate,
-        until: NumericDate,
-    ) -> Result<(), StoreError> {
+    async fn revoke(&self, revocation: Revocation, retention: Retention) -> Result<(), StoreError> {
         let keys = &self.0.keys;
-        let (now, until) = (now.to_string(), until.to_string());
+        let (now, until) = (retention.now.to_string(), self.0.horizon.kept_until(&retention).to_string());
         let (channel, message) = (keys.channel(), message::write(&revocation));
-        let call = match revocation {
-            Revocation::SubjectBefore { subject, instant } => {
-                let args = [now, until, instant.to_string(), channel, message];
-                Call::new(&script::REVOKE_SUBJECT, [keys.subject(&subject)], args)
-            }
-            Revocation::Session(session) | Revocation::Token { session, .. } => {
-                let token = match revocation {
-                    Revocation::Token { token, .. } => token.to_string(),
-                    _ => String::new(),
-                };
-                let places = [keys.session(&session), keys.revoked_tokens(&session)];
-                Call::new(&script::REVOKE, places, [now, until, token, channel, message])
-            }
+        let end_session = |session: SessionId, token: String, message: String| {
+            let places = [keys.session(&session), keys.revoked_tokens(&session)];
+            Call::new(&script::REVOKE, places, [now.clone(), until.clone(), token, channel.clone(), message])
         };
-        call.run(&self.0.link).await?;
-        match &self.0.replicas {
-            Some(replicas) => replicas.hold(&call).await,
-            None => Ok(()),
+        match revocation {
+            Revocation::SubjectBefore { subject, instant, except: None } => {
+                let args = [now.clone(), until.clone(), instant.to_string(), channel.clone(), message];
+                self.0.record(&Call::new(&script::REVOKE_SUBJECT, [keys.subject(&subject)], args)).await
+            }
+            Revocation::Session(session) => {
+                self.0.record(&end_session(session, String::new(), message)).await
+            }
+            Revocation::Token { session, token } => {
+                self.0.record(&end_session(session, token.to_string(), message)).await
+            }
+            Revocation::SubjectBefore { subject, instant, except: Some(except) } => {
+                for session in unshared::others(self, (subject, instant, except), retention.now).await? {
+                    let message = message::write(&Revocation::Session(session));
+                    self.0.record(&end_session(session, String::new(), message)).await?;
+                }
+                Ok(())
+            }
+            Revocation::AllBefore { .. } => {
+                Err(StoreError::with_source(StoreErrorKind::Unavailable, "not recorded by this store"))
+            }
         }
     }
 
-    async fn sessions(&self, subject: SubjectId, now: NumericDate) -> Result<Vec<SessionRecord>, StoreError> {
+    async fn sessions(
+        &self,
+        subject: SubjectId,
+        now: NumericDate,
+        page: Page,
+    ) -> Result<SessionPage, StoreError> {
         let state = self.0.subject(&subject, now, None).await?;
         let mut listed = cmd("ZRANGEBYSCORE");
         listed.arg(self.0.keys.sessions(&subject)).arg(format!("({now}")).arg("+inf");
         let listed = script::texts(self.0.link.ask(&listed).await.map_err(failure)?)?;
         let mut records = Vec::new();
         for some in listed.chunks(AT_ONCE) {
-            for record in join_all(some.iter().map(|session| self.0.record(session, &subject, now))).await {
+            for record in join_all(some.iter().map(|session| self.0.listed(session, &subject, now))).await {
                 records.extend(record?.filter(|record| !state.has_revoked(record.session_start)));
             }
         }
-        Ok(records)
+        Ok(unshared::page_of(records, page))
+    }
+
+    async fn horizon(&self, need: Horizon) -> Result<StoreHorizon, StoreError> {
+        Ok(self.0.horizon.settle(need))
+    }
+
+    fn horizon_now(&self, need: Horizon) -> Option<StoreHorizon> {
+        Some(self.0.horizon.settle(need))
+    }
+
+    async fn raise_horizon(&self, to: Horizon, now: NumericDate) -> Result<(), StoreError> {
+        self.0.horizon.raise(to, now);
+        Ok(())
     }
 }
 
@@ -310,6 +334,15 @@ fn judge(presented: &Presented, session: &SessionState, subject: Option<&Subject
 }
 
 impl Shared {
+    /// Records a revocation, on the replicas that are waited for too.
+    async fn record(&self, call: &Call) -> Result<(), StoreError> {
+        call.run(&self.link).await?;
+        match &self.replicas {
+            Some(replicas) => replicas.hold(call).await,
+            None => Ok(()),
+        }
+    }
+
     fn ask_session(&self, presented: &Presented) -> Call {
         let args = [presented.now.to_string(), presented.token.to_string()];
         Call::new(&script::STANDING, self.session_keys(&presented.session), args)
@@ -339,7 +372,7 @@ impl Shared {
         SubjectState::read(self.ask_subject(subject, now, listed).run(&self.link).await?)
     }
 
-    async fn record(
+    async fn listed(
         &self,
         session: &str,
         subject: &SubjectId,

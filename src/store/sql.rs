@@ -46,8 +46,10 @@ use self::record::Listed;
 use self::statements::Statements;
 use self::telling::Telling;
 use super::chain::Turn;
+use super::unshared::{self, UnsharedHorizon};
 use super::{
-    ClaimsStore, Presented, Revocation, Rotated, Rotation, SessionRecord, Standing, StoreError, SubjectId,
+    ClaimsStore, Horizon, Page, Presented, Retention, Revocation, Rotated, Rotation, SessionId, SessionPage,
+    SessionRecord, Standing, StoreError, StoreErrorKind, StoreHorizon, SubjectId, TokenId,
 };
 use crate::NumericDate;
 
@@ -131,6 +133,7 @@ struct Inner {
     statements: Statements,
     identity: Identity,
     purge: Purge,
+    horizon: UnsharedHorizon,
 }
 
 impl SqlStore {
@@ -188,25 +191,68 @@ impl ClaimsStore for SqlStore {
         .await
     }
 
-    async fn revoke(
-        &self,
-        revocation: Revocation,
-        now: NumericDate,
-        until: NumericDate,
-    ) -> Result<(), StoreError> {
+    async fn revoke(&self, revocation: Revocation, retention: Retention) -> Result<(), StoreError> {
+        let (now, until) = (retention.now, self.0.horizon.kept_until(&retention));
         let (session, token) = match revocation {
-            Revocation::SubjectBefore { .. } if until <= now => return Ok(()),
-            Revocation::SubjectBefore { subject, instant } => {
+            Revocation::SubjectBefore { subject, instant, except: Some(except) } => {
+                for session in unshared::others(self, (subject, instant, except), now).await? {
+                    self.end(&Revocation::Session(session), session, None, now, until).await?;
+                }
+                return Ok(());
+            }
+            Revocation::SubjectBefore { subject, instant, except: None } => {
                 // Done twice, it is done.
                 let record = |telling| self.0.revoke_subject(subject, instant, now, until, telling);
                 self.0.persist(|| self.0.record_and_tell(&revocation, record)).await?;
                 self.purge_at_times(now);
                 return Ok(());
             }
+            Revocation::AllBefore { .. } => {
+                return Err(StoreError::with_source(
+                    StoreErrorKind::Unavailable,
+                    "not recorded by this store",
+                ));
+            }
             Revocation::Session(session) => (session, None),
             Revocation::Token { session, token } => (session, Some(token)),
         };
-        self.change(session, Cause::Revocation(&revocation), now, |found| {
+        self.end(&revocation, session, token, now, until).await
+    }
+
+    async fn sessions(
+        &self,
+        subject: SubjectId,
+        now: NumericDate,
+        page: Page,
+    ) -> Result<SessionPage, StoreError> {
+        let listed = self.0.persist(|| self.0.sessions(subject, now)).await?;
+        Ok(unshared::page_of(listed, page))
+    }
+
+    async fn horizon(&self, need: Horizon) -> Result<StoreHorizon, StoreError> {
+        Ok(self.0.horizon.settle(need))
+    }
+
+    fn horizon_now(&self, need: Horizon) -> Option<StoreHorizon> {
+        Some(self.0.horizon.settle(need))
+    }
+
+    async fn raise_horizon(&self, to: Horizon, now: NumericDate) -> Result<(), StoreError> {
+        self.0.horizon.raise(to, now);
+        Ok(())
+    }
+}
+
+impl SqlStore {
+    async fn end(
+        &self,
+        revocation: &Revocation,
+        session: SessionId,
+        token: Option<TokenId>,
+        now: NumericDate,
+        until: NumericDate,
+    ) -> Result<(), StoreError> {
+        self.change(session, Cause::Revocation(revocation), now, |found| {
             let has_changed = match token {
                 None => found.session.revoke(now, until),
                 Some(token) => found.session.revoke_token(token, now, until)?,
@@ -214,10 +260,6 @@ impl ClaimsStore for SqlStore {
             Ok(if has_changed { Step::Save(()) } else { Step::Done(()) })
         })
         .await
-    }
-
-    async fn sessions(&self, subject: SubjectId, now: NumericDate) -> Result<Vec<SessionRecord>, StoreError> {
-        self.0.persist(|| self.0.sessions(subject, now)).await
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{SessionId, SubjectId, TokenId};
+use super::{Horizon, SessionId, SubjectId, TokenId};
 use crate::NumericDate;
 
 /// What a store is asked about: a token that was just presented.
@@ -49,12 +49,22 @@ pub struct Rotation {
     pub claims: Arc<str>,
     /// How long the record of the successor matters; the session's record lives at least as long.
     pub until: NumericDate,
+    /// Where the rotation puts a session on record, the limit on its subject's sessions, and how the revocations of those
+    /// that end in its favour are kept. `None`: no limit.
+    pub retention: Option<Retention>,
 }
 
 impl Rotation {
     /// Opens a session: `presented` is the token just issued, `claims` its own.
     pub fn sign_in(presented: Presented, claims: impl Into<Arc<str>>, until: NumericDate) -> Self {
-        Self { presented, supersedes: false, successor: presented.token, claims: claims.into(), until }
+        Self {
+            presented,
+            supersedes: false,
+            successor: presented.token,
+            claims: claims.into(),
+            until,
+            retention: None,
+        }
     }
 
     /// Proposes `successor`, with its `claims`, for the token presented.
@@ -64,7 +74,14 @@ impl Rotation {
         claims: impl Into<Arc<str>>,
         until: NumericDate,
     ) -> Self {
-        Self { presented, supersedes: true, successor, claims: claims.into(), until }
+        Self { presented, supersedes: true, successor, claims: claims.into(), until, retention: None }
+    }
+
+    /// Limits the subject's sessions as `retention` says.
+    #[must_use]
+    pub fn limited_by(mut self, retention: Retention) -> Self {
+        self.retention = Some(retention);
+        self
     }
 }
 
@@ -98,6 +115,12 @@ pub enum Rotated {
     },
     /// The token, its session or its subject's sessions of that age were revoked, or the head itself was.
     Revoked,
+    /// A sign-in whose session begins at or before an instant up to which sessions were revoked: its subject's, or all.
+    /// One that begins later is recorded.
+    Predated {
+        /// That instant.
+        revoked_until: NumericDate,
+    },
     /// The session has a head, and this token is not known to lead to it: merely not renewed.
     Unknown,
 }
@@ -110,6 +133,7 @@ impl fmt::Debug for Rotated {
             Self::Superseded { head } => write!(f, "Superseded({} bytes)", head.len()),
             Self::Reused { generations } => write!(f, "Reused({generations})"),
             Self::Revoked => f.write_str("Revoked"),
+            Self::Predated { revoked_until } => write!(f, "Predated({revoked_until})"),
             Self::Unknown => f.write_str("Unknown"),
         }
     }
@@ -131,13 +155,169 @@ pub enum Revocation {
     },
     /// A session, with every token in it.
     Session(SessionId),
-    /// Every session of the subject that began at or before the instant.
+    /// Every session of the subject that began at or before the instant, but one.
     SubjectBefore {
         /// Whose sessions.
         subject: SubjectId,
-        /// The instant, compared with session starts.
+        /// The instant, compared with session starts. See [`dated`](Self::dated).
+        instant: NumericDate,
+        /// The session that is spared: "all others". It is not spared from what was revoked before.
+        except: Option<SessionId>,
+    },
+    /// Every session, of whatever subject or none, that began at or before the instant.
+    AllBefore {
+        /// The instant, compared with session starts. See [`dated`](Self::dated).
         instant: NumericDate,
     },
+}
+
+impl Revocation {
+    /// The same with its instant as the store records it: "up to now" is what is later by the revoker's clock or by the
+    /// store's. An instant in the revoker's past stays as it is.
+    #[must_use]
+    pub fn dated(self, retention: &Retention, clock: NumericDate) -> Self {
+        let dated = |instant: NumericDate| match instant >= retention.now {
+            true => instant.max(clock.after(instant.since(retention.now))),
+            false => instant,
+        };
+        match self {
+            Self::SubjectBefore { subject, instant, except } => {
+                Self::SubjectBefore { subject, instant: dated(instant), except }
+            }
+            Self::AllBefore { instant } => Self::AllBefore { instant: dated(instant) },
+            Self::Token { .. } | Self::Session(_) => self,
+        }
+    }
+}
+
+/// When a revocation is made, and what follows from that: how long it is kept, and which tokens can exist by then.
+///
+/// A store adds its own clock and its own horizon, both as they are when it writes: a revocation through a process that
+/// knows an older horizon is kept for the newer one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Retention {
+    /// The revoker's reading of the time.
+    pub now: NumericDate,
+    /// When the session of the token presented began, which may be ahead of `now`; the epoch where none was presented.
+    pub session_start: NumericDate,
+    /// Whose token was presented. A recorded session's own subject counts first.
+    pub subject: Option<SubjectId>,
+    /// How far the clocks of nodes may differ, in seconds.
+    pub tolerance: u64,
+    /// How much longer a revocation is kept than it must be, in seconds, for clocks that differ by more. An authority
+    /// says 300.
+    pub margin: u64,
+    /// How many sessions of the subject are kept. `None`: no limit.
+    pub limit: Option<SubjectLimit>,
+}
+
+/// How many sessions of one subject a store keeps. Where there are more, the oldest end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SubjectLimit {
+    /// At most this many that are live and on record: of more, the oldest is revoked.
+    pub live: usize,
+    /// At most this many, live or ended: of more, the subject's sessions that began at or before the oldest are revoked,
+    /// and the records of those make room.
+    pub remembered: usize,
+}
+
+impl SubjectLimit {
+    /// At most `live` sessions, and ten times as many with those that ended.
+    pub fn new(live: usize) -> Self {
+        Self { live, remembered: live.saturating_mul(10) }
+    }
+}
+
+impl Retention {
+    /// Of a revocation made at `now`, without a token. The seconds are those of the fields of their names.
+    pub fn new(now: NumericDate, tolerance: u64, margin: u64) -> Self {
+        Self { now, session_start: NumericDate::default(), subject: None, tolerance, margin, limit: None }
+    }
+
+    /// Of a revocation made with a token of this session.
+    #[must_use]
+    pub fn of(mut self, subject: Option<SubjectId>, session_start: NumericDate) -> Self {
+        (self.subject, self.session_start) = (subject, session_start);
+        self
+    }
+
+    /// With this limit on the subject's sessions.
+    #[must_use]
+    pub fn limited_to(mut self, limit: SubjectLimit) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// The latest start that the session of a token can have that exists by now. `clock` is the store's; one that has
+    /// none says `now`.
+    pub fn latest_start(&self, clock: NumericDate) -> NumericDate {
+        self.now.max(clock).max(self.session_start).after(self.tolerance)
+    }
+
+    /// The instant until which the revocation is kept: no token that exists by now is of use from then on, whichever
+    /// token was presented. For ever where the store's horizon is unbounded, or was not set yet.
+    pub fn kept_until(&self, clock: NumericDate, horizon: Option<Horizon>) -> NumericDate {
+        horizon.unwrap_or(Horizon::Unbounded).after(self.latest_start(clock)).after(self.margin)
+    }
+}
+
+/// A part of a listing, the newest sessions first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Page {
+    /// Only what comes after this one; `None`: from the beginning.
+    pub after: Option<SessionCursor>,
+    /// At most this many sessions; 1 at least.
+    pub limit: usize,
+}
+
+/// A place in a listing: the newest sessions come first, and of one second those of the greater name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionCursor {
+    /// When the session began.
+    pub session_start: NumericDate,
+    /// The session.
+    pub session: SessionId,
+}
+
+/// A page of a listing.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct SessionPage {
+    /// The sessions, the newest first. There may be none though more follow: what was looked at had ended.
+    pub sessions: Vec<SessionRecord>,
+    /// Where the next page begins; `None` at the end.
+    pub next: Option<SessionCursor>,
+}
+
+impl Page {
+    /// The first page, of at most `limit` sessions, 1 to 1,000.
+    pub fn first(limit: usize) -> Self {
+        Self { after: None, limit: limit.clamp(1, 1_000) }
+    }
+
+    /// The page after this place, where [`SessionPage::next`] told it.
+    #[must_use]
+    pub fn after(mut self, cursor: SessionCursor) -> Self {
+        self.after = Some(cursor);
+        self
+    }
+}
+
+/// The first hundred.
+impl Default for Page {
+    fn default() -> Self {
+        Self::first(100)
+    }
+}
+
+impl SessionPage {
+    /// A page as a store read it.
+    pub fn new(sessions: Vec<SessionRecord>, next: Option<SessionCursor>) -> Self {
+        Self { sessions, next }
+    }
 }
 
 /// A session as the store knows it.
@@ -163,6 +343,11 @@ impl SessionRecord {
         claims: impl Into<Arc<str>>,
     ) -> Self {
         Self { session, session_start, renewed, claims: claims.into() }
+    }
+
+    /// Its place in a listing.
+    pub fn cursor(&self) -> SessionCursor {
+        SessionCursor { session_start: self.session_start, session: self.session }
     }
 }
 

@@ -20,7 +20,6 @@ pub(crate) struct Claims {
     iat: NumericDate,
     nbf: Option<NumericDate>,
     session_start: NumericDate,
-    start_is_declared: bool,
     confirmation: Option<Span>,
     places: Places,
 }
@@ -117,7 +116,6 @@ impl Claims {
             iat,
             nbf,
             session_start,
-            start_is_declared: start.is_some(),
             confirmation: raw.cnf.map(place).transpose()?,
             places: Places {
                 exp: place(exp_text)?,
@@ -166,11 +164,6 @@ impl Claims {
 
     pub(crate) fn session_start(&self) -> NumericDate {
         self.session_start
-    }
-
-    /// Whether a claim tells when the session began; otherwise its first token that was seen stands for it.
-    pub(crate) fn start_is_declared(&self) -> bool {
-        self.start_is_declared
     }
 
     /// The JSON text of `cnf` (RFC 7800 §3.1), where the token is bound to its sender.

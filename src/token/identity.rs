@@ -26,7 +26,7 @@ macro_rules! hashed_name {
             }
 
             /// From 32 bytes that a store kept.
-            pub fn from_bytes(bytes: [u8; 32]) -> Self {
+            pub const fn from_bytes(bytes: [u8; 32]) -> Self {
                 Self(bytes)
             }
         }

@@ -15,6 +15,7 @@ pub(crate) mod bearer;
 pub(crate) mod claims;
 pub(crate) mod decision;
 pub(crate) mod header;
+pub(crate) mod horizon;
 pub(crate) mod identity;
 pub(crate) mod json;
 pub(crate) mod policy;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::claims::Claims;
+use super::horizon::{Horizon, StoreHorizon};
 use super::verify::Verified;
 use crate::NumericDate;
 
@@ -35,6 +36,10 @@ pub(crate) struct Policy {
     pub(crate) future_tolerance: u64,
     /// `None` where an unbounded session was said aloud.
     pub(crate) ceiling: Option<u64>,
+    /// Sessions that end earlier: revocations made before the store's horizon was raised were kept for the old one only.
+    pub(crate) old_horizons: Vec<OldHorizon>,
+    /// The most sessions of one subject that are live and on record.
+    pub(crate) max_sessions: usize,
     /// How long past `exp + λ` a handler's response may still carry a successor.
     pub(crate) in_flight: u64,
     /// The most that jitter takes from the renewal window, in percent.
@@ -47,8 +52,15 @@ pub(crate) struct Policy {
     pub(crate) admit_after_store_loss: bool,
 }
 
+/// Sessions begun at or before an instant end this many seconds after their start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OldHorizon {
+    begun_by: NumericDate,
+    secs: u64,
+}
+
 /// A tombstone and a record outlive the last window in which they matter by this much, for clocks that differ.
-const SKEW_MARGIN: u64 = 300;
+pub(crate) const SKEW_MARGIN: u64 = 300;
 
 impl Policy {
     pub(crate) fn accepts_audience(&self, name: &str) -> bool {
@@ -113,7 +125,48 @@ impl Policy {
     /// The instant from which the session is over, whatever was reissued.
     #[inline]
     pub(crate) fn session_end(&self, session_start: NumericDate) -> NumericDate {
-        self.ceiling.map_or(NumericDate::MAX, |ceiling| session_start.after(ceiling))
+        let end = self.ceiling.map_or(NumericDate::MAX, |ceiling| session_start.after(ceiling));
+        let old = self.old_horizons.iter().filter(|old| session_start <= old.begun_by);
+        old.fold(end, |end, old| end.min(session_start.after(old.secs)))
+    }
+
+    /// What this authority needs of its store: the longest time after a session's start at which one of its tokens is of
+    /// use here.
+    ///
+    /// Past the session's end nothing is: an in-flight allowance counts for as much as a session at most.
+    pub(crate) fn horizon(&self) -> Horizon {
+        match self.ceiling {
+            Some(ceiling) => {
+                let window = self.grace.max(self.leeway).max(self.in_flight.min(ceiling));
+                Horizon::Secs(ceiling.saturating_add(window))
+            }
+            None => Horizon::Unbounded,
+        }
+    }
+
+    /// Ends the sessions that the store's older revocations are not kept for.
+    ///
+    /// The raises are read once, when the authority is built, and that is enough: an authority that needs more than a
+    /// horizon is built after it was raised, and one that needs no more ends its sessions within it anyhow.
+    pub(crate) fn heed(&mut self, store: &StoreHorizon) {
+        let tolerance = self.future_tolerance;
+        let old = store.raises_below(self.horizon());
+        self.old_horizons =
+            old.map(|raise| OldHorizon { begun_by: raise.at.after(tolerance), secs: raise.from }).collect();
+    }
+
+    /// The instant up to which "every session up to now" reaches: those begun on nodes whose clocks are ahead of this
+    /// one, by less than the tolerance. A session begun a second later is admitted here at once, for its `iat` is ahead
+    /// by the tolerance and no more.
+    pub(crate) fn up_to(&self, now: NumericDate) -> NumericDate {
+        now.after(self.future_tolerance.saturating_sub(1))
+    }
+
+    /// When a session begins that is signed in at `now`, after those up to an instant were revoked. `None` where that is
+    /// so far ahead that no two clocks within the tolerance explain it.
+    pub(crate) fn begins_after(&self, revoked_until: NumericDate, now: NumericDate) -> Option<NumericDate> {
+        let start = revoked_until.after(1).max(now);
+        (start.since(now) <= 2 * self.future_tolerance + 1).then_some(start)
     }
 
     /// How long the record of a token matters: while it could be admitted, exchanged or still be in flight, and for a
@@ -122,23 +175,6 @@ impl Policy {
     pub(crate) fn token_matters_until(&self, exp: NumericDate, session_start: NumericDate) -> NumericDate {
         let window = self.grace.max(self.leeway.saturating_add(self.in_flight));
         exp.after(window).min(self.session_end(session_start)).after(self.lifetime + SKEW_MARGIN)
-    }
-
-    /// How long the revocation of a session matters. Where sessions are unbounded: for ever, since nothing else
-    /// bounds the tokens that are out.
-    pub(crate) fn session_matters_until(&self, session_start: NumericDate) -> NumericDate {
-        // The grace on top is for a ceiling that is raised while the last tokens under the old one are out.
-        self.session_end(session_start).after(self.grace + SKEW_MARGIN)
-    }
-
-    /// The same for the session of a token. Where no claim tells when a session began, somebody may go on minting tokens
-    /// for it with a later beginning: its revocation is kept for ever then.
-    pub(crate) fn session_of_matters_until(&self, token: &Verified) -> NumericDate {
-        let claims = token.claims();
-        if claims.sid().is_some() && !claims.start_is_declared() {
-            return NumericDate::MAX;
-        }
-        self.session_matters_until(claims.session_start())
     }
 
     /// Whether the record of this token may still be there, so that a store can tell of its reuse.

@@ -88,7 +88,9 @@ impl Policy {
     /// A head that a store returned, checked before it is signed: the store is trusted to order successors, not to
     /// write claims. `None` where it could not have come from this token.
     ///
-    /// Its lifetime may be another than L, as that of a node under another policy; the session's end bounds it.
+    /// Its lifetime may be another than L, as that of a node under another policy: it is no longer than L or than the
+    /// token's own, whichever is longer, and ends with the session. Where a deployment makes the lifetime longer, the
+    /// nodes of before hand out no head of after.
     pub(crate) fn accept_head(&self, token: &Verified, head: &str, now: NumericDate) -> Option<Successor> {
         let claims = token.claims();
         let parsed = Claims::parse(head.into(), self, None).ok()?;
@@ -99,6 +101,7 @@ impl Policy {
         let dated = parsed.iat() <= now.after(self.future_tolerance)
             && parsed.nbf() == claims.nbf().map(|_| parsed.iat())
             && parsed.exp() > claims.exp().max(now)
+            && parsed.exp().since(parsed.iat()) <= self.lifetime.max(claims.exp().since(claims.iat()))
             && parsed.exp() <= self.session_end(claims.session_start());
         if !named || !dated || !self.only_renewed(claims.text(), head) {
             return None;

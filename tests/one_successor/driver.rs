@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use tower_reissue::NumericDate;
 use tower_reissue::store::{
-    ClaimsStore, Presented, Revocation, Rotated, Rotation, SessionId, Standing, SubjectId, TokenId,
+    ClaimsStore, Page, Presented, Revocation, Rotated, Rotation, SessionId, Standing, SubjectId, TokenId,
 };
 
 use crate::history::{Answer, Call, Event};
 use crate::places::Place;
+use crate::support::kept;
 
 pub struct Process {
     child: Arc<Mutex<Child>>,
@@ -130,11 +131,12 @@ impl Scene {
                 other => panic!("{other:?}"),
             },
             Call::Revoke => {
-                store.revoke(Revocation::Session(self.session()), self.now, self.end).await.unwrap();
+                store.revoke(Revocation::Session(self.session()), kept(self.now, self.end)).await.unwrap();
                 Answer::Done
             }
             Call::Head => {
-                let sessions = store.sessions(self.subject(), self.now).await.unwrap();
+                let sessions =
+                    store.sessions(self.subject(), self.now, Page::default()).await.unwrap().sessions;
                 assert!(sessions.len() <= 1, "{sessions:?}");
                 Answer::Head(sessions.first().map(|session| session.claims.parse().unwrap()))
             }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tower_reissue::store::{ClaimsStore as _, Rotated};
+use tower_reissue::store::{ClaimsStore as _, Page, Rotated};
 
 use crate::driver::Scene;
 use crate::places::Ground;
@@ -34,8 +34,8 @@ pub async fn rotations(ground: Ground) {
         }
         assert_eq!(recorded.len(), 1, "round {round}");
         assert_eq!(Vec::from_iter(learnt), recorded, "round {round}");
-        let listed = nodes[1].sessions(scene.subject(), scene.now).await.unwrap();
-        let listed = listed.into_iter().map(|session| session.claims).collect::<Vec<_>>();
+        let listed = nodes[1].sessions(scene.subject(), scene.now, Page::default()).await.unwrap();
+        let listed = listed.sessions.into_iter().map(|session| session.claims).collect::<Vec<_>>();
         assert_eq!(listed, recorded, "round {round}");
     }
     eprintln!("{} rounds of 1,000 rotations", crate::rounds());

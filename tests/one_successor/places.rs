@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tower_reissue::NumericDate;
 use tower_reissue::store::{
-    ClaimsStore, MemoryStore, Presented, RedisStore, Revocation, Rotated, Rotation, SessionRecord, SqlStore,
-    Standing, StoreError, SubjectId,
+    ClaimsStore, Horizon, MemoryStore, Page, Presented, RedisStore, Retention, Revocation, Rotated, Rotation,
+    SessionPage, SqlStore, Standing, StoreError, StoreHorizon, SubjectId,
 };
 
 use crate::postgres_server::Postgres;
@@ -119,16 +119,28 @@ impl ClaimsStore for Store {
         whichever!(self, store => store.rotate(rotation).await)
     }
 
-    async fn revoke(
-        &self,
-        revocation: Revocation,
-        now: NumericDate,
-        until: NumericDate,
-    ) -> Result<(), StoreError> {
-        whichever!(self, store => store.revoke(revocation, now, until).await)
+    async fn revoke(&self, revocation: Revocation, retention: Retention) -> Result<(), StoreError> {
+        whichever!(self, store => store.revoke(revocation, retention).await)
     }
 
-    async fn sessions(&self, subject: SubjectId, now: NumericDate) -> Result<Vec<SessionRecord>, StoreError> {
-        whichever!(self, store => store.sessions(subject, now).await)
+    async fn sessions(
+        &self,
+        subject: SubjectId,
+        now: NumericDate,
+        page: Page,
+    ) -> Result<SessionPage, StoreError> {
+        whichever!(self, store => store.sessions(subject, now, page).await)
+    }
+
+    async fn horizon(&self, need: Horizon) -> Result<StoreHorizon, StoreError> {
+        whichever!(self, store => store.horizon(need).await)
+    }
+
+    fn horizon_now(&self, need: Horizon) -> Option<StoreHorizon> {
+        whichever!(self, store => store.horizon_now(need))
+    }
+
+    async fn raise_horizon(&self, to: Horizon, now: NumericDate) -> Result<(), StoreError> {
+        whichever!(self, store => store.raise_horizon(to, now).await)
     }
 }

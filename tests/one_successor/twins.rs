@@ -40,7 +40,8 @@ pub async fn requests(ground: Ground) {
         for request in requests.collect::<Vec<_>>() {
             given.insert(payload_text(&request.await.unwrap()));
         }
-        let sessions = nodes[0].sessions(&user).await.unwrap();
+        let sessions =
+            nodes[0].sessions(&user, tower_reissue::store::Page::default()).await.unwrap().sessions;
         let recorded = sessions.into_iter().map(|session| session.claims.to_string()).collect::<Vec<_>>();
         assert_eq!(recorded.len(), 1, "round {round}");
         assert_eq!(Vec::from_iter(given), recorded, "round {round}");

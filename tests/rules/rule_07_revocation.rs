@@ -47,22 +47,37 @@ fn a_foreign_issuers_subject_is_revoked_under_that_issuers_name() {
     assert_eq!(guarded.bearer(&token).reason, Some(Reason::Revoked));
 }
 
+/// Whichever token is presented, and though others of its session begin later: minted elsewhere, or without a declared
+/// start.
 #[test]
-fn the_revocation_of_a_session_without_a_declared_start_outlives_every_ceiling() {
-    let clock = ManualClock::at(NOW + 10);
-    let authority =
-        builder(&clock).ceiling(Duration::from_secs(3_600)).store(MemoryStore::new()).build().unwrap();
-    let guarded = Guarded::new(&authority);
-    at_once(authority.sign_out(&of_the_session(NOW))).unwrap();
-    for later in [600, 4_000, 100_000] {
-        clock.set(NOW + later);
-        assert_eq!(guarded.bearer(&of_the_session(NOW + later)).reason, Some(Reason::Revoked), "{later}");
+fn a_signed_out_session_stays_so_for_all_of_its_tokens() {
+    for (presented, declared) in [(NOW, true), (NOW, false), (NOW + 2_900, true), (NOW + 3_005, false)] {
+        let clock = ManualClock::at(NOW + 3_000);
+        let authority =
+            builder(&clock).ceiling(Duration::from_secs(3_600)).store(MemoryStore::new()).build().unwrap();
+        let guarded = Guarded::new(&authority);
+        at_once(authority.sign_out(&of_the_session(presented, declared))).unwrap();
+        for start in [NOW, NOW + 2_999, NOW + 3_005] {
+            for declared in [true, false] {
+                let token = of_the_session(start, declared);
+                for later in [3_000, 3_599, 3_600, 4_000, 6_000, 6_599, 6_604] {
+                    clock.set(NOW + later);
+                    assert!(!guarded.bearer(&token).is_admitted(), "begun at {start}, {later} s later");
+                }
+                clock.set(NOW + 3_010);
+                assert_eq!(guarded.bearer(&token).reason, Some(Reason::Revoked), "begun at {start}");
+            }
+        }
     }
 }
 
-/// A token of the session `s-1`, with a `jti` of its own.
-fn of_the_session(iat: u64) -> String {
-    mint(&claims_with(json!({"sid": "s-1", "jti": format!("t-{iat}"), "iat": iat, "exp": iat + 600})))
+/// A token of the session `s-1`, with a `jti` of its own, that could be used for as long as the session may live.
+fn of_the_session(start: u64, declared: bool) -> String {
+    let declared = declared.then_some(start);
+    mint(&claims_with(json!({
+        "sid": "s-1", "jti": format!("t-{start}-{declared:?}"), "iat": start, "exp": start + 3_600,
+        "session_start": declared,
+    })))
 }
 
 #[test]

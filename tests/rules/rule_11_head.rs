@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tower_reissue::store::{
-    ClaimsStore, Presented, Revocation, Rotated, Rotation, SessionRecord, Standing, StoreError, SubjectId,
+    ClaimsStore, Horizon, Page, Presented, Retention, Revocation, Rotated, Rotation, SessionPage, Standing,
+    StoreError, StoreHorizon, SubjectId,
 };
 use tower_reissue::{ManualClock, NotReissued, NumericDate, Reason};
 
@@ -25,12 +26,24 @@ impl ClaimsStore for LyingStore {
         Ok(Rotated::Superseded { head: self.0.clone() })
     }
 
-    async fn revoke(&self, _: Revocation, _: NumericDate, _: NumericDate) -> Result<(), StoreError> {
+    async fn revoke(&self, _: Revocation, _: Retention) -> Result<(), StoreError> {
         Ok(())
     }
 
-    async fn sessions(&self, _: SubjectId, _: NumericDate) -> Result<Vec<SessionRecord>, StoreError> {
-        Ok(Vec::new())
+    async fn sessions(&self, _: SubjectId, _: NumericDate, _: Page) -> Result<SessionPage, StoreError> {
+        Ok(SessionPage::default())
+    }
+
+    async fn horizon(&self, need: Horizon) -> Result<StoreHorizon, StoreError> {
+        Ok(StoreHorizon::new(need))
+    }
+
+    fn horizon_now(&self, need: Horizon) -> Option<StoreHorizon> {
+        Some(StoreHorizon::new(need))
+    }
+
+    async fn raise_horizon(&self, _: Horizon, _: NumericDate) -> Result<(), StoreError> {
+        Ok(())
     }
 }
 

@@ -3,7 +3,7 @@
 use http::{Method, Request};
 use serde_json::json;
 use tower::ServiceExt;
-use tower_reissue::store::StoreErrorKind;
+use tower_reissue::store::{Page, StoreErrorKind};
 use tower_reissue::{Authority, Cookie, Login, ManualClock, Reason, RevokeEndpoint, SignOutError, Source};
 
 use crate::support::guarded::*;
@@ -102,7 +102,7 @@ fn without_a_store_signing_out_is_an_error_and_not_a_comfort() {
     assert!(stateless(&at_once(authority.revoke_session(&token)).unwrap_err()));
     assert!(stateless(&at_once(authority.revoke_token(&token)).unwrap_err()));
     assert!(stateless(&at_once(authority.revoke_subject("alice")).unwrap_err()));
-    assert!(stateless(&at_once(authority.sessions("alice")).unwrap_err()));
+    assert!(stateless(&at_once(authority.sessions("alice", Page::default())).unwrap_err()));
     let error = RevokeEndpoint::new(authority).unwrap_err().to_string();
     assert!(error.contains("revoke endpoint") && error.contains("`store`"), "{error}");
 }
@@ -136,7 +136,7 @@ fn the_endpoint_answers_204_again_and_again_and_never_with_a_successor() {
     }
     clock.set(NOW + 550);
     Guarded::new(&authority).bearer(issued.as_str()).assert_refused(401, &"after the sign-out");
-    assert_eq!(at_once(authority.sessions("alice")).unwrap().len(), 0);
+    assert_eq!(at_once(authority.sessions("alice", Page::default())).unwrap().sessions.len(), 0);
 }
 
 #[test]

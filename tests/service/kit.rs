@@ -9,8 +9,8 @@ use http_body_util::Full;
 use tokio::sync::Semaphore;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_reissue::store::{
-    MemoryStore, Presented, Revocation, Rotated, Rotation, SessionRecord, Standing, StoreError,
-    StoreErrorKind, SubjectId,
+    Horizon, MemoryStore, Page, Presented, Retention, Revocation, Rotated, Rotation, SessionPage, Standing,
+    StoreError, StoreErrorKind, StoreHorizon, SubjectId,
 };
 use tower_reissue::{
     Authority, ClaimsStore, Event, ManualClock, NumericDate, ReissueLayer, ResponseBody, VerifiedToken,
@@ -171,13 +171,25 @@ impl ClaimsStore for Scripted {
         (self.rotate)(&rotation).come().await
     }
 
-    async fn revoke(&self, _: Revocation, _: NumericDate, _: NumericDate) -> Result<(), StoreError> {
+    async fn revoke(&self, _: Revocation, _: Retention) -> Result<(), StoreError> {
         self.calls.lock().unwrap().push("revoke");
         self.revoke.clone().come().await
     }
 
-    async fn sessions(&self, _: SubjectId, _: NumericDate) -> Result<Vec<SessionRecord>, StoreError> {
+    async fn sessions(&self, _: SubjectId, _: NumericDate, _: Page) -> Result<SessionPage, StoreError> {
         Err(StoreErrorKind::Unavailable.into())
+    }
+
+    async fn horizon(&self, need: Horizon) -> Result<StoreHorizon, StoreError> {
+        Ok(StoreHorizon::new(need))
+    }
+
+    fn horizon_now(&self, need: Horizon) -> Option<StoreHorizon> {
+        Some(StoreHorizon::new(need))
+    }
+
+    async fn raise_horizon(&self, _: Horizon, _: NumericDate) -> Result<(), StoreError> {
+        Ok(())
     }
 }
 
@@ -228,17 +240,29 @@ impl ClaimsStore for Gated {
         rotated
     }
 
-    async fn revoke(
-        &self,
-        revocation: Revocation,
-        now: NumericDate,
-        until: NumericDate,
-    ) -> Result<(), StoreError> {
-        self.store.revoke(revocation, now, until).await
+    async fn revoke(&self, revocation: Revocation, retention: Retention) -> Result<(), StoreError> {
+        self.store.revoke(revocation, retention).await
     }
 
-    async fn sessions(&self, subject: SubjectId, now: NumericDate) -> Result<Vec<SessionRecord>, StoreError> {
-        self.store.sessions(subject, now).await
+    async fn sessions(
+        &self,
+        subject: SubjectId,
+        now: NumericDate,
+        page: Page,
+    ) -> Result<SessionPage, StoreError> {
+        self.store.sessions(subject, now, page).await
+    }
+
+    async fn horizon(&self, need: Horizon) -> Result<StoreHorizon, StoreError> {
+        self.store.horizon(need).await
+    }
+
+    fn horizon_now(&self, need: Horizon) -> Option<StoreHorizon> {
+        self.store.horizon_now(need)
+    }
+
+    async fn raise_horizon(&self, to: Horizon, now: NumericDate) -> Result<(), StoreError> {
+        self.store.raise_horizon(to, now).await
     }
 }
 

@@ -84,7 +84,7 @@ async fn parallel_requests_over_two_nodes_that_share_a_store_get_the_recorded_on
     let given = presented(&nodes, token.as_str(), 1_000).await;
     let claims: HashSet<_> = given.iter().map(|token| payload_text(token)).collect();
     assert_eq!(claims.len(), 1, "the proposals differed, the recorded one is given to all");
-    let sessions = nodes[0].sessions("alice").await.unwrap();
+    let sessions = nodes[0].sessions("alice", tower_reissue::store::Page::default()).await.unwrap().sessions;
     assert_eq!(sessions.len(), 1);
     assert!(claims.contains(&*sessions[0].claims));
 }

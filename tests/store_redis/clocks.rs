@@ -17,19 +17,19 @@ fn revocations(n: u64) -> [Revocation; 3] {
     [
         Revocation::Session(Scene::new(n + 1).session()),
         Revocation::Token { session: Scene::new(n + 2).session(), token: token_id(0) },
-        Revocation::SubjectBefore { subject: scene.subject(), instant: at(scene.start) },
+        Revocation::SubjectBefore { subject: scene.subject(), instant: at(scene.start), except: None },
     ]
 }
 
 #[tokio::test]
 async fn no_record_expires_before_its_instant_by_either_clock() {
     let server = RedisServer::start(&[]);
-    let store = RedisStore::connect(server.url()).await.unwrap();
+    let store = without_horizon(RedisStore::connect(server.url()).await.unwrap()).await;
     let clock = SystemClock.now().as_secs();
     for now in [clock - 86_400, clock - 60, clock, clock + 60, clock + 86_400] {
         let until = at(now + 3_600);
         for revocation in revocations(0) {
-            store.revoke(revocation, at(now), until).await.unwrap();
+            store.revoke(revocation, kept(at(now), until)).await.unwrap();
         }
         Scene { now, ..Scene::new(9) }.sign_in(&store).await;
         let keys = server.command(&["KEYS", "*"]);
@@ -51,15 +51,22 @@ async fn no_record_expires_before_its_instant_by_either_clock() {
 #[tokio::test]
 async fn a_caller_whose_clock_is_ahead_overlooks_and_removes_nothing() {
     let server = RedisServer::start(&[]);
-    let store = RedisStore::connect(server.url()).await.unwrap();
+    let store = without_horizon(RedisStore::connect(server.url()).await.unwrap()).await;
     let ahead = |scene: &Scene| Scene { now: scene.now + 86_400, ..*scene };
     let [session, token, subject] = [Scene::new(1), Scene::new(2), Scene::new(3)];
     for (scene, revocation) in [
         (&session, Revocation::Session(session.session())),
         (&token, Revocation::Token { session: token.session(), token: token_id(0) }),
-        (&subject, Revocation::SubjectBefore { subject: subject.subject(), instant: at(subject.start) }),
+        (
+            &subject,
+            Revocation::SubjectBefore {
+                subject: subject.subject(),
+                instant: at(subject.start),
+                except: None,
+            },
+        ),
     ] {
-        store.revoke(revocation, at(scene.now), at(scene.now + 3_600)).await.unwrap();
+        store.revoke(revocation, kept(at(scene.now), at(scene.now + 3_600))).await.unwrap();
         for scene in [*scene, ahead(scene)] {
             assert_eq!(
                 scene.standing(&store, 0).await,
@@ -73,7 +80,7 @@ async fn a_caller_whose_clock_is_ahead_overlooks_and_removes_nothing() {
     // A caller that sweeps: revoked tokens of one session, and sessions of one subject.
     for n in 100..200 {
         let more = Revocation::Token { session: token.session(), token: token_id(n) };
-        store.revoke(more, at(ahead(&token).now), at(ahead(&token).now + 60)).await.unwrap();
+        store.revoke(more, kept(at(ahead(&token).now), at(ahead(&token).now + 60))).await.unwrap();
     }
     assert_eq!(token.standing(&store, 0).await, Ok(Standing::Revoked));
     let live = Scene::new(4);
@@ -81,18 +88,22 @@ async fn a_caller_whose_clock_is_ahead_overlooks_and_removes_nothing() {
     let mut other = ahead(&live).presents(0);
     other.session = Scene::new(5).session();
     store.rotate(Rotation::sign_in(other, claims(0), at(ahead(&live).now + 60))).await.unwrap();
-    let listed = store.sessions(live.subject(), at(live.now)).await.unwrap();
+    let listed = store.sessions(live.subject(), at(live.now), Page::default()).await.unwrap().sessions;
     assert!(listed.iter().any(|record| record.session == live.session()), "{listed:?}");
     // A weaker revocation by that clock takes nothing from a stronger one.
-    let weaker = Revocation::SubjectBefore { subject: subject.subject(), instant: at(subject.start - 9) };
-    store.revoke(weaker, at(ahead(&subject).now), at(ahead(&subject).now + 60)).await.unwrap();
+    let weaker = Revocation::SubjectBefore {
+        subject: subject.subject(),
+        instant: at(subject.start - 9),
+        except: None,
+    };
+    store.revoke(weaker, kept(at(ahead(&subject).now), at(ahead(&subject).now + 60))).await.unwrap();
     assert_eq!(subject.standing(&store, 0).await, Ok(Standing::Revoked));
     // A token that has a successor takes its session with it.
     let chain = Scene::new(6);
     chain.sign_in(&store).await;
     chain.renew(&store, 0, 1).await;
     let superseded = Revocation::Token { session: chain.session(), token: token_id(0) };
-    store.revoke(superseded, at(ahead(&chain).now), at(ahead(&chain).now + 60)).await.unwrap();
+    store.revoke(superseded, kept(at(ahead(&chain).now), at(ahead(&chain).now + 60))).await.unwrap();
     assert_eq!(chain.standing(&store, 1).await, Ok(Standing::Revoked));
     // What was superseded long ago is still noticed when it comes back.
     let reused = Scene::new(7);
@@ -109,11 +120,11 @@ async fn a_caller_whose_clock_is_ahead_overlooks_and_removes_nothing() {
 #[tokio::test]
 async fn a_tombstone_is_over_when_both_clocks_say_so() {
     let server = RedisServer::start(&[]);
-    let store = RedisStore::connect(server.url()).await.unwrap();
+    let store = without_horizon(RedisStore::connect(server.url()).await.unwrap()).await;
     backdate_births(&server);
     let now = SystemClock.now().as_secs() - 86_400;
     for revocation in revocations(10) {
-        store.revoke(revocation, at(now), at(now + 60)).await.unwrap();
+        store.revoke(revocation, kept(at(now), at(now + 60))).await.unwrap();
     }
     for (n, subject) in [(11, None), (12, None), (13, Some(Scene::new(10).subject()))] {
         for (now, standing) in [(now + 59, Standing::Revoked), (now + 60, Standing::Live)] {

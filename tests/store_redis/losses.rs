@@ -48,8 +48,8 @@ async fn a_session_whose_subjects_records_were_lost_is_unknown() {
     let scene = Scene::new(1);
     scene.sign_in(&store).await;
     let instant = NumericDate::from_secs(scene.now);
-    let everywhere = Revocation::SubjectBefore { subject: scene.subject(), instant };
-    store.revoke(everywhere, instant, NumericDate::from_secs(scene.now + 3600)).await.unwrap();
+    let everywhere = Revocation::SubjectBefore { subject: scene.subject(), instant, except: None };
+    store.revoke(everywhere, kept(instant, NumericDate::from_secs(scene.now + 3600))).await.unwrap();
     assert_eq!(scene.standing(&store, 0).await, Ok(Standing::Revoked));
     let keys = server.command(&["KEYS", "*:subject:*"]);
     let subject = keys.lines().find(|line| line.starts_with("tower-reissue")).unwrap();
@@ -87,7 +87,7 @@ async fn a_record_that_is_not_ours_is_an_error() {
         assert_eq!(rotated, Err(StoreErrorKind::Corrupt), "{spoilt:?}");
         let revocation = Revocation::Session(scene.session());
         let now = NumericDate::from_secs(scene.now);
-        let revoked = store.revoke(revocation, now, NumericDate::from_secs(scene.now + 9)).await;
+        let revoked = store.revoke(revocation, kept(now, NumericDate::from_secs(scene.now + 9))).await;
         assert_eq!(revoked.map_err(|error| error.kind()), Err(StoreErrorKind::Corrupt), "{spoilt:?}");
     }
 }

@@ -22,9 +22,10 @@ use http_body_util::Full;
 use outage::{Policy, Service};
 use proxy::{Proxy, Weather};
 use servers::{RedisCluster, RedisServer};
+use support::{kept, without_horizon};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_reissue::store::{
-    Cached, ClaimsStore, MemoryStore, Presented, RedisStore, Revocation, Rotated, Rotation, SessionId,
+    Cached, ClaimsStore, MemoryStore, Page, Presented, RedisStore, Revocation, Rotated, Rotation, SessionId,
     Standing, StoreErrorKind, SubjectId, TokenId, conformance,
 };
 use tower_reissue::{Clock as _, NumericDate, ReissueLayer, SystemClock};
@@ -81,7 +82,7 @@ impl Scene {
 
     async fn revoke<S: ClaimsStore>(&self, store: &S) {
         let (now, until) = (NumericDate::from_secs(self.now), NumericDate::from_secs(self.now + 3600));
-        store.revoke(Revocation::Session(self.session()), now, until).await.unwrap();
+        store.revoke(Revocation::Session(self.session()), kept(now, until)).await.unwrap();
     }
 
     async fn standing<S: ClaimsStore>(&self, store: &S, token: u64) -> Result<Standing, StoreErrorKind> {

@@ -46,11 +46,11 @@ async fn behind_a_cache_it_keeps_every_promise() {
 #[tokio::test]
 async fn it_answers_as_the_memory_store_does() {
     let server = RedisServer::start(&[]);
-    let store = RedisStore::connect(server.url()).await.unwrap();
+    let store = without_horizon(RedisStore::connect(server.url()).await.unwrap()).await;
     // A clock that the server's is ahead of: tombstones then end by the caller's, as they do in memory.
     clocks::backdate_births(&server);
     for seed in 1..=15_u64 {
-        let memory = MemoryStore::new();
+        let memory = without_horizon(MemoryStore::new()).await;
         let mut random = Random(seed);
         let start = SystemClock.now().as_secs() - 86_400;
         let mut now = start + 10;
@@ -75,12 +75,13 @@ async fn it_answers_as_the_memory_store_does() {
                         _ => Revocation::SubjectBefore {
                             subject: presents(0).subject.unwrap(),
                             instant: NumericDate::from_secs(start + random.below(4)),
+                            except: None,
                         },
                     };
                     // Short, or everything is revoked before long.
                     let until = NumericDate::from_secs(now + random.below(15));
-                    memory.revoke(revocation, at, until).await.unwrap();
-                    store.revoke(revocation, at, until).await.unwrap();
+                    memory.revoke(revocation, kept(at, until)).await.unwrap();
+                    store.revoke(revocation, kept(at, until)).await.unwrap();
                 }
                 what => {
                     let text = format!("{{\"step\":{step}}}");
@@ -99,10 +100,11 @@ async fn it_answers_as_the_memory_store_does() {
             assert_eq!(store.standing(&presented).await.unwrap(), expected, "seed {seed}, step {step}");
             let subject = presented.subject.unwrap();
             let mut listed = Vec::new();
-            for records in
-                [memory.sessions(subject, presented.now).await, store.sessions(subject, presented.now).await]
-            {
-                let records = records.unwrap().into_iter();
+            for records in [
+                memory.sessions(subject, presented.now, Page::default()).await,
+                store.sessions(subject, presented.now, Page::default()).await,
+            ] {
+                let records = records.unwrap().sessions.into_iter();
                 let mut records = records
                     .map(|record| (record.session, record.session_start, record.renewed, record.claims))
                     .collect::<Vec<_>>();
@@ -126,7 +128,7 @@ impl Random {
 #[tokio::test]
 async fn two_prefixes_share_nothing() {
     let server = RedisServer::start(&[]);
-    let store = RedisStore::connect(server.url()).await.unwrap();
+    let store = without_horizon(RedisStore::connect(server.url()).await.unwrap()).await;
     let other = RedisStore::connect(server.url()).with_prefix("other").await.unwrap();
     let scene = Scene::new(1);
     scene.revoke(&store).await;

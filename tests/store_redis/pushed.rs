@@ -22,9 +22,13 @@ async fn a_revocation_made_elsewhere_is_seen_within_200_ms() {
         let revocation = match round {
             0 => Revocation::Session(presented.session),
             1 => Revocation::Token { session: presented.session, token: presented.token },
-            _ => Revocation::SubjectBefore { subject: scene.subject(), instant: presented.session_start },
+            _ => Revocation::SubjectBefore {
+                subject: scene.subject(),
+                instant: presented.session_start,
+                except: None,
+            },
         };
-        here.revoke(revocation, presented.now, NumericDate::from_secs(scene.now + 3600)).await.unwrap();
+        here.revoke(revocation, kept(presented.now, NumericDate::from_secs(scene.now + 3600))).await.unwrap();
         refuses_within(&there, &presented, Duration::from_millis(200)).await;
         refuses_within(&unfed, &presented, bound).await;
     }

@@ -8,7 +8,7 @@ const ENOUGH: Duration = Duration::from_secs(20);
 async fn revoke(store: &RedisStore, revocation: Revocation) -> Result<(), StoreErrorKind> {
     let now = SystemClock.now();
     let until = NumericDate::from_secs(now.as_secs() + 3_600);
-    store.revoke(revocation, now, until).await.map_err(|error| {
+    store.revoke(revocation, kept(now, until)).await.map_err(|error| {
         if error.kind() == StoreErrorKind::Timeout {
             assert!(format!("{:?}", error).contains("0 of 1 replicas"), "{error:?}");
         }
@@ -21,7 +21,11 @@ fn revocations(n: u64) -> [Revocation; 3] {
     [
         Revocation::Session(scene.session()),
         Revocation::Token { session: Scene::new(n + 100).session(), token: token_id(0) },
-        Revocation::SubjectBefore { subject: scene.subject(), instant: NumericDate::from_secs(scene.start) },
+        Revocation::SubjectBefore {
+            subject: scene.subject(),
+            instant: NumericDate::from_secs(scene.start),
+            except: None,
+        },
     ]
 }
 

@@ -19,16 +19,20 @@ async fn a_server_that_evicts_is_refused_unless_said_aloud() {
 #[tokio::test]
 async fn every_key_but_the_births_expires() {
     let server = RedisServer::start(&[]);
-    let store = RedisStore::connect(server.url()).await.unwrap();
+    let store = without_horizon(RedisStore::connect(server.url()).await.unwrap()).await;
     let scene = Scene { now: SystemClock.now().as_secs(), ..Scene::new(1) };
     scene.sign_in(&store).await;
     scene.revoke(&store).await;
     let until = NumericDate::from_secs(scene.now + 3600);
     for revocation in [
         Revocation::Token { session: SessionId::from_bytes([8; 32]), token: TokenId::from_bytes([8; 32]) },
-        Revocation::SubjectBefore { subject: scene.subject(), instant: NumericDate::from_secs(scene.now) },
+        Revocation::SubjectBefore {
+            subject: scene.subject(),
+            instant: NumericDate::from_secs(scene.now),
+            except: None,
+        },
     ] {
-        store.revoke(revocation, NumericDate::from_secs(scene.now), until).await.unwrap();
+        store.revoke(revocation, kept(NumericDate::from_secs(scene.now), until)).await.unwrap();
     }
     let keys = server.command(&["KEYS", "*"]);
     let mut others = 0;
@@ -46,11 +50,11 @@ async fn every_key_but_the_births_expires() {
 #[tokio::test]
 async fn the_last_instant_of_all_is_kept_to_the_second() {
     let server = RedisServer::start(&[]);
-    let store = RedisStore::connect(server.url()).await.unwrap();
+    let store = without_horizon(RedisStore::connect(server.url()).await.unwrap()).await;
     let scene = Scene::new(1);
     let last = NumericDate::MAX;
     store
-        .revoke(Revocation::Session(scene.session()), NumericDate::from_secs(scene.now), last)
+        .revoke(Revocation::Session(scene.session()), kept(NumericDate::from_secs(scene.now), last))
         .await
         .unwrap();
     let before_the_last = Scene { now: last.as_secs() - 1, ..scene };

@@ -74,7 +74,7 @@ async fn postgres_with_its_log_on_a_full_disk() {
 async fn refuses_what_is_new_and_keeps_what_was_revoked(store: SqlStore, disk: &SmallDisk) {
     let service = Service::over(store.clone()).await;
     service.assert_well().await;
-    store.revoke(Revocation::Session(session(1_000_000)), now(), end()).await.unwrap();
+    store.revoke(Revocation::Session(session(1_000_000)), kept(now(), end())).await.unwrap();
     let ballast = disk.fill();
     let mut recorded = Vec::new();
     let error = until_refused(&store, &mut recorded).await;
@@ -87,7 +87,10 @@ async fn refuses_what_is_new_and_keeps_what_was_revoked(store: SqlStore, disk: &
     let mut failed = 0;
     for n in 0..200 {
         let subject = SubjectId::from_bytes(name(n));
-        match store.revoke(Revocation::SubjectBefore { subject, instant: start() }, now(), end()).await {
+        match store
+            .revoke(Revocation::SubjectBefore { subject, instant: start(), except: None }, kept(now(), end()))
+            .await
+        {
             Ok(()) => {
                 let presented = owned(subject, session(2_000_000 + n), token(0));
                 assert_eq!(store.standing(&presented).await.unwrap(), Standing::Revoked);

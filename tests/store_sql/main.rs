@@ -25,10 +25,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use outage::Service;
-use support::TempDir;
+use support::{TempDir, kept, without_horizon};
 use tower_reissue::store::{
-    ClaimsStore, Presented, Revocation, Rotated, Rotation, SessionId, SqlStore, SqlStoreBuilder, Standing,
-    StoreError, StoreErrorKind, SubjectId, TokenId,
+    ClaimsStore, Page, Presented, Revocation, Rotated, Rotation, SessionId, SqlStore, SqlStoreBuilder,
+    Standing, StoreError, StoreErrorKind, SubjectId, TokenId,
 };
 use tower_reissue::{Clock as _, NumericDate, SystemClock};
 

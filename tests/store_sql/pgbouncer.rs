@@ -67,7 +67,7 @@ async fn a_pooler_that_gives_each_connection_its_session_keeps_every_promise() {
     let presented = presents(session(1), token(1));
     store.rotate(Rotation::sign_in(presented, "{}", end())).await.unwrap();
     assert_eq!(cached.standing(&presented).await.unwrap(), Standing::Live);
-    store.revoke(Revocation::Session(session(1)), now(), end()).await.unwrap();
+    store.revoke(Revocation::Session(session(1)), kept(now(), end())).await.unwrap();
     outage::refuses_within(Duration::from_secs(1), &cached, &presented).await;
 }
 
@@ -88,7 +88,7 @@ async fn an_answer_to_another_stores_statement_is_an_error_and_never_a_verdict()
             assert_eq!(direct.rotate(signed_in).await.unwrap(), Rotated::Recorded);
             // Odd ones are revoked in the one store, even ones in the other.
             if n % 2 == u64::from(prefix == "one_") {
-                direct.revoke(Revocation::Session(session(n)), now(), end()).await.unwrap();
+                direct.revoke(Revocation::Session(session(n)), kept(now(), end())).await.unwrap();
             }
         }
         let store = SqlStore::builder().table_prefix(prefix).max_connections(4).postgres(pooler.url()).await;
@@ -116,9 +116,9 @@ async fn an_answer_to_another_stores_statement_is_an_error_and_never_a_verdict()
                             assert!(is_right, "{prefix} {n}");
                         },
                     ),
-                    1 => store.sessions(subject, now()).await.map(|listed| {
-                        assert_eq!(listed.len(), 10, "{prefix}");
-                        assert!(listed.iter().all(|record| &*record.claims == prefix), "{prefix}");
+                    1 => store.sessions(subject, now(), Page::default()).await.map(|listed| {
+                        assert_eq!(listed.sessions.len(), 10, "{prefix}");
+                        assert!(listed.sessions.iter().all(|record| &*record.claims == prefix), "{prefix}");
                     }),
                     _ => store.standing(&presented).await.map(|standing| {
                         let known = if is_revoked(n) { Standing::Revoked } else { Standing::Live };

@@ -23,18 +23,18 @@ async fn a_revocation_made_elsewhere_is_heard_long_before_the_bound() {
             assert_eq!(cached.standing(&presented).await.unwrap(), Standing::Live);
             assert_eq!(cached.standing_now(&presented), Some(Standing::Live));
         }
-        here.revoke(revocation, now(), end()).await.unwrap();
+        here.revoke(revocation, kept(now(), end())).await.unwrap();
         refuses_within(AT_ONCE, &there, &presented).await;
         assert_eq!(deaf.standing_now(&presented), Some(Standing::Live), "nobody told it");
         // What is made here is seen here at once, heard or not.
-        deaf.revoke(revocation, now(), end()).await.unwrap();
+        deaf.revoke(revocation, kept(now(), end())).await.unwrap();
         assert_eq!(deaf.standing(&presented).await.unwrap(), Standing::Revoked);
     }
     // Under another prefix is another store.
     let other = Place { prefix: "other_".to_owned() + &place.prefix, ..place }.open().await;
     let presented = sign_in(&here, 9).await;
     assert_eq!(there.standing(&presented).await.unwrap(), Standing::Live);
-    other.revoke(Revocation::Session(presented.session), now(), end()).await.unwrap();
+    other.revoke(Revocation::Session(presented.session), kept(now(), end())).await.unwrap();
     tokio::time::sleep(AT_ONCE).await;
     assert_eq!(there.standing_now(&presented), Some(Standing::Live));
 }
@@ -50,7 +50,7 @@ async fn what_is_heard_is_committed_and_a_rotation_is_no_news() {
     let stale = AtomicU32::new(0);
     for n in 0..100 {
         let presented = sign_in(&here, n).await;
-        let revoke = here.revoke(Revocation::Session(presented.session), now(), end());
+        let revoke = here.revoke(Revocation::Session(presented.session), kept(now(), end()));
         let hear = async {
             let told = tokio::time::timeout(Duration::from_secs(5), news.recv()).await.expect("told");
             assert_eq!(
@@ -82,7 +82,7 @@ async fn while_nobody_tells_the_bound_holds_and_the_channel_comes_back() {
     assert_eq!(there.standing(&presented).await.unwrap(), Standing::Live);
     proxy.turn(Weather::Cut);
     assert!(place.end_listeners().await >= 1);
-    here.revoke(Revocation::Session(presented.session), now(), end()).await.unwrap();
+    here.revoke(Revocation::Session(presented.session), kept(now(), end())).await.unwrap();
     assert_eq!(there.standing_now(&presented), Some(Standing::Live), "within the bound, and not told");
     tokio::time::sleep(bound).await;
     assert_eq!(there.standing_now(&presented), None, "past the bound it is asked");
@@ -93,7 +93,7 @@ async fn while_nobody_tells_the_bound_holds_and_the_channel_comes_back() {
     proxy.turn(Weather::Clear);
     assert_eq!(there.standing(&presented).await.unwrap(), Standing::Revoked);
     assert_eq!(there.standing(&unseen).await.unwrap(), Standing::Live);
-    here.revoke(Revocation::Session(unseen.session), now(), end()).await.unwrap();
+    here.revoke(Revocation::Session(unseen.session), kept(now(), end())).await.unwrap();
     refuses_within(bound, &there, &unseen).await;
     hears_again(&here, &there, 3).await;
 }
@@ -131,7 +131,7 @@ async fn a_revocation_that_cannot_be_told_is_recorded() {
     for (n, revocation) in revocations().into_iter().enumerate() {
         let presented = sign_in(&here, n as u64).await;
         assert_eq!(there.standing(&presented).await.unwrap(), Standing::Live);
-        here.revoke(revocation, now(), end()).await.unwrap();
+        here.revoke(revocation, kept(now(), end())).await.unwrap();
         assert_eq!(here.standing(&presented).await.unwrap(), Standing::Revoked, "{revocation:?}");
         assert_eq!(there.standing_now(&presented), Some(Standing::Live), "nobody was told: {revocation:?}");
         refuses_within(bound + AT_ONCE, &there, &presented).await;
@@ -150,7 +150,7 @@ async fn a_listener_that_is_ended_comes_back_and_forgets_what_it_may_have_missed
         let presented = sign_in(&here, n).await;
         assert_eq!(there.standing(&presented).await.unwrap(), Standing::Live);
         assert_eq!(place.end_listeners().await, 1);
-        here.revoke(Revocation::Session(presented.session), now(), end()).await.unwrap();
+        here.revoke(Revocation::Session(presented.session), kept(now(), end())).await.unwrap();
         refuses_within(Duration::from_secs(1), &there, &presented).await;
     }
     hears_again(&here, &there, 10).await;
@@ -244,7 +244,7 @@ fn revocations() -> [Revocation; 3] {
     [
         Revocation::Session(session(0)),
         Revocation::Token { session: session(1), token: token(0) },
-        Revocation::SubjectBefore { subject, instant: start() },
+        Revocation::SubjectBefore { subject, instant: start(), except: None },
     ]
 }
 
@@ -262,7 +262,7 @@ async fn hears_again(here: &SqlStore, there: &Cached<SqlStore>, from: u64) {
     for n in from..from + 20 {
         let presented = sign_in(here, n).await;
         assert_eq!(there.standing(&presented).await.unwrap(), Standing::Live);
-        here.revoke(Revocation::Session(presented.session), now(), end()).await.unwrap();
+        here.revoke(Revocation::Session(presented.session), kept(now(), end())).await.unwrap();
         tokio::time::sleep(Duration::from_millis(200)).await;
         in_a_row = if there.standing_now(&presented) == Some(Standing::Live) { 0 } else { in_a_row + 1 };
         if in_a_row == 2 {

@@ -14,7 +14,7 @@ async fn a_revocation_that_returned_is_seen_by_every_other_connection(place: Pla
         let presented = owned(subject, session(n), token(0));
         let revocation = match n % 3 {
             0 => Revocation::Session(session(n)),
-            1 => Revocation::SubjectBefore { subject, instant: start() },
+            1 => Revocation::SubjectBefore { subject, instant: start(), except: None },
             _ => Revocation::Token { session: session(n), token: token(0) },
         };
         if n % 2 == 0 {
@@ -22,7 +22,7 @@ async fn a_revocation_that_returned_is_seen_by_every_other_connection(place: Pla
         }
         let rotation = Rotation::renewal(presented, token(1), "{}", end());
         let (rotated, revoked) =
-            tokio::join!(rotator.rotate(rotation), revoker.revoke(revocation, now(), end()));
+            tokio::join!(rotator.rotate(rotation), revoker.revoke(revocation, kept(now(), end())));
         revoked.unwrap();
         let left = match rotated.unwrap() {
             Rotated::Recorded => &[token(0), token(1)][..],

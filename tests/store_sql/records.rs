@@ -20,12 +20,12 @@ async fn revocations_survive_a_restart(place: Place) {
     let cases = [
         (Revocation::Token { session: session(1), token: token(1) }, presents(session(1), token(1))),
         (Revocation::Session(session(2)), presents(session(2), token(1))),
-        (Revocation::SubjectBefore { subject, instant: start() }, by_subject),
+        (Revocation::SubjectBefore { subject, instant: start(), except: None }, by_subject),
     ];
     for (revocation, presented) in cases {
         let signed_in = Rotation::sign_in(presented, "{}", end());
         assert_eq!(store.rotate(signed_in).await.unwrap(), Rotated::Recorded);
-        store.revoke(revocation, now(), end()).await.unwrap();
+        store.revoke(revocation, kept(now(), end())).await.unwrap();
     }
     store.close().await;
     let error = store.standing(&by_subject).await.unwrap_err();
@@ -55,7 +55,7 @@ async fn a_session_begun_before_the_store_is_unknown_however_often_it_is_renewed
         }
     }
     // A revocation is known whatever else was lost.
-    store.revoke(Revocation::Session(session(1)), now(), end()).await.unwrap();
+    store.revoke(Revocation::Session(session(1)), kept(now(), end())).await.unwrap();
     assert_eq!(store.standing(&older(token(4))).await.unwrap(), Standing::Revoked);
     // Begun by a clock that is behind the one that dated the store: nothing can have been said of it before.
     let new = Presented::new(session(3), token(1), None, before(), now());
@@ -132,19 +132,19 @@ async fn the_longest_wait_is_a_wait(place: Place) {
 }
 
 async fn what_has_expired_goes_and_what_lives_stays(place: Place) {
-    let store = place.open().await;
+    let store = without_horizon(place.open().await).await;
     let at = NumericDate::from_secs;
     // Long ago, so that it has expired by the database's own clock too.
     for n in 0..600 {
         let presented = Presented::new(session(n), token(0), None, at(0), at(100));
         store.rotate(Rotation::sign_in(presented, "{}", at(200))).await.unwrap();
         let subject = SubjectId::from_bytes(*session(n).as_bytes());
-        let revocation = Revocation::SubjectBefore { subject, instant: at(50) };
+        let revocation = Revocation::SubjectBefore { subject, instant: at(50), except: None };
         if n < 20 {
-            store.revoke(revocation, at(100), at(200)).await.unwrap();
+            store.revoke(revocation, kept(at(100), at(200))).await.unwrap();
         }
     }
-    store.revoke(Revocation::Session(session(7_000)), now(), end()).await.unwrap();
+    store.revoke(Revocation::Session(session(7_000)), kept(now(), end())).await.unwrap();
     // Expired by the caller's clock, which has leapt ahead, and by nobody else's.
     let removed = store.purge(NumericDate::MAX).await.unwrap();
     assert_eq!(store.purge(NumericDate::MAX).await.unwrap(), 0);
@@ -165,7 +165,7 @@ async fn what_has_expired_goes_and_what_lives_stays(place: Place) {
     // The rows that the writes themselves add are alive.
     while place.meddle("UPDATE {p}sessions SET renewed = renewed WHERE expires <= 200").await > 0 {
         n += 1;
-        store.revoke(Revocation::Session(session(8_000 + n)), now(), end()).await.unwrap();
+        store.revoke(Revocation::Session(session(8_000 + n)), kept(now(), end())).await.unwrap();
         assert!(begun.elapsed() < Duration::from_secs(20), "it stays");
     }
     assert_eq!(store.standing(&presents(session(7_000), token(1))).await.unwrap(), Standing::Revoked);

@@ -19,8 +19,8 @@ use serde_json::{Value, json};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_reissue::keys::{Algorithm, SigningKey};
 use tower_reissue::store::{
-    ClaimsStore, MemoryStore, Presented, Revocation, Rotated, Rotation, SessionRecord, Standing, StoreError,
-    StoreErrorKind, SubjectId,
+    ClaimsStore, Horizon, MemoryStore, Page, Presented, Retention, Revocation, Rotated, Rotation,
+    SessionPage, Standing, StoreError, StoreErrorKind, StoreHorizon, SubjectId,
 };
 use tower_reissue::{
     Authority, AuthorityBuilder, ManualClock, NumericDate, PrivateClaims, Reason, Refusal, ReissueLayer,
@@ -100,6 +100,17 @@ pub fn payload_text(token: &str) -> String {
     String::from_utf8(URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap()).unwrap()
 }
 
+/// How a revocation is kept until an instant, in a store whose horizon is 0 s.
+pub fn kept(now: NumericDate, until: NumericDate) -> Retention {
+    Retention::new(now, 0, until.as_secs() - now.as_secs())
+}
+
+/// The same store with a horizon of 0 s, in which a revocation is kept for as long as [`kept`] says.
+pub async fn without_horizon<S: ClaimsStore>(store: S) -> S {
+    store.horizon(Horizon::Secs(0)).await.unwrap();
+    store
+}
+
 /// A future that has its answer at the first poll.
 #[track_caller]
 pub fn at_once<T>(future: impl Future<Output = T>) -> T {
@@ -165,17 +176,29 @@ impl ClaimsStore for CountingStore {
         store.rotate(rotation).await
     }
 
-    async fn revoke(
-        &self,
-        revocation: Revocation,
-        now: NumericDate,
-        until: NumericDate,
-    ) -> Result<(), StoreError> {
-        self.count().revoke(revocation, now, until).await
+    async fn revoke(&self, revocation: Revocation, retention: Retention) -> Result<(), StoreError> {
+        self.count().revoke(revocation, retention).await
     }
 
-    async fn sessions(&self, subject: SubjectId, now: NumericDate) -> Result<Vec<SessionRecord>, StoreError> {
-        self.count().sessions(subject, now).await
+    async fn sessions(
+        &self,
+        subject: SubjectId,
+        now: NumericDate,
+        page: Page,
+    ) -> Result<SessionPage, StoreError> {
+        self.count().sessions(subject, now, page).await
+    }
+
+    async fn horizon(&self, need: Horizon) -> Result<StoreHorizon, StoreError> {
+        self.inner.horizon(need).await
+    }
+
+    fn horizon_now(&self, need: Horizon) -> Option<StoreHorizon> {
+        self.inner.horizon_now(need)
+    }
+
+    async fn raise_horizon(&self, to: Horizon, now: NumericDate) -> Result<(), StoreError> {
+        self.inner.raise_horizon(to, now).await
     }
 }
 

@@ -6,6 +6,7 @@ use super::{AuthorityBuilder, Choice, RESERVED};
 use crate::ConfigError;
 use crate::authority::cache::TokenCache;
 use crate::authority::{Authority, Hooks, Inner};
+use crate::store::{ErasedStore, Settling, settling};
 use crate::token::policy::Policy;
 
 impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
@@ -67,11 +68,15 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
         if options.store_deadline.is_zero() {
             return refuse("the store deadline is 0: a store needs some time, 1 s is the default");
         }
+        if policy.max_sessions == 0 {
+            return refuse("`max_sessions_per_subject` is 0: nobody could sign in; 100 is the default");
+        }
+        let store = options.store.map(|store| settle(store, &mut policy)).transpose()?;
         let authority = Authority(Arc::new(Inner {
             policy,
             keys: options.keys,
             clock: options.clock,
-            store: options.store,
+            store,
             store_deadline: options.store_deadline,
             cache: TokenCache::new(options.cache_bytes),
             hooks: Hooks { renew_if, confirm: options.confirm, observe: options.observe },
@@ -80,6 +85,17 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
         authority.report_keys();
         Ok(authority)
     }
+}
+
+/// Holds what the authority needs against what the store keeps; a store that has to be waited for tells later.
+fn settle(store: Arc<dyn ErasedStore>, policy: &mut Policy) -> Result<Arc<dyn ErasedStore>, ConfigError> {
+    let need = policy.horizon();
+    let Some(found) = store.horizon_now(need) else {
+        return Ok(Arc::new(Settling::new(store, need)));
+    };
+    settling::check(&found, need)?;
+    policy.heed(&found);
+    Ok(store)
 }
 
 fn refuse<T>(message: impl Into<String>) -> Result<T, ConfigError> {
@@ -159,6 +175,12 @@ fn check_times(
         ));
     }
     policy.in_flight = in_flight.unwrap_or(0).max(grace).max(60);
+    if policy.in_flight > 300 && policy.ceiling.is_none() {
+        return refuse(
+            "`in_flight_allowance` is over 300 s, and sessions are unbounded: nothing would bound how long the store keeps \
+             each token's record. At most 300 s, or a ceiling, is right",
+        );
+    }
     if policy.in_flight > 300 && !has_store {
         return refuse(
             "`in_flight_allowance` is over 300 s, and there is no `store`: nothing else would bound it. At most 300 s, or \

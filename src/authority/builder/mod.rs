@@ -82,6 +82,8 @@ impl AuthorityBuilder<PrivateClaims> {
                 grace: 60,
                 future_tolerance: 5,
                 ceiling: None,
+                old_horizons: Vec::new(),
+                max_sessions: 100,
                 in_flight: 60,
                 jitter_percent: 10,
                 admit_in_grace: false,
@@ -223,7 +225,8 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     }
 
     /// How long past `exp` and leeway the response of a handler that is still running may carry a successor.
-    /// Default, and least: the grace or 60 s, whichever is longer. More than 300 s needs a store;
+    /// Default, and least: the grace or 60 s, whichever is longer. More than 300 s needs a store and a
+    /// [`ceiling`](Self::ceiling), which bounds how long the store keeps each token's record;
     /// [`Duration::MAX`] then means however long the handler took.
     pub fn in_flight_allowance(mut self, allowance: Duration) -> Self {
         self.options.in_flight = Some(allowance.as_secs());
@@ -288,6 +291,15 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     /// without one the call panics. [`MemoryStore`](crate::MemoryStore) never has to be waited for.
     pub fn store(mut self, store: impl ClaimsStore) -> Self {
         self.options.store = Some(Arc::new(store));
+        self
+    }
+
+    /// The most sessions of one subject that are live and recorded. Default 100; of more, the oldest ends.
+    ///
+    /// It keeps one user, or one service account, from filling the store for all. The store remembers ten times as many
+    /// with those that ended; of more, those that began at or before the oldest are revoked in one.
+    pub fn max_sessions_per_subject(mut self, sessions: usize) -> Self {
+        self.options.policy.max_sessions = sessions;
         self
     }
 

@@ -107,6 +107,7 @@ impl Memory {
         match revocation {
             // A token that has a successor takes its session with it.
             Revocation::Session(session) | Revocation::Token { session, .. } => self.forget_session(session),
+            Revocation::AllBefore { .. } => self.forget_all(),
             Revocation::SubjectBefore { subject, .. } => {
                 let mut generations = self.write();
                 let is_other = |entries: &Vec<Entry>| {

@@ -38,13 +38,8 @@ impl ClaimsStore for Remote {
         self.inner.rotate(rotation).await
     }
 
-    async fn revoke(
-        &self,
-        revocation: Revocation,
-        now: NumericDate,
-        until: NumericDate,
-    ) -> Result<(), StoreError> {
-        self.inner.revoke(revocation, now, until).await?;
+    async fn revoke(&self, revocation: Revocation, retention: Retention) -> Result<(), StoreError> {
+        self.inner.revoke(revocation, retention).await?;
         let held = self.held_revocation.lock().expect("a lock").clone();
         if let Some(held) = held {
             held.notified().await;
@@ -52,8 +47,21 @@ impl ClaimsStore for Remote {
         Ok(())
     }
 
-    async fn sessions(&self, subject: SubjectId, now: NumericDate) -> Result<Vec<SessionRecord>, StoreError> {
-        self.inner.sessions(subject, now).await
+    async fn sessions(
+        &self,
+        subject: SubjectId,
+        now: NumericDate,
+        page: Page,
+    ) -> Result<SessionPage, StoreError> {
+        self.inner.sessions(subject, now, page).await
+    }
+
+    async fn horizon(&self, need: Horizon) -> Result<StoreHorizon, StoreError> {
+        self.inner.horizon(need).await
+    }
+
+    async fn raise_horizon(&self, to: Horizon, now: NumericDate) -> Result<(), StoreError> {
+        self.inner.raise_horizon(to, now).await
     }
 }
 
@@ -82,8 +90,7 @@ fn standing<S: ClaimsStore>(store: &S, presented: &Presented) -> Result<Standing
 }
 
 fn revoke<S: ClaimsStore>(store: &S, revocation: Revocation) {
-    let until = NumericDate::from_secs(1_000_000);
-    let revoked = store.revoke(revocation, NumericDate::from_secs(0), until);
+    let revoked = store.revoke(revocation, Retention::new(NumericDate::from_secs(0), 0, 1_000_000));
     revoked.now_or_never().expect("it does not wait").expect("room");
 }
 
@@ -145,7 +152,9 @@ fn a_revocation_through_the_cache_is_seen_at_once() {
         Revocation::SubjectBefore {
             subject: SubjectId::from_bytes([9; 32]),
             instant: NumericDate::from_secs(0),
+            except: None,
         },
+        Revocation::AllBefore { instant: NumericDate::from_secs(0) },
     ];
     for revocation in revocations {
         let (_, cached) = cached();
@@ -179,7 +188,7 @@ fn a_revocation_that_was_dropped_half_way_is_asked_about() {
     let (remote, cached) = cached();
     *remote.held_revocation.lock().expect("a lock") = Some(Arc::new(Notify::new()));
     assert_eq!(standing(&cached, &presents(1, 100)), Ok(Standing::Live));
-    let revocation = cached.revoke(session(), NumericDate::from_secs(0), NumericDate::from_secs(999));
+    let revocation = cached.revoke(session(), Retention::new(NumericDate::from_secs(0), 0, 999));
     assert!(revocation.now_or_never().is_none(), "held after it was recorded, and dropped");
     assert_eq!(standing(&cached, &presents(1, 100)), Ok(Standing::Revoked));
 }
@@ -217,7 +226,7 @@ async fn in_an_outage_the_last_known_live_standing_serves_for_a_bounded_time() {
     *remote.held.lock().expect("a lock") = Some(Arc::new(Notify::new()));
     assert_eq!(cached.standing(&presents(1, 107)).await.ok(), Some(Standing::Live));
     // A revocation through the cache is known, outage or not.
-    cached.revoke(session(), NumericDate::from_secs(100), NumericDate::from_secs(999)).await.expect("room");
+    cached.revoke(session(), Retention::new(NumericDate::from_secs(100), 0, 899)).await.expect("room");
     *remote.fails.lock().expect("a lock") = Some(StoreErrorKind::Unavailable);
     assert_eq!(cached.standing(&presents(1, 107)).await.ok(), None);
 }

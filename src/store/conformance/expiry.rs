@@ -1,6 +1,6 @@
 //! Promises about time: nothing ends a second early or a second late.
 
-use super::scene::{Login, claims, head, revoke, subject, token, tokens};
+use super::scene::{Login, claims, head, revoke, subject, subject_before, token, tokens};
 use crate::store::{ClaimsStore, Revocation, Rotated, Standing};
 
 /// To the last second before it, whatever was recorded since, and however often it was looked at.
@@ -10,13 +10,7 @@ pub async fn a_tombstone_lives_until_its_instant<S: ClaimsStore>(store: &S) {
     let [by_session, by_subject] = [login.another(0), Login { subject: subject(), ..login.another(0) }];
     revoke(store, Revocation::Token { session: login.session, token: revoked }, login.now, login.until).await;
     revoke(store, Revocation::Session(by_session.session), login.now, login.until).await;
-    revoke(
-        store,
-        Revocation::SubjectBefore { subject: by_subject.subject, instant: by_subject.start },
-        login.now,
-        login.until,
-    )
-    .await;
+    revoke(store, subject_before(by_subject.subject, by_subject.start), login.now, login.until).await;
     for later in [login.now, login.now.after(1), login.until.before(1)] {
         for (login, what) in [(&login, "token"), (&by_session, "session"), (&by_subject, "subject")] {
             let login = login.at(later);

@@ -1,6 +1,6 @@
 //! Promises about what is read: the sessions listed, the answer without waiting, the epoch.
 
-use super::scene::{Login, claims, revoke, rotate, standing, subject, token, tokens};
+use super::scene::{Login, claims, revoke, rotate, standing, subject, subject_before, token, tokens};
 use crate::store::{ClaimsStore, Presented, Revocation, Rotated, Rotation};
 
 /// With each session's start, the instant its head was recorded, and the head's claims.
@@ -62,7 +62,7 @@ pub async fn the_epoch_moves_with_every_revocation<S: ClaimsStore>(store: &S) {
     let revocations = [
         Revocation::Token { session: login.session, token: token() },
         Revocation::Session(login.session),
-        Revocation::SubjectBefore { subject: login.subject, instant: login.start },
+        subject_before(login.subject, login.start),
     ];
     for revocation in revocations {
         let before = store.epoch();

@@ -1,6 +1,6 @@
 //! Promises about revocation: what it ends, that it wins, and that nothing takes it back.
 
-use super::scene::{Login, claims, revoke, standing, subject, token, tokens};
+use super::scene::{Login, claims, revoke, standing, subject, subject_before, token, tokens};
 use crate::store::{ClaimsStore, Presented, Revocation, Rotated, Standing, TokenId};
 
 /// Not its head, not a predecessor, not a token the store has never seen, and no sign-in opens it again. Other
@@ -35,10 +35,7 @@ pub async fn a_revocation_beats_a_rotation_in_either_order<S: ClaimsStore>(store
     let kinds: [(&str, Kind); 3] = [
         ("the token", |login, token| Revocation::Token { session: login.session, token }),
         ("the session", |login, _| Revocation::Session(login.session)),
-        ("the subject", |login, _| Revocation::SubjectBefore {
-            subject: login.subject,
-            instant: login.start,
-        }),
+        ("the subject", |login, _| subject_before(login.subject, login.start)),
     ];
     for (name, kind) in kinds {
         for recorded in [true, false] {
@@ -163,7 +160,7 @@ pub async fn subject_before_revokes_sessions_begun_at_or_before_the_instant_and_
     for login in [&earlier, &equal, &later, &stranger] {
         login.chain(store, &[recorded]).await;
     }
-    let revocation = Revocation::SubjectBefore { subject: earlier.subject, instant: equal.start };
+    let revocation = subject_before(earlier.subject, equal.start);
     revoke(store, revocation, earlier.now, earlier.until).await;
     for token in [recorded, unrecorded] {
         for (login, when) in [(&earlier, "before"), (&equal, "at")] {
@@ -214,8 +211,7 @@ pub async fn a_weaker_revocation_never_replaces_a_stronger_one<S: ClaimsStore>(s
     for (instant, until) in
         [(subject.start, soon), (subject.start.before(1), subject.until), (subject.start.before(2), soon)]
     {
-        revoke(store, Revocation::SubjectBefore { subject: subject.subject, instant }, subject.now, until)
-            .await;
+        revoke(store, subject_before(subject.subject, instant), subject.now, until).await;
     }
     for (login, what) in [(&login, "token"), (&session, "session"), (&subject, "subject")] {
         assert_eq!(login.standing(store, revoked).await, Standing::Revoked, "the {what}, revoked twice");

@@ -5,8 +5,8 @@ use std::hash::BuildHasher as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::store::{
-    ClaimsStore, Presented, Revocation, Rotated, Rotation, SessionId, SessionRecord, Standing, SubjectId,
-    TokenId,
+    ClaimsStore, Horizon, Page, Presented, Retention, Revocation, Rotated, Rotation, SessionId, SessionPage,
+    SessionRecord, Standing, StoreHorizon, SubjectId, TokenId,
 };
 use crate::{Clock as _, NumericDate, SystemClock};
 
@@ -78,14 +78,21 @@ impl Login {
         &self,
         store: &S,
     ) -> Vec<(SessionId, NumericDate, NumericDate, String)> {
-        let listed = match store.sessions(self.subject, self.now).await {
-            Ok(listed) => listed,
-            Err(error) => panic!("sessions failed: {error} ({error:?})"),
-        };
-        let in_full = |SessionRecord { session, session_start, renewed, claims }: SessionRecord| {
-            (session, session_start, renewed, claims.to_string())
-        };
-        let mut listed = listed.into_iter().map(in_full).collect::<Vec<_>>();
+        let mut listed = Vec::new();
+        let mut page = Page::default();
+        loop {
+            let SessionPage { sessions, next } = match store.sessions(self.subject, self.now, page).await {
+                Ok(listed) => listed,
+                Err(error) => panic!("sessions failed: {error} ({error:?})"),
+            };
+            listed.extend(sessions.into_iter().map(
+                |SessionRecord { session, session_start, renewed, claims }| {
+                    (session, session_start, renewed, claims.to_string())
+                },
+            ));
+            let Some(next) = next else { break };
+            page = page.after(next);
+        }
         listed.sort();
         listed
     }
@@ -105,15 +112,35 @@ pub(super) async fn rotate<S: ClaimsStore>(store: &S, rotation: Rotation) -> Rot
     }
 }
 
+/// Revokes until an instant, or as long as the store's horizon demands.
 pub(super) async fn revoke<S: ClaimsStore>(
     store: &S,
     revocation: Revocation,
     now: NumericDate,
     until: NumericDate,
 ) {
-    if let Err(error) = store.revoke(revocation, now, until).await {
+    let margin = match horizon(store, Horizon::Secs(1)).await.current {
+        Horizon::Secs(secs) => until.since(now).saturating_sub(secs),
+        Horizon::Unbounded => 0,
+    };
+    revoke_as(store, revocation, Retention::new(now, 0, margin)).await;
+}
+
+pub(super) async fn revoke_as<S: ClaimsStore>(store: &S, revocation: Revocation, retention: Retention) {
+    if let Err(error) = store.revoke(revocation, retention).await {
         panic!("revoke failed: {error} ({error:?})");
     }
+}
+
+pub(super) async fn horizon<S: ClaimsStore>(store: &S, need: Horizon) -> StoreHorizon {
+    match store.horizon(need).await {
+        Ok(horizon) => horizon,
+        Err(error) => panic!("horizon failed: {error} ({error:?})"),
+    }
+}
+
+pub(super) fn subject_before(subject: SubjectId, instant: NumericDate) -> Revocation {
+    Revocation::SubjectBefore { subject, instant, except: None }
 }
 
 /// The claims that every scene gives this token.

@@ -1,4 +1,4 @@
-//! A revocation on the wire: names, which are hashes, and no claims. A hundred bytes at most.
+//! A revocation on the wire: names, which are hashes, and no claims. 128 bytes at most.
 
 use crate::store::{Revocation, SessionId, SubjectId, TokenId};
 use crate::{NumericDate, base64};
@@ -7,25 +7,37 @@ pub(in crate::store) fn write(revocation: &Revocation) -> String {
     match revocation {
         Revocation::Session(session) => format!("session {session}"),
         Revocation::Token { session, token } => format!("token {session} {token}"),
-        Revocation::SubjectBefore { subject, instant } => format!("subject {subject} {instant}"),
+        Revocation::SubjectBefore { subject, instant, except: None } => {
+            format!("subject {subject} {instant}")
+        }
+        Revocation::SubjectBefore { subject, instant, except: Some(session) } => {
+            format!("others {subject} {instant} {session}")
+        }
+        Revocation::AllBefore { instant } => format!("all {instant}"),
     }
 }
 
 pub(super) fn read(message: &str) -> Option<Revocation> {
-    let mut words = message.split(' ');
-    let revocation = match (words.next()?, words.next()?, words.next()) {
-        ("session", session, None) => Revocation::Session(SessionId::from_bytes(id(session)?)),
-        ("token", session, Some(token)) => Revocation::Token {
-            session: SessionId::from_bytes(id(session)?),
-            token: TokenId::from_bytes(id(token)?),
+    let words = message.split(' ').collect::<Vec<_>>();
+    let session = |text| id(text).map(SessionId::from_bytes);
+    let subject = |text| id(text).map(SubjectId::from_bytes);
+    let instant = |text: &str| text.parse().ok().map(NumericDate::from_secs);
+    Some(match words[..] {
+        ["session", name] => Revocation::Session(session(name)?),
+        ["token", name, token] => {
+            Revocation::Token { session: session(name)?, token: TokenId::from_bytes(id(token)?) }
+        }
+        ["subject", name, until] => {
+            Revocation::SubjectBefore { subject: subject(name)?, instant: instant(until)?, except: None }
+        }
+        ["others", name, until, except] => Revocation::SubjectBefore {
+            subject: subject(name)?,
+            instant: instant(until)?,
+            except: Some(session(except)?),
         },
-        ("subject", subject, Some(instant)) => Revocation::SubjectBefore {
-            subject: SubjectId::from_bytes(id(subject)?),
-            instant: NumericDate::from_secs(instant.parse().ok()?),
-        },
+        ["all", until] => Revocation::AllBefore { instant: instant(until)? },
         _ => return None,
-    };
-    words.next().is_none().then_some(revocation)
+    })
 }
 
 pub(in crate::store) fn id(text: &str) -> Option<[u8; 32]> {
@@ -44,13 +56,17 @@ mod tests {
         for revocation in [
             Revocation::Session(session),
             Revocation::Token { session, token },
-            Revocation::SubjectBefore { subject, instant: NumericDate::MAX },
+            Revocation::SubjectBefore { subject, instant: NumericDate::MAX, except: None },
+            Revocation::SubjectBefore { subject, instant: NumericDate::MAX, except: Some(session) },
+            Revocation::AllBefore { instant: NumericDate::MAX },
         ] {
             let said = write(&revocation);
             assert_eq!(read(&said), Some(revocation));
-            assert!(said.len() <= 100, "{said}");
+            assert!(said.len() <= 128, "{said}");
         }
-        for noise in ["", "session", "session x", "subject a b", "session a b c", "token  "] {
+        for noise in
+            ["", "session", "session x", "subject a b", "session a b c", "token  ", "all", "all x", "all 1 2"]
+        {
             assert_eq!(read(noise), None, "{noise:?}");
         }
     }

@@ -7,25 +7,37 @@ use std::collections::{BTreeSet, HashMap};
 
 use crate::NumericDate;
 use crate::store::chain::{self, Chain, Place, Turn};
+use crate::store::cutoff::Cutoff;
 use crate::store::{
-    Presented, Revocation, Rotated, Rotation, SessionId, SessionRecord, Standing, StoreError, StoreErrorKind,
-    SubjectId, TokenId,
+    Horizon, Page, Presented, Retention, Revocation, Rotated, Rotation, SessionCursor, SessionId,
+    SessionPage, Standing, StoreError, StoreErrorKind, StoreHorizon, SubjectId, TokenId,
 };
 
-/// A tombstone, its keys and its place in `expiry`, with the slack of growing tables.
+/// A tombstone, its keys and its places in the indexes, with the slack of growing tables.
 const TOMBSTONE_BYTES: usize = 256;
+const ENDED_BYTES: usize = 384;
 
 /// Expired entries swept with every write. A write adds one at most, so the sweep keeps up.
 const SWEEP: usize = 4;
+
+/// Sessions looked at for one page. Of those that have ended without a tombstone of their own there may be any number.
+const LOOKED_AT: usize = 4_096;
 
 pub(super) struct Ledger {
     pub(super) limits: Limits,
     sessions: HashMap<SessionId, Session>,
     revoked_tokens: HashMap<(SessionId, TokenId), NumericDate>,
-    revoked_subjects: HashMap<SubjectId, SubjectTombstone>,
-    by_subject: BTreeSet<(SubjectId, SessionId)>,
+    revoked_subjects: HashMap<SubjectId, Cutoff>,
+    revoked_all: Option<Cutoff>,
+    /// Each subject's sessions, the oldest first.
+    recorded: BTreeSet<(SubjectId, SessionCursor)>,
+    ended: BTreeSet<(SubjectId, SessionCursor)>,
+    counts: HashMap<SubjectId, SubjectCounts>,
     expiry: BTreeSet<(NumericDate, Key)>,
     bytes: usize,
+    horizon: Option<StoreHorizon>,
+    /// Sessions that ended in favour of others of their subject.
+    displaced: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -36,17 +48,22 @@ pub(super) struct Limits {
 
 enum Session {
     Recorded(Box<Chain>),
-    /// The chain is gone: a revoked session has nothing left to say.
-    Revoked {
-        until: NumericDate,
-    },
+    Ended(Ended),
 }
 
+/// What is left of a revoked session: its chain has nothing left to say.
 #[derive(Clone, Copy)]
-struct SubjectTombstone {
-    /// Sessions begun at or before it are revoked.
-    instant: NumericDate,
+struct Ended {
+    subject: Option<SubjectId>,
+    /// The latest start that any token of it can have.
+    latest_start: NumericDate,
     until: NumericDate,
+}
+
+#[derive(Clone, Copy, Default)]
+struct SubjectCounts {
+    recorded: usize,
+    ended: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,9 +90,14 @@ impl Ledger {
             sessions: HashMap::new(),
             revoked_tokens: HashMap::new(),
             revoked_subjects: HashMap::new(),
-            by_subject: BTreeSet::new(),
+            revoked_all: None,
+            recorded: BTreeSet::new(),
+            ended: BTreeSet::new(),
+            counts: HashMap::new(),
             expiry: BTreeSet::new(),
             bytes: 0,
+            horizon: None,
+            displaced: 0,
         }
     }
 
@@ -92,22 +114,36 @@ impl Ledger {
         }
     }
 
-    pub(super) fn sessions(&self, subject: SubjectId, now: NumericDate) -> Vec<SessionRecord> {
-        let first = (subject, SessionId::from_bytes([0x00; 32]));
-        let last = (subject, SessionId::from_bytes([0xff; 32]));
-        self.by_subject
-            .range(first..=last)
-            .filter_map(|&(_, session)| {
-                let chain = self.chain(session, now)?;
-                let revoked = self.is_subject_revoked(subject, chain.session_start, now);
-                (!revoked).then(|| chain.to_record(session))
-            })
-            .collect()
+    pub(super) fn sessions(&self, subject: SubjectId, now: NumericDate, page: Page) -> SessionPage {
+        let before = page.after.unwrap_or(LAST);
+        let mut sessions = Vec::new();
+        let mut next = None;
+        let listed = self.recorded.range((subject, FIRST)..(subject, before)).rev();
+        for (looked_at, &(_, cursor)) in listed.enumerate() {
+            if sessions.len() == page.limit || looked_at == LOOKED_AT {
+                return SessionPage::new(sessions, next);
+            }
+            next = Some(cursor);
+            let chain = self.chain(cursor.session, now);
+            sessions.extend(
+                chain
+                    .filter(|chain| {
+                        self.cutoff_of(cursor.session, chain.subject, chain.session_start, now).is_none()
+                    })
+                    .map(|chain| chain.to_record(cursor.session)),
+            );
+        }
+        SessionPage::new(sessions, None)
+    }
+
+    /// How many sessions have ended in favour of others of their subject.
+    pub(super) fn displaced(&self) -> u64 {
+        self.displaced
     }
 
     pub(super) fn counts(&self) -> Counts {
         let revoked_sessions =
-            self.sessions.values().filter(|session| matches!(session, Session::Revoked { .. })).count();
+            self.sessions.values().filter(|session| matches!(session, Session::Ended(_))).count();
         Counts {
             sessions: self.sessions.len() - revoked_sessions,
             revoked_sessions,
@@ -119,9 +155,13 @@ impl Ledger {
 
     fn is_revoked(&self, presented: &Presented) -> bool {
         let Presented { session, token, subject, session_start, now } = *presented;
-        matches!(self.sessions.get(&session), Some(&Session::Revoked { until }) if until > now)
+        self.is_session_or_token_revoked(session, token, now)
+            || self.cutoff_of(session, subject, session_start, now).is_some()
+    }
+
+    fn is_session_or_token_revoked(&self, session: SessionId, token: TokenId, now: NumericDate) -> bool {
+        matches!(self.sessions.get(&session), Some(Session::Ended(ended)) if ended.until > now)
             || self.is_token_revoked(session, token, now)
-            || subject.is_some_and(|subject| self.is_subject_revoked(subject, session_start, now))
     }
 
     fn is_token_revoked(&self, session: SessionId, token: TokenId, now: NumericDate) -> bool {
@@ -129,12 +169,24 @@ impl Ledger {
             && self.revoked_tokens.get(&(session, token)).is_some_and(|&until| until > now)
     }
 
-    fn is_subject_revoked(&self, subject: SubjectId, session_start: NumericDate, now: NumericDate) -> bool {
-        !self.revoked_subjects.is_empty()
-            && self
-                .revoked_subjects
-                .get(&subject)
-                .is_some_and(|tombstone| tombstone.until > now && session_start <= tombstone.instant)
+    /// The instant up to which sessions of that age were revoked: the subject's, or all.
+    fn cutoff_of(
+        &self,
+        session: SessionId,
+        subject: Option<SubjectId>,
+        session_start: NumericDate,
+        now: NumericDate,
+    ) -> Option<NumericDate> {
+        let of_subject = match subject {
+            Some(subject) if !self.revoked_subjects.is_empty() => self.revoked_subjects.get(&subject),
+            _ => None,
+        };
+        [of_subject, self.revoked_all.as_ref()]
+            .into_iter()
+            .flatten()
+            .filter(|cutoff| cutoff.revokes(session, session_start, now))
+            .map(|cutoff| cutoff.instant)
+            .max()
     }
 
     fn chain(&self, session: SessionId, now: NumericDate) -> Option<&Chain> {
@@ -148,11 +200,12 @@ impl Ledger {
 // The changes. Each decides, makes room, and only then changes.
 impl Ledger {
     pub(super) fn rotate(&mut self, rotation: Rotation) -> Result<Rotated, StoreError> {
-        let Presented { session, now, .. } = rotation.presented;
+        let Presented { session, token, subject, session_start, now, .. } = rotation.presented;
         self.sweep(now);
         let turn = chain::judge(
             &rotation,
-            self.is_revoked(&rotation.presented),
+            self.is_session_or_token_revoked(session, token, now),
+            self.cutoff_of(session, subject, session_start, now),
             self.chain(session, now),
             |token| self.is_token_revoked(session, token, now),
         )?;
@@ -164,10 +217,24 @@ impl Ledger {
     }
 
     fn open(&mut self, rotation: Rotation) -> Result<Rotated, StoreError> {
-        let Presented { session, now, .. } = rotation.presented;
+        let Presented { session, subject, session_start, now, .. } = rotation.presented;
+        let retention = rotation.retention;
+        let limited = subject.zip(retention.and_then(|retention| retention.limit));
+        // Of as many as are remembered the oldest go, and what began with them.
+        if let Some((subject, limit)) = limited
+            && self.count(subject) >= limit.remembered
+            && let Some(oldest) = self.oldest_start(subject)
+            && session_start <= oldest
+        {
+            return Ok(chain::predated(&rotation, oldest));
+        }
         let chain = Chain::begun_by(rotation);
         self.make_room(1, chain.bytes(), self.limits.for_rotations(), now)?;
         self.replace(session, Some(Session::Recorded(Box::new(chain))));
+        if let Some(((subject, limit), retention)) = limited.zip(retention) {
+            self.end_oldest(subject, session, limit.live, retention);
+            self.forget_oldest(subject, limit.remembered, &retention);
+        }
         Ok(Rotated::Recorded)
     }
 
@@ -185,39 +252,44 @@ impl Ledger {
         Ok(Rotated::Recorded)
     }
 
-    pub(super) fn revoke(
-        &mut self,
-        revocation: Revocation,
-        now: NumericDate,
-        until: NumericDate,
-    ) -> Result<(), StoreError> {
+    pub(super) fn revoke(&mut self, revocation: Revocation, retention: &Retention) -> Result<(), StoreError> {
+        let now = retention.now;
         self.sweep(now);
-        match revocation {
-            Revocation::Token { session, token } => self.revoke_token(session, token, now, until),
-            Revocation::Session(session) => self.revoke_session(session, now, until),
-            Revocation::SubjectBefore { subject, instant } => {
-                self.revoke_subject(subject, SubjectTombstone { instant, until }, now)
+        match revocation.dated(retention, now) {
+            Revocation::Token { session, token } => self.revoke_token(session, token, retention),
+            Revocation::Session(session) => self.revoke_session(session, retention),
+            Revocation::SubjectBefore { subject, instant, except } => {
+                let cutoff = Cutoff::new(instant, except, self.kept_until(retention));
+                self.revoke_subject(subject, cutoff, now)
+            }
+            Revocation::AllBefore { instant } => {
+                let cutoff = Cutoff::new(instant, None, self.kept_until(retention));
+                self.revoked_all = Some(cutoff.joined(self.revoked_all, now));
+                Ok(())
             }
         }
     }
 
-    fn revoke_session(
-        &mut self,
-        session: SessionId,
-        now: NumericDate,
-        until: NumericDate,
-    ) -> Result<(), StoreError> {
-        let known = self.sessions.get(&session).map(Session::until);
-        // Never before the last of its tokens is past mattering, and never earlier than was promised before.
-        let until = until.max(known.unwrap_or_default());
-        if until <= now {
-            return Ok(());
+    fn kept_until(&self, retention: &Retention) -> NumericDate {
+        retention.kept_until(retention.now, self.horizon.as_ref().map(|horizon| horizon.current))
+    }
+
+    fn revoke_session(&mut self, session: SessionId, retention: &Retention) -> Result<(), StoreError> {
+        let now = retention.now;
+        let mut ended = Ended {
+            subject: retention.subject,
+            latest_start: retention.latest_start(now),
+            until: self.kept_until(retention),
+        };
+        match self.sessions.get(&session) {
+            // A session that is known gives up its own place, which is no smaller.
+            Some(known) => ended = ended.with(known),
+            None => self.make_room(1, ENDED_BYTES, self.limits, now)?,
         }
-        // A session that is known gives up its own place, which is no smaller.
-        if known.is_none() {
-            self.make_room(1, TOMBSTONE_BYTES, self.limits, now)?;
+        self.replace(session, Some(Session::Ended(ended)));
+        if let Some((subject, limit)) = ended.subject.zip(retention.limit) {
+            self.forget_oldest(subject, limit.remembered, retention);
         }
-        self.replace(session, Some(Session::Revoked { until }));
         Ok(())
     }
 
@@ -225,15 +297,16 @@ impl Ledger {
         &mut self,
         session: SessionId,
         token: TokenId,
-        now: NumericDate,
-        mut until: NumericDate,
+        retention: &Retention,
     ) -> Result<(), StoreError> {
+        let now = retention.now;
+        let mut until = self.kept_until(retention);
         match self.sessions.get(&session) {
-            Some(Session::Revoked { until: promised }) if *promised >= until => return Ok(()),
+            Some(Session::Ended(ended)) if ended.until >= until => return Ok(()),
             Some(Session::Recorded(chain)) if chain.until > now => {
                 // It has a successor, though one so old may be forgotten here.
                 if chain.head != token {
-                    return self.revoke_session(session, now, until);
+                    return self.revoke_session(session, retention);
                 }
                 // As long as the record names it as the head, its predecessor must not be given it.
                 until = until.max(chain.until);
@@ -241,7 +314,7 @@ impl Ledger {
             _ => {}
         }
         let promised = self.revoked_tokens.get(&(session, token)).copied();
-        if until <= now || promised.is_some_and(|promised| promised >= until) {
+        if promised.is_some_and(|promised| promised >= until) {
             return Ok(());
         }
         if promised.is_none() {
@@ -259,28 +332,24 @@ impl Ledger {
     fn revoke_subject(
         &mut self,
         subject: SubjectId,
-        mut tombstone: SubjectTombstone,
+        cutoff: Cutoff,
         now: NumericDate,
     ) -> Result<(), StoreError> {
-        if tombstone.until <= now {
-            return Ok(());
+        if !self.revoked_subjects.contains_key(&subject) {
+            self.make_room(1, TOMBSTONE_BYTES, self.limits, now)?;
         }
-        match self.revoked_subjects.get(&subject) {
-            // The stronger of each: what either entry revoked stays revoked for as long as either said.
-            Some(promised) if promised.until > now => {
-                tombstone.instant = tombstone.instant.max(promised.instant);
-                tombstone.until = tombstone.until.max(promised.until);
-            }
-            Some(_) => {}
-            None => self.make_room(1, TOMBSTONE_BYTES, self.limits, now)?,
-        }
+        self.put_cutoff(subject, cutoff, now);
+        Ok(())
+    }
+
+    fn put_cutoff(&mut self, subject: SubjectId, cutoff: Cutoff, now: NumericDate) {
+        let tombstone = cutoff.joined(self.revoked_subjects.get(&subject).copied(), now);
         let key = Key::Subject(subject);
         match self.revoked_subjects.insert(subject, tombstone) {
             Some(promised) => _ = self.expiry.remove(&(promised.until, key)),
             None => self.bytes += TOMBSTONE_BYTES,
         }
         self.expiry.insert((tombstone.until, key));
-        Ok(())
     }
 
     /// Puts `new` in the session's place and keeps the indexes in step.
@@ -290,7 +359,7 @@ impl Ledger {
             self.expiry.insert((new.until(), Key::Session(session)));
         }
         let new_until = new.as_ref().map(Session::until);
-        let new_subject = new.as_ref().and_then(Session::subject);
+        let new_place = new.as_ref().and_then(|new| new.place(session));
         let old = match new {
             Some(new) => self.sessions.insert(session, new),
             None => self.sessions.remove(&session),
@@ -300,14 +369,103 @@ impl Ledger {
             if new_until != Some(old.until()) {
                 self.expiry.remove(&(old.until(), Key::Session(session)));
             }
-            if let Some(subject) = old.subject() {
-                self.by_subject.remove(&(subject, session));
+            if let Some(place) = old.place(session) {
+                self.unlist(place);
             }
         }
-        if let Some(subject) = new_subject {
-            self.by_subject.insert((subject, session));
+        if let Some(place) = new_place {
+            self.list(place);
         }
         old
+    }
+
+    fn list(&mut self, (subject, cursor, is_recorded): (SubjectId, SessionCursor, bool)) {
+        let counts = self.counts.entry(subject).or_default();
+        let (listed, count) = match is_recorded {
+            true => (&mut self.recorded, &mut counts.recorded),
+            false => (&mut self.ended, &mut counts.ended),
+        };
+        listed.insert((subject, cursor));
+        *count += 1;
+    }
+
+    fn unlist(&mut self, (subject, cursor, is_recorded): (SubjectId, SessionCursor, bool)) {
+        let Some(counts) = self.counts.get_mut(&subject) else { return };
+        let (listed, count) = match is_recorded {
+            true => (&mut self.recorded, &mut counts.recorded),
+            false => (&mut self.ended, &mut counts.ended),
+        };
+        listed.remove(&(subject, cursor));
+        *count -= 1;
+        if counts.recorded + counts.ended == 0 {
+            self.counts.remove(&subject);
+        }
+    }
+}
+
+// What one subject may take.
+impl Ledger {
+    fn count(&self, subject: SubjectId) -> usize {
+        self.counts.get(&subject).map_or(0, |counts| counts.recorded + counts.ended)
+    }
+
+    fn oldest_start(&self, subject: SubjectId) -> Option<NumericDate> {
+        let first = |listed: &BTreeSet<(SubjectId, SessionCursor)>| {
+            listed.range((subject, FIRST)..=(subject, LAST)).next().map(|(_, cursor)| cursor.session_start)
+        };
+        [first(&self.recorded), first(&self.ended)].into_iter().flatten().min()
+    }
+
+    /// Ends the subject's oldest sessions until no more than this many are on record; never the one just `opened`.
+    fn end_oldest(&mut self, subject: SubjectId, opened: SessionId, live: usize, retention: Retention) {
+        while self.counts.get(&subject).is_some_and(|counts| counts.recorded > live) {
+            let mut listed =
+                self.recorded.range((subject, FIRST)..=(subject, LAST)).map(|&(_, cursor)| cursor);
+            let Some(oldest) = listed.find(|cursor| cursor.session != opened) else { return };
+            if self.chain(oldest.session, retention.now).is_none() {
+                self.replace(oldest.session, None);
+                continue;
+            }
+            let retention = Retention { limit: None, ..retention.of(Some(subject), oldest.session_start) };
+            // It takes its own place, so there is room.
+            if self.revoke_session(oldest.session, &retention).is_err() {
+                return;
+            }
+            self.displaced += 1;
+        }
+    }
+
+    /// Revokes the subject's sessions up to the oldest's start, and forgets those, until no more than this many are left.
+    fn forget_oldest(&mut self, subject: SubjectId, remembered: usize, retention: &Retention) {
+        while self.count(subject) > remembered {
+            let Some(instant) = self.oldest_start(subject) else { return };
+            let up_to = (subject, SessionCursor { session_start: instant, ..LAST });
+            let listed = [&self.recorded, &self.ended].map(|listed| listed.range((subject, FIRST)..=up_to));
+            let oldest = listed.into_iter().flatten().map(|(_, cursor)| cursor.session).collect::<Vec<_>>();
+            let mut until = self.kept_until(retention);
+            for session in oldest {
+                if let Some(known) = self.replace(session, None) {
+                    until = until.max(known.until());
+                }
+            }
+            // It takes their place.
+            self.put_cutoff(subject, Cutoff::new(instant, None, until), retention.now);
+            self.displaced += 1;
+        }
+    }
+}
+
+// The horizon.
+impl Ledger {
+    pub(super) fn horizon(&mut self, need: Horizon) -> StoreHorizon {
+        self.horizon.get_or_insert_with(|| StoreHorizon::new(need)).clone()
+    }
+
+    pub(super) fn raise_horizon(&mut self, to: Horizon, now: NumericDate) {
+        match &mut self.horizon {
+            Some(horizon) => _ = horizon.raise(to, now),
+            none => *none = Some(StoreHorizon::new(to)),
+        }
     }
 }
 
@@ -384,8 +542,17 @@ impl Ledger {
         for (&subject, tombstone) in &self.revoked_subjects {
             assert!(self.expiry.contains(&(tombstone.until, Key::Subject(subject))), "a subject's expiry");
         }
-        let indexed = self.sessions.iter().filter_map(|(id, session)| Some((session.subject()?, *id)));
-        assert_eq!(self.by_subject, indexed.collect(), "sessions by subject");
+        let places = self.sessions.iter().filter_map(|(id, session)| session.place(*id)).collect::<Vec<_>>();
+        for (listed, is_recorded) in [(&self.recorded, true), (&self.ended, false)] {
+            let of_kind =
+                places.iter().filter(|place| place.2 == is_recorded).map(|place| (place.0, place.1));
+            assert_eq!(*listed, of_kind.collect(), "sessions by subject");
+        }
+        for &(subject, ..) in &places {
+            let of_subject = places.iter().filter(|place| place.0 == subject).count();
+            assert_eq!(self.count(subject), of_subject, "sessions of a subject");
+        }
+        assert_eq!(self.counts.values().map(|c| c.recorded + c.ended).sum::<usize>(), places.len(), "counts");
         assert!(self.expiry.len() <= self.limits.entries, "within the bound of entries");
         assert!(self.bytes <= self.limits.bytes, "within the bound of bytes");
     }
@@ -405,25 +572,47 @@ impl Limits {
     }
 }
 
+const FIRST: SessionCursor =
+    SessionCursor { session_start: NumericDate::from_secs(0), session: SessionId::from_bytes([0x00; 32]) };
+const LAST: SessionCursor =
+    SessionCursor { session_start: NumericDate::MAX, session: SessionId::from_bytes([0xff; 32]) };
+
 impl Session {
     fn until(&self) -> NumericDate {
         match self {
             Self::Recorded(chain) => chain.until,
-            Self::Revoked { until } => *until,
+            Self::Ended(ended) => ended.until,
         }
     }
 
-    fn subject(&self) -> Option<SubjectId> {
-        match self {
-            Self::Recorded(chain) => chain.subject,
-            Self::Revoked { .. } => None,
-        }
+    /// Its place among its subject's: whose, where, and whether among the recorded.
+    fn place(&self, session: SessionId) -> Option<(SubjectId, SessionCursor, bool)> {
+        let (subject, session_start, is_recorded) = match self {
+            Self::Recorded(chain) => (chain.subject, chain.session_start, true),
+            Self::Ended(ended) => (ended.subject, ended.latest_start, false),
+        };
+        subject.map(|subject| (subject, SessionCursor { session_start, session }, is_recorded))
     }
 
     fn bytes(&self) -> usize {
         match self {
             Self::Recorded(chain) => chain.bytes(),
-            Self::Revoked { .. } => TOMBSTONE_BYTES,
+            Self::Ended(_) => ENDED_BYTES,
+        }
+    }
+}
+
+impl Ended {
+    /// Never before the last of its tokens is past mattering, and never earlier than was promised before.
+    fn with(self, known: &Session) -> Self {
+        let (subject, latest_start) = match known {
+            Session::Recorded(chain) => (chain.subject, chain.session_start),
+            Session::Ended(ended) => (ended.subject, ended.latest_start),
+        };
+        Self {
+            subject: subject.or(self.subject),
+            latest_start: self.latest_start.max(latest_start),
+            until: self.until.max(known.until()),
         }
     }
 }

@@ -167,12 +167,14 @@ fn ask(store: &MemoryStore, call: Call, caller: usize) -> Answer {
             store.rotate(rotation).now_or_never().expect(at_once).map_err(|error| error.kind()),
         ),
         Demand::Revoke(revocation) => Answer::Revoked(
-            store.revoke(revocation, NOW, END).now_or_never().expect(at_once).map_err(|error| error.kind()),
+            store.revoke(revocation, kept()).now_or_never().expect(at_once).map_err(|error| error.kind()),
         ),
         Demand::Standing(presented) => Answer::Standing(store.standing_now(&presented).expect(at_once)),
         Demand::Sessions => {
-            let sessions = store.sessions(subject(), NOW).now_or_never().expect(at_once);
-            Answer::Sessions(sessions.expect("it never fails").into_iter().map(|s| s.claims).collect())
+            let sessions = store.sessions(subject(), NOW, Page::default()).now_or_never().expect(at_once);
+            Answer::Sessions(
+                sessions.expect("it never fails").sessions.into_iter().map(|s| s.claims).collect(),
+            )
         }
     }
 }
@@ -182,12 +184,12 @@ fn apply(ledger: &mut Ledger, call: Call, caller: usize) -> Answer {
     match call.demand(caller) {
         Demand::Rotate(rotation) => Answer::Rotated(ledger.rotate(rotation).map_err(|error| error.kind())),
         Demand::Revoke(revocation) => {
-            Answer::Revoked(ledger.revoke(revocation, NOW, END).map_err(|error| error.kind()))
+            Answer::Revoked(ledger.revoke(revocation, &kept()).map_err(|error| error.kind()))
         }
         Demand::Standing(presented) => Answer::Standing(ledger.standing(&presented)),
-        Demand::Sessions => {
-            Answer::Sessions(ledger.sessions(subject(), NOW).into_iter().map(|s| s.claims).collect())
-        }
+        Demand::Sessions => Answer::Sessions(
+            ledger.sessions(subject(), NOW, Page::default()).sessions.into_iter().map(|s| s.claims).collect(),
+        ),
     }
 }
 
@@ -217,7 +219,7 @@ impl Call {
             Self::RevokeToken(n) => Demand::Revoke(Revocation::Token { session: session(), token: token(n) }),
             Self::RevokeSession => Demand::Revoke(Revocation::Session(session())),
             Self::RevokeSubject => {
-                Demand::Revoke(Revocation::SubjectBefore { subject: subject(), instant: START })
+                Demand::Revoke(Revocation::SubjectBefore { subject: subject(), instant: START, except: None })
             }
             Self::Standing(token) => Demand::Standing(presented(token)),
             Self::Sessions => Demand::Sessions,
@@ -231,6 +233,7 @@ fn scene(scene: Scene) -> MemoryStore {
 
 fn ledger(scene: Scene) -> Ledger {
     let mut ledger = Ledger::new(Limits::default());
+    ledger.raise_horizon(Horizon::Secs(0), NOW);
     if matches!(scene, Scene::NothingIsRecorded) {
         return ledger;
     }
@@ -256,7 +259,8 @@ fn left_in(ledger: &Ledger) -> (Vec<Standing>, Vec<Arc<str>>, String) {
     ledger.audit();
     let tokens = [0, 1, 2, DERIVED].into_iter().chain(OWN);
     let standings = tokens.map(|token| ledger.standing(&presented(token))).collect();
-    let sessions = ledger.sessions(subject(), NOW).into_iter().map(|s| s.claims).collect();
+    let sessions =
+        ledger.sessions(subject(), NOW, Page::default()).sessions.into_iter().map(|s| s.claims).collect();
     let counts = ledger.counts();
     let counts = format!(
         "{} {} {} {} {}",
@@ -269,7 +273,7 @@ fn left_in(ledger: &Ledger) -> (Vec<Standing>, Vec<Arc<str>>, String) {
     (standings, sessions, counts)
 }
 
-const TOMBSTONE: usize = 256;
+const TOMBSTONE: usize = 384;
 /// What each of three callers names as its successor, its claims, and a session of its own.
 const OWN: [u8; 3] = [101, 102, 103];
 const DERIVED: u8 = 100;
@@ -277,6 +281,10 @@ const START: NumericDate = NumericDate::from_secs(1_000);
 const NOW: NumericDate = NumericDate::from_secs(1_060);
 const END: NumericDate = NumericDate::from_secs(2_000);
 const LATER: NumericDate = NumericDate::from_secs(3_000);
+
+fn kept() -> Retention {
+    Retention::new(NOW, 0, END.since(NOW))
+}
 
 fn session() -> SessionId {
     SessionId::from_bytes([1; 32])

@@ -13,6 +13,7 @@ use super::link::{Link, RESPONSE_TIMEOUT};
 use super::replicas::{Demand, Replicas};
 use super::{RedisStore, Shared};
 use crate::ConfigError;
+use crate::store::unshared::UnsharedHorizon;
 use crate::store::{StoreError, StoreErrorKind};
 
 /// A connection in the making; await it. Made by [`RedisStore::connect`] and [`RedisStore::connect_cluster`].
@@ -129,7 +130,8 @@ impl RedisConnect {
             ))));
         }
         let keys = Keys::new(self.prefix);
-        let store = RedisStore(Shared { link, replicas, keys, servers }.into());
+        let horizon = UnsharedHorizon::default();
+        let store = RedisStore(Shared { link, replicas, keys, servers, horizon }.into());
         // What began before this instant, and has no record, is unknown from here on.
         store.0.record_births(0).await?;
         Ok(store)

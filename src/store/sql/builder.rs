@@ -10,6 +10,7 @@ use super::proof::Identity;
 use super::purge::Purge;
 use super::statements::{Dialect, Statements};
 use super::{Inner, SqlStore, secs};
+use crate::store::unshared::UnsharedHorizon;
 use crate::store::{StoreError, StoreErrorKind};
 use crate::{Clock as _, ConfigError, SystemClock};
 
@@ -124,7 +125,8 @@ impl SqlStoreBuilder {
             }
         };
         let (identity, statements) = (Identity::of(id).map_err(failed)?, Statements::new(dialect, &prefix));
-        Ok(SqlStore(Arc::new(Inner { backend, statements, identity, purge: Purge::default() })))
+        let (purge, horizon) = (Purge::default(), UnsharedHorizon::default());
+        Ok(SqlStore(Arc::new(Inner { backend, statements, identity, purge, horizon })))
     }
 
     fn check(&self) -> Result<(), StoreError> {

@@ -52,8 +52,9 @@ impl Found {
 
     pub(super) fn judge(&self, rotation: &Rotation) -> Result<Turn, StoreError> {
         let now = rotation.presented.now;
-        let revoked = self.is_revoked(&rotation.presented);
-        chain::judge(rotation, revoked, self.session.chain(now), |token| {
+        let revoked = self.is_session_or_token_revoked(&rotation.presented);
+        let cutoff = self.cutoff_of(&rotation.presented);
+        chain::judge(rotation, revoked, cutoff, self.session.chain(now), |token| {
             self.session.is_token_revoked(token, now)
         })
     }
@@ -70,10 +71,19 @@ impl Found {
     }
 
     fn is_revoked(&self, presented: &Presented) -> bool {
-        let Presented { token, session_start, now, .. } = *presented;
-        self.session.revoked_until > now
-            || self.session.is_token_revoked(token, now)
-            || self.subject.is_some_and(|t| t.until > now && session_start <= t.instant)
+        self.is_session_or_token_revoked(presented) || self.cutoff_of(presented).is_some()
+    }
+
+    fn is_session_or_token_revoked(&self, presented: &Presented) -> bool {
+        let Presented { token, now, .. } = *presented;
+        self.session.revoked_until > now || self.session.is_token_revoked(token, now)
+    }
+
+    /// The instant up to which the subject's sessions of that age were revoked.
+    fn cutoff_of(&self, presented: &Presented) -> Option<NumericDate> {
+        let &Presented { session_start, now, .. } = presented;
+        let tombstone = self.subject.filter(|t| t.until > now && session_start <= t.instant);
+        tombstone.map(|tombstone| tombstone.instant)
     }
 }
 

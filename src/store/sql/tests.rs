@@ -13,7 +13,7 @@ async fn a_full_disk_refuses_what_is_new_and_keeps_what_was_revoked() {
     let dir = std::env::temp_dir().join(format!("tower-reissue-full-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
     let store = SqlStore::sqlite(dir.join("sessions.db").to_str().unwrap()).await.unwrap();
-    store.revoke(Revocation::Session(session(0)), at(10), at(4_000_000_000)).await.unwrap();
+    store.revoke(Revocation::Session(session(0)), Retention::new(at(10), 0, 4_000_000_000)).await.unwrap();
     let limit_pages = |pages: u32| {
         let writer = match &store.0.backend {
             Backend::Sqlite { writer, .. } => writer.clone(),
@@ -38,9 +38,12 @@ async fn a_full_disk_refuses_what_is_new_and_keeps_what_was_revoked() {
     assert_eq!(error.kind(), StoreErrorKind::Full);
     assert!(error.source().is_some(), "{error:?}");
     for n in 0..20 {
-        let revocation =
-            Revocation::SubjectBefore { subject: SubjectId::from_bytes([n; 32]), instant: at(0) };
-        match store.revoke(revocation, at(10), at(4_000_000_000)).await {
+        let revocation = Revocation::SubjectBefore {
+            subject: SubjectId::from_bytes([n; 32]),
+            instant: at(0),
+            except: None,
+        };
+        match store.revoke(revocation, Retention::new(at(10), 0, 4_000_000_000)).await {
             Ok(()) => {}
             Err(error) => {
                 assert_eq!(error.kind(), StoreErrorKind::Full, "a revocation that is lost is said to be")
