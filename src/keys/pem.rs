@@ -1,4 +1,6 @@
 //! The text armour of RFC 7468.
+//!
+//! Read by hand, for a refusal says what is wrong with the text, and no crate of the default build reads PEM.
 
 use std::borrow::Cow;
 

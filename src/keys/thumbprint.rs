@@ -7,7 +7,8 @@ use crate::base64::encode_url;
 
 /// The JWK thumbprint of RFC 7638, for Ed25519 by RFC 8037: 43 characters of base64url.
 pub(crate) fn of_public(public: &Public) -> String {
-    // The required members in lexical order, without whitespace (RFC 7638 §3.2). Nothing here needs escaping.
+    // The required members in lexical order, without whitespace (RFC 7638 §3.2). Nothing here needs escaping. Written by
+    // hand: jsonwebtoken's `thumbprint` hashes with a process-wide provider, and panics without one.
     let canonical = match public {
         Public::Rsa { n, e } => format!(r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#, encode_url(e), encode_url(n)),
         Public::Ec { curve, point } => {
