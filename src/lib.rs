@@ -58,16 +58,18 @@
 //!
 //! # Features
 //!
-//! `aws_lc_rs` (default) and `rust_crypto` choose the cryptography; with both on, aws-lc-rs is used. `axum`, `tracing` and
-//! `metrics` add what their names say, and without `tracing` nothing is logged; `jwks` fetches keys from a URL; `redis`,
-//! `sqlite` and `postgres` add stores (`sqlx` is what the last two share; they need Rust 1.94, all else 1.88), and
-//! `sqlx_0_9` takes a pool of that version. No feature changes a default or a verdict.
+//! `aws_lc_rs` (default) and `rust_crypto` choose the cryptography; with both on, aws-lc-rs is used. `fips` takes the FIPS
+//! module of AWS-LC, whatever else is on; it alone excludes another crate's feature (aws-lc-rs's `non-fips`), and is no part
+//! of `full`, which is all the others. `axum`, `tracing` and `metrics` add what their names say, and without `tracing`
+//! nothing is logged; `jwks` fetches keys from a URL; `redis`, `sqlite` and `postgres` add stores (`sqlx` is what the last
+//! two share; they need Rust 1.94, all else 1.88), and `sqlx_0_9` takes a pool of that version. No feature changes a default
+//! or a verdict.
 
 // docs.rs builds with nightly and this set, and marks what takes a feature.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-#[cfg(not(any(feature = "aws_lc_rs", feature = "rust_crypto")))]
-compile_error!("tower-reissue needs one of its features `aws_lc_rs` (default) and `rust_crypto`");
+#[cfg(not(any(feature = "aws_lc_rs", feature = "fips", feature = "rust_crypto")))]
+compile_error!("tower-reissue needs one of its features `aws_lc_rs` (default), `fips` and `rust_crypto`");
 
 mod authority;
 mod base64;

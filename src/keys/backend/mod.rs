@@ -1,4 +1,4 @@
-//! The cryptographic library: aws-lc-rs, or RustCrypto where only that is enabled.
+//! The cryptographic library: aws-lc-rs, on either AWS-LC, or RustCrypto where only that is enabled.
 //!
 //! Both offer the same names. Keys are prepared once, when they are loaded; signing and verifying parse nothing.
 //! Which keys are strong enough is decided above, in [`material`](super::material).
@@ -6,20 +6,15 @@
 use std::error::Error;
 use std::fmt;
 
-#[cfg(not(any(feature = "aws_lc_rs", feature = "rust_crypto")))]
-compile_error!(
-    "tower-reissue needs a cryptographic library: enable its feature `aws_lc_rs` (on by default) or `rust_crypto`"
-);
-
-#[cfg(feature = "aws_lc_rs")]
+#[cfg(any(feature = "aws_lc_rs", feature = "fips"))]
 mod aws_lc_rs;
 // In tests it is compiled beside the winner, so that the two can be held against each other.
-#[cfg(all(feature = "rust_crypto", any(test, not(feature = "aws_lc_rs"))))]
+#[cfg(all(feature = "rust_crypto", any(test, not(any(feature = "aws_lc_rs", feature = "fips")))))]
 mod rust_crypto;
 
-#[cfg(feature = "aws_lc_rs")]
+#[cfg(any(feature = "aws_lc_rs", feature = "fips"))]
 use self::aws_lc_rs as imp;
-#[cfg(all(feature = "rust_crypto", not(feature = "aws_lc_rs")))]
+#[cfg(all(feature = "rust_crypto", not(any(feature = "aws_lc_rs", feature = "fips"))))]
 use self::rust_crypto as imp;
 
 pub(crate) use self::imp::{Signer, Verifier, generate, sha256};

@@ -13,7 +13,15 @@ fn random_bytes_differ() {
     assert_ne!(random::<32>().unwrap(), random::<32>().unwrap());
 }
 
-#[cfg(all(feature = "aws_lc_rs", feature = "rust_crypto"))]
+/// The feature alone proves nothing: the module itself says what it is.
+#[cfg(feature = "fips")]
+#[test]
+fn the_library_is_the_fips_module() {
+    assert_eq!(::aws_lc_rs::try_fips_mode(), Ok(()));
+    assert_eq!(::aws_lc_rs::try_fips_self_test(), Ok(()));
+}
+
+#[cfg(all(any(feature = "aws_lc_rs", feature = "fips"), feature = "rust_crypto"))]
 mod side_by_side {
     use super::super::{aws_lc_rs, rust_crypto};
     use crate::keys::material::{Private, Public, RsaParts};

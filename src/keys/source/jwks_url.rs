@@ -54,7 +54,7 @@ use crate::keys::error::{KeyError, KeyErrorKind};
 /// read count as 60 seconds.
 ///
 /// TLS is rustls, 1.2 and later, with the crypto provider the application installed, else aws-lc-rs; none is installed
-/// from here. The platform's root certificates are trusted (`SSL_CERT_FILE` and `SSL_CERT_DIR` are obeyed), and those
+/// from here. With the feature `fips` an installed provider has to be one restricted to FIPS. The platform's root certificates are trusted (`SSL_CERT_FILE` and `SSL_CERT_DIR` are obeyed), and those
 /// given as [`root_certificate`](Self::root_certificate).
 pub struct JwksUrl {
     location: Location,
@@ -328,11 +328,7 @@ impl JwksUrl {
         let provider = CryptoProvider::get_default()
             .cloned()
             .unwrap_or_else(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| KeyError::new(KeyErrorKind::Unavailable, "TLS can't be set up").because(error))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let tls = tls(provider, roots)?;
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
         connector.set_connect_timeout(Some(self.timeout));
@@ -387,6 +383,22 @@ impl DangerousJwksUrl {
     pub fn plain_http(self, url: impl AsRef<str>) -> Result<JwksUrl, KeyError> {
         JwksUrl::load_from(Location::Keys(parse(url.as_ref())?), true)
     }
+}
+
+fn tls(provider: Arc<CryptoProvider>, roots: RootCertStore) -> Result<ClientConfig, KeyError> {
+    let unavailable = |message| KeyError::new(KeyErrorKind::Unavailable, message);
+    let tls = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| unavailable("TLS can't be set up").because(error))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    if cfg!(feature = "fips") && !tls.fips() {
+        return Err(unavailable(
+            "the feature `fips` is on, and the process's default rustls provider is not restricted to FIPS; install \
+             `rustls::crypto::default_fips_provider()`, or none",
+        ));
+    }
+    Ok(tls)
 }
 
 fn parse(url: &str) -> Result<Uri, KeyError> {
@@ -483,6 +495,20 @@ fn unfit(uri: &Uri, why: impl fmt::Display) -> KeyError {
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tls_is_restricted_to_fips_where_the_feature_is_on() {
+        let ours = rustls::crypto::aws_lc_rs::default_provider();
+        // ChaCha20-Poly1305 is no algorithm of FIPS.
+        let suites = rustls::crypto::aws_lc_rs::ALL_CIPHER_SUITES.to_vec();
+        let other = CryptoProvider { cipher_suites: suites, ..ours.clone() };
+        let is_fips = cfg!(feature = "fips");
+        let tls = |provider| super::tls(Arc::new(provider), RootCertStore::empty());
+        assert_eq!(tls(ours).unwrap().fips(), is_fips);
+        let refused = tls(other).err().map(|error| error.to_string());
+        assert_eq!(refused.is_some(), is_fips);
+        assert!(refused.is_none_or(|message| message.contains("default_fips_provider")));
+    }
 
     #[test]
     fn freshness_is_what_the_headers_say_within_bounds() {
