@@ -120,7 +120,16 @@ fn check_tls() -> Result<(), ConfigError> {
 /// installed, rustls would install one for the whole process, or panic where two are compiled in.
 #[cfg(feature = "redis-tls")]
 fn check_tls() -> Result<(), ConfigError> {
-    match rustls::crypto::CryptoProvider::get_default() {
+    check_provider(rustls::crypto::CryptoProvider::get_default().map(|provider| &**provider))
+}
+
+#[cfg(feature = "redis-tls")]
+fn check_provider(provider: Option<&rustls::crypto::CryptoProvider>) -> Result<(), ConfigError> {
+    match provider {
+        Some(provider) if cfg!(feature = "fips") && !provider.fips() => Err(ConfigError::new(
+            "the feature `fips` is on, and rustls's process-wide crypto provider is not restricted to FIPS: install \
+             `rustls::crypto::default_fips_provider()` in its place",
+        )),
         Some(_) => Ok(()),
         None => Err(ConfigError::new(
             "`rediss://` needs rustls's process-wide crypto provider, and none is installed: call \
@@ -132,6 +141,19 @@ fn check_tls() -> Result<(), ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(feature = "redis-tls")]
+    #[test]
+    fn tls_takes_the_provider_that_is_installed_and_one_of_fips_where_the_feature_is_on() {
+        use rustls::crypto::{CryptoProvider, aws_lc_rs};
+
+        let ours = aws_lc_rs::default_provider();
+        // ChaCha20-Poly1305 is no algorithm of FIPS.
+        let other = CryptoProvider { cipher_suites: aws_lc_rs::ALL_CIPHER_SUITES.to_vec(), ..ours.clone() };
+        assert!(check_provider(Some(&ours)).is_ok());
+        assert_eq!(check_provider(Some(&other)).is_err(), cfg!(feature = "fips"));
+        assert!(check_provider(None).expect_err("none").to_string().contains("none is installed"));
+    }
 
     #[test]
     fn a_url_that_is_wrong_is_told_by_what_is_wrong_and_never_repeated() {
