@@ -14,7 +14,9 @@ use tower_reissue::store::{
 
 #[tokio::test]
 async fn memory_store_keeps_every_promise() {
-    conformance::all(&MemoryStore::new()).await;
+    let store = MemoryStore::new();
+    conformance::all(&store).await;
+    conformance::horizon_and_limits(&store).await;
 }
 
 /// The promises about races, four times each on four threads, sharing one store. Time stands still in them.
@@ -103,6 +105,18 @@ enum Fault {
     ListsAnotherSession,
     RemembersLive,
     StandsStill,
+    TakesEveryNeed,
+    ForgetsItsRaises,
+    OnlySaysThatItRaised,
+    KeepsFromItsOwnClockAlone,
+    SparesNobody,
+    SparesForGood,
+    LosesAllBefore,
+    TellsNoInstant,
+    HasNoLimit,
+    EndsTheNewest,
+    ForgetsWhoSignedOutLongAgo,
+    RepeatsPages,
 }
 
 /// [`MemoryStore`] with one promise broken.
@@ -113,6 +127,9 @@ struct Faulty {
     renewed: Mutex<HashSet<TokenId>>,
     recorded: Mutex<HashSet<TokenId>>,
     locked: Mutex<HashSet<SessionId>>,
+    spared: Mutex<HashSet<SessionId>>,
+    signed_out: Mutex<Vec<SessionId>>,
+    said: Mutex<Option<Horizon>>,
 }
 
 impl Faulty {
@@ -124,6 +141,9 @@ impl Faulty {
             renewed: Mutex::default(),
             recorded: Mutex::default(),
             locked: Mutex::default(),
+            spared: Mutex::default(),
+            signed_out: Mutex::default(),
+            said: Mutex::default(),
         }
     }
 
@@ -146,6 +166,15 @@ impl ClaimsStore for Faulty {
         }
         let standing = self.inner.standing(&presented).await?;
         let is_recorded = self.recorded.lock().expect("a lock").contains(&presented.token);
+        if self.spared.lock().expect("a lock").contains(&presented.session) {
+            return Ok(Standing::Live);
+        }
+        if self.is(Fault::ForgetsWhoSignedOutLongAgo) {
+            let signed_out = self.signed_out.lock().expect("a lock");
+            if signed_out.len() > 20 && signed_out.first() == Some(&presented.session) {
+                return Ok(Standing::Live);
+            }
+        }
         Ok(match standing {
             // It records its birth, and forgets it for what it has recorded since.
             Standing::Live
@@ -174,6 +203,13 @@ impl ClaimsStore for Faulty {
             return Ok(Rotated::Unknown);
         }
         self.recorded.lock().expect("a lock").extend([token, rotation.successor]);
+        if self.is(Fault::HasNoLimit) {
+            rotation.retention = None;
+        }
+        if self.is(Fault::EndsTheNewest) {
+            let age = rotation.presented.session_start.as_secs();
+            rotation.presented.session_start = NumericDate::from_secs(4_000_000_000 - age);
+        }
         let proposed = Arc::clone(&rotation.claims);
         if self.is(Fault::RecordsEveryRotation) {
             rotation.presented.session = self.fresh_session();
@@ -208,6 +244,7 @@ impl ClaimsStore for Faulty {
                 Rotated::Reused { generations: 2 }
             }
             Rotated::Reused { .. } if self.is(Fault::MissesReuse) => Rotated::Unknown,
+            Rotated::Predated { .. } if self.is(Fault::TellsNoInstant) => Rotated::Revoked,
             Rotated::Reused { generations: 3.. } if self.is(Fault::ForgetsTheThirdGeneration) => {
                 Rotated::Unknown
             }
@@ -236,6 +273,15 @@ impl ClaimsStore for Faulty {
             Revocation::SubjectBefore { instant, .. } if self.is(Fault::SparesSessionsBegunAtTheInstant) => {
                 *instant = NumericDate::from_secs(instant.as_secs() - 1);
             }
+            Revocation::SubjectBefore { except, .. } if self.is(Fault::SparesNobody) => *except = None,
+            Revocation::SubjectBefore { except, .. } if self.is(Fault::SparesForGood) => {
+                self.spared.lock().expect("a lock").extend(*except);
+            }
+            Revocation::AllBefore { .. } if self.is(Fault::LosesAllBefore) => return Ok(()),
+            Revocation::Session(session) if self.is(Fault::ForgetsWhoSignedOutLongAgo) => {
+                self.signed_out.lock().expect("a lock").push(*session);
+            }
+            _ if self.is(Fault::KeepsFromItsOwnClockAlone) => retention.session_start = retention.now,
             _ if self.is(Fault::CutsTombstonesShort) => retention.margin = retention.margin.min(9),
             _ => {}
         }
@@ -248,6 +294,7 @@ impl ClaimsStore for Faulty {
         now: NumericDate,
         page: Page,
     ) -> Result<SessionPage, StoreError> {
+        let page = if self.is(Fault::RepeatsPages) { Page::first(page.limit) } else { page };
         let mut sessions = self.inner.sessions(subject, now, page).await?;
         if self.is(Fault::ListsAnotherSession) {
             let session = self.fresh_session();
@@ -257,14 +304,26 @@ impl ClaimsStore for Faulty {
     }
 
     async fn horizon(&self, need: Horizon) -> Result<StoreHorizon, StoreError> {
-        self.inner.horizon(need).await
+        let mut horizon = self.inner.horizon(need).await?;
+        if self.is(Fault::TakesEveryNeed) {
+            horizon.current = need;
+        }
+        if self.is(Fault::ForgetsItsRaises) {
+            horizon.raises.clear();
+        }
+        horizon.current = horizon.current.max(self.said.lock().expect("a lock").unwrap_or(Horizon::Secs(0)));
+        Ok(horizon)
     }
 
     fn horizon_now(&self, need: Horizon) -> Option<StoreHorizon> {
-        self.inner.horizon_now(need)
+        self.inner.horizon_now(need).filter(|_| !self.is(Fault::TakesEveryNeed))
     }
 
     async fn raise_horizon(&self, to: Horizon, now: NumericDate) -> Result<(), StoreError> {
+        if self.is(Fault::OnlySaysThatItRaised) {
+            *self.said.lock().expect("a lock") = Some(to);
+            return Ok(());
+        }
         self.inner.raise_horizon(to, now).await
     }
 }
@@ -347,4 +406,19 @@ notices! {
     a_dropped_rotation_leaves_the_old_or_the_new_state: LeavesItsLockBehind,
     an_answer_without_waiting_is_the_same_answer: RemembersLive,
     the_epoch_moves_with_every_revocation: StandsStill,
+    the_first_need_sets_the_horizon_and_no_later_one_changes_it: TakesEveryNeed,
+    a_horizon_is_raised_with_its_instant_and_never_lowered: ForgetsItsRaises,
+    a_horizon_is_raised_with_its_instant_and_never_lowered: OnlySaysThatItRaised,
+    after_a_raise_every_revocation_is_kept_for_the_new_horizon: OnlySaysThatItRaised,
+    a_revocation_is_kept_for_the_horizon_from_the_latest_of_its_instants: KeepsFromItsOwnClockAlone,
+    a_revocation_is_kept_for_the_horizon_from_the_latest_of_its_instants: CutsTombstonesShort,
+    all_others_spares_one_session_and_nothing_that_was_revoked_before: SparesNobody,
+    all_others_spares_one_session_and_nothing_that_was_revoked_before: SparesForGood,
+    all_before_revokes_every_session_begun_at_or_before_the_instant: LosesAllBefore,
+    all_before_revokes_every_session_begun_at_or_before_the_instant: StandsStill,
+    a_sign_in_that_predates_a_revocation_is_told_its_instant: TellsNoInstant,
+    of_more_sessions_than_allowed_the_oldest_ends: HasNoLimit,
+    of_more_sessions_than_allowed_the_oldest_ends: EndsTheNewest,
+    signing_in_and_out_without_end_forgets_no_revocation: ForgetsWhoSignedOutLongAgo,
+    sessions_are_listed_in_pages_each_once_the_newest_first: RepeatsPages,
 }

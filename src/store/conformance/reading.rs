@@ -1,7 +1,7 @@
 //! Promises about what is read: the sessions listed, the answer without waiting, the epoch.
 
 use super::scene::{Login, claims, revoke, rotate, standing, subject, subject_before, token, tokens};
-use crate::store::{ClaimsStore, Presented, Revocation, Rotated, Rotation};
+use crate::store::{ClaimsStore, Page, Presented, Revocation, Rotated, Rotation};
 
 /// With each session's start, the instant its head was recorded, and the head's claims.
 pub async fn sessions_lists_the_live_sessions_of_one_subject_only<S: ClaimsStore>(store: &S) {
@@ -34,6 +34,39 @@ pub async fn sessions_lists_the_live_sessions_of_one_subject_only<S: ClaimsStore
     );
     assert!(phone.at(phone.until).listed(store).await.is_empty(), "an expired session is listed");
     assert_eq!(stranger.listed(store).await.len(), 1, "another subject's sessions");
+}
+
+/// Whatever the size of the pages. Sessions of one second follow each other by their names; one that ended in between is not
+/// listed, and costs no other its place.
+pub async fn sessions_are_listed_in_pages_each_once_the_newest_first<S: ClaimsStore>(store: &S) {
+    let first = Login::new();
+    let mut logins = [0, 3, 3, 3, 7, 3, 1, 9].map(|later| first.another(later)).to_vec();
+    for login in &logins {
+        login.chain(store, &[token()]).await;
+    }
+    logins.sort_by_key(|login| std::cmp::Reverse((login.start, login.session)));
+    for ended in [None, Some(3), Some(0)] {
+        if let Some(ended) = ended {
+            let login = logins.remove(ended);
+            revoke(store, Revocation::Session(login.session), login.now, login.until).await;
+        }
+        for limit in [1, 2, 3, 100] {
+            let (mut listed, mut page) = (Vec::new(), Page::first(limit));
+            loop {
+                let read = match store.sessions(first.subject, first.now, page).await {
+                    Ok(read) => read,
+                    Err(error) => panic!("sessions failed: {error} ({error:?})"),
+                };
+                assert!(read.sessions.len() <= limit, "{} on a page of {limit}", read.sessions.len());
+                listed.extend(read.sessions.iter().map(|record| record.session));
+                let Some(next) = read.next else { break };
+                assert!(page.after.is_none_or(|after| next < after), "the listing does not come to an end");
+                page = page.after(next);
+            }
+            let expected = logins.iter().map(|login| login.session).collect::<Vec<_>>();
+            assert_eq!(listed, expected, "in pages of {limit}, after {ended:?} ended");
+        }
+    }
 }
 
 /// [`ClaimsStore::standing_now`] is `None` or what [`ClaimsStore::standing`] says.

@@ -1,6 +1,7 @@
 //! Promises about revocation: what it ends, that it wins, and that nothing takes it back.
 
 use super::scene::{Login, claims, revoke, standing, subject, subject_before, token, tokens};
+use crate::NumericDate;
 use crate::store::{ClaimsStore, Presented, Revocation, Rotated, Standing, TokenId};
 
 /// Not its head, not a predecessor, not a token the store has never seen, and no sign-in opens it again. Other
@@ -228,6 +229,90 @@ pub async fn a_weaker_revocation_never_replaces_a_stronger_one<S: ClaimsStore>(s
             "the {what}, at the end of the longer revocation"
         );
         assert_eq!(login.renew(store, revoked, token()).await, Rotated::Revoked, "the {what}'s rotation");
+    }
+}
+
+/// "All others": the session named is spared, on record or not, and no other. What an earlier revocation ended stays so,
+/// though a later one spares it; and what one spares a later one ends.
+pub async fn all_others_spares_one_session_and_nothing_that_was_revoked_before<S: ClaimsStore>(store: &S) {
+    for is_recorded in [true, false] {
+        let mine = Login::new();
+        let [other, later] = [mine.another(1), mine.another(9)];
+        let token = token();
+        if is_recorded {
+            for login in [&mine, &other, &later] {
+                login.chain(store, &[token]).await;
+            }
+        }
+        let except = |spared: &Login, instant| Revocation::SubjectBefore {
+            subject: mine.subject,
+            instant,
+            except: Some(spared.session),
+        };
+        let all = [&mine, &other, &later];
+        // Revocations one after the other, and who is left.
+        for (revocation, left) in [
+            (except(&mine, mine.start.after(1)), [true, false, true]),
+            // Spared, and revoked already.
+            (except(&other, mine.start.after(2)), [false, false, true]),
+            (except(&later, mine.start.after(20)), [false, false, true]),
+            // Weaker, and of another.
+            (except(&mine, mine.start.after(1)), [false, false, true]),
+            (subject_before(mine.subject, later.start), [false, false, false]),
+            (except(&later, mine.start.after(30)), [false, false, false]),
+        ] {
+            revoke(store, revocation, mine.now, mine.until).await;
+            for (login, is_left) in all.iter().zip(left) {
+                let expected = if is_left { Standing::Live } else { Standing::Revoked };
+                let start = login.start.since(mine.start);
+                let scene =
+                    format!("a session begun {start} s later, on record: {is_recorded}, {revocation:?}");
+                assert_eq!(login.standing(store, token).await, expected, "{scene}");
+                assert_eq!(login.head(store).await.is_some(), is_left && is_recorded, "listed: {scene}");
+            }
+        }
+    }
+}
+
+/// Whoever's, and those that name no subject. The scene is of 1970, for nothing of the store's may be meant.
+pub async fn all_before_revokes_every_session_begun_at_or_before_the_instant<S: ClaimsStore>(store: &S) {
+    let instant = NumericDate::from_secs(1);
+    let login = Login::new();
+    let epoch = store.epoch();
+    revoke(store, Revocation::AllBefore { instant }, login.now, login.until).await;
+    assert!(epoch.is_none() || store.epoch() != epoch, "the epoch stood still at {epoch:?}");
+    for (start, revoked) in [(0, true), (1, true), (2, false)] {
+        let login = Login { start: NumericDate::from_secs(start), ..Login::new() };
+        let token = token();
+        for subject in [Some(login.subject), None] {
+            let presented = Presented { subject, ..login.presents(token) };
+            let found = standing(store, &presented).await;
+            assert_eq!(found == Standing::Revoked, revoked, "begun at {start}, of {subject:?}: {found:?}");
+        }
+        let renewed = login.renew(store, token, self::token()).await;
+        assert_eq!(renewed == Rotated::Revoked, revoked, "its rotation, begun at {start}: {renewed:?}");
+    }
+    let [before, after] = [1, 2].map(|start| Login { start: NumericDate::from_secs(start), ..Login::new() });
+    let told = before.sign_in(store, token()).await;
+    assert!(matches!(told, Rotated::Predated { revoked_until } if revoked_until >= instant), "{told:?}");
+    assert_eq!(after.sign_in(store, token()).await, Rotated::Recorded, "a sign-in of a later session");
+    assert_eq!(Login::new().sign_in(store, token()).await, Rotated::Recorded, "a sign-in of today");
+}
+
+/// [`Rotated::Predated`], and nothing is recorded. A session that begins a second after that instant is.
+pub async fn a_sign_in_that_predates_a_revocation_is_told_its_instant<S: ClaimsStore>(store: &S) {
+    for instant in [0, 1, 5] {
+        let early = Login::new();
+        let instant = early.start.after(instant);
+        revoke(store, subject_before(early.subject, instant), early.now, early.until).await;
+        let told = early.sign_in(store, token()).await;
+        let Rotated::Predated { revoked_until } = told else {
+            panic!("a sign-in that is too early: {told:?}")
+        };
+        assert!(revoked_until >= instant, "{revoked_until}, and {instant} was revoked");
+        assert_eq!(early.head(store).await, None, "a session that was not recorded is listed");
+        let later = Login { start: revoked_until.after(1), ..early.another(0) };
+        assert_eq!(later.sign_in(store, token()).await, Rotated::Recorded, "a second after what it was told");
     }
 }
 

@@ -38,7 +38,7 @@ pub async fn a_session_without_a_record_is_recorded_by_its_first_rotation<S: Cla
 /// [`Standing::Unknown`] however often it is renewed, and renewed all the same, for an authority that admits it. A
 /// store that does not record its birth says live, before and after.
 pub async fn a_session_that_is_unknown_is_renewed_and_stays_unknown<S: ClaimsStore>(store: &S) {
-    let login = Login { start: NumericDate::from_secs(1), ..Login::new() };
+    let login = Login { start: NumericDate::from_secs(1_000), ..Login::new() };
     let [elsewhere, second, third, rival] = tokens();
     let known = login.standing(store, elsewhere).await;
     assert!(matches!(known, Standing::Unknown | Standing::Live), "{known:?} of a session of 1970");

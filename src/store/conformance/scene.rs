@@ -91,6 +91,7 @@ impl Login {
                 },
             ));
             let Some(next) = next else { break };
+            assert!(page.after.is_none_or(|after| next < after), "the listing does not come to an end");
             page = page.after(next);
         }
         listed.sort();

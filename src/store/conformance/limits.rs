@@ -1,0 +1,98 @@
+//! Promises about what one subject may take.
+
+use super::scene::{Login, claims, revoke_as, rotate, token, tokens};
+use crate::store::{ClaimsStore, Retention, Revocation, Rotated, Rotation, Standing, SubjectLimit, TokenId};
+
+/// The oldest on record ends, whether the newest is signed in or recorded by its first renewal; its tokens read revoked, and
+/// it is not listed. Other subjects' sessions are as they were.
+pub async fn of_more_sessions_than_allowed_the_oldest_ends<S: ClaimsStore>(store: &S) {
+    let limit = SubjectLimit::new(3);
+    for by_renewal in [false, true] {
+        let first = Login::new();
+        let stranger = Login { subject: super::scene::subject(), ..first.another(0) };
+        let theirs = token();
+        open(store, &stranger, theirs, limit, false).await;
+        // The order of recording is not the order of age.
+        let logins = [first, first.another(4), first.another(2), first.another(3), first.another(5)];
+        let heads = tokens::<5>();
+        for (login, head) in logins.iter().zip(heads) {
+            open(store, login, head, limit, by_renewal).await;
+        }
+        let live = [false, true, false, true, true];
+        for ((login, head), live) in logins.iter().zip(heads).zip(live) {
+            let expected = if live { Standing::Live } else { Standing::Revoked };
+            let age = login.start.since(first.start);
+            assert_eq!(
+                login.standing(store, head).await,
+                expected,
+                "a session begun {age} s after the first"
+            );
+            assert_eq!(login.head(store).await.is_some(), live, "whether it is listed");
+        }
+        // Nothing ends for a renewal.
+        let next = token();
+        assert_eq!(renew(store, &logins[1], heads[1], next, limit).await, Rotated::Recorded, "a renewal");
+        assert_eq!(logins[3].standing(store, heads[3]).await, Standing::Live, "after another's renewal");
+        assert_eq!(stranger.standing(store, theirs).await, Standing::Live, "another subject's session");
+    }
+}
+
+/// However many sessions a subject begins and ends: each stays revoked, though not each is remembered.
+pub async fn signing_in_and_out_without_end_forgets_no_revocation<S: ClaimsStore>(store: &S) {
+    let limit = SubjectLimit::new(2);
+    let first = Login::new();
+    let mut ended = Vec::new();
+    for n in 0..50 {
+        // As a sign-in begins a session: now.
+        let login = first.another(n).at(first.start.after(n));
+        let token = token();
+        open(store, &login, token, limit, false).await;
+        let retention = Retention::new(login.now, 0, 3600).of(Some(login.subject), login.start);
+        revoke_as(store, Revocation::Session(login.session), retention.limited_to(limit)).await;
+        ended.push((login, token));
+    }
+    for (login, token) in &ended {
+        let login = login.at(first.start.after(50));
+        let age = login.start.since(first.start);
+        assert_eq!(login.standing(store, *token).await, Standing::Revoked, "signed out, begun after {age} s");
+        assert_eq!(
+            login.renew(store, *token, self::token()).await,
+            Rotated::Revoked,
+            "the rotation of one signed out, begun after {age} s"
+        );
+    }
+    let live = first.another(60).at(first.start.after(60));
+    let token = token();
+    open(store, &live, token, limit, false).await;
+    assert_eq!(live.standing(store, token).await, Standing::Live, "a sign-in after fifty of them");
+}
+
+async fn open<S: ClaimsStore>(
+    store: &S,
+    login: &Login,
+    head: TokenId,
+    limit: SubjectLimit,
+    by_renewal: bool,
+) {
+    let opened = match by_renewal {
+        true => renew(store, login, token(), head, limit).await,
+        false => {
+            let retention = Retention::new(login.now, 0, 3600).limited_to(limit);
+            let sign_in = Rotation::sign_in(login.presents(head), claims(head), login.until);
+            rotate(store, sign_in.limited_by(retention)).await
+        }
+    };
+    assert_eq!(opened, Rotated::Recorded, "a new session, by a renewal: {by_renewal}");
+}
+
+async fn renew<S: ClaimsStore>(
+    store: &S,
+    login: &Login,
+    token: TokenId,
+    successor: TokenId,
+    limit: SubjectLimit,
+) -> Rotated {
+    let retention = Retention::new(login.now, 0, 3600).limited_to(limit);
+    let renewal = Rotation::renewal(login.presents(token), successor, claims(successor), login.until);
+    rotate(store, renewal.limited_by(retention)).await
+}
