@@ -4,22 +4,25 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Authority, VerifiedToken};
+use super::{Authority, Inner, VerifiedToken};
 use crate::NumericDate;
+use crate::keys::{KeyRing, Refetched, RetiredKey};
 use crate::store::{
     ErasedStore, Page, Retention, Revocation, SessionId, SessionPage, SessionRecord, StoreError,
     StoreErrorKind, SubjectId, SubjectLimit,
 };
 use crate::telemetry::Event;
 use crate::token::policy::SKEW_MARGIN;
-use crate::token::refusal::Refusal;
+use crate::token::refusal::{Reason, Refusal};
 use crate::token::verify::{self, Verified};
 
 /// Why a sign-out did not happen.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SignOutError {
-    /// The token is not a correctly signed own one of a session that can still live.
+    /// The token is not a correctly signed own one of a session that can still live. Answer with its
+    /// [`status`](Refusal::status): it is a 503 where the token's key is unknown and the source of the own keys can't be read
+    /// ([`Reason::KeysUnavailable`](crate::Reason::KeysUnavailable)).
     Refused(Refusal),
     /// The store did not record it. Answer 503: the session may still be live.
     Store(StoreError),
@@ -47,6 +50,10 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// Ends the session of this token's text. It works with an expired token, up to the session's ceiling: whoever
     /// signs out late is signed out all the same (RFC 7009 §2.1).
     ///
+    /// Under a [`KeyRotation`](crate::keys::KeyRotation) a token whose key is unknown makes the own source be read again, once
+    /// in a [cooldown](crate::keys::KeyRotation::cooldown) for all calls. The last 16 keys that were retired, and not
+    /// withdrawn, still prove a sign-out until the longest session from their time is over.
+    ///
     /// # Errors
     /// A [`SignOutError`].
     pub async fn sign_out(&self, token: &str) -> Result<(), SignOutError> {
@@ -54,15 +61,43 @@ impl<C: Send + Sync + 'static> Authority<C> {
     }
 
     pub(crate) async fn sign_out_bytes(&self, token: &[u8]) -> Result<(), SignOutError> {
-        // How handlers read private claims is of no weight here: a token from before that changed signs out too.
-        let (policy, ring) = (&self.0.policy, self.0.keys.load());
-        let token = verify::verify(token, &ring, policy).map_err(SignOutError::Refused)?;
-        drop(ring);
+        let policy = &self.0.policy;
+        let token = self.verify_to_sign_out(token).await.map_err(SignOutError::Refused)?;
         policy
             .may_end_session(&token, self.now())
             .map_err(|reason| SignOutError::Refused(Refusal::new(reason)))?;
         let retention = self.retention_of(&token);
         self.revoke(Revocation::Session(token.session()), retention).await.map_err(SignOutError::Store)
+    }
+
+    /// How handlers read private claims is of no weight here: a token from before that changed signs out too.
+    async fn verify_to_sign_out(&self, token: &[u8]) -> Result<Verified, Refusal> {
+        let Inner { keys, policy, .. } = &*self.0;
+        let refusal = match verify::verify(token, &keys.load(), policy) {
+            Err(refusal) if refusal.reason().is_about_keys() => refusal,
+            verdict => return verdict,
+        };
+        let kid = verify::claimed_kid(token);
+        // It can do no harm: all that a token under it can do is to end its own session.
+        let retired = kid.as_deref().map(|kid| keys.retired(kid)).unwrap_or_default();
+        let could_be_live =
+            |retired: &RetiredKey| policy.ceiling.is_none_or(|ceiling| retired.for_secs < ceiling);
+        let ring = retired
+            .into_iter()
+            .filter(could_be_live)
+            .fold(KeyRing::of(None), |ring, retired| ring.with_own(retired.key));
+        match verify::verify(token, &ring, policy) {
+            Err(refusal) if refusal.reason().is_about_keys() => {}
+            verdict => return verdict,
+        }
+        // Another node may have signed it with a key that this one has yet to see.
+        let is_known = kid.is_some_and(|kid| keys.load().has_own_key(&kid));
+        let refetching = if is_known { None } else { keys.refetch_own() };
+        let Some(refetching) = refetching else { return Err(refusal) };
+        match refetching.await {
+            Refetched::Current => verify::verify(token, &keys.load(), policy),
+            Refetched::Unreachable => Err(refusal.because(Reason::KeysUnavailable)),
+        }
     }
 
     /// Ends the session that an admitted token belongs to: no token of it that exists by now is admitted again, on any

@@ -10,6 +10,7 @@ use arc_swap::Guard;
 use super::ring::KeyRing;
 use super::ring_cell::RingCell;
 use super::signing_key::SigningKey;
+use super::verifying_key::VerifyingKey;
 use super::withdrawn::Withdrawn;
 use crate::telemetry::{self, Event};
 
@@ -31,6 +32,12 @@ pub(crate) trait Keeper: Send + Sync + 'static {
     /// there is nothing to fetch, or it was done too recently.
     fn refetch(self: Arc<Self>, issuer: &str) -> Option<Refetching>;
 
+    /// The same for the source of the own keys.
+    fn refetch_own(self: Arc<Self>) -> Option<Refetching>;
+
+    /// The own keys of exactly this `kid` that verify no longer and were not withdrawn.
+    fn retired(&self, kid: &str) -> Vec<RetiredKey>;
+
     /// Takes a key out for good, under whatever name it comes again.
     fn withdraw(&self, kid: &str);
 
@@ -39,6 +46,13 @@ pub(crate) trait Keeper: Send + Sync + 'static {
 
     /// Whether the issuer is a trusted foreign one, even while none of its keys is known.
     fn trusts(&self, issuer: &str) -> bool;
+}
+
+/// An own key that has left the ring: no token is admitted under it.
+pub(crate) struct RetiredKey {
+    pub(crate) key: VerifyingKey,
+    /// How long ago that was, in seconds.
+    pub(crate) for_secs: u64,
 }
 
 pub(crate) type Refetching = Pin<Box<dyn Future<Output = Refetched> + Send>>;
@@ -125,6 +139,15 @@ impl Keys {
 
     pub(crate) fn refetch(&self, issuer: &str) -> Option<Refetching> {
         self.keeper.clone()?.refetch(issuer)
+    }
+
+    pub(crate) fn refetch_own(&self) -> Option<Refetching> {
+        self.keeper.clone()?.refetch_own()
+    }
+
+    /// Without a keeper there are none: whoever replaces a ring by hand says what is in it.
+    pub(crate) fn retired(&self, kid: &str) -> Vec<RetiredKey> {
+        self.keeper.as_ref().map(|keeper| keeper.retired(kid)).unwrap_or_default()
     }
 }
 

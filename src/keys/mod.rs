@@ -41,7 +41,7 @@ pub use jsonwebtoken::Algorithm;
 pub use self::error::{KeyError, KeyErrorKind};
 pub use self::fingerprints::{Fingerprint, Fingerprints, Role};
 pub use self::live::Keys;
-pub(crate) use self::live::{Refetched, Refetching};
+pub(crate) use self::live::{Refetched, Refetching, RetiredKey};
 pub use self::ring::KeyRing;
 pub(crate) use self::ring::RingKey;
 pub use self::rotation::KeyRotation;

@@ -234,6 +234,11 @@ impl KeyRing {
         keys.iter().filter(move |key| is_alone || key.is_own() || key.issuer() == issuer())
     }
 
+    /// Whether an own key answers to the `kid`.
+    pub(crate) fn has_own_key(&self, kid: &str) -> bool {
+        self.by_kid.get(kid).into_iter().flatten().any(|key| key.is_own())
+    }
+
     /// Whether a key of this trusted issuer answers to the `kid`; any, for a token without.
     pub(crate) fn has_key_of(&self, issuer: &str, kid: Option<&str>) -> bool {
         let mut its = self.keys.iter().filter(|key| key.issuer() == Some(issuer));

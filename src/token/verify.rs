@@ -104,12 +104,15 @@ fn claimed_issuer(payload: &str) -> Option<Cow<'_, str>> {
 /// The issuer and the `kid` that a refused token claims, believed by nobody: it tells whose keys to ask for again.
 pub(crate) fn claimed_key(token: &[u8]) -> Option<(String, Option<String>)> {
     let mut room = vec![0; token.len()];
-    let mut room = &mut *room;
-    let Parts { header, payload, .. } = Parts::of(token)?;
-    let header = decode_text(header, &mut room).ok()?;
-    let payload = decode_text(payload, &mut room).ok()?;
-    let kid = Header::parse(header).ok()?.kid.map(|kid| kid.into_owned());
-    Some((claimed_issuer(payload)?.into_owned(), kid))
+    let payload = decode_text(Parts::of(token)?.payload, &mut &mut *room).ok()?;
+    Some((claimed_issuer(payload)?.into_owned(), claimed_kid(token)))
+}
+
+/// The `kid` alone.
+pub(crate) fn claimed_kid(token: &[u8]) -> Option<String> {
+    let mut room = vec![0; token.len()];
+    let header = decode_text(Parts::of(token)?.header, &mut &mut *room).ok()?;
+    Header::parse(header).ok()?.kid.map(|kid| kid.into_owned())
 }
 
 /// Of a token, still encoded.

@@ -9,6 +9,7 @@ mod generated;
 mod processes;
 mod refetch;
 mod rotating;
+mod sign_out;
 mod survival;
 
 use std::convert::Infallible;

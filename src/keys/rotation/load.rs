@@ -23,7 +23,7 @@ pub(super) struct Loader {
 /// What a load brought. The next one does not begin before this is dropped: of two, the later one counts.
 pub(super) struct Loaded {
     pub(super) set: Result<KeySet, KeyError>,
-    _turn: Option<Turn>,
+    pub(super) _turn: Option<Turn>,
 }
 
 impl Loader {

@@ -9,11 +9,11 @@ use tokio::time::{Instant, sleep};
 
 use super::Trusted;
 use super::load::{Loaded, Loader};
-use super::refetch::Gate;
+use super::refetch::{Gate, Whose};
 use super::state::{self, Rotation, Timing};
 use crate::clock::Clock;
 use crate::keys::error::KeyError;
-use crate::keys::live::{Keeper, Keys, Refetching};
+use crate::keys::live::{Keeper, Keys, Refetching, RetiredKey};
 use crate::keys::ring_cell::RingCell;
 use crate::keys::source::ErasedSource;
 use crate::telemetry::{self, Event, Observer};
@@ -41,6 +41,7 @@ pub(super) struct Foreign {
 /// Held by the [`Keys`] and, weakly, by its task: when the last of the keys goes, both end.
 pub(super) struct Manager {
     own: Loader,
+    pub(super) own_gate: Gate,
     pub(super) trusted: Vec<Foreign>,
     pub(super) settings: Settings,
     ring: Arc<RingCell>,
@@ -87,6 +88,7 @@ impl Manager {
         };
         let manager = Arc::new(Self {
             own,
+            own_gate: Gate::default(),
             trusted: trusted.into_iter().map(foreign).collect(),
             settings,
             ring: ring.clone(),
@@ -131,7 +133,19 @@ impl Manager {
         if !self.state().own.is_due() {
             return self.publish();
         }
-        let Some(Loaded { set: loaded, .. }) = self.own.load_now().await else { return self.publish() };
+        match self.own.load_now().await {
+            Some(loaded) => drop(self.take_own(loaded)),
+            None => self.publish(),
+        }
+    }
+
+    /// Asks the own source out of turn, after the load under way where there is one. Whether its answer can be used.
+    pub(super) async fn reload_own(self: Arc<Self>) -> bool {
+        let loaded = self.own.load_next().await;
+        self.take_own(loaded)
+    }
+
+    fn take_own(&self, Loaded { set: loaded, _turn }: Loaded) -> bool {
         let (outcome, told) = {
             let mut state = self.state();
             let to_tell = loaded.as_ref().ok().map(|set| (set.skipped.clone(), set.withdrawn.clone()));
@@ -144,7 +158,9 @@ impl Manager {
             (outcome, told)
         };
         self.publish();
+        let is_ok = outcome.is_ok();
         self.report(&self.own, outcome, &told);
+        is_ok
     }
 
     /// Asks a foreign source that is due, unless it is being asked.
@@ -238,7 +254,15 @@ impl Manager {
 impl Keeper for Manager {
     fn refetch(self: Arc<Self>, issuer: &str) -> Option<Refetching> {
         let at = self.trusted.iter().position(|trusted| trusted.issuer == issuer)?;
-        self.wait_for_refetch(at)
+        self.wait_for_refetch(Whose::Issuer(at))
+    }
+
+    fn refetch_own(self: Arc<Self>) -> Option<Refetching> {
+        self.wait_for_refetch(Whose::Own)
+    }
+
+    fn retired(&self, kid: &str) -> Vec<RetiredKey> {
+        self.state().rotation.retired(kid, self.settings.clock.now())
     }
 
     fn withdraw(&self, kid: &str) {

@@ -1,5 +1,5 @@
-//! The refetch for an unknown `kid`, from the issuer that the token claims: one at a time, one per cooldown, with bounded
-//! waiters and a bounded wait, each issuer apart from the others.
+//! The refetch for an unknown `kid`, from the issuer that the token claims, or from the own source for a token that is to
+//! sign out: one at a time, one per cooldown, with bounded waiters and a bounded wait, each source apart from the others.
 //!
 //! Nothing of the token goes out: the source is asked what it always is.
 
@@ -16,7 +16,15 @@ use crate::keys::live::{Refetched, Refetching};
 const MAX_WAIT: Duration = Duration::from_secs(1);
 const MAX_WAITERS: usize = 256;
 
-/// What requests with an unknown `kid` of one issuer meet.
+/// Whose keys are asked for.
+#[derive(Clone, Copy)]
+pub(super) enum Whose {
+    Own,
+    /// The trusted issuer at this place.
+    Issuer(usize),
+}
+
+/// What requests with an unknown `kid` of one source meet.
 pub(super) struct Gate {
     last: Mutex<Option<Flight>>,
     waiters: Arc<Semaphore>,
@@ -35,9 +43,12 @@ impl Default for Gate {
 }
 
 impl Manager {
-    pub(super) fn wait_for_refetch(self: Arc<Self>, at: usize) -> Option<Refetching> {
-        let gate = &self.trusted.get(at)?.gate;
-        let mut outcome = self.flight(at, gate);
+    pub(super) fn wait_for_refetch(self: Arc<Self>, whose: Whose) -> Option<Refetching> {
+        let gate = match whose {
+            Whose::Own => &self.own_gate,
+            Whose::Issuer(at) => &self.trusted.get(at)?.gate,
+        };
+        let mut outcome = self.flight(whose, gate);
         let landed = *outcome.borrow();
         match landed {
             // Just asked: it knows no such key.
@@ -63,7 +74,7 @@ impl Manager {
 
     /// The fetch under way, or the last one within the cooldown, or a new one. It is nobody's own: a waiter that goes
     /// away does not end it.
-    fn flight(self: &Arc<Self>, at: usize, gate: &Gate) -> watch::Receiver<Option<Refetched>> {
+    fn flight(self: &Arc<Self>, whose: Whose, gate: &Gate) -> watch::Receiver<Option<Refetched>> {
         let mut last = gate.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(flight) = &*last {
             // A sender that is gone without a word was broken off, with its runtime.
@@ -75,7 +86,10 @@ impl Manager {
         let (send, outcome) = watch::channel(None);
         let manager = self.clone();
         self.runtime.spawn(async move {
-            let answered = manager.load_foreign(at).await;
+            let answered = match whose {
+                Whose::Own => manager.reload_own().await,
+                Whose::Issuer(at) => manager.load_foreign(at).await,
+            };
             let _ = send.send(Some(if answered { Refetched::Current } else { Refetched::Unreachable }));
         });
         *last = Some(Flight { begun: Instant::now(), outcome: outcome.clone() });

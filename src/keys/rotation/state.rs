@@ -2,10 +2,15 @@
 //!
 //! No clock, no waiting, no randomness: sets and instants go in, a ring comes out.
 
+use std::collections::VecDeque;
+
 use super::pace::Pace;
 use crate::NumericDate;
 use crate::keys::error::{KeyError, KeyErrorKind};
-use crate::keys::{KeyRing, KeySet, SigningKey, VerifyingKey, Withdrawn};
+use crate::keys::{KeyRing, KeySet, RetiredKey, SigningKey, VerifyingKey, Withdrawn};
+
+/// How many retired keys are remembered, the last ones.
+const MAX_RETIRED: usize = 16;
 
 /// In whole seconds.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +35,10 @@ pub(super) struct Rotation {
     retiring: Vec<Retiring>,
     /// What the own source says verifies.
     listed: Vec<VerifyingKey>,
+    /// The own keys of the last ring.
+    serving: Vec<VerifyingKey>,
+    /// Those that have left the ring without being withdrawn, the last first, and since when.
+    retired: VecDeque<(VerifyingKey, u64)>,
     foreign: Vec<Foreign>,
     /// By the own source or by hand; of an issuer's keys, by its source too.
     withdrawn: Withdrawn,
@@ -72,6 +81,8 @@ impl Rotation {
             next: None,
             retiring: Vec::new(),
             listed: Vec::new(),
+            serving: Vec::new(),
+            retired: VecDeque::new(),
             foreign: issuers.into_iter().map(foreign).collect(),
             withdrawn: Withdrawn::default(),
             pace: Pace::default(),
@@ -208,9 +219,32 @@ impl Rotation {
         let serving = self.foreign.iter().filter(|foreign| {
             foreign.failing_since.is_none_or(|since| now < since.saturating_add(self.timing.stale_for))
         });
-        serving
+        let ring = serving
             .fold(ring, |ring, foreign| ring.with_foreign(&foreign.issuer, foreign.keys.iter().cloned()))
-            .without(&mut self.withdrawn)
+            .without(&mut self.withdrawn);
+        self.remember_retired(&ring, now);
+        ring
+    }
+
+    /// The retired keys of exactly this `kid`.
+    pub(super) fn retired(&mut self, kid: &str, now: NumericDate) -> Vec<RetiredKey> {
+        let now = self.tick(now);
+        let of_kid =
+            self.retired.iter().filter(|(key, _)| key.kid() == kid && !self.withdrawn.holds(key, None));
+        of_kid
+            .map(|(key, since)| RetiredKey { key: key.clone(), for_secs: now.saturating_sub(*since) })
+            .collect()
+    }
+
+    fn remember_retired(&mut self, ring: &KeyRing, now: u64) {
+        let own: Vec<_> = ring.own_keys().cloned().collect();
+        let is_gone = |key: &VerifyingKey| !own.iter().any(|held| held.is_same(key));
+        for key in std::mem::take(&mut self.serving).into_iter().filter(is_gone) {
+            self.retired.push_front((key, now));
+        }
+        self.retired.retain(|(key, _)| is_gone(key) && !self.withdrawn.holds(key, None));
+        self.retired.truncate(MAX_RETIRED);
+        self.serving = own;
     }
 
     /// The source names this key as the one to sign with.
@@ -266,7 +300,8 @@ impl Rotation {
 
     /// A key that is withdrawn under one name is withdrawn.
     fn withdraw_other_names(&mut self) {
-        for key in self.own_keys().collect::<Vec<_>>() {
+        let retired: Vec<_> = self.retired.iter().map(|(key, _)| key.clone()).collect();
+        for key in self.own_keys().collect::<Vec<_>>().into_iter().chain(retired) {
             self.withdrawn.meet(&key, None);
         }
         for Foreign { issuer, keys, .. } in &self.foreign {

@@ -473,3 +473,48 @@ fn times_without_end_do_not_overflow() {
     rotation.foreign_failed(0, at(2));
     assert_eq!(ring(&mut rotation, 1_000_000), "a | a c b");
 }
+
+#[test]
+fn the_last_sixteen_keys_that_were_retired_and_not_withdrawn_are_remembered() {
+    let mut rotation = rotation(TIMING);
+    let retired = |rotation: &mut Rotation, name: &str, secs: u64| {
+        rotation.retired(name, at(secs)).into_iter().map(|retired| retired.for_secs).collect::<Vec<_>>()
+    };
+    rotation.own_loaded(set("b"), at(20)).unwrap();
+    let gone = 20 + DELAY + 1 + SPREAD + OVERLAP;
+    ring(&mut rotation, 20 + DELAY + 1);
+    ring(&mut rotation, gone - 1);
+    assert!(retired(&mut rotation, "a", gone - 1).is_empty(), "it verifies");
+    ring(&mut rotation, gone);
+    assert_eq!(retired(&mut rotation, "a", gone), [0]);
+    assert_eq!(retired(&mut rotation, "a", gone + 7), [7]);
+    assert!(retired(&mut rotation, "b", gone).is_empty() && retired(&mut rotation, "c", gone).is_empty());
+    // It comes back, and goes again.
+    rotation.own_loaded(set("a"), at(gone + 10)).unwrap();
+    ring(&mut rotation, gone + 10);
+    assert!(retired(&mut rotation, "a", gone + 10).is_empty());
+    // A listed key that its source lists no more has gone as well.
+    let listing = |listed: &[&str]| KeySet {
+        verifying: listed.iter().map(|name| key(name).into()).collect(),
+        ..set("a")
+    };
+    let names: Vec<String> = (0..20).map(|n| format!("listed-{n}")).collect();
+    let mut secs = gone + 1_000;
+    for name in &names {
+        rotation.own_loaded(listing(&[name]), at(secs)).unwrap();
+        ring(&mut rotation, secs);
+        secs += 1;
+    }
+    rotation.own_loaded(listing(&[]), at(secs)).unwrap();
+    ring(&mut rotation, secs);
+    let remembered: Vec<_> =
+        names.iter().filter(|name| !retired(&mut rotation, name, secs).is_empty()).collect();
+    assert_eq!(remembered, names.iter().skip(4).collect::<Vec<_>>());
+    // By whatever name it is withdrawn.
+    rotation.withdraw("listed-10");
+    rotation.withdraw(key("listed-11").fingerprint());
+    for name in ["listed-10", "listed-11"] {
+        assert!(retired(&mut rotation, name, secs).is_empty(), "{name}");
+    }
+    assert!(rotation.withdrawing_nothing(&["listed-10".to_owned()]).is_empty(), "it was met");
+}

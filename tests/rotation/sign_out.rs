@@ -1,0 +1,213 @@
+//! Signing out with a token whose key is unknown, not yet or no more.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use futures_util::future::join_all;
+use http::header::SET_COOKIE;
+use serde_json::json;
+use tower_reissue::keys::{KeyError, KeySet, KeySource};
+use tower_reissue::{Cookie, ManualClock, MemoryStore, Reason, RevokeEndpoint, SignOutError, Source};
+
+use super::*;
+
+const COOLDOWN: Duration = Duration::from_secs(30);
+const LIMIT: u64 = 12 * 3600;
+
+/// The own source: it signs with its n-th key, counts how often it is asked, and fails where it is told to.
+#[derive(Clone, Default)]
+struct Own(Arc<State>);
+
+#[derive(Default)]
+struct State {
+    asked: AtomicUsize,
+    key: AtomicUsize,
+    fails: AtomicBool,
+}
+
+impl Own {
+    fn asked(&self) -> usize {
+        self.0.asked.load(Ordering::SeqCst)
+    }
+
+    fn sign_with(&self, n: usize) {
+        self.0.key.store(n, Ordering::SeqCst);
+    }
+
+    fn fail(&self, fails: bool) {
+        self.0.fails.store(fails, Ordering::SeqCst);
+    }
+}
+
+impl KeySource for Own {
+    fn describe(&self) -> String {
+        "the own source".to_owned()
+    }
+
+    async fn load(&self) -> Result<KeySet, KeyError> {
+        self.0.asked.fetch_add(1, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        if self.0.fails.load(Ordering::SeqCst) {
+            return Err(KeyError::unavailable("it is down"));
+        }
+        Ok(KeySet::signing(secret_key(self.0.key.load(Ordering::SeqCst))))
+    }
+}
+
+/// An authority whose rotation reads its source only when it is made to.
+async fn lazy(own: &Own) -> (Authority, ManualClock) {
+    of(own, Duration::from_secs(7 * 24 * 3600)).await
+}
+
+async fn of(own: &Own, reload_every: Duration) -> (Authority, ManualClock) {
+    let clock = ManualClock::at(support::NOW);
+    let rotation =
+        KeyRotation::new(own.clone()).reload_every(reload_every).cooldown(COOLDOWN).clock(clock.clone());
+    let authority = authority(rotation.start().await.unwrap()).clock(clock.clone()).store(MemoryStore::new());
+    (authority.build().unwrap(), clock)
+}
+
+/// A token under the n-th key, of a session that began at `begun`.
+fn token(n: usize, begun: u64) -> String {
+    named(Some(secret_key(n).kid()), n, begun)
+}
+
+fn named(kid: Option<&str>, n: usize, begun: u64) -> String {
+    let header = match kid {
+        Some(kid) => json!({"alg": "HS256", "kid": kid}),
+        None => json!({"alg": "HS256"}),
+    };
+    let claims = support::claims_with(json!({"iat": begun, "exp": begun + 600, "session_start": begun}));
+    let key = jsonwebtoken::EncodingKey::from_secret(secret(n).as_bytes());
+    support::sign_raw(&header.to_string(), &claims.to_string(), &key, Algorithm::HS256)
+}
+
+async fn refusal(authority: &Authority, token: &str) -> Option<Reason> {
+    match authority.sign_out(token).await {
+        Ok(()) => None,
+        Err(SignOutError::Refused(refusal)) => Some(refusal.reason().clone()),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_another_node_saw_first_is_asked_for_once_in_a_cooldown() {
+    let own = Own::default();
+    let (authority, _) = lazy(&own).await;
+    assert_eq!(own.asked(), 1);
+    own.sign_with(1);
+    // However many sign out at once: one reads the source, and all wait for it.
+    let tokens: Vec<_> = (0..50).map(|_| token(1, support::NOW)).collect();
+    let signed_out = join_all(tokens.iter().map(|token| refusal(&authority, token))).await;
+    assert!(signed_out.iter().all(Option::is_none), "{signed_out:?}");
+    assert_eq!(own.asked(), 2);
+    // Within the cooldown nobody asks again, whatever the key.
+    own.sign_with(2);
+    for unknown in [token(2, support::NOW), token(3, support::NOW)] {
+        assert_eq!(refusal(&authority, &unknown).await, Some(Reason::UnknownKey));
+    }
+    assert_eq!(own.asked(), 2);
+    tokio::time::advance(COOLDOWN).await;
+    assert_eq!(refusal(&authority, &token(2, support::NOW)).await, None);
+    assert_eq!(own.asked(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_known_key_refuses_asks_for_none() {
+    let own = Own::default();
+    let (authority, _) = lazy(&own).await;
+    let forged = named(Some(secret_key(0).kid()), 1, support::NOW);
+    assert_eq!(refusal(&authority, &forged).await, Some(Reason::BadSignature));
+    assert_eq!(refusal(&authority, "x.y.z").await, Some(Reason::MalformedToken));
+    assert_eq!(refusal(&authority, &token(0, support::NOW)).await, None);
+    assert_eq!(own.asked(), 1);
+    // Without a `kid` the key may be one that is not known yet.
+    own.sign_with(1);
+    assert_eq!(refusal(&authority, &named(None, 1, support::NOW)).await, None);
+    assert_eq!(own.asked(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_own_source_that_can_not_be_read_is_a_503_and_the_cookie_stays() {
+    let own = Own::default();
+    let (authority, _) = lazy(&own).await;
+    let cookie = Source::cookie(Cookie::new("session").unwrap());
+    let endpoint = RevokeEndpoint::new(authority.clone()).unwrap().read_from([cookie]);
+    let sign_out = async |token: &str| {
+        let request = Request::post("/").header("sec-fetch-site", "same-origin");
+        let request = request.header("cookie", format!("__Host-session={token}")).body(()).unwrap();
+        let response = endpoint.clone().oneshot(request).await.unwrap();
+        let retry = response.headers().contains_key("retry-after");
+        (response.status().as_u16(), retry, response.headers().contains_key(SET_COOKIE))
+    };
+    own.fail(true);
+    for _ in 0..3 {
+        assert_eq!(sign_out(&token(1, support::NOW)).await, (503, true, false));
+    }
+    assert_eq!(own.asked(), 2, "nobody hammers a source that is down");
+    assert_eq!(refusal(&authority, &token(1, support::NOW)).await, Some(Reason::KeysUnavailable));
+    // Who holds a token under a known key signs out all the same.
+    assert_eq!(sign_out(&token(0, support::NOW)).await, (204, false, true));
+    own.fail(false);
+    tokio::time::advance(COOLDOWN).await;
+    // Still unknown: a verdict now, but another node may hold the key yet.
+    assert_eq!(sign_out(&token(1, support::NOW)).await, (401, false, false));
+    own.sign_with(1);
+    tokio::time::advance(COOLDOWN).await;
+    assert_eq!(sign_out(&token(1, support::NOW)).await, (204, false, true));
+}
+
+/// The n-th key has given way to the next, and is out of the ring.
+async fn retire(own: &Own, authority: &Authority, clock: &ManualClock, n: usize) {
+    own.sign_with(n + 1);
+    let keys = Keys::from(authority);
+    signs_with(&keys, &secret_key(n + 1)).await;
+    clock.advance(2 * 3600);
+    eventually(|| keys.current().kids().count() == 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retired_key_proves_a_sign_out_until_the_longest_session_is_over_and_nothing_else() {
+    let own = Own::default();
+    let (authority, clock) = of(&own, RELOAD).await;
+    let service = guarded(authority.clone());
+    retire(&own, &authority, &clock, 0).await;
+    let now = support::NOW + 2 * 3600;
+    // As good as can be but for its key: nothing admits it, and it ends its session.
+    let fresh = token(0, now);
+    assert_eq!(status(&service, &fresh).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(authority.admit(&fresh).await.unwrap_err().reason(), &Reason::UnknownKey);
+    assert_eq!(refusal(&authority, &fresh).await, None);
+    assert_eq!(refusal(&authority, &token(0, support::NOW)).await, None, "an expired one");
+    // By its exact name, and by its own signature.
+    assert_eq!(refusal(&authority, &named(None, 0, now)).await, Some(Reason::BadSignature));
+    assert_eq!(refusal(&authority, &named(Some("other"), 0, now)).await, Some(Reason::UnknownKey));
+    let forged = named(Some(secret_key(0).kid()), 7, now);
+    assert_eq!(refusal(&authority, &forged).await, Some(Reason::UnknownKey));
+    clock.set(now + LIMIT - 1);
+    assert_eq!(refusal(&authority, &token(0, now + LIMIT - 1)).await, None);
+    clock.set(now + LIMIT + 1);
+    assert_eq!(refusal(&authority, &token(0, now + LIMIT)).await, Some(Reason::UnknownKey));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_withdrawn_key_proves_nothing_whether_it_was_retired_before_or_not() {
+    for retired_first in [true, false] {
+        for by_fingerprint in [true, false] {
+            let own = Own::default();
+            let (authority, clock) = of(&own, RELOAD).await;
+            let key = secret_key(0);
+            let name = if by_fingerprint { key.fingerprint() } else { key.kid() };
+            if retired_first {
+                retire(&own, &authority, &clock, 0).await;
+                assert_eq!(refusal(&authority, &token(0, support::NOW)).await, None);
+                authority.withdraw_key(name);
+            } else {
+                own.sign_with(1);
+                signs_with(&Keys::from(&authority), &secret_key(1)).await;
+                authority.withdraw_key(name);
+            }
+            assert_eq!(refusal(&authority, &token(0, support::NOW)).await, Some(Reason::UnknownKey));
+        }
+    }
+}
