@@ -26,11 +26,17 @@ pub(crate) fn decode_url(text: &[u8], room: &mut [u8]) -> Option<usize> {
 /// Appends the bytes as base64url, without a buffer in between. `None` where `text` can't become that long.
 pub(crate) fn append_url(bytes: &[u8], text: &mut Vec<u8>) -> Option<()> {
     let begun = text.len();
-    let needed = encoded_len(bytes.len(), false)?;
+    let needed = url_len(bytes.len());
     text.reserve_exact(needed);
     text.resize(begun + needed, 0);
     let written = URL.encode_slice(bytes, text.get_mut(begun..)?).ok()?;
     (begun + written == text.len()).then_some(())
+}
+
+/// The length of so many bytes as base64url.
+pub(crate) fn url_len(bytes: usize) -> usize {
+    // No slice is so long that its text's length overflows.
+    encoded_len(bytes, false).unwrap_or(usize::MAX)
 }
 
 /// The bytes as base64url.

@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-use http::{Extensions, HeaderMap, Method, Request, Uri, header};
+use http::{Extensions, HeaderMap, Method, Request, Uri, Version, header};
 
 /// The head of the request at hand, without its body.
 #[derive(Clone, Copy)]
 pub struct RequestHead<'a> {
     method: &'a Method,
     uri: &'a Uri,
+    version: Version,
     headers: &'a HeaderMap,
     extensions: &'a Extensions,
 }
@@ -19,6 +20,7 @@ impl<'a> RequestHead<'a> {
         Self {
             method: request.method(),
             uri: request.uri(),
+            version: request.version(),
             headers: request.headers(),
             extensions: request.extensions(),
         }
@@ -32,6 +34,11 @@ impl<'a> RequestHead<'a> {
     /// The target.
     pub fn uri(&self) -> &'a Uri {
         self.uri
+    }
+
+    /// The version of HTTP.
+    pub fn version(&self) -> Version {
+        self.version
     }
 
     /// The header fields.
@@ -66,14 +73,25 @@ impl<'a> RequestHead<'a> {
             && self.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
     }
 
-    /// `application/grpc` exactly, or followed by `+` or `;`: grpc-web has its own framing and is not it.
+    /// A gRPC request: a POST over HTTP/2 whose content type says so (gRPC over HTTP/2, "Requests"). The content type alone
+    /// says nothing, for anybody can write it.
     pub(crate) fn is_grpc(&self) -> bool {
-        const GRPC: &[u8] = b"application/grpc";
-        self.headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes()).is_some_and(|value| {
-            value.split_at_checked(GRPC.len()).is_some_and(|(kind, rest)| {
-                kind.eq_ignore_ascii_case(GRPC) && matches!(rest.first(), None | Some(b'+' | b';'))
+        self.version == Version::HTTP_2 && self.is_post_of("application/grpc", "+;")
+    }
+
+    /// A gRPC-Web request, over whatever version of HTTP.
+    pub(crate) fn is_grpc_web(&self) -> bool {
+        self.is_post_of("application/grpc-web", "+-;")
+    }
+
+    /// A POST of this content type exactly, or followed by one of these.
+    fn is_post_of(&self, content_type: &str, followed_by: &str) -> bool {
+        let value = self.headers.get(header::CONTENT_TYPE).map_or(&[][..], |value| value.as_bytes());
+        *self.method == Method::POST
+            && value.split_at_checked(content_type.len()).is_some_and(|(kind, rest)| {
+                kind.eq_ignore_ascii_case(content_type.as_bytes())
+                    && rest.first().is_none_or(|next| followed_by.as_bytes().contains(next))
             })
-        })
     }
 
     /// A browser's script on another origin reads the response. `Origin` alone also comes with a same-origin

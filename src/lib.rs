@@ -101,7 +101,8 @@ pub use extract::UnguardedRoute;
 pub use head::RequestHead;
 pub use keys::{Algorithm, KeyError, KeyRing, SigningKey, VerifyingKey};
 pub use server::{
-    Challenge, FixedBody, NoReissue, RefusalResponse, Reissue, ReissueLayer, ResponseBody, ResponseFuture,
+    Challenge, DangerousChallenge, FixedBody, NoReissue, RefusalResponse, Reissue, ReissueLayer,
+    ResponseBody, ResponseFuture,
 };
 pub use store::{ClaimsStore, MemoryStore};
 pub use telemetry::{Event, NotReissued, Occasion};

@@ -49,6 +49,8 @@ pub enum Event<'a> {
     NotReissued {
         /// Why.
         why: NotReissued,
+        /// Whether it is a matter of size that this authority has told of before: the log has it once at WARN, then at DEBUG.
+        repeated: bool,
     },
     /// A token that was superseded two or more generations ago came back.
     #[non_exhaustive]
@@ -109,6 +111,13 @@ pub enum Event<'a> {
         /// Which: the name of the option that it was given with.
         hook: &'static str,
     },
+    /// A layer or an endpoint reads a cookie without `Secure`
+    /// ([`Cookie::insecure_for_development`](crate::Cookie::insecure_for_development)): anybody on the way can read and set it.
+    #[non_exhaustive]
+    InsecureCookie {
+        /// The cookie's name.
+        name: &'a str,
+    },
     /// Tokens are signed with a key that was generated and is kept nowhere: they die with this process, and no other
     /// admits them.
     #[non_exhaustive]
@@ -154,6 +163,9 @@ pub enum NotReissued {
     TooLong,
     /// As a cookie it would be longer than browsers keep.
     CookieTooLong,
+    /// It would make the response head larger than
+    /// [`max_added_head_bytes`](crate::AuthorityBuilder::max_added_head_bytes) allows.
+    HeadTooLarge,
 }
 
 impl Occasion {
@@ -181,7 +193,13 @@ impl NotReissued {
             Self::SigningFailed => "signing_failed",
             Self::TooLong => "too_long",
             Self::CookieTooLong => "cookie_too_long",
+            Self::HeadTooLarge => "head_too_large",
         }
+    }
+
+    /// Whether it is a matter of the token's size, which its successors share.
+    pub(crate) fn is_about_size(self) -> bool {
+        matches!(self, Self::TooLong | Self::CookieTooLong | Self::HeadTooLarge)
     }
 }
 
@@ -232,7 +250,7 @@ fn count(event: &Event<'_>) {
         Event::Reissued { how, .. } => {
             counter!("tower_reissue_reissued_total", "how" => how.label()).increment(1);
         }
-        Event::NotReissued { why } => {
+        Event::NotReissued { why, .. } => {
             counter!("tower_reissue_not_reissued_total", "why" => why.label()).increment(1);
         }
         Event::Reused { .. } => counter!("tower_reissue_reused_total").increment(1),
@@ -245,6 +263,6 @@ fn count(event: &Event<'_>) {
         Event::HookPanicked { hook } => {
             counter!("tower_reissue_hook_panicked_total", "hook" => *hook).increment(1);
         }
-        Event::KeysLoaded { .. } | Event::EphemeralKey { .. } => {}
+        Event::KeysLoaded { .. } | Event::EphemeralKey { .. } | Event::InsecureCookie { .. } => {}
     }
 }

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use super::renew::Unrecorded;
+use super::renew::{Capacity, Unrecorded};
 use super::{Authority, SignedSuccessor, VerifiedToken};
 use crate::keys::Refetching;
 use crate::store::Standing;
@@ -35,7 +35,13 @@ pub(crate) enum NotAdmitted<C> {
 
 pub(crate) struct Refused {
     pub(crate) refusal: Refusal,
-    pub(crate) successor: Option<SignedSuccessor>,
+    pub(crate) exchanged: Option<Exchanged>,
+}
+
+/// What an expired token was exchanged for, and when.
+pub(crate) struct Exchanged {
+    pub(crate) successor: SignedSuccessor,
+    pub(crate) at: NumericDate,
 }
 
 /// How a token came, for as long as it is judged.
@@ -43,8 +49,6 @@ pub(crate) struct Refused {
 struct Presentation {
     /// Whether the sender proved what the token's `cnf` demands; true where it demands nothing.
     confirmed: bool,
-    /// Whether the response can carry a successor back to where the token was.
-    answerable: bool,
     now: NumericDate,
 }
 
@@ -61,14 +65,15 @@ impl<C> NotAdmitted<C> {
 }
 
 impl Refused {
-    fn exchanged(successor: SignedSuccessor) -> Self {
-        Self { refusal: Refusal::new(Reason::ExpiredInGrace), successor: Some(successor) }
+    fn exchanged(successor: SignedSuccessor, at: NumericDate) -> Self {
+        let exchanged = Some(Exchanged { successor, at });
+        Self { refusal: Refusal::new(Reason::ExpiredInGrace), exchanged }
     }
 }
 
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, successor: None }
+        Self { refusal, exchanged: None }
     }
 }
 
@@ -93,7 +98,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let verdict = async {
             let (token, now) = self.verify_refetching(token.as_bytes()).await?;
             let confirmed = token.verified().claims().confirmation().is_none();
-            let how = Presentation { confirmed, answerable: false, now };
+            let how = Presentation { confirmed, now };
             let decision = match (self.judge(&token, how, Standing::Live), self.0.store.clone()) {
                 (Decision::Refuse(reason), _) if self.is_final(&token, &reason, now) => {
                     Decision::Refuse(reason)
@@ -106,22 +111,28 @@ impl<C: Send + Sync + 'static> Authority<C> {
             };
             match decision {
                 Decision::Admit => Ok(token),
-                Decision::Grace => Err(Refusal::new(Reason::Expired)),
+                Decision::Grace => Err(Refusal::not_exchanged()),
                 Decision::Refuse(reason) => Err(Refusal::new(reason)),
             }
         };
         verdict.await.inspect_err(|refusal| self.report_refusal(refusal))
     }
 
+    /// `capacity` says what the response can carry back to where the token was; it is asked only where that matters.
     #[inline(always)]
-    pub(crate) fn arrive(&self, credential: &Credential<'_>, head: &RequestHead<'_>) -> Arrival<C> {
+    pub(crate) fn arrive(
+        &self,
+        credential: &Credential<'_>,
+        head: &RequestHead<'_>,
+        capacity: impl Fn() -> Option<Capacity>,
+    ) -> Arrival<C> {
         let now = self.now();
         let token = match self.remembered(&credential.bytes) {
             Some(token) => token,
             None => self.first_sight(credential, now)?,
         };
         let confirmed = token.verified().claims().confirmation().is_none_or(|cnf| self.confirms(head, cnf));
-        let how = Presentation { confirmed, answerable: credential.source.takes_successors(), now };
+        let how = Presentation { confirmed, now };
         // The epoch is read before the store is asked: a revocation in between leaves a memo that no epoch matches.
         let epoch = self.0.store.as_ref().and_then(|store| store.epoch());
         let decision = self.judge(&token, how, Standing::Live);
@@ -129,7 +140,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
             return match decision {
                 Decision::Admit => Ok(Admission { token, at: now }),
                 Decision::Refuse(reason) => Err(NotAdmitted::refused(reason)),
-                Decision::Grace => self.exchange_derived(token, how),
+                Decision::Grace => self.exchange_derived(token, now, capacity()),
             };
         };
         let decision = match decision {
@@ -156,6 +167,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
             }
             (Some(Standing::Live), Decision::Refuse(reason)) => Err(NotAdmitted::refused(reason)),
             (known, decision) => {
+                // The store's word makes no exchange of what was none without it.
+                let capacity = if decision == Decision::Grace { capacity() } else { None };
                 let (authority, store) = (self.clone(), store.clone());
                 let settling = async move {
                     let standing = match known {
@@ -165,7 +178,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
                             Err(_) => return Err(unanswered(decision).into()),
                         },
                     };
-                    authority.settle_recorded(token, how, standing).await
+                    authority.settle_recorded(token, how, capacity, standing).await
                 };
                 Err(Box::new(NotAdmitted::Pending(Box::pin(settling))))
             }
@@ -220,47 +233,65 @@ impl<C: Send + Sync + 'static> Authority<C> {
 
     /// Within the grace and without a store: the successor is derived and signed on the spot.
     #[inline(never)]
-    fn exchange_derived(&self, token: VerifiedToken<C>, how: Presentation) -> Arrival<C> {
-        let derived = self.may_renew(&token).and_then(|()| self.derived(&token, how.now));
-        match derived {
-            Ok(_) if self.0.policy.admit_in_grace => Ok(Admission { token, at: how.now }),
-            Ok(_) if !how.answerable => Err(NotAdmitted::refused(Reason::Expired)),
-            derived => {
-                let signed = derived.and_then(|successor| self.sign_successor(successor, &token));
-                Err(NotAdmitted::refused(self.answer_in_grace(signed)))
-            }
-        }
+    fn exchange_derived(
+        &self,
+        token: VerifiedToken<C>,
+        now: NumericDate,
+        capacity: Option<Capacity>,
+    ) -> Arrival<C> {
+        let derived = self.may_renew(&token).and_then(|()| self.derived(&token, now));
+        let signed = match (derived, capacity) {
+            (Ok(_), _) if self.0.policy.admit_in_grace => return Ok(Admission { token, at: now }),
+            (Ok(_), None) => return Err(NotAdmitted::refused(Refusal::not_exchanged())),
+            (Ok(successor), Some(capacity)) => self.sign_successor(successor, &token, capacity),
+            (Err(why), _) => Err(why),
+        };
+        Err(NotAdmitted::refused(self.answer_in_grace(signed, now)))
     }
 
     async fn settle_recorded(
         self,
         token: VerifiedToken<C>,
         how: Presentation,
+        capacity: Option<Capacity>,
         standing: Standing,
     ) -> Settled<C> {
         match self.judge_recorded(&token, how, standing).await {
             Decision::Admit => Ok(Admission { token, at: how.now }),
             Decision::Refuse(reason) => Err(reason.into()),
-            // An exchange whose yield nobody receives would spend the successor and promise what is not there.
-            Decision::Grace if !how.answerable => match self.may_renew(&token) {
-                Ok(()) if self.0.policy.admit_in_grace => Ok(Admission { token, at: how.now }),
-                Ok(()) => Err(Reason::Expired.into()),
-                Err(why) => Err(self.answer_in_grace(Err(why))),
-            },
-            Decision::Grace => self.exchange_recorded(token, how).await,
+            Decision::Grace => self.exchange_recorded(token, how, capacity).await,
         }
     }
 
     /// Rule 9 with a store: what can't be recorded is a 503, for the token may still be good for an exchange.
-    async fn exchange_recorded(&self, token: VerifiedToken<C>, how: Presentation) -> Settled<C> {
-        let recorded = match self.may_renew(&token) {
-            Ok(()) => self.record(&token, how.now).await,
-            Err(why) => Err(why.into()),
+    async fn exchange_recorded(
+        &self,
+        token: VerifiedToken<C>,
+        how: Presentation,
+        capacity: Option<Capacity>,
+    ) -> Settled<C> {
+        let admit_in_grace = self.0.policy.admit_in_grace;
+        if let Err(why) = self.may_renew(&token) {
+            return Err(self.answer_in_grace(Err(why), how.now));
+        }
+        // An exchange whose yield nobody receives would spend the successor and promise what is not there.
+        let Some(capacity) = capacity else {
+            return match admit_in_grace {
+                true => Ok(Admission { token, at: how.now }),
+                false => Err(Refusal::not_exchanged().into()),
+            };
         };
-        Err(match recorded {
-            Ok(_) if self.0.policy.admit_in_grace => return Ok(Admission { token, at: how.now }),
-            Ok(successor) => self.answer_in_grace(self.sign_successor(&successor, &token)),
-            Err(Unrecorded::Not(why)) => self.answer_in_grace(Err(why)),
+        Err(match self.record(&token, how.now, capacity).await {
+            Ok(_) if admit_in_grace => return Ok(Admission { token, at: how.now }),
+            Ok(successor) => {
+                let signed = self.sign_successor(&successor, &token, capacity);
+                self.answer_in_grace(signed, how.now)
+            }
+            // Reported at the response.
+            Err(Unrecorded::Not(why)) if admit_in_grace && why.is_about_size() => {
+                return Ok(Admission { token, at: how.now });
+            }
+            Err(Unrecorded::Not(why)) => self.answer_in_grace(Err(why), how.now),
             Err(Unrecorded::Revoked) => Reason::Revoked.into(),
             Err(Unrecorded::Outage) => Reason::StoreUnavailable.into(),
             // Superseded since it was asked about.
@@ -275,13 +306,13 @@ impl<C: Send + Sync + 'static> Authority<C> {
     }
 
     /// The answer to a token within the grace.
-    fn answer_in_grace(&self, signed: Result<SignedSuccessor, NotReissued>) -> Refused {
+    fn answer_in_grace(&self, signed: Result<SignedSuccessor, NotReissued>, now: NumericDate) -> Refused {
         match signed {
-            Ok(successor) => Refused::exchanged(successor),
+            Ok(successor) => Refused::exchanged(successor, now),
             Err(NotReissued::KeyWithdrawn) => Reason::UnknownKey.into(),
             Err(why) => {
                 self.report_not_reissued(why);
-                Reason::Expired.into()
+                Refusal::not_exchanged().into()
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::keys::backend;
 use crate::store::{Presented, Rotated, Rotation, SessionId, StoreError, SubjectId};
 use crate::telemetry::Event;
 use crate::token::claims::Claims;
-use crate::token::identity::TokenId;
+use crate::token::identity::{SUCCESSOR_JTI_LEN, TokenId};
 use crate::token::json::{self, Change, quoted};
 use crate::token::refusal::{Reason, Refusal};
 use crate::{Cookie, NumericDate, base64};
@@ -23,18 +23,26 @@ use crate::{Cookie, NumericDate, base64};
 pub struct Login {
     subject: String,
     private: Result<String, serde_json::Error>,
+    allows_undeliverable: bool,
 }
 
 impl Login {
     /// A sign-in of `subject`, the token's `sub`.
     pub fn new(subject: impl Into<String>) -> Self {
-        Self { subject: subject.into(), private: Ok("{}".to_owned()) }
+        Self { subject: subject.into(), private: Ok("{}".to_owned()), allows_undeliverable: false }
     }
 
     /// The private claims, which must serialise to a JSON object. Names that the authority writes itself are
     /// refused: `iss`, `sub`, `aud`, `exp`, `nbf`, `iat`, `jti`, `sid`, the session start, the access claim.
     pub fn claims(mut self, private: &impl Serialize) -> Self {
         self.private = serde_json::to_string(private);
+        self
+    }
+
+    /// Issues the token even if its successors are too large for a response head: for a token that a layer never renews, or
+    /// whose holder signs in again when it expires. Default: [`IssueError::HeadTooLarge`].
+    pub fn allow_undeliverable(mut self) -> Self {
+        self.allows_undeliverable = true;
         self
     }
 }
@@ -50,6 +58,7 @@ impl fmt::Debug for Login {
 #[derive(Clone)]
 pub struct IssuedToken {
     token: String,
+    issued_at: NumericDate,
     expires_at: NumericDate,
     session: SessionId,
 }
@@ -98,8 +107,17 @@ pub enum IssueError {
     /// The private claims are none that handlers can read as the
     /// [`private_claims::<T>()`](super::AuthorityBuilder::private_claims) of this authority.
     Unreadable(serde_json::Error),
-    /// The token would be longer than this service accepts.
+    /// The token or its successor would be longer than this service accepts.
     TooLong,
+    /// The token's successor would make a response head larger than
+    /// [`max_added_head_bytes`](super::AuthorityBuilder::max_added_head_bytes) allows: it could not be renewed.
+    #[non_exhaustive]
+    HeadTooLarge {
+        /// The length of the successor, in bytes.
+        bytes: usize,
+        /// The longest that can be delivered.
+        max: usize,
+    },
     /// The key could not sign.
     Signing,
     /// The session could not be recorded. Answer 503: the next try may succeed.
@@ -128,6 +146,11 @@ impl fmt::Display for IssueError {
             Self::TooLong => {
                 f.write_str("the token would be longer than `max_token_bytes`, or its cookie than browsers keep: fewer claims are right")
             }
+            Self::HeadTooLarge { bytes, max } => write!(
+                f,
+                "the token's successor would have {bytes} bytes, and a response head carries {max}: fewer claims are right, or \
+                 a larger `max_added_head_bytes` and proxies that take it, or `Login::allow_undeliverable`"
+            ),
             Self::Signing => f.write_str("the signing key could not sign"),
             Self::Store(_) => f.write_str("the session could not be recorded"),
             Self::Revoked => f.write_str(
@@ -147,11 +170,12 @@ impl StdError for IssueError {
     }
 }
 
-/// What a new session's first token is called, and whose it is.
+/// What a new session's first token is called, whose it is, and whether it may be too large to be renewed.
 struct Names {
     subject: String,
     jti: String,
     sid: String,
+    allows_undeliverable: bool,
 }
 
 impl<C: Send + Sync + 'static> Authority<C> {
@@ -169,7 +193,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let iss = policy.issuer.as_deref();
         let jti = base64::encode_url(backend::random::<16>().map_err(|_| IssueError::Signing)?);
         let id = TokenId::from_claims(iss, Some(&login.subject), &jti);
-        let names = Names { sid: id.derived_sid(), jti, subject: login.subject };
+        let Login { subject, allows_undeliverable, .. } = login;
+        let names = Names { sid: id.derived_sid(), jti, subject, allows_undeliverable };
         let session = SessionId::new(iss, &names.sid);
         let mut start = now;
         // Again where sessions of that age were revoked: before it was asked, or while it was.
@@ -192,7 +217,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
             match revoked_until {
                 None => {
                     self.emit(Event::Issued { expires_at });
-                    return Ok(IssuedToken { token, expires_at, session });
+                    return Ok(IssuedToken { token, issued_at: now, expires_at, session });
                 }
                 Some(instant) => start = policy.begins_after(instant, now).ok_or(IssueError::Revoked)?,
             }
@@ -221,12 +246,20 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let claims: Arc<str> = claims.into();
         self.check_own(&claims)?;
 
-        let token = sign::sign(&self.0.keys.load(), &claims, Some(policy.issued_type()))
-            .map_err(|_| IssueError::Signing)?;
-        let token = String::from_utf8(token).map_err(|_| IssueError::Signing)?;
-        if token.len() > policy.max_token_bytes {
+        let ring = self.0.keys.load();
+        let typ = Some(policy.issued_type());
+        // A successor differs in its dates, which are as long, and in its `jti`.
+        let successor = claims.len() + SUCCESSOR_JTI_LEN - names.jti.len();
+        let bytes = sign::signed_len(&ring, successor, typ).ok_or(IssueError::Signing)?;
+        if bytes > policy.max_token_bytes {
             return Err(IssueError::TooLong);
         }
+        let max = policy.max_delivered_bytes(0);
+        if bytes > max && !names.allows_undeliverable {
+            return Err(IssueError::HeadTooLarge { bytes, max });
+        }
+        let token = sign::sign(&ring, &claims, typ).map_err(|_| IssueError::Signing)?;
+        let token = String::from_utf8(token).map_err(|_| IssueError::Signing)?;
         Ok((token, claims, exp))
     }
 
@@ -236,7 +269,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// # Errors
     /// [`IssueError::TooLong`] where browsers would not keep it: over 4,096 bytes in all.
     pub fn set_cookie(&self, cookie: &Cookie, token: &IssuedToken) -> Result<HeaderValue, IssueError> {
-        cookie.set(&token.token, self.cookie_max_age(token.expires_at)).ok_or(IssueError::TooLong)
+        let max_age = self.cookie_max_age(token.expires_at, token.issued_at);
+        cookie.set(&token.token, max_age).ok_or(IssueError::TooLong)
     }
 
     /// A token that this very service would refuse is a mistake that its developer should hear of at once.

@@ -16,18 +16,19 @@ mod verified_token;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 
-pub(crate) use arrive::{Admission, Arrival, NotAdmitted, Refused, Settled};
+pub(crate) use arrive::{Admission, Arrival, Exchanged, NotAdmitted, Refused, Settled};
 pub use builder::{AuthorityBuilder, DangerousBuilder};
 use cache::TokenCache;
 pub use issue::{IssueError, IssuedToken, Login};
 pub use private_claims::PrivateClaims;
 pub(crate) use prove::still_unknown;
-pub(crate) use renew::Renewal;
+pub(crate) use renew::{Capacity, Renewal};
 pub use revoke::SignOutError;
 pub(crate) use sign::SignedSuccessor;
 pub use verified_token::VerifiedToken;
@@ -37,6 +38,7 @@ use crate::clock::Clock;
 use crate::keys::{KeyRing, Keys};
 use crate::store::{ErasedStore, StoreError, StoreErrorKind};
 use crate::telemetry::{self, Event, NotReissued, Observer, Occasion};
+use crate::token::bearer::Source;
 use crate::token::policy::Policy;
 use crate::token::refusal::Refusal;
 use crate::{ConfigError, NumericDate, RequestHead};
@@ -73,6 +75,8 @@ struct Inner<C> {
     store_deadline: Duration,
     hooks: Hooks<C>,
     view: View<C>,
+    /// Whether the log was told of a successor that is too long.
+    told_of_size: AtomicBool,
 }
 
 /// Reads the private claims from the claims text.
@@ -195,12 +199,26 @@ impl<C: Send + Sync + 'static> Authority<C> {
     }
 
     pub(crate) fn report_not_reissued(&self, why: NotReissued) {
-        self.emit(Event::NotReissued { why });
+        // Every token of a minter that makes them too long is one: told in the log once.
+        let repeated = why.is_about_size() && self.0.told_of_size.swap(true, Ordering::Relaxed);
+        self.emit(Event::NotReissued { why, repeated });
     }
 
-    /// How long a browser keeps the cookie of a token: as long as it can be exchanged.
-    pub(crate) fn cookie_max_age(&self, exp: NumericDate) -> u64 {
-        exp.after(self.0.policy.grace).since(self.now())
+    pub(crate) fn report_insecure_cookies(&self, sources: &[Source]) {
+        for cookie in sources.iter().filter_map(Source::as_cookie).filter(|cookie| cookie.is_insecure()) {
+            self.emit(Event::InsecureCookie { name: cookie.name() });
+        }
+    }
+
+    /// How long a browser keeps the cookie of a token: as long as it can be exchanged. `at` is an instant that is past: a
+    /// clock that stepped back since does not lengthen it.
+    pub(crate) fn cookie_max_age(&self, exp: NumericDate, at: NumericDate) -> u64 {
+        exp.after(self.0.policy.grace).since(self.now().max(at))
+    }
+
+    /// The longest token that fits into what is added to a response head, beside this many bytes of names and other fields.
+    pub(crate) fn max_delivered_bytes(&self, overhead: usize) -> usize {
+        self.0.policy.max_delivered_bytes(overhead)
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::pin::Pin;
 
-use super::{Admission, Authority, SignedSuccessor, VerifiedToken};
+use super::{Admission, Authority, SignedSuccessor, VerifiedToken, sign};
 use crate::NumericDate;
+use crate::keys::KeyRing;
 use crate::store::{Rotated, Rotation};
 use crate::telemetry::NotReissued;
 use crate::token::successor::Successor;
@@ -13,6 +14,22 @@ pub(crate) enum Renewal {
     Decided(Option<SignedSuccessor>),
     /// The store has to record it first.
     Pending(Pin<Box<dyn Future<Output = Option<SignedSuccessor>> + Send>>),
+}
+
+/// What a response can carry back to where its token was.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Capacity {
+    /// The longest token, in bytes.
+    pub(crate) longest: usize,
+    /// What is reported of a longer one.
+    pub(crate) otherwise: NotReissued,
+}
+
+impl Capacity {
+    /// Whether it carries a token of this many bytes.
+    pub(super) fn admit(self, bytes: usize) -> Result<(), NotReissued> {
+        if bytes <= self.longest { Ok(()) } else { Err(self.otherwise) }
+    }
 }
 
 /// Why there is no recorded successor.
@@ -41,19 +58,20 @@ impl<C: Send + Sync + 'static> Authority<C> {
         self.0.policy.is_due(admission.token.verified(), now).then_some(now)
     }
 
-    /// The successor that is due.
-    pub(crate) fn renew(&self, token: &VerifiedToken<C>, now: NumericDate) -> Renewal {
+    /// The successor that is due, if the response can carry it.
+    pub(crate) fn renew(&self, token: &VerifiedToken<C>, now: NumericDate, capacity: Capacity) -> Renewal {
         if let Err(why) = self.may_renew(token) {
             return Renewal::Decided(self.report(Err(why)));
         }
         if self.0.store.is_none() {
-            let signed = self.derived(token, now).and_then(|successor| self.sign_successor(successor, token));
+            let derived = self.derived(token, now);
+            let signed = derived.and_then(|successor| self.sign_successor(successor, token, capacity));
             return Renewal::Decided(self.report(signed));
         }
         let (authority, token) = (self.clone(), token.clone());
         Renewal::Pending(Box::pin(async move {
-            let signed = match authority.record(&token, now).await {
-                Ok(successor) => authority.sign_successor(&successor, &token),
+            let signed = match authority.record(&token, now, capacity).await {
+                Ok(successor) => authority.sign_successor(&successor, &token, capacity),
                 Err(Unrecorded::Not(why)) => Err(why),
                 Err(Unrecorded::Revoked) => Err(NotReissued::Revoked),
                 // Reuse is judged at arrival: a slow request is not a thief.
@@ -94,14 +112,17 @@ impl<C: Send + Sync + 'static> Authority<C> {
             .ok_or(NotReissued::Outlived)
     }
 
-    /// The recorded successor: the proposed one, or the head that was recorded before it.
+    /// The recorded successor: the proposed one, or the head that was recorded before it. Whether the proposed one can go
+    /// out is known before it is recorded, for by that its predecessor is spent.
     pub(super) async fn record(
         &self,
         token: &VerifiedToken<C>,
         now: NumericDate,
+        capacity: Capacity,
     ) -> Result<Successor, Unrecorded> {
         let (policy, verified) = (&self.0.policy, token.verified());
         let proposed = policy.propose(verified, now).ok_or(NotReissued::Outlived)?;
+        capacity.admit(self.signed_len(&self.0.keys.load(), &proposed.claims, verified.typ())?)?;
         let store = self.0.store.clone().ok_or(NotReissued::Unknown)?;
         let until = policy.token_matters_until(proposed.exp, token.session_start());
         let rotation =
@@ -120,6 +141,18 @@ impl<C: Send + Sync + 'static> Authority<C> {
         // The ring may have changed while the store was waited for, and a later refusal wins over what is recorded.
         self.may_renew(token)?;
         Ok(recorded)
+    }
+
+    /// The length that these claims have once they are signed.
+    pub(super) fn signed_len(
+        &self,
+        ring: &KeyRing,
+        claims: &str,
+        typ: Option<&str>,
+    ) -> Result<usize, NotReissued> {
+        let len = sign::signed_len(ring, claims.len(), typ).ok_or(NotReissued::SigningFailed)?;
+        // One that this service would refuse the next time is worth nothing.
+        if len > self.0.policy.max_token_bytes { Err(NotReissued::TooLong) } else { Ok(len) }
     }
 
     /// Reports why there is no successor; one that there is, is reported once it goes out.

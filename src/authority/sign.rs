@@ -1,17 +1,18 @@
 //! Signing: from claims text to a compact JWS. The one place where a private key is used.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
 use http::HeaderValue;
 
-use super::{Authority, VerifiedToken};
+use super::{Authority, Capacity, VerifiedToken};
 use crate::NumericDate;
 use crate::base64;
-use crate::keys::KeyRing;
 use crate::keys::backend::SignError;
+use crate::keys::{KeyRing, SigningKey};
 use crate::telemetry::NotReissued;
-use crate::token::header;
+use crate::token::header::{self, Written};
 use crate::token::successor::Successor;
 
 /// A successor as it goes out.
@@ -43,26 +44,26 @@ impl fmt::Debug for SignedSuccessor {
 }
 
 impl<C: Send + Sync + 'static> Authority<C> {
-    /// Signs a successor once per process, however many responses carry it.
+    /// Signs a successor once per process, however many responses carry it. One that this response can't carry is an error.
     pub(super) fn sign_successor(
         &self,
         successor: &Successor,
         predecessor: &VerifiedToken<C>,
+        capacity: Capacity,
     ) -> Result<SignedSuccessor, NotReissued> {
         // The check and the signature share one look at the ring: between two the key could be withdrawn.
         let ring = self.0.keys.load();
         if !predecessor.held_by(&ring) {
             return Err(NotReissued::KeyWithdrawn);
         }
-        predecessor.sign_once(&successor.claims, &ring, || {
-            let token = sign(&ring, &successor.claims, predecessor.verified().typ())
-                .map_err(|_| NotReissued::SigningFailed)?;
-            // One that this service would refuse the next time is worth nothing.
-            if token.len() > self.0.policy.max_token_bytes {
-                return Err(NotReissued::TooLong);
-            }
+        let signed = predecessor.sign_once(&successor.claims, &ring, || {
+            let typ = predecessor.verified().typ();
+            self.signed_len(&ring, &successor.claims, typ)?;
+            let token = sign(&ring, &successor.claims, typ).map_err(|_| NotReissued::SigningFailed)?;
             SignedSuccessor::new(token, successor.exp).ok_or(NotReissued::SigningFailed)
-        })
+        })?;
+        capacity.admit(signed.token.len())?;
+        Ok(signed)
     }
 }
 
@@ -70,18 +71,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
 pub(super) fn sign(ring: &KeyRing, claims: &str, typ: Option<&str>) -> Result<Vec<u8>, SignError> {
     // Withdrawn, and no other has come yet: better no token than one that nobody may admit.
     let (key, written) = ring.signing().ok_or(SignError)?;
-    let other;
-    let header = match written.text(typ) {
-        Some(header) => header,
-        None => {
-            other = header::write(key.alg(), typ, key.kid());
-            &other
-        }
-    };
-
-    // It grows for RSA alone, whose signatures take hundreds of microseconds, and to what it needs.
-    const SIGNATURE: usize = 96;
-    let mut token = Vec::with_capacity(header.len() + (claims.len() + SIGNATURE) * 4 / 3 + 8);
+    let header = header_of(key, written, typ);
+    let mut token = Vec::with_capacity(len(&header, claims.len(), key));
     token.extend_from_slice(header.as_bytes());
     token.push(b'.');
     base64::append_url(claims.as_bytes(), &mut token).ok_or(SignError)?;
@@ -89,4 +80,50 @@ pub(super) fn sign(ring: &KeyRing, claims: &str, typ: Option<&str>) -> Result<Ve
     token.push(b'.');
     base64::append_url(&signature, &mut token).ok_or(SignError)?;
     Ok(token)
+}
+
+/// The length of what [`sign`] makes of so many bytes of claims; `None` where no key signs.
+pub(super) fn signed_len(ring: &KeyRing, claims: usize, typ: Option<&str>) -> Option<usize> {
+    let (key, written) = ring.signing()?;
+    Some(len(&header_of(key, written, typ), claims, key))
+}
+
+fn header_of<'a>(key: &SigningKey, written: &'a Written, typ: Option<&str>) -> Cow<'a, str> {
+    match written.text(typ) {
+        Some(header) => Cow::Borrowed(header),
+        None => Cow::Owned(header::write(key.alg(), typ, key.kid())),
+    }
+}
+
+fn len(header: &str, claims: usize, key: &SigningKey) -> usize {
+    header.len() + ".".len() + base64::url_len(claims) + ".".len() + base64::url_len(key.signature_len())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::Algorithm;
+
+    #[test]
+    fn a_tokens_length_is_known_before_it_is_signed() {
+        for algorithm in [
+            Algorithm::HS256,
+            Algorithm::HS384,
+            Algorithm::HS512,
+            Algorithm::RS256,
+            Algorithm::PS384,
+            Algorithm::ES256,
+            Algorithm::ES384,
+            Algorithm::EdDSA,
+        ] {
+            let ring = KeyRing::new(SigningKey::generate(algorithm).unwrap());
+            for (claims, typ) in [("{}", Some("JWT")), (r#"{"a":1}"#, Some("other")), (r#"{"a":12}"#, None)] {
+                let token = sign(&ring, claims, typ).unwrap();
+                assert_eq!(signed_len(&ring, claims.len(), typ), Some(token.len()), "{algorithm:?} {claims}");
+                assert_eq!(token.capacity(), token.len());
+            }
+        }
+        assert_eq!(signed_len(&KeyRing::of(None), 2, None), None);
+    }
 }

@@ -7,22 +7,30 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, SET_COOKIE};
+use http::header::{ALLOW, CACHE_CONTROL};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tower_service::Service;
 
 use crate::authority::{Authority, PrivateClaims, SignOutError};
-use crate::server::{Challenge, FixedBody, RefusalResponse, sealed};
+use crate::server::{Challenge, FixedBody, RefusalResponse, remove_cookie, sealed};
 use crate::store::StoreErrorKind;
 use crate::token::bearer::{self, Source};
+use crate::token::cross_site::AllowedOrigins;
 use crate::token::refusal::{Reason, Refusal};
-use crate::{ConfigError, Cookie, RequestHead};
+use crate::{ConfigError, RequestHead};
 
 /// Ends the session of the token that a `POST` presents: 204. Mount it **outside** the layer, so that it works with
 /// a token that has expired, up to its session's ceiling, and never carries a successor.
 ///
-/// A second sign-out with the same token is a 204 too. An outage of the store is a 503: the session may still be
-/// live. A cookie that held the token is removed.
+/// A second sign-out with the same token is a 204 too. An outage of the store is a 503, for the session may still be live; so
+/// is a token whose key is unknown while the source of the own keys can't be read
+/// ([`Authority::sign_out`](crate::Authority::sign_out) says which keys count).
+///
+/// A cookie that held the token is removed with a 204, and where it holds nothing that could sign out later: the session is
+/// over, or it is no token at all. It stays where that can't be judged: with a 503, an unknown key, or another audience.
+///
+/// A token in a cookie ends a session only for a page of the own origin, or an [allowed](Self::allow_origin) one; any other
+/// gets a 403. Otherwise any site could sign its visitors out.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -42,6 +50,7 @@ use crate::{ConfigError, Cookie, RequestHead};
 pub struct RevokeEndpoint<C = PrivateClaims> {
     authority: Authority<C>,
     sources: Arc<[Source]>,
+    origins: AllowedOrigins,
     refusals: Arc<dyn RefusalResponse>,
 }
 
@@ -57,14 +66,26 @@ impl<C: Send + Sync + 'static> RevokeEndpoint<C> {
             ));
         }
         let (sources, refusals) = (Arc::new([Source::authorization()]), Arc::new(Challenge::default()));
-        Ok(Self { authority, sources, refusals })
+        Ok(Self { authority, sources, origins: AllowedOrigins::default(), refusals })
     }
 
     /// The places that are looked at for the token, as for
     /// [`ReissueLayer::read_from`](crate::ReissueLayer::read_from).
     pub fn read_from(mut self, sources: impl IntoIterator<Item = Source>) -> Self {
         self.sources = sources.into_iter().collect();
+        self.authority.report_insecure_cookies(&self.sources);
         self
+    }
+
+    /// Lets pages of this origin sign out with a token in a cookie. May be repeated. Default: pages of the own origin alone, as
+    /// `Sec-Fetch-Site: same-origin` tells; see [`ReissueLayer::allow_origin`](crate::ReissueLayer::allow_origin) for browsers
+    /// that do not send it, and clients that are no browsers.
+    ///
+    /// # Errors
+    /// When this is not an origin: scheme, host, and a port that is not the scheme's own.
+    pub fn allow_origin(mut self, origin: &str) -> Result<Self, ConfigError> {
+        self.origins.allow(origin)?;
+        Ok(self)
     }
 }
 
@@ -95,8 +116,11 @@ impl<B, C: Send + Sync + 'static> Service<Request<B>> for RevokeEndpoint<C> {
         let request = request.map(|_| ());
         let head = RequestHead::of(&request);
         let found = bearer::find(&self.sources, &head).and_then(|credential| {
-            let removal = credential.source.as_cookie().map(Cookie::removal);
-            Ok((credential.token()?.to_vec(), removal))
+            let cookie = credential.source.as_cookie().cloned();
+            if cookie.is_some() {
+                self.origins.check(&head)?;
+            }
+            Ok((credential.token()?.to_vec(), cookie))
         });
         let (token, cookie) = match found {
             Ok(found) => found,
@@ -108,16 +132,18 @@ impl<B, C: Send + Sync + 'static> Service<Request<B>> for RevokeEndpoint<C> {
         let this = self.clone();
         Box::pin(async move {
             let head = RequestHead::of(&request);
-            let mut response = match this.sign_out(token).await {
+            let signed_out = this.sign_out(token).await.map_err(|error| match error {
+                SignOutError::Refused(refusal) => refusal,
+                SignOutError::Store(_) => Refusal::new(Reason::StoreUnavailable),
+            });
+            let removed =
+                cookie.filter(|_| signed_out.as_ref().err().is_none_or(Refusal::removes_cookie_at_sign_out));
+            let mut response = match signed_out {
                 Ok(()) => empty(StatusCode::NO_CONTENT),
-                Err(SignOutError::Refused(refusal)) => this.refused(&head, refusal),
-                Err(SignOutError::Store(_)) => {
-                    return Ok(this.refused(&head, Refusal::new(Reason::StoreUnavailable)));
-                }
+                Err(refusal) => this.refused(&head, refusal),
             };
-            // A cookie that can't sign anybody in is no use either.
-            if let Some(removal) = cookie {
-                response.headers_mut().append(SET_COOKIE, removal);
+            if let Some(cookie) = removed {
+                remove_cookie(response.headers_mut(), &cookie);
             }
             Ok(response)
         })
@@ -149,8 +175,12 @@ fn empty(status: StatusCode) -> Response<FixedBody> {
 
 impl<C> Clone for RevokeEndpoint<C> {
     fn clone(&self) -> Self {
-        let Self { authority, sources, refusals } = self;
-        Self { authority: authority.clone(), sources: Arc::clone(sources), refusals: Arc::clone(refusals) }
+        Self {
+            authority: self.authority.clone(),
+            sources: Arc::clone(&self.sources),
+            origins: self.origins.clone(),
+            refusals: Arc::clone(&self.refusals),
+        }
     }
 }
 

@@ -25,6 +25,8 @@ use super::verifying_key::VerifyingKey;
 pub struct SigningKey {
     signer: Arc<Signer>,
     public: VerifyingKey,
+    /// In bytes: the same for every message.
+    signature_len: usize,
     /// Generated here and written nowhere.
     is_ephemeral: bool,
 }
@@ -211,6 +213,10 @@ impl SigningKey {
         self.public.alg()
     }
 
+    pub(crate) fn signature_len(&self) -> usize {
+        self.signature_len
+    }
+
     pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
         self.signer.sign(message)
     }
@@ -218,7 +224,8 @@ impl SigningKey {
     fn from_checked_secret(algorithm: Algorithm, secret: &[u8], shorter: Shorter) -> Result<Self, KeyError> {
         let secret = Secret::check(Scheme::of(algorithm)?, secret, shorter)?;
         let signer = Arc::new(Signer::from_secret(secret.hash, secret.bytes));
-        Ok(Self { signer, public: VerifyingKey::from_checked(algorithm, &secret), is_ephemeral: false })
+        let (public, signature_len) = (VerifyingKey::from_checked(algorithm, &secret), secret.hash.len());
+        Ok(Self { signer, public, signature_len, is_ephemeral: false })
     }
 
     fn from_pair(
@@ -227,8 +234,13 @@ impl SigningKey {
         signer: Signer,
         public: &Public,
     ) -> Result<Self, KeyError> {
+        let signature_len = match public {
+            Public::Rsa { n, .. } => n.len(),
+            Public::Ec { curve, .. } => 2 * curve.field_len(),
+            Public::Ed25519 { .. } => 64,
+        };
         let public = VerifyingKey::from_public(algorithm, scheme, public)?;
-        Ok(Self { signer: Arc::new(signer), public, is_ephemeral: false })
+        Ok(Self { signer: Arc::new(signer), public, signature_len, is_ephemeral: false })
     }
 }
 

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::body::ResponseBody;
-use super::deliver::{Way, deliver, may_carry};
+use super::deliver::{REISSUE_REPLAY, Way, capacity, deliver, may_carry};
 use super::response::refusal_response;
 use super::shared::Shared;
 use crate::authority::{Admission, NotAdmitted, Refused, Renewal, Settled, SignedSuccessor, still_unknown};
@@ -120,13 +120,17 @@ where
                     }
                 }
                 StateProj::Running { response, visit } => {
-                    let response = ready!(response.poll(cx))?;
+                    let mut response = ready!(response.poll(cx))?;
+                    // That a request may be sent again is never the inner service's to say: it ran.
+                    if !response.headers().is_empty() {
+                        remove_replay(response.headers_mut());
+                    }
                     // Looked at where it lies: it is moved only where something is due.
                     let Some(now) = visit.as_ref().and_then(|visit| visit.due(&response)) else {
                         return Poll::Ready(Ok(response.map(ResponseBody::inner)));
                     };
                     let visit = visit.take().expect("it was just asked");
-                    match visit.shared.authority.renew(&visit.admission.token, now) {
+                    match visit.renew(now) {
                         Renewal::Decided(successor) => {
                             return Poll::Ready(Ok(finish(response, successor, &visit)));
                         }
@@ -200,6 +204,14 @@ impl<C: Send + Sync + 'static> Visit<C> {
         let now = self.shared.authority.due(&self.admission)?;
         may_carry(response, self.way, &self.shared).then_some(now)
     }
+
+    /// The successor that is due, if it is not too long for the response.
+    fn renew(&self, now: NumericDate) -> Renewal {
+        match capacity(self.way, &self.shared) {
+            Some(capacity) => self.shared.authority.renew(&self.admission.token, now, capacity),
+            None => Renewal::Decided(None),
+        }
+    }
 }
 
 fn finish<R, C: Send + Sync + 'static>(
@@ -208,9 +220,18 @@ fn finish<R, C: Send + Sync + 'static>(
     visit: &Visit<C>,
 ) -> Response<ResponseBody<R>> {
     if let Some(successor) = successor {
-        deliver(response.headers_mut(), &successor, Occasion::Renewed, visit.way, &visit.shared);
+        let Visit { shared, admission, way } = visit;
+        deliver(response.headers_mut(), &successor, Occasion::Renewed, admission.at, *way, shared);
     }
     response.map(ResponseBody::inner)
+}
+
+#[inline(never)]
+fn remove_replay(headers: &mut HeaderMap) {
+    // A walk, as in `bearer::from_authorization`.
+    if headers.keys().any(|name| *name == REISSUE_REPLAY) {
+        headers.remove(&REISSUE_REPLAY);
+    }
 }
 
 impl<F, S, B, R, C> fmt::Debug for ResponseFuture<F, S, B, R, C> {

@@ -9,8 +9,10 @@ use tower_layer::Layer;
 use super::response::{Challenge, RefusalResponse};
 use super::service::Reissue;
 use super::shared::{Settings, Shared};
+use crate::ConfigError;
 use crate::authority::{Authority, PrivateClaims};
 use crate::token::bearer::Source;
+use crate::token::cross_site::AllowedOrigins;
 
 /// Puts strict validation and safe reissue in front of any HTTP service: axum, hyper, tonic, or your own.
 ///
@@ -29,6 +31,7 @@ impl<C: Send + Sync + 'static> ReissueLayer<C> {
             pass_preflight: false,
             shows_token: true,
             refusals: Arc::new(Challenge::default()),
+            origins: AllowedOrigins::default(),
         };
         Self(Arc::new(Shared { authority, settings }))
     }
@@ -41,7 +44,26 @@ impl<C: Send + Sync + 'static> ReissueLayer<C> {
     /// The places that are looked at for a token, in this order. The first that holds anything is the only one
     /// read, and its successor goes back the same way. Default: [`Source::authorization`] alone.
     pub fn read_from(self, sources: impl IntoIterator<Item = Source>) -> Self {
-        self.with(|settings| settings.sources = sources.into_iter().collect())
+        let sources: Vec<_> = sources.into_iter().collect();
+        self.0.authority.report_insecure_cookies(&sources);
+        self.with(|settings| settings.sources = sources)
+    }
+
+    /// Lets pages of this origin, `https://app.example` say, open a WebSocket with a token in a cookie. May be repeated.
+    /// Default: pages of the own origin alone, as `Sec-Fetch-Site: same-origin` tells.
+    ///
+    /// A browser lets any page open a WebSocket to any host and sends the cookie along, so such an upgrade is refused with
+    /// 403 ([`Reason::CrossSite`](crate::Reason::CrossSite)) unless the browser says where it comes from. Browsers of before 2023
+    /// (Safari before 16.4) do not send `Sec-Fetch-Site`: for these, allow the own origin too. It is not taken from `Host`,
+    /// which a proxy may have changed. Neither does a client that is no browser: it sends the `Origin`, or its token in
+    /// `Authorization`, which this does not concern. Nor does it concern a cookie that [`Source::custom`] reads.
+    ///
+    /// # Errors
+    /// When this is not an origin: scheme, host, and a port that is not the scheme's own.
+    pub fn allow_origin(self, origin: &str) -> Result<Self, ConfigError> {
+        let mut allowed = Ok(());
+        let layer = self.with(|settings| allowed = settings.origins.allow(origin));
+        allowed.map(|()| layer)
     }
 
     /// The response header that carries a successor. Default `Refreshed-API-Token`.

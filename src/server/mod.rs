@@ -11,8 +11,9 @@ mod shared;
 
 pub use body::{FixedBody, ResponseBody};
 pub use control::NoReissue;
+pub(crate) use deliver::remove_cookie;
 pub use future::ResponseFuture;
 pub use layer::ReissueLayer;
 pub(crate) use response::sealed;
-pub use response::{Challenge, RefusalResponse};
+pub use response::{Challenge, DangerousChallenge, RefusalResponse};
 pub use service::Reissue;

@@ -1,17 +1,17 @@
 //! Refusals over the wire, in the request's own protocol.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
-use super::deliver::{Way, deliver, may_carry, uncache};
+use super::deliver::{
+    REISSUE_REPLAY, Way, clear_place, deliver, expose, forgoes_successor, remove_cookie, uncache,
+};
 use super::shared::Shared;
 use crate::RequestHead;
-use crate::authority::Refused;
+use crate::authority::{Exchanged, Refused};
 use crate::telemetry::Occasion;
-use crate::token::refusal::Refusal;
+use crate::token::refusal::{Class, Refusal};
 
 /// Makes the response of a refusal. Closures do:
 ///
@@ -30,7 +30,10 @@ use crate::token::refusal::Refusal;
 /// # let _ = plain();
 /// ```
 ///
-/// The layer adds a successor where one is owed, and makes the response uncacheable.
+/// The layer finishes what it returns. It makes the response uncacheable and adds the successor where one is owed, in place
+/// of whatever the response held there. It removes the token's cookie where no later request could be admitted with it. And
+/// a refusal never looks like a success: a status below 300, or 304, is replaced by the refusal's own
+/// ([`Refusal::status`]), for a proxy that asks this service whether a request may pass believes a 200.
 pub trait RefusalResponse: Send + Sync + 'static {
     /// The response to `refusal` of the request that has this head.
     fn respond(&self, refusal: &Refusal, head: &RequestHead<'_>) -> Response<Bytes>;
@@ -46,9 +49,15 @@ where
 }
 
 /// The default: RFC 6750 §3 challenges over HTTP, a status in the headers for gRPC.
+///
+/// A gRPC request is a POST over HTTP/2 with the content type `application/grpc`. Its refusal has the HTTP status 401 and
+/// `grpc-status` 16 for any fault of the credential, 403 and 7 for a request that is not allowed, 503 and 14 for an outage; the
+/// message is in `grpc-message`, and there is no body. [The manual](crate::manual::operating) says which clients read it.
+/// gRPC-Web requests are answered as plain HTTP.
 #[derive(Clone, Debug)]
 pub struct Challenge {
     realm: String,
+    grpc_with_200: bool,
 }
 
 impl Challenge {
@@ -56,7 +65,12 @@ impl Challenge {
     pub fn new(realm: &str) -> Self {
         // RFC 9110 §5.6.4: quotes and backslashes would need escaping, which clients get wrong.
         let kept = |byte: &char| matches!(byte, ' '..='~') && !matches!(byte, '"' | '\\');
-        Self { realm: realm.chars().filter(kept).collect() }
+        Self { realm: realm.chars().filter(kept).collect(), grpc_with_200: false }
+    }
+
+    /// Options that give up a protection. Each says which.
+    pub fn dangerous(self) -> DangerousChallenge {
+        DangerousChallenge(self)
     }
 }
 
@@ -66,70 +80,142 @@ impl Default for Challenge {
     }
 }
 
-impl RefusalResponse for Challenge {
-    fn respond(&self, refusal: &Refusal, head: &RequestHead<'_>) -> Response<Bytes> {
-        if head.is_grpc() { grpc(refusal) } else { http(refusal, &self.realm) }
+/// Options that give up a protection; made by [`Challenge::dangerous`].
+#[must_use = "an option does nothing by itself"]
+#[derive(Debug)]
+pub struct DangerousChallenge(Challenge);
+
+impl DangerousChallenge {
+    /// Answers the refusals of gRPC and gRPC-Web requests with the HTTP status 200 and the verdict in `grpc-status`, as the
+    /// gRPC specification has it. Clients that believe the HTTP status alone (gRPC-Web, connect-go, grpc-go before 1.77)
+    /// then read the message and the successor of a refusal.
+    ///
+    /// Costs: whatever believes the HTTP status takes the refusal for an admission. Never set it where a proxy asks this
+    /// service whether a request may pass (nginx `auth_request`, Traefik `ForwardAuth`, Caddy `forward_auth`, Envoy
+    /// `ext_authz`): who sends a POST over HTTP/2 that says `application/grpc`, or over any HTTP that says
+    /// `application/grpc-web`, would pass without a token.
+    pub fn grpc_refusals_with_http_200(self) -> Challenge {
+        Challenge { grpc_with_200: true, ..self.0 }
     }
 }
 
+impl RefusalResponse for Challenge {
+    fn respond(&self, refusal: &Refusal, head: &RequestHead<'_>) -> Response<Bytes> {
+        let mut response = match head {
+            head if head.is_grpc() => grpc(refusal, "application/grpc"),
+            head if self.grpc_with_200 && head.is_grpc_web() => grpc(refusal, "application/grpc-web"),
+            _ => return http(refusal, &self.realm),
+        };
+        if self.grpc_with_200 {
+            response.extensions_mut().insert(MaySucceed);
+        } else {
+            *response.status_mut() = grpc_http_status(refusal);
+            challenge(&mut response, refusal, &self.realm);
+        }
+        response
+    }
+}
+
+/// In the extensions of a refusal's response: its success status was asked for.
+#[derive(Clone, Copy)]
+struct MaySucceed;
+
 fn http(refusal: &Refusal, realm: &str) -> Response<Bytes> {
     let body = match refusal.error() {
-        None => Cow::Borrowed("{}"),
-        Some(error) => format!(r#"{{"error":"{error}","error_description":"{refusal}"}}"#).into(),
+        None => "{}".to_owned(),
+        Some(error) => format!(r#"{{"error":"{error}","error_description":"{refusal}"}}"#),
     };
-    let mut response = Response::new(Bytes::from(body.into_owned()));
+    let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = refusal.status();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if refusal.status() == StatusCode::SERVICE_UNAVAILABLE {
-        return response;
+    challenge(&mut response, refusal, realm);
+    response
+}
+
+/// Says how to do better, where the credential is at fault (RFC 6750 §3).
+fn challenge(response: &mut Response<Bytes>, refusal: &Refusal, realm: &str) {
+    if !matches!(refusal.class(), Class::Unauthenticated | Class::BadRequest) {
+        return;
     }
     let challenge = match refusal.error() {
         // RFC 6750 §3.1: a request without a credential learns no error code.
         None => format!(r#"Bearer realm="{realm}""#),
-        Some(error) => format!(r#"Bearer realm="{realm}", error="{error}", error_description="{refusal}""#),
+        Some(error) => {
+            format!(r#"Bearer realm="{realm}", error="{error}", error_description="{refusal}""#)
+        }
     };
     if let Ok(challenge) = HeaderValue::try_from(challenge) {
         response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
     }
-    response
 }
 
-/// A trailers-only response: HTTP 200, the status in the headers, no body (gRPC over HTTP/2, "Responses").
-fn grpc(refusal: &Refusal) -> Response<Bytes> {
-    const UNAVAILABLE: HeaderValue = HeaderValue::from_static("14");
-    const UNAUTHENTICATED: HeaderValue = HeaderValue::from_static("16");
-    let outage = refusal.status() == StatusCode::SERVICE_UNAVAILABLE;
+/// Status and message in the headers, no body: "Trailers-Only" of gRPC over HTTP/2. Without a body the headers end the
+/// stream; a DATA frame after them, an empty one too, makes some clients overlook what they say.
+fn grpc(refusal: &Refusal, content_type: &'static str) -> Response<Bytes> {
+    let status = match refusal.class() {
+        Class::Unauthenticated | Class::BadRequest => "16",
+        Class::Forbidden => "7",
+        Class::Unavailable => "14",
+    };
     let mut response = Response::new(Bytes::new());
     let headers: &mut HeaderMap = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    headers.insert("grpc-status", if outage { UNAVAILABLE } else { UNAUTHENTICATED });
-    // Plain ASCII without '%': what gRPC's percent-encoding leaves alone.
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert("grpc-status", HeaderValue::from_static(status));
     if let Ok(message) = HeaderValue::try_from(refusal.to_string()) {
         headers.insert("grpc-message", message);
     }
     response
 }
 
+/// Clients map 400 to INTERNAL, which says nothing of credentials.
+fn grpc_http_status(refusal: &Refusal) -> StatusCode {
+    match refusal.class() {
+        Class::BadRequest => StatusCode::UNAUTHORIZED,
+        _ => refusal.status(),
+    }
+}
+
 /// The whole refusal: made by the configured response, sealed, with the successor where one is owed.
 pub(super) fn refusal_response<C: Send + Sync + 'static>(
     shared: &Shared<C>,
     head: &RequestHead<'_>,
-    Refused { refusal, successor }: Refused,
+    Refused { refusal, exchanged }: Refused,
     way: Way,
 ) -> Response<Bytes> {
     shared.authority.report_refusal(&refusal);
+    let removed = way.cookie(&shared.settings).filter(|_| refusal.removes_cookie());
     let mut response = sealed(shared.settings.refusals.respond(&refusal, head), refusal);
-    if let Some(successor) = successor.filter(|_| may_carry(&response, way, shared)) {
-        deliver(response.headers_mut(), &successor, Occasion::Exchanged, way, shared);
+    match exchanged {
+        Some(Exchanged { successor, at }) if !forgoes_successor(&response, way, shared) => {
+            clear_place(response.headers_mut(), way, shared);
+            deliver(response.headers_mut(), &successor, Occasion::Exchanged, at, way, shared);
+            // The handler did not run: whatever was asked for can be asked for again.
+            response.headers_mut().insert(&REISSUE_REPLAY, HeaderValue::from_static("safe"));
+            if head.is_cross_origin() {
+                expose(response.headers_mut(), &REISSUE_REPLAY);
+            }
+        }
+        _ => {
+            if let Some(cookie) = removed {
+                remove_cookie(response.headers_mut(), cookie);
+            }
+        }
     }
     response
 }
 
-/// No cache keeps a refusal, an outage says when to come back, and layers further out can read why.
+/// No refusal succeeds, no cache keeps one, an outage says when to come back, and layers further out can read why.
 pub(crate) fn sealed(mut response: Response<Bytes>, refusal: Refusal) -> Response<Bytes> {
+    let may_succeed = response.extensions_mut().remove::<MaySucceed>().is_some();
+    let status = response.status();
+    // 304 is one too: a cache answers it with what it keeps, which may be what is protected.
+    if (status < StatusCode::MULTIPLE_CHOICES && !may_succeed) || status == StatusCode::NOT_MODIFIED {
+        *response.status_mut() = refusal.status();
+    }
     let headers = response.headers_mut();
     uncache(headers);
-    if refusal.status() == StatusCode::SERVICE_UNAVAILABLE {
+    headers.remove(&REISSUE_REPLAY);
+    if refusal.class() == Class::Unavailable {
         headers.entry(RETRY_AFTER).or_insert(HeaderValue::from_static("1"));
     }
     response.extensions_mut().insert(refusal);

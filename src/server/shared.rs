@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use http::{HeaderName, Request};
 
-use super::deliver::Way;
+use super::deliver::{Way, capacity};
 use super::response::RefusalResponse;
 use crate::authority::{Admission, Arrival, Authority, NotAdmitted, VerifiedToken};
 use crate::token::bearer::{self, Source};
+use crate::token::cross_site::AllowedOrigins;
+use crate::token::refusal::Reason;
 use crate::{Cookie, RequestHead};
 
 /// Behind one reference: some frameworks clone the layer and make the service for each request.
@@ -23,6 +25,7 @@ pub(super) struct Settings {
     pub(super) pass_preflight: bool,
     pub(super) shows_token: bool,
     pub(super) refusals: Arc<dyn RefusalResponse>,
+    pub(super) origins: AllowedOrigins,
 }
 
 impl Settings {
@@ -37,8 +40,26 @@ impl<C: Send + Sync + 'static> Shared<C> {
     #[inline(always)]
     pub(super) fn arrive(&self, head: &RequestHead<'_>) -> (Arrival<C>, Way) {
         match bearer::find(&self.settings.sources, head) {
-            Ok(credential) => (self.authority.arrive(&credential, head), Way::back_to(&credential, head)),
+            Ok(credential) => {
+                let way = Way::back_to(&credential, head);
+                if matches!(way, Way::Cookie { .. })
+                    && let Err(reason) = self.check_upgrade(head)
+                {
+                    return (Err(NotAdmitted::refused(reason)), way);
+                }
+                (self.authority.arrive(&credential, head, || capacity(way, self)), way)
+            }
             Err(reason) => (Err(NotAdmitted::refused(reason)), Way::Nowhere),
+        }
+    }
+
+    /// Any site's page can open a WebSocket and have the cookie sent along, and then read and write on it: CORS does not
+    /// apply.
+    #[inline(never)]
+    fn check_upgrade(&self, head: &RequestHead<'_>) -> Result<(), Reason> {
+        match head.is_websocket_upgrade() {
+            true => self.settings.origins.check(head),
+            false => Ok(()),
         }
     }
 

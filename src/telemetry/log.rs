@@ -24,8 +24,9 @@ pub(super) fn log(event: &Event<'_>) {
         Event::Issued { expires_at } => log!(DEBUG, %expires_at, "token issued"),
         Event::Refused { refusal, ring } => log_refusal(refusal, ring),
         Event::Reissued { how, expires_at } => log!(DEBUG, how = how.label(), %expires_at, "token reissued"),
-        Event::NotReissued { why: NotReissued::Declined } => log!(DEBUG, "token not reissued: declined"),
-        Event::NotReissued { why } => log!(WARN, why = why.label(), "token not reissued"),
+        Event::NotReissued { why: NotReissued::Declined, .. } => log!(DEBUG, "token not reissued: declined"),
+        Event::NotReissued { why, repeated: true } => log!(DEBUG, why = why.label(), "token not reissued"),
+        Event::NotReissued { why, .. } => log!(WARN, why = why.label(), "token not reissued"),
         Event::Reused { generations } => log!(WARN, generations, "a superseded token came back"),
         Event::Revoked => log!(INFO, "revocation recorded"),
         Event::StoreFailed { error } => {
@@ -63,6 +64,9 @@ pub(super) fn log(event: &Event<'_>) {
             log!(WARN, source = clipped(source, NAME), error = %Clipped(error, ERROR), "a key was passed over");
         }
         Event::HookPanicked { hook } => log!(ERROR, hook, "a hook panicked; that counts as a no"),
+        Event::InsecureCookie { name } => {
+            log!(WARN, name = clipped(name, NAME), "the cookie is not `Secure`: for development only");
+        }
         Event::EphemeralKey { kid } => {
             let kid = clipped(kid, NAME);
             log!(WARN, kid, "the signing key is generated and kept nowhere: tokens die with this process");
@@ -263,6 +267,7 @@ mod tests {
             Event::KeysTakenBack { source: &long, issuer: &long },
             Event::KeySkipped { source: &long, error: &error },
             Event::EphemeralKey { kid: &long },
+            Event::InsecureCookie { name: &long },
             Event::KeysLoaded { ring: &ring },
             Event::KeysReplaced { ring: &ring },
         ];

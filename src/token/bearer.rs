@@ -140,10 +140,7 @@ impl Credential<'_> {
     /// look. A cookie's or parameter's token gets the header's strictness about blanks.
     pub(crate) fn token(&self) -> Result<&[u8], Reason> {
         let bytes = &*self.bytes;
-        let joined = || {
-            memchr::memchr(b',', bytes).is_some() && bytes.split(|&b| b == b',').all(looks_like_credential)
-        };
-        if matches!(self.source.0, Place::Authorization) && joined() {
+        if matches!(self.source.0, Place::Authorization) && is_joined(bytes) {
             return Err(Reason::SeveralCredentials);
         }
         let ends = [bytes.first(), bytes.last()];
@@ -192,15 +189,20 @@ fn odd_authorization<'a>(value: &[u8]) -> Result<Option<&'a [u8]>, Reason> {
     if joined { Err(Reason::SeveralCredentials) } else { Ok(None) }
 }
 
+/// Whether an intermediary joined two fields, whatever the second holds: `b64token` (RFC 6750 §2.1) has no comma. Only a JWS
+/// in its JSON form has (RFC 7515 §7.2), which is one credential, if no good one.
+fn is_joined(credential: &[u8]) -> bool {
+    if memchr::memchr(b',', credential).is_none() {
+        return false;
+    }
+    let is_json = credential.starts_with(b"{") && credential.ends_with(b"}");
+    !is_json || credential.split(|&b| b == b',').skip(1).any(is_bearer)
+}
+
 fn is_bearer(part: &[u8]) -> bool {
     part.trim_ascii_start().split_at_checked(6).is_some_and(|(scheme, rest)| {
         scheme.eq_ignore_ascii_case(b"bearer") && rest.first().is_some_and(|&b| is_blank(b))
     })
-}
-
-/// `b64token` of RFC 6750 §2.1, with or without a scheme before it.
-fn looks_like_credential(part: &[u8]) -> bool {
-    part.iter().all(|&b| b.is_ascii_alphanumeric() || is_blank(b) || b"-._~+/=".contains(&b))
 }
 
 fn is_blank(byte: u8) -> bool {

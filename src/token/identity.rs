@@ -118,12 +118,15 @@ fn hash<T: AsRef<[u8]> + ?Sized>(tag: &str, parts: &[Option<&T>]) -> [u8; 32] {
     backend::sha256(&text)
 }
 
+/// The length of [`TokenId::successor_jti`].
+pub(crate) const SUCCESSOR_JTI_LEN: usize = 32;
+
 /// 192 bits of the hash, as 32 characters: short enough for a claim, long enough never to meet another.
 fn derive(tag: &str, id: &[u8; 32]) -> String {
     let mut text = Vec::with_capacity(tag.len() + id.len());
     text.extend_from_slice(tag.as_bytes());
     text.extend_from_slice(id);
     let mut name = base64::encode_url(backend::sha256(&text));
-    name.truncate(32);
+    name.truncate(SUCCESSOR_JTI_LEN);
     name
 }

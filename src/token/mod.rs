@@ -5,7 +5,7 @@
 //!
 //! One token walks through it in this order:
 //!
-//! 1. [`bearer`]: the one credential of a request, or why there is none.
+//! 1. [`bearer`]: the one credential of a request, or why there is none; [`cross_site`]: whether a cookie's counts.
 //! 2. [`header`] and [`verify`]: shape, header policy, the key's own algorithm, signature.
 //! 3. [`claims`]: the payload's JSON text, read once into checked fields. A [`verify::Verified`] comes out.
 //! 4. [`decision`]: [`policy`] judges that evidence together with its standing and the time.
@@ -13,6 +13,7 @@
 
 pub(crate) mod bearer;
 pub(crate) mod claims;
+pub(crate) mod cross_site;
 pub(crate) mod decision;
 pub(crate) mod header;
 pub(crate) mod horizon;

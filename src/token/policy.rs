@@ -25,6 +25,8 @@ pub(crate) struct Policy {
     pub(crate) session_start_claim: String,
     pub(crate) session_starts_at_auth_time: bool,
     pub(crate) max_token_bytes: usize,
+    /// The most that a successor adds to a response head, its field's name and the fields beside it included.
+    pub(crate) max_added_head_bytes: usize,
     pub(crate) ignore_confirmation: bool,
     /// L, in seconds, as all that follow.
     pub(crate) lifetime: u64,
@@ -59,6 +61,9 @@ pub(crate) struct OldHorizon {
     secs: u64,
 }
 
+/// What is kept of `max_added_head_bytes` for all but the token, at least: `issue` does not know the layers' names.
+const HEAD_ALLOWANCE: usize = 256;
+
 /// A tombstone and a record outlive the last window in which they matter by this much, for clocks that differ.
 pub(crate) const SKEW_MARGIN: u64 = 300;
 
@@ -89,6 +94,11 @@ impl Policy {
     /// The `typ` of a token that begins a session.
     pub(crate) fn issued_type(&self) -> &str {
         self.access_types.first().map_or("JWT", String::as_str)
+    }
+
+    /// The longest token that a response head carries, beside `overhead` bytes of names and other fields.
+    pub(crate) fn max_delivered_bytes(&self, overhead: usize) -> usize {
+        self.max_added_head_bytes.saturating_sub(overhead.max(HEAD_ALLOWANCE))
     }
 
     /// w, before jitter, for a token of `lifetime` seconds.

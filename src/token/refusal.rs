@@ -15,6 +15,21 @@ pub struct Refusal {
     reason: Reason,
     kid: Option<Box<str>>,
     hint: Option<&'static str>,
+    /// The token is still within its grace: a later request may get the successor that this one did not.
+    is_in_grace: bool,
+}
+
+/// What a refusal says of the request. Its HTTP status, its challenge and its gRPC status follow from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// No good credential: 401, gRPC 16.
+    Unauthenticated,
+    /// More than one credential, or one that can't be read: 400 (RFC 6750 §3.1). gRPC has no such status: 16.
+    BadRequest,
+    /// The request is not allowed, whoever sends it: 403, gRPC 7.
+    Forbidden,
+    /// Not a verdict on the request: 503, gRPC 14.
+    Unavailable,
 }
 
 /// Why, one case a cause. Count refusals by it: [`Reason::label`].
@@ -57,7 +72,7 @@ pub enum Reason {
     NotYetValid(&'static str),
     /// The token is bound to its sender by `cnf` (RFC 7800), and the binding was not confirmed.
     Unconfirmed,
-    /// On or after `exp`, leeway and grace included (RFC 7519 §4.1.4).
+    /// On or after `exp`, leeway and grace included (RFC 7519 §4.1.4); or within the grace, and no successor can be given.
     Expired,
     /// Expired, within the grace; the response carries the successor.
     ExpiredInGrace,
@@ -71,16 +86,24 @@ pub enum Reason {
     UnknownSession,
     /// The store did not say. Not a verdict on the token: 503 with Retry-After.
     StoreUnavailable,
+    /// The token came in a cookie, with a request that must come from the own origin or an allowed one, and neither
+    /// `Sec-Fetch-Site` nor `Origin` says that it does: 403.
+    CrossSite,
 }
 
 impl Refusal {
     pub(crate) fn new(reason: Reason) -> Self {
-        Self { reason, kid: None, hint: None }
+        Self { reason, kid: None, hint: None, is_in_grace: false }
+    }
+
+    /// The refusal of a token that is within its grace, and is given no successor this time.
+    pub(crate) fn not_exchanged() -> Self {
+        Self { is_in_grace: true, ..Self::new(Reason::Expired) }
     }
 
     /// Names the token's `kid`, made safe for a log line: escaped, and cut to 64 bytes.
     pub(crate) fn with_kid(reason: Reason, kid: Option<&str>) -> Self {
-        Self { reason, kid: kid.map(printable), hint: None }
+        Self { kid: kid.map(printable), ..Self::new(reason) }
     }
 
     /// Says what the minter most likely got wrong.
@@ -123,23 +146,44 @@ impl Refusal {
         self.hint
     }
 
-    /// The HTTP status that the default response has: 400, 401 or 503.
+    /// The HTTP status that the default response has: 400, 401, 403 or 503.
     pub fn status(&self) -> StatusCode {
-        match self.reason {
-            Reason::SeveralCredentials | Reason::MalformedCredential => StatusCode::BAD_REQUEST,
-            Reason::StoreUnavailable | Reason::KeysUnavailable => StatusCode::SERVICE_UNAVAILABLE,
-            _ => StatusCode::UNAUTHORIZED,
+        match self.class() {
+            Class::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Class::BadRequest => StatusCode::BAD_REQUEST,
+            Class::Forbidden => StatusCode::FORBIDDEN,
+            Class::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
     /// The `error` of the challenge (RFC 6750 §3.1); `None` for a bare one.
     pub fn error(&self) -> Option<&'static str> {
-        match self.reason {
-            Reason::NoCredential => None,
-            Reason::SeveralCredentials | Reason::MalformedCredential => Some("invalid_request"),
-            Reason::StoreUnavailable | Reason::KeysUnavailable => Some("temporarily_unavailable"),
-            _ => Some("invalid_token"),
+        match self.class() {
+            Class::Unauthenticated if self.reason == Reason::NoCredential => None,
+            Class::Unauthenticated => Some("invalid_token"),
+            Class::BadRequest => Some("invalid_request"),
+            // RFC 6749 §4.1.2.1, as the next one.
+            Class::Forbidden => Some("access_denied"),
+            Class::Unavailable => Some("temporarily_unavailable"),
         }
+    }
+
+    pub(crate) fn class(&self) -> Class {
+        self.reason.class()
+    }
+
+    /// Whether the refusal removes the cookie that the token came in: its key is good, and no later request can change
+    /// the verdict. A dead cookie would otherwise block the sign-in page until its `Max-Age` ends it.
+    ///
+    /// A refusal about keys never removes it, for another node may hold the key; nor does one about configuration
+    /// (audience, type, required claims), for a node of the next deployment may judge otherwise.
+    pub(crate) fn removes_cookie(&self) -> bool {
+        !self.is_in_grace && self.reason.is_irrevocable()
+    }
+
+    /// The same for whoever signs out: what is no token at all goes too, for no session is behind it.
+    pub(crate) fn removes_cookie_at_sign_out(&self) -> bool {
+        self.removes_cookie() || self.reason == Reason::MalformedToken
     }
 
     /// The same refusal as users of the jsonwebtoken crate know it.
@@ -161,6 +205,7 @@ impl Refusal {
             Reason::NotYetValid(_) => ErrorKind::ImmatureSignature,
             Reason::Expired | Reason::ExpiredInGrace | Reason::SessionOver => ErrorKind::ExpiredSignature,
             Reason::Unconfirmed
+            | Reason::CrossSite
             | Reason::Revoked
             | Reason::Reused
             | Reason::UnknownSession
@@ -203,7 +248,46 @@ impl Reason {
             | Self::WrongAlgorithm
             | Self::KeysUnavailable
             | Self::BadSignature
+            | Self::CrossSite
             | Self::StoreUnavailable => false,
+        }
+    }
+
+    fn class(&self) -> Class {
+        match self {
+            Self::SeveralCredentials | Self::MalformedCredential => Class::BadRequest,
+            Self::CrossSite => Class::Forbidden,
+            Self::KeysUnavailable | Self::StoreUnavailable => Class::Unavailable,
+            _ => Class::Unauthenticated,
+        }
+    }
+
+    /// Whether the key is good, and no later request with the same token can be admitted or exchanged.
+    // No wildcard: whoever adds a reason decides this.
+    fn is_irrevocable(&self) -> bool {
+        match self {
+            Self::Expired | Self::SessionOver | Self::Revoked | Self::Reused => true,
+            // No key has vouched for what was sent.
+            Self::NoCredential
+            | Self::SeveralCredentials
+            | Self::MalformedCredential
+            | Self::TooLong
+            | Self::MalformedToken
+            | Self::UnsupportedHeader
+            | Self::UnknownKey
+            | Self::WrongAlgorithm
+            | Self::KeysUnavailable
+            | Self::BadSignature => false,
+            // Another configuration admits it.
+            Self::WrongType
+            | Self::MissingClaim(_)
+            | Self::InvalidClaim(_)
+            | Self::WrongIssuer
+            | Self::WrongAudience => false,
+            // Another time or another request does.
+            Self::NotYetValid(_) | Self::Unconfirmed | Self::ExpiredInGrace | Self::CrossSite => false,
+            // The store may find its records again.
+            Self::UnknownSession | Self::StoreUnavailable => false,
         }
     }
 
@@ -234,6 +318,7 @@ impl Reason {
             Self::Reused => "reused",
             Self::UnknownSession => "unknown_session",
             Self::StoreUnavailable => "store_unavailable",
+            Self::CrossSite => "cross_site",
         }
     }
 }
@@ -268,6 +353,7 @@ impl fmt::Display for Refusal {
             Reason::Reused => "The token was superseded long ago",
             Reason::UnknownSession => "The session is not known",
             Reason::StoreUnavailable => "The state of the session can not be known right now",
+            Reason::CrossSite => "The request carries its token in a cookie and comes from another site",
         };
         f.write_str(description)?;
         if let Reason::MissingClaim(name) | Reason::InvalidClaim(name) = &self.reason {
@@ -315,6 +401,70 @@ fn printable(kid: &str) -> Box<str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Every reason there is; the match makes sure that none is missing.
+    fn reasons() -> Vec<Reason> {
+        use Reason::*;
+        let all = vec![
+            NoCredential,
+            SeveralCredentials,
+            MalformedCredential,
+            TooLong,
+            MalformedToken,
+            UnsupportedHeader,
+            WrongType,
+            UnknownKey,
+            WrongAlgorithm,
+            KeysUnavailable,
+            BadSignature,
+            MissingClaim("sub".into()),
+            InvalidClaim("iat".into()),
+            WrongIssuer,
+            WrongAudience,
+            NotYetValid("nbf"),
+            Unconfirmed,
+            Expired,
+            ExpiredInGrace,
+            SessionOver,
+            Revoked,
+            Reused,
+            UnknownSession,
+            StoreUnavailable,
+            CrossSite,
+        ];
+        let mut labels: Vec<_> = all.iter().map(Reason::label).collect();
+        labels.sort_unstable();
+        labels.dedup();
+        assert_eq!(labels.len(), 25, "each has a label of its own, and none is missing");
+        all
+    }
+
+    #[test]
+    fn a_refusal_removes_its_cookie_where_the_key_is_good_and_no_later_request_can_change_it() {
+        for reason in reasons() {
+            let removes = matches!(reason.label(), "expired" | "session_over" | "revoked" | "reused");
+            let refusal = Refusal::new(reason.clone());
+            assert_eq!(refusal.removes_cookie(), removes, "{reason:?}");
+            let removes = removes || reason == Reason::MalformedToken;
+            assert_eq!(refusal.removes_cookie_at_sign_out(), removes, "{reason:?}");
+        }
+        assert!(!Refusal::not_exchanged().removes_cookie(), "a later request may exchange it");
+    }
+
+    #[test]
+    fn a_refusal_has_no_success_status_and_one_error_a_status() {
+        for reason in reasons() {
+            let refusal = Refusal::new(reason.clone());
+            let (status, error) = match reason.label() {
+                "no_credential" => (401, None),
+                "several_credentials" | "malformed_credential" => (400, Some("invalid_request")),
+                "cross_site" => (403, Some("access_denied")),
+                "keys_unavailable" | "store_unavailable" => (503, Some("temporarily_unavailable")),
+                _ => (401, Some("invalid_token")),
+            };
+            assert_eq!((refusal.status().as_u16(), refusal.error()), (status, error), "{reason:?}");
+        }
+    }
 
     #[test]
     fn a_description_names_the_claim_and_needs_no_escaping() {

@@ -141,6 +141,14 @@ fn several_credentials_are_a_bad_request() {
         format!("Basic eA==,bearer {token}"),
         format!("Basic eA==, Digest b, BEARER\t{token}"),
         format!("Bearer {token}, Basic eA=="),
+        // Joined with what no token is made of, on either side.
+        format!("Bearer {token}, Bearer not?a=token!"),
+        format!("Bearer {token}, \"quoted\""),
+        format!("Bearer {token}, Digest username=\"a\", realm=\"b\""),
+        format!("Bearer not?a:token, Bearer {token}"),
+        format!("Bearer {token},\u{fc}"),
+        format!("Bearer {{}}, Bearer {token}"),
+        format!("Bearer {{}}, Bearer {token}, {{}}"),
     ] {
         let answer = guarded().send(request(&[("authorization", value.as_bytes())]));
         answer.assert_refused(400, &value);

@@ -170,20 +170,80 @@ fn the_endpoint_takes_a_post_only() {
     assert!(Guarded::new(&authority).bearer(&mint(&claims())).is_admitted(), "nobody was signed out");
 }
 
+const SAME_ORIGIN: (&str, &str) = ("sec-fetch-site", "same-origin");
+
+fn by_cookie(at: u64) -> RevokeEndpoint {
+    let endpoint = RevokeEndpoint::new(recording(&ManualClock::at(NOW + at))).unwrap();
+    endpoint.read_from([Source::cookie(Cookie::new("session").unwrap())])
+}
+
 #[test]
 fn the_endpoint_removes_the_cookie_that_held_the_token() {
-    let clock = ManualClock::at(NOW + 630);
-    let endpoint = RevokeEndpoint::new(recording(&clock))
-        .unwrap()
-        .read_from([Source::cookie(Cookie::new("session").unwrap())]);
-    let response = ask(&endpoint, post(&[("cookie", &format!("__Host-session={}", mint(&claims())))]));
+    let endpoint = by_cookie(630);
+    let cookie = format!("__Host-session={}", mint(&claims()));
+    let response = ask(&endpoint, post(&[SAME_ORIGIN, ("cookie", &cookie)]));
     assert_eq!(response.status, 204);
     let removal = response.headers["set-cookie"].to_str().unwrap();
     assert!(removal.starts_with("__Host-session=; Max-Age=0; Path=/; Secure; HttpOnly"), "{removal}");
     // One that is no token is removed too, whatever its bytes are.
-    let mut strange = request(&[("cookie", b"__Host-session=\xff.\x80.\xc3")]);
+    let mut strange = request(&[
+        ("sec-fetch-site", b"same-origin".as_slice()),
+        ("cookie", b"__Host-session=\xff.\x80.\xc3"),
+    ]);
     *strange.method_mut() = Method::POST;
     let response = ask(&endpoint, strange);
     assert_eq!(response.status, 401);
     assert_eq!(response.headers["set-cookie"].to_str().unwrap(), removal);
+}
+
+#[test]
+fn a_cookie_stays_where_its_session_may_live_on_and_goes_where_it_is_over() {
+    let unknown_key = mint_raw(r#"{"alg":"HS256","kid":"of another node"}"#, &claims().to_string());
+    let (head, _) =
+        mint(&claims()).rsplit_once('.').map(|(head, tail)| (head.to_owned(), tail.len())).unwrap();
+    let other_audience = mint(&claims_with(json!({"aud": "payments"})));
+    for (at, token, removed) in [
+        (0, unknown_key, false),
+        (0, format!("{head}.{}", "A".repeat(43)), false),
+        (0, other_audience, false),
+        (43_200, mint(&claims()), true),
+    ] {
+        let response =
+            ask(&by_cookie(at), post(&[SAME_ORIGIN, ("cookie", &format!("__Host-session={token}"))]));
+        assert_eq!(response.status, 401, "{token}");
+        assert_eq!(response.headers.contains_key("set-cookie"), removed, "{token}");
+    }
+}
+
+#[test]
+fn only_a_page_of_the_own_or_an_allowed_origin_signs_out_with_a_cookie() {
+    let cookie = format!("__Host-session={}", mint(&claims()));
+    let of = |endpoint: &RevokeEndpoint, fields: &[(&str, &str)]| {
+        let fields: Vec<_> = fields.iter().copied().chain([("cookie", &*cookie)]).collect();
+        let response = ask(endpoint, post(&fields));
+        let removes = response.headers.contains_key("set-cookie");
+        assert_eq!(removes, response.status == 204, "{fields:?}");
+        response.status.as_u16()
+    };
+    let app = ("origin", "https://app.example");
+    for (fields, strict, allowing) in [
+        (&[SAME_ORIGIN][..], 204, 204),
+        (&[SAME_ORIGIN, app], 204, 204),
+        (&[], 403, 403),
+        (&[("sec-fetch-site", "same-site"), ("origin", "https://evil.app.example")], 403, 403),
+        (&[("sec-fetch-site", "cross-site"), ("origin", "null")], 403, 403),
+        (&[("sec-fetch-site", "cross-site"), app], 403, 204),
+        (&[app], 403, 204),
+        (&[app, ("host", "app.example")], 403, 204),
+    ] {
+        assert_eq!(of(&by_cookie(0), fields), strict, "{fields:?}");
+        let allowing_app = by_cookie(0).allow_origin("https://app.example").unwrap();
+        assert_eq!(of(&allowing_app, fields), allowing, "{fields:?}");
+    }
+    // A header is sent by nobody's page unasked.
+    let endpoint = RevokeEndpoint::new(recording(&ManualClock::at(NOW))).unwrap();
+    let bearer = format!("Bearer {}", mint(&claims()));
+    assert_eq!(ask(&endpoint, post(&[("authorization", &bearer)])).status, 204);
+    let wrong = by_cookie(0).allow_origin("app.example").unwrap_err().to_string();
+    assert!(wrong.contains("app.example"), "{wrong}");
 }

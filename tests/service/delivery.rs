@@ -212,20 +212,6 @@ async fn a_handler_that_sets_or_clears_the_cookie_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_cookie_longer_than_browsers_keep_is_not_sent() {
-    let fat = mint(&claims_with(json!({ "fat": "x".repeat(2_900) })));
-    let clock = tower_reissue::ManualClock::at(NOW + 500);
-    let events = Events::default();
-    let authority = builder(&clock).on_event(events.observe()).build().unwrap();
-    let response = through(&cookies(authority.clone()), cookie_request(&fat), ok()).await;
-    assert_status(&response, 200);
-    assert!(response.headers().is_empty(), "{:?}", response.headers().keys());
-    assert_eq!(events.take(), ["not_reissued cookie_too_long"]);
-    // In a header it fits.
-    assert!(successor(&present(&authority, &fat).await).is_some());
-}
-
-#[tokio::test]
 async fn of_several_sources_the_successor_goes_back_where_its_token_was() {
     let layer = layer().read_from([Source::authorization(), Source::cookie(Cookie::new("session").unwrap())]);
     let token = mint(&claims());

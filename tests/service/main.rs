@@ -3,6 +3,7 @@
 
 mod body;
 mod cancellation;
+mod cookies;
 mod delivery;
 mod kit;
 mod lying_store;
@@ -15,6 +16,7 @@ mod refusals;
 mod runtime;
 mod secrecy;
 mod sessions;
+mod sizes;
 #[path = "../support/mod.rs"]
 mod support;
 mod withdrawn_key;

@@ -16,6 +16,7 @@ const FAILURES: [StoreErrorKind; 4] =
 fn grpc(token: &str) -> Request<()> {
     let mut request = request(token);
     request.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+    (*request.method_mut(), *request.version_mut()) = (http::Method::POST, http::Version::HTTP_2);
     request
 }
 
@@ -94,8 +95,9 @@ async fn a_standing_that_never_comes_is_a_503_after_the_deadline() {
         assert_eq!(start.elapsed().as_secs(), deadline);
         let layer = ReissueLayer::new(authority);
         let response = through(&layer, grpc(&mint(&claims())), ok()).await;
-        assert_status(&response, 200);
+        assert_status(&response, 503);
         assert_eq!(header(&response, "grpc-status"), Some("14"));
+        assert_eq!(header(&response, "retry-after"), Some("1"));
     }
 }
 

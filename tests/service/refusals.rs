@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use jsonwebtoken::errors::ErrorKind;
 use serde_json::{Value, json};
@@ -72,41 +72,165 @@ async fn a_realm_can_not_break_out_of_its_quotes() {
     assert_eq!(header(&response, "www-authenticate"), Some(r#"Bearer realm="abcd""#));
 }
 
+/// A gRPC request as its clients send it.
+fn grpc(mut request: Request<()>, content_type: &str) -> Request<()> {
+    *request.method_mut() = Method::POST;
+    *request.version_mut() = Version::HTTP_2;
+    request.headers_mut().insert("content-type", content_type.parse().unwrap());
+    request
+}
+
 #[tokio::test]
-async fn grpc_is_refused_in_trailers_only() {
+async fn a_grpc_refusal_is_trailers_only_with_the_status_of_http_too() {
     let token = mint(&claims());
-    for (content_type, is_grpc) in [
-        ("application/grpc", true),
-        ("application/grpc+proto", true),
-        ("application/grpc;x", true),
-        ("APPLICATION/gRPC", true),
-        ("application/grpc-web", false),
-        ("application/grpc-web+proto", false),
-        ("application/grpcx", false),
-        ("application/json", false),
-    ] {
+    for content_type in
+        ["application/grpc", "application/grpc+proto", "application/grpc;x", "APPLICATION/gRPC"]
+    {
         for (at, renewed, message) in [
             (630, true, "The token expired; the response carries its successor"),
             (700, false, "The token expired"),
         ] {
-            let mut request = request(&token);
-            request.headers_mut().insert("content-type", content_type.parse().unwrap());
-            let response = through(&layer(at), request, ok()).await;
+            let response = through(&layer(at), grpc(request(&token), content_type), ok()).await;
+            assert_status(&response, 401);
             assert_eq!(successor(&response).is_some(), renewed, "{content_type}");
-            if is_grpc {
-                assert_status(&response, 200);
-                assert_eq!(header(&response, "grpc-status"), Some("16"), "{content_type}");
-                assert_eq!(header(&response, "grpc-message"), Some(message));
-                assert_eq!(header(&response, "content-type"), Some("application/grpc"));
-                assert!(header(&response, "www-authenticate").is_none());
-                assert!(response.body().is_end_stream());
-                assert_eq!(response.body().size_hint().exact(), Some(0));
-            } else {
-                assert_status(&response, 401);
-                assert!(header(&response, "grpc-status").is_none(), "{content_type}");
+            assert_eq!(header(&response, "grpc-status"), Some("16"), "{content_type}");
+            assert_eq!(header(&response, "grpc-message"), Some(message));
+            assert_eq!(header(&response, "content-type"), Some("application/grpc"));
+            let challenge = header(&response, "www-authenticate").unwrap();
+            assert!(challenge.starts_with(r#"Bearer realm="api", error="invalid_token""#), "{challenge}");
+            assert!(response.body().is_end_stream());
+            assert_eq!(response.body().size_hint().exact(), Some(0));
+        }
+    }
+}
+
+#[tokio::test]
+async fn any_fault_of_a_grpc_requests_credential_is_unauthenticated() {
+    let two = || {
+        let mut two = request(&mint(&claims()));
+        two.headers_mut().append("authorization", "Bearer x".parse().unwrap());
+        two
+    };
+    for bad in [bare(), request(""), request("x"), request(" x"), two()] {
+        let response = through(&layer(0), grpc(bad, "application/grpc"), ok()).await;
+        assert_status(&response, 401);
+        assert_eq!(header(&response, "grpc-status"), Some("16"));
+        assert!(response.body().is_end_stream());
+    }
+}
+
+#[tokio::test]
+async fn what_merely_looks_like_grpc_is_answered_as_http() {
+    let of = |method: Method, version: Version, content_type: &str| {
+        let mut request = grpc(request("x"), content_type);
+        (*request.method_mut(), *request.version_mut()) = (method, version);
+        request
+    };
+    for (method, version, content_type) in [
+        (Method::GET, Version::HTTP_11, "application/grpc"),
+        (Method::GET, Version::HTTP_2, "application/grpc"),
+        (Method::PUT, Version::HTTP_2, "application/grpc"),
+        (Method::POST, Version::HTTP_11, "application/grpc"),
+        (Method::POST, Version::HTTP_10, "application/grpc"),
+        (Method::POST, Version::HTTP_2, "application/grpc-web"),
+        (Method::POST, Version::HTTP_2, "application/grpc-web+proto"),
+        (Method::POST, Version::HTTP_2, "application/grpcx"),
+        (Method::POST, Version::HTTP_2, "application/json"),
+    ] {
+        let what = format!("{method} {version:?} {content_type}");
+        for layer in [layer(0), layer(0).refuse_with(Challenge::default())] {
+            let response = through(&layer, of(method.clone(), version, content_type), ok()).await;
+            assert_eq!(response.status(), 401, "{what}");
+            assert_eq!(header(&response, "grpc-status"), None, "{what}");
+            assert_eq!(header(&response, "content-type"), Some("application/json"), "{what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn http_200_over_grpc_is_had_by_asking_for_it_and_by_grpc_alone() {
+    let challenge = || Challenge::new("api").dangerous().grpc_refusals_with_http_200();
+    let layers = || [layer(630).refuse_with(challenge()), layer(700).refuse_with(challenge())];
+    let token = mint(&claims());
+    for (method, version, content_type, answered_as) in [
+        (Method::POST, Version::HTTP_2, "application/grpc", Some("application/grpc")),
+        (Method::POST, Version::HTTP_2, "application/grpc-web+proto", Some("application/grpc-web")),
+        (Method::POST, Version::HTTP_11, "application/grpc-web-text", Some("application/grpc-web")),
+        (Method::GET, Version::HTTP_2, "application/grpc", None),
+        (Method::POST, Version::HTTP_11, "application/grpc", None),
+        (Method::GET, Version::HTTP_11, "application/grpc-web", None),
+        (Method::POST, Version::HTTP_2, "application/json", None),
+    ] {
+        for layer in layers() {
+            let mut request = grpc(request(&token), content_type);
+            (*request.method_mut(), *request.version_mut()) = (method.clone(), version);
+            let response = through(&layer, request, ok()).await;
+            let what = format!("{method} {version:?} {content_type}");
+            assert_eq!(response.status(), if answered_as.is_some() { 200 } else { 401 }, "{what}");
+            assert_eq!(header(&response, "grpc-status"), answered_as.map(|_| "16"), "{what}");
+            if let Some(answered_as) = answered_as {
+                assert_eq!(header(&response, "content-type"), Some(answered_as), "{what}");
+                assert!(response.body().is_end_stream(), "{what}");
             }
         }
     }
+}
+
+#[tokio::test]
+async fn no_refusal_of_ones_own_looks_like_a_success() {
+    for (own, answered) in [
+        (100, 401),
+        (101, 401),
+        (200, 401),
+        (204, 401),
+        (299, 401),
+        (304, 401),
+        (302, 302),
+        (400, 400),
+        (403, 403),
+        (503, 503),
+    ] {
+        let layer = layer(0).refuse_with(move |_: &Refusal, _: &RequestHead<'_>| {
+            Response::builder().status(own).header("reissue-replay", "safe").body(Bytes::new()).unwrap()
+        });
+        let response = through(&layer, bare(), ok()).await;
+        assert_eq!(response.status(), answered, "{own}");
+        assert_eq!(header(&response, "reissue-replay"), None, "{own}");
+    }
+}
+
+#[tokio::test]
+async fn only_a_refusal_that_carries_a_successor_says_that_it_may_be_sent_again() {
+    let token = mint(&claims());
+    let inner = |status: u16| {
+        let mut response = ok();
+        *response.status_mut() = StatusCode::from_u16(status).unwrap();
+        response.headers_mut().insert("reissue-replay", "safe".parse().unwrap());
+        response.headers_mut().insert("etag", "kept".parse().unwrap());
+        response
+    };
+    for (at, of_inner, status, safe) in [
+        (0, 200, 200, None),
+        (0, 401, 401, None),
+        (500, 200, 200, None),
+        (500, 401, 401, None),
+        (630, 200, 401, Some("safe")),
+        (700, 200, 401, None),
+    ] {
+        let response = through(&layer(at), request(&token), inner(of_inner)).await;
+        assert_status(&response, status);
+        assert_eq!(header(&response, "reissue-replay"), safe, "at {at}");
+        assert_eq!(header(&response, "etag").is_some(), at < 600, "at {at}");
+    }
+    let response = through(&layer(0).pass_preflight(), preflight(), inner(200)).await;
+    assert_eq!((header(&response, "reissue-replay"), header(&response, "etag")), (None, Some("kept")));
+    // A script on another origin has to read it.
+    let mut cross = request(&token);
+    cross.headers_mut().insert("origin", "https://app.example".parse().unwrap());
+    let response = through(&layer(630), cross, ok()).await;
+    let exposed = response.headers().get_all("access-control-expose-headers");
+    let exposed: Vec<_> = exposed.iter().map(|value| value.to_str().unwrap()).collect();
+    assert_eq!(exposed, [HEADER, "reissue-replay"]);
 }
 
 #[tokio::test]

@@ -215,7 +215,8 @@ async fn signing_out_removes_the_cookie() {
     let (authority, ..) = storing(0, MemoryStore::new());
     let endpoint = RevokeEndpoint::new(authority).unwrap().read_from([Source::cookie(cookie)]);
     let with = |token: &str| {
-        Request::post("/").header("cookie", format!("a=b; __Host-session={token}")).body(()).unwrap()
+        let request = Request::post("/").header("sec-fetch-site", "same-origin");
+        request.header("cookie", format!("a=b; __Host-session={token}")).body(()).unwrap()
     };
     for (token, status) in [(&*mint(&claims()), 204), ("x.y.z", 401)] {
         let response = sign_out(&endpoint, with(token)).await;
@@ -237,7 +238,8 @@ async fn a_sign_out_that_was_not_recorded_is_a_503_and_keeps_the_cookie() {
     let source = Source::cookie(Cookie::new("session").unwrap());
     let endpoint = RevokeEndpoint::new(authority).unwrap().read_from([source]);
     let cookie = format!("__Host-session={}", mint(&claims()));
-    let response = sign_out(&endpoint, Request::post("/").header("cookie", cookie).body(()).unwrap()).await;
+    let request = Request::post("/").header("sec-fetch-site", "same-origin").header("cookie", cookie);
+    let response = sign_out(&endpoint, request.body(()).unwrap()).await;
     assert_status(&response, 503);
     assert_eq!(header(&response, "retry-after"), Some("1"));
     assert!(response.headers().get("set-cookie").is_none());

@@ -1,6 +1,7 @@
 //! From options to an authority, and the refusal of those that can't be right.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::{AuthorityBuilder, Choice, RESERVED};
 use crate::ConfigError;
@@ -81,6 +82,7 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
             cache: TokenCache::new(options.cache_bytes),
             hooks: Hooks { renew_if, confirm: options.confirm, observe: options.observe },
             view,
+            told_of_size: AtomicBool::new(false),
         }));
         authority.report_keys();
         Ok(authority)
@@ -214,6 +216,12 @@ fn check_names(policy: &Policy) -> Result<(), ConfigError> {
     }
     if policy.required_claims.iter().any(String::is_empty) {
         return refuse("`require_claim` was given an empty name: the claim's own is right");
+    }
+    if !(512..=65_536).contains(&policy.max_added_head_bytes) {
+        return refuse(format!(
+            "a successor may add {} bytes to a response head: between 512 and 65536 is right, 3072 is the default",
+            policy.max_added_head_bytes
+        ));
     }
     if !(512..=65_536).contains(&policy.max_token_bytes) {
         return refuse(format!(

@@ -76,6 +76,7 @@ impl AuthorityBuilder<PrivateClaims> {
                 session_start_claim: "session_start".to_owned(),
                 session_starts_at_auth_time: false,
                 max_token_bytes: 8 * 1024,
+                max_added_head_bytes: 3 * 1024,
                 ignore_confirmation: false,
                 lifetime: 600,
                 leeway: 0,
@@ -276,6 +277,21 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     /// The longest credential looked at, in bytes. Default 8192; 512 to 65536.
     pub fn max_token_bytes(mut self, bytes: usize) -> Self {
         self.options.policy.max_token_bytes = bytes;
+        self
+    }
+
+    /// The most bytes that a layer adds to one response head for a successor, all fields together: their names, the
+    /// cookie's attributes, `Cache-Control` and what is exposed to scripts. Default 3072; 512 to 65536. 256 of them are kept
+    /// for all but the token, more where a header's name or a cookie's domain and path are long.
+    ///
+    /// A proxy holds a response head in a buffer of fixed size, nginx by default in 4 KiB, and answers 502 where it does not
+    /// fit, after the handler ran. So a successor that needs more is not sent ([`NotReissued::HeadTooLarge`]), and
+    /// [`issue`](super::Authority::issue) refuses a token whose successor would. Raise it together with the proxies'
+    /// buffers: [the manual](crate::manual::operating) names their settings.
+    ///
+    /// [`NotReissued::HeadTooLarge`]: crate::NotReissued::HeadTooLarge
+    pub fn max_added_head_bytes(mut self, bytes: usize) -> Self {
+        self.options.policy.max_added_head_bytes = bytes;
         self
     }
 

@@ -1,0 +1,140 @@
+//! Whether a request that carries its token in a cookie comes from a page that may send it.
+//!
+//! Browsers send cookies along with requests that other sites make. `SameSite` keeps them from most of these, but not from
+//! those of sibling subdomains, nor where an application sets it to `None`.
+
+use http::header::ORIGIN;
+
+use super::refusal::Reason;
+use crate::{ConfigError, RequestHead};
+
+/// The origins whose pages may do so, beside the own origin. Empty by default.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AllowedOrigins(Vec<Box<str>>);
+
+impl AllowedOrigins {
+    /// Allows one more, as browsers write it (RFC 6454 §6.2): `https://app.example`, with a port that is not the scheme's own.
+    pub(crate) fn allow(&mut self, origin: &str) -> Result<(), ConfigError> {
+        let allowed = serialised(origin).ok_or_else(|| {
+            ConfigError::new(format!(
+                "{origin:?} is not an origin: scheme, host and port are right, as in `https://app.example` or \
+                 `http://localhost:5173`, without a path and without wildcards"
+            ))
+        })?;
+        self.0.push(allowed);
+        Ok(())
+    }
+
+    /// Refuses a request from another site.
+    ///
+    /// The browser says where the request comes from: `Sec-Fetch-Site: same-origin`, or an `Origin` that is allowed. What
+    /// the own origin is can't be told from the request, for `Host` is the sender's: so an older browser, which sends no
+    /// `Sec-Fetch-Site`, needs the own origin allowed too.
+    pub(crate) fn check(&self, head: &RequestHead<'_>) -> Result<(), Reason> {
+        let single = |name: &str| {
+            let mut values = head.headers().get_all(name).iter();
+            values.next().filter(|_| values.next().is_none()).map(|value| value.as_bytes())
+        };
+        let is_own = single("sec-fetch-site") == Some(b"same-origin");
+        let is_allowed = || {
+            single(ORIGIN.as_str())
+                .is_some_and(|origin| self.0.iter().any(|allowed| allowed.as_bytes() == origin))
+        };
+        if is_own || is_allowed() { Ok(()) } else { Err(Reason::CrossSite) }
+    }
+}
+
+/// The origin in lower case and without its scheme's own port.
+fn serialised(origin: &str) -> Option<Box<str>> {
+    let origin = origin.to_ascii_lowercase();
+    let (scheme, authority) = origin.split_once("://")?;
+    let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, Some(port.parse::<u16>().ok()?)),
+        _ => (authority, None),
+    };
+    let name = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let is_host = match name {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c)),
+    };
+    let port = port.filter(|port| !matches!((scheme, port), ("http", 80) | ("https", 443)));
+    (is_scheme && is_host).then(|| match port {
+        Some(port) => format!("{scheme}://{host}:{port}").into(),
+        None => format!("{scheme}://{host}").into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn check(allowed: &[&str], fields: &[(&str, &str)]) -> bool {
+        let mut origins = AllowedOrigins::default();
+        allowed.iter().for_each(|origin| origins.allow(origin).expect("an origin"));
+        let request =
+            fields.iter().fold(Request::builder(), |request, (name, value)| request.header(*name, *value));
+        origins.check(&RequestHead::of(&request.body(()).expect("a request"))).is_ok()
+    }
+
+    #[test]
+    fn a_request_comes_from_the_own_origin_or_an_allowed_one() {
+        const APP: &[&str] = &["https://App.example:443", "http://localhost:5173", "https://[::1]:8443"];
+        let site = |site| ("sec-fetch-site", site);
+        let origin = |origin| ("origin", origin);
+        for (allowed, fields, is_good) in [
+            (&[][..], &[site("same-origin")][..], true),
+            (&[], &[site("same-origin"), origin("https://any.example")], true),
+            (&[], &[], false),
+            (&[], &[site("same-site")], false),
+            (&[], &[site("cross-site")], false),
+            // Nobody's page sends one: it is the user who opens an address.
+            (&[], &[site("none")], false),
+            (&[], &[site("Same-Origin")], false),
+            (&[], &[site("same-origin"), site("same-origin")], false),
+            // The own origin is not guessed from `Host`.
+            (&[], &[("host", "app.example"), origin("https://app.example")], false),
+            (&[], &[origin("null")], false),
+            (APP, &[origin("https://app.example")], true),
+            (APP, &[origin("https://app.example"), site("cross-site")], true),
+            (APP, &[origin("http://localhost:5173")], true),
+            (APP, &[origin("https://[::1]:8443")], true),
+            (APP, &[origin("http://app.example")], false),
+            (APP, &[origin("https://app.example.evil.example")], false),
+            (APP, &[origin("https://evil.example/https://app.example")], false),
+            (APP, &[origin("https://app.example:8443")], false),
+            (APP, &[origin("null")], false),
+            (APP, &[site("cross-site")], false),
+            (APP, &[origin("https://app.example"), origin("https://evil.example")], false),
+        ] {
+            assert_eq!(check(allowed, fields), is_good, "{allowed:?} {fields:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_an_origin_is_refused_by_name() {
+        for wrong in [
+            "",
+            "null",
+            "*",
+            "app.example",
+            "https://",
+            "https://*.app.example",
+            "https://app.example/",
+            "://app.example",
+            "https://app.example/path",
+            "https://user@app.example",
+            "https://app.example:",
+            "https://app.example:99999",
+            "https://[::1",
+            "https://a b",
+            "1http://a",
+        ] {
+            let error = AllowedOrigins::default().allow(wrong).expect_err(wrong).to_string();
+            assert!(error.contains(&format!("{wrong:?}")), "{error}");
+        }
+    }
+}
