@@ -2,7 +2,9 @@
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod axum_router;
+mod grpc_clients;
 mod hyper_server;
+mod nginx;
 #[path = "../support/mod.rs"]
 mod support;
 mod tonic_server;
