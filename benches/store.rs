@@ -120,7 +120,7 @@ impl Count<'_> {
             #[cfg(feature = "postgres")]
             Self::Statements { pool, prefix } => {
                 let asked = "SELECT coalesce(sum(calls), 0)::bigint FROM pg_stat_statements \
-                             WHERE strpos(query, $1) > 0 AND query NOT LIKE 'DELETE%'";
+                             WHERE strpos(query, $1) > 0 AND query NOT SIMILAR TO '(DELETE|UPDATE)%'";
                 let calls: i64 = sqlx::query_scalar(asked).bind(prefix).fetch_one(pool).await.unwrap();
                 Some(calls as u64)
             }

@@ -38,7 +38,7 @@ mod redis;
 pub(crate) mod settling;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod sql;
-#[cfg(any(feature = "redis", feature = "sqlite", feature = "postgres"))]
+#[cfg(feature = "redis")]
 mod unshared;
 mod vocabulary;
 

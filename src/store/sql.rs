@@ -8,10 +8,14 @@
 //! future or a killed process could leave half done: a statement happened, or it did not.
 //!
 //! A rotation and a revocation of one session meet in its row, whichever the order: the later one finds another
-//! stamp. A revoked subject is in another table, so a rotation's statement asks for it itself: under PostgreSQL's
-//! READ COMMITTED each statement sees what was committed before it began, so a revocation that has returned is seen
-//! by every rotation that is yet to write. One that is still under way may come after a rotation's statement; then the
-//! rotation came first, and every later look at the successor finds it revoked.
+//! stamp. The instant up to which a subject's sessions are revoked, or everybody's, is in another table, with stamps of
+//! its own, and a rotation's statement compares those too: under PostgreSQL's READ COMMITTED each statement sees what
+//! was committed before it began, so a revocation that has returned is seen by every rotation that is yet to write. One
+//! that is still under way may come after a rotation's statement; then the rotation came first, and every later look at
+//! the successor finds it revoked.
+//!
+//! How long a revocation is kept follows from the server's clock and the store's horizon. It is read with the rest, and
+//! the statement that writes holds only if the horizon is still that one, and the clock not much later.
 //!
 //! SQLite runs the same statements. A statement that writes, outside a transaction, takes the write lock as
 //! `BEGIN IMMEDIATE` would, before it reads.
@@ -19,9 +23,11 @@
 mod backend;
 mod builder;
 mod change;
+mod crowd;
 mod failure;
 #[cfg(feature = "postgres")]
 mod feed;
+mod horizon;
 #[cfg(feature = "postgres")]
 mod pooler;
 mod proof;
@@ -40,16 +46,17 @@ use std::sync::Arc;
 use self::backend::{Backend, on};
 pub use self::builder::SqlStoreBuilder;
 use self::change::{Cause, Step};
+use self::crowd::Opened;
+use self::horizon::Known;
 use self::proof::Identity;
 use self::purge::Purge;
 use self::record::Listed;
 use self::statements::Statements;
-use self::telling::Telling;
 use super::chain::Turn;
-use super::unshared::{self, UnsharedHorizon};
+use super::cutoff::Cutoff;
 use super::{
-    ClaimsStore, Horizon, Page, Presented, Retention, Revocation, Rotated, Rotation, SessionId, SessionPage,
-    SessionRecord, Standing, StoreError, StoreErrorKind, StoreHorizon, SubjectId, TokenId,
+    ClaimsStore, Horizon, Page, Presented, Retention, Revocation, Rotated, Rotation, SessionCursor,
+    SessionId, SessionPage, SessionRecord, Standing, StoreError, StoreHorizon, SubjectId,
 };
 use crate::NumericDate;
 
@@ -96,15 +103,23 @@ use crate::NumericDate;
 /// * **Expired rows go by themselves**, a batch with every sixteenth write, behind the caller's back;
 ///   [`purge`](Self::purge) removes them all. A row must have expired by the database's own clock too, so that one
 ///   node whose clock has leapt ahead can't remove what matters to the others.
-/// * It is bounded by the disk alone: rate-limit sign-ins. With the disk full, writes fail with
+/// * **A revocation is kept** until the latest of the revoker's clock, the server's and the session's start is the store's
+///   [horizon](Horizon) and a margin past. The horizon is in the database: the first authority sets it, or
+///   [`SqlStoreBuilder::horizon`] does, and it is raised for all at once. What was recorded before there was one, and would
+///   be kept for ever, is given an end with the writes that follow.
+/// * **A schema of an older release is brought up to date** when a newer one opens it. Processes of the older release
+///   that still run then fail, as in an outage, for they would not keep what they do not know: replace them at once. They
+///   can't open it again.
+/// * It is bounded by the disk alone, and by the authority's
+///   [limit on one subject's sessions](crate::AuthorityBuilder::max_sessions_per_subject): rate-limit sign-ins. With the disk full, writes fail with
 ///   [`Full`](super::StoreErrorKind::Full), and nothing that matters is removed. A PostgreSQL without room for its
 ///   write-ahead log ends itself: an outage, in which nothing is lost that was acknowledged.
 /// * An SQLite file must be on a local disk: its locks don't hold on network file systems.
 ///
 /// # Costs
 ///
-/// A standing is one statement. A rotation is two, a read and a write; so is the revocation of a session or a token.
-/// Revoking a subject is one. On PostgreSQL each is one round trip, and the pool's look at the connection that it is
+/// A standing is one statement. A rotation is two, a read and a write; so is every revocation. A sign-in under a limit on
+/// its subject's sessions is a third, and two more for each session that ends in its favour. On PostgreSQL each is one round trip, and the pool's look at the connection that it is
 /// given back is another, behind the caller's back. In front of many requests put a [`Cached`](super::Cached).
 ///
 /// # Heard as they happen
@@ -132,8 +147,8 @@ struct Inner {
     backend: Backend,
     statements: Statements,
     identity: Identity,
+    known: Known,
     purge: Purge,
-    horizon: UnsharedHorizon,
 }
 
 impl SqlStore {
@@ -173,50 +188,40 @@ impl SqlStore {
 impl ClaimsStore for SqlStore {
     async fn standing(&self, presented: &Presented) -> Result<Standing, StoreError> {
         let inner = &*self.0;
-        let statement = &inner.statements.find_without_claims;
-        let found = inner.persist(|| inner.find(statement, presented.session, presented.subject)).await?;
+        let find = &inner.statements.find_without_claims;
+        let found = inner.persist(|| inner.find(find, Some(presented.session), presented.subject)).await?;
         Ok(found.standing(presented))
     }
 
     async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
-        let presented = rotation.presented;
-        self.change(presented.session, Cause::Rotation(&presented), presented.now, |found| {
-            match found.judge(&rotation)? {
-                Turn::Told(rotated) => return Ok(Step::Done(rotated)),
-                Turn::Open => found.begin(rotation.clone()),
-                Turn::Advance => found.session.advance(rotation.clone()),
-            }
-            Ok(Step::Save(Rotated::Recorded))
-        })
-        .await
+        let (rotated, opened) = self
+            .change(Cause::Rotation(&rotation.presented), |found| {
+                let opened = match found.judge(&rotation)? {
+                    Turn::Told(rotated) => return Ok(Step::Done((rotated, None))),
+                    Turn::Open => {
+                        found.begin(rotation.clone());
+                        Some(Opened { is_new: found.stamp.is_none() })
+                    }
+                    Turn::Advance => {
+                        found.session.advance(rotation.clone());
+                        None
+                    }
+                };
+                Ok(Step::Save((Rotated::Recorded, opened)))
+            })
+            .await?;
+        match opened {
+            Some(opened) => self.make_way(&rotation, opened).await,
+            None => Ok(rotated),
+        }
     }
 
     async fn revoke(&self, revocation: Revocation, retention: Retention) -> Result<(), StoreError> {
-        let (now, until) = (retention.now, self.0.horizon.kept_until(&retention));
-        let (session, token) = match revocation {
-            Revocation::SubjectBefore { subject, instant, except: Some(except) } => {
-                for session in unshared::others(self, (subject, instant, except), now).await? {
-                    self.end(&Revocation::Session(session), session, None, now, until).await?;
-                }
-                return Ok(());
-            }
-            Revocation::SubjectBefore { subject, instant, except: None } => {
-                // Done twice, it is done.
-                let record = |telling| self.0.revoke_subject(subject, instant, now, until, telling);
-                self.0.persist(|| self.0.record_and_tell(&revocation, record)).await?;
-                self.purge_at_times(now);
-                return Ok(());
-            }
-            Revocation::AllBefore { .. } => {
-                return Err(StoreError::with_source(
-                    StoreErrorKind::Unavailable,
-                    "not recorded by this store",
-                ));
-            }
-            Revocation::Session(session) => (session, None),
-            Revocation::Token { session, token } => (session, Some(token)),
-        };
-        self.end(&revocation, session, token, now, until).await
+        if let Some(subject) = self.end(revocation, &retention).await? {
+            // It is recorded; a limit that can't be kept now is kept with the next.
+            let _ = self.make_room(subject, &retention).await;
+        }
+        Ok(())
     }
 
     async fn sessions(
@@ -225,39 +230,51 @@ impl ClaimsStore for SqlStore {
         now: NumericDate,
         page: Page,
     ) -> Result<SessionPage, StoreError> {
-        let listed = self.0.persist(|| self.0.sessions(subject, now)).await?;
-        Ok(unshared::page_of(listed, page))
+        let mut sessions = self.0.persist(|| self.0.sessions(subject, now, page)).await?;
+        let more = sessions.len() > page.limit;
+        sessions.truncate(page.limit);
+        let next = sessions.last().filter(|_| more).map(SessionRecord::cursor);
+        Ok(SessionPage::new(sessions, next))
     }
 
     async fn horizon(&self, need: Horizon) -> Result<StoreHorizon, StoreError> {
-        Ok(self.0.horizon.settle(need))
+        self.settle_horizon(need).await
     }
 
-    fn horizon_now(&self, need: Horizon) -> Option<StoreHorizon> {
-        Some(self.0.horizon.settle(need))
+    fn horizon_now(&self, _need: Horizon) -> Option<StoreHorizon> {
+        self.0.known.read()
     }
 
     async fn raise_horizon(&self, to: Horizon, now: NumericDate) -> Result<(), StoreError> {
-        self.0.horizon.raise(to, now);
-        Ok(())
+        self.raise_horizon_to(to, now).await.map(drop)
     }
 }
 
 impl SqlStore {
+    /// Whose session it was, where it had no record until now.
     async fn end(
         &self,
-        revocation: &Revocation,
-        session: SessionId,
-        token: Option<TokenId>,
-        now: NumericDate,
-        until: NumericDate,
-    ) -> Result<(), StoreError> {
-        self.change(session, Cause::Revocation(revocation), now, |found| {
-            let has_changed = match token {
-                None => found.session.revoke(now, until),
-                Some(token) => found.session.revoke_token(token, now, until)?,
+        revocation: Revocation,
+        retention: &Retention,
+    ) -> Result<Option<SubjectId>, StoreError> {
+        self.change(Cause::Revocation(revocation, retention), |found| {
+            let (clock, kept) = (found.clock, found.kept_until(retention));
+            let has_changed = match revocation.dated(retention, clock) {
+                Revocation::Session(_) => found.session.revoke(retention, clock, kept),
+                Revocation::Token { token, .. } => {
+                    found.session.revoke_token(token, retention, clock, kept)?
+                }
+                Revocation::SubjectBefore { instant, except, .. } => {
+                    found.subject.join(Cutoff::new(instant, except, kept), retention.now);
+                    return Ok(Step::Save(None));
+                }
+                Revocation::AllBefore { instant } => {
+                    found.everybody.join(Cutoff::new(instant, None, kept), retention.now);
+                    return Ok(Step::Save(None));
+                }
             };
-            Ok(if has_changed { Step::Save(()) } else { Step::Done(()) })
+            let new = found.session.subject().filter(|_| found.stamp.is_none());
+            Ok(if has_changed { Step::Save(new) } else { Step::Done(None) })
         })
         .await
     }
@@ -275,40 +292,17 @@ impl fmt::Debug for SqlStore {
 }
 
 impl Inner {
-    async fn revoke_subject(
-        &self,
-        subject: SubjectId,
-        instant: NumericDate,
-        now: NumericDate,
-        until: NumericDate,
-        telling: Option<Telling>,
-    ) -> Result<(), sqlx::Error> {
-        let statement = match &telling {
-            Some(_) => &self.statements.revoke_subject_and_tell,
-            None => &self.statements.revoke_subject,
-        };
-        let question = self.identity.ask(statement);
-        on!(&self.backend, write, connection => {
-            let query = sqlx::query(&statement.sql)
-                .bind(question.store)
-                .bind(&*question.number)
-                .bind(&subject.as_bytes()[..])
-                .bind(secs(instant))
-                .bind(secs(until))
-                .bind(secs(now));
-            let query = match telling {
-                Some(Telling { channel, message }) => query.bind(channel).bind(message),
-                None => query,
-            };
-            question.row(query.fetch_all(connection).await)
-        })
-    }
-
+    /// One more than a page holds, where there are more.
     async fn sessions(
         &self,
         subject: SubjectId,
         now: NumericDate,
+        page: Page,
     ) -> Result<Vec<SessionRecord>, sqlx::Error> {
+        let after = page.after.unwrap_or(SessionCursor {
+            session_start: NumericDate::MAX,
+            session: SessionId::from_bytes([0xff; 32]),
+        });
         let statement = &self.statements.sessions;
         let question = self.identity.ask(statement);
         let listed: Vec<Listed> = on!(&self.backend, read, connection => question.rows(
@@ -317,6 +311,9 @@ impl Inner {
                 .bind(&*question.number)
                 .bind(&subject.as_bytes()[..])
                 .bind(secs(now))
+                .bind(secs(after.session_start))
+                .bind(&after.session.as_bytes()[..])
+                .bind(i64::try_from(page.limit).unwrap_or(i64::MAX).saturating_add(1))
                 .fetch_all(connection)
                 .await,
         ))?;

@@ -27,8 +27,8 @@ use std::time::{Duration, Instant};
 use outage::Service;
 use support::{TempDir, kept, without_horizon};
 use tower_reissue::store::{
-    ClaimsStore, Page, Presented, Revocation, Rotated, Rotation, SessionId, SqlStore, SqlStoreBuilder,
-    Standing, StoreError, StoreErrorKind, SubjectId, TokenId,
+    ClaimsStore, Horizon, Page, Presented, Revocation, Rotated, Rotation, SessionId, SqlStore,
+    SqlStoreBuilder, Standing, StoreError, StoreErrorKind, SubjectId, TokenId,
 };
 use tower_reissue::{Clock as _, NumericDate, SystemClock};
 
@@ -53,7 +53,10 @@ macro_rules! on_each_database {
     };
 }
 
+mod crowd;
 mod disk_full;
+mod first_edition;
+mod horizon;
 #[cfg(feature = "postgres")]
 mod pgbouncer;
 #[cfg(feature = "postgres")]
@@ -149,7 +152,11 @@ impl Place {
     }
 
     fn bytes(&self, hex: &str) -> String {
-        if self.address.starts_with("postgres:") { format!("'\\x{hex}'") } else { format!("x'{hex}'") }
+        if self.is_postgres() { format!("'\\x{hex}'") } else { format!("x'{hex}'") }
+    }
+
+    fn is_postgres(&self) -> bool {
+        self.address.starts_with("postgres:")
     }
 }
 
@@ -187,6 +194,10 @@ fn now() -> NumericDate {
 
 fn end() -> NumericDate {
     NumericDate::from_secs(4_000_003_600)
+}
+
+fn later(date: NumericDate, secs: u64) -> NumericDate {
+    NumericDate::from_secs(date.as_secs() + secs)
 }
 
 fn name(n: u64) -> [u8; 32] {

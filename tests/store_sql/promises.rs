@@ -53,7 +53,7 @@ async fn it_answers_as_the_memory_store_does(place: Place) {
     let mut now = 10;
     for call in 0..1_500 {
         let (s, t, lasts) = (below(4), below(7), below(60));
-        match below(30) {
+        match below(31) {
             0..4 => now += below(15),
             4..27 => {
                 let presented = Presented::new(session(s), token(t), Some(subject(s)), at(s), at(now));
@@ -72,9 +72,11 @@ async fn it_answers_as_the_memory_store_does(place: Place) {
                 let revocation = match n {
                     27 => Revocation::Session(session(s)),
                     28 => Revocation::Token { session: session(s), token: token(t) },
-                    _ => {
-                        Revocation::SubjectBefore { subject: subject(s), instant: at(below(4)), except: None }
+                    29 => {
+                        let except = (below(2) == 0).then(|| session(below(4)));
+                        Revocation::SubjectBefore { subject: subject(s), instant: at(below(4)), except }
                     }
+                    _ => Revocation::AllBefore { instant: at(below(3)) },
                 };
                 store.revoke(revocation, kept(at(now), at(now + lasts / 2))).await.unwrap();
                 memory.revoke(revocation, kept(at(now), at(now + lasts / 2))).await.unwrap();

@@ -6,7 +6,6 @@ on_each_database! {
     revocations_survive_a_restart,
     a_session_begun_before_the_store_is_unknown_however_often_it_is_renewed,
     tables_made_anew_under_a_rotation_lift_no_session,
-    an_older_schema_is_brought_up_to_date_and_a_newer_one_refused,
     many_may_open_a_new_store_at_once,
     the_longest_wait_is_a_wait,
     what_has_expired_goes_and_what_lives_stays,
@@ -78,34 +77,6 @@ async fn tables_made_anew_under_a_rotation_lift_no_session(place: Place) {
     }
 }
 
-async fn an_older_schema_is_brought_up_to_date_and_a_newer_one_refused(place: Place) {
-    let store = place.open().await;
-    assert_eq!(store.rotate(renewal(token(0), token(1))).await.unwrap(), Rotated::Recorded);
-    store.close().await;
-    // What version 1 was.
-    for index in ["sessions_by_subject", "sessions_by_expiry", "subjects_by_expiry"] {
-        place.meddle(&format!("DROP INDEX {{p}}{index}")).await;
-    }
-    place.meddle("ALTER TABLE {p}sessions DROP COLUMN orphan").await;
-    place.meddle("ALTER TABLE {p}store DROP COLUMN id").await;
-    place.meddle("UPDATE {p}store SET version = 1").await;
-    // Renewed and begun before the store, which version 2 forgot.
-    let first = format!("UPDATE {{p}}sessions SET session_start = {}", before().as_secs());
-    place.meddle(&first).await;
-    let stores = [place.open().await, place.open().await];
-    for store in &stores {
-        let given = store.rotate(renewal(token(0), token(2))).await.unwrap();
-        assert_eq!(given, Rotated::Superseded { head: token(1).to_string().into() });
-        assert_eq!(store.standing(&presents(session(0), token(1))).await.unwrap(), Standing::Unknown);
-    }
-    assert_eq!(place.meddle("UPDATE {p}store SET version = 9 WHERE version = 4").await, 1, "the version");
-    place.meddle("DROP INDEX {p}sessions_by_subject").await;
-    let error = place.try_open().await.unwrap_err();
-    assert_eq!(error.kind(), StoreErrorKind::Misconfigured);
-    let source = std::error::Error::source(&error).unwrap().to_string();
-    assert!(source.contains("version 9"), "{source}");
-}
-
 async fn many_may_open_a_new_store_at_once(place: Place) {
     let openings = (0..8).map(|_| {
         let place = place.clone();
@@ -163,7 +134,7 @@ async fn what_has_expired_goes_and_what_lives_stays(place: Place) {
     let begun = Instant::now();
     let mut n = 0;
     // The rows that the writes themselves add are alive.
-    while place.meddle("UPDATE {p}sessions SET renewed = renewed WHERE expires <= 200").await > 0 {
+    while place.meddle("UPDATE {p}sessions SET renewed = renewed WHERE kept_until <= 200").await > 0 {
         n += 1;
         store.revoke(Revocation::Session(session(8_000 + n)), kept(now(), end())).await.unwrap();
         assert!(begun.elapsed() < Duration::from_secs(20), "it stays");

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use super::backend::Backend;
 use super::failure::{failed, misconfigured};
+use super::horizon::Known;
 use super::proof::Identity;
 use super::purge::Purge;
 use super::statements::{Dialect, Statements};
 use super::{Inner, SqlStore, secs};
-use crate::store::unshared::UnsharedHorizon;
-use crate::store::{StoreError, StoreErrorKind};
+use crate::store::{Horizon, StoreError, StoreErrorKind};
 use crate::{Clock as _, ConfigError, SystemClock};
 
 /// Opens an [`SqlStore`]; made by [`SqlStore::builder`].
@@ -23,6 +23,7 @@ pub struct SqlStoreBuilder {
     password: Option<String>,
     connections: Option<u32>,
     wait: Duration,
+    horizon: Option<Horizon>,
 }
 
 /// Longer is as good as for ever, and a sum of instants that does not exist is a panic.
@@ -36,6 +37,7 @@ impl SqlStoreBuilder {
             password: None,
             connections: None,
             wait: Duration::from_secs(5),
+            horizon: None,
         }
     }
 
@@ -64,6 +66,14 @@ impl SqlStoreBuilder {
     /// [`store_deadline`](crate::AuthorityBuilder::store_deadline) is 1 s unless it says otherwise.
     pub fn wait(mut self, wait: Duration) -> Self {
         self.wait = wait.min(LONGEST_WAIT);
+        self
+    }
+
+    /// The least [horizon](Horizon) that the store is to have: for how long after a session's start its tokens can be of use
+    /// to any authority on it. It is recorded when the store opens, raised where it is smaller, and never lowered. Unless
+    /// told, the first authority sets what it needs, and one that needs more does not build.
+    pub fn horizon(mut self, horizon: Horizon) -> Self {
+        self.horizon = Some(horizon);
         self
     }
 
@@ -106,7 +116,7 @@ impl SqlStoreBuilder {
     }
 
     async fn open(self, (backend, dialect): (Backend, &'static Dialect)) -> Result<SqlStore, StoreError> {
-        let Self { prefix, wait, .. } = self;
+        let Self { prefix, wait, horizon: least, .. } = self;
         #[cfg(feature = "postgres")]
         #[allow(irrefutable_let_patterns, reason = "without the feature `sqlite`")]
         if let Backend::Postgres(pool) = &backend {
@@ -125,8 +135,14 @@ impl SqlStoreBuilder {
             }
         };
         let (identity, statements) = (Identity::of(id).map_err(failed)?, Statements::new(dialect, &prefix));
-        let (purge, horizon) = (Purge::default(), UnsharedHorizon::default());
-        Ok(SqlStore(Arc::new(Inner { backend, statements, identity, purge, horizon })))
+        let (known, purge) = (Known::default(), Purge::default());
+        let inner = Inner { backend, statements, identity, known, purge };
+        let store = SqlStore(Arc::new(inner));
+        match least {
+            Some(least) => _ = store.raise_horizon_to(least, SystemClock.now()).await?,
+            None => store.read_horizon().await?,
+        }
+        Ok(store)
     }
 
     fn check(&self) -> Result<(), StoreError> {
@@ -158,6 +174,7 @@ impl fmt::Debug for SqlStoreBuilder {
             .field("table_prefix", &self.prefix)
             .field("max_connections", &self.connections)
             .field("wait", &self.wait)
+            .field("horizon", &self.horizon)
             .finish_non_exhaustive()
     }
 }

@@ -4,48 +4,57 @@ use std::future::Future;
 
 use super::backend::{Backend, on};
 use super::failure::{failed, is_passing};
-use super::record::{ancestor_bytes, revoked_token_bytes};
-use super::session::{Found, Session};
+use super::record::{ancestor_bytes, horizon_column, revoked_token_bytes};
+use super::session::{CutoffRow, Found, Session};
 use super::statements::Statement;
 use super::telling::Telling;
 use super::{Inner, SqlStore, random, secs};
 use crate::NumericDate;
-use crate::store::{Presented, Revocation, SessionId, StoreError, StoreErrorKind, SubjectId};
+use crate::store::{Presented, Retention, Revocation, SessionId, StoreError, StoreErrorKind, SubjectId};
 
 /// A row that changes under so many tries in a row is not contention any more.
 const TRIES: u32 = 64;
 
-/// What a change is for.
+/// What was read holds for so many seconds by the server's clock: a process that was suspended since reads again.
+const HOLDS: u64 = 60;
+
+/// What a change is for, and with it which row is written.
 #[derive(Clone, Copy)]
 pub(super) enum Cause<'a> {
-    /// Nothing is written where this was revoked meanwhile as its subject's.
+    /// Nothing is written where a cutoff changed meanwhile: the subject's, or everybody's.
     Rotation(&'a Presented),
     /// Told, where the database tells, by the statement that records it.
-    Revocation(&'a Revocation),
+    Revocation(Revocation, &'a Retention),
 }
 
-/// What `decide` made of a session.
+/// What `decide` made of what was found.
 pub(super) enum Step<T> {
     Done(T),
     Save(T),
 }
 
+/// The row that is written.
+#[derive(Clone, Copy)]
+enum Target {
+    Session(SessionId),
+    Subject(SubjectId),
+    Everybody,
+}
+
 impl SqlStore {
-    /// Reads the session, lets `decide` change it, and writes it if it is still as it was read; else again.
+    /// Reads, lets `decide` change what was found, and writes it if all is still as it was read; else again.
     pub(super) async fn change<T: Clone>(
         &self,
-        session: SessionId,
         cause: Cause<'_>,
-        now: NumericDate,
         mut decide: impl FnMut(&mut Found) -> Result<Step<T>, StoreError> + Send,
     ) -> Result<T, StoreError> {
         let inner = &*self.0;
-        let subject = cause.heeded().and_then(|presented| presented.subject);
+        let target = cause.target();
         let mut tries = Tries::new(inner.backend.connections().1);
         // Written by us, but the answer was lost with the connection.
         let mut maybe_written: Option<(i64, T)> = None;
         loop {
-            let mut found = match inner.find(&inner.statements.find, session, subject).await {
+            let mut found = match inner.find_for(cause).await {
                 Ok(found) => found,
                 Err(error) => {
                     tries.failed(error)?;
@@ -53,8 +62,17 @@ impl SqlStore {
                 }
             };
             match maybe_written.take() {
-                Some((stamp, outcome)) if found.stamp == Some(stamp) => return Ok(outcome),
+                Some((stamp, outcome)) if target.stamp(&found) == Some(stamp) => return Ok(outcome),
                 _ => {}
+            }
+            if let Cause::Revocation(_, retention) = cause
+                && let Some(known) = inner.known.horizon()
+                && found.horizon.is_none_or(|found| found < known)
+            {
+                // It was lost, with what else an older backup did not have.
+                self.raise_horizon_to(known, retention.now).await?;
+                tries.lost()?;
+                continue;
             }
             let outcome = match decide(&mut found)? {
                 Step::Done(outcome) => return Ok(outcome),
@@ -62,14 +80,16 @@ impl SqlStore {
             };
             // Random, so that a row that was removed and made anew never passes for the one that was read.
             let stamp = random().map_err(failed)?.cast_signed();
-            let save = |telling| inner.save(session, &found, cause, stamp, telling);
+            let save = |telling| inner.save(cause, &found, stamp, telling);
             let saved = match cause {
                 Cause::Rotation(_) => save(None).await,
-                Cause::Revocation(revocation) => inner.record_and_tell(revocation, save).await,
+                Cause::Revocation(revocation, retention) => {
+                    inner.record_and_tell(&revocation.dated(retention, found.clock), save).await
+                }
             };
             match saved {
                 Ok(true) => {
-                    self.purge_at_times(now);
+                    self.purge_at_times(cause.now());
                     return Ok(outcome);
                 }
                 Ok(false) => tries.lost()?,
@@ -82,11 +102,41 @@ impl SqlStore {
     }
 }
 
-impl<'a> Cause<'a> {
-    fn heeded(self) -> Option<&'a Presented> {
+impl Cause<'_> {
+    fn target(self) -> Target {
         match self {
-            Self::Rotation(presented) => Some(presented),
-            Self::Revocation(_) => None,
+            Self::Rotation(presented) => Target::Session(presented.session),
+            Self::Revocation(Revocation::Session(session) | Revocation::Token { session, .. }, _) => {
+                Target::Session(session)
+            }
+            Self::Revocation(Revocation::SubjectBefore { subject, .. }, _) => Target::Subject(subject),
+            Self::Revocation(Revocation::AllBefore { .. }, _) => Target::Everybody,
+        }
+    }
+
+    /// Whose cutoff is read.
+    fn subject(self) -> Option<SubjectId> {
+        match self {
+            Self::Rotation(presented) => presented.subject,
+            Self::Revocation(Revocation::SubjectBefore { subject, .. }, _) => Some(subject),
+            Self::Revocation(..) => None,
+        }
+    }
+
+    fn now(self) -> NumericDate {
+        match self {
+            Self::Rotation(presented) => presented.now,
+            Self::Revocation(_, retention) => retention.now,
+        }
+    }
+}
+
+impl Target {
+    fn stamp(self, found: &Found) -> Option<i64> {
+        match self {
+            Self::Session(_) => found.stamp,
+            Self::Subject(_) => found.subject.stamp,
+            Self::Everybody => found.everybody.stamp,
         }
     }
 }
@@ -106,43 +156,63 @@ impl Inner {
         }
     }
 
+    async fn find_for(&self, cause: Cause<'_>) -> Result<Found, sqlx::Error> {
+        let session = match cause.target() {
+            Target::Session(session) => Some(session),
+            Target::Subject(_) | Target::Everybody => None,
+        };
+        self.find(&self.statements.find, session, cause.subject()).await
+    }
+
     pub(super) async fn find(
         &self,
         statement: &Statement,
-        session: SessionId,
+        session: Option<SessionId>,
         subject: Option<SubjectId>,
     ) -> Result<Found, sqlx::Error> {
-        let subject = subject.as_ref().map(|subject| &subject.as_bytes()[..]);
         let question = self.identity.ask(statement);
         on!(&self.backend, read, connection => question.row(
             sqlx::query(&statement.sql)
                 .bind(question.store)
                 .bind(&*question.number)
-                .bind(&session.as_bytes()[..])
-                .bind(subject)
+                .bind(session.as_ref().map(|session| &session.as_bytes()[..]))
+                .bind(subject.as_ref().map(|subject| &subject.as_bytes()[..]))
                 .fetch_all(connection)
                 .await,
         ))
     }
 
-    /// False where the row is not the one that was found any more, or not in the same store, or the subject was revoked.
+    /// False where something is not as it was found any more, or not in the same store.
     async fn save(
         &self,
-        session: SessionId,
-        found: &Found,
         cause: Cause<'_>,
+        found: &Found,
         stamp: i64,
         telling: Option<Telling>,
     ) -> Result<bool, sqlx::Error> {
-        let Session { chain, is_orphan, revoked_until, revoked_tokens } = &found.session;
+        match cause.target() {
+            Target::Session(session) => self.save_session(session, cause, found, stamp, telling).await,
+            Target::Subject(subject) => {
+                self.save_cutoff(&subject.as_bytes()[..], &found.subject, found, stamp, telling).await
+            }
+            Target::Everybody => self.save_cutoff(&[], &found.everybody, found, stamp, telling).await,
+        }
+    }
+
+    async fn save_session(
+        &self,
+        session: SessionId,
+        cause: Cause<'_>,
+        found: &Found,
+        stamp: i64,
+        telling: Option<Telling>,
+    ) -> Result<bool, sqlx::Error> {
+        let Session { chain, is_orphan, revoked_until, revoked_tokens, .. } = &found.session;
         let chain = chain.as_ref();
-        let subject = chain.and_then(|chain| chain.subject.as_ref()).map(|subject| &subject.as_bytes()[..]);
+        let subject = found.session.subject();
         let head = chain.map(|chain| &chain.head.as_bytes()[..]);
         let generation = chain.map(|chain| i64::try_from(chain.generation).unwrap_or(i64::MAX));
-        let ancestors = chain.map(|chain| ancestor_bytes(&chain.ancestors));
-        let heeded = cause.heeded();
-        let heeded_subject = heeded.and_then(|presented| presented.subject.as_ref());
-        let (now, start) = heeded.map_or((0, 0), |heeded| (secs(heeded.now), secs(heeded.session_start)));
+        let asked = cause.subject();
         let statement = match &telling {
             Some(_) => &self.statements.save_and_tell,
             None => &self.statements.save,
@@ -153,25 +223,27 @@ impl Inner {
                 .bind(question.store)
                 .bind(&*question.number)
                 .bind(&session.as_bytes()[..])
-                .bind(subject)
-                .bind(chain.map(|chain| secs(chain.session_start)))
+                .bind(subject.as_ref().map(|subject| &subject.as_bytes()[..]))
+                .bind(found.session.start().map(secs))
                 .bind(head)
                 .bind(chain.map(|chain| secs(chain.head_until)))
                 .bind(generation)
                 .bind(chain.map(|chain| secs(chain.until)))
                 .bind(chain.map(|chain| secs(chain.renewed)))
-                .bind(ancestors)
+                .bind(chain.map(|chain| ancestor_bytes(&chain.ancestors)))
                 .bind(chain.map(|chain| &*chain.claims))
                 .bind(secs(*revoked_until))
                 .bind(revoked_token_bytes(revoked_tokens))
-                .bind(secs(found.session.expires()))
+                .bind(secs(found.session.kept_until()))
                 .bind(stamp)
                 .bind(i64::from(*is_orphan))
+                .bind(found.horizon.map(horizon_column))
+                .bind(secs(found.clock.after(HOLDS)))
                 .bind(secs(found.born))
-                .bind(found.stamp)
-                .bind(heeded_subject.map(|subject| &subject.as_bytes()[..]))
-                .bind(now)
-                .bind(start);
+                .bind(asked.as_ref().map(|subject| &subject.as_bytes()[..]))
+                .bind(found.subject.stamp)
+                .bind(found.everybody.stamp)
+                .bind(found.stamp);
             let query = match telling {
                 Some(Telling { channel, message }) => query.bind(channel).bind(message),
                 None => query,
@@ -180,21 +252,56 @@ impl Inner {
             question.has_written(query.fetch_all(connection).await)
         })
     }
+
+    async fn save_cutoff(
+        &self,
+        subject: &[u8],
+        row: &CutoffRow,
+        found: &Found,
+        stamp: i64,
+        telling: Option<Telling>,
+    ) -> Result<bool, sqlx::Error> {
+        let Some(cutoff) = row.cutoff else { return Ok(true) };
+        let statement = match &telling {
+            Some(_) => &self.statements.save_cutoff_and_tell,
+            None => &self.statements.save_cutoff,
+        };
+        let question = self.identity.ask(statement);
+        on!(&self.backend, write, connection => {
+            let query = sqlx::query(&statement.sql)
+                .bind(question.store)
+                .bind(&*question.number)
+                .bind(subject)
+                .bind(secs(cutoff.instant))
+                .bind(cutoff.except.as_ref().map(|session| &session.as_bytes()[..]))
+                .bind(cutoff.floor.map(secs))
+                .bind(secs(cutoff.until))
+                .bind(stamp)
+                .bind(found.horizon.map(horizon_column))
+                .bind(secs(found.clock.after(HOLDS)))
+                .bind(row.stamp);
+            let query = match telling {
+                Some(Telling { channel, message }) => query.bind(channel).bind(message),
+                None => query,
+            };
+            question.has_written(query.fetch_all(connection).await)
+        })
+    }
 }
 
 /// How often a call may yet be tried again.
-struct Tries {
+pub(super) struct Tries {
     lost: u32,
     broken: u32,
 }
 
 impl Tries {
     /// Every connection of the pool may have died with the server.
-    fn new(connections: u32) -> Self {
+    pub(super) fn new(connections: u32) -> Self {
         Self { lost: TRIES, broken: connections + 1 }
     }
 
-    fn lost(&mut self) -> Result<(), StoreError> {
+    pub(super) fn lost(&mut self) -> Result<(), StoreError> {
         self.lost = self.lost.checked_sub(1).ok_or_else(|| {
             StoreError::with_source(
                 StoreErrorKind::Unavailable,
@@ -204,7 +311,7 @@ impl Tries {
         Ok(())
     }
 
-    fn failed(&mut self, error: sqlx::Error) -> Result<(), StoreError> {
+    pub(super) fn failed(&mut self, error: sqlx::Error) -> Result<(), StoreError> {
         match self.broken.checked_sub(1) {
             Some(left) if is_passing(&error) => {
                 self.broken = left;

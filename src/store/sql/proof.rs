@@ -27,6 +27,10 @@ impl Identity {
         Ok(Self { store, next: AtomicU64::new(random()?) })
     }
 
+    pub(super) fn store(&self) -> &str {
+        &self.store
+    }
+
     /// To be executed once.
     pub(super) fn ask(&self, statement: &Statement) -> Question<'_> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);

@@ -26,6 +26,7 @@ impl SqlStore {
     /// # Errors
     /// Where the database failed; batches removed until then are removed.
     pub async fn purge(&self, now: NumericDate) -> Result<u64, StoreError> {
+        while self.0.bound_batch().await.map_err(failed)? > 0 {}
         let mut removed = 0;
         loop {
             match self.0.purge_batch(now).await.map_err(failed)? {
@@ -46,6 +47,7 @@ impl SqlStore {
         // Beside the call: what was asked is done, and must be neither delayed nor reported as failed by this.
         tokio::spawn(async move {
             // A failure shows in the next call that matters.
+            let _ = inner.bound_batch().await;
             let _ = inner.purge_batch(now).await;
             drop(under_way);
         });
@@ -53,6 +55,22 @@ impl SqlStore {
 }
 
 impl Inner {
+    /// Gives an end to records that were made without one: by releases that knew no horizon, or before it was set. No
+    /// token that exists by now is of use after it.
+    async fn bound_batch(&self) -> Result<u64, sqlx::Error> {
+        let mut bounded = 0;
+        for statement in &self.statements.bounds {
+            bounded += on!(&self.backend, write, connection => sqlx::query(statement)
+                .bind(self.identity.store())
+                .bind(secs(NumericDate::MAX))
+                .bind(PURGE_BATCH)
+                .execute(connection)
+                .await
+                .map(|done| done.rows_affected()))?;
+        }
+        Ok(bounded)
+    }
+
     async fn purge_batch(&self, now: NumericDate) -> Result<u64, sqlx::Error> {
         let mut removed = 0;
         for statement in &self.statements.purges {

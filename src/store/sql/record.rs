@@ -8,24 +8,25 @@ use std::fmt;
 use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use super::super::chain::{Ancestor, Chain};
-use super::super::{SessionId, SessionRecord, SubjectId, TokenId};
-use super::session::{Found, Session, SubjectTombstone};
+use super::super::cutoff::Cutoff;
+use super::super::{
+    Horizon, Raise, SessionCursor, SessionId, SessionRecord, StoreHorizon, SubjectId, TokenId,
+};
+use super::crowd::Crowd;
+use super::horizon::HorizonRow;
+use super::secs;
+use super::session::{CutoffRow, Found, Session};
 use crate::NumericDate;
 
 /// 32 bytes of name, 8 of generation, 8 of `until`.
 const ANCESTOR: usize = 48;
 /// 32 bytes of name, 8 of `until`.
 const REVOKED_TOKEN: usize = 40;
+/// 8 bytes of `at`, 8 of `from`.
+const RAISE: usize = 16;
 
 impl<'r, R: Row + Columns> FromRow<'r, R> for Found {
     fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
-        let subject = match row.integer("instant")? {
-            None => None,
-            Some(instant) => Some(SubjectTombstone {
-                instant: date("instant", instant)?,
-                until: required_date(row, "subject_expires")?,
-            }),
-        };
         let stamp = row.integer("stamp")?;
         let session = match stamp {
             None => Session::default(),
@@ -35,10 +36,38 @@ impl<'r, R: Row + Columns> FromRow<'r, R> for Found {
                 is_orphan: required("orphan", row.integer("orphan"))? != 0,
                 revoked_until: required_date(row, "revoked_until")?,
                 revoked_tokens: revoked_tokens(&required("revoked_tokens", row.bytes("revoked_tokens"))?)?,
+                subject: optional_id(row, "subject")?.map(SubjectId::from_bytes),
+                latest_start: optional_date(row, "session_start")?,
             },
         };
-        Ok(Self { born: required_date(row, "born")?, subject, stamp, session })
+        Ok(Self {
+            born: required_date(row, "born")?,
+            clock: required_date(row, "clock")?,
+            horizon: optional_date(row, "horizon")?.map(horizon_of),
+            subject: cutoff(row, &SUBJECTS)?,
+            everybody: cutoff(row, &EVERYBODYS)?,
+            stamp,
+            session,
+        })
     }
+}
+
+/// The columns of one cutoff: `stamp`, `instant`, `spared`, `floor`, `kept_until`.
+type CutoffColumns = [&'static str; 5];
+
+const SUBJECTS: CutoffColumns = ["t_stamp", "t_instant", "t_spared", "t_floor", "t_kept_until"];
+const EVERYBODYS: CutoffColumns = ["a_stamp", "a_instant", "a_spared", "a_floor", "a_kept_until"];
+
+fn cutoff(row: &impl Columns, columns: &CutoffColumns) -> Result<CutoffRow, sqlx::Error> {
+    let [stamp, instant, spared, floor, kept_until] = *columns;
+    let Some(stamp) = row.integer(stamp)? else { return Ok(CutoffRow::default()) };
+    let cutoff = Cutoff {
+        instant: required_date(row, instant)?,
+        except: optional_id(row, spared)?.map(SessionId::from_bytes),
+        floor: optional_date(row, floor)?,
+        until: required_date(row, kept_until)?,
+    };
+    Ok(CutoffRow { stamp: Some(stamp), cutoff: Some(cutoff) })
 }
 
 /// `None`: the row says that there is none.
@@ -46,14 +75,66 @@ pub(super) struct Listed(pub(super) Option<SessionRecord>);
 
 impl<'r, R: Row + Columns> FromRow<'r, R> for Listed {
     fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
-        let Some(session) = row.bytes("session")? else { return Ok(Self(None)) };
+        let Some(session) = optional_id(row, "session")? else { return Ok(Self(None)) };
         Ok(Self(Some(SessionRecord::new(
-            SessionId::from_bytes(name("session", &session)?),
+            SessionId::from_bytes(session),
             required_date(row, "session_start")?,
             required_date(row, "renewed")?,
             required("claims", row.text("claims"))?,
         ))))
     }
+}
+
+impl<'r, R: Row + Columns> FromRow<'r, R> for Crowd {
+    fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
+        let displaced = match optional_id(row, "session")?.map(SessionId::from_bytes) {
+            None => None,
+            Some(session) => {
+                Some(SessionCursor { session_start: required_date(row, "session_start")?, session })
+            }
+        };
+        let forgettable = match optional_date(row, "forgettable")? {
+            None => None,
+            Some(start) => Some((start, required_date(row, "kept_until")?)),
+        };
+        Ok(Self { displaced, forgettable, oldest: optional_date(row, "oldest")? })
+    }
+}
+
+impl<'r, R: Row + Columns> FromRow<'r, R> for HorizonRow {
+    fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
+        let current = optional_date(row, "horizon")?.map(horizon_of);
+        let raises = raises(&row.bytes("raises")?.unwrap_or_default())?;
+        let horizon = current.map(|current| StoreHorizon::with_raises(current, raises));
+        Ok(Self { clock: required_date(row, "clock")?, horizon })
+    }
+}
+
+/// As a column: the seconds, or the last instant there is.
+pub(super) fn horizon_column(horizon: Horizon) -> i64 {
+    secs(horizon.after(NumericDate::from_secs(0)))
+}
+
+fn horizon_of(column: NumericDate) -> Horizon {
+    if column == NumericDate::MAX { Horizon::Unbounded } else { Horizon::Secs(column.as_secs()) }
+}
+
+pub(super) fn raise_bytes(raises: &[Raise]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(raises.len() * RAISE);
+    for Raise { at, from } in raises {
+        bytes.extend_from_slice(&at.as_secs().to_be_bytes());
+        bytes.extend_from_slice(&from.to_be_bytes());
+    }
+    bytes
+}
+
+fn raises(bytes: &[u8]) -> Result<Vec<Raise>, sqlx::Error> {
+    records::<RAISE>("raises", bytes)?
+        .map(|mut record| {
+            let at = unsigned_date("raises", u64::from_be_bytes(take("raises", &mut record)?))?;
+            Ok(Raise { at, from: u64::from_be_bytes(take("raises", &mut record)?) })
+        })
+        .collect()
 }
 
 /// A row of either database. A column is `None` in a row that a join did not find.
@@ -85,10 +166,7 @@ where
 
 fn chain(row: &impl Columns) -> Result<Option<Chain>, sqlx::Error> {
     let Some(head) = row.bytes("head")? else { return Ok(None) };
-    let subject = match row.bytes("subject")? {
-        None => None,
-        Some(subject) => Some(SubjectId::from_bytes(name("subject", &subject)?)),
-    };
+    let subject = optional_id(row, "subject")?.map(SubjectId::from_bytes);
     let generation = u64::try_from(required("generation", row.integer("generation"))?)
         .map_err(|_| corrupt("generation", "is negative"))?;
     let chain = Chain {
@@ -170,6 +248,14 @@ fn take<const N: usize>(column: &str, bytes: &mut &[u8]) -> Result<[u8; N], sqlx
 
 fn name(column: &str, bytes: &[u8]) -> Result<[u8; 32], sqlx::Error> {
     bytes.try_into().map_err(|_| corrupt(column, "is not 32 bytes"))
+}
+
+fn optional_id(row: &impl Columns, column: &'static str) -> Result<Option<[u8; 32]>, sqlx::Error> {
+    row.bytes(column)?.map(|bytes| name(column, &bytes)).transpose()
+}
+
+fn optional_date(row: &impl Columns, column: &'static str) -> Result<Option<NumericDate>, sqlx::Error> {
+    row.integer(column)?.map(|secs| date(column, secs)).transpose()
 }
 
 fn required_date(row: &impl Columns, column: &'static str) -> Result<NumericDate, sqlx::Error> {

@@ -127,6 +127,20 @@ fn versions(dialect: &Dialect, p: &str) -> Vec<Vec<String>> {
         vec![
             // The store's own name, which proves its answers. Empty until it is made, in this transaction.
             format!("ALTER TABLE {p}store ADD COLUMN id TEXT NOT NULL DEFAULT ''"),
+            // None until the first authority says what it needs.
+            format!("ALTER TABLE {p}store ADD COLUMN horizon BIGINT"),
+            format!("ALTER TABLE {p}store ADD COLUMN raises {bytes}"),
+            // Every statement of an older release names `expires`: it fails from here on, where else it would not keep
+            // what it does not know.
+            format!("ALTER TABLE {p}sessions RENAME COLUMN expires TO kept_until"),
+            format!("ALTER TABLE {p}subjects RENAME COLUMN expires TO kept_until"),
+            // The session that is spared, unless it began by `floor`. The subject of no bytes is everybody.
+            format!("ALTER TABLE {p}subjects ADD COLUMN spared {bytes}"),
+            format!("ALTER TABLE {p}subjects ADD COLUMN floor BIGINT"),
+            format!("ALTER TABLE {p}subjects ADD COLUMN stamp BIGINT NOT NULL DEFAULT 0"),
+            // Listings, and how many sessions a subject has, the newest first.
+            format!("DROP INDEX {p}sessions_by_subject"),
+            format!("CREATE INDEX {p}sessions_by_subject ON {p}sessions (subject, session_start, session)"),
         ],
     ]
 }

@@ -1,27 +1,36 @@
 //! One session as its row tells it, and what may become of it: plain values, no waiting.
 
 use super::super::chain::{self, Chain, Place, Turn};
-use super::super::{Presented, Rotation, Standing, StoreError, StoreErrorKind, TokenId};
+use super::super::cutoff::Cutoff;
+use super::super::{
+    Horizon, Presented, Retention, Rotation, Standing, StoreError, StoreErrorKind, SubjectId, TokenId,
+};
 use crate::NumericDate;
 
 /// Tokens revoked one by one in one session while it lives. Each was signed by this service, so nobody comes near.
 const MAX_REVOKED_TOKENS: usize = 1024;
 
-/// What the store knows of a presented token.
+/// What the store knows of a presented token, all as one statement saw it.
 pub(super) struct Found {
     /// When the store's tables were made.
     pub(super) born: NumericDate,
-    pub(super) subject: Option<SubjectTombstone>,
-    /// Of the row that was read; `None` where there is none.
+    /// The server's clock.
+    pub(super) clock: NumericDate,
+    pub(super) horizon: Option<Horizon>,
+    /// Of the subject that was asked about.
+    pub(super) subject: CutoffRow,
+    pub(super) everybody: CutoffRow,
+    /// Of the session's row; `None` where there is none.
     pub(super) stamp: Option<i64>,
     pub(super) session: Session,
 }
 
-#[derive(Clone, Copy)]
-pub(super) struct SubjectTombstone {
-    /// Sessions begun at or before it are revoked.
-    pub(super) instant: NumericDate,
-    pub(super) until: NumericDate,
+/// Up to when sessions are revoked.
+#[derive(Default)]
+pub(super) struct CutoffRow {
+    /// `None` where there is no row.
+    pub(super) stamp: Option<i64>,
+    pub(super) cutoff: Option<Cutoff>,
 }
 
 #[derive(Default)]
@@ -32,11 +41,14 @@ pub(super) struct Session {
     /// The session's own tombstone; the epoch where it has none.
     pub(super) revoked_until: NumericDate,
     pub(super) revoked_tokens: Vec<(TokenId, NumericDate)>,
+    /// Where there is no chain to tell: whose it was, and the latest start that a token of it can have.
+    pub(super) subject: Option<SubjectId>,
+    pub(super) latest_start: Option<NumericDate>,
 }
 
 impl Found {
     pub(super) fn standing(&self, presented: &Presented) -> Standing {
-        if self.is_revoked(presented) {
+        if self.is_revoked(presented) || self.cutoff_of(presented).is_some() {
             return Standing::Revoked;
         }
         match self.session.chain(presented.now) {
@@ -51,9 +63,9 @@ impl Found {
     }
 
     pub(super) fn judge(&self, rotation: &Rotation) -> Result<Turn, StoreError> {
-        let now = rotation.presented.now;
-        let revoked = self.is_session_or_token_revoked(&rotation.presented);
-        let cutoff = self.cutoff_of(&rotation.presented);
+        let presented = &rotation.presented;
+        let now = presented.now;
+        let (revoked, cutoff) = (self.is_revoked(presented), self.cutoff_of(presented));
         chain::judge(rotation, revoked, cutoff, self.session.chain(now), |token| {
             self.session.is_token_revoked(token, now)
         })
@@ -66,33 +78,55 @@ impl Found {
         self.session.begin(rotation, is_orphan);
     }
 
+    /// Until when a revocation that is made now is kept.
+    pub(super) fn kept_until(&self, retention: &Retention) -> NumericDate {
+        retention.kept_until(self.clock, self.horizon)
+    }
+
     fn vouches_for(&self, presented: &Presented) -> bool {
         presented.session_start >= self.born
     }
 
+    /// The token or its session.
     fn is_revoked(&self, presented: &Presented) -> bool {
-        self.is_session_or_token_revoked(presented) || self.cutoff_of(presented).is_some()
-    }
-
-    fn is_session_or_token_revoked(&self, presented: &Presented) -> bool {
         let Presented { token, now, .. } = *presented;
         self.session.revoked_until > now || self.session.is_token_revoked(token, now)
     }
 
-    /// The instant up to which the subject's sessions of that age were revoked.
+    /// The instant up to which sessions of that age were revoked: the subject's, or all.
     fn cutoff_of(&self, presented: &Presented) -> Option<NumericDate> {
-        let &Presented { session_start, now, .. } = presented;
-        let tombstone = self.subject.filter(|t| t.until > now && session_start <= t.instant);
-        tombstone.map(|tombstone| tombstone.instant)
+        let Presented { session, session_start, now, .. } = *presented;
+        let cutoffs = [&self.subject, &self.everybody].into_iter().filter_map(|row| row.cutoff);
+        cutoffs
+            .filter(|cutoff| cutoff.revokes(session, session_start, now))
+            .map(|cutoff| cutoff.instant)
+            .max()
+    }
+}
+
+impl CutoffRow {
+    /// Adds a cutoff to what holds at `now`.
+    pub(super) fn join(&mut self, cutoff: Cutoff, now: NumericDate) {
+        self.cutoff = Some(cutoff.joined(self.cutoff, now));
     }
 }
 
 impl Session {
     /// The row matters until then.
-    pub(super) fn expires(&self) -> NumericDate {
+    pub(super) fn kept_until(&self) -> NumericDate {
         let tokens = self.revoked_tokens.iter().map(|&(_, until)| until);
         let chain = self.chain.iter().map(|chain| chain.until);
         tokens.chain(chain).fold(self.revoked_until, NumericDate::max)
+    }
+
+    /// Whose it is.
+    pub(super) fn subject(&self) -> Option<SubjectId> {
+        self.chain.as_ref().map_or(self.subject, |chain| chain.subject)
+    }
+
+    /// Its place among its subject's.
+    pub(super) fn start(&self) -> Option<NumericDate> {
+        self.chain.as_ref().map_or(self.latest_start, |chain| Some(chain.session_start))
     }
 
     fn begin(&mut self, rotation: Rotation, is_orphan: bool) {
@@ -109,14 +143,15 @@ impl Session {
     }
 
     /// False where nothing has to be written.
-    pub(super) fn revoke(&mut self, now: NumericDate, until: NumericDate) -> bool {
-        // Never before the last of its tokens is past mattering, and never earlier than was promised before.
+    pub(super) fn revoke(&mut self, retention: &Retention, clock: NumericDate, kept: NumericDate) -> bool {
         let known = self.chain.as_ref().map(|chain| chain.until);
-        let until = until.max(known.unwrap_or_default());
-        if until <= now || until <= self.revoked_until {
+        // Never before the last of its tokens is past mattering, and never earlier than was promised before.
+        let until = kept.max(known.unwrap_or_default());
+        if until <= self.revoked_until {
             return false;
         }
-        self.forget_expired(now);
+        self.name(retention, clock);
+        self.forget_expired(retention.now);
         self.revoked_until = until;
         // A revoked session has nothing left to say.
         self.chain = None;
@@ -128,22 +163,25 @@ impl Session {
     pub(super) fn revoke_token(
         &mut self,
         token: TokenId,
-        now: NumericDate,
+        retention: &Retention,
+        clock: NumericDate,
         mut until: NumericDate,
     ) -> Result<bool, StoreError> {
+        let now = retention.now;
         if let Some(chain) = self.chain(now) {
             // It has a successor, though one so old may be forgotten here.
             if chain.head != token {
-                return Ok(self.revoke(now, until));
+                return Ok(self.revoke(retention, clock, until));
             }
             // As long as the record names it as the head, its predecessor must not be given it.
             until = until.max(chain.until);
         }
         let promised = self.revoked_tokens.iter().find(|(revoked, _)| *revoked == token);
         let promised = promised.map_or(self.revoked_until, |&(_, promised)| promised.max(self.revoked_until));
-        if until <= now || until <= promised {
+        if until <= promised {
             return Ok(false);
         }
+        self.name(retention, clock);
         self.forget_expired(now);
         self.revoked_tokens.retain(|(revoked, _)| *revoked != token);
         if self.revoked_tokens.len() >= MAX_REVOKED_TOKENS {
@@ -151,6 +189,12 @@ impl Session {
         }
         self.revoked_tokens.push((token, until));
         Ok(true)
+    }
+
+    /// Remembers whose it is, and where it stands among theirs, for when there is no chain any more.
+    fn name(&mut self, retention: &Retention, clock: NumericDate) {
+        self.subject = self.subject().or(retention.subject);
+        self.latest_start = self.start().max(Some(retention.latest_start(clock)));
     }
 
     fn chain(&self, now: NumericDate) -> Option<&Chain> {

@@ -35,6 +35,13 @@ pub(super) struct Dialect {
     skip_locked: &'static str,
 }
 
+impl Dialect {
+    /// The subject of the row that is about every subject's sessions: no hash is empty.
+    pub(super) fn everybody(&self) -> String {
+        format!("CAST('' AS {})", self.bytes)
+    }
+}
+
 #[cfg(feature = "sqlite")]
 pub(super) const SQLITE: Dialect =
     Dialect { bytes: "BLOB", clock: "CAST(strftime('%s', 'now') AS INTEGER)", skip_locked: "" };
@@ -42,7 +49,8 @@ pub(super) const SQLITE: Dialect =
 #[cfg(feature = "postgres")]
 pub(super) const POSTGRES: Dialect = Dialect {
     bytes: "BYTEA",
-    clock: "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS BIGINT)",
+    // A cast alone would round.
+    clock: "CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp())) AS BIGINT)",
     skip_locked: " FOR UPDATE SKIP LOCKED",
 };
 
@@ -52,18 +60,30 @@ pub(super) struct Statements {
     pub(super) prefix: String,
     /// All that is known of a presented token: session, subject. One row, the store's own at least.
     pub(super) find: Statement,
-    /// The same without the head's claims, which a standing does not need.
+    /// The same without the head's claims, which only a rotation needs.
     pub(super) find_without_claims: Statement,
-    /// Writes a session's row where it is still the one that was read. See [`super`].
+    /// Write a session's row, or the row that says up to when a subject's sessions are revoked, where all is still as it
+    /// was read. See [`super`].
     pub(super) save: Statement,
-    /// The stronger of each: what either tombstone revoked stays revoked for as long as either said.
-    pub(super) revoke_subject: Statement,
+    pub(super) save_cutoff: Statement,
     /// The same two, and whoever listens is told: on PostgreSQL.
     pub(super) save_and_tell: Statement,
-    pub(super) revoke_subject_and_tell: Statement,
-    /// One row at least: without a session, where there is none.
+    pub(super) save_cutoff_and_tell: Statement,
+    /// A page. One row at least: without a session, where there is none.
     pub(super) sessions: Statement,
-    /// Each removes a bounded batch. They have no proof: what has expired by two clocks may go, whoever removes it.
+    /// Of a subject's sessions those that are too many: each live one, and of all the latest start, and until when they
+    /// are kept; and the start of the oldest. One row at least.
+    pub(super) crowd: Statement,
+    /// Removes a session's row as a sign-in made it.
+    pub(super) undo: Sql,
+    /// Removes the subject's sessions up to a start that are kept no longer than this.
+    pub(super) forget: Sql,
+    pub(super) horizon: Statement,
+    /// Written where it is still as it was read.
+    pub(super) set_horizon: Statement,
+    /// Each gives records without end one, a bounded batch of them.
+    pub(super) bounds: [Sql; 2],
+    /// Each removes a bounded batch. Neither has a proof: what has expired by two clocks may go, whoever removes it.
     pub(super) purges: [Sql; 2],
 }
 
@@ -74,55 +94,68 @@ pub(super) struct Statement {
 }
 
 impl Statement {
-    /// `write` is given the column that proves the answer. Where it is read from or written to, `m` is the row of the
-    /// store.
+    /// `write` is given the column that proves the answer.
     fn new(name: &'static str, write: impl FnOnce(&str) -> String) -> Self {
         let sql = write(&format!("'{name} ' || $1 || ' ' || $2 AS proof")).into();
         Self { name, sql }
     }
 }
 
-/// The store that was opened, and no other.
+/// The row `m` of the store that was opened, and of no other.
 const OWN: &str = "m.one = 1 AND m.id = $1";
 
 impl Statements {
     pub(super) fn new(dialect: &Dialect, p: &str) -> Self {
         let Dialect { clock, skip_locked, .. } = dialect;
+        let everybody = dialect.everybody();
         let find = |proof: &str, claims: &str| {
             format!(
-                "SELECT {proof}, m.born, t.instant, t.expires AS subject_expires, s.stamp, s.subject, \
-                 s.session_start, s.head, s.head_until, s.generation, s.chain_until, s.renewed, s.ancestors, \
-                 s.revoked_until, s.revoked_tokens, s.orphan, {claims} AS claims FROM {p}store m \
-                 LEFT JOIN {p}sessions s ON s.session = $3 \
-                 LEFT JOIN {p}subjects t ON t.subject = $4 WHERE {OWN}"
+                "SELECT {proof}, m.born, m.horizon, {clock} AS clock, \
+                 t.stamp AS t_stamp, t.instant AS t_instant, t.spared AS t_spared, t.floor AS t_floor, \
+                 t.kept_until AS t_kept_until, \
+                 a.stamp AS a_stamp, a.instant AS a_instant, a.spared AS a_spared, a.floor AS a_floor, \
+                 a.kept_until AS a_kept_until, \
+                 s.stamp, s.subject, s.session_start, s.head, s.head_until, s.generation, s.chain_until, \
+                 s.renewed, s.ancestors, s.revoked_until, s.revoked_tokens, s.orphan, {claims} AS claims \
+                 FROM {p}store m LEFT JOIN {p}sessions s ON s.session = $3 \
+                 LEFT JOIN {p}subjects t ON t.subject = $4 \
+                 LEFT JOIN {p}subjects a ON a.subject = {everybody} WHERE {OWN}"
             )
         };
+        // The store as it was read, not long ago. Horizon and latest clock are the parameters from this one on.
+        let as_read = |first: usize| {
+            format!("{OWN} AND m.horizon IS NOT DISTINCT FROM ${first} AND {clock} <= ${}", first + 1)
+        };
+        let cutoff_stamp =
+            |subject: &str| format!("(SELECT stamp FROM {p}subjects WHERE subject = {subject})");
         let save = |proof: &str| {
             format!(
                 "INSERT INTO {p}sessions AS s (session, subject, session_start, head, head_until, generation, \
-                 chain_until, renewed, ancestors, claims, revoked_until, revoked_tokens, expires, stamp, orphan) \
-                 SELECT $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17 \
-                 FROM {p}store m WHERE {OWN} AND m.born = $18 AND NOT EXISTS (SELECT 1 FROM {p}subjects t \
-                 WHERE t.subject = $20 AND t.expires > $21 AND t.instant >= $22) \
+                 chain_until, renewed, ancestors, claims, revoked_until, revoked_tokens, kept_until, stamp, \
+                 orphan) SELECT $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17 \
+                 FROM {p}store m WHERE {} AND m.born = $20 \
+                 AND {} IS NOT DISTINCT FROM $22 AND {} IS NOT DISTINCT FROM $23 \
                  ON CONFLICT (session) DO UPDATE SET subject = excluded.subject, \
                  session_start = excluded.session_start, head = excluded.head, \
                  head_until = excluded.head_until, generation = excluded.generation, \
                  chain_until = excluded.chain_until, renewed = excluded.renewed, \
                  ancestors = excluded.ancestors, claims = excluded.claims, \
                  revoked_until = excluded.revoked_until, revoked_tokens = excluded.revoked_tokens, \
-                 expires = excluded.expires, stamp = excluded.stamp, orphan = excluded.orphan \
-                 WHERE s.stamp = $19 RETURNING {proof}"
+                 kept_until = excluded.kept_until, stamp = excluded.stamp, orphan = excluded.orphan \
+                 WHERE s.stamp = $24 RETURNING {proof}",
+                as_read(18),
+                cutoff_stamp("$21"),
+                cutoff_stamp(&everybody),
             )
         };
-        let revoke_subject = |proof: &str| {
+        let save_cutoff = |proof: &str| {
             format!(
-                "INSERT INTO {p}subjects AS t (subject, instant, expires) \
-                 SELECT $3, $4, $5 FROM {p}store m WHERE {OWN} \
-                 ON CONFLICT (subject) DO UPDATE SET \
-                 instant = CASE WHEN t.expires > $6 AND t.instant > excluded.instant \
-                 THEN t.instant ELSE excluded.instant END, \
-                 expires = CASE WHEN t.expires > excluded.expires THEN t.expires ELSE excluded.expires END \
-                 RETURNING {proof}"
+                "INSERT INTO {p}subjects AS t (subject, instant, spared, floor, kept_until, stamp) \
+                 SELECT $3, $4, $5, $6, $7, $8 FROM {p}store m WHERE {} \
+                 ON CONFLICT (subject) DO UPDATE SET instant = excluded.instant, spared = excluded.spared, \
+                 floor = excluded.floor, kept_until = excluded.kept_until, stamp = excluded.stamp \
+                 WHERE t.stamp = $11 RETURNING {proof}",
+                as_read(9),
             )
         };
         // One statement, so it is told at the commit of what it tells. Channel and message follow its own parameters.
@@ -130,13 +163,28 @@ impl Statements {
             let (channel, message) = (parameters + 1, parameters + 2);
             format!("WITH written AS ({write}) SELECT proof, pg_notify(${channel}, ${message}) FROM written")
         };
+        let newest_first = "ORDER BY s.session_start DESC, s.session DESC";
         // What has expired by the caller's clock and by the server's: one node whose clock has leapt ahead must not
         // remove tombstones that still matter to all the others.
         let purge = |table: &str, key: &str| {
-            let expired = format!("expires <= $1 AND expires <= {clock}");
+            let expired = format!("kept_until <= $1 AND kept_until <= {clock}");
             let sql = format!(
                 "DELETE FROM {p}{table} WHERE {key} IN (SELECT {key} FROM {p}{table} WHERE {expired} \
-                 ORDER BY expires LIMIT $2{skip_locked}) AND {expired}"
+                 ORDER BY kept_until LIMIT $2{skip_locked}) AND {expired}"
+            );
+            sql.into()
+        };
+        // Clocks may differ by a minute, and 300 s more are the margin of every revocation.
+        let bound = |table: &str, key: &str, others: &[&str]| {
+            let end = |column: &&str| {
+                format!(", {column} = CASE WHEN r.{column} > b.until THEN b.until ELSE r.{column} END")
+            };
+            let others = others.iter().map(end).collect::<String>();
+            let sql = format!(
+                "UPDATE {p}{table} AS r SET kept_until = b.until{others} \
+                 FROM (SELECT {clock} + m.horizon + 360 AS until FROM {p}store m WHERE {OWN}) AS b \
+                 WHERE r.{key} IN (SELECT {key} FROM {p}{table} WHERE kept_until >= $2 LIMIT $3{skip_locked}) \
+                 AND r.kept_until >= $2 AND b.until < $2"
             );
             sql.into()
         };
@@ -148,19 +196,65 @@ impl Statements {
                 find(proof, "CAST('' AS TEXT)")
             }),
             save: Statement::new("save", save),
-            revoke_subject: Statement::new("revoke_subject", revoke_subject),
-            save_and_tell: Statement::new("save_and_tell", |proof| telling(save(proof), 22)),
-            revoke_subject_and_tell: Statement::new("revoke_subject_and_tell", |proof| {
-                telling(revoke_subject(proof), 6)
+            save_cutoff: Statement::new("save_cutoff", save_cutoff),
+            save_and_tell: Statement::new("save_and_tell", |proof| telling(save(proof), 24)),
+            save_cutoff_and_tell: Statement::new("save_cutoff_and_tell", |proof| {
+                telling(save_cutoff(proof), 11)
             }),
             sessions: Statement::new("sessions", |proof| {
+                // As `Cutoff::revokes` says.
+                let is_cut_off = format!(
+                    "EXISTS (SELECT 1 FROM {p}subjects t WHERE t.subject IN ($3, {everybody}) \
+                     AND t.kept_until > $4 AND t.instant >= s.session_start AND (t.spared IS NULL \
+                     OR t.spared <> s.session OR t.floor >= s.session_start))"
+                );
                 format!(
                     "SELECT {proof}, s.session, s.session_start, s.renewed, s.claims FROM {p}store m \
-                     LEFT JOIN {p}sessions s ON s.subject = $3 AND s.head IS NOT NULL AND s.chain_until > $4 \
-                     AND s.revoked_until <= $4 AND NOT EXISTS (SELECT 1 FROM {p}subjects t \
-                     WHERE t.subject = $3 AND t.expires > $4 AND t.instant >= s.session_start) WHERE {OWN}"
+                     LEFT JOIN (SELECT s.session, s.session_start, s.renewed, s.claims FROM {p}sessions s \
+                     WHERE s.subject = $3 AND (s.session_start, s.session) < ($5, $6) \
+                     AND s.head IS NOT NULL AND s.chain_until > $4 AND s.revoked_until <= $4 \
+                     AND NOT {is_cut_off} {newest_first} LIMIT $7) s ON 1 = 1 WHERE {OWN} {newest_first}"
                 )
             }),
+            crowd: Statement::new("crowd", |proof| {
+                format!(
+                    "SELECT {proof}, s.session, s.session_start, o.session_start AS forgettable, \
+                     (SELECT MAX(k.kept_until) FROM {p}sessions k WHERE k.subject = $3 \
+                     AND k.session_start <= o.session_start) AS kept_until, \
+                     (SELECT k.session_start FROM {p}sessions k WHERE k.subject = $3 AND k.session <> $4 \
+                     AND k.kept_until > $5 ORDER BY k.session_start, k.session LIMIT 1) AS oldest \
+                     FROM {p}store m \
+                     LEFT JOIN (SELECT s.session, s.session_start FROM {p}sessions s WHERE s.subject = $3 \
+                     AND s.session <> $4 AND s.head IS NOT NULL AND s.chain_until > $5 \
+                     {newest_first} LIMIT $6 OFFSET $7) s ON 1 = 1 \
+                     LEFT JOIN (SELECT s.session_start FROM {p}sessions s WHERE s.subject = $3 \
+                     AND s.kept_until > $5 {newest_first} LIMIT 1 OFFSET $8) o ON 1 = 1 WHERE {OWN}"
+                )
+            }),
+            undo: format!(
+                "DELETE FROM {p}sessions WHERE session = $2 AND head = $3 \
+                 AND EXISTS (SELECT 1 FROM {p}store m WHERE {OWN})"
+            )
+            .into(),
+            forget: format!(
+                "DELETE FROM {p}sessions WHERE subject = $2 AND session_start <= $3 AND kept_until <= $4 \
+                 AND EXISTS (SELECT 1 FROM {p}store m WHERE {OWN})"
+            )
+            .into(),
+            horizon: Statement::new("horizon", |proof| {
+                format!("SELECT {proof}, {clock} AS clock, m.horizon, m.raises FROM {p}store m WHERE {OWN}")
+            }),
+            set_horizon: Statement::new("set_horizon", |proof| {
+                format!(
+                    "UPDATE {p}store AS m SET horizon = $3, raises = $4 WHERE {OWN} \
+                     AND m.horizon IS NOT DISTINCT FROM $5 AND m.raises IS NOT DISTINCT FROM $6 \
+                     RETURNING {proof}"
+                )
+            }),
+            bounds: [
+                bound("sessions", "session", &["revoked_until", "chain_until", "head_until"]),
+                bound("subjects", "subject", &[]),
+            ],
             purges: [purge("sessions", "session"), purge("subjects", "subject")],
         }
     }

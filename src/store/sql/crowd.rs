@@ -1,0 +1,150 @@
+//! How many sessions of one subject are kept.
+
+use super::backend::{Backend, on};
+use super::change::{Cause, Step};
+use super::{Inner, SqlStore, secs};
+use crate::NumericDate;
+use crate::store::chain;
+use crate::store::cutoff::Cutoff;
+use crate::store::{
+    Presented, Retention, Revocation, Rotated, Rotation, SessionCursor, SessionId, StoreError, SubjectId,
+    SubjectLimit, TokenId,
+};
+
+/// Sessions ended at most in favour of one that was opened. One is enough, unless the limit was lowered.
+const DISPLACED_AT_ONCE: i64 = 64;
+
+/// A session was put on record.
+#[derive(Clone, Copy)]
+pub(super) struct Opened {
+    /// It had no row before: of tokens that were revoked, say.
+    pub(super) is_new: bool,
+}
+
+/// One row of what is too much.
+pub(super) struct Crowd {
+    /// A live session beyond the limit.
+    pub(super) displaced: Option<SessionCursor>,
+    /// The latest start of those that are not to be remembered, and until when those up to it are kept.
+    pub(super) forgettable: Option<(NumericDate, NumericDate)>,
+    /// The earliest start of the others.
+    pub(super) oldest: Option<NumericDate>,
+}
+
+impl SqlStore {
+    /// Keeps the limit on a subject's sessions when one was opened. What becomes of it: where as many as are remembered
+    /// began later, it goes again.
+    pub(super) async fn make_way(&self, rotation: &Rotation, opened: Opened) -> Result<Rotated, StoreError> {
+        let Presented { session, subject, session_start, now, .. } = rotation.presented;
+        let Some((subject, retention)) = subject.zip(rotation.retention) else {
+            return Ok(Rotated::Recorded);
+        };
+        let Some(limit) = retention.limit else { return Ok(Rotated::Recorded) };
+        let inner = &*self.0;
+        let crowd = inner.persist(|| inner.crowd(subject, Some(session), limit, now)).await?;
+        if let Some(Crowd { forgettable: Some(_), oldest: Some(oldest), .. }) = crowd.first()
+            && opened.is_new
+            && session_start <= *oldest
+            && inner.persist(|| inner.undo(session, rotation.successor)).await?
+        {
+            return Ok(chain::predated(rotation, *oldest));
+        }
+        for cursor in crowd.iter().filter_map(|row| row.displaced) {
+            let retention = retention.of(Some(subject), cursor.session_start);
+            self.end(Revocation::Session(cursor.session), &retention).await?;
+        }
+        match self.forget(subject, &crowd, &retention).await? {
+            Some(instant) if session_start <= instant => Ok(chain::predated(rotation, instant)),
+            _ => Ok(Rotated::Recorded),
+        }
+    }
+
+    /// Forgets the subject's oldest sessions when the record of one that ended was added.
+    pub(super) async fn make_room(
+        &self,
+        subject: SubjectId,
+        retention: &Retention,
+    ) -> Result<(), StoreError> {
+        let Some(limit) = retention.limit else { return Ok(()) };
+        let inner = &*self.0;
+        let crowd = inner.persist(|| inner.crowd(subject, None, limit, retention.now)).await?;
+        self.forget(subject, &crowd, retention).await.map(drop)
+    }
+
+    /// The instant up to which they were forgotten.
+    async fn forget(
+        &self,
+        subject: SubjectId,
+        crowd: &[Crowd],
+        retention: &Retention,
+    ) -> Result<Option<NumericDate>, StoreError> {
+        let Some((instant, known)) = crowd.first().and_then(|row| row.forgettable) else { return Ok(None) };
+        let revocation = Revocation::SubjectBefore { subject, instant, except: None };
+        let until = self
+            .change(Cause::Revocation(revocation, retention), |found| {
+                let until = found.kept_until(retention).max(known);
+                found.subject.join(Cutoff::new(instant, None, until), retention.now);
+                Ok(Step::Save(until))
+            })
+            .await?;
+        // The cutoff takes their place.
+        let inner = &*self.0;
+        inner.persist(|| inner.forget(subject, instant, until)).await?;
+        Ok(Some(instant))
+    }
+}
+
+impl Inner {
+    async fn crowd(
+        &self,
+        subject: SubjectId,
+        opened: Option<SessionId>,
+        limit: SubjectLimit,
+        now: NumericDate,
+    ) -> Result<Vec<Crowd>, sqlx::Error> {
+        let number = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        let statement = &self.statements.crowd;
+        let question = self.identity.ask(statement);
+        on!(&self.backend, read, connection => question.rows(
+            sqlx::query(&statement.sql)
+                .bind(question.store)
+                .bind(&*question.number)
+                .bind(&subject.as_bytes()[..])
+                .bind(opened.as_ref().map(|session| &session.as_bytes()[..]))
+                .bind(secs(now))
+                .bind(DISPLACED_AT_ONCE)
+                .bind(number(limit.live.saturating_sub(1)))
+                .bind(number(limit.remembered))
+                .fetch_all(connection)
+                .await,
+        ))
+    }
+
+    /// One that was revoked meanwhile is kept longer than the cutoff, and stays.
+    async fn forget(
+        &self,
+        subject: SubjectId,
+        instant: NumericDate,
+        until: NumericDate,
+    ) -> Result<(), sqlx::Error> {
+        on!(&self.backend, write, connection => sqlx::query(&self.statements.forget)
+            .bind(self.identity.store())
+            .bind(&subject.as_bytes()[..])
+            .bind(secs(instant))
+            .bind(secs(until))
+            .execute(connection)
+            .await
+            .map(drop))
+    }
+
+    /// False where it is not as it was made any more.
+    async fn undo(&self, session: SessionId, head: TokenId) -> Result<bool, sqlx::Error> {
+        on!(&self.backend, write, connection => sqlx::query(&self.statements.undo)
+            .bind(self.identity.store())
+            .bind(&session.as_bytes()[..])
+            .bind(&head.as_bytes()[..])
+            .execute(connection)
+            .await
+            .map(|done| done.rows_affected() > 0))
+    }
+}

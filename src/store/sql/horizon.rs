@@ -1,0 +1,147 @@
+//! The store's horizon, in the store's own row.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::backend::{Backend, on};
+use super::change::Tries;
+use super::record::{horizon_column, raise_bytes};
+use super::{Inner, SqlStore};
+use crate::store::{Horizon, Raise, StoreError, StoreErrorKind, StoreHorizon};
+use crate::{Clock as _, NumericDate, SystemClock};
+
+/// The row as it was read.
+pub(super) struct HorizonRow {
+    /// The server's.
+    pub(super) clock: NumericDate,
+    /// `None` where nobody has set one yet.
+    pub(super) horizon: Option<StoreHorizon>,
+}
+
+/// What this process knows of the horizon.
+#[derive(Default)]
+pub(super) struct Known(Mutex<Option<StoreHorizon>>);
+
+impl Known {
+    pub(super) fn read(&self) -> Option<StoreHorizon> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn horizon(&self) -> Option<Horizon> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|known| known.current)
+    }
+
+    fn learn(&self, horizon: &StoreHorizon) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.as_ref().is_none_or(|known| known.current <= horizon.current) {
+            *known = Some(horizon.clone());
+        }
+    }
+}
+
+/// The instant of a raise that is under way.
+///
+/// A raise is recorded first, and dated after that: by then every revocation reads the new horizon, so that sessions begun
+/// later are safe. Until it is dated, all sessions end at the old horizon. A process that ends in between leaves that to
+/// whoever reads it next.
+const UNDER_WAY: NumericDate = NumericDate::MAX;
+
+impl SqlStore {
+    /// Sets it, where nobody has yet.
+    pub(super) async fn settle_horizon(&self, need: Horizon) -> Result<StoreHorizon, StoreError> {
+        self.update_horizon(SystemClock.now(), |found| found.is_none().then(|| StoreHorizon::new(need))).await
+    }
+
+    /// Learns it, where there is one.
+    pub(super) async fn read_horizon(&self) -> Result<(), StoreError> {
+        if let Some(horizon) = self.0.persist(|| self.0.horizon_row()).await?.horizon {
+            self.0.known.learn(&horizon);
+        }
+        Ok(())
+    }
+
+    pub(super) async fn raise_horizon_to(
+        &self,
+        to: Horizon,
+        now: NumericDate,
+    ) -> Result<StoreHorizon, StoreError> {
+        self.update_horizon(now, |found| match found {
+            None => Some(StoreHorizon::new(to)),
+            Some(found) => {
+                let mut raised = found.clone();
+                raised.raise(to, UNDER_WAY).then_some(raised)
+            }
+        })
+        .await
+    }
+
+    /// Reads it, and writes what `change` makes of it, until there is nothing to change.
+    async fn update_horizon(
+        &self,
+        now: NumericDate,
+        change: impl Fn(Option<&StoreHorizon>) -> Option<StoreHorizon>,
+    ) -> Result<StoreHorizon, StoreError> {
+        let inner = &*self.0;
+        let mut tries = Tries::new(inner.backend.connections().1);
+        loop {
+            let HorizonRow { clock, horizon } = inner.persist(|| inner.horizon_row()).await?;
+            let found = horizon.as_ref();
+            let new = match found.and_then(|found| dated(found, now.max(clock))).or_else(|| change(found)) {
+                Some(new) => new,
+                None => {
+                    let found = horizon.ok_or(StoreErrorKind::Corrupt)?;
+                    inner.known.learn(&found);
+                    return Ok(found);
+                }
+            };
+            // Whether it was written, and by whom, shows when it is read again.
+            match inner.set_horizon(found, &new).await {
+                Ok(()) => tries.lost()?,
+                Err(error) => tries.failed(error)?,
+            }
+        }
+    }
+}
+
+/// With its raises dated; `None` where they are.
+fn dated(horizon: &StoreHorizon, at: NumericDate) -> Option<StoreHorizon> {
+    let is_under_way = |raise: &Raise| raise.at == UNDER_WAY;
+    if !horizon.raises.iter().any(is_under_way) {
+        return None;
+    }
+    let dated = |raise: &Raise| if is_under_way(raise) { Raise { at, ..*raise } } else { *raise };
+    Some(StoreHorizon::with_raises(horizon.current, horizon.raises.iter().map(dated)))
+}
+
+impl Inner {
+    pub(super) async fn horizon_row(&self) -> Result<HorizonRow, sqlx::Error> {
+        let statement = &self.statements.horizon;
+        let question = self.identity.ask(statement);
+        on!(&self.backend, read, connection => question.row(
+            sqlx::query(&statement.sql)
+                .bind(question.store)
+                .bind(&*question.number)
+                .fetch_all(connection)
+                .await,
+        ))
+    }
+
+    async fn set_horizon(&self, found: Option<&StoreHorizon>, new: &StoreHorizon) -> Result<(), sqlx::Error> {
+        let column = |horizon: &StoreHorizon| horizon_column(horizon.current);
+        let raises =
+            |horizon: &StoreHorizon| (!horizon.raises.is_empty()).then(|| raise_bytes(&horizon.raises));
+        let statement = &self.statements.set_horizon;
+        let question = self.identity.ask(statement);
+        on!(&self.backend, write, connection => question.has_written(
+            sqlx::query(&statement.sql)
+                .bind(question.store)
+                .bind(&*question.number)
+                .bind(column(new))
+                .bind(raises(new))
+                .bind(found.map(column))
+                .bind(found.and_then(raises))
+                .fetch_all(connection)
+                .await,
+        ))
+        .map(drop)
+    }
+}

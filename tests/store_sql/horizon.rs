@@ -1,0 +1,145 @@
+//! The horizon: durable, never lowered, and part of how long a revocation is kept.
+
+use tower_reissue::store::Raise;
+
+use super::*;
+use crate::support::kept;
+
+on_each_database! {
+    the_first_sets_the_horizon_and_it_survives_a_restart,
+    a_raise_is_dated_after_it_was_made_whoever_is_interrupted,
+    many_raise_at_once_and_each_raise_is_on_record,
+    a_revocation_is_kept_by_the_servers_clock_and_the_newest_horizon,
+    a_horizon_that_was_lost_is_put_back_before_anything_is_revoked,
+}
+
+async fn the_first_sets_the_horizon_and_it_survives_a_restart(place: Place) {
+    let (store, other) = (place.open().await, place.open().await);
+    assert_eq!(store.horizon_now(Horizon::Secs(5)), None);
+    let found = store.horizon(Horizon::Secs(100)).await.unwrap();
+    assert_eq!((found.current, found.raises.len()), (Horizon::Secs(100), 0));
+    for need in [Horizon::Secs(7), Horizon::Secs(700), Horizon::Unbounded] {
+        assert_eq!(store.horizon_now(need), Some(found.clone()));
+        assert_eq!(other.horizon(need).await.unwrap(), found, "it is set once");
+    }
+    store.raise_horizon(Horizon::Secs(99), SystemClock.now()).await.unwrap();
+    assert_eq!(other.horizon(Horizon::Secs(1)).await.unwrap(), found, "it is never lowered");
+    let before = SystemClock.now();
+    store.raise_horizon(Horizon::Secs(200), before).await.unwrap();
+    let raised = store.horizon_now(Horizon::Secs(1)).unwrap();
+    assert_eq!((raised.current, raised.raises.len()), (Horizon::Secs(200), 1));
+    assert_eq!(raised.raises[0].from, 100);
+    assert!(raised.raises[0].at >= before && raised.raises[0].at <= later(SystemClock.now(), 1));
+    // The caller's clock may be ahead of the server's.
+    store.raise_horizon(Horizon::Unbounded, now()).await.unwrap();
+    store.close().await;
+    let store = place.open().await;
+    let found = store.horizon_now(Horizon::Secs(1)).unwrap();
+    assert_eq!(found.current, Horizon::Unbounded);
+    assert_eq!(found.raises[1..], [Raise { at: now(), from: 200 }]);
+    assert_eq!(found.raises[0], raised.raises[0]);
+    // A raise of what nobody has set sets it.
+    let other = Place { prefix: "other_".to_owned() + &place.prefix, ..place.clone() }.open().await;
+    other.raise_horizon(Horizon::Secs(5), before).await.unwrap();
+    assert_eq!(other.horizon(Horizon::Secs(9)).await.unwrap().current, Horizon::Secs(5));
+}
+
+/// The process ended between the two.
+async fn a_raise_is_dated_after_it_was_made_whoever_is_interrupted(place: Place) {
+    let store = place.open().await;
+    store.horizon(Horizon::Secs(100)).await.unwrap();
+    let under_way = place.bytes(&format!("{:016x}{:016x}", NumericDate::MAX.as_secs(), 100));
+    place.meddle(&format!("UPDATE {{p}}store SET horizon = 200, raises = {under_way}")).await;
+    let opened = place.open().await.horizon_now(Horizon::Secs(200)).unwrap();
+    assert_eq!(
+        opened.raises,
+        [Raise { at: NumericDate::MAX, from: 100 }],
+        "until it is dated, all end early"
+    );
+    let before = SystemClock.now();
+    let found = store.horizon(Horizon::Secs(100)).await.unwrap();
+    assert_eq!((found.current, found.raises.len()), (Horizon::Secs(200), 1));
+    assert!(found.raises[0].at >= before && found.raises[0].at < later(before, 60), "{found:?}");
+    assert_eq!(place.open().await.horizon_now(Horizon::Secs(200)), Some(found));
+}
+
+async fn many_raise_at_once_and_each_raise_is_on_record(place: Place) {
+    let store = place.open().await;
+    store.horizon(Horizon::Secs(1)).await.unwrap();
+    let raises = (2..10).map(|secs| {
+        let place = place.clone();
+        tokio::spawn(async move {
+            place.open().await.raise_horizon(Horizon::Secs(secs), SystemClock.now()).await.unwrap();
+        })
+    });
+    for raise in raises.collect::<Vec<_>>() {
+        raise.await.unwrap();
+    }
+    let found = store.horizon(Horizon::Secs(1)).await.unwrap();
+    assert_eq!(found.current, Horizon::Secs(9));
+    assert!(
+        found.raises.windows(2).all(|two| two[0].from < two[1].from && two[0].at <= two[1].at),
+        "{found:?}"
+    );
+    assert!(found.raises[0].from == 1 && found.raises.iter().all(|raise| raise.at < NumericDate::MAX));
+}
+
+/// Neither a revoker whose clock is behind nor a process that knows an older horizon shortens it.
+async fn a_revocation_is_kept_by_the_servers_clock_and_the_newest_horizon(place: Place) {
+    let (store, other) = (place.open().await, place.open().await);
+    store.horizon(Horizon::Secs(1_000)).await.unwrap();
+    other.horizon(Horizon::Secs(1_000)).await.unwrap();
+    let behind = NumericDate::from_secs(SystemClock.now().as_secs() - 1_000_000);
+    let subject = SubjectId::from_bytes([3; 32]);
+    let revocations = |n: u64| {
+        [
+            Revocation::Session(session(n)),
+            Revocation::Token { session: session(n + 1), token: token(1) },
+            Revocation::SubjectBefore { subject, instant: behind, except: None },
+            Revocation::AllBefore { instant: behind },
+        ]
+    };
+    for (n, horizon) in [(10, 1_000), (20, 50_000)] {
+        if horizon > 1_000 {
+            other.raise_horizon(Horizon::Secs(horizon), SystemClock.now()).await.unwrap();
+        }
+        let least = SystemClock.now().as_secs() + horizon;
+        for revocation in revocations(n) {
+            store.revoke(revocation, kept(behind, behind)).await.unwrap();
+        }
+        let early = |table: &str, only: &str| {
+            format!("UPDATE {{p}}{table} SET kept_until = kept_until WHERE kept_until < {least}{only}")
+        };
+        let since = format!(" AND session >= {}", place.bytes(&format!("{n:016x}")));
+        assert_eq!(place.meddle(&early("sessions", &since)).await, 0, "{horizon}");
+        assert_eq!(place.meddle(&early("subjects", "")).await, 0, "{horizon}");
+    }
+    // "Up to now" is up to the server's now: its sessions of this moment, in the eyes of a revoker who is behind.
+    let begun = SystemClock.now();
+    let presented = |subject| Presented::new(session(30), token(0), Some(subject), begun, begun);
+    for (subject, revocation) in [
+        (subject, Revocation::SubjectBefore { subject, instant: behind, except: None }),
+        (SubjectId::from_bytes([4; 32]), Revocation::AllBefore { instant: behind }),
+    ] {
+        let presented = presented(subject);
+        let retention = kept(behind, behind);
+        store.revoke(revocation, retention).await.unwrap();
+        assert_eq!(other.standing(&presented).await.unwrap(), Standing::Revoked, "{revocation:?}");
+        let later = Presented::new(session(30), token(0), Some(subject), later(SystemClock.now(), 60), begun);
+        assert_eq!(other.standing(&later).await.unwrap(), Standing::Live, "{revocation:?}");
+    }
+}
+
+/// A backup put back, which was made before the raise.
+async fn a_horizon_that_was_lost_is_put_back_before_anything_is_revoked(place: Place) {
+    let store = place.open().await;
+    store.raise_horizon(Horizon::Secs(50_000), SystemClock.now()).await.unwrap();
+    for lost in ["NULL", "1000"] {
+        place.meddle(&format!("UPDATE {{p}}store SET horizon = {lost}, raises = NULL")).await;
+        let least = SystemClock.now().as_secs() + 50_000;
+        store.revoke(Revocation::Session(session(1)), kept(before(), before())).await.unwrap();
+        let early = format!("UPDATE {{p}}sessions SET kept_until = kept_until WHERE kept_until < {least}");
+        assert_eq!(place.meddle(&early).await, 0, "{lost}");
+        assert_eq!(place.open().await.horizon_now(Horizon::Secs(1)).unwrap().current, Horizon::Secs(50_000));
+    }
+}
