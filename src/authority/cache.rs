@@ -1,24 +1,35 @@
 //! Tokens seen before: what was proven of them is remembered, never what was decided.
 
-use std::convert::Infallible;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::available_parallelism;
 
 use constant_time_eq::constant_time_eq;
+use crossbeam_utils::sync::ShardedLock;
 use foldhash::quality::RandomState;
-use quick_cache::sync::{Cache, DefaultLifecycle};
-use quick_cache::{Equivalent, Weighter};
+use quick_cache::sync::DefaultLifecycle;
+use quick_cache::unsync::Cache;
+use quick_cache::{Equivalent, Lifecycle, Weighter};
 
 use super::VerifiedToken;
 use crate::NumericDate;
 use crate::keys::{KeyRing, Keys};
 
 /// Bounded by bytes, and so by count. Only a verified token makes an entry.
+///
+/// The lock is chosen here and not by quick_cache's features, of which an application may need another. Readers of one
+/// [`ShardedLock`] on different threads write to different cache lines: a hot token is not contended for.
 pub(super) struct TokenCache<C> {
-    entries: Cache<KeptText, VerifiedToken<C>, Cost, RandomState>,
+    // As many as a power of two.
+    shards: Box<[ShardedLock<Shard<C>>]>,
     swept: AtomicU64,
 }
+
+type Shard<C> = Cache<KeptText, VerifiedToken<C>, Cost, RandomState, Evictions<C>>;
+
+/// Hands over what it evicts, to be dropped once no lock is held.
+type Evictions<C> = DefaultLifecycle<KeptText, VerifiedToken<C>>;
 
 /// The signature's last 32 characters find the entry, by a hash with a random key; the whole token is then compared.
 ///
@@ -90,21 +101,33 @@ impl<C> Weighter<KeptText, VerifiedToken<C>> for Cost {
 /// token till then admits nothing, for its time is judged on every request.
 const SWEEP: u64 = 60;
 
+/// Shards smaller than this evict what is hot beside what is not.
+const LEAST_ITEMS: usize = 32;
+
 impl<C> TokenCache<C> {
     /// A cache of that many bytes; `None` for 0.
     pub(super) fn new(bytes: u64) -> Option<Self> {
         if bytes == 0 {
             return None;
         }
-        let items = usize::try_from(bytes / (OVERHEAD + 512)).unwrap_or(usize::MAX).max(1);
-        let entries = Cache::with(items, bytes, Cost, RandomState::default(), DefaultLifecycle::default());
-        Some(Self { entries, swept: AtomicU64::new(0) })
+        let items = usize::try_from(bytes / (OVERHEAD + 512)).unwrap_or(usize::MAX);
+        let threads = available_parallelism().map_or(1, usize::from);
+        let shards = (4 * threads).next_power_of_two().min(1 << (items / LEAST_ITEMS).max(1).ilog2());
+        let hasher = RandomState::default();
+        let shard = |_| {
+            let (items, bytes) = (items.div_ceil(shards), bytes.div_ceil(shards as u64));
+            ShardedLock::new(Cache::with(items, bytes, Cost, hasher.clone(), Evictions::default()))
+        };
+        Some(Self { shards: (0..shards).map(shard).collect(), swept: AtomicU64::new(0) })
     }
 
     /// The proof of this very text, if the key that proved it is still held.
     #[inline]
     pub(super) fn get(&self, text: &[u8], keys: &Keys) -> Option<VerifiedToken<C>> {
-        self.entries.get(&Text::of(text)?).filter(|token| token.is_held(keys))
+        let text = Text::of(text)?;
+        // A shard in which something panicked is not used any more: its tokens are verified each time.
+        let token = self.shard(&text)?.read().ok()?.get(&text)?.clone();
+        token.is_held(keys).then_some(token)
     }
 
     /// Remembers a token that was just verified, unless it is dead already. Of two that were verified at once one is kept,
@@ -122,13 +145,22 @@ impl<C> TokenCache<C> {
         }
         let Some(text) = Text::of(Arc::from(text)) else { return token };
         self.sweep(now, ring, dead_at);
-        let Ok(held) = self.entries.get_or_insert_with(&text, || Ok::<_, Infallible>(token.clone()));
-        if held.held_by(ring) {
-            return held;
+        // Before the lock, so that it is dropped after it.
+        let mut evicted = <Evictions<C> as Lifecycle<_, _>>::RequestState::default();
+        let Some(Ok(mut entries)) = self.shard(&text).map(ShardedLock::write) else { return token };
+        // One that was proven by a key that is gone is replaced.
+        if let Some(held) = entries.get(&text).filter(|held| held.held_by(ring)) {
+            return held.clone();
         }
-        // What lay there was proven by a key that is gone.
-        self.entries.insert(text, token.clone());
+        entries.insert_with_lifecycle(text, token.clone(), &mut evicted);
         token
+    }
+
+    /// By other bits of the signature than an entry's hash is of: its last characters, whose bits are spread over the word.
+    #[inline]
+    fn shard<T>(&self, text: &Text<T>) -> Option<&ShardedLock<Shard<C>>> {
+        let spread = text.last_word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        self.shards.get(spread as usize & (self.shards.len() - 1))
     }
 
     /// Drops the dead, and those whose key has left the ring: once a minute, at a first sight's expense.
@@ -138,7 +170,11 @@ impl<C> TokenCache<C> {
         if due
             && self.swept.compare_exchange(swept, now.as_secs(), Ordering::Relaxed, Ordering::Relaxed).is_ok()
         {
-            self.entries.retain(|_, token| now < dead_at(token) && token.held_by(ring));
+            for shard in &self.shards {
+                if let Ok(mut entries) = shard.write() {
+                    entries.retain(|_, token| now < dead_at(token) && token.held_by(ring));
+                }
+            }
         }
     }
 }
@@ -182,7 +218,11 @@ mod tests {
     }
 
     fn entries(authority: &Authority) -> usize {
-        authority.0.cache.as_ref().unwrap().entries.len()
+        entries_by_shard(authority).sum()
+    }
+
+    fn entries_by_shard(authority: &Authority) -> impl Iterator<Item = usize> {
+        authority.0.cache.as_ref().unwrap().shards.iter().map(|shard| shard.read().unwrap().len())
     }
 
     #[test]
@@ -305,7 +345,44 @@ mod tests {
         for _ in 0..500 {
             admit(&authority, &issue(&authority));
         }
-        let cache = &authority.0.cache.as_ref().unwrap().entries;
-        assert!(cache.weight() <= bytes && cache.len() > 10, "{} in {}", cache.weight(), cache.len());
+        let shards = &authority.0.cache.as_ref().unwrap().shards;
+        let weight: u64 = shards.iter().map(|shard| shard.read().unwrap().weight()).sum();
+        let entries = entries(&authority);
+        assert!(weight <= bytes && entries > 10, "{weight} in {entries}");
+    }
+
+    #[test]
+    fn every_shard_takes_its_part_of_the_tokens() {
+        for algorithm in [Algorithm::HS256, Algorithm::ES256, Algorithm::EdDSA] {
+            let key = SigningKey::generate(algorithm).unwrap().with_kid("k");
+            let authority =
+                Authority::builder(key).issuer("i").audience("a").ceiling(Duration::from_secs(86_400));
+            let authority = authority.build().unwrap();
+            let shards = entries_by_shard(&authority).count();
+            for _ in 0..40 * shards {
+                admit(&authority, &issue(&authority));
+            }
+            assert!(
+                entries_by_shard(&authority).all(|entries| (10..=80).contains(&entries)),
+                "{algorithm:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn where_something_panicked_tokens_are_verified_each_time() {
+        let authority = authority(&ManualClock::at(NOW)).build().unwrap();
+        let token = issue(&authority);
+        admit(&authority, &token);
+        for shard in &authority.0.cache.as_ref().unwrap().shards {
+            let panicking = || {
+                let _entries = shard.write().unwrap();
+                panic!("while the lock is held");
+            };
+            assert!(thread::scope(|scope| scope.spawn(panicking).join().is_err()));
+        }
+        assert!(authority.remembered(token.as_bytes()).is_none());
+        admit(&authority, &token);
+        admit(&authority, &issue(&authority));
     }
 }
