@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
 use pin_project_lite::pin_project;
 
 type BoxError = Box<dyn StdError + Send + Sync>;
@@ -25,7 +26,7 @@ pin_project! {
     #[project = KindProj]
     enum Kind<R> {
         Inner { #[pin] body: R },
-        Fixed { #[pin] body: FixedBody },
+        Fixed { #[pin] body: Full<Bytes> },
     }
 }
 
@@ -35,7 +36,7 @@ impl<R> ResponseBody<R> {
     }
 
     pub(super) fn fixed(bytes: Bytes) -> Self {
-        Self { kind: Kind::Fixed { body: FixedBody::new(bytes) } }
+        Self { kind: Kind::Fixed { body: Full::new(bytes) } }
     }
 }
 
@@ -89,12 +90,13 @@ impl<R> fmt::Debug for ResponseBody<R> {
 }
 
 /// A body of bytes that are all there: what refusals and the ready endpoints answer with.
+// Not `Full` itself, whose crate's majors would be this one's.
 #[derive(Clone, Debug, Default)]
-pub struct FixedBody(Bytes);
+pub struct FixedBody(Full<Bytes>);
 
 impl FixedBody {
     pub(crate) fn new(bytes: Bytes) -> Self {
-        Self(bytes)
+        Self(Full::new(bytes))
     }
 }
 
@@ -104,17 +106,16 @@ impl Body for FixedBody {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let bytes = std::mem::take(&mut self.0);
-        Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+        Pin::new(&mut self.0).poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.0.len() as u64)
+        self.0.size_hint()
     }
 }

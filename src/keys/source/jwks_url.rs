@@ -11,7 +11,7 @@ use std::time::Duration;
 use http::header::{ACCEPT, AGE, CACHE_CONTROL, ETAG, IF_NONE_MATCH, USER_AGENT};
 use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
-use http_body::Body;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
@@ -258,21 +258,12 @@ impl JwksUrl {
         if response.status() != StatusCode::OK {
             return Err(unfit(uri, format!("it answered {}, not 200", response.status())));
         }
-        let mut body = response.into_body();
-        if body.size_hint().lower() > self.max_bytes as u64 {
-            return Err(too_long());
-        }
-        let mut bytes = Vec::new();
-        while let Some(frame) = std::future::poll_fn(|cx| std::pin::Pin::new(&mut body).poll_frame(cx)).await
-        {
-            let frame = frame.map_err(|error| unfit(uri, "its answer broke off").because(error))?;
-            let Ok(data) = frame.into_data() else { continue };
-            if data.len() > self.max_bytes - bytes.len() {
-                return Err(too_long());
-            }
-            bytes.extend_from_slice(&data);
-        }
-        String::from_utf8(bytes)
+        let body = Limited::new(response.into_body(), self.max_bytes).collect().await;
+        let bytes = body.map_err(|error| match error.is::<LengthLimitError>() {
+            true => too_long(),
+            false => unfit(uri, "its answer broke off").because(error),
+        })?;
+        String::from_utf8(bytes.to_bytes().into())
             .map_err(|error| unfit(uri, "its answer is not text").because(error.utf8_error()))
     }
 
