@@ -77,8 +77,8 @@ impl<S: ClaimsStore> Cached<S> {
         self
     }
 
-    /// At most about this many sessions are remembered; 50,000 by default, about 300 bytes each. The longest unseen are
-    /// forgotten first, and cost a question when they come back.
+    /// At most about this many sessions are remembered; 50,000 by default, about 300 bytes each. Those asked about least
+    /// are forgotten first, and cost a question when they come back.
     ///
     /// Give it before [`hearing_revocations`](Self::hearing_revocations): what was heard until then is dropped.
     #[must_use]

@@ -1,9 +1,10 @@
 //! What was last said of which token, bounded in number. How young is young enough is the asker's affair.
 
-use std::collections::HashMap;
+use std::sync::RwLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
 use std::time::{Duration, Instant};
+
+use quick_cache::unsync::Cache;
 
 use crate::store::{Presented, Revocation, SessionId, Standing};
 
@@ -11,18 +12,14 @@ use crate::store::{Presented, Revocation, SessionId, Standing};
 const TOKENS: usize = 4;
 
 pub(super) struct Memory {
-    generations: RwLock<Generations>,
-    max_sessions: usize,
-    // Moved while the generations are locked for writing.
+    // One lock over all of it, which orders an answer after the revocations before it. Where something panicked while it
+    // was held, nothing is remembered any more.
+    sessions: RwLock<Sessions>,
+    // Moved while the sessions are locked for writing.
     epoch: AtomicU64,
 }
 
-/// When a full one begins anew, the other is what was seen lately.
-#[derive(Default)]
-struct Generations {
-    young: HashMap<SessionId, Vec<Entry>>,
-    old: HashMap<SessionId, Vec<Entry>>,
-}
+type Sessions = Cache<SessionId, Vec<Entry>>;
 
 #[derive(Clone, Copy)]
 struct Entry {
@@ -41,7 +38,7 @@ pub(super) struct Asked {
 
 impl Memory {
     pub(super) fn new(max_sessions: usize) -> Self {
-        Self { generations: RwLock::default(), max_sessions, epoch: AtomicU64::new(0) }
+        Self { sessions: RwLock::new(Cache::new(max_sessions)), epoch: AtomicU64::new(0) }
     }
 
     pub(super) fn epoch(&self) -> u64 {
@@ -49,8 +46,7 @@ impl Memory {
     }
 
     pub(super) fn sessions(&self) -> usize {
-        let generations = self.generations.read().unwrap_or_else(PoisonError::into_inner);
-        generations.young.len() + generations.old.len()
+        self.sessions.read().map_or(0, |sessions| sessions.len())
     }
 
     pub(super) fn recall(
@@ -59,12 +55,9 @@ impl Memory {
         inner_epoch: Option<u64>,
         at_most: Duration,
     ) -> Option<Standing> {
-        let generations = self.generations.read().unwrap_or_else(PoisonError::into_inner);
-        let of = |generation: &HashMap<SessionId, Vec<Entry>>| {
-            generation.get(&presented.session)?.iter().find(|entry| entry.is_of(presented)).copied()
-        };
-        let entry = of(&generations.young).or_else(|| of(&generations.old))?;
-        drop(generations);
+        let sessions = self.sessions.read().ok()?;
+        let entry = *sessions.get(&presented.session)?.iter().find(|entry| entry.is_of(presented))?;
+        drop(sessions);
         let is_young = entry.presented.now <= presented.now
             && Duration::from_secs(presented.now.since(entry.presented.now)) < at_most
             && entry.asked.at.elapsed() < at_most;
@@ -72,35 +65,25 @@ impl Memory {
     }
 
     pub(super) fn remember(&self, presented: &Presented, standing: Standing, asked: Asked) {
-        let mut generations = self.write();
+        let Ok(mut sessions) = self.sessions.write() else { return };
         // Something was revoked since: the answer may be older than that.
         if self.epoch() != asked.epoch {
             return;
         }
-        let Generations { young, old } = &mut *generations;
-        let session = presented.session;
-        if !young.contains_key(&session) {
-            if young.len() >= self.max_sessions.div_ceil(2) {
-                *old = std::mem::take(young);
+        let entry = Entry { presented: *presented, standing, asked };
+        if let Some(mut entries) = sessions.get_mut(&presented.session) {
+            entries.retain(|entry| !entry.is_of(presented));
+            if entries.len() >= TOKENS {
+                entries.remove(0);
             }
-            if self.max_sessions == 0 {
-                return;
-            }
-            young.insert(session, old.remove(&session).unwrap_or_default());
+            entries.push(entry);
+        } else {
+            sessions.insert(presented.session, vec![entry]);
         }
-        let Some(entries) = young.get_mut(&session) else { return };
-        entries.retain(|entry| !entry.is_of(presented));
-        if entries.len() >= TOKENS {
-            entries.remove(0);
-        }
-        entries.push(Entry { presented: *presented, standing, asked });
     }
 
     pub(super) fn forget_session(&self, session: &SessionId) {
-        let mut generations = self.write();
-        generations.young.remove(session);
-        generations.old.remove(session);
-        self.epoch.fetch_add(1, Ordering::AcqRel);
+        self.forget(|sessions| drop(sessions.remove(session)));
     }
 
     pub(super) fn forget_revoked(&self, revocation: &Revocation) {
@@ -108,27 +91,24 @@ impl Memory {
             // A token that has a successor takes its session with it.
             Revocation::Session(session) | Revocation::Token { session, .. } => self.forget_session(session),
             Revocation::AllBefore { .. } => self.forget_all(),
-            Revocation::SubjectBefore { subject, .. } => {
-                let mut generations = self.write();
-                let is_other = |entries: &Vec<Entry>| {
+            Revocation::SubjectBefore { subject, .. } => self.forget(|sessions| {
+                sessions.retain(|_, entries| {
                     !entries.iter().any(|entry| entry.presented.subject == Some(*subject))
-                };
-                generations.young.retain(|_, entries| is_other(entries));
-                generations.old.retain(|_, entries| is_other(entries));
-                self.epoch.fetch_add(1, Ordering::AcqRel);
-            }
+                });
+            }),
         }
     }
 
     pub(super) fn forget_all(&self) {
-        let mut generations = self.write();
-        *generations = Generations::default();
-        self.epoch.fetch_add(1, Ordering::AcqRel);
+        self.forget(Cache::clear);
     }
 
-    // A poisoned lock is taken all the same: an entry is whole or absent.
-    fn write(&self) -> RwLockWriteGuard<'_, Generations> {
-        self.generations.write().unwrap_or_else(PoisonError::into_inner)
+    fn forget(&self, forget: impl FnOnce(&mut Sessions)) {
+        let mut sessions = self.sessions.write();
+        if let Ok(sessions) = &mut sessions {
+            forget(sessions);
+        }
+        self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 }
 
