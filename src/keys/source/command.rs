@@ -1,4 +1,7 @@
 //! [`CommandSource`].
+//!
+//! `std::process` on a blocking thread and not `tokio::process`: that one needs a runtime that drives I/O, and where the kernel
+//! has no pidfd it catches SIGCHLD for the whole process.
 
 use std::ffi::OsString;
 use std::fmt;
