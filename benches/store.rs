@@ -76,7 +76,7 @@ async fn redis() {
 #[cfg(feature = "sqlite")]
 async fn sqlite() {
     use tower_reissue::store::SqlStore;
-    let dir = support::TempDir::new("bench");
+    let dir = tempfile::tempdir().unwrap();
     let open = async |name| SqlStore::sqlite(dir.path().join(name).to_str().unwrap()).await.unwrap();
     measure("sqlite", &open("plain.db").await, &Count::Nothing, NONE).await;
     measure("cached sqlite", &Cached::new(open("cached.db").await), &Count::Nothing, NONE).await;

@@ -14,7 +14,6 @@ use tower_reissue::store::{
 
 use crate::postgres_server::Postgres;
 use crate::servers::{RedisCluster, RedisServer};
-use crate::support::TempDir;
 
 /// An empty store, with whatever keeps it there.
 pub struct Ground {
@@ -28,7 +27,7 @@ impl Ground {
     }
 
     pub fn sqlite() -> Self {
-        let dir = TempDir::new("one-successor");
+        let dir = tempfile::tempdir().unwrap();
         let place = Place::Sqlite(dir.path().join("sessions.db").to_str().unwrap().to_owned());
         Self { place, _keeps: Some(Box::new(dir)) }
     }

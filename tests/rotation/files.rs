@@ -204,8 +204,8 @@ async fn a_jwk_set_file_signs_with_its_private_key() {
 #[tokio::test]
 async fn a_mounted_secret_is_read_whole_and_lists_what_is_retired_and_withdrawn() {
     let scratch = Scratch::new();
-    let mut mounted = Mounted { at: &scratch.0, count: 0 };
-    let source = DirectorySource::new(&scratch.0, "current", format());
+    let mut mounted = Mounted { at: scratch.dir(), count: 0 };
+    let source = DirectorySource::new(scratch.dir(), "current", format());
     assert_eq!(source.load().await.unwrap_err().kind(), KeyErrorKind::Unavailable);
 
     let (one, two, three) = (secret(1), secret(2), secret(3));
@@ -228,7 +228,7 @@ async fn a_mounted_secret_is_read_whole_and_lists_what_is_retired_and_withdrawn(
 #[tokio::test]
 async fn a_withdrawal_counts_whatever_is_wrong_with_the_keys() {
     let scratch = Scratch::new();
-    let source = || DirectorySource::new(&scratch.0, "current", format());
+    let source = || DirectorySource::new(scratch.dir(), "current", format());
     write(&scratch.path("current"), &secret(1));
     write(&scratch.path("old"), &secret(2));
     let told = Arc::new(Mutex::new(Vec::new()));
@@ -274,7 +274,7 @@ async fn a_withdrawal_counts_whatever_is_wrong_with_the_keys() {
 #[tokio::test(start_paused = true)]
 async fn a_secret_in_a_plain_directory_waits_unless_the_one_that_signs_is_withdrawn() {
     let scratch = Scratch::new();
-    let source = DirectorySource::new(&scratch.0, "current", format());
+    let source = DirectorySource::new(scratch.dir(), "current", format());
     let signing = || async { source.load().await.unwrap().signing.unwrap().fingerprint().to_owned() };
     write(&scratch.path("current"), &secret(1));
     assert_eq!(signing().await, secret_key(1).fingerprint());
@@ -293,7 +293,7 @@ async fn a_secret_in_a_plain_directory_waits_unless_the_one_that_signs_is_withdr
 #[tokio::test(start_paused = true)]
 async fn a_neighbour_that_changes_all_the_time_holds_nothing_up_and_is_told() {
     let scratch = Scratch::new();
-    let source = DirectorySource::new(&scratch.0, "current", format());
+    let source = DirectorySource::new(scratch.dir(), "current", format());
     let noise = |n: usize| write(&scratch.path("audit.log"), &secret(100 + n));
     write(&scratch.path("current"), &secret(1));
     for n in [2, 3, 4] {
@@ -326,11 +326,11 @@ async fn a_neighbour_that_changes_all_the_time_holds_nothing_up_and_is_told() {
 async fn a_secret_that_is_swapped_all_the_time_is_never_read_half_and_half() {
     let scratch = Scratch::new();
     let pair = |n: usize| (secret(n + 1), secret(n));
-    let at = scratch.0.clone();
+    let at = scratch.dir().to_owned();
     let mut mounted = Mounted { at: &at, count: 0 };
     let (current, old) = pair(0);
     mounted.swap(&[("current", &current), ("old", &old)]);
-    let source = DirectorySource::new(&scratch.0, "current", format());
+    let source = DirectorySource::new(scratch.dir(), "current", format());
     let writer = std::thread::spawn({
         let at = at.clone();
         move || {

@@ -50,7 +50,7 @@ async fn a_generated_key_is_kept_for_its_owner_alone_and_loaded_ever_after() {
 #[tokio::test]
 async fn a_public_half_that_is_missing_is_written_and_a_strange_one_is_refused() {
     let scratch = Scratch::new();
-    let load = || GeneratedSource::new(&scratch.0, Algorithm::EdDSA);
+    let load = || GeneratedSource::new(scratch.dir(), Algorithm::EdDSA);
     load().load().await.unwrap();
     let public = scratch.path("public_key.pem");
     let text = fs::read(&public).unwrap();
@@ -144,7 +144,7 @@ async fn a_key_that_is_opened_to_others_while_it_serves_is_told_and_serves_on() 
     let scratch = Scratch::new();
     let told = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let seen = told.clone();
-    let keys = rotation(GeneratedSource::new(&scratch.0, Algorithm::EdDSA))
+    let keys = rotation(GeneratedSource::new(scratch.dir(), Algorithm::EdDSA))
         .on_event(move |event| {
             if let tower_reissue::Event::KeysFailed { error, .. } = event {
                 seen.lock().unwrap().push(error.to_string());
@@ -166,7 +166,7 @@ fn of_16_processes_that_start_at_once_one_makes_the_key() {
         let start = || {
             Command::new(std::env::current_exe().unwrap())
                 .args(["--exact", "generated::in_a_child_a_key_is_generated", "--ignored", "--nocapture"])
-                .env("ROTATION_GENERATE_IN", &scratch.0)
+                .env("ROTATION_GENERATE_IN", scratch.dir())
                 .env("ROTATION_ALGORITHM", algorithm)
                 .stdout(Stdio::piped())
                 .spawn()
@@ -184,7 +184,7 @@ fn of_16_processes_that_start_at_once_one_makes_the_key() {
             fingerprints.insert(line.1.to_owned());
         }
         assert_eq!(fingerprints.len(), 1, "{algorithm}: {fingerprints:?}");
-        let left_over = fs::read_dir(&scratch.0)
+        let left_over = fs::read_dir(scratch.dir())
             .unwrap()
             .filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().starts_with(".key-"));
         assert_eq!(left_over.count(), 0);

@@ -14,7 +14,6 @@ mod survival;
 
 use std::convert::Infallible;
 use std::fs;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -22,6 +21,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
+use tempfile::TempDir;
 use tower::util::BoxCloneSyncService;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_reissue::keys::{Algorithm, KeyRotation, Keys, SigningKey};
@@ -30,26 +30,20 @@ use tower_reissue::{Authority, AuthorityBuilder, ReissueLayer, ResponseBody};
 /// Tiny, for the tests' sake: the clock that rotations read counts seconds.
 const RELOAD: Duration = Duration::from_millis(5);
 
-/// A directory that is gone after the test.
-struct Scratch(PathBuf);
+/// A directory that this user alone may enter, gone after the test.
+struct Scratch(TempDir);
 
 impl Scratch {
     fn new() -> Self {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let name = format!("tower-reissue-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
-        let path = std::env::temp_dir().join(name);
-        fs::DirBuilder::new().mode(0o700).create(&path).unwrap();
-        Self(path)
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn dir(&self) -> &Path {
+        self.0.path()
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        self.dir().join(name)
     }
 }
 

@@ -231,8 +231,11 @@ async fn a_token_under_a_retiring_key_is_renewed_at_its_usual_instant_with_the_n
 async fn a_key_withdrawn_while_a_request_is_in_flight_stops_its_renewal() {
     let clock = ManualClock::at(support::NOW);
     let scratch = Scratch::new();
-    let directory =
-        tower_reissue::keys::DirectorySource::new(&scratch.0, "current", KeyFormat::secret(Algorithm::HS256));
+    let directory = tower_reissue::keys::DirectorySource::new(
+        scratch.dir(),
+        "current",
+        KeyFormat::secret(Algorithm::HS256),
+    );
     write(&scratch.path("current"), &secret(1));
     let keys = KeyRotation::new(directory).clock(clock.clone()).start().await.unwrap();
     let told = Arc::new(Mutex::new(Vec::new()));

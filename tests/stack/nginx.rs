@@ -23,12 +23,12 @@ struct Nginx {
     child: Child,
     http1: SocketAddr,
     http2: SocketAddr,
-    _dir: TempDir,
+    _dir: tempfile::TempDir,
 }
 
 impl Nginx {
     fn before(service: SocketAddr) -> Self {
-        let dir = TempDir::new("nginx");
+        let dir = tempfile::tempdir().unwrap();
         let path = dir.path().display();
         fs::create_dir(dir.path().join("pages")).unwrap();
         for page in ["index.html", "h2.html"] {

@@ -140,7 +140,7 @@ impl SmallDisk {
     /// # Panics
     /// Where it may not be mounted.
     fn mount(size: &str) -> Self {
-        let dir = TempDir::new("small-disk");
+        let dir = tempfile::tempdir().unwrap();
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", &format!("size={size},mode=0755"), "tmpfs"]).arg(dir.path());
         let output = mount.output().unwrap();

@@ -25,7 +25,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use outage::Service;
-use support::{TempDir, kept, without_horizon};
+use support::{kept, without_horizon};
+use tempfile::TempDir;
 use tower_reissue::store::{
     ClaimsStore, Horizon, Page, Presented, Revocation, Rotated, Rotation, SessionId, SqlStore,
     SqlStoreBuilder, Standing, StoreError, StoreErrorKind, SubjectId, TokenId,
@@ -162,7 +163,7 @@ impl Place {
 
 #[cfg(feature = "sqlite")]
 fn new_sqlite() -> Place {
-    let dir = TempDir::new("sqlite");
+    let dir = tempfile::tempdir().unwrap();
     let address = dir.path().join("sessions.db").to_str().unwrap().to_owned();
     Place { address, prefix: "reissue_".to_owned(), _dir: Some(Arc::new(dir)) }
 }

@@ -41,7 +41,7 @@ async fn a_busy_timeout_that_ends_is_a_timeout() {
 
 #[tokio::test]
 async fn a_file_that_is_no_database_is_refused_and_memory_too() {
-    let dir = TempDir::new("sqlite-none");
+    let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("sessions.db");
     std::fs::write(&file, "a".repeat(8192)).unwrap();
     let error = SqlStore::sqlite(file.to_str().unwrap()).await.unwrap_err();

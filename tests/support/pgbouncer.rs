@@ -8,8 +8,9 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+
 use crate::postgres_server::{Postgres, as_unprivileged, give};
-use crate::support::TempDir;
 
 pub struct Pgbouncer {
     dir: TempDir,
@@ -26,7 +27,7 @@ impl Pgbouncer {
     pub fn before(server: &Postgres, mode: &str, sessions: u32) -> Self {
         // Free a moment ago; nothing else here takes ports at that rate.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut pooler = Self { dir: TempDir::new("pgbouncer"), port, server: server.port(), guard: None };
+        let mut pooler = Self { dir: tempfile::tempdir().unwrap(), port, server: server.port(), guard: None };
         pooler.run_again(mode, sessions, "");
         pooler
     }

@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::TempDir;
+use tempfile::TempDir;
 
 pub struct Postgres {
     dir: TempDir,
@@ -44,7 +44,7 @@ impl Postgres {
     }
 
     fn start_with(options: &[&str], counts: bool) -> Self {
-        let dir = crate::support::TempDir::new("postgres");
+        let dir = tempfile::tempdir().unwrap();
         let (data, sockets) = (dir.path().join("data"), dir.path().join("sockets"));
         for part in [&data, &sockets] {
             fs::create_dir_all(part).unwrap();

@@ -5,25 +5,22 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
 
 /// One `redis-server`.
 pub struct RedisServer {
     child: Option<Child>,
     options: Vec<String>,
-    dir: PathBuf,
+    dir: TempDir,
     port: u16,
 }
 
 impl RedisServer {
     pub fn start(options: &[&str]) -> Self {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let dir = std::env::temp_dir().join(format!("tower-reissue-redis-{}-{count}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
+        let dir = tempfile::tempdir().unwrap();
         let options = options.iter().map(|&option| option.to_owned()).collect();
         // A free port may be taken by somebody else before the server is there.
         let mut server = Self { child: None, options, dir, port: 0 };
@@ -33,7 +30,7 @@ impl RedisServer {
                 return server;
             }
         }
-        panic!("redis-server does not start: see {}", server.dir.join("log").display());
+        panic!("redis-server does not start: see {}", server.dir.path().join("log").display());
     }
 
     /// A replica, which has what the primary has when this returns.
@@ -58,14 +55,14 @@ impl RedisServer {
 
     fn spawn(&mut self) -> bool {
         self.kill();
-        let log = std::fs::File::create(self.dir.join("log")).unwrap();
+        let log = std::fs::File::create(self.dir.path().join("log")).unwrap();
         // Valkey as a Python package ships it is built without TLS.
         let is_tls = self.options.iter().any(|option| option == "--tls-port");
         let chosen = std::env::var("TOWER_REISSUE_REDIS_SERVER").ok().filter(|_| !is_tls);
         let program = chosen.unwrap_or("redis-server".to_owned());
         let child = Command::new(&program)
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", ""])
-            .args(["--dir", self.dir.to_str().unwrap(), "--appendonly", "no"])
+            .args(["--dir", self.dir.path().to_str().unwrap(), "--appendonly", "no"])
             .args(&self.options)
             .stdin(Stdio::null())
             .stdout(log)
@@ -151,7 +148,6 @@ impl RedisServer {
 impl Drop for RedisServer {
     fn drop(&mut self) {
         self.kill();
-        let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
 
@@ -167,8 +163,9 @@ impl RedisCluster {
     pub fn over_tls(ports: &[u16], certificates: &str) -> Self {
         let file = |name: &str| format!("{certificates}/{name}");
         let both = ["authority.pem", "client.pem"].map(|name| std::fs::read_to_string(file(name)).unwrap());
-        let trusted = std::env::temp_dir().join(format!("tower-reissue-redis-{}.pem", std::process::id()));
-        std::fs::write(&trusted, both.concat()).unwrap();
+        // Read as a node starts, and never again.
+        let mut trusted = tempfile::NamedTempFile::new().unwrap();
+        trusted.write_all(both.concat().as_bytes()).unwrap();
         Self::of(ports.len(), |n| {
             let options = [
                 ("--tls-port", ports[n].to_string()),
@@ -176,7 +173,7 @@ impl RedisCluster {
                 ("--tls-key-file", file("server.key.pem")),
                 ("--tls-client-cert-file", file("client.pem")),
                 ("--tls-client-key-file", file("client.key.pem")),
-                ("--tls-ca-cert-file", trusted.to_str().unwrap().to_owned()),
+                ("--tls-ca-cert-file", trusted.path().to_str().unwrap().to_owned()),
                 ("--tls-auth-clients", "no".to_owned()),
                 ("--tls-cluster", "yes".to_owned()),
             ];

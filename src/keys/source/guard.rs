@@ -111,25 +111,24 @@ mod unix {
 
         #[test]
         fn the_own_user_is_the_one_that_files_are_made_as() {
-            let path = std::env::temp_dir().join(format!("tower-reissue-own-{}", std::process::id()));
-            fs::write(&path, "").unwrap();
-            let owner = fs::metadata(&path).unwrap().uid();
+            let file = tempfile::NamedTempFile::new().unwrap();
+            let path = file.path();
+            let owner = fs::metadata(path).unwrap().uid();
             assert_eq!(own_uid().unwrap(), owner);
 
             // Another user's file, to a process that is not root: root's own would be anybody's to trust.
             let (owner, own) = if owner == ROOT {
-                chown(&path, Some(4242), None).unwrap();
+                chown(path, Some(4242), None).unwrap();
                 (4242, ROOT)
             } else {
                 (owner, owner + 1)
             };
-            for refused in [refuse_readable(&path, own), refuse_writable(&path, own)] {
+            for refused in [refuse_readable(path, own), refuse_writable(path, own)] {
                 let told = refused.unwrap_err().to_string();
                 let place = path.display();
                 assert!(told.contains(&format!("belongs to user {owner}")), "{told}");
                 assert!(told.contains(&format!("`chown {own} {place}`")), "{told}");
             }
-            fs::remove_file(&path).unwrap();
             // Root may do anything anyway.
             assert!(refuse_writable(Path::new("/"), 4242).is_ok());
         }

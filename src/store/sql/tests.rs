@@ -10,9 +10,8 @@ use crate::{Clock as _, SystemClock};
 
 #[tokio::test]
 async fn a_full_disk_refuses_what_is_new_and_keeps_what_was_revoked() {
-    let dir = std::env::temp_dir().join(format!("tower-reissue-full-{}", std::process::id()));
-    std::fs::create_dir_all(&dir).unwrap();
-    let store = SqlStore::sqlite(dir.join("sessions.db").to_str().unwrap()).await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqlStore::sqlite(dir.path().join("sessions.db").to_str().unwrap()).await.unwrap();
     store.revoke(Revocation::Session(session(0)), Retention::new(at(10), 0, 4_000_000_000)).await.unwrap();
     let limit_pages = |pages: u32| {
         let writer = match &store.0.backend {
@@ -58,7 +57,6 @@ async fn a_full_disk_refuses_what_is_new_and_keeps_what_was_revoked() {
     limit_pages(100_000).await.unwrap();
     assert_eq!(store.rotate(sign_in(1 + recorded)).await.unwrap(), Rotated::Recorded, "room again");
     store.close().await;
-    std::fs::remove_dir_all(dir).unwrap();
 }
 
 fn sign_in(n: u64) -> Rotation {
