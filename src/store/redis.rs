@@ -2,12 +2,16 @@
 
 mod address;
 mod connect;
+mod ending;
 mod failure;
 mod feed;
+mod horizon;
 mod keys;
 mod link;
+mod listing;
 mod replicas;
 mod script;
+mod state;
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,16 +21,15 @@ use redis::cmd;
 
 use self::address::Servers;
 pub use self::connect::{DangerousRedisConnect, RedisConnect};
-use self::failure::failure;
-use self::keys::{Keys, TAGS};
+use self::horizon::KnownHorizon;
+use self::keys::Keys;
 use self::link::Link;
 use self::replicas::Replicas;
 use self::script::Call;
-use super::feed::message;
-use super::unshared::{self, UnsharedHorizon};
+use self::state::{Answer as _, Field as _, Listing, SessionState, SubjectState, name};
 use super::{
     ClaimsStore, Horizon, Page, Presented, Retention, Revocation, Rotated, Rotation, SessionId, SessionPage,
-    SessionRecord, Standing, StoreError, StoreErrorKind, StoreHorizon, SubjectId, chain,
+    Standing, StoreError, StoreErrorKind, StoreHorizon, SubjectId, SubjectLimit, chain,
 };
 use crate::NumericDate;
 
@@ -48,8 +51,9 @@ const AT_ONCE: usize = 128;
 ///
 /// Every change of a session's state is one script on one key slot: it happened or it did not, whoever dies in
 /// between. A standing costs one round trip, its two questions pipelined; a rotation two, since the subject's
-/// tombstone is read, and the session listed, before the session's record is written; a revocation one. In front of
-/// many requests put a [`Cached`](super::Cached).
+/// tombstone is read, and the session listed, before the session's record is written; a revocation one, and one more to
+/// note it at its subject. Revoking *all* sessions writes to every hash tag, 1,024 scripts. In front of many requests put a
+/// [`Cached`](super::Cached).
 ///
 /// # What the server must be
 ///
@@ -79,6 +83,17 @@ const AT_ONCE: usize = 128;
 /// `now` and by the server's clock, and nothing is removed before: a process whose clock is ahead neither forgets a
 /// revocation nor makes one that ends early. The server's clock also dates the store's birth.
 ///
+/// Every hash tag has a copy of the store's [horizon](Horizon), so that a revocation is kept by it in the step that writes.
+/// A tag whose records were lost is given it back by the next call of a process that knows it.
+///
+/// # From version 0.1
+///
+/// The first process of this version that connects takes the store over. Processes of version 0.1 are refused from then
+/// on: they can't read what dates the records, and answer with [`StoreErrorKind::Corrupt`], which is a 503. What they may
+/// still do is revoke sessions and subjects that have no record, and such revocations hold. Sessions that were recorded
+/// go on. Tombstones of theirs are brought under the horizon when they are met, those that were kept until the year 9999
+/// too; one that is never met again stays.
+///
 /// # What it does not do
 ///
 /// Deadlines are the authority's ([`store_deadline`](crate::AuthorityBuilder::store_deadline)); without an authority, a
@@ -93,7 +108,7 @@ struct Shared {
     replicas: Option<Replicas>,
     keys: Keys,
     servers: Servers,
-    horizon: UnsharedHorizon,
+    horizon: KnownHorizon,
 }
 
 impl RedisStore {
@@ -127,7 +142,7 @@ impl ClaimsStore for RedisStore {
         let ask_session = self.0.ask_session(presented);
         let (session, subject) = match &presented.subject {
             Some(subject) => {
-                let ask_subject = self.0.ask_subject(subject, presented.now, None);
+                let ask_subject = self.0.ask_subject(subject, presented);
                 let (session, subject) = ask_session.run_both(&ask_subject, &self.0.link).await?;
                 (session, Some(SubjectState::read(subject)?))
             }
@@ -137,86 +152,69 @@ impl ClaimsStore for RedisStore {
         if session.reborn || subject.as_ref().is_some_and(|subject| subject.reborn) {
             self.0.restore_births(presented.now).await;
         }
-        Ok(judge(presented, &session, subject.as_ref()))
+        Ok(state::judge(presented, &session, subject.as_ref()))
     }
 
     /// The subject is asked first: a rotation that begins after a revocation returned always sees it. One that began
     /// before it may still be recorded; the session is dead by its own standing all the same.
     async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
-        let Rotation { presented, supersedes, successor, ref claims, until, .. } = rotation;
-        let Presented { session, token, session_start, now, .. } = presented;
+        let Rotation { presented, supersedes, successor, until, retention, .. } = rotation;
+        let Presented { session, subject, session_start: start, now, .. } = presented;
         // A sign-in records the token itself; a renewal records another.
-        if supersedes == (successor == token) {
+        if supersedes == (successor == presented.token) {
             return Err(StoreErrorKind::Misused.into());
         }
-        let subject = match &presented.subject {
-            Some(subject) => Some(self.0.subject(subject, now, Some((&presented, until))).await?),
+        let limit = retention.and_then(|retention| retention.limit);
+        let listing = match &subject {
+            Some(subject) => Some(self.0.list(subject, (session, start), now, until, limit).await?),
             None => None,
         };
-        if let Some(revoked_until) = subject.as_ref().and_then(|subject| subject.revoked)
-            && session_start <= revoked_until
-        {
+        let state = listing.as_ref().map(|listing| &listing.state);
+        if let Some(revoked_until) = state.and_then(|state| state.revoked_until) {
             return Ok(chain::predated(&rotation, revoked_until));
         }
-        let vouched = subject.as_ref().is_none_or(|subject| session_start >= subject.born);
-        let args = [
-            now.to_string(),
-            token.to_string(),
-            successor.to_string(),
-            flag(supersedes),
-            until.to_string(),
-            claims.to_string(),
-            session_start.to_string(),
-            presented.subject.map(|subject| subject.to_string()).unwrap_or_default(),
-            subject.as_ref().map(|subject| subject.incarnation.clone()).unwrap_or_default(),
-            flag(vouched),
-        ];
-        let answer =
-            Call::new(&script::ROTATE, self.0.session_keys(&session), args).run(&self.0.link).await?;
-        let [outcome, more, reborn] = fields(answer)?;
-        if reborn == "1" || subject.is_some_and(|subject| subject.reborn) {
+        let [outcome, more, reborn] =
+            self.0.ask_rotation(&rotation, state).run(&self.0.link).await?.fields()?;
+        if reborn == "1" || state.is_some_and(|state| state.reborn) {
             self.0.restore_births(now).await;
         }
-        match &*outcome {
-            "recorded" => Ok(Rotated::Recorded),
-            "superseded" => Ok(Rotated::Superseded { head: more.into() }),
-            "reused" => Ok(Rotated::Reused { generations: number(&more)? }),
-            "revoked" => Ok(Rotated::Revoked),
-            "unknown" => Ok(Rotated::Unknown),
-            "misused" => Err(StoreErrorKind::Misused.into()),
-            _ => Err(StoreErrorKind::Corrupt.into()),
+        let rotated = match &*outcome {
+            "recorded" => Rotated::Recorded,
+            "superseded" => Rotated::Superseded { head: more.into() },
+            "reused" => Rotated::Reused { generations: more.number()? },
+            "revoked" => Rotated::Revoked,
+            "cut off" => chain::predated(&rotation, more.instant()?),
+            "unknown" => Rotated::Unknown,
+            "misused" => return Err(StoreErrorKind::Misused.into()),
+            _ => return Err(StoreErrorKind::Corrupt.into()),
+        };
+        if let (Some(subject), Some(listing)) = (subject, listing) {
+            match (&rotated, retention) {
+                (Rotated::Recorded, Some(retention)) => {
+                    self.0.end_excess(subject, &listing.excess, &retention).await;
+                    if listing.is_full {
+                        let _ = self.0.remember(&subject, None, &retention).await;
+                    }
+                }
+                // It was listed before it could be known that there is nothing to list.
+                (Rotated::Revoked | Rotated::Predated { .. }, _) if listing.is_new => {
+                    self.0.unlist(&subject, session).await;
+                }
+                _ => {}
+            }
         }
+        Ok(rotated)
     }
 
     async fn revoke(&self, revocation: Revocation, retention: Retention) -> Result<(), StoreError> {
-        let keys = &self.0.keys;
-        let (now, until) = (retention.now.to_string(), self.0.horizon.kept_until(&retention).to_string());
-        let (channel, message) = (keys.channel(), message::write(&revocation));
-        let end_session = |session: SessionId, token: String, message: String| {
-            let places = [keys.session(&session), keys.revoked_tokens(&session)];
-            Call::new(&script::REVOKE, places, [now.clone(), until.clone(), token, channel.clone(), message])
-        };
+        let store = &*self.0;
         match revocation {
-            Revocation::SubjectBefore { subject, instant, except: None } => {
-                let args = [now.clone(), until.clone(), instant.to_string(), channel.clone(), message];
-                self.0.record(&Call::new(&script::REVOKE_SUBJECT, [keys.subject(&subject)], args)).await
+            Revocation::Token { session, token } => store.end(session, Some(token), &retention).await,
+            Revocation::Session(session) => store.end(session, None, &retention).await,
+            Revocation::SubjectBefore { subject, instant, except } => {
+                store.end_all_of(&subject, instant, except, &retention).await
             }
-            Revocation::Session(session) => {
-                self.0.record(&end_session(session, String::new(), message)).await
-            }
-            Revocation::Token { session, token } => {
-                self.0.record(&end_session(session, token.to_string(), message)).await
-            }
-            Revocation::SubjectBefore { subject, instant, except: Some(except) } => {
-                for session in unshared::others(self, (subject, instant, except), retention.now).await? {
-                    let message = message::write(&Revocation::Session(session));
-                    self.0.record(&end_session(session, String::new(), message)).await?;
-                }
-                Ok(())
-            }
-            Revocation::AllBefore { .. } => {
-                Err(StoreError::with_source(StoreErrorKind::Unavailable, "not recorded by this store"))
-            }
+            Revocation::AllBefore { instant } => store.end_all(instant, &retention).await,
         }
     }
 
@@ -226,223 +224,107 @@ impl ClaimsStore for RedisStore {
         now: NumericDate,
         page: Page,
     ) -> Result<SessionPage, StoreError> {
-        let state = self.0.subject(&subject, now, None).await?;
-        let mut listed = cmd("ZRANGEBYSCORE");
-        listed.arg(self.0.keys.sessions(&subject)).arg(format!("({now}")).arg("+inf");
-        let listed = script::texts(self.0.link.ask(&listed).await.map_err(failure)?)?;
-        let mut records = Vec::new();
-        for some in listed.chunks(AT_ONCE) {
-            for record in join_all(some.iter().map(|session| self.0.listed(session, &subject, now))).await {
-                records.extend(record?.filter(|record| !state.has_revoked(record.session_start)));
-            }
-        }
-        Ok(unshared::page_of(records, page))
+        self.0.page(&subject, now, page).await
     }
 
     async fn horizon(&self, need: Horizon) -> Result<StoreHorizon, StoreError> {
-        Ok(self.0.horizon.settle(need))
+        self.0.settle_horizon(need).await
     }
 
-    fn horizon_now(&self, need: Horizon) -> Option<StoreHorizon> {
-        Some(self.0.horizon.settle(need))
+    fn horizon_now(&self, _: Horizon) -> Option<StoreHorizon> {
+        self.0.horizon.get()
     }
 
     async fn raise_horizon(&self, to: Horizon, now: NumericDate) -> Result<(), StoreError> {
-        self.0.horizon.raise(to, now);
-        Ok(())
-    }
-}
-
-/// What the session's slot says.
-struct SessionState {
-    verdict: Verdict,
-    born: NumericDate,
-    reborn: bool,
-}
-
-enum Verdict {
-    Revoked,
-    Unrecorded,
-    Recorded {
-        generations: u32,
-        /// Of the subject's records, when this one was written.
-        incarnation: String,
-        is_orphan: bool,
-    },
-}
-
-/// What the subject's slot says.
-struct SubjectState {
-    /// Sessions begun at or before it are revoked.
-    revoked: Option<NumericDate>,
-    born: NumericDate,
-    incarnation: String,
-    reborn: bool,
-}
-
-impl SessionState {
-    fn read(answer: Vec<String>) -> Result<Self, StoreError> {
-        let [verdict, generations, born, reborn, incarnation, orphan] = fields(answer)?;
-        let verdict = match &*verdict {
-            "revoked" => Verdict::Revoked,
-            "unrecorded" => Verdict::Unrecorded,
-            "recorded" => Verdict::Recorded {
-                generations: number(&generations)?,
-                incarnation,
-                // Anything but the word that it is none.
-                is_orphan: orphan != "0",
-            },
-            _ => return Err(StoreErrorKind::Corrupt.into()),
-        };
-        Ok(Self { verdict, born: instant(&born)?, reborn: reborn == "1" })
-    }
-}
-
-impl SubjectState {
-    fn read(answer: Vec<String>) -> Result<Self, StoreError> {
-        let [revoked, born, incarnation, reborn] = fields(answer)?;
-        let revoked = if revoked.is_empty() { None } else { Some(instant(&revoked)?) };
-        Ok(Self { revoked, born: instant(&born)?, incarnation, reborn: reborn == "1" })
-    }
-
-    fn has_revoked(&self, start: NumericDate) -> bool {
-        self.revoked.is_some_and(|instant| start <= instant)
-    }
-}
-
-/// A session is known where nothing that was ever said of it can have been lost: it began after the records of both
-/// slots did, or its own record is there and the subject's records are still those it was written under.
-fn judge(presented: &Presented, session: &SessionState, subject: Option<&SubjectState>) -> Standing {
-    let start = presented.session_start;
-    if subject.is_some_and(|subject| subject.has_revoked(start)) {
-        return Standing::Revoked;
-    }
-    let subject_began_later = subject.is_none_or(|subject| start >= subject.born);
-    match &session.verdict {
-        Verdict::Revoked => Standing::Revoked,
-        Verdict::Unrecorded if start >= session.born && subject_began_later => Standing::Live,
-        Verdict::Recorded { generations, incarnation, is_orphan: false }
-            if subject_began_later || subject.is_some_and(|subject| subject.incarnation == *incarnation) =>
-        {
-            match generations {
-                0 | 1 => Standing::Live,
-                &generations => Standing::Superseded { generations },
-            }
-        }
-        Verdict::Unrecorded | Verdict::Recorded { .. } => Standing::Unknown,
+        self.0.raise_horizon(to, now).await
     }
 }
 
 impl Shared {
-    /// Records a revocation, on the replicas that are waited for too.
-    async fn record(&self, call: &Call) -> Result<(), StoreError> {
-        call.run(&self.link).await?;
-        match &self.replicas {
-            Some(replicas) => replicas.hold(call).await,
-            None => Ok(()),
-        }
+    fn ask_session(&self, presented: &Presented) -> Call {
+        let Presented { session, token, session_start, now, .. } = presented;
+        let args = [now.to_string(), self.horizon.text(), token.to_string(), session_start.to_string()];
+        Call::new(&script::STANDING, self.keys.session_slot(session), args)
     }
 
-    fn ask_session(&self, presented: &Presented) -> Call {
-        let args = [presented.now.to_string(), presented.token.to_string()];
-        Call::new(&script::STANDING, self.session_keys(&presented.session), args)
+    fn ask_subject(&self, subject: &SubjectId, presented: &Presented) -> Call {
+        let Presented { session, session_start, now, .. } = *presented;
+        let args = [now.to_string(), self.horizon.text(), name(session), session_start.to_string()];
+        Call::new(&script::SUBJECT, [self.keys.subject(subject), self.keys.subject_birth(subject)], args)
+    }
+
+    fn ask_rotation(&self, rotation: &Rotation, state: Option<&SubjectState>) -> Call {
+        let Rotation { presented, supersedes, successor, claims, until, .. } = rotation;
+        let vouched = state.is_none_or(|state| presented.session_start >= state.born);
+        let flag = |set: bool| u8::from(set).to_string();
+        let args = [
+            presented.now.to_string(),
+            self.horizon.text(),
+            presented.token.to_string(),
+            successor.to_string(),
+            flag(*supersedes),
+            until.to_string(),
+            claims.to_string(),
+            presented.session_start.to_string(),
+            presented.subject.map(|subject| subject.to_string()).unwrap_or_default(),
+            state.map(|state| state.incarnation.clone()).unwrap_or_default(),
+            flag(vouched),
+        ];
+        Call::new(&script::ROTATE, self.keys.session_slot(&presented.session), args)
     }
 
     /// Asks the subject's slot, and lists a session there.
-    fn ask_subject(
+    async fn list(
         &self,
         subject: &SubjectId,
+        (session, start): (SessionId, NumericDate),
         now: NumericDate,
-        listed: Option<(&Presented, NumericDate)>,
-    ) -> Call {
-        let keys =
-            [self.keys.subject(subject), self.keys.sessions(subject), self.keys.subject_birth(subject)];
-        let listed = listed.map(|(presented, until)| {
-            [presented.session.to_string(), presented.session_start.to_string(), until.to_string()]
-        });
-        Call::new(&script::SUBJECT, keys, [now.to_string()].into_iter().chain(listed.into_iter().flatten()))
+        until: NumericDate,
+        limit: Option<SubjectLimit>,
+    ) -> Result<Listing, StoreError> {
+        let args =
+            [now.to_string(), self.horizon.text(), name(session), start.to_string(), until.to_string()];
+        let limit = limit.map(|limit| [limit.live.max(1).to_string(), limit.remembered.max(1).to_string()]);
+        let args = args.into_iter().chain(limit.into_iter().flatten());
+        let answer =
+            Call::new(&script::SUBJECT, self.keys.subject_slot(subject), args).run(&self.link).await?;
+        Listing::read(answer)
     }
 
-    async fn subject(
-        &self,
-        subject: &SubjectId,
-        now: NumericDate,
-        listed: Option<(&Presented, NumericDate)>,
-    ) -> Result<SubjectState, StoreError> {
-        SubjectState::read(self.ask_subject(subject, now, listed).run(&self.link).await?)
+    async fn unlist(&self, subject: &SubjectId, session: SessionId) {
+        let mut remove = cmd("ZREM");
+        remove.arg(self.keys.listed(subject)).arg(name(session));
+        // What stays listed is passed over, and goes when its time is over.
+        let _ = self.link.ask(&remove).await;
     }
 
-    async fn listed(
-        &self,
-        session: &str,
-        subject: &SubjectId,
-        now: NumericDate,
-    ) -> Result<Option<SessionRecord>, StoreError> {
-        let corrupt = || StoreError::new(StoreErrorKind::Corrupt);
-        let session = message::id(session).map(SessionId::from_bytes).ok_or_else(corrupt)?;
-        let mut read = cmd("HMGET");
-        read.arg(self.keys.session(&session)).arg(&["v", "x", "p", "u", "s", "r", "c"]);
-        let reply = self.link.ask(&read).await.map_err(failure)?;
-        let reply: Vec<Option<String>> = redis::from_redis_value(reply)
-            .map_err(|error| StoreError::with_source(StoreErrorKind::Corrupt, error))?;
-        let Ok([version, revoked, whose, until, start, renewed, claims]) = <[_; 7]>::try_from(reply) else {
-            return Err(corrupt());
-        };
-        match version.as_deref() {
-            // Listed and not recorded yet, or expired.
-            None => return Ok(None),
-            Some("1") if revoked.is_some() => return Ok(None),
-            Some("1") => {}
-            Some(_) => return Err(corrupt()),
-        }
-        let at = |text: Option<String>| text.ok_or_else(corrupt).and_then(|text| instant(&text));
-        let (until, start, renewed) = (at(until)?, at(start)?, at(renewed)?);
-        if until <= now || whose.as_deref() != Some(&*subject.to_string()) {
-            return Ok(None);
-        }
-        Ok(Some(SessionRecord::new(session, start, renewed, claims.ok_or_else(corrupt)?)))
-    }
-
-    /// Dates the records of every hash tag that has none, from `now` or the server's time, whichever is later.
-    async fn record_births(&self, now: u64) -> Result<(), StoreError> {
-        let now = now.to_string();
-        let tags = (0..TAGS).collect::<Vec<_>>();
-        for some in tags.chunks(AT_ONCE) {
-            let births = some.iter().map(|&tag| {
-                let birth = Call::new(&script::BIRTH, [self.keys.birth(tag)], [now.clone()]);
-                async move { birth.run(&self.link).await }
+    /// Dates the records of every hash tag that has none, from `now` or the server's time, whichever is later, and gives
+    /// each the horizon. Answers the latest of the servers' clocks.
+    async fn record_births(&self, now: u64, horizon: &str) -> Result<NumericDate, StoreError> {
+        let births = self.keys.births().collect::<Vec<_>>();
+        let mut latest = NumericDate::default();
+        for some in births.chunks(AT_ONCE) {
+            let recorded = some.iter().map(async |birth| {
+                let args = [now.to_string(), horizon.to_owned()];
+                Call::new(&script::BIRTH, [birth.clone()], args).run(&self.link).await
             });
-            join_all(births).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+            for answer in join_all(recorded).await {
+                let [clock] = answer?.fields()?;
+                latest = latest.max(clock.instant()?);
+            }
         }
-        Ok(())
+        Ok(latest)
     }
 
     /// One tag's records were lost, so others' may be: dated now, they don't refuse sessions that begin later and
     /// meet them first.
     async fn restore_births(&self, now: NumericDate) {
         // A tag that can't be reached is dated when it is asked next.
-        let _ = self.record_births(now.as_secs()).await;
+        let _ = self.record_births(now.as_secs(), &self.horizon.text()).await;
+        if let Some(known) = self.horizon.get() {
+            let _ = self.settle_horizon(known.current).await;
+        }
     }
-
-    fn session_keys(&self, session: &SessionId) -> [String; 3] {
-        [self.keys.session(session), self.keys.revoked_tokens(session), self.keys.session_birth(session)]
-    }
-}
-
-fn fields<const N: usize>(answer: Vec<String>) -> Result<[String; N], StoreError> {
-    answer.try_into().map_err(|_| StoreErrorKind::Corrupt.into())
-}
-
-fn instant(text: &str) -> Result<NumericDate, StoreError> {
-    text.parse().map(NumericDate::from_secs).map_err(|_| StoreErrorKind::Corrupt.into())
-}
-
-fn number(text: &str) -> Result<u32, StoreError> {
-    text.parse().map_err(|_| StoreErrorKind::Corrupt.into())
-}
-
-fn flag(set: bool) -> String {
-    u8::from(set).to_string()
 }
 
 /// Where, without the URL's credentials, and nothing of what is kept there.

@@ -32,8 +32,8 @@ async fn after_a_flush_older_sessions_are_unknown_and_newer_ones_are_not() {
     assert_eq!(later.standing(&store, 0).await, Ok(Standing::Live));
     // A process that connects after the loss says the same.
     server.command(&["FLUSHALL"]);
-    let restarted = RedisStore::connect(server.url()).await.unwrap();
     let now = SystemClock.now().as_secs();
+    let restarted = RedisStore::connect(server.url()).await.unwrap();
     assert_eq!(
         Scene { start: now, now, ..Scene::new(5) }.standing(&restarted, 0).await,
         Ok(Standing::Unknown)
@@ -65,7 +65,7 @@ async fn a_record_that_is_not_ours_is_an_error() {
     for (n, spoilt) in [
         &["SET", "", "text"][..],
         &["RPUSH", "", "text"],
-        &["HSET", "", "v", "2"],
+        &["HSET", "", "v", "3"],
         &["HSET", "", "g", "many"],
         &["HSET", "", "u", "1e"],
         &["HDEL", "", "v"],

@@ -25,12 +25,15 @@ use servers::{RedisCluster, RedisServer};
 use support::{kept, without_horizon};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_reissue::store::{
-    Cached, ClaimsStore, MemoryStore, Page, Presented, RedisStore, Revocation, Rotated, Rotation, SessionId,
-    Standing, StoreErrorKind, SubjectId, TokenId, conformance,
+    Cached, ClaimsStore, Horizon, MemoryStore, Page, Presented, RedisStore, Retention, Revocation, Rotated,
+    Rotation, SessionId, SessionPage, Standing, StoreErrorKind, StoreHorizon, SubjectId, SubjectLimit,
+    TokenId, conformance,
 };
 use tower_reissue::{Clock as _, NumericDate, ReissueLayer, SystemClock};
 
 mod clocks;
+mod horizon;
+mod limits;
 mod losses;
 mod outages;
 mod promises;
@@ -38,6 +41,7 @@ mod pushed;
 mod replicas;
 mod setup;
 mod tls;
+mod version_1;
 
 /// One session and the instants its calls carry; its first token is number 0.
 #[derive(Clone, Copy)]

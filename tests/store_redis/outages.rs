@@ -31,7 +31,7 @@ async fn in_no_outage_is_anything_admitted_or_reissued_wrongly() {
     assert_eq!(service.ask(&service.unrenewed).await, (200, false, true));
     let keys = server.command(&["KEYS", "*:session:*"]);
     for key in keys.lines().filter(|line| line.starts_with("tower-reissue")) {
-        server.command(&["HSET", key, "v", "2"]);
+        server.command(&["HSET", key, "v", "3"]);
     }
     for token in [&service.due, &service.unrenewed, &service.grace, &service.revoked] {
         assert_eq!(service.ask(token).await, (503, true, false), "corrupt");

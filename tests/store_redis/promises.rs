@@ -5,14 +5,14 @@ use super::*;
 #[tokio::test]
 async fn it_keeps_every_promise_on_one_server() {
     let server = RedisServer::start(&[]);
-    conformance::all(&RedisStore::connect(server.url()).await.unwrap()).await;
+    every_promise(&RedisStore::connect(server.url()).await.unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_keeps_every_promise_on_a_cluster() {
     let cluster = RedisCluster::start();
     let store = RedisStore::connect_cluster(cluster.urls()).await.unwrap();
-    conformance::all(&store).await;
+    every_promise(&store).await;
     // Every node took its part: the sessions really are spread.
     for node in &cluster.0 {
         assert!(node.calls("hset") > 0);
@@ -35,83 +35,108 @@ async fn it_keeps_every_promise_on_a_cluster() {
 /// Staleness is allowed for revocations made elsewhere; the suite's all go through the same value.
 #[tokio::test]
 async fn behind_a_cache_it_keeps_every_promise() {
-    conformance::all(&Cached::new(MemoryStore::new())).await;
+    every_promise(&Cached::new(MemoryStore::new())).await;
     let server = RedisServer::start(&[]);
-    conformance::all(&Cached::new(RedisStore::connect(server.url()).await.unwrap())).await;
-    let store = Cached::new(RedisStore::connect(server.url()).await.unwrap());
-    conformance::all(&store.hearing_revocations().await.unwrap()).await;
+    let connect = |prefix: &str| RedisStore::connect(server.url()).with_prefix(prefix);
+    every_promise(&Cached::new(connect("cached").await.unwrap())).await;
+    every_promise(&Cached::new(connect("fed").await.unwrap()).hearing_revocations().await.unwrap()).await;
 }
 
-/// The memory store is itself held against a model: any calls in any order, time moving on, have one answer in both.
+async fn every_promise<S: ClaimsStore>(store: &S) {
+    conformance::all(store).await;
+    conformance::horizon_and_limits(store).await;
+}
+
+/// The memory store is itself held against a model: any calls in any order have one answer in both. Either sessions expire
+/// as time moves on, or they are revoked and limited: of what is over by one clock alone, a shared store says more.
 #[tokio::test]
 async fn it_answers_as_the_memory_store_does() {
     let server = RedisServer::start(&[]);
     let store = without_horizon(RedisStore::connect(server.url()).await.unwrap()).await;
-    // A clock that the server's is ahead of: tombstones then end by the caller's, as they do in memory.
-    clocks::backdate_births(&server);
-    for seed in 1..=15_u64 {
+    for seed in 1..=60_u64 {
         let memory = without_horizon(MemoryStore::new()).await;
         let mut random = Random(seed);
-        let start = SystemClock.now().as_secs() - 86_400;
+        let expires = seed % 2 == 0;
+        // Ahead of the server's clock: what both date by the later one is dated alike. And each round ahead of the one
+        // before, for all sessions up to an instant are revoked for good.
+        let start = SystemClock.now().as_secs() + 600 * seed;
         let mut now = start + 10;
-        for step in 0..150 {
-            let n = random.below(4);
-            let scene = Scene { n: seed * 100 + n, start: start + n, now };
-            // Two sessions to each subject.
+        let mut limit = SubjectLimit::new(1 + random.below(2) as usize);
+        limit.remembered = 2 + random.below(3) as usize;
+        for step in 0..60 {
+            let n = random.below(6);
+            let scene = Scene { n: seed * 100 + n, start: start + n % 4, now };
+            // Sessions of two subjects, and one of none.
+            let subject_of = |n: u64| (n < 5).then(|| SubjectId::from_bytes(name(2, seed * 100 + n % 2)));
             let presents = |token| {
                 let mut presented = scene.presents(token);
-                presented.subject = Some(SubjectId::from_bytes(name(2, seed * 100 + n % 2)));
+                presented.subject = subject_of(n);
                 presented
             };
-            let until = NumericDate::from_secs(now + random.below(60));
-            let (token, successor) = (random.below(7), random.below(7));
+            let subject = SubjectId::from_bytes(name(2, seed * 100 + random.below(2)));
             let at = NumericDate::from_secs(now);
-            match random.below(30) {
-                0..4 => now += random.below(15),
-                what @ 4..7 => {
+            let retention = kept(at, NumericDate::from_secs(now + 100_000)).limited_to(limit);
+            let until = NumericDate::from_secs(now + if expires { random.below(60) } else { 100_000 });
+            let (token, successor) = (random.below(7), random.below(7));
+            match random.below(60) {
+                0..8 => now += random.below(15),
+                what @ 8..13 if !expires => {
+                    let instant = NumericDate::from_secs(start + random.below(4));
                     let revocation = match what {
-                        4 => Revocation::Token { session: scene.session(), token: token_id(token) },
-                        5 => Revocation::Session(scene.session()),
-                        _ => Revocation::SubjectBefore {
-                            subject: presents(0).subject.unwrap(),
-                            instant: NumericDate::from_secs(start + random.below(4)),
-                            except: None,
-                        },
+                        8 => Revocation::Token { session: scene.session(), token: token_id(token) },
+                        9 | 10 => Revocation::Session(scene.session()),
+                        11 if random.below(2) == 0 => Revocation::AllBefore { instant },
+                        _ => {
+                            let except = Some(Scene { n: seed * 100 + random.below(6), ..scene }.session());
+                            let except = except.filter(|_| random.below(3) > 0);
+                            Revocation::SubjectBefore { subject, instant, except }
+                        }
                     };
-                    // Short, or everything is revoked before long.
-                    let until = NumericDate::from_secs(now + random.below(15));
-                    memory.revoke(revocation, kept(at, until)).await.unwrap();
-                    store.revoke(revocation, kept(at, until)).await.unwrap();
+                    let retention = retention.of(presents(0).subject, NumericDate::from_secs(scene.start));
+                    memory.revoke(revocation, retention).await.unwrap();
+                    store.revoke(revocation, retention).await.unwrap();
                 }
                 what => {
                     let text = format!("{{\"step\":{step}}}");
                     let rotation = match what {
-                        7 | 8 => Rotation::sign_in(presents(token), text, until),
+                        13..25 => Rotation::sign_in(presents(token), text, until),
                         _ => Rotation::renewal(presents(token), token_id(successor), text, until),
                     };
+                    let rotation = if expires { rotation } else { rotation.limited_by(retention) };
                     let expected = memory.rotate(rotation.clone()).await.map_err(|error| error.kind());
                     let rotated = store.rotate(rotation.clone()).await.map_err(|error| error.kind());
                     assert_eq!(rotated, expected, "seed {seed}, step {step}: {rotation:?}");
                 }
             }
-            let mut presented = presents(token);
-            presented.now = NumericDate::from_secs(now);
-            let expected = memory.standing_now(&presented).unwrap();
-            assert_eq!(store.standing(&presented).await.unwrap(), expected, "seed {seed}, step {step}");
-            let subject = presented.subject.unwrap();
-            let mut listed = Vec::new();
-            for records in [
-                memory.sessions(subject, presented.now, Page::default()).await,
-                store.sessions(subject, presented.now, Page::default()).await,
-            ] {
-                let records = records.unwrap().sessions.into_iter();
-                let mut records = records
-                    .map(|record| (record.session, record.session_start, record.renewed, record.claims))
-                    .collect::<Vec<_>>();
-                records.sort();
-                listed.push(records);
+            for n in 0..6 {
+                let mut presented = Scene { n: seed * 100 + n, start: start + n % 4, now }.presents(token);
+                presented.subject = subject_of(n);
+                let expected = memory.standing_now(&presented).unwrap();
+                let standing = store.standing(&presented).await.unwrap();
+                assert_eq!(standing, expected, "seed {seed}, step {step}: {presented:?}");
             }
-            assert_eq!(listed[1], listed[0], "seed {seed}, step {step}");
+            let mut listed = Vec::new();
+            for mut page in [Page::first(1), Page::default()] {
+                let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+                for (records, is_ours) in [(&mut ours, true), (&mut theirs, false)] {
+                    let at = NumericDate::from_secs(now);
+                    page.after = None;
+                    loop {
+                        let SessionPage { sessions, next, .. } = match is_ours {
+                            true => store.sessions(subject, at, page).await.unwrap(),
+                            false => memory.sessions(subject, at, page).await.unwrap(),
+                        };
+                        records.extend(
+                            sessions.into_iter().map(|r| (r.session, r.session_start, r.renewed, r.claims)),
+                        );
+                        let Some(next) = next else { break };
+                        page = page.after(next);
+                    }
+                }
+                assert_eq!(ours, theirs, "seed {seed}, step {step}");
+                listed.push(ours);
+            }
+            assert_eq!(listed[0], listed[1], "seed {seed}, step {step}");
         }
     }
 }

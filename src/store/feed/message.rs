@@ -1,19 +1,29 @@
 //! A revocation on the wire: names, which are hashes, and no claims. 128 bytes at most.
 
+use std::fmt;
+
 use crate::store::{Revocation, SessionId, SubjectId, TokenId};
 use crate::{NumericDate, base64};
 
 pub(in crate::store) fn write(revocation: &Revocation) -> String {
     match revocation {
+        Revocation::SubjectBefore { instant, .. } | Revocation::AllBefore { instant } => {
+            write_at(revocation, instant)
+        }
+        _ => write_at(revocation, ""),
+    }
+}
+
+/// The same with another instant, or something in the place of it.
+pub(in crate::store) fn write_at(revocation: &Revocation, instant: impl fmt::Display) -> String {
+    match revocation {
         Revocation::Session(session) => format!("session {session}"),
         Revocation::Token { session, token } => format!("token {session} {token}"),
-        Revocation::SubjectBefore { subject, instant, except: None } => {
-            format!("subject {subject} {instant}")
-        }
-        Revocation::SubjectBefore { subject, instant, except: Some(session) } => {
+        Revocation::SubjectBefore { subject, except: None, .. } => format!("subject {subject} {instant}"),
+        Revocation::SubjectBefore { subject, except: Some(session), .. } => {
             format!("others {subject} {instant} {session}")
         }
-        Revocation::AllBefore { instant } => format!("all {instant}"),
+        Revocation::AllBefore { .. } => format!("all {instant}"),
     }
 }
 

@@ -8,13 +8,13 @@ use redis::ConnectionInfo;
 
 use super::address::{self, Servers};
 use super::failure::failure_at;
+use super::horizon::KnownHorizon;
 use super::keys::Keys;
 use super::link::{Link, RESPONSE_TIMEOUT};
 use super::replicas::{Demand, Replicas};
 use super::{RedisStore, Shared};
 use crate::ConfigError;
-use crate::store::unshared::UnsharedHorizon;
-use crate::store::{StoreError, StoreErrorKind};
+use crate::store::{Horizon, StoreError, StoreErrorKind};
 
 /// A connection in the making; await it. Made by [`RedisStore::connect`] and [`RedisStore::connect_cluster`].
 #[must_use = "nothing is connected until this is awaited"]
@@ -25,6 +25,7 @@ pub struct RedisConnect {
     certificates: Option<redis::TlsCertificates>,
     prefix: String,
     replicas: Option<Demand>,
+    horizon: Option<Horizon>,
     allow_eviction: bool,
 }
 
@@ -37,6 +38,7 @@ impl RedisConnect {
             certificates: None,
             prefix: "tower-reissue".to_owned(),
             replicas: None,
+            horizon: None,
             allow_eviction: false,
         }
     }
@@ -45,6 +47,13 @@ impl RedisConnect {
     /// sessions need two prefixes.
     pub fn with_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
+        self
+    }
+
+    /// The store's horizon is at least this from now on: it is set where there is none, and raised where it is smaller. By
+    /// default the first authority on the store sets it. Raised, it stays so: see [`StoreHorizon`](crate::store::StoreHorizon).
+    pub fn with_horizon(mut self, horizon: Horizon) -> Self {
+        self.horizon = Some(horizon);
         self
     }
 
@@ -130,10 +139,10 @@ impl RedisConnect {
             ))));
         }
         let keys = Keys::new(self.prefix);
-        let horizon = UnsharedHorizon::default();
+        let horizon = KnownHorizon::default();
         let store = RedisStore(Shared { link, replicas, keys, servers, horizon }.into());
         // What began before this instant, and has no record, is unknown from here on.
-        store.0.record_births(0).await?;
+        store.0.open(self.horizon).await?;
         Ok(store)
     }
 }
@@ -154,6 +163,7 @@ impl std::fmt::Debug for RedisConnect {
             .field("is_cluster", &self.is_cluster)
             .field("prefix", &self.prefix)
             .field("replicas", &self.replicas)
+            .field("horizon", &self.horizon)
             .field("allow_eviction", &self.allow_eviction)
             .finish_non_exhaustive()
     }

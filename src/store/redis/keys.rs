@@ -5,7 +5,7 @@
 
 use crate::store::{SessionId, SubjectId};
 
-pub(super) const TAGS: u16 = 1024;
+const TAGS: u16 = 1024;
 
 pub(super) struct Keys {
     prefix: String,
@@ -26,17 +26,23 @@ impl Keys {
         self.key(tag(session.as_bytes()), &format!("revoked:{session}"))
     }
 
-    pub(super) fn session_birth(&self, session: &SessionId) -> String {
-        self.birth(tag(session.as_bytes()))
+    /// What a script of a session reads: its record, its revoked tokens, the birth of its slot.
+    pub(super) fn session_slot(&self, session: &SessionId) -> [String; 3] {
+        [self.session(session), self.revoked_tokens(session), self.birth(tag(session.as_bytes()))]
     }
 
-    /// The subject's tombstone.
+    /// The subject's cutoff.
     pub(super) fn subject(&self, subject: &SubjectId) -> String {
         self.key(tag(subject.as_bytes()), &format!("subject:{subject}"))
     }
 
-    /// The subject's sessions, by the instant until which each matters.
-    pub(super) fn sessions(&self, subject: &SubjectId) -> String {
+    /// The subject's recorded sessions by start.
+    pub(super) fn listed(&self, subject: &SubjectId) -> String {
+        self.key(tag(subject.as_bytes()), &format!("listed:{subject}"))
+    }
+
+    /// As version 1 listed them: by the instant until which each matters.
+    pub(super) fn old_list(&self, subject: &SubjectId) -> String {
         self.key(tag(subject.as_bytes()), &format!("sessions:{subject}"))
     }
 
@@ -44,8 +50,26 @@ impl Keys {
         self.birth(tag(subject.as_bytes()))
     }
 
-    pub(super) fn birth(&self, tag: u16) -> String {
+    /// What a script of a subject reads: its cutoff, the birth of its slot, its recorded sessions by start, its ended ones
+    /// by the latest start of their tokens, and both by the instant until which each matters.
+    pub(super) fn subject_slot(&self, subject: &SubjectId) -> [String; 5] {
+        let tag = tag(subject.as_bytes());
+        let [ended, expiry] = ["ended", "expiry"].map(|what| self.key(tag, &format!("{what}:{subject}")));
+        [self.subject(subject), self.birth(tag), self.listed(subject), ended, expiry]
+    }
+
+    /// Of every slot.
+    pub(super) fn births(&self) -> impl Iterator<Item = String> {
+        (0..TAGS).map(|tag| self.birth(tag))
+    }
+
+    fn birth(&self, tag: u16) -> String {
         self.key(tag, "birth")
+    }
+
+    /// The store's horizon, in a hash tag of its own.
+    pub(super) fn horizon(&self) -> String {
+        format!("{}:{{horizon}}:horizon", self.prefix)
     }
 
     /// Where revocations are published.

@@ -1,7 +1,11 @@
--- Common to all scripts. Instants are whole seconds since 1970, in decimal.
+-- Common to all scripts. Instants are whole seconds since 1970, in decimal; sessions are named in hexadecimal where they
+-- have an order.
 --
 -- The memory limit is judged at a script's first write. So the first write of what may be refused is one that can
 -- grow, and no script is left half done.
+
+-- The latest instant, 9999-12-31, and the horizon of sessions without bound.
+local LAST = 253402300799
 
 -- Lua itself would write a large number as 2.5e+11.
 local function text(number)
@@ -23,62 +27,202 @@ local function over_by_both(now)
   return math.min(now, clock)
 end
 
+local function time_to_live(over, till)
+  return (till - over + 60) * 1000
+end
+
 -- Keeps the key at least until `till`, by the caller's clock and by the server's, and a minute longer. It always
 -- writes: a replica that acknowledges this call's last write has everything that the call relies on.
 local function keep(key, over, till)
-  local ttl = math.max((till - over + 60) * 1000, redis.call('PTTL', key))
-  redis.call('PEXPIRE', key, text(ttl))
+  redis.call('PEXPIRE', key, text(math.max(time_to_live(over, till), redis.call('PTTL', key))))
 end
 
--- When this slot's records began, the name of their incarnation, and whether it begins now: the records before it,
--- if there were any, are lost.
-local function born(key, now)
-  local birth = redis.call('GET', key)
+-- When this slot's records began, the name of their incarnation, whether it begins now (the records before it, if there
+-- were any, are lost), the horizon, and up to when and until when all sessions are revoked. nil: unreadable.
+--
+-- The horizon is every slot's own copy, so that a revocation is kept by it in the step that writes. `known` is the
+-- caller's: the larger one counts, for a slot that was lost has none.
+local function born(key, now, known)
+  local found = redis.pcall('HMGET', key, 's', 'i', 'h', 'a', 'u')
+  if found.err then
+    -- Version 1 was a text, which is the name of the incarnation. Its scripts can't read a hash: a process that knows
+    -- no horizon does nothing here any more.
+    local name = redis.pcall('GET', key)
+    local since = type(name) == 'string' and string.match(name, '^(%d+):')
+    if not since then
+      return nil
+    end
+    redis.call('DEL', key)
+    redis.call('HSET', key, 's', since, 'i', name)
+    found = { since, name }
+  end
   local reborn = '0'
-  if not birth then
+  if not found[1] then
     -- What began within this second began before the loss, for all that can be told.
-    local since = math.max(clock, now) + 1
-    birth = text(since) .. ':' .. time[1] .. '.' .. time[2]
-    redis.call('SET', key, birth)
+    found = { text(math.max(clock, now) + 1), time[1] .. '.' .. time[2] }
+    redis.call('HSET', key, 's', found[1], 'i', found[2])
     reborn = '1'
   end
-  return tonumber(string.match(birth, '^(%d+):')), birth, reborn
+  known = tonumber(known)
+  local horizon = tonumber(found[3] or nil)
+  if known and not (horizon and horizon >= known) then
+    horizon = known
+    -- A server that is full has no room for it: it counts for this call all the same.
+    redis.pcall('HSET', key, 'h', text(known))
+  end
+  local since, all, all_until = tonumber(found[1]), tonumber(found[4] or nil), tonumber(found[5] or nil)
+  if not (since and found[2]) or (all == nil) ~= (all_until == nil) then
+    return nil
+  end
+  return {
+    since = since, incarnation = found[2], reborn = reborn, horizon = horizon or LAST, is_set = horizon ~= nil,
+    all = all, all_until = all_until,
+  }
 end
 
--- A session is a hash. Version 1 of a tombstone: `v`, `x` the instant until which it is revoked. Of a chain: `v`,
--- `h` head, `e` until when the head matters, `g` its generation, `a` older tokens (`token:generation:until,`, oldest
--- first), `u` until when the whole matters, `c` claims, `r` when recorded, `s` session start, `p` subject, `i` the
--- incarnation of the subject's records it was written under, `o` 1 where nobody vouches for the time before.
-local function is_unreadable(key, v, x, u, h, g, a)
+-- The latest start of a session that can exist by now, and the instant until which a revocation made now is kept: as
+-- Retention::latest_start and Retention::kept_until.
+local function latest_start(now, start, tolerance)
+  return math.min(LAST, math.max(now, clock, start) + tolerance)
+end
+local function kept_until(birth, latest, margin)
+  return math.min(LAST, latest + birth.horizon + margin)
+end
+
+-- The instant of a cutoff, up to now where it is not past, as Revocation::dated.
+local function dated(instant, now)
+  if instant >= now then
+    return math.min(LAST, math.max(instant, clock + instant - now))
+  end
+  return instant
+end
+
+-- Until when a record of version 1 is kept. One token's limit decided that there, so it may be too short, or for ever.
+-- No token that exists by now is of use past the horizon; 60 s are the most that tolerance can be, 300 s the margin.
+local function brought_in(birth, now)
+  return kept_until(birth, math.max(now, clock), 360)
+end
+
+-- Whether all sessions of that age are revoked.
+local function is_all_revoked(birth, start, over)
+  return birth.all and start <= birth.all and birth.all_until > over
+end
+
+-- A session is a hash. `v` version. Of a tombstone: `x` the instant until which it is revoked, `p` its subject, `s` the
+-- latest start that any token of it can have. Of a chain: `h` head, `e` until when the head matters, `g` its generation,
+-- `a` older tokens (`token:generation:until,`, oldest first), `u` until when the whole matters, `c` claims, `r` when
+-- recorded, `s` session start, `p` subject, `i` the incarnation of the subject's records it was written under, `o` 1
+-- where nobody vouches for the time before. Version 1 is brought under the horizon where it is met. nil: unreadable.
+local function session_of(key, birth, now, over)
+  local v, x, u, h, g, a, i, o, p, s =
+    unpack(redis.call('HMGET', key, 'v', 'x', 'u', 'h', 'g', 'a', 'i', 'o', 'p', 's'))
   if not v then
-    return redis.call('EXISTS', key) == 1
+    return redis.call('EXISTS', key) == 0 and { is_absent = true } or nil
   end
-  if v ~= '1' then
-    return true
+  local found = { x = tonumber(x or nil), u = tonumber(u or nil), h = h, g = tonumber(g or nil), a = a, i = i, o = o,
+    p = p or '', s = tonumber(s or nil) or 0 }
+  if (v ~= '1' and v ~= '2') or (x and not found.x)
+    or (not x and not (h and a and found.u and found.g)) then
+    return nil
   end
-  if x then
-    return tonumber(x) == nil
+  if v == '1' and birth.is_set then
+    local last = brought_in(birth, now)
+    if x then
+      found.x = last
+      redis.pcall('HSET', key, 'v', '2', 'x', text(last))
+    else
+      found.u = math.min(found.u, last)
+      redis.pcall('HSET', key, 'v', '2', 'u', text(found.u))
+    end
+    redis.call('PEXPIRE', key, text(time_to_live(over, found.x or found.u)))
   end
-  return not (h and a and u and g and tonumber(u) and tonumber(g))
+  return found
+end
+
+-- A session's revoked tokens are a hash too: `v` version, and each token with its instant. What version 1, which has no
+-- `v`, kept for ever ends at the horizon.
+local function token_until(key, birth, now, over, token)
+  local till, v = unpack(redis.call('HMGET', key, token, 'v'))
+  if till and not v and birth.is_set then
+    local ttl = time_to_live(over, brought_in(birth, now))
+    redis.pcall('HSET', key, 'v', '2')
+    redis.call('PEXPIRE', key, text(math.min(ttl, math.max(0, redis.call('PTTL', key)))))
+  end
+  return tonumber(till or nil) or 0
 end
 
 -- How many generations ago the token was superseded: 0 is the head, nil a stranger.
-local function generations(token, now, h, g, a)
-  if token == h then
+local function generations(token, now, session)
+  if token == session.h then
     return 0
   end
-  local _, last = string.find(a, token .. ':', 1, true)
+  local _, last = string.find(session.a, token .. ':', 1, true)
   if not last then
     return nil
   end
-  local generation, till = string.match(a, '^(%d+):(%d+),', last + 1)
+  local generation, till = string.match(session.a, '^(%d+):(%d+),', last + 1)
   if not generation then
     return nil
   end
-  local ago = tonumber(g) - tonumber(generation)
+  local ago = session.g - tonumber(generation)
   -- However late: a lost response is made good as long as the head lives.
   if ago == 1 or tonumber(till) > now then
     return ago
   end
   return nil
+end
+
+-- A subject is a hash: `v` version, and a cutoff, if there is one: `i` sessions begun at or before it are revoked, `e`
+-- but this one, `f` unless it began at or before that, `u` until when. nil: unreadable.
+local function subject_of(key, birth, now, over)
+  local v, i, e, f, u = unpack(redis.call('HMGET', key, 'v', 'i', 'e', 'f', 'u'))
+  if not v then
+    return redis.call('EXISTS', key) == 0 and { is_absent = true } or nil
+  end
+  local found = { i = tonumber(i or nil), e = e or '', f = tonumber(f or nil), u = tonumber(u or nil) }
+  if (v ~= '1' and v ~= '2') or (found.i == nil) ~= (found.u == nil) or (v == '1' and not i) then
+    return nil
+  end
+  if v == '1' and birth.is_set then
+    found.u = brought_in(birth, now)
+    redis.pcall('HSET', key, 'v', '2', 'u', text(found.u))
+    redis.call('PEXPIRE', key, text(time_to_live(over, found.u)))
+  end
+  if not (found.u and found.u > over) then
+    return {}
+  end
+  return found
+end
+
+-- As Cutoff::revokes.
+local function is_cut_off(cutoff, session, start)
+  return cutoff.i and start <= cutoff.i and (cutoff.e ~= session or (cutoff.f and start <= cutoff.f))
+end
+
+-- As Cutoff::joined: what either revoked stays revoked for as long as either said, and nothing else is.
+local function cut_off(key, cutoff, over, instant, except, till)
+  local floor
+  if cutoff.i then
+    till = math.max(till, cutoff.u)
+    floor = cutoff.f or -1
+    if cutoff.e ~= except then
+      floor = math.max(floor, math.min(instant, cutoff.i))
+    end
+    if instant < cutoff.i then
+      instant, except = cutoff.i, cutoff.e
+    end
+    floor = floor >= 0 and text(floor) or nil
+  end
+  redis.call('HSET', key, 'v', '2', 'i', text(instant), 'e', except, 'f', floor or '', 'u', text(till))
+  keep(key, over, till)
+end
+
+-- When the oldest of a subject's sessions began, of those by start and of the ended ones.
+local function oldest_start(listed, ended)
+  local oldest
+  for _, key in ipairs({ listed, ended }) do
+    local first = redis.call('ZRANGE', key, '0', '0', 'WITHSCORES')[2]
+    oldest = math.min(oldest or LAST, tonumber(first or nil) or LAST)
+  end
+  return oldest
 end

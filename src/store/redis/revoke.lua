@@ -1,61 +1,65 @@
--- KEYS: session, its revoked tokens. ARGV: now, until, token or nothing for the session, channel, message.
-local now, till, token = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
+-- KEYS: session, its revoked tokens, birth.
+-- ARGV: now, known horizon, session start, tolerance, margin, subject or nothing, token or nothing for the session,
+-- channel, message.
+-- Where the session ended: `ended`, its subject or nothing, the latest start of its tokens, until when it is kept.
+local now, start, tolerance, margin = tonumber(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local subject, token = ARGV[6], ARGV[7]
 local over = over_by_both(now)
-local v, x, u, h, g, a = unpack(redis.call('HMGET', KEYS[1], 'v', 'x', 'u', 'h', 'g', 'a'))
-if is_unreadable(KEYS[1], v, x, u, h, g, a) then
+local birth = born(KEYS[3], now, ARGV[2])
+local session = birth and session_of(KEYS[1], birth, now, over)
+if not session then
   return corrupt('session')
 end
+local latest = latest_start(now, start, tolerance)
+local till = kept_until(birth, latest, margin)
 
-local function revoke_session()
+local function end_session()
   -- Never before the last of its tokens is past mattering, and never earlier than was promised before.
-  local last = math.max(till, tonumber(x or u or '0'))
-  if last <= over then
-    return
+  till = math.max(till, session.x or session.u or 0)
+  latest = math.max(latest, session.s or 0)
+  if session.p and session.p ~= '' then
+    subject = session.p
   end
   -- It takes the place of its record, so there is room for it however full the server is: what was written first
   -- was a removal.
-  if v then
+  if not session.is_absent then
     redis.call('DEL', KEYS[1])
   end
-  redis.call('HSET', KEYS[1], 'v', '1', 'x', text(last))
-  keep(KEYS[1], over, last)
+  redis.call('HSET', KEYS[1], 'v', '2', 'x', text(till), 'p', subject, 's', text(latest))
+  keep(KEYS[1], over, till)
+  return { 'ended', subject, text(latest), text(till) }
 end
 
 local function revoke_token()
-  if x and tonumber(x) >= till then
-    return keep(KEYS[1], over, tonumber(x))
+  if session.x and session.x >= till then
+    keep(KEYS[1], over, session.x)
+    return { 'done' }
   end
-  if h and tonumber(u) > over then
+  if session.h and session.u > over then
     -- It has a successor, though one so old may be forgotten here.
-    if token ~= h then
-      return revoke_session()
+    if token ~= session.h then
+      return end_session()
     end
     -- As long as the record names it as the head, its predecessor must not be given it.
-    till = math.max(till, tonumber(u))
+    till = math.max(till, session.u)
   end
-  local promised = tonumber(redis.call('HGET', KEYS[2], token) or '0')
-  if math.max(till, promised) <= over then
-    return
-  end
+  local promised = token_until(KEYS[2], birth, now, over, token)
   if promised < till then
-    redis.call('HSET', KEYS[2], token, text(till))
+    redis.call('HSET', KEYS[2], 'v', '2', token, text(till))
   end
   keep(KEYS[2], over, math.max(till, promised))
   if redis.call('HLEN', KEYS[2]) > 64 then
     local all = redis.call('HGETALL', KEYS[2])
     for n = 1, #all, 2 do
-      if tonumber(all[n + 1]) <= over then
+      if all[n] ~= 'v' and tonumber(all[n + 1]) <= over then
         redis.call('HDEL', KEYS[2], all[n])
       end
     end
   end
+  return { 'done' }
 end
 
-if token == '' then
-  revoke_session()
-else
-  revoke_token()
-end
+local answer = token == '' and end_session() or revoke_token()
 -- Who can't be told asks again soon enough; the revocation holds.
-redis.pcall('PUBLISH', ARGV[4], ARGV[5])
-return { 'done' }
+redis.pcall('PUBLISH', ARGV[8], ARGV[9])
+return answer

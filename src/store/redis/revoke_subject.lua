@@ -1,18 +1,15 @@
--- KEYS: the subject's tombstone. ARGV: now, until, instant, channel, message.
-local now, till, instant = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+-- KEYS: subject, birth.
+-- ARGV: now, known horizon, session start, tolerance, margin, instant, session that is spared or nothing, channel,
+-- message with @ for the instant.
+local now, start, tolerance, margin = tonumber(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local instant, except = dated(tonumber(ARGV[6]), now), ARGV[7]
 local over = over_by_both(now)
-local v, i, u = unpack(redis.call('HMGET', KEYS[1], 'v', 'i', 'u'))
-if (v and (v ~= '1' or not (i and u and tonumber(i) and tonumber(u))))
-  or (not v and redis.call('EXISTS', KEYS[1]) == 1) then
+local birth = born(KEYS[2], now, ARGV[2])
+local cutoff = birth and subject_of(KEYS[1], birth, now, over)
+if not cutoff then
   return corrupt('subject')
 end
-if till > over then
-  -- The stronger of each: what either entry revoked stays revoked for as long as either said.
-  if v and tonumber(u) > over then
-    instant, till = math.max(instant, tonumber(i)), math.max(till, tonumber(u))
-  end
-  redis.call('HSET', KEYS[1], 'v', '1', 'i', text(instant), 'u', text(till))
-  keep(KEYS[1], over, till)
-end
-redis.pcall('PUBLISH', ARGV[4], ARGV[5])
+local till = kept_until(birth, latest_start(now, start, tolerance), margin)
+cut_off(KEYS[1], cutoff, over, instant, except, till)
+redis.pcall('PUBLISH', ARGV[8], (string.gsub(ARGV[9], '@', text(instant))))
 return { 'done' }

@@ -1,35 +1,37 @@
 -- KEYS: session, its revoked tokens, birth.
--- ARGV: now, token, successor, supersedes, until, claims, session start, subject, its incarnation, whether the
--- subject's slot vouches for a session of that age.
-local now, token, successor, supersedes = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4] == '1'
-local till, claims, start = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])
-local subject, incarnation, vouched = ARGV[8], ARGV[9], ARGV[10] == '1'
+-- ARGV: now, known horizon, token, successor, supersedes, until, claims, session start, subject, its incarnation, whether
+-- the subject's slot vouches for a session of that age.
+-- What came of it, the head's claims or generations or the instant of a cutoff, reborn.
+local now, token, successor, supersedes = tonumber(ARGV[1]), ARGV[3], ARGV[4], ARGV[5] == '1'
+local till, claims, start = tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
+local subject, incarnation, vouched = ARGV[9], ARGV[10], ARGV[11] == '1'
 local over = over_by_both(now)
-local since, _, reborn = born(KEYS[3], now)
-local v, x, u, h, g, a, e, c =
-  unpack(redis.call('HMGET', KEYS[1], 'v', 'x', 'u', 'h', 'g', 'a', 'e', 'c'))
-if not since or is_unreadable(KEYS[1], v, x, u, h, g, a) or (h and not (c and e and tonumber(e))) then
+local birth = born(KEYS[3], now, ARGV[2])
+local session = birth and session_of(KEYS[1], birth, now, over)
+local e, c = unpack(redis.call('HMGET', KEYS[1], 'e', 'c'))
+if not session or (session.h and not (c and e and tonumber(e))) then
   return corrupt('session')
 end
 
 local function is_revoked(which)
-  local token_until = redis.call('HGET', KEYS[2], which)
-  return token_until and tonumber(token_until) > over
+  return token_until(KEYS[2], birth, now, over, which) > over
 end
 
 local function answer(what, more)
-  return { what, more or '', reborn }
+  return { what, more or '', birth.reborn }
 end
 
-if (x and tonumber(x) > over) or is_revoked(token) or is_revoked(successor) then
+if is_all_revoked(birth, start, over) then
+  return answer('cut off', text(birth.all))
+elseif (session.x and session.x > over) or is_revoked(token) or is_revoked(successor) then
   return answer('revoked')
 end
 
-if not h or tonumber(u) <= now then
+if not session.h or session.u <= now then
   -- Nobody vouches for a session older than the records are: it is recorded, so that its tokens have one successor
   -- each, and stays unknown.
   local orphan = '0'
-  if supersedes and not (vouched and start >= since) then
+  if supersedes and not (vouched and start >= birth.since) then
     orphan = '1'
   end
   local generation, older = '0', ''
@@ -37,30 +39,30 @@ if not h or tonumber(u) <= now then
     -- The predecessor's own instant isn't known here; it is no later than its successor's.
     generation, older = '1', token .. ':0:' .. text(till) .. ','
   end
-  redis.call('HSET', KEYS[1], 'v', '1', 'h', successor, 'e', text(till), 'g', generation, 'a', older,
+  redis.call('HSET', KEYS[1], 'v', '2', 'h', successor, 'e', text(till), 'g', generation, 'a', older,
     'u', text(till), 'c', claims, 'r', text(now), 's', text(start), 'p', subject, 'i', incarnation, 'o', orphan)
   redis.call('HDEL', KEYS[1], 'x')
   keep(KEYS[1], over, till)
   return answer('recorded')
 end
 
-if is_revoked(h) then
+if is_revoked(session.h) then
   return answer('revoked')
 end
-local ago = generations(token, now, h, g, a)
+local ago = generations(token, now, session)
 if ago == nil or (ago > 0 and not supersedes) then
   return answer('unknown')
 elseif ago == 1 or not supersedes then
   return answer('superseded', c)
 elseif ago > 1 then
   return answer('reused', text(ago))
-elseif generations(successor, now, h, g, a) then
+elseif generations(successor, now, session) then
   -- A chain that met itself again would never end.
   return answer('misused')
 end
 
 local kept = {}
-for entry, entry_until in string.gmatch(a, '([^,]+:%d+:(%d+)),') do
+for entry, entry_until in string.gmatch(session.a, '([^,]+:%d+:(%d+)),') do
   if tonumber(entry_until) > over then
     kept[#kept + 1] = entry
   end
@@ -69,8 +71,8 @@ end
 if #kept >= 128 then
   table.remove(kept, 1)
 end
-kept[#kept + 1] = h .. ':' .. text(tonumber(g)) .. ':' .. e
-redis.call('HSET', KEYS[1], 'h', successor, 'e', text(till), 'g', text(tonumber(g) + 1),
-  'a', table.concat(kept, ',') .. ',', 'u', text(math.max(tonumber(u), till)), 'c', claims, 'r', text(now))
+kept[#kept + 1] = session.h .. ':' .. text(session.g) .. ':' .. e
+redis.call('HSET', KEYS[1], 'v', '2', 'h', successor, 'e', text(till), 'g', text(session.g + 1),
+  'a', table.concat(kept, ',') .. ',', 'u', text(math.max(session.u, till)), 'c', claims, 'r', text(now))
 keep(KEYS[1], over, till)
 return answer('recorded')

@@ -21,9 +21,13 @@ scripts! {
     STANDING = "standing.lua";
     ROTATE = "rotate.lua";
     REVOKE = "revoke.lua";
-    SUBJECT = "subject.lua";
     REVOKE_SUBJECT = "revoke_subject.lua";
+    REVOKE_ALL = "revoke_all.lua";
+    SUBJECT = "subject.lua";
+    LIST = "list.lua";
+    ENDED = "ended.lua";
     BIRTH = "birth.lua";
+    HORIZON = "horizon.lua";
 }
 
 /// A script's text and the hash that servers know it by.

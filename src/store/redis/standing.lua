@@ -1,17 +1,17 @@
--- KEYS: session, its revoked tokens, birth. ARGV: now, token.
+-- KEYS: session, its revoked tokens, birth. ARGV: now, known horizon, token, session start.
 -- What the session's slot says: verdict, generations, birth, reborn, and of the record the incarnation and orphanhood.
-local now, token = tonumber(ARGV[1]), ARGV[2]
+local now, token, start = tonumber(ARGV[1]), ARGV[3], tonumber(ARGV[4])
 local over = over_by_both(now)
-local since, _, reborn = born(KEYS[3], now)
-local v, x, u, h, g, a, i, o = unpack(redis.call('HMGET', KEYS[1], 'v', 'x', 'u', 'h', 'g', 'a', 'i', 'o'))
-local token_until = redis.call('HGET', KEYS[2], token)
-if not since or is_unreadable(KEYS[1], v, x, u, h, g, a) then
+local birth = born(KEYS[3], now, ARGV[2])
+local session = birth and session_of(KEYS[1], birth, now, over)
+if not session then
   return corrupt('session')
 end
 local verdict, ago = 'unrecorded', '0'
-if (x and tonumber(x) > over) or (token_until and tonumber(token_until) > over) then
+if (session.x and session.x > over) or is_all_revoked(birth, start, over)
+  or token_until(KEYS[2], birth, now, over, token) > over then
   verdict = 'revoked'
-elseif h and tonumber(u) > now then
-  verdict, ago = 'recorded', text(generations(token, now, h, g, a) or 0)
+elseif session.h and session.u > now then
+  verdict, ago = 'recorded', text(generations(token, now, session) or 0)
 end
-return { verdict, ago, text(since), reborn, i or '', o or '' }
+return { verdict, ago, text(birth.since), birth.reborn, session.i or '', session.o or '' }

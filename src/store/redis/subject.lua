@@ -1,22 +1,66 @@
--- KEYS: the subject's tombstone, its sessions, birth. ARGV: now, and to list a session: its id, start and until.
--- What the subject's slot says: the instant up to which sessions are revoked or nothing, birth, incarnation, reborn.
-local now = tonumber(ARGV[1])
+-- KEYS: subject, birth, and to list a session: the subject's sessions by start, its ended ones by latest start, and both
+-- by the instant until which each matters.
+-- ARGV: now, known horizon, session, session start, and to list it: until, and nothing or how many are kept live and how
+-- many are remembered.
+-- What the subject's slot says: the instant up to which sessions of that age are revoked or nothing, birth, incarnation,
+-- reborn; then whether the session is listed only now, whether more than are remembered are, and those that are too many
+-- to be live, each with its start.
+local now, session, start = tonumber(ARGV[1]), ARGV[3], tonumber(ARGV[4])
+local till, live, remembered = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local over = over_by_both(now)
-local since, incarnation, reborn = born(KEYS[3], now)
-local v, i, u = unpack(redis.call('HMGET', KEYS[1], 'v', 'i', 'u'))
-if not since or (v and (v ~= '1' or not (i and u and tonumber(i) and tonumber(u))))
-  or (not v and redis.call('EXISTS', KEYS[1]) == 1) then
+local birth = born(KEYS[2], now, ARGV[2])
+local cutoff = birth and subject_of(KEYS[1], birth, now, over)
+if not cutoff then
   return corrupt('subject')
 end
-local instant = ''
-if v and tonumber(u) > over then
-  instant = i
+local instant = is_cut_off(cutoff, session, start) and cutoff.i or -1
+if is_all_revoked(birth, start, over) then
+  instant = math.max(instant, birth.all)
 end
-if ARGV[2] and not (instant ~= '' and tonumber(ARGV[3]) <= tonumber(instant)) then
-  local till = math.max(tonumber(ARGV[4]), tonumber(redis.call('ZSCORE', KEYS[2], ARGV[2]) or '0'))
-  redis.call('ZADD', KEYS[2], text(till), ARGV[2])
-  keep(KEYS[2], over, till)
-  -- A clock may step back a little and miss none.
-  redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', text(over - 300))
+local answer = { instant >= 0 and text(instant) or '', text(birth.since), birth.incarnation, birth.reborn }
+if not till or instant >= 0 then
+  return answer
 end
-return { instant, text(since), incarnation, reborn }
+
+if redis.call('ZSCORE', KEYS[4], session) and tonumber(redis.call('ZSCORE', KEYS[5], session) or '0') > over then
+  -- It has ended, as its own slot will say.
+  return answer
+end
+local is_new = not redis.call('ZSCORE', KEYS[3], session)
+if is_new and remembered and redis.call('ZCARD', KEYS[3]) + redis.call('ZCARD', KEYS[4]) >= remembered then
+  -- Of as many as are remembered the oldest go, and what began with them.
+  local oldest = oldest_start(KEYS[3], KEYS[4])
+  if start <= oldest then
+    answer[1] = text(oldest)
+    return answer
+  end
+end
+redis.call('ZADD', KEYS[3], 'NX', text(start), session)
+redis.call('ZADD', KEYS[5], text(math.max(till, tonumber(redis.call('ZSCORE', KEYS[5], session) or '0'))), session)
+if cutoff.is_absent then
+  -- Version 1's revocation of a subject can't read it, and is refused.
+  redis.call('HSET', KEYS[1], 'v', '2')
+end
+for _, key in ipairs({ KEYS[1], KEYS[3], KEYS[5] }) do
+  keep(key, over, till)
+end
+for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[5], '-inf', text(over), 'LIMIT', '0', '128')) do
+  for n = 3, 5 do
+    redis.call('ZREM', KEYS[n], gone)
+  end
+end
+answer[5] = is_new and '1' or '0'
+answer[6] = is_new and remembered and redis.call('ZCARD', KEYS[3]) + redis.call('ZCARD', KEYS[4]) > remembered
+  and '1' or '0'
+-- One sign-in ends one session. Where the limit was lowered, the next ones end the rest.
+local too_many = is_new and live and math.min(redis.call('ZCARD', KEYS[3]) - live, 128) or 0
+if too_many > 0 then
+  local oldest = redis.call('ZRANGE', KEYS[3], '0', text(too_many), 'WITHSCORES')
+  for n = 1, #oldest, 2 do
+    if oldest[n] ~= session and #answer < 6 + 2 * too_many then
+      answer[#answer + 1] = oldest[n]
+      answer[#answer + 1] = oldest[n + 1]
+    end
+  end
+end
+return answer

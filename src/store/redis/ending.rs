@@ -1,0 +1,152 @@
+//! Ending sessions: one, a subject's, all; and those of a subject that are too many.
+
+use futures_util::future::join_all;
+use redis::cmd;
+
+use super::failure::failure;
+use super::script::{self, Call};
+use super::state::name;
+use super::{AT_ONCE, Shared, state};
+use crate::NumericDate;
+use crate::store::feed::message;
+use crate::store::{Retention, Revocation, SessionId, StoreError, SubjectId, TokenId};
+
+impl Shared {
+    /// Makes a revocation, on the replicas that are waited for too.
+    pub(super) async fn record(&self, call: &Call) -> Result<Vec<String>, StoreError> {
+        let answer = call.run(&self.link).await?;
+        if let Some(replicas) = &self.replicas {
+            replicas.hold(call).await?;
+        }
+        Ok(answer)
+    }
+
+    /// Ends a session, or revokes one token of it.
+    pub(super) async fn end(
+        &self,
+        session: SessionId,
+        token: Option<TokenId>,
+        retention: &Retention,
+    ) -> Result<(), StoreError> {
+        let revocation = match token {
+            Some(token) => Revocation::Token { session, token },
+            None => Revocation::Session(session),
+        };
+        let args = [
+            retention.subject.map(|subject| subject.to_string()).unwrap_or_default(),
+            token.map(|token| token.to_string()).unwrap_or_default(),
+            self.keys.channel(),
+            message::write(&revocation),
+        ];
+        let args = self.retaining(retention).into_iter().chain(args);
+        let answer = self.record(&Call::new(&script::REVOKE, self.keys.session_slot(&session), args)).await?;
+        if let [_, subject, latest_start, until] = &*answer
+            && let Some(subject) = message::id(subject).map(SubjectId::from_bytes)
+        {
+            let ended = [name(session), latest_start.clone(), until.clone()];
+            // The session has ended, whatever comes of this: how many are remembered bounds what they take.
+            let _ = self.remember(&subject, Some(ended), retention).await;
+        }
+        Ok(())
+    }
+
+    /// Ends every session of the subject begun up to an instant, but one.
+    pub(super) async fn end_all_of(
+        &self,
+        subject: &SubjectId,
+        instant: NumericDate,
+        except: Option<SessionId>,
+        retention: &Retention,
+    ) -> Result<(), StoreError> {
+        let args = [
+            instant.to_string(),
+            except.map(name).unwrap_or_default(),
+            self.keys.channel(),
+            message::write_at(&Revocation::SubjectBefore { subject: *subject, instant, except }, "@"),
+        ];
+        let args = self.retaining(retention).into_iter().chain(args);
+        let keys = [self.keys.subject(subject), self.keys.subject_birth(subject)];
+        self.record(&Call::new(&script::REVOKE_SUBJECT, keys, args)).await.map(drop)
+    }
+
+    /// Ends every session begun up to an instant, slot by slot. It is published with the last one.
+    pub(super) async fn end_all(
+        &self,
+        instant: NumericDate,
+        retention: &Retention,
+    ) -> Result<(), StoreError> {
+        let message = message::write_at(&Revocation::AllBefore { instant }, "@");
+        let in_slot = |birth: String, channel: String| {
+            let args = [instant.to_string(), channel, message.clone()];
+            Call::new(&script::REVOKE_ALL, [birth], self.retaining(retention).into_iter().chain(args))
+        };
+        let births = self.keys.births().collect::<Vec<_>>();
+        for some in births.chunks(AT_ONCE) {
+            let ended =
+                some.iter().map(async |birth| self.record(&in_slot(birth.clone(), String::new())).await);
+            join_all(ended).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        }
+        let Some(last) = births.into_iter().next_back() else { return Ok(()) };
+        self.record(&in_slot(last, self.keys.channel())).await.map(drop)
+    }
+
+    /// Notes at its subject a session that has `ended`, with the latest start of its tokens and until when it is kept. Of
+    /// more than are remembered the oldest give way to a cutoff.
+    pub(super) async fn remember(
+        &self,
+        subject: &SubjectId,
+        ended: Option<[String; 3]>,
+        retention: &Retention,
+    ) -> Result<(), StoreError> {
+        let Some(limit) = retention.limit else { return Ok(()) };
+        // Its instant is the script's.
+        let cutoff =
+            Revocation::SubjectBefore { subject: *subject, instant: NumericDate::default(), except: None };
+        let args =
+            [limit.remembered.max(1).to_string(), self.keys.channel(), message::write_at(&cutoff, "@")];
+        let args = self.retaining(retention).into_iter().chain(args).chain(ended.into_iter().flatten());
+        let call = Call::new(&script::ENDED, self.keys.subject_slot(subject), args);
+        let forgotten = call.run(&self.link).await?;
+        if forgotten.is_empty() {
+            return Ok(());
+        }
+        if let Some(replicas) = &self.replicas {
+            // The cutoff is all that is left of them.
+            replicas.hold(&call).await?;
+        }
+        for some in forgotten.chunks(AT_ONCE) {
+            let removed = some.iter().map(async |session| {
+                let mut remove = cmd("DEL");
+                remove.arg(self.keys.session(&state::name_of(session)?));
+                self.link.ask(&remove).await.map_err(failure)
+            });
+            join_all(removed).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        }
+        Ok(())
+    }
+
+    /// Ends the subject's oldest sessions, which are too many. The next listing tries again what fails.
+    pub(super) async fn end_excess(
+        &self,
+        subject: SubjectId,
+        excess: &[(SessionId, NumericDate)],
+        retention: &Retention,
+    ) {
+        let ended = excess.iter().map(async |&(session, start)| {
+            self.end(session, None, &retention.of(Some(subject), start)).await
+        });
+        join_all(ended).await;
+    }
+
+    /// What a script needs to know to keep a revocation.
+    fn retaining(&self, retention: &Retention) -> [String; 5] {
+        let Retention { now, session_start, tolerance, margin, .. } = retention;
+        [
+            now.to_string(),
+            self.horizon.text(),
+            session_start.to_string(),
+            tolerance.to_string(),
+            margin.to_string(),
+        ]
+    }
+}

@@ -1,0 +1,103 @@
+//! How long revocations are kept: the store's horizon, whichever process revokes.
+
+use super::*;
+
+const SHORT: Horizon = Horizon::Secs(100);
+const LONG: Horizon = Horizon::Secs(100_000);
+
+/// The shortest time that any of the revocations is kept.
+async fn kept_by(store: &RedisStore, servers: &[RedisServer], n: u64) -> i64 {
+    let (scene, now) = (Scene::new(n), SystemClock.now());
+    let retention = Retention::new(now, 5, 300);
+    for revocation in [
+        Revocation::Session(scene.session()),
+        Revocation::Token { session: Scene::new(n + 1).session(), token: token_id(0) },
+        Revocation::SubjectBefore { subject: scene.subject(), instant: now, except: None },
+    ] {
+        store.revoke(revocation, retention).await.unwrap();
+    }
+    let mut kept = Vec::new();
+    for server in servers {
+        for key in server.command(&["KEYS", "*:*:*"]).lines().filter(|line| line.starts_with("tower-reissue"))
+        {
+            let of_these = [scene.session().to_string(), Scene::new(n + 1).session().to_string()];
+            if of_these.iter().any(|name| key.ends_with(name)) || key.ends_with(&scene.subject().to_string())
+            {
+                let ttl = server.command(&["TTL", key]);
+                kept.push(ttl.lines().next().unwrap().trim_start_matches(':').parse().unwrap());
+            }
+        }
+    }
+    assert_eq!(kept.len(), 3);
+    kept.into_iter().min().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_is_kept_for_the_stores_horizon_by_whichever_process() {
+    let (server, cluster) = (RedisServer::start(&[]), RedisCluster::start());
+    for (urls, servers) in [(None, std::slice::from_ref(&server)), (Some(cluster.urls()), &*cluster.0)] {
+        let connect = || match &urls {
+            None => RedisStore::connect(server.url()),
+            Some(urls) => RedisStore::connect_cluster(urls),
+        };
+        let first = connect().await.unwrap();
+        // Nobody has set it: for ever.
+        assert_eq!(first.horizon_now(SHORT), None);
+        assert!(kept_by(&first, servers, 0).await > 250_000_000);
+        assert_eq!(first.horizon(SHORT).await.unwrap(), StoreHorizon::new(SHORT));
+        assert_eq!(first.horizon_now(LONG), Some(StoreHorizon::new(SHORT)));
+        let kept = kept_by(&first, servers, 10).await;
+        assert!((400..500).contains(&kept), "{kept}");
+
+        let second = connect().await.unwrap();
+        // It is the first one's that counts.
+        assert_eq!(second.horizon_now(LONG), Some(StoreHorizon::new(SHORT)));
+        assert_eq!(second.horizon(LONG).await.unwrap(), StoreHorizon::new(SHORT));
+        let before = SystemClock.now();
+        second.raise_horizon(LONG, NumericDate::from_secs(0)).await.unwrap();
+        second.raise_horizon(SHORT, NumericDate::from_secs(0)).await.unwrap();
+        let raised = second.horizon(SHORT).await.unwrap();
+        assert_eq!((raised.current, raised.raises.len()), (LONG, 1));
+        assert_eq!(raised.raises[0].from, 100);
+        assert!(raised.raises[0].at >= before && raised.raises[0].at.as_secs() <= before.as_secs() + 10);
+        // This process was not told.
+        assert_eq!(first.horizon_now(LONG), Some(StoreHorizon::new(SHORT)));
+        let kept = kept_by(&first, servers, 20).await;
+        assert!((100_300..100_500).contains(&kept), "{kept}");
+        assert_eq!(connect().await.unwrap().horizon_now(SHORT), Some(raised.clone()));
+
+        // Lost: whoever knew it puts it back.
+        for node in servers {
+            node.command(&["FLUSHALL"]);
+        }
+        let kept = kept_by(&second, servers, 30).await;
+        assert!((100_300..100_500).contains(&kept), "{kept}");
+        second.standing(&Scene::new(40).presents(0)).await.unwrap();
+        assert_eq!(second.horizon(SHORT).await.unwrap(), raised);
+        // Lost, and set by somebody who needs less.
+        for node in servers {
+            node.command(&["FLUSHALL"]);
+        }
+        let newcomer = connect().await.unwrap();
+        assert_eq!(newcomer.horizon(SHORT).await.unwrap().current, SHORT);
+        assert!(kept_by(&second, servers, 50).await > 100_000);
+        assert_eq!(second.horizon(SHORT).await.unwrap().current, LONG);
+        let kept = kept_by(&newcomer, servers, 60).await;
+        assert!((100_300..100_500).contains(&kept), "{kept}");
+    }
+}
+
+#[tokio::test]
+async fn the_horizon_can_be_given_at_connect() {
+    let server = RedisServer::start(&[]);
+    let connect = |horizon| RedisStore::connect(server.url()).with_horizon(horizon);
+    assert_eq!(connect(SHORT).await.unwrap().horizon_now(LONG), Some(StoreHorizon::new(SHORT)));
+    let raised = connect(LONG).await.unwrap().horizon_now(SHORT).unwrap();
+    assert_eq!((raised.current, raised.raises.len()), (LONG, 1));
+    assert_eq!(connect(SHORT).await.unwrap().horizon_now(SHORT), Some(raised));
+    assert_eq!(connect(Horizon::Unbounded).await.unwrap().horizon_now(SHORT).unwrap().raises.len(), 2);
+    // A horizon that nobody can read is not taken for another.
+    server.command(&["SET", "tower-reissue:{horizon}:horizon", "a while"]);
+    let error = connect(SHORT).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Corrupt);
+}

@@ -1,0 +1,158 @@
+//! What one subject may take.
+
+use super::*;
+
+fn sign_in(n: u64, subject: SubjectId, limit: SubjectLimit) -> Rotation {
+    let scene = Scene { start: Scene::new(n).start + n, ..Scene::new(n) };
+    let now = NumericDate::from_secs(scene.now + n);
+    let presented =
+        Presented::new(scene.session(), token_id(n), Some(subject), NumericDate::from_secs(scene.start), now);
+    let until = NumericDate::from_secs(scene.now + 100_000);
+    Rotation::sign_in(presented, claims(n), until).limited_by(Retention::new(now, 5, 300).limited_to(limit))
+}
+
+/// Signing in and out without end takes a bounded number of keys, and brings nobody back.
+#[tokio::test]
+async fn a_subject_that_signs_in_and_out_without_end_takes_a_bounded_number_of_records() {
+    let server = RedisServer::start(&[]);
+    let store = RedisStore::connect(server.url()).with_horizon(Horizon::Secs(86_400)).await.unwrap();
+    let limit = SubjectLimit::new(3);
+    let subject = Scene::new(0).subject();
+    let mut signed_in = Vec::new();
+    for n in 0..300 {
+        let rotation = sign_in(n, subject, limit);
+        let presented = rotation.presented;
+        assert_eq!(store.rotate(rotation).await.unwrap(), Rotated::Recorded, "{n}");
+        if n % 3 > 0 {
+            let retention = Retention::new(presented.now, 5, 300).limited_to(limit);
+            let retention = retention.of(Some(subject), presented.session_start);
+            store.revoke(Revocation::Session(presented.session), retention).await.unwrap();
+        } else {
+            signed_in.push(presented.session);
+        }
+        let keys = server.command(&["KEYS", "*:session:*"]);
+        let records = keys.lines().filter(|line| line.starts_with("tower-reissue")).count();
+        assert!(records <= limit.remembered + 1, "{records} records after {n} sign-ins");
+        for key in ["listed", "ended", "expiry"].map(|kind| format!("*:{kind}:*")) {
+            let keys = server.command(&["KEYS", &key]);
+            for key in keys.lines().filter(|line| line.starts_with("tower-reissue")) {
+                let count = server.command(&["ZCARD", key]);
+                let count: usize = count.lines().next().unwrap().trim_start_matches(':').parse().unwrap();
+                assert!(count <= limit.remembered + 1, "{key}: {count} after {n} sign-ins");
+            }
+        }
+    }
+    let now = sign_in(299, subject, limit).presented.now;
+    let listed = store.sessions(subject, now, Page::default()).await.unwrap().sessions;
+    // The last of the three that may be live was signed out.
+    let live = signed_in.iter().rev().take(2).copied().collect::<Vec<_>>();
+    assert_eq!(listed.iter().map(|record| record.session).collect::<Vec<_>>(), live);
+    for n in 0..300 {
+        let mut presented = sign_in(n, subject, limit).presented;
+        presented.now = now;
+        let is_live = live.contains(&presented.session);
+        let expected = if is_live { Standing::Live } else { Standing::Revoked };
+        assert_eq!(store.standing(&presented).await.unwrap(), expected, "{n}");
+    }
+}
+
+/// Elsewhere too, where it is remembered.
+#[tokio::test]
+async fn a_session_that_ends_in_favour_of_another_is_published() {
+    let server = RedisServer::start(&[]);
+    let store = RedisStore::connect(server.url()).await.unwrap();
+    let elsewhere = Cached::new(RedisStore::connect(server.url()).await.unwrap());
+    let elsewhere = elsewhere.for_at_most(Duration::from_secs(60)).hearing_revocations().await.unwrap();
+    let (subject, limit) = (Scene::new(0).subject(), SubjectLimit::new(1));
+    let first = sign_in(0, subject, limit);
+    store.rotate(first.clone()).await.unwrap();
+    assert_eq!(elsewhere.standing(&first.presented).await.unwrap(), Standing::Live);
+    assert_eq!(store.rotate(sign_in(1, subject, limit)).await.unwrap(), Rotated::Recorded);
+    refuses_within(&elsewhere, &first.presented, Duration::from_millis(500)).await;
+}
+
+/// Each page is a few round trips, whatever follows it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subject_with_100_000_sessions_is_listed_by_the_page() {
+    let server = RedisServer::start(&[]);
+    let store = RedisStore::connect(server.url()).await.unwrap();
+    let subject = Scene::new(0).subject();
+    let now = SystemClock.now().as_secs() + 60;
+    // As sign-ins write them, and a hundred to each second.
+    let (record, listed) = (
+        "redis.call('HSET', KEYS[1], 'v', '2', 'h', 'head', 'e', ARGV[2], 'g', '0', 'a', '', 'u', ARGV[2], 'c', '{}', \
+         'r', ARGV[1], 's', ARGV[1], 'p', ARGV[3], 'i', '', 'o', '0')",
+        "redis.call('ZADD', KEYS[2], ARGV[1], ARGV[4])",
+    );
+    let script = format!("{record} {listed}");
+    let tag = |id: &[u8; 32]| u16::from_be_bytes([id[0], id[1]]) % 1024;
+    let client = redis_client(&server);
+    let listed = format!("tower-reissue:{{{}}}:listed:{subject}", tag(subject.as_bytes()));
+    let until = (now + 3_600).to_string();
+    client(&mut (0..100_000_u64).map(|n| {
+        let session = SessionId::from_bytes(name(1, n));
+        let key = format!("tower-reissue:{{{}}}:session:{session}", tag(session.as_bytes()));
+        let hex = session.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let start = (now + n / 100).to_string();
+        ["EVAL", &script, "2", &key, &listed, &start, &until, &subject.to_string(), &hex].map(str::to_owned)
+    }));
+    let at = NumericDate::from_secs(now);
+    let (mut seen, mut page, mut slowest) = (Vec::new(), Page::first(1_000), Duration::ZERO);
+    loop {
+        let began = std::time::Instant::now();
+        let SessionPage { sessions, next, .. } = store.sessions(subject, at, page).await.unwrap();
+        slowest = slowest.max(began.elapsed());
+        seen.extend(sessions.iter().map(|record| record.cursor()));
+        let Some(next) = next else { break };
+        // What a listing stands at may end before it goes on.
+        if seen.len() % 10_000 == 0 {
+            let gone = sessions.last().unwrap().session;
+            let retention = Retention::new(at, 5, 300).limited_to(SubjectLimit::new(200_000));
+            store.revoke(Revocation::Session(gone), retention.of(Some(subject), at)).await.unwrap();
+        }
+        page = page.after(next);
+    }
+    assert_eq!(seen.len(), 100_000);
+    assert!(seen.is_sorted_by(|one, next| one > next), "the newest first, each once");
+    // An authority gives a call 1 s.
+    assert!(slowest < Duration::from_secs(1), "a page took {slowest:?}");
+    // All but one end in one step.
+    let spared = seen[50_000];
+    let others = Revocation::SubjectBefore {
+        subject,
+        instant: NumericDate::from_secs(now + 2_000),
+        except: Some(spared.session),
+    };
+    let began = std::time::Instant::now();
+    store.revoke(others, Retention::new(at, 5, 300)).await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(1));
+    for place in seen.iter().step_by(997).chain([&spared]) {
+        let presented = Presented::new(place.session, token_id(0), Some(subject), place.session_start, at);
+        let expected = if *place == spared { Standing::Live } else { Standing::Revoked };
+        assert_eq!(store.standing(&presented).await.unwrap(), expected);
+    }
+}
+
+/// Sends commands without waiting for the answer of each.
+fn redis_client(server: &RedisServer) -> impl Fn(&mut dyn Iterator<Item = [String; 9]>) {
+    use std::io::{Read as _, Write as _};
+    let port = server.port();
+    move |commands| {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let mut reading = stream.try_clone().unwrap();
+        let read = std::thread::spawn(move || {
+            let mut replies = Vec::new();
+            reading.read_to_end(&mut replies).unwrap();
+            assert!(!replies.starts_with(b"-"), "{}", String::from_utf8_lossy(&replies[..80]));
+        });
+        for words in commands {
+            let mut text = format!("*{}\r\n", words.len());
+            for word in words {
+                text.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+            }
+            stream.write_all(text.as_bytes()).unwrap();
+        }
+        stream.write_all(b"*1\r\n$4\r\nQUIT\r\n").unwrap();
+        read.join().unwrap();
+    }
+}
