@@ -39,7 +39,6 @@ pub(crate) mod settling;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod sql;
 #[cfg(feature = "redis")]
-mod unshared;
 mod vocabulary;
 
 use std::future::Future;
