@@ -38,7 +38,6 @@ mod redis;
 pub(crate) mod settling;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod sql;
-#[cfg(feature = "redis")]
 mod vocabulary;
 
 use std::future::Future;
