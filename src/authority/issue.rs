@@ -61,6 +61,8 @@ pub struct IssuedToken {
     issued_at: NumericDate,
     expires_at: NumericDate,
     session: SessionId,
+    /// The length of its successors, which are to fit where it fits; its own where that does not matter.
+    renewed_len: usize,
 }
 
 impl IssuedToken {
@@ -178,6 +180,14 @@ struct Names {
     allows_undeliverable: bool,
 }
 
+/// A session's first token, signed.
+struct First {
+    token: String,
+    renewed_len: usize,
+    claims: Arc<str>,
+    expires_at: NumericDate,
+}
+
 impl<C: Send + Sync + 'static> Authority<C> {
     /// Issues the first token of a session. With a store the session is recorded, so that it can be listed and
     /// revoked from its first second on.
@@ -199,7 +209,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let mut start = now;
         // Again where sessions of that age were revoked: before it was asked, or while it was.
         for _ in 0..3 {
-            let (token, claims, expires_at) = self.sign_first(&names, &private, start)?;
+            let First { token, renewed_len, claims, expires_at } =
+                self.sign_first(&names, &private, start)?;
             let revoked_until = match self.0.store.clone() {
                 None => None,
                 Some(store) => {
@@ -217,7 +228,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
             match revoked_until {
                 None => {
                     self.emit(Event::Issued { expires_at });
-                    return Ok(IssuedToken { token, issued_at: now, expires_at, session });
+                    return Ok(IssuedToken { token, issued_at: now, expires_at, session, renewed_len });
                 }
                 Some(instant) => start = policy.begins_after(instant, now).ok_or(IssueError::Revoked)?,
             }
@@ -225,13 +236,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
         Err(IssueError::Revoked)
     }
 
-    /// The first token of a session that begins at `start`, its claims, and its `exp`.
-    fn sign_first(
-        &self,
-        names: &Names,
-        private: &str,
-        start: NumericDate,
-    ) -> Result<(String, Arc<str>, NumericDate), IssueError> {
+    /// The first token of a session that begins at `start`.
+    fn sign_first(&self, names: &Names, private: &str, start: NumericDate) -> Result<First, IssueError> {
         let policy = &self.0.policy;
         let exp = start.after(policy.lifetime).min(policy.session_end(start));
         let mut own =
@@ -260,15 +266,19 @@ impl<C: Send + Sync + 'static> Authority<C> {
         }
         let token = sign::sign(&ring, &claims, typ).map_err(|_| IssueError::Signing)?;
         let token = String::from_utf8(token).map_err(|_| IssueError::Signing)?;
-        Ok((token, claims, exp))
+        let renewed_len = if names.allows_undeliverable { token.len() } else { bytes };
+        Ok(First { token, renewed_len, claims, expires_at: exp })
     }
 
     /// The value of the `Set-Cookie` field that hands a new token to a browser: the cookie that
     /// [`Source::cookie`](crate::Source::cookie) reads and successors go back in.
     ///
     /// # Errors
-    /// [`IssueError::TooLong`] where browsers would not keep it: over 4,096 bytes in all.
+    /// [`IssueError::TooLong`] where browsers would not keep it or its successor: over 4,096 bytes in all.
     pub fn set_cookie(&self, cookie: &Cookie, token: &IssuedToken) -> Result<HeaderValue, IssueError> {
+        if token.renewed_len > cookie.max_value_len() {
+            return Err(IssueError::TooLong);
+        }
         let max_age = self.cookie_max_age(token.expires_at, token.issued_at);
         cookie.set(&token.token, max_age).ok_or(IssueError::TooLong)
     }

@@ -78,8 +78,9 @@ impl<C: Send + Sync + 'static> RevokeEndpoint<C> {
     }
 
     /// Lets pages of this origin sign out with a token in a cookie. May be repeated. Default: pages of the own origin alone, as
-    /// `Sec-Fetch-Site: same-origin` tells; see [`ReissueLayer::allow_origin`](crate::ReissueLayer::allow_origin) for browsers
-    /// that do not send it, and clients that are no browsers.
+    /// `Sec-Fetch-Site: same-origin` tells. Browsers of before 2023 do not send it: for these, allow the origin of the own pages
+    /// too. A client that is no browser sends an allowed `Origin`, or its token in `Authorization`, which this does not
+    /// concern.
     ///
     /// # Errors
     /// When this is not an origin: scheme, host, and a port that is not the scheme's own.
@@ -117,15 +118,16 @@ impl<B, C: Send + Sync + 'static> Service<Request<B>> for RevokeEndpoint<C> {
         let head = RequestHead::of(&request);
         let found = bearer::find(&self.sources, &head).and_then(|credential| {
             let cookie = credential.source.as_cookie().cloned();
-            if cookie.is_some() {
-                self.origins.check(&head)?;
-            }
             Ok((credential.token()?.to_vec(), cookie))
+        });
+        let found = found.map_err(Refusal::new).and_then(|(token, cookie)| {
+            let checked = if cookie.is_some() { self.origins.check(&head) } else { Ok(()) };
+            checked.map(|()| (token, cookie))
         });
         let (token, cookie) = match found {
             Ok(found) => found,
-            Err(reason) => {
-                let response = self.refused(&head, Refusal::new(reason));
+            Err(refusal) => {
+                let response = self.refused(&head, refusal);
                 return Box::pin(std::future::ready(Ok(response)));
             }
         };

@@ -53,10 +53,10 @@ impl<C: Send + Sync + 'static> ReissueLayer<C> {
     /// Default: pages of the own origin alone, as `Sec-Fetch-Site: same-origin` tells.
     ///
     /// A browser lets any page open a WebSocket to any host and sends the cookie along, so such an upgrade is refused with
-    /// 403 ([`Reason::CrossSite`](crate::Reason::CrossSite)) unless the browser says where it comes from. Browsers of before 2023
-    /// (Safari before 16.4) do not send `Sec-Fetch-Site`: for these, allow the own origin too. It is not taken from `Host`,
-    /// which a proxy may have changed. Neither does a client that is no browser: it sends the `Origin`, or its token in
-    /// `Authorization`, which this does not concern. Nor does it concern a cookie that [`Source::custom`] reads.
+    /// 403 ([`Reason::CrossSite`](crate::Reason::CrossSite)) unless the browser says where it comes from. **Chrome sends no
+    /// `Sec-Fetch-Site` with a WebSocket**, nor does any browser of before 2023: allow the origin of this service's own pages too.
+    /// It is not taken from `Host`, which a proxy may have changed. A client that is no browser sends an allowed `Origin`, or
+    /// its token in `Authorization`, which this does not concern. Nor does it concern a cookie that [`Source::custom`] reads.
     ///
     /// # Errors
     /// When this is not an origin: scheme, host, and a port that is not the scheme's own.

@@ -9,7 +9,7 @@ use super::response::RefusalResponse;
 use crate::authority::{Admission, Arrival, Authority, NotAdmitted, VerifiedToken};
 use crate::token::bearer::{self, Source};
 use crate::token::cross_site::AllowedOrigins;
-use crate::token::refusal::Reason;
+use crate::token::refusal::Refusal;
 use crate::{Cookie, RequestHead};
 
 /// Behind one reference: some frameworks clone the layer and make the service for each request.
@@ -43,9 +43,9 @@ impl<C: Send + Sync + 'static> Shared<C> {
             Ok(credential) => {
                 let way = Way::back_to(&credential, head);
                 if matches!(way, Way::Cookie { .. })
-                    && let Err(reason) = self.check_upgrade(head)
+                    && let Err(refusal) = self.check_upgrade(head)
                 {
-                    return (Err(NotAdmitted::refused(reason)), way);
+                    return (Err(NotAdmitted::refused(refusal)), way);
                 }
                 (self.authority.arrive(&credential, head, || capacity(way, self)), way)
             }
@@ -56,7 +56,7 @@ impl<C: Send + Sync + 'static> Shared<C> {
     /// Any site's page can open a WebSocket and have the cookie sent along, and then read and write on it: CORS does not
     /// apply.
     #[inline(never)]
-    fn check_upgrade(&self, head: &RequestHead<'_>) -> Result<(), Reason> {
+    fn check_upgrade(&self, head: &RequestHead<'_>) -> Result<(), Refusal> {
         match head.is_websocket_upgrade() {
             true => self.settings.origins.check(head),
             false => Ok(()),

@@ -5,7 +5,7 @@
 
 use http::header::ORIGIN;
 
-use super::refusal::Reason;
+use super::refusal::{Reason, Refusal};
 use crate::{ConfigError, RequestHead};
 
 /// The origins whose pages may do so, beside the own origin. Empty by default.
@@ -28,9 +28,9 @@ impl AllowedOrigins {
     /// Refuses a request from another site.
     ///
     /// The browser says where the request comes from: `Sec-Fetch-Site: same-origin`, or an `Origin` that is allowed. What
-    /// the own origin is can't be told from the request, for `Host` is the sender's: so an older browser, which sends no
-    /// `Sec-Fetch-Site`, needs the own origin allowed too.
-    pub(crate) fn check(&self, head: &RequestHead<'_>) -> Result<(), Reason> {
+    /// the own origin is can't be told from the request, for `Host` is the sender's: so where a browser sends no
+    /// `Sec-Fetch-Site`, as Chrome with a WebSocket, the own origin has to be allowed too.
+    pub(crate) fn check(&self, head: &RequestHead<'_>) -> Result<(), Refusal> {
         let single = |name: &str| {
             let mut values = head.headers().get_all(name).iter();
             values.next().filter(|_| values.next().is_none()).map(|value| value.as_bytes())
@@ -40,7 +40,12 @@ impl AllowedOrigins {
             single(ORIGIN.as_str())
                 .is_some_and(|origin| self.0.iter().any(|allowed| allowed.as_bytes() == origin))
         };
-        if is_own || is_allowed() { Ok(()) } else { Err(Reason::CrossSite) }
+        if is_own || is_allowed() {
+            return Ok(());
+        }
+        let hint =
+            head.headers().contains_key(ORIGIN).then_some("its Origin is not one that allow_origin names");
+        Err(Refusal::new(Reason::CrossSite).with_hint(hint))
     }
 }
 

@@ -213,6 +213,25 @@ async fn what_is_issued_can_be_renewed() {
 }
 
 #[tokio::test]
+async fn a_cookie_that_is_handed_out_can_be_renewed() {
+    let clock = ManualClock::at(NOW);
+    let authority = builder(&clock).max_added_head_bytes(65_536).build().unwrap();
+    let cookie = Cookie::new("session").unwrap();
+    let (mut handed_out, mut refused) = (0, 0);
+    for bytes in 2_700..2_800 {
+        clock.set(NOW);
+        let login = Login::new("alice").claims(&json!({ "fat": "x".repeat(bytes) }));
+        let token = authority.issue(login).await.unwrap();
+        let field = authority.set_cookie(&cookie, &token);
+        clock.set(NOW + 500);
+        let response = through(&by_cookie(authority.clone()), in_cookie(token.as_str()), ok()).await;
+        assert_eq!(field.is_ok(), response.headers().contains_key("set-cookie"), "{bytes}");
+        *(if field.is_ok() { &mut handed_out } else { &mut refused }) += 1;
+    }
+    assert!(handed_out > 0 && refused > 0, "both sides of the bound: {handed_out}, {refused}");
+}
+
+#[tokio::test]
 async fn a_token_whose_successor_would_be_refused_is_not_issued() {
     let issue = |longest: usize, bytes: usize| {
         let authority = builder(&ManualClock::at(NOW)).max_token_bytes(longest).build().unwrap();
