@@ -56,6 +56,28 @@ async fn a_subject_that_signs_in_and_out_without_end_takes_a_bounded_number_of_r
     }
 }
 
+/// Of a session that was never recorded, somebody may hold any number of tokens.
+#[tokio::test]
+async fn revoking_the_tokens_of_a_session_without_end_ends_the_session() {
+    let server = RedisServer::start(&[]);
+    let store = RedisStore::connect(server.url()).await.unwrap();
+    let scene = Scene::new(1);
+    let retention = Retention::new(NumericDate::from_secs(scene.now), 5, 300);
+    for n in 0..=128 {
+        assert_eq!(scene.standing(&store, 1_000).await, Ok(Standing::Live), "{n} revoked");
+        let revocation = Revocation::Token { session: scene.session(), token: token_id(n) };
+        store.revoke(revocation, retention).await.unwrap();
+        assert_eq!(scene.standing(&store, n).await, Ok(Standing::Revoked), "{n}");
+    }
+    for token in [0, 128, 1_000] {
+        assert_eq!(scene.standing(&store, token).await, Ok(Standing::Revoked), "{token}");
+    }
+    let tokens = server.command(&["KEYS", "*:revoked:*"]);
+    let tokens = tokens.lines().find(|line| line.starts_with("tower-reissue")).unwrap();
+    // The tokens, and the version.
+    assert!(server.command(&["HLEN", tokens]).starts_with(":129\r"));
+}
+
 /// Elsewhere too, where it is remembered.
 #[tokio::test]
 async fn a_session_that_ends_in_favour_of_another_is_published() {

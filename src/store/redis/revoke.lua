@@ -45,17 +45,21 @@ local function revoke_token()
   end
   local promised = token_until(KEYS[2], birth, now, over, token)
   if promised < till then
+    if redis.call('HLEN', KEYS[2]) > 128 then
+      local all = redis.call('HGETALL', KEYS[2])
+      for n = 1, #all, 2 do
+        if all[n] ~= 'v' and tonumber(all[n + 1]) <= over then
+          redis.call('HDEL', KEYS[2], all[n])
+        end
+      end
+      -- No session has so many tokens of use: somebody revokes without end, and all of it ends.
+      if redis.call('HLEN', KEYS[2]) > 128 then
+        return end_session()
+      end
+    end
     redis.call('HSET', KEYS[2], 'v', '2', token, text(till))
   end
   keep(KEYS[2], over, math.max(till, promised))
-  if redis.call('HLEN', KEYS[2]) > 64 then
-    local all = redis.call('HGETALL', KEYS[2])
-    for n = 1, #all, 2 do
-      if all[n] ~= 'v' and tonumber(all[n + 1]) <= over then
-        redis.call('HDEL', KEYS[2], all[n])
-      end
-    end
-  end
   return { 'done' }
 end
 
