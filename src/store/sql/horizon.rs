@@ -42,7 +42,7 @@ impl Known {
 ///
 /// A raise is recorded first, and dated after that: by then every revocation reads the new horizon, so that sessions begun
 /// later are safe. Until it is dated, all sessions end at the old horizon. A process that ends in between leaves that to
-/// whoever reads it next.
+/// whoever opens the store next.
 const UNDER_WAY: NumericDate = NumericDate::MAX;
 
 impl SqlStore {
@@ -51,12 +51,12 @@ impl SqlStore {
         self.update_horizon(SystemClock.now(), |found| found.is_none().then(|| StoreHorizon::new(need))).await
     }
 
-    /// Learns it, where there is one.
+    /// Learns it, where there is one, and dates a raise that was interrupted.
     pub(super) async fn read_horizon(&self) -> Result<(), StoreError> {
-        if let Some(horizon) = self.0.persist(|| self.0.horizon_row()).await?.horizon {
-            self.0.known.learn(&horizon);
+        match self.0.persist(|| self.0.horizon_row()).await?.horizon {
+            Some(_) => self.update_horizon(SystemClock.now(), |_| None).await.map(drop),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     pub(super) async fn raise_horizon_to(
