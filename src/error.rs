@@ -22,3 +22,58 @@ impl fmt::Display for ConfigError {
 }
 
 impl StdError for ConfigError {}
+
+/// An error's message and its causes, each once.
+///
+/// Most logs print an error's `Display` and no more, so the causes stand there. [`source`](StdError::source) returns them as
+/// well, for programs that look at their types. Many errors repeat their cause in their own text: a cause that was
+/// printed already is left out.
+pub(crate) fn with_causes(message: impl Into<String>, cause: Option<&(dyn StdError + 'static)>) -> String {
+    let mut text = message.into();
+    let mut next = cause;
+    while let Some(cause) = next {
+        let told = cause.to_string();
+        if !text.contains(&told) {
+            text.push_str(": ");
+            text.push_str(&told);
+        }
+        next = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+    use std::io;
+
+    use super::*;
+    use crate::keys::KeyError;
+    use crate::store::{StoreError, StoreErrorKind};
+    use crate::{Reason, Refusal, SignOutError};
+
+    fn disk() -> io::Error {
+        io::Error::other("the disk is gone")
+    }
+
+    #[test]
+    fn every_error_prints_its_causes_once_and_returns_them() {
+        let key = || KeyError::unavailable("the file can't be read").because(disk());
+        let nested = KeyError::unavailable("no key loads").because(key());
+        let repeated = KeyError::unavailable(format!("no key loads: {}", disk())).because(disk());
+        let store = || StoreError::with_source(StoreErrorKind::Unavailable, disk());
+        let around = StoreError::with_source(StoreErrorKind::Misconfigured, store());
+        let sign_out = SignOutError::Store(store());
+        let refused = SignOutError::Refused(Refusal::new(Reason::Expired));
+        let issue = crate::IssueError::Store(store());
+        for error in [&key() as &dyn StdError, &nested, &repeated, &store(), &around, &sign_out, &issue] {
+            let text = error.to_string();
+            assert_eq!(text.matches("the disk is gone").count(), 1, "{text}");
+            assert!(error.source().is_some(), "{text}");
+        }
+        assert!(nested.to_string().contains("the file can't be read"), "{nested}");
+        assert!(around.to_string().contains("unavailable"), "{around}");
+        let cause = refused.source().map(ToString::to_string).unwrap_or_default();
+        assert!(!cause.is_empty() && refused.to_string().ends_with(&cause), "{refused}");
+    }
+}

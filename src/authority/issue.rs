@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::builder::RESERVED;
 use super::{Authority, sign};
+use crate::error::with_causes;
 use crate::keys::backend;
 use crate::store::{Presented, Rotated, Rotation, SessionId, StoreError, SubjectId};
 use crate::telemetry::Event;
@@ -27,7 +28,7 @@ pub struct Login {
 }
 
 impl Login {
-    /// A sign-in of `subject`, the token's `sub`.
+    /// A sign-in of `subject`, the token's `sub`. A blank one is refused by [`issue`](Authority::issue).
     pub fn new(subject: impl Into<String>) -> Self {
         Self { subject: subject.into(), private: Ok("{}".to_owned()), allows_undeliverable: false }
     }
@@ -98,6 +99,8 @@ impl fmt::Debug for IssuedToken {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum IssueError {
+    /// The subject is empty or blank: every account that fails to name itself would be the same one.
+    NoSubject,
     /// The private claims can't be serialised.
     Claims(serde_json::Error),
     /// The private claims are not one JSON object with distinct names, nested at most 128 deep.
@@ -131,34 +134,35 @@ pub enum IssueError {
 
 impl fmt::Display for IssueError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Claims(_) => f.write_str("the private claims can't be serialised"),
-            Self::NotAnObject => {
-                f.write_str("the private claims must be one JSON object with distinct names")
-            }
+        let message = match self {
+            Self::NoSubject => "the login names no subject: `Login::new` takes the account that signed in".to_owned(),
+            Self::Claims(_) => "the private claims can't be serialised".to_owned(),
+            Self::NotAnObject => "the private claims must be one JSON object with distinct names".to_owned(),
             Self::ReservedClaim(name) => {
-                write!(f, "the private claims hold {name:?}, which the authority writes itself")
+                format!("the private claims hold {name:?}, which the authority writes itself")
             }
             Self::Unacceptable(refusal) => {
-                write!(f, "this service would refuse the token: {refusal} ({:?})", refusal.reason())
+                format!("this service would refuse the token: {refusal} ({:?})", refusal.reason())
             }
             Self::Unreadable(_) => {
-                f.write_str("the private claims can't be read back as the type of `private_claims`")
+                "the private claims can't be read back as the type of `private_claims`".to_owned()
             }
             Self::TooLong => {
-                f.write_str("the token would be longer than `max_token_bytes`, or its cookie than browsers keep: fewer claims are right")
+                "the token would be longer than `max_token_bytes`, or its cookie than browsers keep: fewer claims are right"
+                    .to_owned()
             }
-            Self::HeadTooLarge { bytes, max } => write!(
-                f,
+            Self::HeadTooLarge { bytes, max } => format!(
                 "the token's successor would have {bytes} bytes, and a response head carries {max}: fewer claims are right, or \
                  a larger `max_added_head_bytes` and proxies that take it, or `Login::allow_undeliverable`"
             ),
-            Self::Signing => f.write_str("the signing key could not sign"),
-            Self::Store(_) => f.write_str("the session could not be recorded"),
-            Self::Revoked => f.write_str(
-                "the subject's sessions were revoked up to an instant that this clock has not reached; try again",
-            ),
-        }
+            Self::Signing => "the signing key could not sign".to_owned(),
+            Self::Store(_) => "the session could not be recorded".to_owned(),
+            Self::Revoked => {
+                "the subject's sessions were revoked up to an instant that this clock has not reached; try again"
+                    .to_owned()
+            }
+        };
+        f.write_str(&with_causes(message, self.source()))
     }
 }
 
@@ -195,6 +199,9 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// # Errors
     /// An [`IssueError`]. No token has left then.
     pub async fn issue(&self, login: Login) -> Result<IssuedToken, IssueError> {
+        if login.subject.trim().is_empty() {
+            return Err(IssueError::NoSubject);
+        }
         let policy = &self.0.policy;
         let private = login.private.map_err(IssueError::Claims)?;
         self.check_private(&private)?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::{Authority, Inner, VerifiedToken};
 use crate::NumericDate;
+use crate::error::with_causes;
 use crate::keys::{KeyRing, Refetched, RetiredKey};
 use crate::store::{
     ErasedStore, Page, Retention, Revocation, SessionId, SessionPage, SessionRecord, StoreError,
@@ -30,10 +31,11 @@ pub enum SignOutError {
 
 impl fmt::Display for SignOutError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused(_) => f.write_str("the token can't end a session"),
-            Self::Store(_) => f.write_str("the revocation was not recorded"),
-        }
+        let message = match self {
+            Self::Refused(_) => "the token can't end a session",
+            Self::Store(_) => "the revocation was not recorded",
+        };
+        f.write_str(&with_causes(message, self.source()))
     }
 }
 

@@ -5,11 +5,13 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::error::with_causes;
+
 /// A key could not be loaded, does not fit into its ring, or its source could not be read.
 ///
 /// Meant for the operator: the text names the key by its `kid` or thumbprint where it has one, and says what
-/// would be right. It holds no bytes of a key. The backend's own error, where there is one, is the
-/// [`source`](Error::source).
+/// would be right, and ends with its causes. It holds no bytes of a key. The first cause is the
+/// [`source`](Error::source) too.
 #[derive(Clone)]
 pub struct KeyError {
     kind: KeyErrorKind,
@@ -61,7 +63,8 @@ impl KeyError {
         Self::new(KeyErrorKind::Unavailable, message)
     }
 
-    /// Keeps the error that led to this one as its [`source`](Error::source).
+    /// Keeps the error that led to this one: it is printed behind the message, and returned as the
+    /// [`source`](Error::source). It must not quote a secret.
     pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(Arc::from(source.into()));
         self
@@ -92,14 +95,13 @@ impl KeyError {
 
 impl fmt::Display for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(place) = &self.place {
-            write!(f, "{place}: ")?;
-        }
-        match (&self.key, self.kind) {
-            (_, KeyErrorKind::Unavailable) => write!(f, "keys unavailable: {}", self.message),
-            (Some(kid), _) => write!(f, "key \"{kid}\" refused: {}", self.message),
-            (None, _) => write!(f, "key refused: {}", self.message),
-        }
+        let mut text = self.place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
+        text.push_str(&match (&self.key, self.kind) {
+            (_, KeyErrorKind::Unavailable) => format!("keys unavailable: {}", self.message),
+            (Some(kid), _) => format!("key \"{kid}\" refused: {}", self.message),
+            (None, _) => format!("key refused: {}", self.message),
+        });
+        f.write_str(&with_causes(text, self.source()))
     }
 }
 

@@ -3,6 +3,8 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use crate::error::with_causes;
+
 /// A store could not do what it was asked. The operator must act; the caller is told 503, never 401.
 #[derive(Debug)]
 pub struct StoreError {
@@ -53,10 +55,9 @@ impl From<StoreErrorKind> for StoreError {
     }
 }
 
-/// With its cause: a log line often has no more than this.
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.kind {
+        let message = match self.kind {
             StoreErrorKind::Unavailable => "the claims store is unavailable",
             StoreErrorKind::Timeout => "the claims store did not answer in time",
             StoreErrorKind::Full => "the claims store is at capacity with records that still matter",
@@ -66,8 +67,8 @@ impl fmt::Display for StoreError {
             StoreErrorKind::Stateless => {
                 "a stateless authority records nothing; give the builder a store, MemoryStore for one process"
             }
-        })?;
-        self.source.as_ref().map_or(Ok(()), |source| write!(f, ": {source}"))
+        };
+        f.write_str(&with_causes(message, self.source()))
     }
 }
 

@@ -1,6 +1,5 @@
 //! Events as `tracing` records, each line within 2 KiB.
 
-use std::error::Error;
 use std::fmt::{self, Display, Write as _};
 
 use super::{Event, NotReissued};
@@ -9,9 +8,8 @@ use crate::token::refusal::{Reason, Refusal};
 
 /// What a line holds of a list of keys. The whole list is logged where a ring is new, on as many lines as it takes.
 const KEYS: usize = 1_200;
-/// What a line holds of an error, of its cause, and of a name that configuration or an issuer gave.
-const ERROR: usize = 800;
-const CAUSE: usize = 600;
+/// What a line holds of an error, which ends with its causes, and of a name that configuration or an issuer gave.
+const ERROR: usize = 1_400;
 const NAME: usize = 256;
 
 // The crate's name, whatever its modules are called: filters name it.
@@ -30,8 +28,7 @@ pub(super) fn log(event: &Event<'_>) {
         Event::Reused { generations } => log!(WARN, generations, "a superseded token came back"),
         Event::Revoked => log!(INFO, "revocation recorded"),
         Event::StoreFailed { error } => {
-            let cause = cause(error);
-            log!(ERROR, error = %Clipped(error, ERROR), cause, "the claims store failed");
+            log!(ERROR, error = %Clipped(error, ERROR), "the claims store failed");
         }
         Event::KeysLoaded { ring } => {
             for fingerprints in ring.fingerprints().lines(KEYS) {
@@ -47,9 +44,9 @@ pub(super) fn log(event: &Event<'_>) {
             }
         }
         Event::KeysFailed { source, error } => {
-            let (source, cause) = (clipped(source, NAME), cause(error));
+            let source = clipped(source, NAME);
             let error = Clipped(error, ERROR);
-            log!(ERROR, source, %error, cause, "keys could not be loaded; those held so far, if any, serve on");
+            log!(ERROR, source, %error, "keys could not be loaded; those held so far, if any, serve on");
         }
         Event::KeysTakenBack { source, issuer } => {
             let (source, issuer) = (clipped(source, NAME), clipped(issuer, NAME));
@@ -96,10 +93,6 @@ fn log_refusal(refusal: &Refusal, ring: &KeyRing) {
         _ if hint.is_some() => log!(WARN, reason, hint, "token refused"),
         _ => log!(DEBUG, reason, "request refused"),
     }
-}
-
-fn cause(error: &dyn Error) -> Option<String> {
-    error.source().map(|cause| clipped(cause, CAUSE))
 }
 
 fn clipped(text: impl Display, most: usize) -> String {
