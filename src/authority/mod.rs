@@ -35,7 +35,7 @@ pub use verified_token::VerifiedToken;
 
 use crate::caught::caught;
 use crate::clock::Clock;
-use crate::keys::{KeyRing, Keys};
+use crate::keys::{IntoKeys, KeyRing, Keys};
 use crate::store::{ErasedStore, StoreError, StoreErrorKind};
 use crate::telemetry::{self, Event, NotReissued, Observer, Occasion};
 use crate::token::bearer::Source;
@@ -94,8 +94,16 @@ struct Hooks<C> {
 impl Authority<PrivateClaims> {
     /// Begins an authority on these keys: [`Keys`] that are kept up to date, a [`KeyRing`], or a
     /// [`SigningKey`](crate::keys::SigningKey) alone.
-    pub fn builder(keys: impl Into<Keys>) -> AuthorityBuilder<PrivateClaims> {
-        AuthorityBuilder::new(keys.into())
+    ///
+    /// A source of keys is none of these; the compiler says how a [`KeyRotation`](crate::keys::KeyRotation) reads it:
+    ///
+    /// ```compile_fail,E0277
+    /// # use tower_reissue::Authority;
+    /// # use tower_reissue::keys::{Algorithm, FileSource, KeyFormat};
+    /// let _ = Authority::builder(FileSource::new("key.pem", KeyFormat::pem(Algorithm::EdDSA)));
+    /// ```
+    pub fn builder(keys: impl IntoKeys) -> AuthorityBuilder<PrivateClaims> {
+        AuthorityBuilder::new(keys.into_keys())
     }
 }
 
@@ -232,6 +240,18 @@ impl<C> From<&Authority<C>> for Keys {
 impl<C> From<Authority<C>> for Keys {
     fn from(authority: Authority<C>) -> Self {
         Self::from(&authority)
+    }
+}
+
+impl<C> IntoKeys for &Authority<C> {
+    fn into_keys(self) -> Keys {
+        self.into()
+    }
+}
+
+impl<C> IntoKeys for Authority<C> {
+    fn into_keys(self) -> Keys {
+        self.into()
     }
 }
 

@@ -91,7 +91,7 @@ pub(super) fn signed_len(ring: &KeyRing, claims: usize, typ: Option<&str>) -> Op
 fn header_of<'a>(key: &SigningKey, written: &'a Written, typ: Option<&str>) -> Cow<'a, str> {
     match written.text(typ) {
         Some(header) => Cow::Borrowed(header),
-        None => Cow::Owned(header::write(key.alg(), typ, key.kid())),
+        None => Cow::Owned(header::write(key.written_alg(), typ, key.kid())),
     }
 }
 

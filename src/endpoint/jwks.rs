@@ -8,10 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use jsonwebtoken::jwk::JwkSet;
 use tower_service::Service;
 
-use crate::keys::{KeyRing, Keys, sha256};
+use crate::keys::{IntoKeys, KeyRing, Keys, sha256};
 use crate::server::FixedBody;
 
 /// Publishes the own public keys as a JWK set (RFC 7517 §5) to `GET` and `HEAD`: the signing key's, those that do not sign
@@ -76,8 +75,8 @@ pub struct JwksEndpoint {
 impl JwksEndpoint {
     /// An endpoint over the keys of an [`&Authority`](crate::Authority), [`Keys`], a [`KeyRing`], or a
     /// [`SigningKey`](crate::keys::SigningKey).
-    pub fn new(keys: impl Into<Keys>) -> Self {
-        Self { keys: keys.into(), cache_control: cache_control(Duration::from_secs(300)) }
+    pub fn new(keys: impl IntoKeys) -> Self {
+        Self { keys: keys.into_keys(), cache_control: cache_control(Duration::from_secs(300)) }
     }
 
     /// How long an answer may be cached, in whole seconds. Default 300; zero asks caches to come back each time.
@@ -134,19 +133,17 @@ impl<B> Service<Request<B>> for JwksEndpoint {
 
 fn published(ring: &KeyRing) -> Bytes {
     let mut names: Vec<(&str, &str)> = Vec::new();
-    let mut keys = Vec::new();
+    let mut jwks = Vec::new();
     // The signing key comes first, and keeps its name.
-    for (key, mut jwk) in ring.own_keys().filter_map(|key| Some((key, key.to_jwk()?))) {
+    for key in ring.own_keys() {
         let (kid, fingerprint) = (key.kid(), key.fingerprint());
-        if names.iter().any(|(taken, by)| *taken == kid && *by != fingerprint) {
-            // Two keys of one name: verifiers take the wrong one, or neither (RFC 7517 §4.5).
-            jwk.common.key_id = Some(fingerprint.to_owned());
-        }
+        // Two keys of one name: many verifiers would take the wrong one, or neither, whatever their algorithms
+        // (RFC 7517 §4.5).
+        let is_taken = names.iter().any(|(taken, by)| *taken == kid && *by != fingerprint);
+        jwks.extend(key.published(if is_taken { fingerprint } else { kid }));
         names.push((kid, fingerprint));
-        keys.push(jwk);
     }
-    // Strings and enums only: there is nothing in it that could fail to serialise.
-    serde_json::to_vec(&JwkSet { keys }).unwrap_or_default().into()
+    format!(r#"{{"keys":[{}]}}"#, jwks.join(",")).into()
 }
 
 /// Whether `If-None-Match` names what would be sent, RFC 9110 §13.1.2: compared weakly.

@@ -41,6 +41,12 @@ pub(crate) fn public_key(der: &[u8]) -> Result<Public, KeyError> {
     subject_public_key(first, fields)
 }
 
+/// Whether [`public_key`] would take these bytes for a certificate.
+pub(crate) fn is_certificate(der: &[u8]) -> bool {
+    document(der)
+        .is_some_and(|mut fields| fields.expect(SEQUENCE).is_some() && fields.peek() == Some(SEQUENCE))
+}
+
 /// Takes the key out of a certificate (RFC 5280 §4.1). Nothing else in it is judged, its signature included.
 fn certificate_key(tbs: &[u8], mut rest: Reader<'_>) -> Result<Public, KeyError> {
     let mut walk = || {

@@ -164,7 +164,8 @@ impl fmt::Display for Fingerprint {
 }
 
 const SEPARATOR: &str = ", ";
-const KID: &str = "kid=";
+/// What stands before a `kid` that is not the fingerprint.
+pub(crate) const KID: &str = "kid=";
 
 /// A `kid` may come from another party's JWK: what could pass for more of the line is percent-encoded, and a long one is cut.
 fn printable(kid: &str) -> String {
@@ -182,7 +183,8 @@ fn printable(kid: &str) -> String {
     text
 }
 
-fn unprintable(text: &str) -> String {
+/// The `kid` that was printed so.
+pub(crate) fn unprintable(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use jsonwebtoken::jwk::{AlgorithmParameters, Jwk};
+use jsonwebtoken::Algorithm;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::error::{KeyError, KeyErrorKind};
-use super::jwk;
+use super::jwk::Jwk;
 use super::source::KeySet;
 use super::{SigningKey, VerifyingKey};
 
@@ -18,16 +18,24 @@ const MAX_KID: usize = 256;
 
 impl KeySet {
     /// A set that another party publishes: its keys verify. A key that does not load is named in
-    /// [`skipped`](Self::skipped), and the others serve. One without any entry is an empty set: its issuer has taken all its
-    /// keys back.
+    /// [`skipped`](Self::skipped), and the others serve; one that says itself that it is for encryption (`use`, `key_ops`
+    /// or `alg`) is left out without a word, as many sets have one. A set without any entry is empty: its issuer has taken
+    /// all its keys back.
+    ///
+    /// Two keys may share a `kid` where their algorithms differ: a token's `alg` tells which is meant (RFC 7517 §4.5).
     ///
     /// # Errors
     ///
     /// When the text is no JWK set, when it has more than 256 entries, when it mixes secrets with public keys (whoever
     /// reads the set could sign with the secrets, so one of the two is a mistake), or when it has entries and none of them
     /// loads. A key that comes with its private members or a `kid` of more than 256 bytes is skipped, and so is every key
-    /// whose `kid` another one has.
+    /// whose `kid` and algorithm another one has.
     pub fn from_jwk_set(text: &str) -> Result<Self, KeyError> {
+        Self::published(text, None)
+    }
+
+    /// `assumed` is the algorithm of keys that name none and could be of it.
+    pub(crate) fn published(text: &str, assumed: Option<Algorithm>) -> Result<Self, KeyError> {
         let entries = entries(text)?;
         let is_secret = |entry: &Result<Entry<'_>, KeyError>| entry.as_ref().ok().map(Entry::is_secret);
         let secrets: Vec<bool> = entries.iter().filter_map(is_secret).collect();
@@ -38,19 +46,21 @@ impl KeySet {
             ));
         }
         let is_empty = entries.is_empty();
-        let mut set = Self::default();
+        let (mut set, mut for_encryption) = (Self::default(), None);
         for entry in entries {
-            match entry.and_then(|entry| entry.published_key()) {
-                Ok(key) => set.verifying.push(key),
+            match entry.and_then(|entry| entry.published_key(assumed)) {
+                Ok(Purpose::Signatures(key)) => set.verifying.push(key),
+                Ok(Purpose::Encryption(error)) => for_encryption = Some(error),
                 Err(error) => set.skipped.push(error),
             }
         }
         set.skip_duplicates();
-        if is_empty { Ok(set) } else { set.or_nothing_usable() }
+        if is_empty { Ok(set) } else { set.or_nothing_usable(for_encryption) }
     }
 
     /// A set of one's own, as in a file: its first private or `oct` key signs, every other key verifies. A key that does
-    /// not load is named in [`skipped`](Self::skipped), and the others serve.
+    /// not load is named in [`skipped`](Self::skipped), and the others serve; one that says itself that it is for
+    /// encryption is left out.
     ///
     /// # Errors
     ///
@@ -59,10 +69,11 @@ impl KeySet {
     pub fn from_own_jwk_set(text: &str) -> Result<Self, KeyError> {
         let entries = entries(text)?;
         let is_empty = entries.is_empty();
-        let mut set = Self::default();
+        let (mut set, mut for_encryption) = (Self::default(), None);
         for entry in entries {
             match entry {
-                Ok(entry) if entry.is_secret() || jwk::is_private(entry.text) => {
+                Ok(entry) if entry.jwk.is_for_encryption() => for_encryption = Some(entry.for_encryption()),
+                Ok(entry) if entry.is_secret() || entry.jwk.is_private() => {
                     match (entry.signing_key(), &set.signing) {
                         (Ok(key), None) => set.signing = Some(key),
                         // Another key must not sign in its place.
@@ -71,7 +82,7 @@ impl KeySet {
                         (Err(error), Some(_)) => set.skipped.push(error),
                     }
                 }
-                Ok(entry) => match entry.verifying_key() {
+                Ok(entry) => match entry.verifying_key(None) {
                     Ok(key) => set.verifying.push(key),
                     Err(error) => set.skipped.push(error),
                 },
@@ -79,32 +90,31 @@ impl KeySet {
             }
         }
         set.skip_duplicates();
-        if is_empty { Ok(set) } else { set.or_nothing_usable() }
+        if is_empty { Ok(set) } else { set.or_nothing_usable(for_encryption) }
     }
 
-    /// Which of two keys of one name is meant, nobody can say: both go. The one that signs stays.
+    /// Which of two keys of one name and algorithm is meant, nobody can say: both go. The one that signs stays.
     fn skip_duplicates(&mut self) {
-        let mut fingerprints: HashMap<&str, Vec<&str>> = HashMap::new();
-        let signing = self.signing.as_ref().map(|key| (key.kid(), key.fingerprint()));
-        let keys = self.verifying.iter().map(|key| (key.kid(), key.fingerprint())).chain(signing);
-        for (kid, fingerprint) in keys {
-            let known = fingerprints.entry(kid).or_default();
+        let mut fingerprints: HashMap<(&str, &str), Vec<&str>> = HashMap::new();
+        let signing = self.signing.as_ref().map(|key| (key.kid(), key.alg(), key.fingerprint()));
+        let keys = self.verifying.iter().map(|key| (key.kid(), key.alg(), key.fingerprint())).chain(signing);
+        for (kid, alg, fingerprint) in keys {
+            let known = fingerprints.entry((kid, alg)).or_default();
             if !known.contains(&fingerprint) {
                 known.push(fingerprint);
             }
         }
-        let ambiguous: Vec<String> = fingerprints
+        let ambiguous: Vec<(String, String)> = fingerprints
             .iter()
             .filter(|(_, known)| known.len() > 1)
-            .map(|(kid, _)| (*kid).to_owned())
+            .map(|((kid, alg), _)| ((*kid).to_owned(), (*alg).to_owned()))
             .collect();
-        self.verifying.retain(|key| !ambiguous.iter().any(|kid| kid == key.kid()));
-        self.skipped.extend(ambiguous.iter().map(|kid| {
-            KeyError::new(
-                KeyErrorKind::DuplicateKid,
-                "several keys of the set have this `kid`; give each its own",
-            )
-            .about(kid)
+        let is_ambiguous =
+            |key: &VerifyingKey| ambiguous.iter().any(|(kid, alg)| kid == key.kid() && alg == key.alg());
+        self.verifying.retain(|key| !is_ambiguous(key));
+        self.skipped.extend(ambiguous.iter().map(|(kid, alg)| {
+            let message = format!("several {alg} keys of the set have this `kid`; give each its own");
+            KeyError::new(KeyErrorKind::DuplicateKid, message).about(kid)
         }));
         let mut kept: Vec<VerifyingKey> = Vec::new();
         for key in std::mem::take(&mut self.verifying) {
@@ -116,51 +126,63 @@ impl KeySet {
         self.verifying = kept;
     }
 
-    fn or_nothing_usable(self) -> Result<Self, KeyError> {
+    fn or_nothing_usable(self, for_encryption: Option<KeyError>) -> Result<Self, KeyError> {
         if self.signing.is_some() || !self.verifying.is_empty() {
             return Ok(self);
         }
         let error = KeyError::new(KeyErrorKind::Ring, "the JWK set holds no key that can be used");
-        Err(match self.skipped.into_iter().next() {
+        Err(match self.skipped.into_iter().next().or(for_encryption) {
             Some(first) => error.because(first),
             None => error,
         })
     }
 }
 
+/// What a key of a set is for. Of one for encryption, what is to be said where there is no other.
+enum Purpose {
+    Signatures(VerifyingKey),
+    Encryption(KeyError),
+}
+
 struct Entry<'a> {
-    text: &'a str,
     at: usize,
-    jwk: Jwk,
+    jwk: Jwk<'a>,
 }
 
 impl Entry<'_> {
     fn is_secret(&self) -> bool {
-        matches!(self.jwk.algorithm, AlgorithmParameters::OctetKey(_))
+        self.jwk.is_secret()
     }
 
-    fn published_key(&self) -> Result<VerifyingKey, KeyError> {
-        if !self.is_secret() && jwk::is_private(self.text) {
+    fn published_key(&self, assumed: Option<Algorithm>) -> Result<Purpose, KeyError> {
+        if !self.is_secret() && self.jwk.is_private() {
             return Err(self.named(KeyError::new(
                 KeyErrorKind::WrongType,
                 "it is published with its private members: whoever reads the set can sign with it; withdraw it",
             )));
         }
-        self.verifying_key()
+        if self.jwk.is_for_encryption() {
+            return Ok(Purpose::Encryption(self.for_encryption()));
+        }
+        self.verifying_key(assumed).map(Purpose::Signatures)
     }
 
-    fn verifying_key(&self) -> Result<VerifyingKey, KeyError> {
+    fn verifying_key(&self, assumed: Option<Algorithm>) -> Result<VerifyingKey, KeyError> {
         self.refuse_long_kid()?;
-        VerifyingKey::from_jwk(&self.jwk).map_err(|error| self.named(error))
+        self.jwk.verifying_key(assumed).map_err(|error| self.named(error))
     }
 
     fn signing_key(&self) -> Result<SigningKey, KeyError> {
         self.refuse_long_kid()?;
-        SigningKey::from_jwk(self.text).map_err(|error| self.named(error))
+        self.jwk.signing_key().map_err(|error| self.named(error))
+    }
+
+    fn for_encryption(&self) -> KeyError {
+        self.named(KeyError::new(KeyErrorKind::WrongUse, "it is for encryption, and verifies no signature"))
     }
 
     fn refuse_long_kid(&self) -> Result<(), KeyError> {
-        match &self.jwk.common.key_id {
+        match self.jwk.kid() {
             Some(kid) if kid.len() > MAX_KID => Err(self.named(KeyError::new(
                 KeyErrorKind::Malformed,
                 format!("its `kid` has {} bytes, and {MAX_KID} are the most", kid.len()),
@@ -170,8 +192,8 @@ impl Entry<'_> {
     }
 
     fn named(&self, error: KeyError) -> KeyError {
-        match &self.jwk.common.key_id {
-            Some(kid) => error.about(kid),
+        match self.jwk.kid() {
+            Some(kid) => error.about(&kid),
             None => error.at(format_args!("entry {} of the set", self.at)),
         }
     }
@@ -183,9 +205,11 @@ fn entries<'a>(text: &'a str) -> Result<Vec<Result<Entry<'a>, KeyError>>, KeyErr
         #[serde(borrow)]
         keys: Vec<&'a RawValue>,
     }
+    let text = text.trim_start_matches('\u{feff}');
     // The parser's own error may quote what it stumbled on: not passed on.
     let set: Set<'a> = serde_json::from_str(text).map_err(|_| {
-        KeyError::new(KeyErrorKind::Malformed, "it is no JWK set, a JSON object whose `keys` is an array")
+        let message = format!("it is no JWK set, a JSON object whose `keys` is an array{}", what_else(text));
+        KeyError::new(KeyErrorKind::Malformed, message)
     })?;
     if set.keys.len() > MAX_KEYS {
         return Err(KeyError::new(
@@ -193,23 +217,34 @@ fn entries<'a>(text: &'a str) -> Result<Vec<Result<Entry<'a>, KeyError>>, KeyErr
             format!("the JWK set has {} keys, and {MAX_KEYS} are the most", set.keys.len()),
         ));
     }
-    let entry = |(at, raw): (usize, &'a RawValue)| match jwk::parse(raw.get()) {
-        Ok(jwk) => Ok(Entry { text: raw.get(), at, jwk }),
-        Err(error) => Err(match kid(raw.get()) {
-            Some(kid) => error.about(&kid),
-            None => error.at(format_args!("entry {at} of the set")),
-        }),
+    let entry = |(at, raw): (usize, &'a RawValue)| match Jwk::parse(raw.get()) {
+        Ok(jwk) => Ok(Entry { at, jwk }),
+        Err(error) => Err(error.at(format_args!("entry {at} of the set"))),
     };
     Ok(set.keys.into_iter().enumerate().map(entry).collect())
 }
 
-/// The name of an entry that is no key otherwise.
-fn kid(text: &str) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Named {
-        kid: String,
+/// What the text is in place of a set, where it shows.
+fn what_else(text: &str) -> &'static str {
+    let has = |member: &str| {
+        crate::token::json::members(text)
+            .is_ok_and(|members| members.iter().any(|found| found.name == member))
+    };
+    if text.trim().is_empty() {
+        "; it is empty"
+    } else if text.trim_start().starts_with('<') {
+        "; it is HTML or XML, a sign-in page or an error page perhaps: is the URL or the path the right one?"
+    } else if has("jwks_uri") {
+        "; it is a provider's configuration, whose `jwks_uri` names the set: `JwksUrl::discover` reads it"
+    } else if has("kty") {
+        "; it is one JWK: put it into `{\"keys\":[…]}`, or read it with `KeyFormat::jwk`"
+    } else if text.contains("-----BEGIN ") {
+        "; it holds PEM: a provider that publishes certificates usually publishes a JWK set at another URL"
+    } else if super::text::is_path(text) {
+        "; it is the path of a file, and the file's text belongs here"
+    } else {
+        ""
     }
-    serde_json::from_str::<Named>(text).ok().map(|named| named.kid)
 }
 
 #[cfg(test)]
@@ -233,7 +268,7 @@ mod tests {
     }
 
     fn oct(kid: &str) -> Value {
-        json!({"kty": "oct", "alg": "HS256", "kid": kid, "k": "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"})
+        json!({"kty": "oct", "alg": "HS256", "kid": kid, "k": "-ebuDNsVZ2iJtoZ-akfXTSCt4UO2cruLCsbWlBinggF4Yd2JKbO7fy6GcVx0wnC5zTqhS3mEupRXo1HkaILvDQ"})
     }
 
     fn set(keys: &[Value]) -> String {
@@ -249,13 +284,13 @@ mod tests {
         let bad = [
             json!({"kty": "RSA", "kid": "weak", "alg": "RS256", "n": "AQAB", "e": "AQAB"}),
             json!({"kty": "future", "kid": "unknown"}),
-            json!({"kty": "OKP", "crv": "Ed25519", "kid": "enc", "use": "enc", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}),
+            json!({"kty": "OKP", "crv": "Ed25519", "kid": "other", "use": "tls", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}),
         ];
         let keys: Vec<Value> = bad.into_iter().chain([ed25519("good")]).collect();
         let read = KeySet::from_jwk_set(&set(&keys)).unwrap();
         assert_eq!(kids(&read), ["good"]);
         let skipped: Vec<String> = read.skipped.iter().map(ToString::to_string).collect();
-        for kid in ["weak", "unknown", "enc"] {
+        for kid in ["weak", "unknown", "other"] {
             assert!(skipped.iter().any(|text| text.contains(kid)), "{kid}: {skipped:?}");
         }
         let nameless = KeySet::from_jwk_set(&set(&[json!({"kty": "future"}), ed25519("good")])).unwrap();
@@ -330,6 +365,112 @@ mod tests {
         assert_eq!(read.skipped[0].kind(), KeyErrorKind::DuplicateKid);
         let twice = KeySet::from_jwk_set(&set(&[ed25519("a"), ed25519("a")])).unwrap();
         assert_eq!((kids(&twice), twice.skipped.len()), (vec!["a"], 0));
+    }
+
+    macro_rules! case {
+        ($name:literal) => {
+            include_str!(concat!("../../tests/cases/", $name))
+        };
+    }
+
+    #[test]
+    fn the_sets_that_providers_publish_load_without_a_word() {
+        let rs256 = Some(Algorithm::RS256);
+        for (name, text, assumed, expected) in [
+            ("adfs", case!("set.adfs.json"), None, &[("FjiRhQ2Vtl_fZ4xlPHnV9D8OlM8", Algorithm::RS256)][..]),
+            ("ed25519", case!("set.ed25519_rfc9864.json"), None, &[("ed-1", Algorithm::EdDSA)]),
+            // A realm's other key is for encryption.
+            ("keycloak", case!("set.keycloak.json"), None, &[("sig-1", Algorithm::RS256)]),
+            ("entra", case!("set.entra.json"), rs256, &[("k-1", Algorithm::RS256)]),
+            ("null members", case!("set.null_members.json"), rs256, &[("k-1", Algorithm::RS256)]),
+            ("byte order mark", case!("set.bom.json"), None, &[("k-1", Algorithm::RS256)]),
+            ("x5c is a string", case!("set.x5c_string.json"), None, &[("k-1", Algorithm::RS256)]),
+            ("key_ops is a string", case!("set.key_ops_string.json"), None, &[("k-1", Algorithm::RS256)]),
+            ("no use", case!("set.onelogin_no_use.json"), None, &[("k-1", Algorithm::RS256)]),
+            (
+                "one kid, two key types",
+                case!("set.one_kid_two_kty.json"),
+                None,
+                &[("2026-01", Algorithm::RS256), ("2026-01", Algorithm::ES256)],
+            ),
+        ] {
+            let set = KeySet::published(text, assumed).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let keys: Vec<_> = set.verifying.iter().map(|key| (key.kid(), key.algorithm())).collect();
+            assert_eq!((keys.as_slice(), set.skipped.len()), (expected, 0), "{name}: {:?}", set.skipped);
+        }
+        let key = SigningKey::from_jwk(case!("jwk.ed.webcrypto.json")).unwrap();
+        assert_eq!(key.algorithm(), Algorithm::EdDSA);
+        let published = KeySet::from_jwk_set(case!("set.ed25519_rfc9864.json")).unwrap();
+        assert_eq!(published.verifying[0].fingerprint(), key.fingerprint());
+    }
+
+    #[test]
+    fn what_keeps_a_set_from_loading_is_named_with_its_remedy() {
+        for (text, says) in [
+            (case!("set.entra.json"), "`JwksUrl::assume_algorithm`"),
+            (case!("set.null_members.json"), "`JwksUrl::assume_algorithm`"),
+            (case!("set.numeric_kid.json"), "its `kid` is a number"),
+            (r#"{"keys":[{"kty":"RSA","alg":["RS256"],"n":"AQAB","e":"AQAB"}]}"#, "its `alg` is an array"),
+            (r#"{"keys":[{"kty":"RSA","alg":"RS256","n":{},"e":"AQAB"}]}"#, "its `n` is an object"),
+            (r#"{"keys":[{"kty":"RSA","alg":"RS256","e":"AQAB"}]}"#, "it has no `n`"),
+            (r#"{"keys":[{"kty":"RSA","alg":"RS256","use":true}]}"#, "its `use` is a boolean"),
+            (r#"{"keys":[{"kty":"RSA","alg":"RS256","key_ops":7}]}"#, "its `key_ops` is no array"),
+            (r#"{"keys":[{"alg":"RS256"}]}"#, "it has no `kty`"),
+            (r#"{"keys":[{"kty":"OKP","crv":"Ed25519","alg":"ES512"}]}"#, "\"ES512\", is not a supported"),
+            (r#"{"keys":[{"kty":"RSA","alg":"RSA-OAEP"}]}"#, "it is for encryption"),
+            ("", "it is empty"),
+            (" <!DOCTYPE html>", "it is HTML"),
+            (r#"{"issuer":"x","jwks_uri":"y"}"#, "`JwksUrl::discover`"),
+            (case!("jwk.ed.webcrypto.json"), "it is one JWK"),
+            (r#"{"1":"-----BEGIN CERTIFICATE-----"}"#, "it holds PEM"),
+            ("/etc/orders/jwks.json", "the path of a file"),
+        ] {
+            for refused in [KeySet::from_jwk_set(text), KeySet::from_own_jwk_set(text)] {
+                match refused {
+                    Err(error) => assert!(error.to_string().contains(says), "{says}: {error}"),
+                    // The own set may hold a private key that is the only one.
+                    Ok(_) => panic!("{text} loads"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_for_encryption_is_left_out_in_silence_and_a_leaked_one_is_not() {
+        let marks = [
+            json!({"use": "enc"}),
+            json!({"key_ops": ["wrapKey", "encrypt"]}),
+            json!({"alg": "ECDH-ES+A256KW"}),
+        ];
+        for mark in marks {
+            let mut key = ed25519("enc");
+            key.as_object_mut().unwrap().extend(mark.as_object().unwrap().clone());
+            for read in [KeySet::from_jwk_set, KeySet::from_own_jwk_set] {
+                let read = read(&set(&[key.clone(), ed25519("sig")])).unwrap();
+                assert_eq!((kids(&read), read.skipped.len()), (vec!["sig"], 0), "{mark}");
+            }
+            key["d"] = json!("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A");
+            let read = KeySet::from_jwk_set(&set(&[key.clone(), ed25519("sig")])).unwrap();
+            assert!(read.skipped[0].to_string().contains("private members"), "{mark}");
+            // It was never to sign.
+            let own = KeySet::from_own_jwk_set(&set(&[key, private("sig")])).unwrap();
+            assert_eq!(own.signing.unwrap().kid(), "sig");
+        }
+    }
+
+    #[test]
+    fn a_kid_is_shared_by_keys_of_two_algorithms_and_by_no_two_of_one() {
+        let mut p256 = json!({"kty": "EC", "crv": "P-256", "kid": "same",
+            "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+            "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"});
+        let both = KeySet::from_jwk_set(&set(&[ed25519("same"), p256.clone()])).unwrap();
+        assert_eq!((kids(&both), both.skipped.len()), (vec!["same", "same"], 0));
+        p256["kid"] = json!("other");
+        let mut second = ed25519("same");
+        second["x"] = json!("PUAXw-hDiVqStwqnTRt-vJyYLM8uxJaMwM1V8Sr0Zgw");
+        let clash = KeySet::from_jwk_set(&set(&[ed25519("same"), second, p256])).unwrap();
+        assert_eq!(kids(&clash), ["other"]);
+        assert!(clash.skipped[0].to_string().contains("several EdDSA keys"), "{}", clash.skipped[0]);
     }
 
     #[test]

@@ -151,6 +151,38 @@ impl Keys {
     }
 }
 
+/// What the keys of an authority or an endpoint can be made from: [`Keys`] that are kept up to date, a [`KeyRing`], a
+/// [`SigningKey`], another [`Authority`](crate::Authority).
+///
+/// A trait of its own, so that the compiler can say what to do with a source of keys.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not what an authority's keys can be made from: `Keys`, a `KeyRing` or a `SigningKey`",
+    note = "a source of keys is read by a rotation: `KeyRotation::new(source).start().await?` gives `Keys`",
+    note = "keys of another issuer, such as a `JwksUrl`'s, only verify: `KeyRotation::new(own_source).trust(issuer, source)`"
+)]
+pub trait IntoKeys {
+    /// The keys.
+    fn into_keys(self) -> Keys;
+}
+
+impl IntoKeys for Keys {
+    fn into_keys(self) -> Keys {
+        self
+    }
+}
+
+impl IntoKeys for KeyRing {
+    fn into_keys(self) -> Keys {
+        self.into()
+    }
+}
+
+impl IntoKeys for SigningKey {
+    fn into_keys(self) -> Keys {
+        self.into()
+    }
+}
+
 impl From<KeyRing> for Keys {
     fn from(ring: KeyRing) -> Self {
         Self { ring: Arc::new(RingCell::new(ring)), keeper: None, withdrawn: Arc::default() }

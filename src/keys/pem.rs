@@ -6,20 +6,53 @@ use std::borrow::Cow;
 
 use zeroize::Zeroizing;
 
+use super::der;
 use super::error::{KeyError, KeyErrorKind};
+use super::text;
 use crate::base64::Base64;
 
 /// The one key in a PEM file.
-pub(crate) struct Block<'a> {
-    pub(crate) label: &'a str,
+pub(crate) struct Block {
+    pub(crate) label: String,
     pub(crate) der: Zeroizing<Vec<u8>>,
 }
 
 /// Reads the one key of a PEM text. Text around it is passed over; two keys are refused, for which is meant?
-pub(crate) fn read(pem: &[u8]) -> Result<Block<'_>, KeyError> {
-    let mut rest = std::str::from_utf8(pem).map_err(|error| malformed("it is not text").because(error))?;
-    let mut key = None;
-    while let Some((_, from_label)) = rest.split_once("-----BEGIN ") {
+///
+/// A PEM shows what it is in any form, so nothing is guessed where one is read in UTF-16, with its line ends written as
+/// `\n` as variables hold it, or as a whole in base64.
+pub(crate) fn read(pem: &[u8]) -> Result<Block, KeyError> {
+    let text = text::plain(pem).ok_or_else(|| no_armour(pem))?;
+    if let Some(block) = one_block(&text)? {
+        return Ok(block);
+    }
+    let inner = text::leading_base64(&text::undressed(text.as_bytes()));
+    let inner = inner.starts_with(BEGIN.as_bytes()).then(|| std::str::from_utf8(&inner).ok()).flatten();
+    match inner.map(one_block) {
+        Some(Ok(Some(block))) => Ok(block),
+        Some(Err(error)) => Err(error),
+        _ => Err(no_armour(text.as_bytes())),
+    }
+}
+
+/// Whether it holds a certificate, alone or beside others.
+pub(crate) fn has_certificate(pem: &[u8]) -> bool {
+    let has_label = |text: &str| {
+        let mut labels = text.split(BEGIN).skip(1).filter_map(|rest| rest.split_once("-----"));
+        labels.any(|(label, _)| matches!(label, "CERTIFICATE" | "X509 CERTIFICATE" | "TRUSTED CERTIFICATE"))
+    };
+    text::plain(pem).is_some_and(|text| {
+        let inner = text::leading_base64(&text::undressed(text.as_bytes()));
+        has_label(&text) || std::str::from_utf8(&inner).is_ok_and(has_label)
+    })
+}
+
+const BEGIN: &str = "-----BEGIN ";
+
+/// `None` where there is no block at all.
+fn one_block(text: &str) -> Result<Option<Block>, KeyError> {
+    let (mut rest, mut key) = (text, None);
+    while let Some((_, from_label)) = rest.split_once(BEGIN) {
         let (label, body) =
             from_label.split_once("-----").ok_or_else(|| malformed("its BEGIN line is cut"))?;
         let (body, after) = body
@@ -37,26 +70,89 @@ pub(crate) fn read(pem: &[u8]) -> Result<Block<'_>, KeyError> {
             return Err(malformed("it holds several blocks; give the one key that is meant"));
         }
     }
-    let (label, body) = key.ok_or_else(|| malformed("it has no BEGIN line"))?;
-    decode(label, body)
+    key.map(|(label, body)| decode(label, body)).transpose()
 }
 
-fn decode<'a>(label: &'a str, body: &str) -> Result<Block<'a>, KeyError> {
+fn decode(label: &str, body: &str) -> Result<Block, KeyError> {
     if body.contains("Proc-Type:") || label == "ENCRYPTED PRIVATE KEY" {
         return Err(KeyError::new(
             KeyErrorKind::Unsupported,
-            "it is encrypted with a passphrase; decrypt it first, as with `openssl pkey`",
+            "it is encrypted with a passphrase; decrypt it first, as with `openssl pkey -in FILE -out NEW`",
         ));
     }
-    if body.contains("\\n") {
-        return Err(malformed("its line ends are the two characters \"\\n\"; give it real ones"));
-    }
-    let text: Zeroizing<Vec<u8>> =
-        Zeroizing::new(body.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect());
     let der = Base64::Standard
-        .decode(&text)
+        .decode(&base64_of(body))
         .ok_or_else(|| malformed("what is between its BEGIN and END lines is not base64"))?;
-    Ok(Block { label, der })
+    if label == "OPENSSH PRIVATE KEY" {
+        return Err(openssh(&der));
+    }
+    Ok(Block { label: label.to_owned(), der })
+}
+
+/// Without white space, and without line ends and slashes that are escaped, once or more often: base64 has no backslash.
+fn base64_of(body: &str) -> Zeroizing<Vec<u8>> {
+    let mut base64 = Zeroizing::new(Vec::with_capacity(body.len()));
+    let mut is_escaped = false;
+    for byte in body.bytes() {
+        match byte {
+            b'\\' | b' ' | b'\t' | b'\r' | b'\n' => {}
+            b'n' | b'r' if is_escaped => {}
+            other => base64.push(other),
+        }
+        is_escaped = byte == b'\\';
+    }
+    base64
+}
+
+/// What `ssh-keygen` wrote; the key's type is named in it in the clear, even where it is encrypted.
+fn openssh(der: &[u8]) -> KeyError {
+    let has = |kind: &[u8]| der.windows(kind.len()).any(|window| window == kind);
+    KeyError::new(
+        KeyErrorKind::Unsupported,
+        if has(b"ssh-ed25519") {
+            "it is an Ed25519 key in OpenSSH's own format, and `ssh-keygen` can't write it in another; make a new key with \
+             `openssl genpkey -algorithm ed25519`"
+        } else {
+            "it is in OpenSSH's own format; `ssh-keygen -p -m PKCS8 -f FILE` rewrites the file in one that is read here"
+        },
+    )
+}
+
+/// A block of another kind than is read here, or wanted. Its label may be anybody's text.
+pub(crate) fn unsupported(label: &str, wanted: &str) -> KeyError {
+    let label: String = label.chars().take(64).flat_map(char::escape_debug).collect();
+    KeyError::new(
+        KeyErrorKind::Unsupported,
+        format!("the PEM block is of the kind `{label}`, and one of these is right: {wanted}"),
+    )
+}
+
+/// Without a BEGIN line it is something else: what, and how to go on.
+fn no_armour(bytes: &[u8]) -> KeyError {
+    let text = std::str::from_utf8(bytes).unwrap_or_default().trim();
+    malformed(if bytes.trim_ascii().is_empty() {
+        "it is empty"
+    } else if der::looks_like_a_key(bytes) {
+        "it is a key in DER; load it with `from_der` or `KeyFormat::der`"
+    } else if text.is_empty() {
+        "it is not text"
+    } else if text::is_ssh_public_key(bytes) {
+        if text.starts_with("ssh-ed25519") {
+            "it is an Ed25519 public key of OpenSSH's, which `ssh-keygen` can't write in another format; make a new key \
+             pair with `openssl genpkey -algorithm ed25519`"
+        } else {
+            "it is a public key of OpenSSH's; `ssh-keygen -e -m PKCS8 -f FILE` prints it in PEM"
+        }
+    } else if text.starts_with(['{', '[']) {
+        "it is JSON; load a JWK with `from_jwk` or `KeyFormat::jwk`, a set with `KeyFormat::jwk_set`"
+    } else if der::looks_like_a_key(&text::leading_base64(&text::undressed(bytes))) {
+        "it is a key's base64 without its BEGIN and END lines; put the lines `-----BEGIN PUBLIC KEY-----` and \
+         `-----END PUBLIC KEY-----` around it, or those of its own kind"
+    } else if text::is_path(text) {
+        "it is the path of a file, and the file's text belongs here; a `FileSource` reads a file"
+    } else {
+        "it has no BEGIN line"
+    })
 }
 
 fn malformed(message: impl Into<Cow<'static, str>>) -> KeyError {
@@ -67,6 +163,7 @@ fn malformed(message: impl Into<Cow<'static, str>>) -> KeyError {
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
+    use crate::base64::encode_standard;
     use crate::keys::test_keys::*;
 
     #[test]
@@ -87,18 +184,76 @@ mod tests {
     fn each_broken_armour_says_what_is_wrong_with_it() {
         let text = std::str::from_utf8(P256).unwrap();
         for (broken, says) in [
-            (String::new(), "no BEGIN line"),
+            (String::new(), "is empty"),
+            ("hunter2".to_owned(), "no BEGIN line"),
             ("-----BEGIN PRIVATE KEY".to_owned(), "BEGIN line is cut"),
             (text.replace("-----END", ""), "no END line"),
             (text.replace("END PRIVATE", "END PUBLIC"), "another kind"),
             (text.replace("PRIVATE KEY-----\n", "PRIVATE KEY-----\n*"), "not base64"),
-            (text.replace('\n', "\\n"), "real ones"),
             (text.repeat(2), "several blocks"),
         ] {
             let error = read(broken.as_bytes()).err().expect(says).to_string();
             assert!(error.contains(says), "{error}");
         }
         assert!(read(&[0xff, 0xfe]).is_err());
+    }
+
+    macro_rules! case {
+        ($name:literal) => {
+            include_bytes!(concat!("../../tests/cases/", $name))
+        };
+    }
+
+    #[test]
+    fn a_pem_is_read_in_the_forms_that_variables_and_editors_give_it() {
+        let expected = read(&read_plain(case!("rsa.utf16le.pem"))).unwrap().der;
+        let forms = [&case!("rsa.b64.txt")[..], case!("rsa.escaped_n.txt"), case!("rsa.utf16le.pem")];
+        for (at, form) in forms.into_iter().enumerate() {
+            assert!(read(form).is_ok_and(|block| block.der == expected), "form {at}");
+        }
+        let text = std::str::from_utf8(P256).unwrap();
+        let expected = read(P256).unwrap().der;
+        for form in [
+            format!("\u{feff}{text}"),
+            format!("\"{}\"", text.replace('\n', "\\n")),
+            text.replace('\n', "\\r\\n"),
+            text.replace('\n', "\\\\n"),
+            text.replace('\n', " "),
+            text.replace('/', "\\/"),
+            encode_standard(P256).to_string(),
+            format!("'{}'\n", encode_standard(P256).as_str()),
+            encode_standard(text.replace('\n', "\\n").as_bytes()).to_string(),
+        ] {
+            let read = read(form.as_bytes()).unwrap_or_else(|error| panic!("{error}: {form}"));
+            assert_eq!((&*read.label, &read.der), ("PRIVATE KEY", &expected), "{form}");
+        }
+    }
+
+    fn read_plain(utf16: &[u8]) -> Vec<u8> {
+        utf16.iter().copied().filter(|byte| *byte != 0).collect()
+    }
+
+    #[test]
+    fn what_is_no_pem_is_named_with_a_remedy() {
+        let der = &read(RSA_2048_PUBLIC).unwrap().der;
+        let body = encode_standard(der);
+        for (other, says) in [
+            (&case!("ssh_rsa")[..], "`ssh-keygen -p -m PKCS8 -f FILE`"),
+            (case!("ssh_ed"), "make a new key with `openssl genpkey -algorithm ed25519`"),
+            (case!("ssh_rsa.pub"), "`ssh-keygen -e -m PKCS8 -f FILE`"),
+            (b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ an operator@host", "make a new key pair"),
+            (b"", "is empty"),
+            (b"\n", "is empty"),
+            (der, "`KeyFormat::der`"),
+            (body.as_bytes(), "-----BEGIN PUBLIC KEY-----"),
+            (br#"{"kty":"OKP"}"#, "`KeyFormat::jwk`"),
+            (b"/run/secrets/jwt.pem\n", "the path of a file"),
+            (b"Cargo.toml", "the path of a file"),
+            (b"hunter2", "no BEGIN line"),
+        ] {
+            let error = read(other).err().expect(says).to_string();
+            assert!(error.contains(says) && !error.contains("hunter2"), "{error}");
+        }
     }
 
     #[test]

@@ -59,7 +59,7 @@ impl KeyRing {
     ///
     /// # Errors
     ///
-    /// When another own key already answers to its `kid`, or it answers to another's.
+    /// When another own key of its algorithm already answers to its `kid`, or it answers to another's.
     pub fn retiring(mut self, key: impl Into<VerifyingKey>) -> Result<Self, KeyError> {
         self.add(RingKey { key: key.into(), origin: Origin::Own })?;
         Ok(self)
@@ -72,7 +72,7 @@ impl KeyRing {
     ///
     /// # Errors
     ///
-    /// When the issuer's name is empty, it comes with no key, or two of its keys answer to one `kid`.
+    /// When the issuer's name is empty, it comes with no key, or two of its keys of one algorithm answer to one `kid`.
     pub fn trust(
         mut self,
         issuer: impl Into<String>,
@@ -140,7 +140,7 @@ impl KeyRing {
         let ring = Self { id: 0, signing: None, keys: Vec::new(), by_kid: HashMap::default() };
         let Some(signing) = signing else { return ring };
         let ring = ring.with_own(signing.verifying_key());
-        let written = Written::under(signing.alg(), signing.kid());
+        let written = Written::under(signing.written_alg(), signing.kid());
         Self { signing: Some((signing, written)), ..ring }
     }
 
@@ -197,8 +197,8 @@ impl KeyRing {
 
     /// The keys to try for a token whose header says `kid` and `alg`, and which claims to be of the `issuer`.
     ///
-    /// `alg` is the header's text: a key is a candidate where its own algorithm has exactly that name, so "none" and
-    /// "hs256" find nothing. The claim is asked for where it decides between keys; nobody believes it.
+    /// `alg` is the header's text: a key is a candidate where its own algorithm has exactly that name (`EdDSA` and `Ed25519`
+    /// name one), so "none" and "hs256" find nothing. The claim is asked for where it decides between keys; nobody believes it.
     pub(crate) fn candidates<'a>(
         &'a self,
         kid: Option<&str>,
@@ -206,7 +206,7 @@ impl KeyRing {
         issuer: impl Fn() -> Option<&'a str>,
     ) -> impl Iterator<Item = &'a Arc<RingKey>> {
         let (mut own, mut issuers) = (0, 0);
-        self.answering(kid, issuer).filter(move |key| key.key.alg() == alg).filter(move |key| {
+        self.answering(kid, issuer).filter(move |key| key.key.is_named(alg)).filter(move |key| {
             let tried = if key.is_own() { &mut own } else { &mut issuers };
             *tried += 1;
             *tried <= MAX_TRIED
@@ -283,7 +283,9 @@ impl KeyRing {
             )
             .about(new.kid()));
         }
-        for held in self.keys.iter().filter(|held| held.origin == new.origin) {
+        // Keys of two algorithms share a `kid` without a clash: a token's `alg` tells them apart (RFC 7517 §4.5).
+        let rivals = |held: &&Arc<RingKey>| held.origin == new.origin && held.key.alg() == new.key.alg();
+        for held in self.keys.iter().filter(rivals) {
             // A further kid may be shared with another further kid; a primary one is shared with nothing.
             let clash = std::iter::once(new.kid())
                 .chain(new.further_kids())

@@ -61,22 +61,35 @@ impl Scheme {
         })
     }
 
-    /// The name in a token's `alg` header, RFC 7518 §3.1.
-    pub(crate) fn name(self) -> &'static str {
+    /// The names that it has in a token's `alg` header or a JWK. The first is its [`name`](Self::name).
+    ///
+    /// RFC 9864 gave `EdDSA` with an Ed25519 key a name of its own. The names that it gave ECDSA (`ESP256`) are for COSE; in
+    /// JOSE `ES256` says the curve already.
+    pub(crate) fn names(self) -> &'static [&'static str] {
         match self {
-            Self::Hmac(Hash::Sha256) => "HS256",
-            Self::Hmac(Hash::Sha384) => "HS384",
-            Self::Hmac(Hash::Sha512) => "HS512",
-            Self::RsaPkcs1(Hash::Sha256) => "RS256",
-            Self::RsaPkcs1(Hash::Sha384) => "RS384",
-            Self::RsaPkcs1(Hash::Sha512) => "RS512",
-            Self::RsaPss(Hash::Sha256) => "PS256",
-            Self::RsaPss(Hash::Sha384) => "PS384",
-            Self::RsaPss(Hash::Sha512) => "PS512",
-            Self::Ecdsa(Curve::P256) => "ES256",
-            Self::Ecdsa(Curve::P384) => "ES384",
-            Self::Ed25519 => "EdDSA",
+            Self::Hmac(Hash::Sha256) => &["HS256"],
+            Self::Hmac(Hash::Sha384) => &["HS384"],
+            Self::Hmac(Hash::Sha512) => &["HS512"],
+            Self::RsaPkcs1(Hash::Sha256) => &["RS256"],
+            Self::RsaPkcs1(Hash::Sha384) => &["RS384"],
+            Self::RsaPkcs1(Hash::Sha512) => &["RS512"],
+            Self::RsaPss(Hash::Sha256) => &["PS256"],
+            Self::RsaPss(Hash::Sha384) => &["PS384"],
+            Self::RsaPss(Hash::Sha512) => &["PS512"],
+            Self::Ecdsa(Curve::P256) => &["ES256"],
+            Self::Ecdsa(Curve::P384) => &["ES384"],
+            Self::Ed25519 => &["EdDSA", "Ed25519"],
         }
+    }
+
+    /// The name that RFC 7518 §3.1 or RFC 8037 §3.1 gives it.
+    pub(crate) fn name(self) -> &'static str {
+        self.names().first().copied().unwrap_or_default()
+    }
+
+    /// The name that is fully specified in the sense of RFC 9864: it leaves no parameter to the key.
+    pub(crate) fn fully_specified_name(self) -> &'static str {
+        self.names().last().copied().unwrap_or_default()
     }
 
     /// The type of key pair it takes; `None` where it takes a secret.
@@ -110,6 +123,12 @@ impl Scheme {
             )),
         }
     }
+}
+
+/// The algorithm that a JWK's `alg` names.
+pub(crate) fn algorithm_named(alg: &str) -> Option<Algorithm> {
+    let algorithm = |name: &str| name.parse().ok().filter(|algorithm| Scheme::of(*algorithm).is_ok());
+    if alg == Scheme::Ed25519.fully_specified_name() { Some(Algorithm::EdDSA) } else { algorithm(alg) }
 }
 
 impl Hash {

@@ -1,10 +1,13 @@
 //! What may be an HMAC secret.
 
+use std::path::Path;
+
 use zeroize::Zeroizing;
 
-use super::der;
 use super::error::{KeyError, KeyErrorKind};
 use super::scheme::{Hash, Scheme};
+use super::text::{is_ssh_public_key, leading_base64, undressed};
+use super::{der, known_secrets};
 use crate::base64::Base64;
 
 /// A secret shorter than this can be guessed from one token; no option lowers it.
@@ -38,6 +41,7 @@ impl<'a> Secret<'a> {
         };
         refuse_guessable(bytes)?;
         refuse_key_documents(bytes)?;
+        refuse_paths(bytes)?;
         let is_short = bytes.len() < hash.len();
         let minimum = if shorter == Shorter::Allowed { MIN_LEN } else { hash.len() };
         if bytes.len() < minimum {
@@ -86,21 +90,26 @@ fn refuse_guessable(secret: &[u8]) -> Result<(), KeyError> {
     if secret.windows(2).all(|pair| pair.first() == pair.last()) {
         return guessable("the secret is one byte repeated; make one with `openssl rand -base64 64`");
     }
-    if WELL_KNOWN.contains(&secret.trim_ascii()) {
-        return guessable(
-            "the secret is printed in public documentation; make one with `openssl rand -base64 64`",
-        );
+    if let Some(place) = known_secrets::printed_in(secret) {
+        return Err(KeyError::new(
+            KeyErrorKind::Guessable,
+            format!("the secret is publicly known, from {place}; make one with `openssl rand -base64 64`"),
+        ));
     }
     Ok(())
 }
 
-/// Long enough, and copied into services from the pages they are printed on.
-const WELL_KNOWN: [&[u8]; 2] = [
-    // jwt.io's debugger.
-    b"a-string-secret-at-least-256-bits-long",
-    // FastAPI's tutorial.
-    b"09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",
-];
+/// Whoever knows where files lie can guess the name of one. No random secret names one that exists.
+fn refuse_paths(secret: &[u8]) -> Result<(), KeyError> {
+    let text = undressed(secret);
+    if std::str::from_utf8(text.trim_ascii()).is_ok_and(|path| Path::new(path).is_file()) {
+        return Err(KeyError::new(
+            KeyErrorKind::NotASecret,
+            "the secret is the path of a file, and the file's text belongs here; a `FileSource` reads a file",
+        ));
+    }
+    Ok(())
+}
 
 /// A *public* key taken for a secret is the key confusion of CVE-2016-10555: whoever fetches it can sign. A private
 /// one is a mistake as well, and would be the secret of nobody else.
@@ -123,7 +132,7 @@ fn refuse_key_documents(secret: &[u8]) -> Result<(), KeyError> {
 fn is_key_document(bytes: &[u8]) -> bool {
     let text = bytes.trim_ascii();
     let armoured = text.windows(11).any(|window| window == b"-----BEGIN ");
-    let ssh = SSH_PREFIXES.iter().any(|prefix| text.starts_with(prefix));
+    let ssh = is_ssh_public_key(text);
     let jwk = matches!(text.first(), Some(b'{' | b'[')) && text.windows(3).any(|window| window == b"kty");
     armoured
         || ssh
@@ -132,8 +141,6 @@ fn is_key_document(bytes: &[u8]) -> bool {
         || der::looks_like_a_key(bytes)
         || der::looks_like_a_key(text)
 }
-
-const SSH_PREFIXES: [&[u8]; 3] = [b"ssh-rsa ", b"ssh-ed25519 ", b"ecdsa-sha2-"];
 
 /// What the base64 of an SSH key holds: a public one begins with the name of its type (RFC 4253 §6.6), a private one with
 /// OpenSSH's own.
@@ -146,45 +153,10 @@ fn is_ssh_blob(bytes: &[u8]) -> bool {
     }
 }
 
-/// Without what a variable or an editor put around a text: a byte order mark, the zeros of UTF-16, quotes, escapes. An
-/// escaped line end is one.
-fn undressed(text: &[u8]) -> Zeroizing<Vec<u8>> {
-    let marks = [&b"\xef\xbb\xbf"[..], b"\xff\xfe", b"\xfe\xff"];
-    let text = marks.into_iter().find_map(|mark| text.strip_prefix(mark)).unwrap_or(text);
-    let mut plain = Zeroizing::new(Vec::with_capacity(text.len()));
-    let mut is_escaped = false;
-    for byte in text {
-        match byte {
-            b'n' | b'r' if is_escaped => plain.push(b'\n'),
-            b'"' | b'\'' | b'\\' | 0 => {}
-            other => plain.push(*other),
-        }
-        is_escaped = *byte == b'\\';
-    }
-    plain
-}
-
 fn is_base64(line: &[u8]) -> bool {
     let is_digit =
         |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_' | b'=');
     line.trim_ascii().iter().all(is_digit)
-}
-
-/// What the text says as base64 of either alphabet, white space left out, as far as it is base64: a document in another
-/// dress, a PEM that lost its BEGIN and END lines, say. Of other text it is nonsense.
-fn leading_base64(text: &[u8]) -> Zeroizing<Vec<u8>> {
-    let digits = text.iter().filter(|byte| !byte.is_ascii_whitespace()).map(|byte| match byte {
-        b'-' => b'+',
-        b'_' => b'/',
-        other => *other,
-    });
-    let mut digits: Zeroizing<Vec<u8>> = Zeroizing::new(
-        digits.take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')).collect(),
-    );
-    if digits.len() % 4 == 1 {
-        digits.pop();
-    }
-    Base64::Cut.decode(&digits).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -241,7 +213,6 @@ mod tests {
             &[0; 64],
             &[b'a'; 64],
             b"a-string-secret-at-least-256-bits-long",
-            b"09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7\n",
         ] {
             assert_eq!(refusal(HS256, secret), Some(KeyErrorKind::Guessable), "{secret:?}");
         }
@@ -313,7 +284,7 @@ mod tests {
             }
         }
         for text in [
-            &br#"{"kty":"oct","k":"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T"}"#[..],
+            &br#"{"kty":"oct","k":"qjM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T"}"#[..],
             b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ an operator@host",
         ] {
             assert_eq!(refusal(HS256, text), Some(KeyErrorKind::NotASecret));
@@ -333,6 +304,15 @@ mod tests {
         }
         let private = STANDARD.encode(b"openssh-key-v1\0\0\0\0\x04none\0\0\0\x04none");
         assert_eq!(refusal(HS256, private.as_bytes()), Some(KeyErrorKind::NotASecret));
+    }
+
+    #[test]
+    fn the_path_of_a_file_is_no_secret() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases/set.ed25519_rfc9864.json");
+        for secret in [path.to_owned(), format!("{path}\n"), format!("\"{path}\"")] {
+            assert_eq!(refusal(HS256, secret.as_bytes()), Some(KeyErrorKind::NotASecret), "{secret}");
+        }
+        assert_eq!(refusal(HS256, format!("{path}.none").as_bytes()), None);
     }
 
     #[test]

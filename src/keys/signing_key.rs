@@ -9,7 +9,7 @@ use super::backend::{SignError, Signer};
 use super::der::{self, PrivateDocument};
 use super::document::{self, Generated};
 use super::error::{KeyError, KeyErrorKind};
-use super::jwk;
+use super::jwk::Jwk;
 use super::material::{Private, Public};
 use super::pem;
 use super::scheme::Scheme;
@@ -73,16 +73,13 @@ impl SigningKey {
     /// contradict one another.
     pub fn from_pem(algorithm: Algorithm, pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         let block = pem::read(pem.as_ref())?;
-        match block.label {
+        match &*block.label {
             "PRIVATE KEY" | "RSA PRIVATE KEY" | "EC PRIVATE KEY" => Self::from_der(algorithm, &block.der),
             "PUBLIC KEY" | "RSA PUBLIC KEY" | "CERTIFICATE" => Err(KeyError::new(
                 KeyErrorKind::WrongType,
                 "this is the public half, and signing takes the private one; load it as a `VerifyingKey`",
             )),
-            _ => Err(KeyError::new(
-                KeyErrorKind::Unsupported,
-                "the PEM block is not of a supported kind; convert it with `openssl pkcs8 -topk8 -nocrypt`",
-            )),
+            label => Err(pem::unsupported(label, "PRIVATE KEY, RSA PRIVATE KEY or EC PRIVATE KEY")),
         }
     }
 
@@ -104,7 +101,7 @@ impl SigningKey {
     /// As for [`from_pem`](Self::from_pem) and [`from_secret`](Self::from_secret), and when `use` is not `sig`, `key_ops`
     /// lacks `sign`, or `alg` is missing where several algorithms take the key.
     pub fn from_jwk(json: &str) -> Result<Self, KeyError> {
-        jwk::signing_key(json)
+        Jwk::parse(json)?.signing_key()
     }
 
     pub(crate) fn from_private(
@@ -177,6 +174,15 @@ impl SigningKey {
         self
     }
 
+    /// Names the algorithm as RFC 9864 does: the tokens of an Ed25519 key say `"alg":"Ed25519"` in place of `"EdDSA"`, and
+    /// so does its published JWK. The names of all other algorithms are fully specified already, and stay.
+    ///
+    /// Either name is accepted in what is verified here. Default: `EdDSA`, for it is the name that more libraries know.
+    pub fn with_fully_specified_alg(mut self) -> Self {
+        self.public = self.public.with_fully_specified_alg();
+        self
+    }
+
     /// Its `kid`: the name it was given, else its [`fingerprint`](Self::fingerprint).
     pub fn kid(&self) -> &str {
         self.public.kid()
@@ -208,9 +214,14 @@ impl SigningKey {
         self.public.clone()
     }
 
-    /// The algorithm as a token's header names it.
+    /// The algorithm's name, by which keys are compared and logged.
     pub(crate) fn alg(&self) -> &'static str {
         self.public.alg()
+    }
+
+    /// The algorithm as its tokens' headers name it.
+    pub(crate) fn written_alg(&self) -> &'static str {
+        self.public.written_alg()
     }
 
     pub(crate) fn signature_len(&self) -> usize {

@@ -453,6 +453,38 @@ fn a_jwk_becomes_the_key_it_describes() {
 }
 
 #[test]
+fn an_ed25519_key_has_two_names_and_writes_the_one_that_was_chosen() {
+    let (signing, verifying) = pair(Algorithm::EdDSA);
+    assert_eq!(signing.written_alg(), "EdDSA");
+    let renamed = signing.with_fully_specified_alg();
+    assert_eq!((renamed.written_alg(), renamed.verifying_key().written_alg()), ("Ed25519", "Ed25519"));
+    for key in [&verifying, &renamed.verifying_key()] {
+        assert!(key.is_named("EdDSA") && key.is_named("Ed25519"));
+        assert!(!key.is_named("Ed448") && !key.is_named("ed25519") && !key.is_named("ES256"));
+        // Two processes that write different names hold the same key.
+        assert_eq!(key.alg(), "EdDSA");
+    }
+    assert!(!verifying.is_same(&renamed.verifying_key()));
+    let published = renamed.verifying_key().published("k").unwrap();
+    assert!(published.contains(r#""alg":"Ed25519""#), "{published}");
+    let read = VerifyingKey::from_jwk_text(&published).unwrap();
+    assert_eq!((read.fingerprint(), read.kid()), (renamed.fingerprint(), "k"));
+    // jsonwebtoken's type has no such name.
+    let jwk = renamed.verifying_key().to_jwk().unwrap();
+    assert_eq!(jwk.common.key_algorithm, None);
+    assert_eq!(VerifyingKey::from_jwk(&jwk).unwrap().fingerprint(), renamed.fingerprint());
+
+    let format = KeyFormat::pem(Algorithm::EdDSA).with_fully_specified_alg();
+    assert_eq!(format.read(ED25519).unwrap().signing.unwrap().written_alg(), "Ed25519");
+    assert_eq!(format.read(ED25519_PUBLIC).unwrap().verifying[0].written_alg(), "Ed25519");
+    for algorithm in ALL.into_iter().filter(|algorithm| *algorithm != Algorithm::EdDSA) {
+        let (signing, _) = pair(algorithm);
+        let names = [signing.written_alg(), signing.with_fully_specified_alg().written_alg()];
+        assert_eq!(names, [format!("{algorithm:?}"), format!("{algorithm:?}")]);
+    }
+}
+
+#[test]
 fn the_signature_of_rfc_7515_a3_verifies() {
     let message = "eyJhbGciOiJFUzI1NiJ9.\
                    eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind};
+use zeroize::Zeroizing;
 
 use super::backend::Verifier;
 use super::der;
 use super::error::{KeyError, KeyErrorKind};
-use super::jwk;
+use super::jwk::{self, Jwk};
 use super::material::Public;
 use super::pem;
 use super::scheme::Scheme;
@@ -27,8 +27,10 @@ pub struct VerifyingKey {
     /// What can be published; `None` for a secret.
     public: Option<Arc<Public>>,
     algorithm: Algorithm,
-    /// The name of the algorithm in a token's header.
-    alg: &'static str,
+    /// The names of the algorithm that a token's header may say.
+    alg_names: &'static [&'static str],
+    /// The one of them that is written.
+    written_alg: &'static str,
     fingerprint: Arc<str>,
     kid: Arc<str>,
     further_kids: Vec<Arc<str>>,
@@ -77,13 +79,10 @@ impl VerifyingKey {
     /// curve, compressed, or of small order. A private key is refused: it need not be where tokens are only verified.
     pub fn from_pem(algorithm: Algorithm, pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         let block = pem::read(pem.as_ref())?;
-        match block.label {
+        match &*block.label {
             "PUBLIC KEY" | "RSA PUBLIC KEY" | "CERTIFICATE" => Self::from_der(algorithm, &block.der),
             label if label.ends_with("PRIVATE KEY") => Err(private_half()),
-            _ => Err(KeyError::new(
-                KeyErrorKind::Unsupported,
-                "the PEM block is not of a supported kind; convert it with `openssl pkey -pubin`",
-            )),
+            label => Err(pem::unsupported(label, "PUBLIC KEY, RSA PUBLIC KEY or CERTIFICATE")),
         }
     }
 
@@ -106,11 +105,24 @@ impl VerifyingKey {
     /// As for [`from_pem`](Self::from_pem) and [`from_secret`](Self::from_secret), and when `use` is not `sig`, `key_ops`
     /// lacks `verify`, or `alg` contradicts `kty` or `crv`. Where `alg` is absent, an `EC` or `OKP` key's curve decides;
     /// an `RSA` or `oct` key without it is refused, for several algorithms would take it.
-    pub fn from_jwk(jwk: &Jwk) -> Result<Self, KeyError> {
-        jwk::verifying_key(jwk).map_err(|error| match &jwk.common.key_id {
-            Some(kid) => error.renamed(kid),
-            None => error,
-        })
+    ///
+    /// jsonwebtoken's type forgets the name of an algorithm that it does not know, such as `Ed25519` (RFC 9864): load such a
+    /// key with [`from_jwk_text`](Self::from_jwk_text).
+    pub fn from_jwk(jwk: &jsonwebtoken::jwk::Jwk) -> Result<Self, KeyError> {
+        // Strings and enums only: there is nothing in it that could fail to serialise.
+        let text = Zeroizing::new(serde_json::to_string(jwk).unwrap_or_default());
+        Self::from_jwk_text(&text)
+    }
+
+    /// A JWK as text, RFC 7517. Its own `kid` is kept, and wins over its thumbprint.
+    ///
+    /// A member that is `null` is absent, and a member that says nothing of the key itself (`x5c`, `x5t`) is not read.
+    ///
+    /// # Errors
+    ///
+    /// As for [`from_jwk`](Self::from_jwk).
+    pub fn from_jwk_text(json: &str) -> Result<Self, KeyError> {
+        Jwk::parse(json)?.verifying_key(None)
     }
 
     /// A key that a service already holds for jsonwebtoken. Its bytes are read afresh, under every rule above.
@@ -158,6 +170,12 @@ impl VerifyingKey {
         self
     }
 
+    /// Names the algorithm as [`SigningKey::with_fully_specified_alg`] does, where the key is published.
+    pub fn with_fully_specified_alg(mut self) -> Self {
+        self.written_alg = self.alg_names.last().copied().unwrap_or_default();
+        self
+    }
+
     /// Its `kid`: the name it was given, else its JWK's, else its [`fingerprint`](Self::fingerprint).
     pub fn kid(&self) -> &str {
         &self.kid
@@ -193,8 +211,21 @@ impl VerifyingKey {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn to_jwk(&self) -> Option<Jwk> {
-        self.public.as_ref().map(|public| jwk::published(public, self.algorithm, &self.kid))
+    ///
+    /// jsonwebtoken's type can't hold the name `Ed25519`
+    /// ([`with_fully_specified_alg`](Self::with_fully_specified_alg)): there it says no `alg`, which the key's curve decides. A
+    /// [`JwksEndpoint`](crate::JwksEndpoint) publishes the name.
+    pub fn to_jwk(&self) -> Option<jsonwebtoken::jwk::Jwk> {
+        let text = self.published(&self.kid)?;
+        // It is read by the type that it was written for.
+        let mut jwk: jsonwebtoken::jwk::Jwk = serde_json::from_str(&text).ok()?;
+        jwk.common.key_algorithm = (self.written_alg == self.alg()).then(|| self.algorithm.into());
+        Some(jwk)
+    }
+
+    /// The public key as the text of a JWK, under this name; `None` for a secret.
+    pub(crate) fn published(&self, kid: &str) -> Option<String> {
+        self.public.as_ref().map(|public| jwk::published(public, self.written_alg, kid))
     }
 
     /// A signature of the wrong length is simply false.
@@ -213,8 +244,19 @@ impl VerifyingKey {
         })
     }
 
+    /// The algorithm's name, by which keys are compared and logged.
     pub(crate) fn alg(&self) -> &'static str {
-        self.alg
+        self.alg_names.first().copied().unwrap_or_default()
+    }
+
+    /// The name that goes into a token's header.
+    pub(crate) fn written_alg(&self) -> &'static str {
+        self.written_alg
+    }
+
+    /// Whether a token's header may name its algorithm so.
+    pub(crate) fn is_named(&self, alg: &str) -> bool {
+        self.alg_names.contains(&alg)
     }
 
     /// Every `kid` it answers to beyond its own, each once.
@@ -230,6 +272,7 @@ impl VerifyingKey {
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.fingerprint == other.fingerprint
             && self.algorithm == other.algorithm
+            && self.written_alg == other.written_alg
             && self.kid == other.kid
             && self.further_kids == other.further_kids
     }
@@ -270,7 +313,8 @@ impl VerifyingKey {
             verifier: Arc::new(verifier),
             public,
             algorithm,
-            alg: scheme.name(),
+            alg_names: scheme.names(),
+            written_alg: scheme.name(),
             kid: fingerprint.clone(),
             fingerprint,
             further_kids: Vec::new(),

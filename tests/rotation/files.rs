@@ -391,6 +391,63 @@ async fn a_bad_file_leaves_the_ring_serving_and_says_so() {
 }
 
 #[tokio::test]
+async fn a_certificate_beside_the_keys_is_a_key_only_where_it_was_asked_for() {
+    let scratch = Scratch::new();
+    let case = |name: &str| fs::read(Path::new("tests/cases").join(name)).unwrap();
+    for name in ["tls.key", "tls.crt", "ca.crt"] {
+        fs::write(scratch.path(name), case(&format!("cert-manager/{name}"))).unwrap();
+    }
+    let format = || KeyFormat::pem(Algorithm::ES256);
+    let source = || DirectorySource::new(scratch.dir(), "tls.key", format());
+    let set = source().load().await.unwrap();
+    assert_eq!((set.verifying.len(), set.skipped.len()), (0, 0), "{:?}", set.skipped);
+
+    // Neither before nor after the source was read again.
+    let now = tower_reissue::ManualClock::at(1_800_000_000);
+    let keys = rotation(source()).start().await.unwrap();
+    let authority = authority(keys).clock(now).build().unwrap();
+    let token = String::from_utf8(case("tok.by_ca.txt")).unwrap();
+    let refused = authority.admit(token.trim()).await.unwrap_err();
+    assert_eq!(*refused.reason(), tower_reissue::Reason::UnknownKey);
+
+    // Asked for by name, it is one.
+    let asked = source().retired("ca.crt", format()).load().await.unwrap();
+    assert_eq!(asked.verifying.len(), 1);
+    let ca = &asked.verifying[0];
+    // Under another name it is told, alone, in a chain and in DER.
+    let bundle = [case("cert-manager/ca.crt"), case("cert-manager/tls.crt")].concat();
+    for name in ["bundle.pem", "authority.cer", "more.crt"] {
+        fs::write(scratch.path(name), &bundle).unwrap();
+        let set = source().load().await.unwrap();
+        assert!(set.verifying.is_empty());
+        let told = set.skipped[0].to_string();
+        assert!(told.contains(name) && told.contains("DirectorySource::retired"), "{told}");
+        fs::remove_file(scratch.path(name)).unwrap();
+    }
+    let der = |pem: &[u8]| {
+        use base64::Engine as _;
+        let text = String::from_utf8_lossy(pem);
+        let body: String = text.lines().filter(|line| !line.starts_with('-')).collect();
+        base64::engine::general_purpose::STANDARD.decode(body).unwrap()
+    };
+    let scratch = Scratch::new();
+    fs::write(scratch.path("key.der"), der(&case("cert-manager/tls.key"))).unwrap();
+    fs::write(scratch.path("ca.der"), der(&case("cert-manager/ca.crt"))).unwrap();
+    let source = || DirectorySource::new(scratch.dir(), "key.der", KeyFormat::der(Algorithm::ES256));
+    let set = source().load().await.unwrap();
+    assert!(set.verifying.is_empty() && set.skipped[0].to_string().contains("ca.der"), "{:?}", set.skipped);
+    let asked = source().retired("ca.der", KeyFormat::der(Algorithm::ES256)).load().await.unwrap();
+    assert_eq!(asked.verifying[0].fingerprint(), ca.fingerprint());
+    // What is nothing but a public key was put there to be one.
+    let public = VerifyingKey::from_pem(Algorithm::ES256, case("cert-manager/ca.crt")).unwrap();
+    assert_eq!(public.fingerprint(), ca.fingerprint());
+    fs::copy("tests/keys/p256.public.pem", scratch.path("public.pem")).unwrap();
+    let format = KeyFormat::pem(Algorithm::ES256);
+    let asked = source().retired("public.pem", format).load().await.unwrap();
+    assert_eq!(asked.verifying.len(), 1);
+}
+
+#[tokio::test]
 async fn an_own_set_without_keys_changes_nothing_and_is_told() {
     let scratch = Scratch::new();
     let path = scratch.path("keys.json");

@@ -10,7 +10,7 @@ use tower_reissue::{Authority, AuthorityBuilder, ManualClock, Reason};
 use crate::support::guarded::*;
 use crate::support::*;
 
-fn on(keys: impl Into<tower_reissue::keys::Keys>) -> AuthorityBuilder {
+fn on(keys: impl tower_reissue::keys::IntoKeys) -> AuthorityBuilder {
     Authority::builder(keys)
         .issuer(ISSUER)
         .audience(AUDIENCE)
@@ -22,7 +22,7 @@ fn guarded() -> Guarded {
     Guarded::new(&on(key()).build().unwrap())
 }
 
-fn guarded_by(keys: impl Into<tower_reissue::keys::Keys>) -> Guarded {
+fn guarded_by(keys: impl tower_reissue::keys::IntoKeys) -> Guarded {
     Guarded::new(&on(keys).build().unwrap())
 }
 
@@ -436,4 +436,76 @@ fn a_foreign_key_is_bound_to_its_issuer_even_where_the_own_one_has_no_name() {
     assert!(guarded.bearer(&sign(2, json!(partner))).is_admitted());
     guarded.bearer(&sign(2, json!(null))).assert_refused(401, &"a foreign key without its issuer");
     guarded.bearer(&sign(2, json!(ISSUER))).assert_refused(401, &"a foreign key with another issuer");
+}
+
+/// A token and the set of the issuer `https://idp.example`, as providers send and publish them.
+macro_rules! case {
+    ($name:literal) => {
+        include_str!(concat!("../cases/", $name)).trim()
+    };
+}
+
+fn trusting(set: &str) -> Guarded {
+    let set = tower_reissue::keys::KeySet::from_jwk_set(set).unwrap();
+    guarded_by(KeyRing::new(key()).trust("https://idp.example", set.verifying).unwrap())
+}
+
+#[test]
+fn a_providers_tokens_are_admitted_under_the_set_that_it_publishes() {
+    for (set, token) in [
+        (case!("set.ed25519_rfc9864.json"), case!("tok.ed25519.txt")),
+        (case!("set.one_kid_two_kty.json"), case!("tok.rsa_2026.txt")),
+        (case!("set.one_kid_two_kty.json"), case!("tok.ec_2026.txt")),
+        (case!("set.keycloak.json"), case!("tok.keycloak.txt")),
+    ] {
+        let answer = trusting(set).bearer(token);
+        assert!(answer.is_admitted(), "{token}: {answer:?}");
+    }
+    // Of another issuer's keys none will do.
+    let answer = trusting(case!("set.keycloak.json")).bearer(case!("tok.ed25519.txt"));
+    assert_eq!(answer.reason, Some(Reason::UnknownKey));
+}
+
+#[test]
+fn eddsa_and_ed25519_name_one_algorithm_and_the_chosen_one_is_written() {
+    let clock = ManualClock::at(NOW);
+    let token = |alg: &str| {
+        let encoding = encoding_key_for(Algorithm::EdDSA);
+        sign_raw(&format!(r#"{{"alg":"{alg}"}}"#), &claims().to_string(), &encoding, Algorithm::EdDSA)
+    };
+    let plain = key_for(Algorithm::EdDSA);
+    for (key, written) in [(plain.clone(), "EdDSA"), (plain.with_fully_specified_alg(), "Ed25519")] {
+        let build = || on(key.clone()).jitter_percent(0).clock(clock.clone()).build().unwrap();
+        let guarded = Guarded::new(&build());
+        for alg in ["EdDSA", "Ed25519"] {
+            clock.set(NOW);
+            assert!(guarded.bearer(&token(alg)).is_admitted(), "{alg}");
+            clock.set(NOW + 500);
+            let successor = guarded.bearer(&token(alg)).into_successor();
+            assert_eq!(header(&successor)["alg"], written);
+            assert!(guarded.bearer(&successor).is_admitted(), "{written}");
+        }
+        clock.set(NOW);
+        for alg in ["ed25519", "Ed448", "EDDSA", "ES256", "none", "ESP256"] {
+            guarded.bearer(&token(alg)).assert_refused(401, &alg);
+        }
+        let issued = at_once(build().issue(tower_reissue::Login::new("alice"))).unwrap();
+        assert_eq!(header(issued.as_str())["alg"], written);
+    }
+}
+
+#[test]
+fn own_keys_of_two_algorithms_share_a_kid() {
+    let ring = KeyRing::new(key_for(Algorithm::ES256).with_kid("main"))
+        .retiring(key_for(Algorithm::RS256).with_kid("main"))
+        .unwrap();
+    let guarded = guarded_by(ring.clone());
+    for algorithm in [Algorithm::ES256, Algorithm::RS256] {
+        let key = encoding_key_for(algorithm);
+        let header = format!(r#"{{"alg":"{algorithm:?}","kid":"main"}}"#);
+        let token = sign_raw(&header, &claims().to_string(), &key, algorithm);
+        assert!(guarded.bearer(&token).is_admitted(), "{algorithm:?}");
+    }
+    let other = SigningKey::generate(Algorithm::RS256).unwrap().with_kid("main");
+    assert!(ring.retiring(other).is_err());
 }

@@ -6,15 +6,22 @@ use std::path::{Path, PathBuf};
 
 use super::look::{self, Found, Memory, Settled, blocking};
 use super::{KeyFormat, KeySet, KeySource};
-use crate::keys::KeyError;
+use crate::keys::error::{KeyError, KeyErrorKind};
+use crate::keys::{fingerprints, scheme, text};
 
 /// A directory of keys, as a mounted Kubernetes Secret: one named file signs, every other one is a retired key that
 /// still verifies.
 ///
 /// A file `withdrawn` lists keys that were compromised, a `kid` or fingerprint on each line, or `HS256 <fingerprint>` as
-/// the log has it; `#` begins a comment. Nothing under them is admitted from then on, even where no other file can be
+/// the log has it; `#` begins a comment. A byte order mark, quotes, a list's dash and line ends of Windows do no harm, and a
+/// name that no key had is told as [`KeySkipped`](crate::Event::KeySkipped). Nothing under them is admitted from then on, even where no other file can be
 /// read. Names that begin with a dot, and directories, are passed over. A file that can't be read or holds no key is
 /// named in an event and passed over.
+///
+/// A certificate is a key only where its file was named with [`retired`](Self::retired): one that lies beside the keys is
+/// usually there for another purpose, and the certificate of an authority would let that authority sign tokens. `tls.crt` and
+/// `ca.crt`, which cert-manager puts beside `tls.key`, are passed over without a word; any other certificate is named in an
+/// event. A bare public key is a key: it has no other purpose.
 ///
 /// Put nothing else there. As [`KeyFormat::secret`] almost any text of 32 bytes and more is a key (a README, an editor's
 /// backup), and whoever knows the text can sign with it. Prefer base64, PEM or JWK.
@@ -37,6 +44,8 @@ const WITHDRAWN: &str = "withdrawn";
 /// The link to the files of a mounted Secret.
 const DATA: &str = "..data";
 const MAX_FILES: usize = 100;
+/// The names that the certificates of a `kubernetes.io/tls` Secret have.
+const CERTIFICATES: [&str; 2] = ["tls.crt", "ca.crt"];
 
 impl DirectorySource {
     /// `signing` names the file of the key that signs; every file is read in this format. While that file is
@@ -52,8 +61,8 @@ impl DirectorySource {
         }
     }
 
-    /// A retired key's file that is in another format, for the time around a change of the algorithm. There need be no such
-    /// file.
+    /// A retired key's file that is in another format, for the time around a change of the algorithm, or that is a
+    /// certificate. There need be no such file.
     pub fn retired(mut self, name: impl Into<PathBuf>, format: KeyFormat) -> Self {
         self.retired.push((name.into(), format));
         self
@@ -162,6 +171,12 @@ impl DirectorySource {
                 continue;
             }
             let named = self.retired.iter().find(|(name, _)| name == place).map(|(_, format)| format);
+            if named.is_none() && self.format.finds_certificate(bytes) {
+                if !CERTIFICATES.iter().any(|name| *place == Path::new(name)) {
+                    set.skipped.push(at(place, not_asked_for()));
+                }
+                continue;
+            }
             match named.unwrap_or(&self.format).read(bytes) {
                 Ok(retired) => set.retire(retired),
                 Err(error) => set.skipped.push(at(place, error)),
@@ -182,30 +197,48 @@ impl KeySource for DirectorySource {
     }
 }
 
+fn not_asked_for() -> KeyError {
+    KeyError::new(
+        KeyErrorKind::WrongUse,
+        "it is a certificate that nobody asked for by name; if its key signed tokens of this service, name the file with \
+         `DirectorySource::retired`, else take it out",
+    )
+}
+
 fn parse_withdrawn(found: &[Found]) -> KeySet {
     let mut set = KeySet::default();
     for Found { bytes, .. } in found {
-        let lines = String::from_utf8_lossy(bytes);
-        set.withdrawn.extend(lines.lines().filter_map(withdrawn_name).map(str::to_owned));
+        // A comment in another encoding must not keep a name from being read.
+        let lines = text::plain(bytes).unwrap_or_else(|| String::from_utf8_lossy(bytes).into_owned().into());
+        set.withdrawn.extend(lines.split(['\n', '\r']).filter_map(withdrawn_name));
     }
     set
 }
 
 /// The `kid` or fingerprint of a line, which may be copied from the log: `signs HS256 <fingerprint> kid=main`.
-fn withdrawn_name(line: &str) -> Option<&str> {
+fn withdrawn_name(line: &str) -> Option<String> {
     let is_of_the_log = |word: &str| {
-        matches!(word, "signs" | "verifies" | "trusted") || word.parse::<jsonwebtoken::Algorithm>().is_ok()
+        matches!(word, "signs" | "verifies" | "trusted") || scheme::algorithm_named(word).is_some()
     };
     // A `kid` may hold the sign itself, as a DID's does.
     let words = line.split_whitespace().take_while(|word| !word.starts_with('#'));
-    let words = words.map(|word| word.trim_end_matches(',')).filter(|word| !word.is_empty());
+    // Quotes, separators, the dash of a list, and what editors put in unseen.
+    let words = words.map(|word| {
+        let word = word.trim_matches(['"', '\'', '`', ',', ';', '\u{feff}', '\u{200b}']);
+        if word.chars().all(|dash| matches!(dash, '-' | '*')) { "" } else { word }
+    });
+    let words = words.filter(|word| !word.is_empty());
     let name = words.clone().find(|word| !is_of_the_log(word)).or(words.clone().last())?;
-    Some(name.strip_prefix("kid=").unwrap_or(name))
+    Some(match name.strip_prefix(fingerprints::KID) {
+        // The log's own form.
+        Some(kid) => fingerprints::unprintable(kid.trim_matches(['"', '\''])),
+        None => name.to_owned(),
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::withdrawn_name;
+    use super::*;
 
     #[test]
     fn a_withdrawn_line_names_a_key_as_people_and_logs_do() {
@@ -218,13 +251,44 @@ mod tests {
             ("HS256 18a5kllpJbr8upcP-6RfJg", Some("18a5kllpJbr8upcP-6RfJg")),
             ("signs HS256 18a5kllpJbr8upcP-6RfJg kid=main, ", Some("18a5kllpJbr8upcP-6RfJg")),
             ("signs HS256 18a5kllpJbr8upcP-6RfJg, verifies EdDSA x", Some("18a5kllpJbr8upcP-6RfJg")),
+            ("verifies Ed25519 x", Some("x")),
             ("kid=main", Some("main")),
+            ("kid=\"main\"", Some("main")),
+            ("kid=did:example:1%23key-1", Some("did:example:1#key-1")),
             ("signs", Some("signs")),
             ("ES256", Some("ES256")),
+            ("\"main\"", Some("main")),
+            ("'main',", Some("main")),
+            ("`main`", Some("main")),
+            ("- main", Some("main")),
+            ("  - \"main\"", Some("main")),
+            ("* main;", Some("main")),
+            ("\u{feff}main", Some("main")),
+            ("-starts-with-a-dash", Some("-starts-with-a-dash")),
+            ("\u{a0}main\u{a0}", Some("main")),
             ("# nothing", None),
+            ("\"\"", None),
+            ("-", None),
             ("", None),
         ] {
-            assert_eq!(withdrawn_name(line), expected, "{line:?}");
+            assert_eq!(withdrawn_name(line).as_deref(), expected, "{line:?}");
         }
+    }
+
+    #[test]
+    fn a_withdrawal_list_is_read_however_it_was_saved() {
+        let list = "main\r\n\r\n# a comment\r\n\"old\" \rolder";
+        let utf16 = list.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
+        for bytes in [
+            list.as_bytes().to_vec(),
+            [b"\xef\xbb\xbf", list.as_bytes()].concat(),
+            [b"\xff\xfe", &utf16[..]].concat(),
+            utf16,
+        ] {
+            let read = parse_withdrawn(&[Found::new(WITHDRAWN, bytes.clone().into())]);
+            assert_eq!(read.withdrawn, ["main", "old", "older"], "{bytes:?}");
+        }
+        let read = parse_withdrawn(&[Found::new(WITHDRAWN, b"main # gest\xf6hlen\n".to_vec().into())]);
+        assert_eq!(read.withdrawn, ["main"]);
     }
 }

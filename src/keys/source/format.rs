@@ -1,11 +1,13 @@
 //! [`KeyFormat`]: how the bytes of a source are read.
 
 use jsonwebtoken::Algorithm;
+use zeroize::Zeroizing;
 
 use super::KeySet;
 use crate::base64::Base64;
 use crate::keys::error::{KeyError, KeyErrorKind};
-use crate::keys::{SigningKey, VerifyingKey, jwk, pem};
+use crate::keys::jwk::Jwk;
+use crate::keys::{SigningKey, VerifyingKey, der, pem, text};
 
 /// How the bytes of a file, variable or program's output are read. Never guessed: the same bytes are one secret as text
 /// and another as base64.
@@ -17,6 +19,7 @@ pub struct KeyFormat {
     kid: Option<String>,
     further_kids: Vec<String>,
     short_hmac: bool,
+    fully_specified: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -38,17 +41,20 @@ impl KeyFormat {
         Self::new(Encoding::Secret(algorithm))
     }
 
-    /// An HMAC secret in base64 (RFC 4648 §4), padded or not, with or without white space around it.
+    /// An HMAC secret in base64 (RFC 4648 §4), padded or not. White space, quotes and a byte order mark around it are
+    /// dropped.
     pub fn base64(algorithm: Algorithm) -> Self {
         Self::new(Encoding::Base64(algorithm, Base64::StandardAnyPadding))
     }
 
-    /// An HMAC secret in base64url (RFC 4648 §5), padded or not, with or without white space around it.
+    /// An HMAC secret in base64url (RFC 4648 §5), padded or not. White space, quotes and a byte order mark around it are
+    /// dropped.
     pub fn base64url(algorithm: Algorithm) -> Self {
         Self::new(Encoding::Base64(algorithm, Base64::UrlAnyPadding))
     }
 
-    /// A private or public key in PEM.
+    /// A private or public key in PEM. Its line ends may be the two characters `\n`, as variables hold them, the whole may
+    /// be in base64 or UTF-16: a PEM shows what it is.
     pub fn pem(algorithm: Algorithm) -> Self {
         Self::new(Encoding::Pem(algorithm))
     }
@@ -69,7 +75,7 @@ impl KeyFormat {
     }
 
     fn new(encoding: Encoding) -> Self {
-        Self { encoding, kid: None, further_kids: Vec::new(), short_hmac: false }
+        Self { encoding, kid: None, further_kids: Vec::new(), short_hmac: false, fully_specified: false }
     }
 
     /// Names the key, in place of its thumbprint or fingerprint. The keys of a JWK set keep their own names.
@@ -87,6 +93,13 @@ impl KeyFormat {
         self
     }
 
+    /// Names the algorithm as [`SigningKey::with_fully_specified_alg`] does: `Ed25519` in place of `EdDSA`. Also for the
+    /// keys of a JWK set.
+    pub fn with_fully_specified_alg(mut self) -> Self {
+        self.fully_specified = true;
+        self
+    }
+
     /// Ways to read a key that weaken it.
     pub fn dangerous(self) -> DangerousKeyFormat {
         DangerousKeyFormat(self)
@@ -97,10 +110,21 @@ impl KeyFormat {
     /// # Errors
     /// As the constructors of [`SigningKey`] and [`VerifyingKey`].
     pub fn read(&self, bytes: &[u8]) -> Result<KeySet, KeyError> {
+        let mut set = self.read_keys(bytes)?;
+        if self.fully_specified {
+            set.signing = set.signing.map(SigningKey::with_fully_specified_alg);
+            set.verifying = set.verifying.into_iter().map(VerifyingKey::with_fully_specified_alg).collect();
+        }
+        Ok(set)
+    }
+
+    fn read_keys(&self, bytes: &[u8]) -> Result<KeySet, KeyError> {
         Ok(match self.encoding {
             Encoding::Secret(algorithm) => self.secret_key(algorithm, without_line_end(bytes))?,
             Encoding::Base64(algorithm, form) => {
-                let secret = form.decode(bytes.trim_ascii()).ok_or_else(|| {
+                // What an editor or a shell puts around a text is no base64, so nothing is guessed.
+                let text = text::undressed(bytes);
+                let secret = form.decode(text.trim_ascii()).ok_or_else(|| {
                     KeyError::new(KeyErrorKind::Malformed, "the secret is not in the base64 it should be in")
                 })?;
                 self.secret_key(algorithm, &secret)?
@@ -115,17 +139,24 @@ impl KeyFormat {
             },
             Encoding::Jwk => {
                 let text = text(bytes)?;
-                let public = jwk::parse(text)?;
-                let is_secret =
-                    matches!(public.algorithm, jsonwebtoken::jwk::AlgorithmParameters::OctetKey(_));
-                if is_secret || jwk::is_private(text) {
-                    self.signing(SigningKey::from_jwk(text)?)
+                let jwk = Jwk::parse(&text)?;
+                if jwk.is_secret() || jwk.is_private() {
+                    self.signing(jwk.signing_key()?)
                 } else {
-                    self.verifying(VerifyingKey::from_jwk(&public)?)
+                    self.verifying(jwk.verifying_key(None)?)
                 }
             }
-            Encoding::JwkSet => KeySet::from_own_jwk_set(text(bytes)?)?,
+            Encoding::JwkSet => KeySet::from_own_jwk_set(&text(bytes)?)?,
         })
+    }
+
+    /// Whether the bytes are a certificate, or hold one beside something else, as this format reads them.
+    pub(super) fn finds_certificate(&self, bytes: &[u8]) -> bool {
+        match self.encoding {
+            Encoding::Pem(_) => pem::has_certificate(bytes),
+            Encoding::Der(_) => der::is_certificate(bytes),
+            Encoding::Secret(_) | Encoding::Base64(..) | Encoding::Jwk | Encoding::JwkSet => false,
+        }
     }
 
     /// Whether what it reads is as good when half of it is missing.
@@ -175,9 +206,8 @@ fn without_line_end(bytes: &[u8]) -> &[u8] {
     bytes.strip_suffix(b"\r").unwrap_or(bytes)
 }
 
-fn text(bytes: &[u8]) -> Result<&str, KeyError> {
-    std::str::from_utf8(bytes)
-        .map_err(|error| KeyError::new(KeyErrorKind::Malformed, "it is not text").because(error))
+fn text(bytes: &[u8]) -> Result<Zeroizing<String>, KeyError> {
+    text::plain(bytes).ok_or_else(|| KeyError::new(KeyErrorKind::Malformed, "it is not text"))
 }
 
 #[cfg(test)]
