@@ -2,11 +2,13 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, lchown, symlink};
 use std::process::{Command, Stdio};
 
 use tower_reissue::VerifyingKey;
-use tower_reissue::keys::{GeneratedSource, KeySource};
+use tower_reissue::keys::{
+    DirectorySource, FileSource, GeneratedSource, KeyErrorKind, KeyFormat, KeySet, KeySource,
+};
 
 use super::*;
 
@@ -93,8 +95,6 @@ async fn a_key_that_others_can_read_or_replace_is_refused_with_the_remedy() {
         let key = load().load().await.unwrap().signing.unwrap();
         let file =
             directory.join(if algorithm == Algorithm::EdDSA { "private_key.pem" } else { "secret_key" });
-        let chmod =
-            |path: &Path, mode: u32| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
         let told = || async {
             let loaded = load().load().await;
             loaded.map(|set| assert_eq!(set.signing.unwrap().fingerprint(), key.fingerprint()))
@@ -109,14 +109,15 @@ async fn a_key_that_others_can_read_or_replace_is_refused_with_the_remedy() {
             chmod(&file, mode);
             told().await.unwrap();
         }
-        for mode in [0o770, 0o707, 0o720, 0o777, 0o2775] {
+        // In a sticky one nobody replaces another's file, but anybody may be the first to put one there.
+        for mode in [0o770, 0o707, 0o720, 0o777, 0o2775, 0o1777] {
             chmod(&directory, mode);
             let error = told().await.unwrap_err().to_string();
             let remedy = format!("`chmod 700 {}`", directory.display());
             assert!(error.contains(&format!("{mode:04o}")) && error.contains(&remedy), "{error}");
         }
-        // Who reads the directory reads no key, and in a sticky one nobody replaces another's file.
-        for mode in [0o700, 0o755, 0o1777] {
+        // Who reads the directory reads no key.
+        for mode in [0o700, 0o755, 0o1755] {
             chmod(&directory, mode);
             told().await.unwrap();
         }
@@ -129,13 +130,150 @@ async fn a_key_that_others_can_read_or_replace_is_refused_with_the_remedy() {
         assert!(error.contains("0777"), "{error}");
         assert_eq!(fs::read_dir(&open).unwrap().count(), 0);
 
-        // A link leads to a directory that others write to.
+        // A link is not followed, wherever it leads.
         chmod(&open, 0o700);
         fs::rename(&file, open.join("key")).unwrap();
-        std::os::unix::fs::symlink(open.join("key"), &file).unwrap();
-        told().await.unwrap();
-        chmod(&open, 0o777);
-        assert!(told().await.unwrap_err().to_string().contains("others may write to"));
+        symlink(open.join("key"), &file).unwrap();
+        let error = told().await.unwrap_err().to_string();
+        assert!(error.contains("symbolic link") && error.contains("FileSource"), "{error}");
+    }
+}
+
+fn chmod(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+async fn refusal(directory: &Path, algorithm: Algorithm) -> String {
+    let source = GeneratedSource::new(directory, algorithm);
+    // What is no file must not be waited for.
+    let loaded = tokio::time::timeout(Duration::from_secs(10), source.load()).await.expect("an answer");
+    let error = loaded.map(|set| panic!("{set:?} was read")).unwrap_err();
+    assert_eq!(error.kind(), KeyErrorKind::Unavailable, "{error}");
+    error.to_string()
+}
+
+#[tokio::test]
+async fn a_key_that_another_user_put_there_is_never_read() {
+    for (algorithm, name) in [(Algorithm::HS256, "secret_key"), (Algorithm::EdDSA, "private_key.pem")] {
+        // The key of another service of this user's, and a sticky directory that anybody can write to.
+        let scratch = Scratch::new();
+        let (theirs, shared) = (scratch.path("theirs"), scratch.path("shared"));
+        GeneratedSource::new(&theirs, algorithm).load().await.unwrap();
+        fs::create_dir(&shared).unwrap();
+        chmod(&shared, 0o1777);
+        symlink(theirs.join(name), shared.join(name)).unwrap();
+        // As root, the link can be made another user's; in other processes it has to be this user's.
+        let _ = lchown(shared.join(name), Some(4242), Some(4242));
+        assert!(refusal(&shared, algorithm).await.contains("others may write to"));
+        // Nor where the directory was closed when the link was there already.
+        chmod(&shared, 0o700);
+        assert!(refusal(&shared, algorithm).await.contains("symbolic link"));
+
+        // A pipe, a directory and another user's file under the name are no key either.
+        fs::remove_file(shared.join(name)).unwrap();
+        let made = Command::new("mkfifo").args(["-m", "600"]).arg(shared.join(name)).status();
+        assert!(made.unwrap().success());
+        assert!(refusal(&shared, algorithm).await.contains("is no file"));
+        fs::remove_file(shared.join(name)).unwrap();
+        fs::create_dir(shared.join(name)).unwrap();
+        chmod(&shared.join(name), 0o700);
+        assert!(refusal(&shared, algorithm).await.contains("is no file"));
+        fs::remove_dir(shared.join(name)).unwrap();
+        fs::write(shared.join(name), fs::read(theirs.join(name)).unwrap()).unwrap();
+        chmod(&shared.join(name), 0o600);
+        if lchown(shared.join(name), Some(4242), None).is_ok() {
+            assert!(refusal(&shared, algorithm).await.contains("belongs to user 4242"));
+        }
+    }
+    // The public half is looked at in the same way.
+    let scratch = Scratch::new();
+    GeneratedSource::new(scratch.dir(), Algorithm::EdDSA).load().await.unwrap();
+    let public = scratch.path("public_key.pem");
+    chmod(&public, 0o666);
+    assert!(refusal(scratch.dir(), Algorithm::EdDSA).await.contains("`chmod 644"));
+    fs::rename(&public, scratch.path("aside")).unwrap();
+    symlink(scratch.path("aside"), &public).unwrap();
+    assert!(refusal(scratch.dir(), Algorithm::EdDSA).await.contains("symbolic link"));
+}
+
+#[tokio::test]
+async fn links_on_the_way_are_followed_where_nobody_else_can_replace_them() {
+    let scratch = Scratch::new();
+    let real = scratch.path("real");
+    let load = |path: PathBuf| async { GeneratedSource::new(path, Algorithm::HS256).load().await };
+    let key = load(real.join("keys")).await.unwrap().signing.unwrap();
+    let same = |set: KeySet| assert_eq!(set.signing.unwrap().fingerprint(), key.fingerprint());
+
+    fs::create_dir(scratch.path("links")).unwrap();
+    symlink("../real", scratch.path("links/relative")).unwrap();
+    symlink(&real, scratch.path("links/absolute")).unwrap();
+    symlink("relative/keys", scratch.path("links/whole")).unwrap();
+    for path in ["links/relative/keys", "links/absolute/keys", "links/whole", "links/absolute/../real/keys/."]
+    {
+        same(load(scratch.path(path)).await.unwrap());
+    }
+    // From where the process is.
+    let up: PathBuf = std::env::current_dir().unwrap().components().skip(1).map(|_| "..").collect();
+    same(load(up.join(real.strip_prefix("/").unwrap()).join("keys")).await.unwrap());
+
+    for mode in [0o777, 0o1777, 0o775] {
+        chmod(&scratch.path("links"), mode);
+        for path in ["links/relative/keys", "links/absolute/keys", "links/whole"] {
+            let error = refusal(&scratch.path(path), Algorithm::HS256).await;
+            assert!(error.contains("others can replace"), "{error}");
+        }
+    }
+    chmod(&scratch.path("links"), 0o755);
+    if lchown(scratch.path("links/relative"), Some(4242), None).is_ok() {
+        let error = refusal(&scratch.path("links/relative/keys"), Algorithm::HS256).await;
+        assert!(error.contains("others can replace"), "{error}");
+    }
+    symlink("loop", scratch.path("links/loop")).unwrap();
+    refusal(&scratch.path("links/loop"), Algorithm::HS256).await;
+    fs::write(scratch.path("file"), "").unwrap();
+    refusal(&scratch.path("file"), Algorithm::HS256).await;
+    refusal(&scratch.path("file/keys"), Algorithm::HS256).await;
+}
+
+/// As the kubelet mounts it: everybody may write to the sticky mount as far as its mode says, and all is links.
+fn mounted_secret(at: &Path, files: &[(&str, &str)]) {
+    fs::create_dir_all(at.join("..2027_01_15")).unwrap();
+    for (name, text) in files {
+        write(&at.join("..2027_01_15").join(name), text);
+        symlink(Path::new("..data").join(name), at.join(name)).unwrap();
+    }
+    symlink("..2027_01_15", at.join("..data")).unwrap();
+}
+
+#[tokio::test]
+async fn a_mounted_secret_is_for_file_and_directory_sources_and_a_generated_source_refuses_it() {
+    let expected = secret_key(1);
+    // A Secret's own mode, and that of one with an `fsGroup`, whose files the group may read.
+    for (mode, file_mode) in [(0o1777, 0o644), (0o3777, 0o440), (0o2775, 0o440)] {
+        let scratch = Scratch::new();
+        let mount = scratch.path("mount");
+        mounted_secret(
+            &mount,
+            &[("secret_key", &secret(1)), ("old", &secret(2)), ("withdrawn", "\u{feff}\"x\"\r\n")],
+        );
+        for name in ["secret_key", "old", "withdrawn"] {
+            chmod(&mount.join(name), file_mode);
+        }
+        for path in [&mount, &mount.join("..2027_01_15")] {
+            chmod(path, mode);
+        }
+        let format = || KeyFormat::secret(Algorithm::HS256);
+        let from_file = FileSource::new(mount.join("secret_key"), format()).load().await.unwrap();
+        assert_eq!(from_file.signing.unwrap().fingerprint(), expected.fingerprint());
+        let set = DirectorySource::new(&mount, "secret_key", format()).load().await.unwrap();
+        assert_eq!(set.signing.unwrap().fingerprint(), expected.fingerprint());
+        assert_eq!((set.verifying.len(), set.skipped.len(), set.withdrawn), (1, 0, vec!["x".to_owned()]));
+        let error = refusal(&mount, Algorithm::HS256).await;
+        assert!(error.contains(&format!("{mode:04o}")) && error.contains("`DirectorySource`"), "{error}");
+
+        // A key of its own goes into a directory below the mount, which is made for this user alone.
+        let own = GeneratedSource::new(mount.join("own"), Algorithm::HS256).load().await.unwrap();
+        assert!(own.signing.is_some());
     }
 }
 

@@ -222,7 +222,7 @@ pub(super) fn read_all(from: impl std::io::Read, place: impl std::fmt::Display) 
 }
 
 pub(super) fn unreadable(path: &Path, error: std::io::Error) -> KeyError {
-    KeyError::unavailable(format!("{} can't be read: {error}", path.display())).because(error)
+    KeyError::unavailable(format!("{} can't be read", path.display())).because(error)
 }
 
 /// Runs what waits for files or programs where it may: off the runtime's own threads.

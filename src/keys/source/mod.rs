@@ -34,10 +34,10 @@ mod erased;
 mod file;
 mod format;
 mod generated;
-mod guard;
 #[cfg(feature = "jwks")]
 mod jwks_url;
 mod look;
+mod private_directory;
 mod turn;
 
 pub use self::command::CommandSource;
@@ -120,6 +120,10 @@ impl KeySet {
 /// It is asked in the background, never on the path of a request, by one load at a time. What takes longer than 15 s has
 /// failed, and is dropped; what blocks its thread can't be, and no other load begins before it ends. Threads that a
 /// source of yours starts itself it bounds itself. A panic is a failed load.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no source of keys",
+    note = "keys at hand are one as a `KeySet`: `KeySet::signing(key)`, `KeySet::verifying([key])`"
+)]
 pub trait KeySource: Send + Sync + 'static {
     /// Names the source in logs; no secrets.
     fn describe(&self) -> String;
