@@ -178,7 +178,8 @@ async fn a_set_is_loaded_with_nothing_said_but_what_is_wanted() {
     assert_eq!(path, "/keys?policy=1");
     let mut names: Vec<_> = headers.keys().map(|name| name.as_str()).collect();
     names.sort_unstable();
-    assert_eq!(names, ["accept", "host", "user-agent"]);
+    assert_eq!(names, ["accept", "accept-encoding", "host", "user-agent"]);
+    assert_eq!(headers["accept-encoding"], "identity");
     assert_eq!(headers["user-agent"], concat!("tower-reissue/", env!("CARGO_PKG_VERSION")));
 }
 
@@ -375,6 +376,41 @@ async fn what_is_no_set_of_usable_keys_is_an_error() {
 }
 
 #[tokio::test]
+async fn what_an_answer_is_in_place_of_a_set_is_named() {
+    let gzip: &[u8] = b"\x1f\x8b\x08\0\0\0\0\0\0\x03";
+    for (coding, body, says) in [
+        (None, &b"<!DOCTYPE html><title>Sign in</title>"[..], "it is HTML"),
+        (None, b"", "it is empty"),
+        (None, br#"{"issuer":"x","jwks_uri":"https://login.example/keys"}"#, "`JwksUrl::discover`"),
+        (None, br#"{"k1":"-----BEGIN CERTIFICATE-----"}"#, "another URL"),
+        (None, gzip, "compressed (gzip)"),
+        (Some("gzip"), gzip, "compressed (gzip)"),
+        (Some("br"), b"\x0b", "compressed (br)"),
+        (None, include_bytes!("../cases/set.entra.json"), "assume_algorithm"),
+        (None, include_bytes!("../cases/set.numeric_kid.json"), "its `kid` is a number"),
+    ] {
+        let server = Server::plain(move |_, _| {
+            let mut response = ok(body);
+            if let Some(coding) = coding {
+                response.headers_mut().insert("content-encoding", coding.parse().unwrap());
+            }
+            response
+        })
+        .await;
+        let error = server.source().load().await.unwrap_err();
+        // The cause stands in the error's own text.
+        assert!(error.to_string().contains(says), "{says}: {error}");
+    }
+    let server = Server::plain(|_, _| {
+        let mut response = ok(&include_bytes!("../cases/set.bom.json")[..]);
+        response.headers_mut().insert("content-encoding", "identity".parse().unwrap());
+        response
+    })
+    .await;
+    assert_eq!(kids(&server.source()).await, ["k-1"]);
+}
+
+#[tokio::test]
 async fn one_bad_key_is_skipped_and_the_others_serve() {
     let mut bad = key("bad");
     bad["y"] = bad["x"].clone();
@@ -440,20 +476,39 @@ async fn an_issuers_configuration_leads_to_its_keys() {
                 configuration(&format!("{base}/plain"), "http://login.example/keys")
             }
             "/empty/.well-known/openid-configuration" => ok("{}"),
+            "/page/.well-known/openid-configuration" => ok("<html>Sign in</html>"),
+            "/down/.well-known/openid-configuration" => status(503),
+            // RFC 8414 §3.1 and §5: the issuer's path comes last.
+            "/.well-known/oauth-authorization-server/oauth/b" => {
+                configuration(&format!("{base}/oauth/b"), &format!("{base}/a/keys"))
+            }
+            "/.well-known/openid-configuration/oauth/c" => {
+                configuration(&format!("{base}/oauth/c"), &format!("{base}/a/keys"))
+            }
+            "/.well-known/oauth-authorization-server/down" => {
+                configuration(&format!("{base}/down"), &format!("{base}/a/keys"))
+            }
             _ => status(404),
         }
     })
     .await;
     let discover = |path| JwksUrl::discover(server.url(path)).unwrap();
-    assert_eq!(kids(&discover("/a")).await, ["a"]);
+    for path in ["/a", "/oauth/b", "/oauth/c"] {
+        assert_eq!(kids(&discover(path)).await, ["a"], "{path}");
+    }
+    let both = failure(&discover("/other")).await;
+    assert!(both.contains(&server.url("/a\"")) && both.contains(&server.url("/other\"")), "{both}");
     assert!(discover("/a").describe().contains("openid-configuration"));
     for (path, says) in [
         // The issuer has to be the same to the letter, a slash included.
-        ("/a/", "another"),
-        ("/other", "another"),
+        ("/a/", "equal to the letter"),
+        ("/other", "equal to the letter"),
         ("/plain", "not an https URL"),
         ("/empty", "no OpenID configuration"),
+        ("/page", "it is HTML"),
         ("/gone", "404"),
+        // An outage is no reason to look elsewhere.
+        ("/down", "503"),
     ] {
         let text = failure(&discover(path)).await;
         assert!(text.contains(says), "{path}: {text}");
@@ -488,7 +543,13 @@ fn only_https_and_loopback_urls_are_taken() {
         let text = told(&JwksUrl::new(url).unwrap_err());
         assert!(text.contains(says) && !text.contains("hidden"), "{url}: {text}");
     }
+    for refused in [JwksUrl::new("http://login.example/"), JwksUrl::discover("http://login.example/")] {
+        let text = told(&refused.unwrap_err());
+        assert!(text.contains("dangerous().plain_http(") && text.contains("discover_plain_http("), "{text}");
+    }
     assert!(JwksUrl::dangerous().plain_http("http://login.example/").is_ok());
+    assert!(JwksUrl::dangerous().discover_plain_http("http://login.example/realms/x").is_ok());
+    assert!(JwksUrl::dangerous().discover_plain_http("http://login.example/?a").is_err());
     assert!(JwksUrl::dangerous().plain_http("ftp://login.example/").is_err());
 }
 

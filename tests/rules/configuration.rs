@@ -41,8 +41,16 @@ fn audiences_must_not_contradict_one_another() {
     assert_refused(good().also_accept_audience(" "), &["audience", "needs a name"]);
     assert_refused(good().legacy_audience(""), &["audience", "needs a name"]);
     assert_refused(good().legacy_audience(AUDIENCE), &["primary audience", "legacy", "moves to the primary"]);
-    for builder in [good().also_accept_audience("x"), good().legacy_audience("x")] {
+    let start = || Authority::builder(key()).issuer("i").ceiling(secs(3_600));
+    for builder in [start().also_accept_audience("x"), start().legacy_audience("x")] {
         assert_refused(builder.without_audience(), &["`without_audience()`", "primary one with `audience`"]);
+    }
+    // In either order: which was meant, nobody can say.
+    for builder in [good().without_audience(), start().without_audience().audience("a").audience("b")] {
+        assert_refused(builder, &["`audience` and `without_audience()`", "leave one out"]);
+    }
+    for builder in [good().without_issuer(), good().without_issuer().issuer("i")] {
+        assert_refused(builder, &["`issuer` and `without_issuer()`", "leave one out"]);
     }
 }
 
@@ -73,7 +81,7 @@ fn times_must_leave_room_for_one_another() {
         &["grace is 70 s", "under 70 s", "longer lifetime"],
     );
     assert!(good().lifetime(secs(100)).grace(secs(69)).build().is_ok());
-    assert_refused(good().ceiling(secs(599)), &["ceiling is shorter than the lifetime, 600 s"]);
+    assert_refused(good().ceiling(secs(599)), &["ceiling, 599 s, is shorter than the lifetime, 600 s"]);
     assert!(good().ceiling(secs(600)).build().is_ok());
     assert_refused(good().jitter_percent(51), &["jitter is 51 %", "at most 50 %"]);
     for allowance in [secs(301), Duration::MAX] {
@@ -184,6 +192,23 @@ fn a_ceiling_of_all_time_is_not_a_ceiling() {
     let clock = ManualClock::at(NOW);
     let refused = builder(&clock).ceiling(Duration::MAX).build().unwrap_err();
     assert!(refused.to_string().contains("unbounded_sessions"), "{refused}");
+}
+
+#[test]
+fn a_login_without_a_subject_is_refused() {
+    let authority = good().build().unwrap();
+    for subject in ["", " ", "\t\n"] {
+        let refused = at_once(authority.issue(Login::new(subject))).unwrap_err();
+        assert!(matches!(refused, IssueError::NoSubject), "{refused}");
+        assert!(refused.to_string().contains("`Login::new`"), "{refused}");
+    }
+}
+
+#[test]
+fn a_sign_out_without_a_store_says_that_there_is_none() {
+    let authority = good().build().unwrap();
+    let refused = at_once(authority.sign_out(&mint(&claims()))).unwrap_err().to_string();
+    assert!(refused.contains("give the builder a store"), "{refused}");
 }
 
 #[test]

@@ -14,7 +14,14 @@ use crate::support::*;
 fn a_subject_is_revoked_whether_or_not_the_issuer_is_looked_at() {
     let clock = ManualClock::at(NOW + 10);
     for claims in [claims(), claims_with(json!({"iss": null}))] {
-        let authority = builder(&clock).without_issuer().store(MemoryStore::new()).build().unwrap();
+        let authority = tower_reissue::Authority::builder(key())
+            .without_issuer()
+            .audience(AUDIENCE)
+            .ceiling(std::time::Duration::from_secs(43_200))
+            .clock(clock.clone())
+            .store(MemoryStore::new())
+            .build()
+            .unwrap();
         let guarded = Guarded::new(&authority);
         let token = mint(&claims);
         assert!(guarded.bearer(&token).is_admitted());

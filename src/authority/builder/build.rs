@@ -21,6 +21,11 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
         policy.issuer = match options.issuer {
             Choice::Is(issuer) if !issuer.trim().is_empty() => Some(issuer.into()),
             Choice::Without => None,
+            Choice::Both => {
+                return refuse(
+                    "`issuer` and `without_issuer()` were both said, and contradict each other: leave one out",
+                );
+            }
             _ => return refuse("no issuer: give `issuer(\"https://…\")`, or say `without_issuer()`"),
         };
         policy.audiences = match options.audience {
@@ -29,6 +34,11 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
             Choice::Without => {
                 return refuse(
                     "`without_audience()` beside accepted audiences: name the primary one with `audience`",
+                );
+            }
+            Choice::Both => {
+                return refuse(
+                    "`audience` and `without_audience()` were both said, and contradict each other: leave one out",
                 );
             }
             _ => return refuse("no audience: give `audience(\"…\")`, or say `without_audience()`"),
@@ -165,9 +175,9 @@ fn check_times(
             "the ceiling is longer than ten years: a shorter one is right, or `dangerous().unbounded_sessions()` said",
         );
     }
-    if policy.ceiling.is_some_and(|ceiling| ceiling < lifetime) {
+    if let Some(ceiling) = policy.ceiling.filter(|ceiling| *ceiling < lifetime) {
         return refuse(format!(
-            "the ceiling is shorter than the lifetime, {lifetime} s: one token must fit in a session"
+            "the ceiling, {ceiling} s, is shorter than the lifetime, {lifetime} s: one token must fit in a session"
         ));
     }
     if policy.jitter_percent > 50 {

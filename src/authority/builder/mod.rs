@@ -54,6 +54,18 @@ enum Choice {
     Unsaid,
     Without,
     Is(String),
+    /// A name, and that there is none: which was meant, nobody can say.
+    Both,
+}
+
+impl Choice {
+    fn name(&mut self, name: String) {
+        *self = if matches!(self, Self::Without | Self::Both) { Self::Both } else { Self::Is(name) };
+    }
+
+    fn without(&mut self) {
+        *self = if matches!(self, Self::Is(_) | Self::Both) { Self::Both } else { Self::Without };
+    }
 }
 
 impl AuthorityBuilder<PrivateClaims> {
@@ -145,7 +157,7 @@ impl AuthorityBuilder<PrivateClaims> {
 impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     /// The issuer that own tokens name in `iss`, compared exactly (RFC 8725 §3.8). Required.
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
-        self.options.issuer = Choice::Is(issuer.into());
+        self.options.issuer.name(issuer.into());
         self
     }
 
@@ -153,13 +165,13 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     ///
     /// Costs: a token of any issuer that shares the key is taken for an own one.
     pub fn without_issuer(mut self) -> Self {
-        self.options.issuer = Choice::Without;
+        self.options.issuer.without();
         self
     }
 
     /// The audience that names this service; new tokens carry it (RFC 7519 §4.1.3). Required.
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
-        self.options.audience = Choice::Is(audience.into());
+        self.options.audience.name(audience.into());
         self
     }
 
@@ -181,7 +193,7 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     ///
     /// Costs: a token meant for another service under the same key opens this one.
     pub fn without_audience(mut self) -> Self {
-        self.options.audience = Choice::Without;
+        self.options.audience.without();
         self
     }
 

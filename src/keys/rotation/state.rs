@@ -113,7 +113,8 @@ impl Rotation {
             return Err(match skipped.first() {
                 None => KeyError::new(
                     KeyErrorKind::WrongType,
-                    "the source holds no key that signs; give it a private key or a secret",
+                    "the source holds no key that signs; give it a private key or a secret. Keys of another issuer, such as \
+                     a `JwksUrl`'s, go in with `KeyRotation::trust(issuer, source)`, beside own ones",
                 ),
                 Some(error) => did_not_load("the source holds no key that signs", error),
             });

@@ -8,7 +8,9 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use http::header::{ACCEPT, AGE, CACHE_CONTROL, ETAG, IF_NONE_MATCH, USER_AGENT};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, AGE, CACHE_CONTROL, CONTENT_ENCODING, ETAG, IF_NONE_MATCH, USER_AGENT,
+};
 use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -40,7 +42,7 @@ use crate::keys::error::{KeyError, KeyErrorKind};
 /// # }
 /// ```
 ///
-/// One load is one `GET` (two with [`discover`](Self::discover)), within [`timeout`](Self::timeout) from the connection to
+/// One load is one `GET` (with [`discover`](Self::discover) two, or up to four where the first addresses have no configuration), within [`timeout`](Self::timeout) from the connection to
 /// the last byte, each answer of [`max_bytes`](Self::max_bytes) at most. Nothing of a token goes out: the URL, the header
 /// fields and the certificates trusted are all settled here. No redirect is followed, no cookie kept; proxy variables are
 /// not read.
@@ -71,11 +73,19 @@ type HttpClient = Client<HttpsConnector<HttpConnector>, String>;
 
 enum Location {
     Keys(Uri),
-    /// OpenID Connect discovery: the configuration names the keys' URL.
+    /// The configuration names the keys' URL; it is at the first of these addresses that has one.
     Issuer {
         issuer: String,
         configuration: Uri,
+        elsewhere: Vec<Uri>,
     },
+}
+
+impl Location {
+    fn first(&self) -> &Uri {
+        let (Self::Keys(uri) | Self::Issuer { configuration: uri, .. }) = self;
+        uri
+    }
 }
 
 /// What was loaded last, to be used again at a 304.
@@ -101,8 +111,10 @@ impl JwksUrl {
         Self::load_from(Location::Keys(parse(url.as_ref())?), false)
     }
 
-    /// The set that an OpenID Connect issuer's configuration names
-    /// (`{issuer}/.well-known/openid-configuration`, OpenID Connect Discovery 1.0 §4).
+    /// The set that an issuer's configuration names: OpenID Connect's (`{issuer}/.well-known/openid-configuration`, OpenID
+    /// Connect Discovery 1.0 §4), else that of RFC 8414 §3.1, where the well-known part comes before the issuer's path:
+    /// `/.well-known/oauth-authorization-server/{path}` and `/.well-known/openid-configuration/{path}` (§5). The next is asked
+    /// only where the one before is answered with a status of 400 to 499.
     ///
     /// The configuration is fetched again before each fetch of the keys, its `issuer` has to equal this one to the
     /// letter, and its `jwks_uri` obeys the rules of [`new`](Self::new); it may be on another host.
@@ -111,13 +123,7 @@ impl JwksUrl {
     ///
     /// As for [`new`](Self::new), of the issuer, which also has no query.
     pub fn discover(issuer: impl Into<String>) -> Result<Self, KeyError> {
-        let issuer = issuer.into();
-        if parse(&issuer)?.query().is_some() {
-            return Err(refused_url("an issuer has no query; give its `iss` as it stands in its tokens"));
-        }
-        let configuration =
-            parse(&format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/')))?;
-        Self::load_from(Location::Issuer { issuer, configuration }, false)
+        Self::load_from(configurations_of(issuer.into())?, false)
     }
 
     /// Ways to fetch keys that weaken them.
@@ -167,8 +173,7 @@ impl JwksUrl {
     }
 
     fn load_from(location: Location, plain_http: bool) -> Result<Self, KeyError> {
-        let (Location::Keys(uri) | Location::Issuer { configuration: uri, .. }) = &location;
-        require_secure(uri, plain_http)?;
+        require_secure(location.first(), plain_http)?;
         Ok(Self {
             location,
             assumed: None,
@@ -184,7 +189,10 @@ impl JwksUrl {
     async fn fetch(&self) -> Result<KeySet, KeyError> {
         let uri = match &self.location {
             Location::Keys(uri) => uri.clone(),
-            Location::Issuer { issuer, configuration } => self.discovered(issuer, configuration).await?,
+            Location::Issuer { issuer, configuration, elsewhere } => {
+                let (configuration, response) = self.first_configuration(configuration, elsewhere).await?;
+                self.discovered(issuer, configuration, response).await?
+            }
         };
         let last = self.remembered(&uri);
         let response = self.get(&uri, last.as_ref().map(|(tag, _)| tag.clone())).await?;
@@ -203,19 +211,36 @@ impl JwksUrl {
         Ok(KeySet { fresh_for, ..set })
     }
 
-    async fn discovered(&self, issuer: &str, configuration: &Uri) -> Result<Uri, KeyError> {
+    async fn discovered(
+        &self,
+        issuer: &str,
+        configuration: &Uri,
+        response: Response<Incoming>,
+    ) -> Result<Uri, KeyError> {
         #[derive(Deserialize)]
         struct Configuration {
             issuer: String,
             jwks_uri: String,
         }
-        let response = self.get(configuration, None).await?;
         let text = self.read(configuration, response).await?;
         let found: Configuration = serde_json::from_str(&text).map_err(|error| {
-            unfit(configuration, "it is no OpenID configuration with `issuer` and `jwks_uri`").because(error)
+            let what = if text.trim_start().starts_with('<') {
+                "it is HTML or XML, not a configuration: is the issuer the right one?"
+            } else {
+                "it is no OpenID configuration with `issuer` and `jwks_uri`"
+            };
+            unfit(configuration, what).because(error)
         })?;
         if found.issuer != issuer {
-            return Err(unfit(configuration, "its `issuer` is another than the one asked for"));
+            return Err(unfit(
+                configuration,
+                format!(
+                    "its `issuer` is \"{}\", and \"{}\" was asked for: they must be equal to the letter, a slash at the \
+                     end included; trust the one that stands in the `iss` of the tokens",
+                    shown(&found.issuer),
+                    shown(issuer)
+                ),
+            ));
         }
         let checked = parse(&found.jwks_uri).and_then(|uri| {
             require_secure(&uri, self.plain_http)?;
@@ -228,28 +253,48 @@ impl JwksUrl {
         checked.map_err(|error| unfit(configuration, "its `jwks_uri` can't be used").because(error))
     }
 
+    /// The answer of the first address that has a configuration, else what the first of all answered.
+    async fn first_configuration<'a>(
+        &self,
+        configuration: &'a Uri,
+        elsewhere: &'a [Uri],
+    ) -> Result<(&'a Uri, Response<Incoming>), KeyError> {
+        let response = self.send(configuration, None).await?;
+        let mut is_elsewhere = response.status().is_client_error();
+        let first = match usable(configuration, response) {
+            Ok(response) => return Ok((configuration, response)),
+            Err(error) => error,
+        };
+        let mut rest = elsewhere.iter();
+        while let Some(uri) = rest.next().filter(|_| is_elsewhere) {
+            let response = self.send(uri, None).await?;
+            is_elsewhere = response.status().is_client_error();
+            if let Ok(response) = usable(uri, response) {
+                return Ok((uri, response));
+            }
+        }
+        Err(first)
+    }
+
     /// Sends one request and looks at the status: 200, or 304 where `known` was sent along.
     async fn get(&self, uri: &Uri, known: Option<HeaderValue>) -> Result<Response<Incoming>, KeyError> {
+        usable(uri, self.send(uri, known).await?)
+    }
+
+    async fn send(&self, uri: &Uri, known: Option<HeaderValue>) -> Result<Response<Incoming>, KeyError> {
         let mut request = Request::new(String::new());
         *request.uri_mut() = uri.clone();
         let headers = request.headers_mut();
         headers.insert(USER_AGENT, AGENT);
         headers.insert(ACCEPT, HeaderValue::from_static("application/jwk-set+json, application/json"));
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         if let Some(tag) = known {
             headers.insert(IF_NONE_MATCH, tag);
         }
-        let response = self.client()?.request(request).await.map_err(|error| {
+        self.client()?.request(request).await.map_err(|error| {
             let what = if error.is_connect() { "no connection could be made" } else { "the request failed" };
             unfit(uri, what).because(error)
-        })?;
-        match response.status() {
-            StatusCode::OK | StatusCode::NOT_MODIFIED => Ok(response),
-            status if status.is_redirection() => Err(unfit(
-                uri,
-                format!("it answered {status}, and redirects are not followed; give the URL it leads to"),
-            )),
-            status => Err(unfit(uri, format!("it answered {status}, not 200"))),
-        }
+        })
     }
 
     /// Reads a body to its end, and no further than is allowed.
@@ -258,20 +303,26 @@ impl JwksUrl {
         if response.status() != StatusCode::OK {
             return Err(unfit(uri, format!("it answered {}, not 200", response.status())));
         }
+        let coding = response.headers().get(CONTENT_ENCODING).filter(|coding| *coding != "identity");
+        if let Some(coding) = coding {
+            let coding = String::from_utf8_lossy(coding.as_bytes()).into_owned();
+            return Err(compressed(uri, &shown(&coding)));
+        }
         let body = Limited::new(response.into_body(), self.max_bytes).collect().await;
         let bytes = body.map_err(|error| match error.is::<LengthLimitError>() {
             true => too_long(),
             false => unfit(uri, "its answer broke off").because(error),
         })?;
-        String::from_utf8(bytes.to_bytes().into())
+        let bytes = bytes.to_bytes();
+        if bytes.starts_with(b"\x1f\x8b") {
+            return Err(compressed(uri, "gzip"));
+        }
+        String::from_utf8(bytes.into())
             .map_err(|error| unfit(uri, "its answer is not text").because(error.utf8_error()))
     }
 
     fn parse_set(&self, text: &str) -> Result<KeySet, KeyError> {
-        let set = match self.assumed {
-            Some(algorithm) => KeySet::from_jwk_set(&with_assumed(text, algorithm)?)?,
-            None => KeySet::from_jwk_set(text)?,
-        };
+        let set = KeySet::published(text, self.assumed)?;
         if let Some(secret) =
             set.verifying.iter().find(|key| key.algorithm().family() == AlgorithmFamily::Hmac)
         {
@@ -337,15 +388,15 @@ impl KeySource for JwksUrl {
     fn describe(&self) -> String {
         match &self.location {
             Location::Keys(uri) => format!("the JWK set at {}", Shown(uri)),
-            Location::Issuer { configuration, .. } => {
-                format!("the JWK set that {} names", Shown(configuration))
+            Location::Issuer { .. } => {
+                format!("the JWK set that {} names", Shown(self.location.first()))
             }
         }
     }
 
     async fn load(&self) -> Result<KeySet, KeyError> {
         tokio::time::timeout(self.timeout, self.fetch()).await.unwrap_or_else(|elapsed| {
-            let (Location::Keys(uri) | Location::Issuer { configuration: uri, .. }) = &self.location;
+            let uri = self.location.first();
             Err(unfit(uri, format!("it did not answer in full within {:?}", self.timeout)).because(elapsed))
         })
     }
@@ -373,6 +424,43 @@ impl DangerousJwksUrl {
     /// As for [`JwksUrl::new`].
     pub fn plain_http(self, url: impl AsRef<str>) -> Result<JwksUrl, KeyError> {
         JwksUrl::load_from(Location::Keys(parse(url.as_ref())?), true)
+    }
+
+    /// The set that the configuration of an issuer at an `http` URL of any host names, which may be at an `http` URL itself.
+    /// The costs are those of [`plain_http`](Self::plain_http).
+    ///
+    /// # Errors
+    ///
+    /// As for [`JwksUrl::discover`].
+    pub fn discover_plain_http(self, issuer: impl Into<String>) -> Result<JwksUrl, KeyError> {
+        JwksUrl::load_from(configurations_of(issuer.into())?, true)
+    }
+}
+
+fn configurations_of(issuer: String) -> Result<Location, KeyError> {
+    let uri = parse(&issuer)?;
+    if uri.query().is_some() {
+        return Err(refused_url("an issuer has no query; give its `iss` as it stands in its tokens"));
+    }
+    let base = issuer.trim_end_matches('/');
+    let path = uri.path().trim_end_matches('/');
+    let origin = base.strip_suffix(path).unwrap_or(base);
+    let configuration = parse(&format!("{base}/.well-known/openid-configuration"))?;
+    let mut elsewhere = vec![parse(&format!("{origin}/.well-known/oauth-authorization-server{path}"))?];
+    if !path.is_empty() {
+        elsewhere.push(parse(&format!("{origin}/.well-known/openid-configuration{path}"))?);
+    }
+    Ok(Location::Issuer { issuer, configuration, elsewhere })
+}
+
+fn usable(uri: &Uri, response: Response<Incoming>) -> Result<Response<Incoming>, KeyError> {
+    match response.status() {
+        StatusCode::OK | StatusCode::NOT_MODIFIED => Ok(response),
+        status if status.is_redirection() => Err(unfit(
+            uri,
+            format!("it answered {status}, and redirects are not followed; give the URL it leads to"),
+        )),
+        status => Err(unfit(uri, format!("it answered {status}, not 200"))),
     }
 }
 
@@ -412,31 +500,14 @@ fn require_secure(uri: &Uri, plain_http: bool) -> Result<(), KeyError> {
     match uri.scheme() {
         Some(scheme) if *scheme == Scheme::HTTPS => Ok(()),
         Some(scheme) if *scheme == Scheme::HTTP && (plain_http || is_loopback) => Ok(()),
-        _ => Err(refused_url(format!(
-            "{} is not an https URL: keys that anybody on the way can replace admit anybody",
+        Some(scheme) if *scheme == Scheme::HTTP => Err(refused_url(format!(
+            "{} is not an https URL: keys that anybody on the way can replace admit anybody; give the https URL, or, in a \
+             network where everybody is trusted that much, `JwksUrl::dangerous().plain_http(..)` or \
+             `discover_plain_http(..)`",
             Shown(uri)
         ))),
+        _ => Err(refused_url(format!("{} is not an https URL", Shown(uri)))),
     }
-}
-
-/// Writes `alg` into the keys that lack it and could be of the algorithm.
-fn with_assumed(text: &str, algorithm: Algorithm) -> Result<String, KeyError> {
-    let kty = match algorithm.family() {
-        AlgorithmFamily::Rsa => "RSA",
-        AlgorithmFamily::Ec => "EC",
-        AlgorithmFamily::Ed => "OKP",
-        AlgorithmFamily::Hmac => "oct",
-    };
-    let mut set: serde_json::Value = serde_json::from_str(text)
-        .map_err(|error| KeyError::new(KeyErrorKind::Malformed, "it is not JSON").because(error))?;
-    let keys = set.get_mut("keys").and_then(|keys| keys.as_array_mut()).into_iter().flatten();
-    for key in keys.filter_map(|key| key.as_object_mut()) {
-        // A curve decides by itself, and may be another one than the assumed algorithm's.
-        if key.get("kty").is_some_and(|found| found == kty) && !key.contains_key("crv") {
-            key.entry("alg").or_insert_with(|| format!("{algorithm:?}").into());
-        }
-    }
-    Ok(set.to_string())
 }
 
 /// How long the answer is good for, RFC 9111 §4.2, within bounds of our own.
@@ -472,6 +543,20 @@ impl fmt::Display for Shown<'_> {
         let authority = uri.authority().map_or("", |authority| authority.as_str());
         write!(f, "{scheme}://{authority}{}", uri.path())
     }
+}
+
+/// Another party's text, short and on one line.
+fn shown(text: &str) -> String {
+    text.chars().take(200).flat_map(char::escape_debug).collect()
+}
+
+fn compressed(uri: &Uri, coding: &str) -> KeyError {
+    unfit(
+        uri,
+        format!(
+            "its answer is compressed ({coding}), though `identity` was asked for: let it send plain JSON"
+        ),
+    )
 }
 
 fn refused_url(why: impl fmt::Display) -> KeyError {
