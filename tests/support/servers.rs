@@ -162,10 +162,6 @@ impl RedisCluster {
     /// Its nodes speak TLS, among themselves too: each on one of the ports, with certificates from a directory.
     pub fn over_tls(ports: &[u16], certificates: &str) -> Self {
         let file = |name: &str| format!("{certificates}/{name}");
-        let both = ["authority.pem", "client.pem"].map(|name| std::fs::read_to_string(file(name)).unwrap());
-        // Read as a node starts, and never again.
-        let mut trusted = tempfile::NamedTempFile::new().unwrap();
-        trusted.write_all(both.concat().as_bytes()).unwrap();
         Self::of(ports.len(), |n| {
             let options = [
                 ("--tls-port", ports[n].to_string()),
