@@ -169,7 +169,8 @@ impl RedisCluster {
                 ("--tls-key-file", file("server.key.pem")),
                 ("--tls-client-cert-file", file("client.pem")),
                 ("--tls-client-key-file", file("client.key.pem")),
-                ("--tls-ca-cert-file", trusted.path().to_str().unwrap().to_owned()),
+                // The authority, and the client certificate by which the nodes know each other.
+                ("--tls-ca-cert-file", file("trusted.pem")),
                 ("--tls-auth-clients", "no".to_owned()),
                 ("--tls-cluster", "yes".to_owned()),
             ];
