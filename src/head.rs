@@ -94,13 +94,15 @@ impl<'a> RequestHead<'a> {
             })
     }
 
-    /// A browser's script on another origin reads the response. `Origin` alone also comes with a same-origin
-    /// POST, which `Sec-Fetch-Site` tells apart.
+    pub(crate) fn has_origin(&self) -> bool {
+        self.headers.contains_key(header::ORIGIN)
+    }
+
+    /// A browser's script on another origin reads the response to a request that has an `Origin`. That alone also comes with
+    /// a same-origin POST, which `Sec-Fetch-Site` tells apart.
     #[inline]
-    pub(crate) fn is_cross_origin(&self) -> bool {
-        // A walk, not a look-up: see `bearer::from_authorization`.
-        self.headers.keys().any(|name| name == header::ORIGIN)
-            && self.headers.get("sec-fetch-site").is_none_or(|site| site != "same-origin")
+    pub(crate) fn is_cross_origin(&self, has_origin: bool) -> bool {
+        has_origin && self.headers.get("sec-fetch-site").is_none_or(|site| site != "same-origin")
     }
 }
 

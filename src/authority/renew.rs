@@ -52,6 +52,7 @@ impl From<NotReissued> for Unrecorded {
 impl<C: Send + Sync + 'static> Authority<C> {
     /// Judges an admitted token again, at the time of the response: that instant, where a successor is due.
     /// Nothing is verified a second time.
+    #[inline(always)]
     pub(crate) fn due(&self, admission: &Admission<C>) -> Option<NumericDate> {
         // A clock that steps back changes nothing.
         let now = self.now().max(admission.at);

@@ -32,7 +32,7 @@ impl Way {
         match source.as_cookie() {
             Some(_) => Self::Cookie { source: credential.nth },
             None if !source.takes_successors() => Self::Nowhere,
-            None if head.is_cross_origin() => Self::ExposedHeader,
+            None if head.is_cross_origin(credential.has_origin) => Self::ExposedHeader,
             None => Self::Header,
         }
     }

@@ -200,6 +200,7 @@ where
 
 impl<C: Send + Sync + 'static> Visit<C> {
     /// The instant of the response, where a successor is due then and this response can carry one.
+    #[inline(always)]
     fn due<R>(&self, response: &Response<R>) -> Option<NumericDate> {
         let now = self.shared.authority.due(&self.admission)?;
         may_carry(response, self.way, &self.shared).then_some(now)

@@ -191,7 +191,7 @@ pub(super) fn refusal_response<C: Send + Sync + 'static>(
             deliver(response.headers_mut(), &successor, Occasion::Exchanged, at, way, shared);
             // The handler did not run: whatever was asked for can be asked for again.
             response.headers_mut().insert(&REISSUE_REPLAY, HeaderValue::from_static("safe"));
-            if head.is_cross_origin() {
+            if head.is_cross_origin(head.has_origin()) {
                 expose(response.headers_mut(), &REISSUE_REPLAY);
             }
         }

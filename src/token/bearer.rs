@@ -89,7 +89,7 @@ impl Source {
     #[inline(never)]
     fn look<'a>(&self, head: &RequestHead<'a>) -> Result<Option<Cow<'a, [u8]>>, Reason> {
         match &self.0 {
-            Place::Authorization => from_authorization(head).map(|found| found.map(Cow::Borrowed)),
+            Place::Authorization => from_authorization(head).map(|(found, _)| found.map(Cow::Borrowed)),
             Place::Cookie(cookie) => from_cookies(head, cookie.name()).map(|found| found.map(Cow::Borrowed)),
             Place::Query(name) => from_query(head, name).map(|found| found.map(bytes)),
             // What it panicked over is no credential that anybody could judge.
@@ -118,18 +118,23 @@ pub(crate) struct Credential<'a> {
     pub(crate) source: &'a Source,
     /// Which of the sources that is.
     pub(crate) nth: usize,
+    /// Whether the request has an `Origin`.
+    pub(crate) has_origin: bool,
 }
 
 #[inline]
 pub(crate) fn find<'a>(sources: &'a [Source], head: &RequestHead<'a>) -> Result<Credential<'a>, Reason> {
     for (nth, source) in sources.iter().enumerate() {
-        let found = match source.0 {
+        let (found, has_origin) = match source.0 {
             // The usual place is looked at here and not in a call: that was measured.
-            Place::Authorization => from_authorization(head)?.map(Cow::Borrowed),
-            _ => source.look(head)?,
+            Place::Authorization => {
+                let (found, has_origin) = from_authorization(head)?;
+                (found.map(Cow::Borrowed), has_origin)
+            }
+            _ => (source.look(head)?, head.has_origin()),
         };
         if let Some(bytes) = found {
-            return Ok(Credential { bytes, source, nth });
+            return Ok(Credential { bytes, source, nth, has_origin });
         }
     }
     Err(Reason::NoCredential)
@@ -151,24 +156,30 @@ impl Credential<'_> {
     }
 }
 
+/// The credential, and whether the request has an `Origin`: both are found in one walk.
 #[inline]
-fn from_authorization<'a>(head: &RequestHead<'a>) -> Result<Option<&'a [u8]>, Reason> {
-    // To walk past all fields takes less than to hash the name and look it up where they are few, and a little more for the
-    // seventeen of a browser.
-    let mut values = head.headers().iter().filter(|(name, _)| *name == header::AUTHORIZATION);
-    let Some((_, value)) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return Err(Reason::SeveralCredentials);
+fn from_authorization<'a>(head: &RequestHead<'a>) -> Result<(Option<&'a [u8]>, bool), Reason> {
+    // To walk past all fields takes less than to hash the names and look them up where they are few, and a little more for
+    // the seventeen of a browser.
+    let (mut found, mut has_origin) = (None, false);
+    for (name, value) in head.headers() {
+        if *name == header::AUTHORIZATION {
+            if found.replace(value.as_bytes()).is_some() {
+                return Err(Reason::SeveralCredentials);
+            }
+        } else {
+            has_origin |= *name == header::ORIGIN;
+        }
     }
-    let value = value.as_bytes();
+    let Some(value) = found else { return Ok((None, has_origin)) };
     // As nearly everybody writes it; the case is free.
     let token = value.strip_prefix(b"Bearer ").or_else(|| {
         let (scheme, token) = value.split_at_checked("bearer ".len())?;
         scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
     });
     match token {
-        Some(token) if !token.is_empty() => Ok(Some(token)),
-        _ => odd_authorization(value),
+        Some(token) if !token.is_empty() => Ok((Some(token), has_origin)),
+        _ => Ok((odd_authorization(value)?, has_origin)),
     }
 }
 
