@@ -76,6 +76,7 @@ mod base64;
 mod caught;
 mod clock;
 mod cookie;
+mod duration;
 mod endpoint;
 mod error;
 #[cfg(feature = "axum")]

@@ -10,6 +10,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use tower_service::Service;
 
+use crate::duration::clamped;
 use crate::keys::{IntoKeys, KeyRing, Keys, sha256};
 use crate::server::FixedBody;
 
@@ -79,11 +80,12 @@ impl JwksEndpoint {
         Self { keys: keys.into_keys(), cache_control: cache_control(Duration::from_secs(300)) }
     }
 
-    /// How long an answer may be cached, in whole seconds. Default 300; zero asks caches to come back each time.
+    /// How long an answer may be cached, in whole seconds. Default 300, ten years at most; zero asks caches to come back each
+    /// time.
     ///
     /// Longer spares requests, and keeps a withdrawn key alive in other services that much longer.
     pub fn max_age(mut self, max_age: Duration) -> Self {
-        self.cache_control = cache_control(max_age);
+        self.cache_control = cache_control(clamped(max_age));
         self
     }
 

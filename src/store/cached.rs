@@ -14,6 +14,7 @@ use super::{
     SessionPage, Standing, StoreError, StoreErrorKind, StoreHorizon, SubjectId, Subscription,
 };
 use crate::NumericDate;
+use crate::duration::clamped;
 
 /// A [`ClaimsStore`] that remembers what another said, for a bounded time: steady traffic on a live session costs no
 /// round trip.
@@ -57,12 +58,12 @@ impl<S: ClaimsStore> Cached<S> {
         }
     }
 
-    /// The bound: the longest that an answer is given again without asking. Default 5 s.
+    /// The bound: the longest that an answer is given again without asking. Default 5 s, ten years at most.
     ///
     /// Longer means fewer questions, and a longer life of a session that was revoked elsewhere.
     #[must_use]
     pub fn for_at_most(mut self, bound: Duration) -> Self {
-        self.bound = bound;
+        self.bound = clamped(bound);
         self
     }
 
@@ -73,7 +74,7 @@ impl<S: ClaimsStore> Cached<S> {
     /// revoked through this value stays revoked.
     #[must_use]
     pub fn during_outage(mut self, outage: Duration) -> Self {
-        self.outage = outage;
+        self.outage = clamped(outage);
         self
     }
 

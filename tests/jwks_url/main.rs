@@ -411,6 +411,13 @@ async fn what_an_answer_is_in_place_of_a_set_is_named() {
 }
 
 #[tokio::test]
+async fn an_issuers_keys_in_place_of_own_ones_are_pointed_to_where_they_belong() {
+    let server = Server::plain(|_, _| ok(set(&["a"]))).await;
+    let refused = tower_reissue::keys::KeyRotation::new(server.source()).start().await.unwrap_err();
+    assert!(refused.to_string().contains("`KeyRotation::trust(issuer, source)`"), "{refused}");
+}
+
+#[tokio::test]
 async fn one_bad_key_is_skipped_and_the_others_serve() {
     let mut bad = key("bad");
     bad["y"] = bad["x"].clone();

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use super::{Confirm, Predicate, PrivateClaims, VerifiedToken, View};
 use crate::RequestHead;
 use crate::clock::{Clock, SystemClock};
+use crate::duration::clamped;
 use crate::keys::Keys;
 use crate::store::{ClaimsStore, ErasedStore};
 use crate::telemetry::{Event, Observer};
@@ -331,9 +332,9 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
         self
     }
 
-    /// How long one call of the store may take before it counts as an outage. Default 1 s.
+    /// How long one call of the store may take before it counts as an outage. Default 1 s, ten years at most; 0 is refused.
     pub fn store_deadline(mut self, deadline: Duration) -> Self {
-        self.options.store_deadline = deadline;
+        self.options.store_deadline = clamped(deadline);
         self
     }
 

@@ -17,10 +17,9 @@ use super::error::{KeyError, KeyErrorKind};
 use super::live::Keys;
 use super::source::{ErasedSource, KeySource};
 use crate::clock::Clock;
+use crate::duration::clamped;
 use crate::telemetry::{Event, Observer};
 
-/// What is told to take longer takes this long.
-const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 /// Whoever sends tokens with an unknown `kid` sets the pace of the refetches: not faster than this.
 const SHORTEST_COOLDOWN: Duration = Duration::from_secs(1);
 
@@ -190,8 +189,8 @@ impl KeyRotation {
         let timing = self.timing();
         let settings = Settings {
             timing,
-            reload_every: self.reload_every.min(LONGEST),
-            cooldown: self.cooldown.clamp(SHORTEST_COOLDOWN, LONGEST),
+            reload_every: clamped(self.reload_every),
+            cooldown: clamped(self.cooldown).max(SHORTEST_COOLDOWN),
             clock: self.clock.unwrap_or_else(|| Arc::new(SteadyClock::start())),
             observe: self.observe,
         };
@@ -212,7 +211,7 @@ impl KeyRotation {
 
 /// Rounded up: what is told to take a time takes it, ten years at most.
 fn whole_seconds(time: Duration) -> u64 {
-    let time = time.min(LONGEST);
+    let time = clamped(time);
     time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0))
 }
 
@@ -241,6 +240,7 @@ impl fmt::Debug for KeyRotation {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::duration::LONGEST;
     use crate::keys::source::KeySet;
     use crate::keys::{Algorithm, Refetched, SigningKey};
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::look::{self, Bytes, blocking};
 use super::{KeyFormat, KeySet, KeySource, Turn};
+use crate::duration::clamped;
 use crate::keys::KeyError;
 use crate::keys::error::KeyErrorKind;
 
@@ -68,9 +69,10 @@ impl CommandSource {
         Ok(Self::new(program, words, format))
     }
 
-    /// How long it may take. Default 5 s. A [`KeyRotation`](crate::keys::KeyRotation) waits for 15 s at most.
+    /// How long it may take. Default 5 s, ten years at most. A [`KeyRotation`](crate::keys::KeyRotation) waits for 15 s at
+    /// most.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.timeout = clamped(timeout);
         self
     }
 

@@ -27,6 +27,7 @@ use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
 
 use super::{KeySet, KeySource};
+use crate::duration::clamped;
 use crate::keys::error::{KeyError, KeyErrorKind};
 
 /// The keys that another service publishes at a URL, as a JWK set.
@@ -138,10 +139,10 @@ impl JwksUrl {
         self
     }
 
-    /// How long one load may take, from name look-up to the last byte. Default 5 seconds. A
+    /// How long one load may take, from name look-up to the last byte. Default 5 seconds, ten years at most. A
     /// [`KeyRotation`](crate::keys::KeyRotation) waits for 15 seconds at most.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.timeout = clamped(timeout);
         self
     }
 

@@ -1,0 +1,205 @@
+//! Every duration that the crate is given, at its extremes: none, the shortest and the longest there is.
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use http::Request;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tower::ServiceExt as _;
+use tower_reissue::keys::{
+    Algorithm, CommandSource, JwksUrl, KeyFormat, KeyRotation, KeySet, KeySource, SigningKey,
+};
+use tower_reissue::store::{Cached, RedisStore, SqlStore};
+use tower_reissue::{Authority, AuthorityBuilder, JwksEndpoint, Login, MemoryStore};
+
+const EXTREMES: [Duration; 3] = [Duration::ZERO, Duration::from_nanos(1), Duration::MAX];
+
+/// Every public function that takes a duration, and every public field that is one, by file and name; each is tried
+/// below under this name.
+const KNOWN: [&str; 21] = [
+    "authority/builder/mod.rs ceiling",
+    "authority/builder/mod.rs lifetime",
+    "authority/builder/mod.rs leeway",
+    "authority/builder/mod.rs grace",
+    "authority/builder/mod.rs future_tolerance",
+    "authority/builder/mod.rs in_flight_allowance",
+    "authority/builder/mod.rs store_deadline",
+    "endpoint/jwks.rs max_age",
+    "keys/rotation/mod.rs activation_delay",
+    "keys/rotation/mod.rs reload_every",
+    "keys/rotation/mod.rs overlap",
+    "keys/rotation/mod.rs stale_for",
+    "keys/rotation/mod.rs cooldown",
+    "keys/source/command.rs timeout",
+    "keys/source/jwks_url.rs timeout",
+    "keys/source/mod.rs fresh_for",
+    "keys/source/mod.rs fresh_for (field)",
+    "store/cached.rs for_at_most",
+    "store/cached.rs during_outage",
+    "store/redis/connect.rs wait_for_replicas",
+    "store/sql/builder.rs wait",
+];
+
+#[test]
+fn no_duration_of_the_crate_is_missing_here() {
+    let mut found = BTreeSet::new();
+    search(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), "", &mut found);
+    let known: BTreeSet<String> = KNOWN.map(str::to_owned).into();
+    assert_eq!(found, known, "try each new one at its extremes");
+}
+
+/// What of the sources is public and has a duration in its parameters or is one.
+fn search(directory: &Path, prefix: &str, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let name = format!("{prefix}{}", path.file_name().unwrap().to_str().unwrap());
+        if path.is_dir() {
+            search(&path, &format!("{name}/"), found);
+        } else if name.ends_with(".rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            for declaration in text.split("\n    pub ").skip(1).chain(text.split("\npub ").skip(1)) {
+                found.extend(named(declaration).map(|item| format!("{name} {item}")));
+            }
+        }
+    }
+}
+
+fn named(declaration: &str) -> Option<String> {
+    let function = ["fn ", "async fn ", "const fn "].iter().find_map(|kind| declaration.strip_prefix(kind));
+    if let Some(function) = function {
+        let signature = function.split(['{', ';']).next()?;
+        let parameters = signature.split("->").next()?;
+        let name = parameters.split(['(', '<']).next()?;
+        return parameters.contains("Duration").then(|| name.to_owned());
+    }
+    let line = declaration.lines().next()?;
+    let (name, kind) = line.split_once(": ")?;
+    (kind.contains("Duration") && name.chars().all(|c| c.is_alphanumeric() || c == '_'))
+        .then(|| format!("{name} (field)"))
+}
+
+fn key() -> SigningKey {
+    SigningKey::from_secret(Algorithm::HS256, "a secret of these tests: 32 bytes and more").unwrap()
+}
+
+fn builder() -> AuthorityBuilder {
+    Authority::builder(key())
+        .issuer("https://login.example")
+        .audience("orders")
+        .ceiling(Duration::from_secs(12 * 3600))
+        .store(MemoryStore::new())
+}
+
+/// Whether a duration has a meaning for an option is its own to say; where it is accepted, tokens live.
+async fn works(builder: AuthorityBuilder) -> Result<(), String> {
+    let authority = builder.build().map_err(|error| error.to_string())?;
+    let token = authority.issue(Login::new("alice")).await.unwrap();
+    let admitted = authority.admit(token.as_str()).await.unwrap();
+    authority.revoke_session(&admitted).await.unwrap();
+    assert!(authority.admit(token.as_str()).await.is_err(), "it was revoked");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_authority_is_built_with_any_or_refuses_it() {
+    for time in EXTREMES {
+        let is_longest = time == Duration::MAX;
+        let options = [
+            (builder().ceiling(time), false),
+            (builder().lifetime(time), false),
+            (builder().leeway(time), !is_longest),
+            (builder().grace(time), !is_longest),
+            (builder().future_tolerance(time), !is_longest),
+            // However long the handler took.
+            (builder().in_flight_allowance(time), true),
+            (builder().store_deadline(time), !time.is_zero()),
+            // Nothing would bound the records of sessions that are unbounded too.
+            (builder().dangerous().unbounded_sessions().in_flight_allowance(time), !is_longest),
+            (builder().store(Cached::new(MemoryStore::new()).for_at_most(time)), true),
+            (builder().store(Cached::new(MemoryStore::new()).during_outage(time)), true),
+            (builder().store(Cached::new(MemoryStore::new()).for_at_most(time).during_outage(time)), true),
+        ];
+        for (at, (builder, is_accepted)) in options.into_iter().enumerate() {
+            let works = works(builder).await;
+            assert_eq!(works.is_ok(), is_accepted, "option {at}, {time:?}: {works:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_says_a_max_age_that_caches_can_read() {
+    for time in EXTREMES {
+        let response = JwksEndpoint::new(key()).max_age(time).oneshot(Request::new(())).await.unwrap();
+        let header = response.headers()["cache-control"].to_str().unwrap().to_owned();
+        let age: u64 = header.rsplit('=').next().unwrap().parse().unwrap();
+        // RFC 9111 §1.2.2: more than 2^31 may overflow at a cache.
+        assert!(age <= 1 << 31 && (age > 0) == (time == Duration::MAX), "{header}");
+    }
+}
+
+#[tokio::test]
+async fn a_rotation_starts_with_any_or_refuses_it() {
+    for time in EXTREMES {
+        let own = || KeySet::signing(key());
+        let mut fresh = own();
+        fresh.fresh_for = Some(time);
+        for (rotation, is_accepted) in [
+            (KeyRotation::new(own()).activation_delay(time), true),
+            (KeyRotation::new(own()).reload_every(time), !time.is_zero()),
+            (KeyRotation::new(own()).overlap(time), true),
+            (KeyRotation::new(own()).stale_for(time), true),
+            (KeyRotation::new(own()).cooldown(time), true),
+            (KeyRotation::new(own().fresh_for(time)), true),
+            (KeyRotation::new(fresh.clone()).trust("https://partner.example", fresh.clone()), true),
+        ] {
+            let started = rotation.trust("https://other.example", own()).start().await;
+            assert_eq!(started.is_ok(), is_accepted, "{time:?}");
+            if let Ok(keys) = started {
+                assert_eq!(keys.current().kids().next(), Some(key().kid()), "{time:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_source_waits_as_long_as_it_is_told() {
+    let set = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 4096]).await;
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{set}", set.len());
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    for time in EXTREMES {
+        let is_longest = time == Duration::MAX;
+        let url = JwksUrl::new(&url).unwrap().timeout(time).load().await;
+        assert_eq!(url.is_ok(), is_longest, "{time:?}: {url:?}");
+        let program = CommandSource::new("echo", [set], KeyFormat::jwk_set()).timeout(time).load().await;
+        assert_eq!(program.is_ok(), is_longest, "{time:?}: {program:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_opens_or_gives_up() {
+    for time in EXTREMES {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("claims.sqlite");
+        let opened = SqlStore::builder().wait(time).sqlite(path.to_str().unwrap()).await;
+        match opened {
+            Ok(store) if time == Duration::MAX => works(builder().store(store)).await.unwrap(),
+            Ok(_) => {}
+            Err(error) => assert!(time < Duration::MAX, "{error}"),
+        }
+        // Nobody listens there.
+        let refused = RedisStore::connect("redis://127.0.0.1:1").wait_for_replicas(1, time).await;
+        assert!(refused.is_err(), "{time:?}");
+    }
+}
