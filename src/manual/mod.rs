@@ -1,5 +1,8 @@
 //! What an operator and a reviewer want to read before they trust this crate.
 
+#[doc = include_str!("rules.md")]
+pub mod rules {}
+
 #[doc = include_str!("defaults.md")]
 pub mod defaults {}
 
