@@ -467,6 +467,32 @@ fn a_providers_tokens_are_admitted_under_the_set_that_it_publishes() {
 }
 
 #[test]
+fn what_is_wrong_with_a_providers_token_is_named() {
+    for (token, claim, description) in [
+        (case!("tok.no_iat.txt"), Some("iat"), "The token lacks a required claim: iat"),
+        (
+            case!("tok.exp_ms.txt"),
+            Some("exp"),
+            "The token holds a malformed claim: exp (it looks like milliseconds, and a NumericDate counts seconds)",
+        ),
+        (case!("tok.kid_number.txt"), None, "The token is malformed (the header's kid is no string)"),
+    ] {
+        let answer = trusting(case!("set.onelogin_no_use.json")).bearer(token);
+        answer.assert_refused(401, &token);
+        let refusal = answer.refusal.unwrap();
+        assert_eq!((refusal.claim(), &*refusal.to_string()), (claim, description));
+    }
+}
+
+#[test]
+fn a_claim_that_nobody_declared_keeps_no_provider_out() {
+    let set = tower_reissue::keys::KeySet::from_jwk_set(case!("set.adfs.json")).unwrap();
+    let ring = KeyRing::new(key()).trust("http://adfs.example/adfs/services/trust", set.verifying).unwrap();
+    let authority = on(ring).also_accept_audience("microsoft:identityserver:orders").build().unwrap();
+    assert!(Guarded::new(&authority).bearer(case!("tok.adfs.txt")).is_admitted());
+}
+
+#[test]
 fn eddsa_and_ed25519_name_one_algorithm_and_the_chosen_one_is_written() {
     let clock = ManualClock::at(NOW);
     let token = |alg: &str| {
