@@ -50,6 +50,7 @@
 //!
 //! # Read on
 //!
+//! * [`manual::rules`]: the rules that every verdict follows, by number; [`manual::changelog`]: what changed.
 //! * [`manual::defaults`]: why each default is what it is.
 //! * [`manual::threat_model`]: what it protects from, and what not.
 //! * [`manual::operating`]: what to watch.

@@ -17,3 +17,6 @@ pub mod keys {}
 
 #[doc = include_str!("writing_a_store.md")]
 pub mod writing_a_store {}
+
+#[doc = include_str!("changelog.md")]
+pub mod changelog {}
