@@ -1,7 +1,11 @@
 //! A subject's sessions: listed, and ended one by one or all but one.
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/revocations.rs"]
+mod revocations;
 mod support;
+
+use std::sync::Arc;
 
 use support::*;
 use tower_reissue::store::{MemoryStore, Page, StoreErrorKind};
@@ -35,4 +39,13 @@ async fn a_stateless_authority_ends_no_other_sessions_and_says_so() {
     let me = authority.admit(token.as_str()).await.unwrap();
     let error = authority.revoke_other_sessions(&me).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Stateless);
+}
+
+#[tokio::test]
+async fn no_token_that_existed_at_a_revocation_is_ever_admitted_again_and_nobody_is_refused_after_it() {
+    for seed in 1..=40 {
+        let store = Arc::new(MemoryStore::new());
+        let open = async || Arc::clone(&store);
+        revocations::no_token_that_existed_at_a_revocation_is_ever_admitted_again(open, NOW, seed, 300).await;
+    }
 }

@@ -135,12 +135,12 @@ impl<C: Send + Sync + 'static> Authority<C> {
     }
 
     /// Ends every session that `subject` has begun up to now: after a lost password, say. "Now" is the later of this
-    /// clock and the store's, and a second less than the [tolerance](super::AuthorityBuilder::future_tolerance) more, so
-    /// that it reaches sessions begun on a machine whose clock is ahead.
+    /// clock and the store's, and two seconds less than the [tolerance](super::AuthorityBuilder::future_tolerance) more
+    /// (3 s by default), so that it reaches sessions begun on a machine whose clock is ahead by so much.
     ///
-    /// Whoever signs in after it is signed in at once: [`issue`](Self::issue) dates such a session after the
-    /// revocation, up to the tolerance ahead. A machine whose clock is behind this one's may find its first token not yet
-    /// valid for as long as it is behind.
+    /// Whoever signs in after it is signed in at once: within those seconds [`issue`](Self::issue) dates a session after
+    /// the revocation. A machine whose clock is behind by more than a second may find its first token not yet valid for as
+    /// long as it is behind.
     ///
     /// # Errors
     /// Where the store did not record it, or there is none.

@@ -259,7 +259,7 @@ impl SqlStore {
     ) -> Result<Option<SubjectId>, StoreError> {
         self.change(Cause::Revocation(revocation, retention), |found| {
             let (clock, kept) = (found.clock, found.kept_until(retention));
-            let has_changed = match revocation.dated(retention, clock) {
+            let has_changed = match found.dated(revocation, retention) {
                 Revocation::Session(_) => found.session.revoke(retention, clock, kept),
                 Revocation::Token { token, .. } => {
                     found.session.revoke_token(token, retention, clock, kept)?

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Horizon, SessionId, SubjectId, TokenId};
 use crate::NumericDate;
+use crate::token::horizon::furthest_ahead;
 
 /// What a store is asked about: a token that was just presented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,13 +173,23 @@ pub enum Revocation {
 }
 
 impl Revocation {
-    /// The same with its instant as the store records it: "up to now" is what is later by the revoker's clock or by the
-    /// store's. An instant in the revoker's past stays as it is.
+    /// The same with its instant as the store records it. An instant in the revoker's past stays as it is. Any other means
+    /// "up to now": by the revoker's clock or the store's, whichever is later, and past the sessions that were dated ahead
+    /// because an `earlier` revocation of this kind reaches so far.
+    ///
+    /// `earlier` is the latest instant up to which sessions of the same subject, or all, were revoked before; for
+    /// [`AllBefore`](Self::AllBefore), sessions of any subject.
     #[must_use]
-    pub fn dated(self, retention: &Retention, clock: NumericDate) -> Self {
-        let dated = |instant: NumericDate| match instant >= retention.now {
-            true => instant.max(clock.after(instant.since(retention.now))),
-            false => instant,
+    pub fn dated(self, retention: &Retention, clock: NumericDate, earlier: Option<NumericDate>) -> Self {
+        let dated = |instant: NumericDate| {
+            if instant < retention.now {
+                return instant;
+            }
+            let instant = instant.max(clock.after(instant.since(retention.now)));
+            // Nobody dates a session after one that is further ahead.
+            let now = retention.now.max(clock);
+            let earlier = earlier.filter(|earlier| earlier.since(now) <= furthest_ahead(retention.tolerance));
+            earlier.map_or(instant, |earlier| instant.max(earlier.after(1)))
         };
         match self {
             Self::SubjectBefore { subject, instant, except } => {

@@ -17,6 +17,12 @@ pub enum Horizon {
     Unbounded,
 }
 
+/// How far ahead of its own clock an authority dates a session that must begin after others were revoked, in seconds:
+/// their reach, by a clock that is ahead by the tolerance.
+pub(crate) fn furthest_ahead(tolerance: u64) -> u64 {
+    2 * tolerance + 1
+}
+
 /// What a store knows of its horizon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

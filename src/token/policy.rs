@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::claims::Claims;
-use super::horizon::{Horizon, StoreHorizon};
+use super::horizon::{Horizon, StoreHorizon, furthest_ahead};
 use super::verify::Verified;
 use crate::NumericDate;
 
@@ -159,24 +159,28 @@ impl Policy {
     /// The raises are read once, when the authority is built, and that is enough: an authority that needs more than a
     /// horizon is built after it was raised, and one that needs no more ends its sessions within it anyhow.
     pub(crate) fn heed(&mut self, store: &StoreHorizon) {
-        let tolerance = self.future_tolerance;
+        // A session may be dated ahead of the clock that began it, and that clock be ahead of the store's.
+        let ahead = self.future_tolerance + furthest_ahead(self.future_tolerance);
         let old = store.raises_below(self.horizon());
         self.old_horizons =
-            old.map(|raise| OldHorizon { begun_by: raise.at.after(tolerance), secs: raise.from }).collect();
+            old.map(|raise| OldHorizon { begun_by: raise.at.after(ahead), secs: raise.from }).collect();
     }
 
     /// The instant up to which "every session up to now" reaches: those begun on nodes whose clocks are ahead of this
-    /// one, by less than the tolerance. A session begun a second later is admitted here at once, for its `iat` is ahead
-    /// by the tolerance and no more.
+    /// one's too.
+    ///
+    /// The tolerance would be the reach to wish for. But a session that begins after it has an `iat` no earlier than its
+    /// start, and is to be admitted here at once: it may be ahead by the tolerance and no more. So two seconds are kept
+    /// for the sessions that begin after it, and after a second revocation within the same second.
     pub(crate) fn up_to(&self, now: NumericDate) -> NumericDate {
-        now.after(self.future_tolerance.saturating_sub(1))
+        now.after(self.future_tolerance.saturating_sub(2))
     }
 
     /// When a session begins that is signed in at `now`, after those up to an instant were revoked. `None` where that is
     /// so far ahead that no two clocks within the tolerance explain it.
     pub(crate) fn begins_after(&self, revoked_until: NumericDate, now: NumericDate) -> Option<NumericDate> {
         let start = revoked_until.after(1).max(now);
-        (start.since(now) <= 2 * self.future_tolerance + 1).then_some(start)
+        (start.since(now) <= furthest_ahead(self.future_tolerance)).then_some(start)
     }
 
     /// How long the record of a token matters: while it could be admitted, exchanged or still be in flight, and for a

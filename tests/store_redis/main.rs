@@ -7,6 +7,8 @@
 mod outage;
 #[path = "../support/proxy.rs"]
 mod proxy;
+#[path = "../support/revocations.rs"]
+mod revocations;
 #[path = "../support/servers.rs"]
 mod servers;
 #[path = "../support/mod.rs"]

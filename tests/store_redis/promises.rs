@@ -5,14 +5,14 @@ use super::*;
 #[tokio::test]
 async fn it_keeps_every_promise_on_one_server() {
     let server = RedisServer::start(&[]);
-    every_promise(&RedisStore::connect(server.url()).await.unwrap()).await;
+    conformance::all(&RedisStore::connect(server.url()).await.unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_keeps_every_promise_on_a_cluster() {
     let cluster = RedisCluster::start();
     let store = RedisStore::connect_cluster(cluster.urls()).await.unwrap();
-    every_promise(&store).await;
+    conformance::all(&store).await;
     // Every node took its part: the sessions really are spread.
     for node in &cluster.0 {
         assert!(node.calls("hset") > 0);
@@ -35,16 +35,24 @@ async fn it_keeps_every_promise_on_a_cluster() {
 /// Staleness is allowed for revocations made elsewhere; the suite's all go through the same value.
 #[tokio::test]
 async fn behind_a_cache_it_keeps_every_promise() {
-    every_promise(&Cached::new(MemoryStore::new())).await;
+    conformance::all(&Cached::new(MemoryStore::new())).await;
     let server = RedisServer::start(&[]);
     let connect = |prefix: &str| RedisStore::connect(server.url()).with_prefix(prefix);
-    every_promise(&Cached::new(connect("cached").await.unwrap())).await;
-    every_promise(&Cached::new(connect("fed").await.unwrap()).hearing_revocations().await.unwrap()).await;
+    conformance::all(&Cached::new(connect("cached").await.unwrap())).await;
+    conformance::all(&Cached::new(connect("fed").await.unwrap()).hearing_revocations().await.unwrap()).await;
 }
 
-async fn every_promise<S: ClaimsStore>(store: &S) {
-    conformance::all(store).await;
-    conformance::horizon_and_limits(store).await;
+/// By a clock that the server's has not reached.
+#[tokio::test]
+async fn no_token_that_existed_at_a_revocation_is_ever_admitted_again_and_nobody_is_refused_after_it() {
+    let server = RedisServer::start(&[]);
+    let begin = SystemClock.now().as_secs() + 3_600;
+    for seed in 1..=4 {
+        let prefix = format!("model-{seed}");
+        let open = async || RedisStore::connect(server.url()).with_prefix(&prefix).await.unwrap();
+        revocations::no_token_that_existed_at_a_revocation_is_ever_admitted_again(open, begin, seed, 150)
+            .await;
+    }
 }
 
 /// The memory store is itself held against a model: any calls in any order have one answer in both. Either sessions expire

@@ -17,6 +17,8 @@ mod pgbouncer_server;
 mod postgres_server;
 #[path = "../support/proxy.rs"]
 mod proxy;
+#[path = "../support/revocations.rs"]
+mod revocations;
 #[path = "../support/mod.rs"]
 mod support;
 

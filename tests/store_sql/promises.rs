@@ -8,6 +8,7 @@ on_each_database! {
     every_promise_is_kept,
     promises_about_races_are_kept_while_others_use_the_store,
     it_answers_as_the_memory_store_does,
+    no_token_that_existed_at_a_revocation_is_ever_admitted_again_and_nobody_is_refused_after_it,
     debug_prints_no_address,
 }
 
@@ -32,6 +33,19 @@ async fn promises_about_races_are_kept_while_others_use_the_store(place: Place) 
     });
     for task in tasks.collect::<Vec<_>>() {
         task.await.unwrap();
+    }
+}
+
+/// By a clock that the database's has not reached.
+async fn no_token_that_existed_at_a_revocation_is_ever_admitted_again_and_nobody_is_refused_after_it(
+    place: Place,
+) {
+    let begin = SystemClock.now().as_secs() + 3_600;
+    for seed in 1..=4 {
+        let place = Place { prefix: format!("model{seed}_{}", place.prefix), ..place.clone() };
+        let open = async || place.open().await;
+        revocations::no_token_that_existed_at_a_revocation_is_ever_admitted_again(open, begin, seed, 150)
+            .await;
     }
 }
 

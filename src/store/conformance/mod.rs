@@ -45,8 +45,9 @@ pub use reading::{
     sessions_lists_the_live_sessions_of_one_subject_only, the_epoch_moves_with_every_revocation,
 };
 pub use revocation::{
-    a_revocation_beats_a_rotation_in_either_order, a_revoked_session_rotates_nothing,
-    a_revoked_token_is_never_recorded_as_a_successor,
+    a_revocation_beats_a_rotation_in_either_order,
+    a_revocation_up_to_now_reaches_the_sessions_that_were_dated_after_the_last,
+    a_revoked_session_rotates_nothing, a_revoked_token_is_never_recorded_as_a_successor,
     a_sign_in_that_predates_a_revocation_is_told_its_instant,
     a_weaker_revocation_never_replaces_a_stronger_one,
     all_before_revokes_every_session_begun_at_or_before_the_instant,
@@ -73,6 +74,7 @@ use super::ClaimsStore;
 /// # Panics
 /// As each of the functions does: when the store breaks the promise, or fails.
 pub async fn all<S: ClaimsStore>(store: &S) {
+    the_first_need_sets_the_horizon_and_no_later_one_changes_it(store).await;
     a_sign_in_opens_its_session_once(store).await;
     a_session_without_a_record_is_recorded_by_its_first_rotation(store).await;
     a_session_that_is_unknown_is_renewed_and_stays_unknown(store).await;
@@ -87,29 +89,21 @@ pub async fn all<S: ClaimsStore>(store: &S) {
     revoking_a_token_that_has_a_successor_revokes_its_session(store).await;
     revoking_the_head_stops_its_predecessor_from_renewing(store).await;
     subject_before_revokes_sessions_begun_at_or_before_the_instant_and_no_later_one(store).await;
+    all_others_spares_one_session_and_nothing_that_was_revoked_before(store).await;
+    all_before_revokes_every_session_begun_at_or_before_the_instant(store).await;
+    a_sign_in_that_predates_a_revocation_is_told_its_instant(store).await;
+    a_revocation_up_to_now_reaches_the_sessions_that_were_dated_after_the_last(store).await;
     a_weaker_revocation_never_replaces_a_stronger_one(store).await;
     a_tombstone_lives_until_its_instant(store).await;
     an_expired_record_leaves_no_trace_that_matters(store).await;
     claims_come_back_byte_for_byte(store).await;
     sessions_lists_the_live_sessions_of_one_subject_only(store).await;
-    a_dropped_rotation_leaves_the_old_or_the_new_state(store).await;
-    an_answer_without_waiting_is_the_same_answer(store).await;
-    the_epoch_moves_with_every_revocation(store).await;
-}
-
-/// What [`SqlStore`](super::SqlStore) and [`RedisStore`](super::RedisStore) don't keep yet. It becomes a part of [`all`].
-///
-/// # Panics
-/// As [`all`] does.
-#[doc(hidden)]
-pub async fn horizon_and_limits<S: ClaimsStore>(store: &S) {
-    all_others_spares_one_session_and_nothing_that_was_revoked_before(store).await;
-    all_before_revokes_every_session_begun_at_or_before_the_instant(store).await;
-    a_sign_in_that_predates_a_revocation_is_told_its_instant(store).await;
     sessions_are_listed_in_pages_each_once_the_newest_first(store).await;
     of_more_sessions_than_allowed_the_oldest_ends(store).await;
     signing_in_and_out_without_end_forgets_no_revocation(store).await;
-    the_first_need_sets_the_horizon_and_no_later_one_changes_it(store).await;
+    a_dropped_rotation_leaves_the_old_or_the_new_state(store).await;
+    an_answer_without_waiting_is_the_same_answer(store).await;
+    the_epoch_moves_with_every_revocation(store).await;
     a_revocation_is_kept_for_the_horizon_from_the_latest_of_its_instants(store).await;
     a_horizon_is_raised_with_its_instant_and_never_lowered(store).await;
     after_a_raise_every_revocation_is_kept_for_the_new_horizon(store).await;

@@ -1,8 +1,8 @@
 //! Promises about revocation: what it ends, that it wins, and that nothing takes it back.
 
-use super::scene::{Login, claims, revoke, standing, subject, subject_before, token, tokens};
+use super::scene::{Login, claims, revoke, revoke_as, standing, subject, subject_before, token, tokens};
 use crate::NumericDate;
-use crate::store::{ClaimsStore, Presented, Revocation, Rotated, Standing, TokenId};
+use crate::store::{ClaimsStore, Presented, Retention, Revocation, Rotated, Standing, TokenId};
 
 /// Not its head, not a predecessor, not a token the store has never seen, and no sign-in opens it again. Other
 /// sessions are as they were.
@@ -313,6 +313,40 @@ pub async fn a_sign_in_that_predates_a_revocation_is_told_its_instant<S: ClaimsS
         assert_eq!(early.head(store).await, None, "a session that was not recorded is listed");
         let later = Login { start: revoked_until.after(1), ..early.another(0) };
         assert_eq!(later.sign_in(store, token()).await, Rotated::Recorded, "a second after what it was told");
+    }
+}
+
+/// A sign-in that comes after a revocation begins its session after the instant, which may be ahead of all clocks. The next
+/// "up to now" reaches it, though no clock has moved; an instant of the past reaches no further than it says.
+pub async fn a_revocation_up_to_now_reaches_the_sessions_that_were_dated_after_the_last<S: ClaimsStore>(
+    store: &S,
+) {
+    let login = Login::new();
+    let login = login.at(login.start);
+    let up_to_now = subject_before(login.subject, login.now.after(3));
+    let first = token();
+    login.chain(store, &[first]).await;
+    let mut sessions = vec![(login, first)];
+    for _ in 0..4 {
+        revoke_as(store, up_to_now, Retention::new(login.now, 5, 3600)).await;
+        for (earlier, token) in &sessions {
+            let start = earlier.start.since(login.start);
+            assert_eq!(
+                earlier.standing(store, *token).await,
+                Standing::Revoked,
+                "a session dated {start} s ahead"
+            );
+        }
+        let told = login.another(0).sign_in(store, token()).await;
+        let Rotated::Predated { revoked_until } = told else {
+            panic!("a sign-in that is too early: {told:?}")
+        };
+        let (dated, token) = (Login { start: revoked_until.after(1), ..login.another(0) }, token());
+        dated.chain(store, &[token]).await;
+        let past = subject_before(login.subject, login.now.before(1));
+        revoke_as(store, past, Retention::new(login.now, 5, 3600)).await;
+        assert_eq!(dated.standing(store, token).await, Standing::Live, "after a revocation of the past");
+        sessions.push((dated, token));
     }
 }
 

@@ -255,7 +255,7 @@ impl Ledger {
     pub(super) fn revoke(&mut self, revocation: Revocation, retention: &Retention) -> Result<(), StoreError> {
         let now = retention.now;
         self.sweep(now);
-        match revocation.dated(retention, now) {
+        match revocation.dated(retention, now, self.latest_cutoff(&revocation, now)) {
             Revocation::Token { session, token } => self.revoke_token(session, token, retention),
             Revocation::Session(session) => self.revoke_session(session, retention),
             Revocation::SubjectBefore { subject, instant, except } => {
@@ -268,6 +268,19 @@ impl Ledger {
                 Ok(())
             }
         }
+    }
+
+    /// The latest instant up to which the sessions that are meant were revoked before.
+    fn latest_cutoff(&self, revocation: &Revocation, now: NumericDate) -> Option<NumericDate> {
+        let of_all = self.revoked_all.iter();
+        let cutoffs: &mut dyn Iterator<Item = &Cutoff> = match revocation {
+            Revocation::SubjectBefore { subject, .. } => {
+                &mut of_all.chain(self.revoked_subjects.get(subject))
+            }
+            Revocation::AllBefore { .. } => &mut of_all.chain(self.revoked_subjects.values()),
+            Revocation::Token { .. } | Revocation::Session(_) => return None,
+        };
+        cutoffs.filter(|cutoff| cutoff.until > now).map(|cutoff| cutoff.instant).max()
     }
 
     fn kept_until(&self, retention: &Retention) -> NumericDate {

@@ -30,7 +30,7 @@ while redis.call('ZCARD', KEYS[3]) + redis.call('ZCARD', KEYS[4]) > remembered d
       forgotten[#forgotten + 1] = oldest
     end
   end
-  cut_off(KEYS[1], cutoff, over, instant, '', last)
+  cut_off(KEYS[1], KEYS[2], birth, cutoff, over, instant, '', last)
   cutoff = subject_of(KEYS[1], birth, now, over)
   redis.pcall('PUBLISH', ARGV[7], (string.gsub(ARGV[8], '@', text(instant))))
 end

@@ -38,12 +38,13 @@ local function keep(key, over, till)
 end
 
 -- When this slot's records began, the name of their incarnation, whether it begins now (the records before it, if there
--- were any, are lost), the horizon, and up to when and until when all sessions are revoked. nil: unreadable.
+-- were any, are lost), the horizon, up to when and until when all sessions are revoked, and the latest instant of this
+-- slot's cutoffs. nil: unreadable.
 --
 -- The horizon is every slot's own copy, so that a revocation is kept by it in the step that writes. `known` is the
 -- caller's: the larger one counts, for a slot that was lost has none.
 local function born(key, now, known)
-  local found = redis.pcall('HMGET', key, 's', 'i', 'h', 'a', 'u')
+  local found = redis.pcall('HMGET', key, 's', 'i', 'h', 'a', 'u', 'c')
   if found.err then
     -- Version 1 was a text, which is the name of the incarnation. Its scripts can't read a hash: a process that knows
     -- no horizon does nothing here any more.
@@ -76,7 +77,7 @@ local function born(key, now, known)
   end
   return {
     since = since, incarnation = found[2], reborn = reborn, horizon = horizon or LAST, is_set = horizon ~= nil,
-    all = all, all_until = all_until,
+    all = all, all_until = all_until, latest_cutoff = tonumber(found[6] or nil),
   }
 end
 
@@ -89,12 +90,17 @@ local function kept_until(birth, latest, margin)
   return math.min(LAST, latest + birth.horizon + margin)
 end
 
--- The instant of a cutoff, up to now where it is not past, as Revocation::dated.
-local function dated(instant, now)
-  if instant >= now then
-    return math.min(LAST, math.max(instant, clock + instant - now))
+-- The instant of a cutoff, up to now where it is not past, and past the sessions that were dated after an earlier one: as
+-- Revocation::dated.
+local function dated(instant, now, tolerance, earlier)
+  if instant < now then
+    return instant
   end
-  return instant
+  instant = math.max(instant, clock + instant - now)
+  if earlier and earlier - math.max(now, clock) <= 2 * tolerance + 1 then
+    instant = math.max(instant, earlier + 1)
+  end
+  return math.min(LAST, instant)
 end
 
 -- Until when a record of version 1 is kept. One token's limit decided that there, so it may be too short, or for ever.
@@ -200,7 +206,7 @@ local function is_cut_off(cutoff, session, start)
 end
 
 -- As Cutoff::joined: what either revoked stays revoked for as long as either said, and nothing else is.
-local function cut_off(key, cutoff, over, instant, except, till)
+local function cut_off(key, birth_key, birth, cutoff, over, instant, except, till)
   local floor
   if cutoff.i then
     till = math.max(till, cutoff.u)
@@ -214,6 +220,9 @@ local function cut_off(key, cutoff, over, instant, except, till)
     floor = floor >= 0 and text(floor) or nil
   end
   redis.call('HSET', key, 'v', '2', 'i', text(instant), 'e', except, 'f', floor or '', 'u', text(till))
+  -- Sessions are dated after it: the next revocation of all in this slot must reach them.
+  birth.latest_cutoff = math.max(birth.latest_cutoff or 0, instant)
+  redis.call('HSET', birth_key, 'c', text(birth.latest_cutoff))
   keep(key, over, till)
 end
 

@@ -1,12 +1,16 @@
 -- KEYS: birth. ARGV: now, known horizon, session start, tolerance, margin, instant, channel or nothing, message with @
 -- for the instant.
 local now, start, tolerance, margin = tonumber(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local instant = dated(tonumber(ARGV[6]), now)
 local over = over_by_both(now)
 local birth = born(KEYS[1], now, ARGV[2])
 if not birth then
   return corrupt('birth')
 end
+local earlier = birth.latest_cutoff
+if birth.all and birth.all_until > over then
+  earlier = math.max(earlier or 0, birth.all)
+end
+local instant = dated(tonumber(ARGV[6]), now, tolerance, earlier)
 local till = kept_until(birth, latest_start(now, start, tolerance), margin)
 if birth.all and birth.all_until > over then
   instant, till = math.max(instant, birth.all), math.max(till, birth.all_until)

@@ -2,14 +2,19 @@
 -- ARGV: now, known horizon, session start, tolerance, margin, instant, session that is spared or nothing, channel,
 -- message with @ for the instant.
 local now, start, tolerance, margin = tonumber(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local instant, except = dated(tonumber(ARGV[6]), now), ARGV[7]
+local instant, except = tonumber(ARGV[6]), ARGV[7]
 local over = over_by_both(now)
 local birth = born(KEYS[2], now, ARGV[2])
 local cutoff = birth and subject_of(KEYS[1], birth, now, over)
 if not cutoff then
   return corrupt('subject')
 end
+local earlier = cutoff.i
+if birth.all and birth.all_until > over then
+  earlier = math.max(earlier or 0, birth.all)
+end
+instant = dated(instant, now, tolerance, earlier)
 local till = kept_until(birth, latest_start(now, start, tolerance), margin)
-cut_off(KEYS[1], cutoff, over, instant, except, till)
+cut_off(KEYS[1], KEYS[2], birth, cutoff, over, instant, except, till)
 redis.pcall('PUBLISH', ARGV[8], (string.gsub(ARGV[9], '@', text(instant))))
 return { 'done' }

@@ -84,7 +84,7 @@ impl SqlStore {
             let saved = match cause {
                 Cause::Rotation(_) => save(None).await,
                 Cause::Revocation(revocation, retention) => {
-                    inner.record_and_tell(&revocation.dated(retention, found.clock), save).await
+                    inner.record_and_tell(&found.dated(revocation, retention), save).await
                 }
             };
             match saved {
@@ -157,11 +157,12 @@ impl Inner {
     }
 
     async fn find_for(&self, cause: Cause<'_>) -> Result<Found, sqlx::Error> {
-        let session = match cause.target() {
-            Target::Session(session) => Some(session),
-            Target::Subject(_) | Target::Everybody => None,
+        let (statement, session) = match cause.target() {
+            Target::Session(session) => (&self.statements.find, Some(session)),
+            Target::Subject(_) => (&self.statements.find, None),
+            Target::Everybody => (&self.statements.find_latest, None),
         };
-        self.find(&self.statements.find, session, cause.subject()).await
+        self.find(statement, session, cause.subject()).await
     }
 
     pub(super) async fn find(

@@ -3,7 +3,8 @@
 use super::super::chain::{self, Chain, Place, Turn};
 use super::super::cutoff::Cutoff;
 use super::super::{
-    Horizon, Presented, Retention, Rotation, Standing, StoreError, StoreErrorKind, SubjectId, TokenId,
+    Horizon, Presented, Retention, Revocation, Rotation, Standing, StoreError, StoreErrorKind, SubjectId,
+    TokenId,
 };
 use crate::NumericDate;
 
@@ -76,6 +77,14 @@ impl Found {
     pub(super) fn begin(&mut self, rotation: Rotation) {
         let is_orphan = rotation.supersedes && !self.vouches_for(&rotation.presented);
         self.session.begin(rotation, is_orphan);
+    }
+
+    /// A revocation with its instant as it is recorded. The subject is the one that is meant; where all are, the one whose
+    /// cutoff is the latest.
+    pub(super) fn dated(&self, revocation: Revocation, retention: &Retention) -> Revocation {
+        let cutoffs = [&self.subject, &self.everybody].into_iter().filter_map(|row| row.cutoff);
+        let live = cutoffs.filter(|cutoff| cutoff.until > retention.now);
+        revocation.dated(retention, self.clock, live.map(|cutoff| cutoff.instant).max())
     }
 
     /// Until when a revocation that is made now is kept.

@@ -62,6 +62,8 @@ pub(super) struct Statements {
     pub(super) find: Statement,
     /// The same without the head's claims, which only a rotation needs.
     pub(super) find_without_claims: Statement,
+    /// The same with the subject whose cutoff is the latest, where none is asked about.
+    pub(super) find_latest: Statement,
     /// Write a session's row, or the row that says up to when a subject's sessions are revoked, where all is still as it
     /// was read. See [`super`].
     pub(super) save: Statement,
@@ -108,7 +110,7 @@ impl Statements {
     pub(super) fn new(dialect: &Dialect, p: &str) -> Self {
         let Dialect { clock, skip_locked, .. } = dialect;
         let everybody = dialect.everybody();
-        let find = |proof: &str, claims: &str| {
+        let find = |proof: &str, claims: &str, subject: &str| {
             format!(
                 "SELECT {proof}, m.born, m.horizon, {clock} AS clock, \
                  t.stamp AS t_stamp, t.instant AS t_instant, t.spared AS t_spared, t.floor AS t_floor, \
@@ -118,7 +120,7 @@ impl Statements {
                  s.stamp, s.subject, s.session_start, s.head, s.head_until, s.generation, s.chain_until, \
                  s.renewed, s.ancestors, s.revoked_until, s.revoked_tokens, s.orphan, {claims} AS claims \
                  FROM {p}store m LEFT JOIN {p}sessions s ON s.session = $3 \
-                 LEFT JOIN {p}subjects t ON t.subject = $4 \
+                 LEFT JOIN {p}subjects t ON t.subject = {subject} \
                  LEFT JOIN {p}subjects a ON a.subject = {everybody} WHERE {OWN}"
             )
         };
@@ -190,10 +192,14 @@ impl Statements {
         };
         Self {
             prefix: p.to_owned(),
-            find: Statement::new("find", |proof| find(proof, "s.claims")),
+            find: Statement::new("find", |proof| find(proof, "s.claims", "$4")),
             // Typed: a bare '' has no type in the first row of a PostgreSQL answer.
             find_without_claims: Statement::new("find_without_claims", |proof| {
-                find(proof, "CAST('' AS TEXT)")
+                find(proof, "CAST('' AS TEXT)", "$4")
+            }),
+            find_latest: Statement::new("find_latest", |proof| {
+                let latest = format!("(SELECT subject FROM {p}subjects ORDER BY instant DESC LIMIT 1)");
+                find(proof, "CAST('' AS TEXT)", &format!("COALESCE($4, {latest})"))
             }),
             save: Statement::new("save", save),
             save_cutoff: Statement::new("save_cutoff", save_cutoff),
