@@ -17,7 +17,7 @@ pub(crate) struct PrivateDocument<'a> {
 
 /// Reads PKCS#8 (RFC 5958), PKCS#1 `RSAPrivateKey` (RFC 8017) or SEC1 `ECPrivateKey` (RFC 5915).
 pub(crate) fn private_key(der: &[u8]) -> Result<PrivateDocument<'_>, KeyError> {
-    let mut fields = document(der).ok_or_else(not_a_private_key)?;
+    let mut fields = document(der).ok_or_else(|| no_document(der, not_a_private_key))?;
     fields.expect(INTEGER).ok_or_else(not_a_private_key)?;
     match fields.peek() {
         Some(SEQUENCE) => pkcs8(fields),
@@ -29,7 +29,7 @@ pub(crate) fn private_key(der: &[u8]) -> Result<PrivateDocument<'_>, KeyError> {
 
 /// Reads SubjectPublicKeyInfo (RFC 5280) or PKCS#1 `RSAPublicKey` (RFC 8017), or takes the former out of a certificate.
 pub(crate) fn public_key(der: &[u8]) -> Result<Public, KeyError> {
-    let mut fields = document(der).ok_or_else(not_a_public_key)?;
+    let mut fields = document(der).ok_or_else(|| no_document(der, not_a_public_key))?;
     if fields.peek() == Some(INTEGER) {
         return pkcs1_public(der);
     }
@@ -220,6 +220,17 @@ fn curve(fields: &mut Reader<'_>) -> Result<Curve, KeyError> {
             "it is an EC key on another curve than P-256 or P-384 (or on unnamed parameters); generate one on these",
         )),
     }
+}
+
+/// What is given in place of DER is usually the text that it is written in.
+fn no_document(bytes: &[u8], otherwise: fn() -> KeyError) -> KeyError {
+    if bytes.windows(11).any(|window| window == b"-----BEGIN ") {
+        return KeyError::new(
+            KeyErrorKind::Malformed,
+            "it is PEM, and DER was expected; load it with `from_pem` or `KeyFormat::pem`",
+        );
+    }
+    otherwise()
 }
 
 fn not_a_private_key() -> KeyError {

@@ -338,6 +338,18 @@ fn the_wrong_half_or_kind_of_file_is_named_as_such() {
     assert_eq!(verifying(P256_SEC1), Some(KeyErrorKind::WrongType));
     assert_eq!(signing(b""), Some(KeyErrorKind::Malformed));
 
+    for error in [
+        SigningKey::from_der(Algorithm::ES256, P256).err(),
+        VerifyingKey::from_der(Algorithm::ES256, P256_PUBLIC).err(),
+        KeyFormat::der(Algorithm::ES256).read(P256).err(),
+    ] {
+        let error = error.unwrap().to_string();
+        assert!(error.contains("`KeyFormat::pem`"), "{error}");
+    }
+    let other = b"-----BEGIN CERTIFICATE REQUEST-----\nMAA=\n-----END CERTIFICATE REQUEST-----\n";
+    let error = SigningKey::from_pem(Algorithm::ES256, other).unwrap_err().to_string();
+    assert!(error.contains("`CERTIFICATE REQUEST`") && error.contains("EC PRIVATE KEY"), "{error}");
+
     let der = pem::read(P256).unwrap().der;
     assert_eq!(kind(VerifyingKey::from_der(Algorithm::ES256, &der)), Some(KeyErrorKind::WrongType));
     let der = pem::read(P256_PUBLIC).unwrap().der;
