@@ -16,15 +16,16 @@ const STATEMENTS: &str = include_str!("first_edition/statements.sql");
 const FOR_EVER: i64 = 253_402_300_799;
 
 async fn an_older_schema_is_brought_up_to_date_and_a_newer_one_refused(place: Place) {
+    let older = before();
     for version in [1, 3] {
         let place = Place { prefix: format!("{}v{version}_", place.prefix), ..place.clone() };
         place.make_first_edition().await;
         place.revoked(session(5), end().as_secs() as i64).await;
         // Renewed; and one that was begun before the store, which version 2 forgot.
-        for (n, begun) in [(1, start()), (2, before())] {
+        for (n, begun) in [(1, start()), (2, older)] {
             place.renewed(session(n), begun, end().as_secs() as i64).await;
         }
-        place.meddle(&format!("UPDATE {{p}}store SET born = {}", before().as_secs() + 1)).await;
+        place.meddle(&format!("UPDATE {{p}}store SET born = {}", older.as_secs() + 1)).await;
         if version == 1 {
             for index in ["sessions_by_subject", "sessions_by_expiry", "subjects_by_expiry"] {
                 place.meddle(&format!("DROP INDEX {{p}}{index}")).await;
@@ -33,11 +34,11 @@ async fn an_older_schema_is_brought_up_to_date_and_a_newer_one_refused(place: Pl
             place.meddle("UPDATE {p}store SET version = 1").await;
         } else {
             let orphan =
-                format!("UPDATE {{p}}sessions SET orphan = 1 WHERE session_start = {}", before().as_secs());
+                format!("UPDATE {{p}}sessions SET orphan = 1 WHERE session_start = {}", older.as_secs());
             place.meddle(&orphan).await;
         }
         for store in [place.open().await, place.open().await] {
-            for (n, begun, standing) in [(1, start(), Standing::Live), (2, before(), Standing::Unknown)] {
+            for (n, begun, standing) in [(1, start(), Standing::Live), (2, older, Standing::Unknown)] {
                 let presented = Presented::new(session(n), token(0), None, begun, now());
                 let given = store.rotate(Rotation::renewal(presented, token(2), "2", end())).await.unwrap();
                 assert_eq!(given, Rotated::Superseded { head: "1".into() });
