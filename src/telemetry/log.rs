@@ -294,6 +294,21 @@ mod tests {
     }
 
     #[test]
+    fn a_successor_that_is_too_large_warns_once() {
+        let line = |why, repeated| logged(|| log(&Event::NotReissued { why, repeated })).concat();
+        for (why, repeated, level) in [
+            (NotReissued::HeadTooLarge, false, "WARN"),
+            (NotReissued::HeadTooLarge, true, "DEBUG"),
+            (NotReissued::StoreFailed, false, "WARN"),
+            (NotReissued::Declined, false, "DEBUG"),
+        ] {
+            let line = line(why, repeated);
+            assert!(line.starts_with(level), "{line}");
+        }
+        assert!(line(NotReissued::HeadTooLarge, true).contains("head_too_large"));
+    }
+
+    #[test]
     fn a_refusal_under_a_good_key_names_the_claim_and_warns() {
         let ring = KeyRing::new(key("main"));
         let line = |refusal: &Refusal| logged(|| log(&Event::Refused { refusal, ring: &ring })).concat();

@@ -136,7 +136,7 @@ impl KeyRotation {
     }
 
     /// A token with an unknown `kid` makes its issuer's source be asked again; then, for this long, further ones of that issuer
-    /// do not. Default 30 s, at least 1 s.
+    /// do not. So does one that is to [sign out](crate::Authority::sign_out), with the own source. Default 30 s, at least 1 s.
     pub fn cooldown(mut self, cooldown: Duration) -> Self {
         self.cooldown = cooldown;
         self
