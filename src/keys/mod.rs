@@ -49,7 +49,7 @@ pub use self::signing_key::{DangerousSigningKey, SigningKey};
 pub use self::source::{
     CommandSource, DirectorySource, EnvSource, FileSource, GeneratedSource, KeyFormat, KeySet, KeySource,
 };
-#[cfg(feature = "jwks")]
+#[cfg(feature = "jwks-no-provider")]
 pub use self::source::{DangerousJwksUrl, JwksUrl};
 pub use self::verifying_key::{DangerousVerifyingKey, VerifyingKey};
 

@@ -56,9 +56,10 @@ use crate::keys::error::{KeyError, KeyErrorKind};
 /// [`KeySet::fresh_for`], 60 seconds at least and 24 hours at most: `no-store`, `no-cache` and a `max-age` that can't be
 /// read count as 60 seconds.
 ///
-/// TLS is rustls, 1.2 and later, with the crypto provider the application installed, else aws-lc-rs; none is installed
-/// from here. With the feature `fips` an installed provider has to be one restricted to FIPS. The platform's root certificates are trusted (`SSL_CERT_FILE` and `SSL_CERT_DIR` are obeyed), and those
-/// given as [`root_certificate`](Self::root_certificate).
+/// TLS is rustls, 1.2 and later, with the crypto provider the application installed, else aws-lc-rs, which the feature
+/// `jwks` brings and `jwks-no-provider` does not; none is installed from here. With the feature `fips` an installed
+/// provider has to be one restricted to FIPS. The platform's root certificates are trusted (`SSL_CERT_FILE` and
+/// `SSL_CERT_DIR` are obeyed), and those given as [`root_certificate`](Self::root_certificate).
 pub struct JwksUrl {
     location: Location,
     assumed: Option<Algorithm>,
@@ -367,10 +368,14 @@ impl JwksUrl {
                 None => error,
             });
         }
-        // Named here, so that nothing depends on the process-wide default, nor sets it.
-        let provider = CryptoProvider::get_default()
-            .cloned()
-            .unwrap_or_else(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+        // Named here: rustls's own choice would be installed for the process, and fails where two are compiled in.
+        let provider = CryptoProvider::get_default().cloned().or_else(own_provider).ok_or_else(|| {
+            KeyError::new(
+                KeyErrorKind::Unavailable,
+                "TLS needs a crypto provider: install one for the process, by `CryptoProvider::install_default` of \
+                 rustls, or turn on the feature `jwks`",
+            )
+        })?;
         let tls = tls(provider, roots)?;
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
@@ -463,6 +468,14 @@ fn usable(uri: &Uri, response: Response<Incoming>) -> Result<Response<Incoming>,
         )),
         status => Err(unfit(uri, format!("it answered {status}, not 200"))),
     }
+}
+
+/// What the feature `jwks` brings along.
+fn own_provider() -> Option<Arc<CryptoProvider>> {
+    #[cfg(any(feature = "jwks", feature = "fips"))]
+    return Some(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+    #[cfg(not(any(feature = "jwks", feature = "fips")))]
+    None
 }
 
 fn tls(provider: Arc<CryptoProvider>, roots: RootCertStore) -> Result<ClientConfig, KeyError> {

@@ -34,7 +34,7 @@ mod erased;
 mod file;
 mod format;
 mod generated;
-#[cfg(feature = "jwks")]
+#[cfg(feature = "jwks-no-provider")]
 mod jwks_url;
 mod look;
 mod private_directory;
@@ -47,7 +47,7 @@ pub(crate) use self::erased::ErasedSource;
 pub use self::file::FileSource;
 pub use self::format::{DangerousKeyFormat, KeyFormat};
 pub use self::generated::GeneratedSource;
-#[cfg(feature = "jwks")]
+#[cfg(feature = "jwks-no-provider")]
 pub use self::jwks_url::{DangerousJwksUrl, JwksUrl};
 pub(crate) use self::turn::{Turn, Turns};
 
