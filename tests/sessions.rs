@@ -49,3 +49,40 @@ async fn no_token_that_existed_at_a_revocation_is_ever_admitted_again_and_nobody
         revocations::no_token_that_existed_at_a_revocation_is_ever_admitted_again(open, NOW, seed, 300).await;
     }
 }
+
+/// Listed page by page, and ended in one step.
+#[tokio::test]
+async fn a_hundred_thousand_sessions_of_one_subject_are_listed_and_ended() {
+    const SESSIONS: usize = 100_000;
+    let clock = ManualClock::at(NOW);
+    let store = MemoryStore::new().with_max_entries(2 * SESSIONS).with_max_bytes(1 << 30);
+    let authority = builder(&clock).max_sessions_per_subject(SESSIONS).store(store).build().unwrap();
+    let mut first = None;
+    for n in 0..SESSIONS {
+        clock.set(NOW + n as u64 / 200);
+        let token = authority.issue(Login::new("alice")).await.unwrap();
+        first.get_or_insert(token);
+    }
+    let (first, mine) = (first.unwrap(), authority.issue(Login::new("bob")).await.unwrap());
+    let (mut listed, mut page) = (Vec::new(), Page::first(1_000));
+    loop {
+        let read = authority.sessions("alice", page).await.unwrap();
+        listed.extend(read.sessions.iter().map(|record| record.cursor()));
+        let Some(next) = read.next else { break };
+        page = page.after(next);
+    }
+    assert_eq!(listed.len(), SESSIONS);
+    assert!(listed.iter().is_sorted_by(|newer, older| newer > older), "the newest first, each once");
+    let me = authority.admit(authority.issue(Login::new("alice")).await.unwrap().as_str()).await.unwrap();
+    authority.revoke_other_sessions(&me).await.unwrap();
+    assert_eq!(*authority.admit(first.as_str()).await.unwrap_err().reason(), Reason::Revoked);
+    authority.admit(mine.as_str()).await.unwrap();
+    let (mut listed, mut page) = (Vec::new(), Page::first(1_000));
+    loop {
+        let read = authority.sessions("alice", page).await.unwrap();
+        listed.extend(read.sessions.iter().map(|record| record.session));
+        let Some(next) = read.next else { break };
+        page = page.after(next);
+    }
+    assert_eq!(listed, [me.session()]);
+}

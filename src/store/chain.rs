@@ -11,7 +11,7 @@ use crate::NumericDate;
 const MAX_ANCESTORS: usize = 128;
 
 /// A session's record, its keys and its places in the indexes, with the slack of growing tables.
-const CHAIN_BYTES: usize = 512;
+const CHAIN_BYTES: usize = 640;
 const ANCESTOR_BYTES: usize = 48;
 
 pub(super) struct Chain {

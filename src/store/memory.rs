@@ -29,7 +29,9 @@ use crate::NumericDate;
 /// # Bounds
 ///
 /// It holds at most 100,000 entries and about 64 MiB, whichever comes first; an entry is a session, a revoked
-/// token or a revoked subject. What has expired makes room for what is new. **What still matters is never
+/// token or a revoked subject. One subject takes no more than
+/// [`max_sessions_per_subject`](crate::AuthorityBuilder::max_sessions_per_subject) allows, ten times that with sessions
+/// that have ended. What has expired makes room for what is new. **What still matters is never
 /// evicted**: at capacity a write fails with [`StoreErrorKind::Full`](super::StoreErrorKind::Full) instead. Sessions
 /// may fill nine tenths; the last tenth is kept for revocations, so that a flood of logins can't keep anybody from
 /// signing out, and revoking a recorded session always finds room: it takes the session's own place.
@@ -72,8 +74,8 @@ impl MemoryStore {
 
     /// At most about this many bytes, claims and overhead together; 64 MiB by default.
     ///
-    /// A session takes 512 bytes, the length of its claims, and 48 for each superseded token that could still come
-    /// back; anything else takes 256.
+    /// A session takes 640 bytes, the length of its claims, and 48 for each superseded token that could still come
+    /// back; one that has ended takes 448, and anything else 288.
     #[must_use]
     pub fn with_max_bytes(mut self, bytes: usize) -> Self {
         self.ledger.get_mut().unwrap_or_else(PoisonError::into_inner).limits.bytes = bytes;

@@ -19,8 +19,9 @@
 //! * [`Cached`]: in front of any of them. Steady traffic costs no round trip; a revocation made elsewhere may go unseen
 //!   for a bounded time, and is pushed where the store has a [`RevocationFeed`]: Redis, and PostgreSQL.
 //!
-//! A store holds no clock and no policy: every call carries the authority's reading of the time and the instant
-//! until which the record matters. [`conformance`] proves a store's promises, yours included.
+//! A store holds no policy but one number, its [`Horizon`]: how long a revocation is kept, for all authorities on it. Every
+//! call carries the authority's reading of the time, and a record the instant until which it matters; a store that has a
+//! clock of its own adds it where a revocation is dated. [`conformance`] proves a store's promises, yours included.
 //!
 //! What a store does not protect against: a thief who keeps pace with the token's owner. See
 //! [the threat model](crate::manual::threat_model).

@@ -26,4 +26,5 @@ mod rule_11_window;
 mod rule_12_claims_survive;
 mod rule_13_own_keys;
 mod rule_19_signing_out;
+mod rule_27_bounds;
 mod vectors;

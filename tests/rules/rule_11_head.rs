@@ -183,3 +183,34 @@ fn a_head_that_is_no_claims_object_is_never_signed() {
         assert!(!signed(&text), "{text}");
     }
 }
+
+/// Sessions without a limit don't bound a head: its own lifetime does, the node's or the token's, whichever is longer.
+#[test]
+fn a_head_lives_no_longer_than_a_node_or_its_predecessor_would_have_it() {
+    for (lifetime, lives, is_signed) in [
+        (600, 600, true),
+        (600, 601, false),
+        (600, 8_000_000_000, false),
+        // A deployment that makes the lifetime shorter, or longer.
+        (300, 600, true),
+        (300, 601, false),
+        (900, 900, true),
+        (900, 901, false),
+    ] {
+        let mut head = head();
+        head["exp"] = json!(NOW + 500 + lives);
+        let clock = ManualClock::at(NOW + 590);
+        let authority = builder(&clock)
+            .dangerous()
+            .unbounded_sessions()
+            .lifetime(Duration::from_secs(lifetime))
+            .legacy_audience("old")
+            .confirm_with(|_, _| true)
+            .store(LyingStore(head.to_string().into()))
+            .build()
+            .unwrap();
+        let answer = Guarded::new(&authority).bearer(&mint(&token()));
+        assert!(answer.is_admitted());
+        assert_eq!(answer.successor.is_some(), is_signed, "{lifetime} s, and a head of {lives} s");
+    }
+}

@@ -316,6 +316,9 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
 
     /// The claims store. Without one nothing can be revoked, and a successor is derived from its predecessor.
     ///
+    /// It keeps revocations for one [`Horizon`](crate::store::Horizon), for all authorities on it: the first sets what it
+    /// needs, and one that needs more does not build. See [the manual](crate::manual::operating).
+    ///
     /// A store that has to be waited for needs a Tokio runtime with its time driver on: the deadline is armed there, and
     /// without one the call panics. [`MemoryStore`](crate::MemoryStore) never has to be waited for.
     pub fn store(mut self, store: impl ClaimsStore) -> Self {

@@ -273,7 +273,7 @@ fn left_in(ledger: &Ledger) -> (Vec<Standing>, Vec<Arc<str>>, String) {
     (standings, sessions, counts)
 }
 
-const TOMBSTONE: usize = 384;
+const TOMBSTONE: usize = 448;
 /// What each of three callers names as its successor, its claims, and a session of its own.
 const OWN: [u8; 3] = [101, 102, 103];
 const DERIVED: u8 = 100;
