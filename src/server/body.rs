@@ -22,6 +22,7 @@ pin_project! {
     }
 }
 
+// Not http-body-util's `Either`, whose two bodies share one `Data`: the inner body's is whatever its service chose.
 pin_project! {
     #[project = KindProj]
     enum Kind<R> {

@@ -201,6 +201,7 @@ mod group {
     }
 }
 
+// Not by the `shlex` crate, which drops what follows a `#`, and reads `\$` and `\r` otherwise than Python does.
 fn split(line: &str) -> Result<Vec<String>, KeyError> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
