@@ -198,8 +198,5 @@ async fn a_store_opens_or_gives_up() {
             Ok(_) => {}
             Err(error) => assert!(time < Duration::MAX, "{error}"),
         }
-        // Nobody listens there.
-        let refused = RedisStore::connect("redis://127.0.0.1:1").wait_for_replicas(1, time).await;
-        assert!(refused.is_err(), "{time:?}");
     }
 }

@@ -192,8 +192,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
         self.ask_hook("confirm_with", || confirm(head, cnf)).unwrap_or(false)
     }
 
-    /// Whether the store has no word in it: what is refused in the best of standings needs none. But of a token that is
-    /// good but for its age, it is still told whether it was superseded long ago.
+    /// Whether this refusal is final without asking the store. An expired token that may be on record is not: the store still
+    /// tells whether it was superseded long ago.
     fn is_final(&self, token: &VerifiedToken<C>, reason: &Reason, now: NumericDate) -> bool {
         *reason != Reason::Expired || !self.0.policy.may_be_recorded(token.verified(), now)
     }

@@ -22,8 +22,9 @@ pub(super) fn log(event: &Event<'_>) {
         Event::Issued { expires_at } => log!(DEBUG, %expires_at, "token issued"),
         Event::Refused { refusal, ring } => log_refusal(refusal, ring),
         Event::Reissued { how, expires_at } => log!(DEBUG, how = how.label(), %expires_at, "token reissued"),
-        Event::NotReissued { why: NotReissued::Declined, .. } => log!(DEBUG, "token not reissued: declined"),
-        Event::NotReissued { why, repeated: true } => log!(DEBUG, why = why.label(), "token not reissued"),
+        // Neither is a fault: the application declined, or the session is near its limit.
+        Event::NotReissued { why: why @ (NotReissued::Declined | NotReissued::Outlived), .. }
+        | Event::NotReissued { why, repeated: true } => log!(DEBUG, why = why.label(), "token not reissued"),
         Event::NotReissued { why, .. } => log!(WARN, why = why.label(), "token not reissued"),
         Event::Reused { generations } => log!(WARN, generations, "a superseded token came back"),
         Event::Revoked => log!(INFO, "revocation recorded"),

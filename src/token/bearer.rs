@@ -141,8 +141,8 @@ pub(crate) fn find<'a>(sources: &'a [Source], head: &RequestHead<'a>) -> Result<
 }
 
 impl Credential<'_> {
-    /// The bytes to verify, if they are one credential and nothing strays around it: one that was seen before needs no such
-    /// look. A cookie's or parameter's token gets the header's strictness about blanks.
+    /// Checks that this is one credential without surrounding whitespace, and returns the bytes to verify. Cache hits skip
+    /// this. A cookie's or parameter's token is held to the header's strictness about blanks.
     pub(crate) fn token(&self) -> Result<&[u8], Reason> {
         let bytes = &*self.bytes;
         if matches!(self.source.0, Place::Authorization) && is_joined(bytes) {

@@ -11,9 +11,9 @@ use crate::NumericDate;
 /// `Verified` keeps dates that were made from it.
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
-    /// The own issuer; `None` where going without was said aloud.
+    /// The own issuer; `None` if the caller chose `without_issuer()`.
     pub(crate) issuer: Option<Arc<str>>,
-    /// Accepted audiences, the primary one first; empty where going without was said aloud.
+    /// Accepted audiences, the primary one first; empty if the caller chose `without_audience()`.
     pub(crate) audiences: Vec<String>,
     /// Those of `audiences` that a successor moves to the primary one.
     pub(crate) legacy_audiences: Vec<String>,
@@ -28,15 +28,15 @@ pub(crate) struct Policy {
     /// The most that a successor adds to a response head, its field's name and the fields beside it included.
     pub(crate) max_added_head_bytes: usize,
     pub(crate) ignore_confirmation: bool,
-    /// L, in seconds, as all that follow.
+    /// Of new tokens, in seconds, as all that follow.
     pub(crate) lifetime: u64,
-    /// λ.
+    /// Clock tolerance past `exp` for admission.
     pub(crate) leeway: u64,
-    /// γ.
+    /// How long after `exp` an expired token can be exchanged.
     pub(crate) grace: u64,
     /// Tolerance for `iat` and `nbf` in the future.
     pub(crate) future_tolerance: u64,
-    /// `None` where an unbounded session was said aloud.
+    /// `None` if the caller chose `unbounded_sessions()`.
     pub(crate) ceiling: Option<u64>,
     /// Sessions that end earlier: revocations made before the store's horizon was raised were kept for the old one only.
     pub(crate) old_horizons: Vec<OldHorizon>,

@@ -1,7 +1,7 @@
 //! A token has exactly one successor, on every store, whoever asks at once and whoever dies meanwhile:
 //!
 //! ```text
-//! cargo test --test one_successor --features redis,sqlite,postgres
+//! cargo test --test one_successor --features full
 //! ```
 //!
 //! * `parallel`: 1,000 rotations of one token at once, over four openings of the store.

@@ -58,3 +58,16 @@ impl Replicas {
         ))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_is_clamped() {
+        let clamped = |timeout| Demand::new(1, timeout).timeout;
+        assert_eq!(clamped(Duration::ZERO), TIMEOUTS.0);
+        assert_eq!(clamped(Duration::from_secs(2)), Duration::from_secs(2));
+        assert_eq!(clamped(Duration::MAX), TIMEOUTS.1);
+    }
+}
