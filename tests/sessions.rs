@@ -43,11 +43,15 @@ async fn a_stateless_authority_ends_no_other_sessions_and_says_so() {
 
 #[tokio::test]
 async fn no_token_that_existed_at_a_revocation_is_ever_admitted_again_and_nobody_is_refused_after_it() {
-    for seed in 1..=40 {
+    let mut renewed = 0;
+    for seed in 1..=24 {
         let store = Arc::new(MemoryStore::new());
         let open = async || Arc::clone(&store);
-        revocations::no_token_that_existed_at_a_revocation_is_ever_admitted_again(open, NOW, seed, 300).await;
+        renewed +=
+            revocations::no_token_that_existed_at_a_revocation_is_ever_admitted_again(open, NOW, seed, 300)
+                .await;
     }
+    assert!(renewed > 0, "no token was ever renewed");
 }
 
 /// Listed page by page, and ended in one step.

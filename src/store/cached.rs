@@ -32,6 +32,8 @@ use crate::duration::clamped;
 /// [`hearing_revocations`](Self::hearing_revocations) listens. The bound holds without either: it is counted in the
 /// authority's seconds and on the monotonic clock, whichever says sooner, and a clock that steps back ends it.
 ///
+/// A session that ends in favour of a newer one of its subject counts as revoked elsewhere.
+///
 /// Rotations, revocations and listings always go through to the store. An error is never remembered. What an
 /// authority learns through this value of a token that was superseded long ago may be late by the same bound.
 pub struct Cached<S> {

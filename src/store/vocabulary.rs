@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Horizon, SessionId, SubjectId, TokenId};
 use crate::NumericDate;
-use crate::token::horizon::furthest_ahead;
+use crate::token::horizon::{MAX_TOLERANCE, furthest_ahead};
 
 /// What a store is asked about: a token that was just presented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,21 +181,23 @@ impl Revocation {
     /// [`AllBefore`](Self::AllBefore), sessions of any subject.
     #[must_use]
     pub fn dated(self, retention: &Retention, clock: NumericDate, earlier: Option<NumericDate>) -> Self {
-        let dated = |instant: NumericDate| {
+        let dated = |instant: NumericDate, earlier: Option<NumericDate>| {
             if instant < retention.now {
                 return instant;
             }
             let instant = instant.max(clock.after(instant.since(retention.now)));
-            // Nobody dates a session after one that is further ahead.
-            let now = retention.now.max(clock);
-            let earlier = earlier.filter(|earlier| earlier.since(now) <= furthest_ahead(retention.tolerance));
             earlier.map_or(instant, |earlier| instant.max(earlier.after(1)))
         };
+        // Nobody dates a session after an instant that is further ahead: one subject's must not hold up all.
+        let now = retention.now.max(clock);
+        let is_near = |earlier: &NumericDate| earlier.since(now) <= furthest_ahead(MAX_TOLERANCE);
         match self {
             Self::SubjectBefore { subject, instant, except } => {
-                Self::SubjectBefore { subject, instant: dated(instant), except }
+                Self::SubjectBefore { subject, instant: dated(instant, earlier), except }
             }
-            Self::AllBefore { instant } => Self::AllBefore { instant: dated(instant) },
+            Self::AllBefore { instant } => {
+                Self::AllBefore { instant: dated(instant, earlier.filter(is_near)) }
+            }
             Self::Token { .. } | Self::Session(_) => self,
         }
     }

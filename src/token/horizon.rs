@@ -17,9 +17,12 @@ pub enum Horizon {
     Unbounded,
 }
 
+/// The most that an authority tolerates of an `iat` in the future, in seconds.
+pub(crate) const MAX_TOLERANCE: u64 = 60;
+
 /// How far ahead of its own clock an authority dates a session that must begin after others were revoked, in seconds:
 /// their reach, by a clock that is ahead by the tolerance.
-pub(crate) fn furthest_ahead(tolerance: u64) -> u64 {
+pub(crate) const fn furthest_ahead(tolerance: u64) -> u64 {
     2 * tolerance + 1
 }
 

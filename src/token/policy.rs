@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::claims::Claims;
-use super::horizon::{Horizon, StoreHorizon, furthest_ahead};
+use super::horizon::{Horizon, MAX_TOLERANCE, StoreHorizon, furthest_ahead};
 use super::verify::Verified;
 use crate::NumericDate;
 
@@ -159,8 +159,9 @@ impl Policy {
     /// The raises are read once, when the authority is built, and that is enough: an authority that needs more than a
     /// horizon is built after it was raised, and one that needs no more ends its sessions within it anyhow.
     pub(crate) fn heed(&mut self, store: &StoreHorizon) {
-        // A session may be dated ahead of the clock that began it, and that clock be ahead of the store's.
-        let ahead = self.future_tolerance + furthest_ahead(self.future_tolerance);
+        // A session may be dated ahead of the clock that began it, and that clock be ahead of the store's: by whatever
+        // the node tolerates that began it.
+        let ahead = MAX_TOLERANCE + furthest_ahead(MAX_TOLERANCE);
         let old = store.raises_below(self.horizon());
         self.old_horizons =
             old.map(|raise| OldHorizon { begun_by: raise.at.after(ahead), secs: raise.from }).collect();

@@ -8,6 +8,7 @@ use crate::ConfigError;
 use crate::authority::cache::TokenCache;
 use crate::authority::{Authority, Hooks, Inner};
 use crate::store::{ErasedStore, Settling, settling};
+use crate::token::horizon::MAX_TOLERANCE;
 use crate::token::policy::Policy;
 
 impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
@@ -144,8 +145,11 @@ fn check_times(
             "the leeway is {leeway} s: at most 60 s; a clock that differs more needs mending"
         ));
     }
-    if policy.future_tolerance > 60 {
-        return refuse(format!("the future tolerance is {} s: at most 60 s", policy.future_tolerance));
+    if policy.future_tolerance > MAX_TOLERANCE {
+        return refuse(format!(
+            "the future tolerance is {} s: at most {MAX_TOLERANCE} s",
+            policy.future_tolerance
+        ));
     }
     let fresh = lifetime - policy.renewal_window(lifetime);
     let chosen = grace.is_some();

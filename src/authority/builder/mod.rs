@@ -233,6 +233,9 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
 
     /// How far in the future `iat` and `nbf` may lie, for an issuer whose clock is ahead. Default 5 s, at most 60 s. Whole seconds, rounded
     /// down.
+    ///
+    /// A session signed in within seconds of its subject's revocation is dated ahead by so much at most. Under 1 s its
+    /// first token waits for the next second.
     pub fn future_tolerance(mut self, tolerance: Duration) -> Self {
         self.options.policy.future_tolerance = tolerance.as_secs();
         self

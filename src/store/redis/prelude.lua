@@ -92,15 +92,12 @@ end
 
 -- The instant of a cutoff, up to now where it is not past, and past the sessions that were dated after an earlier one: as
 -- Revocation::dated.
-local function dated(instant, now, tolerance, earlier)
+local function dated(instant, now, earlier)
   if instant < now then
     return instant
   end
   instant = math.max(instant, clock + instant - now)
-  if earlier and earlier - math.max(now, clock) <= 2 * tolerance + 1 then
-    instant = math.max(instant, earlier + 1)
-  end
-  return math.min(LAST, instant)
+  return math.min(LAST, math.max(instant, earlier and earlier + 1 or 0))
 end
 
 -- Until when a record of version 1 is kept. One token's limit decided that there, so it may be too short, or for ever.

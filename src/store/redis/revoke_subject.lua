@@ -13,7 +13,7 @@ local earlier = cutoff.i
 if birth.all and birth.all_until > over then
   earlier = math.max(earlier or 0, birth.all)
 end
-instant = dated(instant, now, tolerance, earlier)
+instant = dated(instant, now, earlier)
 local till = kept_until(birth, latest_start(now, start, tolerance), margin)
 cut_off(KEYS[1], KEYS[2], birth, cutoff, over, instant, except, till)
 redis.pcall('PUBLISH', ARGV[8], (string.gsub(ARGV[9], '@', text(instant))))
