@@ -13,7 +13,7 @@ use tower::ServiceExt as _;
 use tower_reissue::keys::{
     Algorithm, CommandSource, JwksUrl, KeyFormat, KeyRotation, KeySet, KeySource, SigningKey,
 };
-use tower_reissue::store::{Cached, RedisStore, SqlStore};
+use tower_reissue::store::{Cached, SqlStore};
 use tower_reissue::{Authority, AuthorityBuilder, JwksEndpoint, Login, MemoryStore};
 
 const EXTREMES: [Duration; 3] = [Duration::ZERO, Duration::from_nanos(1), Duration::MAX];
