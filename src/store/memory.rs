@@ -87,7 +87,9 @@ impl MemoryStore {
     #[must_use]
     pub fn with_horizon(mut self, horizon: Horizon) -> Self {
         let ledger = self.ledger.get_mut().unwrap_or_else(PoisonError::into_inner);
-        ledger.raise_horizon(horizon, NumericDate::default());
+        // What was revoked in it before was kept for less: then it counts as raised, and for every session.
+        let at = if ledger.is_empty() { NumericDate::default() } else { NumericDate::MAX };
+        ledger.raise_horizon(horizon, at);
         self
     }
 

@@ -429,7 +429,8 @@ pub struct DangerousBuilder<C>(AuthorityBuilder<C>);
 impl<C: Send + Sync + 'static> DangerousBuilder<C> {
     /// Sessions without a ceiling: a token that is renewed in time lives for ever, in a thief's hands too.
     ///
-    /// With a store it also means that a revocation is kept for ever, since nothing bounds what it must outlive.
+    /// With a store it also means that revocations are kept for ever, those of the other authorities on it too, since nothing
+    /// bounds what they must outlive.
     pub fn unbounded_sessions(mut self) -> AuthorityBuilder<C> {
         self.0.options.ceiling = Some(None);
         self.0

@@ -137,6 +137,10 @@ impl Ledger {
         SessionPage::new(sessions, None)
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.expiry.is_empty() && self.revoked_all.is_none()
+    }
+
     /// How many sessions have ended in favour of others of their subject.
     pub(super) fn displaced(&self) -> u64 {
         self.displaced

@@ -155,6 +155,17 @@ fn the_predecessor_of_a_revoked_head_is_live_and_its_session_listed() {
 }
 
 #[test]
+fn a_horizon_given_to_a_store_in_use_is_one_that_was_raised() {
+    let raised = |store: &MemoryStore| store.horizon_now(Horizon::Secs(0)).expect("at once").raises;
+    let unused = MemoryStore::new().with_horizon(Horizon::Secs(5)).with_horizon(Horizon::Secs(9));
+    assert!(raised(&unused).iter().all(|raise| raise.at == at(0)), "before any session began");
+    let used = new_store();
+    revoke(&used, Revocation::AllBefore { instant: at(1) }, 0, 100).expect("room");
+    let used = used.with_horizon(Horizon::Secs(9));
+    assert_eq!(raised(&used), [crate::store::Raise { at: NumericDate::MAX, from: 0 }]);
+}
+
+#[test]
 fn debug_shows_counts_and_no_claims() {
     let store = new_store();
     rotate(&store, Rotation::sign_in(presents(1, 0, 0), "{\"email\":\"a@b.c\"}", at(100))).expect("room");
