@@ -126,3 +126,45 @@ async fn waiting_for_nobody_or_where_it_is_forbidden_is_refused_at_connect() {
     assert!(format!("{error:?}").contains("'wait' command"), "{error:?}");
     RedisStore::connect(server.url()).await.unwrap();
 }
+
+/// Where a revocation waits, it is made twice. The second is no new one: nobody's next session is dated later for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_that_arrives_again_is_dated_as_before() {
+    let primary = RedisServer::start(&["--repl-diskless-sync-delay", "0"]);
+    let _replica = RedisServer::replica_of(&primary);
+    let connect = || RedisStore::connect(primary.url());
+    let waiting = connect().wait_for_replicas(1, ENOUGH).await.unwrap();
+    for (n, store) in [(0, &waiting), (1, &connect().await.unwrap())] {
+        // Its clock is ahead of the server's, so the instant is its own to say.
+        let scene = Scene::new(n);
+        let (now, instant) = (NumericDate::from_secs(scene.now), NumericDate::from_secs(scene.now + 3));
+        let retention = || kept(now, NumericDate::from_secs(scene.now + 3_600));
+        let subject_before = Revocation::SubjectBefore { subject: scene.subject(), instant, except: None };
+        store.revoke(subject_before, retention()).await.unwrap();
+        assert_eq!(scene.sign_in(store).await, Rotated::Predated { revoked_until: instant }, "{n}");
+        // Another one is: sessions were dated after the first.
+        store.revoke(subject_before, retention()).await.unwrap();
+        let later = NumericDate::from_secs(instant.as_secs() + 1);
+        assert_eq!(scene.sign_in(store).await, Rotated::Predated { revoked_until: later }, "{n}");
+    }
+    // In the slot that is written last, and waited for.
+    let all = RedisServer::start(&["--repl-diskless-sync-delay", "0"]);
+    let _replica = RedisServer::replica_of(&all);
+    let store = RedisStore::connect(all.url()).wait_for_replicas(1, ENOUGH).await.unwrap();
+    let scene = Scene::new(0);
+    let (now, instant) = (NumericDate::from_secs(scene.now), NumericDate::from_secs(scene.now + 3));
+    store
+        .revoke(Revocation::AllBefore { instant }, kept(now, NumericDate::from_secs(scene.now + 3_600)))
+        .await
+        .unwrap();
+    for last in [0xff, 0] {
+        let session = SessionId::from_bytes([last; 32]);
+        let presented = Presented::new(session, token_id(0), None, now, now);
+        let sign_in = Rotation::sign_in(presented, claims(0), NumericDate::from_secs(scene.now + 3_600));
+        assert_eq!(
+            store.rotate(sign_in).await.unwrap(),
+            Rotated::Predated { revoked_until: instant },
+            "{last}"
+        );
+    }
+}

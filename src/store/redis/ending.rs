@@ -8,8 +8,9 @@ use super::script::{self, Call};
 use super::state::name;
 use super::{AT_ONCE, Shared, state};
 use crate::NumericDate;
+use crate::keys::backend;
 use crate::store::feed::message;
-use crate::store::{Retention, Revocation, SessionId, StoreError, SubjectId, TokenId};
+use crate::store::{Retention, Revocation, SessionId, StoreError, StoreErrorKind, SubjectId, TokenId};
 
 impl Shared {
     /// Makes a revocation, on the replicas that are waited for too.
@@ -63,6 +64,7 @@ impl Shared {
             except.map(name).unwrap_or_default(),
             self.keys.channel(),
             message::write_at(&Revocation::SubjectBefore { subject: *subject, instant, except }, "@"),
+            call_name()?,
         ];
         let args = self.retaining(retention).into_iter().chain(args);
         let keys = [self.keys.subject(subject), self.keys.subject_birth(subject)];
@@ -76,11 +78,13 @@ impl Shared {
         retention: &Retention,
     ) -> Result<(), StoreError> {
         let message = message::write_at(&Revocation::AllBefore { instant }, "@");
+        let name = call_name()?;
         let in_slot = |birth: String, channel: String| {
-            let args = [instant.to_string(), channel, message.clone()];
+            let args = [instant.to_string(), channel, message.clone(), name.clone()];
             Call::new(&script::REVOKE_ALL, [birth], self.retaining(retention).into_iter().chain(args))
         };
-        let births = self.keys.births().collect::<Vec<_>>();
+        let mut births = self.keys.births().collect::<Vec<_>>();
+        let Some(last) = births.pop() else { return Ok(()) };
         for some in births.chunks(AT_ONCE) {
             let ended = some.iter().map(async |birth| {
                 let call = in_slot(birth.clone(), String::new());
@@ -89,7 +93,6 @@ impl Shared {
             });
             join_all(ended).await.into_iter().collect::<Result<Vec<_>, _>>()?;
         }
-        let Some(last) = births.into_iter().next_back() else { return Ok(()) };
         self.record(&in_slot(last, self.keys.channel())).await.map(drop)
     }
 
@@ -152,4 +155,13 @@ impl Shared {
             margin.to_string(),
         ]
     }
+}
+
+/// Names a call whose instant follows from what is recorded, so that it is known where it arrives again: after a broken
+/// connection, and on the connection that waits for replicas.
+fn call_name() -> Result<String, StoreError> {
+    let random = backend::random::<8>().map_err(|_| {
+        StoreError::with_source(StoreErrorKind::Unavailable, "the system's source of randomness failed")
+    })?;
+    Ok(u64::from_be_bytes(random).to_string())
 }

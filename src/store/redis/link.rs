@@ -59,7 +59,7 @@ impl Link {
     }
 
     /// Sends a command that may safely arrive twice: every one of ours may, for a rotation that is repeated is given
-    /// what it recorded the first time.
+    /// what it recorded the first time, and a revocation that is dated by what is recorded names its call.
     pub(super) async fn ask(&self, command: &Cmd) -> RedisResult<Value> {
         match self {
             // It follows redirections and tries again by itself.

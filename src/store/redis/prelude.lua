@@ -176,7 +176,7 @@ local function generations(token, now, session)
 end
 
 -- A subject is a hash: `v` version, and a cutoff, if there is one: `i` sessions begun at or before it are revoked, `e`
--- but this one, `f` unless it began at or before that, `u` until when. nil: unreadable.
+-- but this one, `f` unless it began at or before that, `u` until when, `n` the call that wrote it last. nil: unreadable.
 local function subject_of(key, birth, now, over)
   local v, i, e, f, u = unpack(redis.call('HMGET', key, 'v', 'i', 'e', 'f', 'u'))
   if not v then

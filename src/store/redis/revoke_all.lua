@@ -1,10 +1,15 @@
 -- KEYS: birth. ARGV: now, known horizon, session start, tolerance, margin, instant, channel or nothing, message with @
--- for the instant.
+-- for the instant, the name of this call.
 local now, start, tolerance, margin = tonumber(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local over = over_by_both(now)
 local birth = born(KEYS[1], now, ARGV[2])
 if not birth then
   return corrupt('birth')
+end
+-- The same call again: it has been dated. It writes all the same, for WAIT counts writes.
+if redis.call('HGET', KEYS[1], 'n') == ARGV[9] then
+  redis.call('HSET', KEYS[1], 'n', ARGV[9])
+  return { 'done' }
 end
 local earlier = birth.latest_cutoff
 if birth.all and birth.all_until > over then
@@ -19,7 +24,7 @@ local till = kept_until(birth, latest_start(now, start, tolerance), margin)
 if birth.all and birth.all_until > over then
   instant, till = math.max(instant, birth.all), math.max(till, birth.all_until)
 end
-redis.call('HSET', KEYS[1], 'a', text(instant), 'u', text(till))
+redis.call('HSET', KEYS[1], 'a', text(instant), 'u', text(till), 'n', ARGV[9])
 if ARGV[7] ~= '' then
   redis.pcall('PUBLISH', ARGV[7], (string.gsub(ARGV[8], '@', text(instant))))
 end
