@@ -67,6 +67,33 @@ async fn what_is_heard_is_committed_and_a_rotation_is_no_news() {
     assert_eq!(stale.into_inner(), 0, "heard before it was committed");
 }
 
+/// Up to which instant is the store's to say: later where a session was dated after the revocation before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_instant_that_is_heard_is_the_one_on_record() {
+    let place = new_postgres();
+    let (here, there) = (place.open().await, place.open().await);
+    let (heard, mut news) = tokio::sync::mpsc::unbounded_channel();
+    let _subscription = there.subscribe(Arc::new(move |pushed| heard.send(pushed).unwrap())).await.unwrap();
+    let [.., Revocation::SubjectBefore { subject, .. }] = revocations() else { panic!("a subject's") };
+    for round in 0..2 {
+        for revocation in [
+            Revocation::SubjectBefore { subject, instant: now(), except: None },
+            Revocation::AllBefore { instant: now() },
+        ] {
+            here.revoke(revocation, kept(now(), end())).await.unwrap();
+            let told = tokio::time::timeout(Duration::from_secs(5), news.recv()).await.expect("told");
+            let presented = owned(subject, session(7), token(0));
+            let sign_in = here.rotate(Rotation::sign_in(presented, "{}", end())).await.unwrap();
+            let Rotated::Predated { revoked_until } = sign_in else { panic!("{sign_in:?}") };
+            let recorded = match revocation {
+                Revocation::AllBefore { .. } => Revocation::AllBefore { instant: revoked_until },
+                _ => Revocation::SubjectBefore { subject, instant: revoked_until, except: None },
+            };
+            assert_eq!(format!("{told:?}"), format!("Some(Revoked({recorded:?}))"), "round {round}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_nobody_tells_the_bound_holds_and_the_channel_comes_back() {
     let bound = Duration::from_secs(2);

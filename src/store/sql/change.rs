@@ -74,6 +74,11 @@ impl SqlStore {
                 tries.lost()?;
                 continue;
             }
+            // Dated by what was found, as `decide` does: afterwards the revocation itself is what it would be dated past.
+            let told = match cause {
+                Cause::Revocation(revocation, retention) => Some(found.dated(revocation, retention)),
+                Cause::Rotation(_) => None,
+            };
             let outcome = match decide(&mut found)? {
                 Step::Done(outcome) => return Ok(outcome),
                 Step::Save(outcome) => outcome,
@@ -81,11 +86,9 @@ impl SqlStore {
             // Random, so that a row that was removed and made anew never passes for the one that was read.
             let stamp = random().map_err(failed)?.cast_signed();
             let save = |telling| inner.save(cause, &found, stamp, telling);
-            let saved = match cause {
-                Cause::Rotation(_) => save(None).await,
-                Cause::Revocation(revocation, retention) => {
-                    inner.record_and_tell(&found.dated(revocation, retention), save).await
-                }
+            let saved = match told {
+                Some(revocation) => inner.record_and_tell(&revocation, save).await,
+                None => save(None).await,
             };
             match saved {
                 Ok(true) => {
