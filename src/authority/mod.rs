@@ -177,7 +177,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
     }
 
     /// Asks code of the application's own; `None`, and an event, where it panics.
-    fn ask_hook<T>(&self, hook: &'static str, ask: impl FnOnce() -> T) -> Option<T> {
+    pub(crate) fn ask_hook<T>(&self, hook: &'static str, ask: impl FnOnce() -> T) -> Option<T> {
         let answer = caught(ask);
         if answer.is_none() {
             self.emit(Event::HookPanicked { hook });

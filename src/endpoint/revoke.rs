@@ -12,7 +12,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tower_service::Service;
 
 use crate::authority::{Authority, PrivateClaims, SignOutError};
-use crate::server::{Challenge, FixedBody, RefusalResponse, remove_cookie, sealed};
+use crate::server::{Challenge, FixedBody, RefusalResponse, remove_cookie, respond};
 use crate::store::StoreErrorKind;
 use crate::token::bearer::{self, Source};
 use crate::token::cross_site::AllowedOrigins;
@@ -164,7 +164,7 @@ impl<C: Send + Sync + 'static> RevokeEndpoint<C> {
 
     fn refused(&self, head: &RequestHead<'_>, refusal: Refusal) -> Response<FixedBody> {
         self.authority.report_refusal(&refusal);
-        sealed(self.refusals.respond(&refusal, head), refusal).map(FixedBody::new)
+        respond(&self.authority, &*self.refusals, refusal, head).map(FixedBody::new)
     }
 }
 

@@ -14,6 +14,6 @@ pub use control::NoReissue;
 pub(crate) use deliver::remove_cookie;
 pub use future::ResponseFuture;
 pub use layer::ReissueLayer;
-pub(crate) use response::sealed;
+pub(crate) use response::respond;
 pub use response::{Challenge, DangerousChallenge, RefusalResponse};
 pub use service::Reissue;

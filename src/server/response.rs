@@ -9,7 +9,7 @@ use super::deliver::{
 };
 use super::shared::Shared;
 use crate::RequestHead;
-use crate::authority::{Exchanged, Refused};
+use crate::authority::{Authority, Exchanged, Refused};
 use crate::telemetry::Occasion;
 use crate::token::refusal::{Class, Refusal};
 
@@ -35,7 +35,7 @@ use crate::token::refusal::{Class, Refusal};
 /// a refusal never looks like a success: a status below 300, or 304, is replaced by the refusal's own
 /// ([`Refusal::status`]), for a proxy that asks this service whether a request may pass believes a 200.
 pub trait RefusalResponse: Send + Sync + 'static {
-    /// The response to `refusal` of the request that has this head.
+    /// The response to `refusal` of the request that has this head. Where it panics, the default [`Challenge`] answers.
     fn respond(&self, refusal: &Refusal, head: &RequestHead<'_>) -> Response<Bytes>;
 }
 
@@ -184,7 +184,7 @@ pub(super) fn refusal_response<C: Send + Sync + 'static>(
 ) -> Response<Bytes> {
     shared.authority.report_refusal(&refusal);
     let removed = way.cookie(&shared.settings).filter(|_| refusal.removes_cookie());
-    let mut response = sealed(shared.settings.refusals.respond(&refusal, head), refusal);
+    let mut response = respond(&shared.authority, &*shared.settings.refusals, refusal, head);
     match exchanged {
         Some(Exchanged { successor, at }) if !forgoes_successor(&response, way, shared) => {
             clear_place(response.headers_mut(), way, shared);
@@ -204,8 +204,19 @@ pub(super) fn refusal_response<C: Send + Sync + 'static>(
     response
 }
 
+/// The response of a refusal, sealed; the default one where the configured one panics.
+pub(crate) fn respond<C: Send + Sync + 'static>(
+    authority: &Authority<C>,
+    refusals: &dyn RefusalResponse,
+    refusal: Refusal,
+    head: &RequestHead<'_>,
+) -> Response<Bytes> {
+    let response = authority.ask_hook("refuse_with", || refusals.respond(&refusal, head));
+    sealed(response.unwrap_or_else(|| Challenge::default().respond(&refusal, head)), refusal)
+}
+
 /// No refusal succeeds, no cache keeps one, an outage says when to come back, and layers further out can read why.
-pub(crate) fn sealed(mut response: Response<Bytes>, refusal: Refusal) -> Response<Bytes> {
+fn sealed(mut response: Response<Bytes>, refusal: Refusal) -> Response<Bytes> {
     let may_succeed = response.extensions_mut().remove::<MaySucceed>().is_some();
     let status = response.status();
     // 304 is one too: a cache answers it with what it keeps, which may be what is protected.

@@ -67,6 +67,19 @@ async fn a_source_that_panics_has_found_no_token() {
 }
 
 #[tokio::test]
+async fn where_a_refusals_response_panics_the_default_one_answers() {
+    let (authority, _) = stateless(0);
+    let layer = ReissueLayer::new(authority).refuse_with(
+        |_: &tower_reissue::Refusal, _: &tower_reissue::RequestHead<'_>| -> http::Response<bytes::Bytes> {
+            panic!("a response")
+        },
+    );
+    let response = through(&layer, bare(), ok()).await;
+    assert_status(&response, 401);
+    assert_eq!(header(&response, "www-authenticate"), Some(r#"Bearer realm="api""#));
+}
+
+#[tokio::test]
 async fn private_claims_that_panic_over_a_token_refuse_it() {
     #[derive(Debug)]
     struct Fragile;
