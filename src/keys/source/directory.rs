@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::look::{self, Found, Memory, Settled, blocking};
-use super::{KeyFormat, KeySet, KeySource};
+use super::{KeyFormat, KeySet, KeySource, given};
 use crate::keys::error::{KeyError, KeyErrorKind};
 use crate::keys::{fingerprints, scheme, text};
 
@@ -52,8 +52,8 @@ impl DirectorySource {
     /// missing, a load fails.
     pub fn new(directory: impl Into<PathBuf>, signing: impl Into<PathBuf>, format: KeyFormat) -> Self {
         Self {
-            directory: directory.into(),
-            signing: signing.into(),
+            directory: given::path(directory),
+            signing: given::path(signing),
             format,
             retired: Vec::new(),
             memory: Memory::default(),
@@ -64,7 +64,7 @@ impl DirectorySource {
     /// A retired key's file that is in another format, for the time around a change of the algorithm, or that is a
     /// certificate. There need be no such file.
     pub fn retired(mut self, name: impl Into<PathBuf>, format: KeyFormat) -> Self {
-        self.retired.push((name.into(), format));
+        self.retired.push((given::path(name), format));
         self
     }
 

@@ -3,7 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::look::{Found, MAX_BYTES, Memory, Settled, blocking};
-use super::{KeyFormat, KeySet, KeySource};
+use super::{KeyFormat, KeySet, KeySource, given};
 use crate::keys::KeyError;
 
 /// An environment variable that holds a key.
@@ -20,12 +20,12 @@ pub struct EnvSource {
 impl EnvSource {
     /// The key in this variable.
     pub fn new(variable: impl Into<String>, format: KeyFormat) -> Self {
-        Self { variable: (variable.into(), format), retired: Vec::new(), memory: Memory::default() }
+        Self { variable: (given::variable(variable), format), retired: Vec::new(), memory: Memory::default() }
     }
 
     /// A variable that holds a key which signs no longer. While it is unset or empty, there is none.
     pub fn retired(mut self, variable: impl Into<String>, format: KeyFormat) -> Self {
-        self.retired.push((variable.into(), format));
+        self.retired.push((given::variable(variable), format));
         self
     }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::look::{self, Found, Memory, Settled, blocking};
-use super::{KeyFormat, KeySet, KeySource};
+use super::{KeyFormat, KeySet, KeySource, given};
 use crate::keys::KeyError;
 
 /// A file that holds a key or a JWK set.
@@ -36,12 +36,12 @@ pub struct FileSource {
 impl FileSource {
     /// The key or keys in this file.
     pub fn new(path: impl Into<PathBuf>, format: KeyFormat) -> Self {
-        Self { file: (path.into(), format), retired: Vec::new(), memory: Memory::default() }
+        Self { file: (given::path(path), format), retired: Vec::new(), memory: Memory::default() }
     }
 
     /// A file that holds a key which signs no longer. While there is no such file, there is none.
     pub fn retired(mut self, path: impl Into<PathBuf>, format: KeyFormat) -> Self {
-        self.retired.push((path.into(), format));
+        self.retired.push((given::path(path), format));
         self
     }
 

@@ -34,6 +34,7 @@ mod erased;
 mod file;
 mod format;
 mod generated;
+mod given;
 #[cfg(feature = "jwks-no-provider")]
 mod jwks_url;
 mod look;
