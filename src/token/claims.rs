@@ -281,13 +281,13 @@ fn floored(value: &str) -> Option<u64> {
         Err(_) if exponent.starts_with('-') => i64::MIN / 2,
         Err(_) => i64::MAX / 2,
     };
-    let significant = usize::try_from(i64::try_from(integral.len()).ok()? + exponent).unwrap_or(0);
-    let places = significant.saturating_sub(leading_zeros);
+    let before_point = i64::try_from(integral.len()).ok()?.saturating_add(exponent);
+    let places = before_point.saturating_sub(i64::try_from(leading_zeros).ok()?);
     if places > 12 {
         return None;
     }
     let mut rest = digits().skip(leading_zeros);
-    let secs = (0..places).fold(0, |secs, _| secs * 10 + u64::from(rest.next().unwrap_or(0)));
+    let secs = (0..places).fold(0, |secs: u64, _| secs * 10 + u64::from(rest.next().unwrap_or(0)));
     let is_past_the_end = secs == NumericDate::MAX.as_secs() && rest.any(|digit| digit != 0);
     (!is_past_the_end).then_some(secs)
 }
