@@ -107,9 +107,10 @@ pub use server::{
     ResponseBody, ResponseFuture,
 };
 pub use store::{ClaimsStore, MemoryStore};
-pub use telemetry::{Event, NotReissued, Occasion};
+pub use telemetry::{Event, Occasion};
 pub use token::bearer::Source;
 pub use token::refusal::{Reason, Refusal};
+pub use token::reissue::NotReissued;
 
 /// The README's examples compile.
 #[cfg(doctest)]

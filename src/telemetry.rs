@@ -9,13 +9,12 @@
 #[cfg(feature = "tracing")]
 mod log;
 
-use std::fmt;
-
 use crate::NumericDate;
 use crate::caught::caught;
 use crate::keys::{KeyError, KeyRing};
 use crate::store::StoreError;
 use crate::token::refusal::Refusal;
+use crate::token::reissue::NotReissued;
 
 /// Something an operator may want to count or read.
 #[derive(Debug)]
@@ -137,37 +136,6 @@ pub enum Occasion {
     Exchanged,
 }
 
-/// Why a successor that was due does not go out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum NotReissued {
-    /// The predicate declined.
-    Declined,
-    /// The predicate panicked.
-    HookPanicked,
-    /// It would not outlive its predecessor: the ceiling is near, or the handler took too long.
-    Outlived,
-    /// The key that signed the predecessor has left the ring.
-    KeyWithdrawn,
-    /// The session was revoked.
-    Revoked,
-    /// The store does not know this token to lead to the session's head, or it is late.
-    Unknown,
-    /// The store's head could not have come from this token; it is never signed.
-    StrangeHead,
-    /// The store did not record it.
-    StoreFailed,
-    /// The key could not sign.
-    SigningFailed,
-    /// It would be longer than this service accepts.
-    TooLong,
-    /// As a cookie it would be longer than browsers keep.
-    CookieTooLong,
-    /// It would make the response head larger than
-    /// [`max_added_head_bytes`](crate::AuthorityBuilder::max_added_head_bytes) allows.
-    HeadTooLarge,
-}
-
 impl Occasion {
     /// A fixed name for counters.
     pub fn label(self) -> &'static str {
@@ -175,37 +143,6 @@ impl Occasion {
             Self::Renewed => "renewed",
             Self::Exchanged => "exchanged",
         }
-    }
-}
-
-impl NotReissued {
-    /// A fixed name for counters.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Declined => "declined",
-            Self::HookPanicked => "hook_panicked",
-            Self::Outlived => "outlived",
-            Self::KeyWithdrawn => "key_withdrawn",
-            Self::Revoked => "revoked",
-            Self::Unknown => "unknown",
-            Self::StrangeHead => "strange_head",
-            Self::StoreFailed => "store_failed",
-            Self::SigningFailed => "signing_failed",
-            Self::TooLong => "too_long",
-            Self::CookieTooLong => "cookie_too_long",
-            Self::HeadTooLarge => "head_too_large",
-        }
-    }
-
-    /// Whether it is a matter of the token's size, which its successors share.
-    pub(crate) fn is_about_size(self) -> bool {
-        matches!(self, Self::TooLong | Self::CookieTooLong | Self::HeadTooLarge)
-    }
-}
-
-impl fmt::Display for NotReissued {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.label())
     }
 }
 

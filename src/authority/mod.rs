@@ -22,13 +22,13 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
-pub(crate) use arrive::{Admission, Arrival, Exchanged, NotAdmitted, Refused, Settled};
+pub(crate) use arrive::{Admission, Arrived, NotAdmitted, Refused, Verdict};
 pub use builder::{AuthorityBuilder, DangerousBuilder};
 use cache::TokenCache;
 pub use issue::{IssueError, IssuedToken, Login};
 pub use private_claims::PrivateClaims;
 pub(crate) use prove::still_unknown;
-pub(crate) use renew::{Capacity, Renewal};
+pub(crate) use renew::Renewal;
 pub use revoke::SignOutError;
 pub(crate) use sign::SignedSuccessor;
 pub use verified_token::VerifiedToken;
@@ -37,10 +37,11 @@ use crate::caught::caught;
 use crate::clock::Clock;
 use crate::keys::{IntoKeys, KeyRing, Keys};
 use crate::store::{ErasedStore, StoreError, StoreErrorKind};
-use crate::telemetry::{self, Event, NotReissued, Observer, Occasion};
+use crate::telemetry::{self, Event, Observer, Occasion};
 use crate::token::bearer::Source;
 use crate::token::policy::Policy;
 use crate::token::refusal::Refusal;
+use crate::token::reissue::NotReissued;
 use crate::{ConfigError, NumericDate, RequestHead};
 
 /// What issues, verifies, reissues and revokes. Clones share one.

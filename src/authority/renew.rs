@@ -1,4 +1,4 @@
-//! The response is ready: is a successor owed, and which?
+//! A successor is made: the reissue protocol decides, this asks what it asks for, and signs.
 
 use std::pin::Pin;
 
@@ -6,47 +6,13 @@ use super::{Admission, Authority, SignedSuccessor, VerifiedToken, sign};
 use crate::NumericDate;
 use crate::keys::KeyRing;
 use crate::store::{Rotated, Rotation};
-use crate::telemetry::NotReissued;
-use crate::token::successor::Successor;
+use crate::token::reissue::{Capacity, NoSuccessor, NotReissued, Reissue, Step};
 
 /// A successor, or the future that may yield one. A failure yields none: it never harms the response.
 pub(crate) enum Renewal {
     Decided(Option<SignedSuccessor>),
     /// The store has to record it first.
     Pending(Pin<Box<dyn Future<Output = Option<SignedSuccessor>> + Send>>),
-}
-
-/// What a response can carry back to where its token was.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Capacity {
-    /// The longest token, in bytes.
-    pub(crate) longest: usize,
-    /// What is reported of a longer one.
-    pub(crate) otherwise: NotReissued,
-}
-
-impl Capacity {
-    /// Whether it carries a token of this many bytes.
-    pub(super) fn admit(self, bytes: usize) -> Result<(), NotReissued> {
-        if bytes <= self.longest { Ok(()) } else { Err(self.otherwise) }
-    }
-}
-
-/// Why there is no recorded successor.
-pub(super) enum Unrecorded {
-    Not(NotReissued),
-    Revoked,
-    Reused {
-        generations: u32,
-    },
-    /// The store failed, which was reported.
-    Outage,
-}
-
-impl From<NotReissued> for Unrecorded {
-    fn from(why: NotReissued) -> Self {
-        Self::Not(why)
-    }
 }
 
 impl<C: Send + Sync + 'static> Authority<C> {
@@ -61,87 +27,91 @@ impl<C: Send + Sync + 'static> Authority<C> {
 
     /// The successor that is due, if the response can carry it.
     pub(crate) fn renew(&self, token: &VerifiedToken<C>, now: NumericDate, capacity: Capacity) -> Renewal {
-        if let Err(why) = self.may_renew(token) {
-            return Renewal::Decided(self.report(Err(why)));
-        }
-        if self.0.store.is_none() {
-            let derived = self.derived(token, now);
-            let signed = derived.and_then(|successor| self.sign_successor(successor, token, capacity));
-            return Renewal::Decided(self.report(signed));
+        let reissue = Reissue::at_response(now, Some(capacity), self.can_revoke());
+        if !self.can_revoke() {
+            return Renewal::Decided(self.or_report(self.reissue_now(token, reissue)));
         }
         let (authority, token) = (self.clone(), token.clone());
         Renewal::Pending(Box::pin(async move {
-            let signed = match authority.record(&token, now, capacity).await {
-                Ok(successor) => authority.sign_successor(&successor, &token, capacity),
-                Err(Unrecorded::Not(why)) => Err(why),
-                Err(Unrecorded::Revoked) => Err(NotReissued::Revoked),
-                // Reuse is judged at arrival: a slow request is not a thief.
-                Err(Unrecorded::Reused { .. }) => Err(NotReissued::Unknown),
-                Err(Unrecorded::Outage) => Err(NotReissued::StoreFailed),
-            };
-            authority.report(signed)
+            let made = authority.reissue(&token, reissue).await;
+            authority.or_report(made)
         }))
     }
 
-    /// Whether key and predicate allow it. A key that left the ring renews nothing, requests in flight included.
-    pub(super) fn may_renew(&self, token: &VerifiedToken<C>) -> Result<(), NotReissued> {
-        let renews = match &self.0.hooks.renew_if {
-            Some(renew_if) => self.ask_hook("renew_if", || renew_if(token)),
-            None => Some(true),
-        };
-        // The key is asked last: the predicate takes its time.
-        if !token.is_held(&self.0.keys) {
-            return Err(NotReissued::KeyWithdrawn);
-        }
-        match renews {
-            Some(true) => Ok(()),
-            Some(false) => Err(NotReissued::Declined),
-            None => Err(NotReissued::HookPanicked),
-        }
+    fn or_report(&self, made: Result<Option<SignedSuccessor>, NoSuccessor>) -> Option<SignedSuccessor> {
+        made.unwrap_or_else(|why| {
+            why.at_response().inspect(|&why| self.report_not_reissued(why));
+            None
+        })
     }
 
-    /// The successor that every node derives, without a store.
-    pub(super) fn derived<'a>(
-        &self,
-        token: &'a VerifiedToken<C>,
-        now: NumericDate,
-    ) -> Result<&'a Successor, NotReissued> {
-        let (policy, verified) = (&self.0.policy, token.verified());
-        let derived = token.derive_once(|| policy.derive(verified));
-        derived
-            .filter(|successor| policy.is_worth_sending(successor, verified, now))
-            .ok_or(NotReissued::Outlived)
-    }
-
-    /// The recorded successor: the proposed one, or the head that was recorded before it. Whether the proposed one can go
-    /// out is known before it is recorded, for by that its predecessor is spent.
-    pub(super) async fn record(
+    /// Drives the reissue protocol to the signed successor; `None` where it goes out at the response.
+    pub(super) async fn reissue(
         &self,
         token: &VerifiedToken<C>,
-        now: NumericDate,
-        capacity: Capacity,
-    ) -> Result<Successor, Unrecorded> {
+        mut reissue: Reissue,
+    ) -> Result<Option<SignedSuccessor>, NoSuccessor> {
+        let mut step = Step::AskPredicate;
+        loop {
+            if let Some(made) = self.advance(token, &mut reissue, step)? {
+                return Ok(made);
+            }
+            let answer = self.record(token, &reissue).await;
+            step = reissue.recorded(&self.0.policy, token.verified(), answer)?;
+        }
+    }
+
+    /// The same without a store: nothing is waited for, and nothing boxed.
+    fn reissue_now(
+        &self,
+        token: &VerifiedToken<C>,
+        mut reissue: Reissue,
+    ) -> Result<Option<SignedSuccessor>, NoSuccessor> {
+        self.advance(token, &mut reissue, Step::AskPredicate)?.ok_or(NoSuccessor::StoreSilent)
+    }
+
+    /// Takes the steps that need no waiting. `None`: the successor is to be recorded.
+    fn advance(
+        &self,
+        token: &VerifiedToken<C>,
+        reissue: &mut Reissue,
+        mut step: Step,
+    ) -> Result<Option<Option<SignedSuccessor>>, NoSuccessor> {
         let (policy, verified) = (&self.0.policy, token.verified());
-        let proposed = policy.propose(verified, now).ok_or(NotReissued::Outlived)?;
-        capacity.admit(self.signed_len(&self.0.keys.load(), &proposed.claims, verified.typ())?)?;
-        let store = self.0.store.clone().ok_or(NotReissued::Unknown)?;
+        if step == Step::AskPredicate {
+            let allowed = self.allows_renewal(token);
+            // The key is asked after the predicate, which takes its time.
+            let key_held = token.is_held(&self.0.keys);
+            let signed_len = |claims: &str| self.signed_len(&self.0.keys.load(), claims, verified.typ());
+            step = reissue.allowed(policy, verified, allowed, key_held, signed_len)?;
+        }
+        match step {
+            Step::AskPredicate | Step::Record => Ok(None),
+            Step::Wait => Ok(Some(None)),
+            Step::Sign(capacity) => {
+                let successor = reissue.successor(policy, verified).ok_or(NotReissued::TooLate)?;
+                Ok(Some(Some(self.sign_successor(successor, token, capacity)?)))
+            }
+        }
+    }
+
+    /// Whether the application's predicate allows a successor; `None` where it panicked.
+    fn allows_renewal(&self, token: &VerifiedToken<C>) -> Option<bool> {
+        match &self.0.hooks.renew_if {
+            Some(renew_if) => self.ask_hook("renew_if", || renew_if(token)),
+            None => Some(true),
+        }
+    }
+
+    /// What the store makes of the proposed successor; `None` where it failed, which was reported.
+    async fn record(&self, token: &VerifiedToken<C>, reissue: &Reissue) -> Option<Rotated> {
+        let (policy, verified, now) = (&self.0.policy, token.verified(), reissue.now());
+        let (store, proposed) = (self.0.store.clone()?, reissue.successor(policy, verified)?);
         let until = policy.token_matters_until(proposed.exp, token.session_start());
         let rotation =
             Rotation::renewal(token.presented(now), verified.successor_id(), &*proposed.claims, until)
                 .limited_by(self.retention(now));
-        let recorded = match self.ask(store.rotate(rotation)).await {
-            Ok(Rotated::Recorded) => proposed,
-            Ok(Rotated::Superseded { head }) => {
-                policy.accept_head(verified, &head, now).ok_or(NotReissued::StrangeHead)?
-            }
-            Ok(Rotated::Reused { generations }) => return Err(Unrecorded::Reused { generations }),
-            Ok(Rotated::Revoked | Rotated::Predated { .. }) => return Err(Unrecorded::Revoked),
-            Ok(Rotated::Unknown) => return Err(NotReissued::Unknown.into()),
-            Err(_) => return Err(Unrecorded::Outage),
-        };
-        // The ring may have changed while the store was waited for, and a later refusal wins over what is recorded.
-        self.may_renew(token)?;
-        Ok(recorded)
+        self.ask(store.rotate(rotation)).await.ok()
     }
 
     /// The length that these claims have once they are signed.
@@ -154,10 +124,5 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let len = sign::signed_len(ring, claims.len(), typ).ok_or(NotReissued::SigningFailed)?;
         // One that this service would refuse the next time is worth nothing.
         if len > self.0.policy.max_token_bytes { Err(NotReissued::TooLong) } else { Ok(len) }
-    }
-
-    /// Reports why there is no successor; one that there is, is reported once it goes out.
-    fn report(&self, signed: Result<SignedSuccessor, NotReissued>) -> Option<SignedSuccessor> {
-        signed.map_err(|why| self.report_not_reissued(why)).ok()
     }
 }

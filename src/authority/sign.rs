@@ -6,13 +6,13 @@ use std::fmt;
 use bytes::Bytes;
 use http::HeaderValue;
 
-use super::{Authority, Capacity, VerifiedToken};
+use super::{Authority, VerifiedToken};
 use crate::NumericDate;
 use crate::base64;
 use crate::keys::backend::SignError;
 use crate::keys::{KeyRing, SigningKey};
-use crate::telemetry::NotReissued;
 use crate::token::header::{self, Written};
+use crate::token::reissue::{Capacity, NotReissued};
 use crate::token::successor::Successor;
 
 /// A successor as it goes out.

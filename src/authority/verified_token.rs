@@ -11,7 +11,6 @@ use super::{PrivateClaims, SignedSuccessor};
 use crate::NumericDate;
 use crate::keys::{KeyRing, Keys};
 use crate::store::{Presented, SessionId, SubjectId};
-use crate::token::successor::Successor;
 use crate::token::verify::Verified;
 
 /// A token that was admitted, in the request's extensions and, with the feature `axum`, as an extractor.
@@ -28,7 +27,6 @@ struct Parts<C> {
     names: OnceLock<Names>,
     /// The ring that was last seen to hold its key.
     ring: AtomicU64,
-    derived: OnceLock<Option<Successor>>,
     /// When, and at which of the store's epochs, its session was last seen live.
     live: AtomicU64,
     successor: Mutex<Option<Memo>>,
@@ -58,7 +56,6 @@ impl<C> VerifiedToken<C> {
             names: OnceLock::new(),
             ring: AtomicU64::new(ring.id()),
             live: AtomicU64::new(0),
-            derived: OnceLock::new(),
             successor: Mutex::new(None),
         }))
     }
@@ -105,11 +102,6 @@ impl<C> VerifiedToken<C> {
     /// Remembers that its session was live. `epoch` was read before the store was asked.
     pub(super) fn remember_live(&self, epoch: u64, now: NumericDate) {
         self.0.live.store(moment(epoch, now), Ordering::Release);
-    }
-
-    /// What the token's successor is without a store: a pure function of it, so it is made once.
-    pub(super) fn derive_once(&self, derive: impl FnOnce() -> Option<Successor>) -> Option<&Successor> {
-        self.0.derived.get_or_init(derive).as_ref()
     }
 
     /// The signature over these claims, made at most once under one ring, however many responses are owed it.

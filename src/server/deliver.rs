@@ -5,10 +5,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use super::control::NoReissue;
 use super::shared::{Settings, Shared};
-use crate::authority::{Capacity, SignedSuccessor};
+use crate::authority::SignedSuccessor;
 use crate::cookie::Cookie;
-use crate::telemetry::{NotReissued, Occasion};
+use crate::telemetry::Occasion;
 use crate::token::bearer::Credential;
+use crate::token::reissue::{Capacity, NotReissued};
 use crate::{NumericDate, RequestHead};
 
 /// The way back to where the token was found.

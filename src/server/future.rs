@@ -14,7 +14,7 @@ use super::body::ResponseBody;
 use super::deliver::{REISSUE_REPLAY, Way, capacity, deliver, may_carry};
 use super::response::refusal_response;
 use super::shared::Shared;
-use crate::authority::{Admission, NotAdmitted, Refused, Renewal, Settled, SignedSuccessor, still_unknown};
+use crate::authority::{Admission, NotAdmitted, Refused, Renewal, SignedSuccessor, Verdict, still_unknown};
 use crate::keys::{Refetched, Refetching};
 use crate::telemetry::Occasion;
 use crate::{NumericDate, RequestHead};
@@ -34,7 +34,7 @@ pin_project! {
         // yet, so what the inner service had reserved was given back.
         Refetching { refetching: Refetching, parked: Option<Parked<S, B, C>> },
         // The store is waited for; the inner service has already reported ready.
-        Arriving { settling: BoxFuture<Settled<C>>, parked: Option<Parked<S, B, C>> },
+        Arriving { settling: BoxFuture<Verdict<C>>, parked: Option<Parked<S, B, C>> },
         // The request is admitted; where it gave its place back, it waits for another and arrives anew.
         Admitted { admitted: Option<(Parked<S, B, C>, Admission<C>)> },
         // The handler is running; whether a successor is due is judged after it. A preflight has no token.
@@ -81,7 +81,7 @@ impl<F, S, B, R, C> ResponseFuture<F, S, B, R, C> {
         Self { state: State::Refetching { refetching, parked: Some(parked) } }
     }
 
-    pub(super) fn arriving(settling: BoxFuture<Settled<C>>, parked: Parked<S, B, C>) -> Self {
+    pub(super) fn arriving(settling: BoxFuture<Verdict<C>>, parked: Parked<S, B, C>) -> Self {
         Self { state: State::Arriving { settling, parked: Some(parked) } }
     }
 }
@@ -174,7 +174,7 @@ where
         }
     }
 
-    fn proceed(self, settled: Settled<C>) -> State<S::Future, S, B, R, C> {
+    fn proceed(self, settled: Verdict<C>) -> State<S::Future, S, B, R, C> {
         match settled {
             Ok(admission) => self.admitted(admission),
             Err(refused) => self.refused(refused),

@@ -9,7 +9,7 @@ use super::deliver::{
 };
 use super::shared::Shared;
 use crate::RequestHead;
-use crate::authority::{Authority, Exchanged, Refused};
+use crate::authority::{Authority, Refused};
 use crate::telemetry::Occasion;
 use crate::token::refusal::{Class, Refusal};
 
@@ -179,14 +179,14 @@ fn grpc_http_status(refusal: &Refusal) -> StatusCode {
 pub(super) fn refusal_response<C: Send + Sync + 'static>(
     shared: &Shared<C>,
     head: &RequestHead<'_>,
-    Refused { refusal, exchanged }: Refused,
+    Refused { refusal, successor, at }: Refused,
     way: Way,
 ) -> Response<Bytes> {
     shared.authority.report_refusal(&refusal);
     let removed = way.cookie(&shared.settings).filter(|_| refusal.removes_cookie());
     let mut response = respond(&shared.authority, &*shared.settings.refusals, refusal, head);
-    match exchanged {
-        Some(Exchanged { successor, at }) if !forgoes_successor(&response, way, shared) => {
+    match successor {
+        Some(successor) if !forgoes_successor(&response, way, shared) => {
             clear_place(response.headers_mut(), way, shared);
             deliver(response.headers_mut(), &successor, Occasion::Exchanged, at, way, shared);
             // The handler did not run: whatever was asked for can be asked for again.

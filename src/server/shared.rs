@@ -6,7 +6,7 @@ use http::{HeaderName, Request};
 
 use super::deliver::{Way, capacity};
 use super::response::RefusalResponse;
-use crate::authority::{Admission, Arrival, Authority, NotAdmitted, VerifiedToken};
+use crate::authority::{Admission, Arrived, Authority, NotAdmitted, VerifiedToken};
 use crate::token::bearer::{self, Source};
 use crate::token::cross_site::AllowedOrigins;
 use crate::token::refusal::Refusal;
@@ -38,7 +38,7 @@ impl Settings {
 impl<C: Send + Sync + 'static> Shared<C> {
     /// Finds and judges the request's one credential; a successor goes back the way the credential came.
     #[inline(always)]
-    pub(super) fn arrive(&self, head: &RequestHead<'_>) -> (Arrival<C>, Way) {
+    pub(super) fn arrive(&self, head: &RequestHead<'_>) -> (Arrived<C>, Way) {
         match bearer::find(&self.settings.sources, head) {
             Ok(credential) => {
                 let way = Way::back_to(&credential, head);

@@ -45,7 +45,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 pub use crate::token::horizon::{Horizon, Raise, StoreHorizon};
-pub use crate::token::standing::Standing;
+pub use crate::token::standing::{Rotated, Standing};
 pub use cached::Cached;
 pub(crate) use erased::ErasedStore;
 pub use error::{StoreError, StoreErrorKind};
@@ -57,8 +57,7 @@ pub(crate) use settling::Settling;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub use sql::{SqlStore, SqlStoreBuilder};
 pub use vocabulary::{
-    Page, Presented, Retention, Revocation, Rotated, Rotation, SessionCursor, SessionPage, SessionRecord,
-    SubjectLimit,
+    Page, Presented, Retention, Revocation, Rotation, SessionCursor, SessionPage, SessionRecord, SubjectLimit,
 };
 
 use crate::NumericDate;

@@ -2,9 +2,10 @@
 
 use std::fmt::{self, Display, Write as _};
 
-use super::{Event, NotReissued};
+use super::Event;
 use crate::keys::KeyRing;
 use crate::token::refusal::{Reason, Refusal};
+use crate::token::reissue::NotReissued;
 
 /// What a line holds of a list of keys. The whole list is logged where a ring is new, on as many lines as it takes.
 const KEYS: usize = 1_200;
@@ -23,7 +24,7 @@ pub(super) fn log(event: &Event<'_>) {
         Event::Refused { refusal, ring } => log_refusal(refusal, ring),
         Event::Reissued { how, expires_at } => log!(DEBUG, how = how.label(), %expires_at, "token reissued"),
         // Neither is a fault: the application declined, or the session is near its limit.
-        Event::NotReissued { why: why @ (NotReissued::Declined | NotReissued::Outlived), .. }
+        Event::NotReissued { why: why @ (NotReissued::Declined | NotReissued::TooLate), .. }
         | Event::NotReissued { why, repeated: true } => log!(DEBUG, why = why.label(), "token not reissued"),
         Event::NotReissued { why, .. } => log!(WARN, why = why.label(), "token not reissued"),
         Event::Reused { generations } => log!(WARN, generations, "a superseded token came back"),

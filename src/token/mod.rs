@@ -8,9 +8,12 @@
 //! 1. [`bearer`]: the one credential of a request, or why there is none; [`cross_site`]: whether a cookie's counts.
 //! 2. [`header`] and [`verify`]: shape, header policy, the key's own algorithm, signature.
 //! 3. [`claims`]: the payload's JSON text, read once into checked fields. A [`verify::Verified`] comes out.
-//! 4. [`decision`]: [`policy`] judges that evidence together with its standing and the time.
-//! 5. [`successor`]: the claims of the token that replaces it, spliced into the same text.
+//! 4. [`arrival`]: the protocol from the proof to the verdict. It asks for the store's word where one is needed, and has
+//!    [`decision`] judge the token under the [`policy`].
+//! 5. [`reissue`]: the protocol that makes the token's successor, in exchange for an expired token or at the response.
+//!    [`successor`] splices its claims into the same text.
 
+pub(crate) mod arrival;
 pub(crate) mod bearer;
 pub(crate) mod claims;
 pub(crate) mod cross_site;
@@ -21,6 +24,9 @@ pub(crate) mod identity;
 pub(crate) mod json;
 pub(crate) mod policy;
 pub(crate) mod refusal;
+pub(crate) mod reissue;
 pub(crate) mod standing;
 pub(crate) mod successor;
+#[cfg(test)]
+mod test_tokens;
 pub(crate) mod verify;

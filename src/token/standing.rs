@@ -1,4 +1,10 @@
-//! [`Standing`]: what a store says of a token, the one piece of evidence that is not in the token itself.
+//! What a store says of a token, the one piece of evidence that is not in the token itself: its [`Standing`], and what became
+//! of its successor.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::NumericDate;
 
 /// What the store says of a session and of one token in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,4 +22,46 @@ pub enum Standing {
     /// The store can't vouch for a session that began before the store's own birth: its records were lost. A renewal
     /// of it is recorded and does not change that.
     Unknown,
+}
+
+/// What became of a proposed successor.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Rotated {
+    /// The proposal is the session's head now.
+    Recorded,
+    /// The token had a successor already, which is the session's head: parallel requests, or a lost response.
+    Superseded {
+        /// The head's claims, as their JSON text.
+        head: Arc<str>,
+    },
+    /// The token was superseded two or more generations ago.
+    Reused {
+        /// How many; 2 at least.
+        generations: u32,
+    },
+    /// The token, its session or its subject's sessions of that age were revoked, or the head itself was.
+    Revoked,
+    /// A sign-in whose session begins at or before an instant up to which sessions were revoked: its subject's, or all.
+    /// One that begins later is recorded.
+    Predated {
+        /// That instant.
+        revoked_until: NumericDate,
+    },
+    /// The session has a head, and this token is not known to lead to it: merely not renewed.
+    Unknown,
+}
+
+/// The head's claims are somebody's data; their length tells two heads apart well enough for a log.
+impl fmt::Debug for Rotated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Recorded => f.write_str("Recorded"),
+            Self::Superseded { head } => write!(f, "Superseded({} bytes)", head.len()),
+            Self::Reused { generations } => write!(f, "Reused({generations})"),
+            Self::Revoked => f.write_str("Revoked"),
+            Self::Predated { revoked_until } => write!(f, "Predated({revoked_until})"),
+            Self::Unknown => f.write_str("Unknown"),
+        }
+    }
 }

@@ -18,24 +18,17 @@ pub(crate) struct Successor {
 
 impl Policy {
     /// The successor as a pure function of its predecessor: every node makes the same one, without a word between
-    /// them, whatever the hour. Whether it is worth sending is for [`is_worth_sending`](Self::is_worth_sending).
-    pub(crate) fn derive(&self, token: &Verified) -> Option<Successor> {
-        self.successor(token, self.renewable_from(token))
-    }
-
-    /// Whether a successor outlives its predecessor and is alive at `now`.
-    pub(crate) fn is_worth_sending(
-        &self,
-        successor: &Successor,
-        predecessor: &Verified,
-        now: NumericDate,
-    ) -> bool {
-        successor.exp > predecessor.claims().exp().max(now)
+    /// them, whatever the hour.
+    ///
+    /// `None` where it would not outlive its predecessor, or is dead at `now`.
+    pub(crate) fn derived<'a>(&self, token: &'a Verified, now: NumericDate) -> Option<&'a Successor> {
+        let derive = || self.successor(token, self.renewable_from(token));
+        token.derived.get_or_init(derive).as_ref().filter(|successor| successor.outlives(token, now))
     }
 
     /// The successor to propose to a store, beginning at `now`.
     pub(crate) fn propose(&self, token: &Verified, now: NumericDate) -> Option<Successor> {
-        self.successor(token, now).filter(|successor| self.is_worth_sending(successor, token, now))
+        self.successor(token, now).filter(|successor| successor.outlives(token, now))
     }
 
     fn successor(&self, token: &Verified, iat: NumericDate) -> Option<Successor> {
@@ -131,6 +124,13 @@ impl Policy {
             Some(name) == self.primary_audience() && had.iter().any(|had| self.is_legacy_audience(had))
         };
         kept(&before) == kept(&after) && audience(&after).iter().all(|name| had.contains(name) || moved(name))
+    }
+}
+
+impl Successor {
+    /// Whether it outlives its predecessor and is alive at `now`.
+    fn outlives(&self, predecessor: &Verified, now: NumericDate) -> bool {
+        self.exp > predecessor.claims().exp().max(now)
     }
 }
 

@@ -11,6 +11,7 @@ use super::identity::{SessionId, SubjectId, TokenId};
 use super::json;
 use super::policy::Policy;
 use super::refusal::{Reason, Refusal};
+use super::successor::Successor;
 use crate::NumericDate;
 use crate::base64;
 use crate::keys::{KeyRing, RingKey};
@@ -31,6 +32,8 @@ pub(crate) struct Verified {
     window_opens: NumericDate,
     /// Hashed when it is first asked for: most tokens are never named.
     id: OnceLock<TokenId>,
+    /// What every node derives as its successor, made once.
+    pub(super) derived: OnceLock<Option<Successor>>,
 }
 
 pub(crate) fn verify(token: &[u8], ring: &KeyRing, policy: &Policy) -> Result<Verified, Refusal> {
@@ -60,6 +63,7 @@ pub(crate) fn verify(token: &[u8], ring: &KeyRing, policy: &Policy) -> Result<Ve
             Some(_) => OnceLock::new(),
             None => TokenId::from_signing_input(signing_input).into(),
         },
+        derived: OnceLock::new(),
         own_issuer: policy.issuer.clone(),
         admitted_until: policy.admitted_until(&claims),
         window_opens: policy.window_opens(&claims),

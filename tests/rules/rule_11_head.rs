@@ -99,7 +99,7 @@ fn signed(head: &str) -> bool {
         Some(successor) => assert_eq!(payload_text(&successor), head),
         None => {
             assert_eq!(in_grace.reason, Some(Reason::Expired), "{head}");
-            assert_eq!(*seen.lock().unwrap(), [NotReissued::StrangeHead; 2], "{head}");
+            assert_eq!(*seen.lock().unwrap(), [NotReissued::HeadMismatch; 2], "{head}");
         }
     }
     in_grace.successor.is_some()

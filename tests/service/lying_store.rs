@@ -56,7 +56,7 @@ async fn an_honest_head_is_signed_as_it_was_recorded() {
 }
 
 #[tokio::test]
-async fn a_strange_head_is_never_signed() {
+async fn a_head_mismatch_is_never_signed() {
     let changed = |name: &str, value: Value| {
         let mut head = honest();
         head[name] = value;
@@ -99,7 +99,7 @@ async fn a_strange_head_is_never_signed() {
             let response = given(&builder.build().unwrap()).await;
             assert_status(&response, status);
             assert_eq!(successor(&response), None, "{head}");
-            let expected: Vec<_> = ["not_reissued strange_head"].into_iter().chain(label).collect();
+            let expected: Vec<_> = ["not_reissued head_mismatch"].into_iter().chain(label).collect();
             assert_eq!(events.take(), expected, "{head}");
         }
     }
@@ -119,5 +119,5 @@ async fn a_head_that_is_dead_by_now_is_not_signed() {
     let service = tower::Layer::layer(&layer, handler);
     let response = tower::ServiceExt::oneshot(service, request(&token)).await.unwrap();
     assert_eq!(successor(&response), None);
-    assert_eq!(events.take(), ["not_reissued strange_head"]);
+    assert_eq!(events.take(), ["not_reissued head_mismatch"]);
 }

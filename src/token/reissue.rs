@@ -1,0 +1,245 @@
+//! The reissue protocol: the successor of one token, one question at a time. It serves both occasions, the exchange of an
+//! expired token and the renewal at the response.
+//!
+//! ```text
+//! AskPredicate ──allowed──► Sign                                     (no store: the successor is derived)
+//!              ──allowed──► Record ──recorded──► AskPredicate ──allowed──► Sign
+//! ```
+//!
+//! The predicate and the key are asked a second time after the store was waited for: a later refusal wins over what is
+//! recorded.
+
+use std::fmt;
+
+use super::policy::Policy;
+use super::standing::Rotated;
+use super::successor::Successor;
+use super::verify::Verified;
+use crate::NumericDate;
+
+/// One reissue. It begins with [`Step::AskPredicate`].
+#[derive(Debug)]
+pub(crate) struct Reissue {
+    now: NumericDate,
+    /// What the response can carry back to where the token was; `None`: nothing.
+    capacity: Option<Capacity>,
+    has_store: bool,
+    /// Whether the successor goes out now.
+    sends: bool,
+    /// With a store: the proposed successor, and once the store has answered the recorded one.
+    successor: Option<Successor>,
+    is_recorded: bool,
+}
+
+/// What to do next, and the function that takes the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Ask the application's predicate, and then the ring for the token's key: [`Reissue::allowed`].
+    AskPredicate,
+    /// Ask the store to record the [successor](Reissue::successor): [`Reissue::recorded`].
+    Record,
+    /// Done: sign the [successor](Reissue::successor).
+    Sign(Capacity),
+    /// Done: a successor can be made. The request is admitted, and its response renews the token.
+    Wait,
+}
+
+/// What a response can carry back to where its token was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Capacity {
+    /// The longest token, in bytes.
+    pub(crate) longest: usize,
+    /// What is reported of a longer one.
+    pub(crate) otherwise: NotReissued,
+}
+
+/// Why there is no successor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoSuccessor {
+    Not(NotReissued),
+    /// The response can't carry one. None is made: by recording it, its predecessor would be spent.
+    NoReply,
+    Revoked,
+    Reused {
+        generations: u32,
+    },
+    /// The store did not answer.
+    StoreSilent,
+}
+
+impl Reissue {
+    /// For a token that was admitted, at its response.
+    pub(crate) fn at_response(now: NumericDate, capacity: Option<Capacity>, has_store: bool) -> Self {
+        Self { now, capacity, has_store, sends: true, successor: None, is_recorded: false }
+    }
+
+    /// For a token that arrived within its grace.
+    pub(crate) fn in_grace(
+        policy: &Policy,
+        now: NumericDate,
+        capacity: Option<Capacity>,
+        has_store: bool,
+    ) -> Self {
+        Self { sends: !policy.admit_in_grace, ..Self::at_response(now, capacity, has_store) }
+    }
+
+    /// The instant that it is made at.
+    pub(crate) fn now(&self) -> NumericDate {
+        self.now
+    }
+
+    /// After [`Step::AskPredicate`]: whether the predicate allows it, `None` where it panicked, and whether the ring holds
+    /// the token's key. The key is to be asked last, since the predicate takes its time.
+    ///
+    /// `signed_len` tells how long a token of these claims is once it is signed.
+    pub(crate) fn allowed(
+        &mut self,
+        policy: &Policy,
+        token: &Verified,
+        allowed: Option<bool>,
+        key_held: bool,
+        signed_len: impl FnOnce(&str) -> Result<usize, NotReissued>,
+    ) -> Result<Step, NoSuccessor> {
+        if !key_held {
+            return Err(NotReissued::KeyWithdrawn.into());
+        }
+        match allowed {
+            Some(true) => {}
+            Some(false) => return Err(NotReissued::Declined.into()),
+            None => return Err(NotReissued::HookPanicked.into()),
+        }
+        let is_made = !self.has_store || self.is_recorded;
+        if is_made && !self.sends {
+            return self.successor(policy, token).map(|_| Step::Wait).ok_or(NotReissued::TooLate.into());
+        }
+        let capacity = self.capacity.ok_or(NoSuccessor::NoReply)?;
+        if is_made {
+            return Ok(Step::Sign(capacity));
+        }
+        let proposed = policy.propose(token, self.now).ok_or(NotReissued::TooLate)?;
+        // Whether it can go out is known before it is recorded, for by that its predecessor is spent.
+        capacity.admit(signed_len(&proposed.claims)?)?;
+        self.successor = Some(proposed);
+        Ok(Step::Record)
+    }
+
+    /// After [`Step::Record`]: what the store made of the proposed successor; `None` where it did not answer. The recorded
+    /// one is the proposed one, or the head that was recorded before it.
+    pub(crate) fn recorded(
+        &mut self,
+        policy: &Policy,
+        token: &Verified,
+        answer: Option<Rotated>,
+    ) -> Result<Step, NoSuccessor> {
+        match answer {
+            Some(Rotated::Recorded) => {}
+            Some(Rotated::Superseded { head }) => {
+                let head = policy.accept_head(token, &head, self.now);
+                self.successor = Some(head.ok_or(NotReissued::HeadMismatch)?);
+            }
+            Some(Rotated::Reused { generations }) => return Err(NoSuccessor::Reused { generations }),
+            Some(Rotated::Revoked | Rotated::Predated { .. }) => return Err(NoSuccessor::Revoked),
+            Some(Rotated::Unknown) => return Err(NotReissued::Unknown.into()),
+            None => return Err(NoSuccessor::StoreSilent),
+        }
+        self.is_recorded = true;
+        Ok(Step::AskPredicate)
+    }
+
+    /// The successor to record or to sign. Without a store it is the one that every node derives.
+    pub(crate) fn successor<'a>(&'a self, policy: &Policy, token: &'a Verified) -> Option<&'a Successor> {
+        if self.has_store { self.successor.as_ref() } else { policy.derived(token, self.now) }
+    }
+}
+
+impl Capacity {
+    /// Whether the response carries a token of this many bytes.
+    pub(crate) fn admit(self, bytes: usize) -> Result<(), NotReissued> {
+        if bytes <= self.longest { Ok(()) } else { Err(self.otherwise) }
+    }
+}
+
+impl NoSuccessor {
+    /// What is reported of a renewal: the response goes out without a successor, whatever the reason.
+    pub(crate) fn at_response(self) -> Option<NotReissued> {
+        match self {
+            Self::Not(why) => Some(why),
+            Self::NoReply => None,
+            Self::Revoked => Some(NotReissued::Revoked),
+            // Reuse is judged when a token arrives: a slow request is not a thief's.
+            Self::Reused { .. } => Some(NotReissued::Unknown),
+            Self::StoreSilent => Some(NotReissued::StoreFailed),
+        }
+    }
+}
+
+impl From<NotReissued> for NoSuccessor {
+    fn from(why: NotReissued) -> Self {
+        Self::Not(why)
+    }
+}
+
+/// Why a successor that was due does not go out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NotReissued {
+    /// The predicate declined.
+    Declined,
+    /// The predicate panicked.
+    HookPanicked,
+    /// It would not outlive its predecessor: the session's end is near, or the handler took too long.
+    TooLate,
+    /// The key that signed the predecessor has left the ring.
+    KeyWithdrawn,
+    /// The session was revoked.
+    Revoked,
+    /// The store does not know this token to lead to the session's head, or it is late.
+    Unknown,
+    /// The store's head could not have come from this token; it is never signed.
+    HeadMismatch,
+    /// The store did not record it.
+    StoreFailed,
+    /// The key could not sign.
+    SigningFailed,
+    /// It would be longer than this service accepts.
+    TooLong,
+    /// As a cookie it would be longer than browsers keep.
+    CookieTooLong,
+    /// It would make the response head larger than
+    /// [`max_added_head_bytes`](crate::AuthorityBuilder::max_added_head_bytes) allows.
+    HeadTooLarge,
+}
+
+impl NotReissued {
+    /// A fixed name for counters.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Declined => "declined",
+            Self::HookPanicked => "hook_panicked",
+            Self::TooLate => "too_late",
+            Self::KeyWithdrawn => "key_withdrawn",
+            Self::Revoked => "revoked",
+            Self::Unknown => "unknown",
+            Self::HeadMismatch => "head_mismatch",
+            Self::StoreFailed => "store_failed",
+            Self::SigningFailed => "signing_failed",
+            Self::TooLong => "too_long",
+            Self::CookieTooLong => "cookie_too_long",
+            Self::HeadTooLarge => "head_too_large",
+        }
+    }
+
+    /// Whether it is a matter of the token's size, which its successors share.
+    pub(crate) fn is_about_size(self) -> bool {
+        matches!(self, Self::TooLong | Self::CookieTooLong | Self::HeadTooLarge)
+    }
+}
+
+impl fmt::Display for NotReissued {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+#[cfg(test)]
+mod tests;

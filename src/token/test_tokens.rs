@@ -1,0 +1,58 @@
+//! A policy and tokens for the unit tests of the decision core.
+
+use super::header;
+use super::policy::Policy;
+use super::verify::{Verified, verify};
+use crate::keys::{Algorithm, KeyRing, SigningKey};
+use crate::{NumericDate, base64};
+
+/// When the tokens here are issued.
+pub(super) const ISSUED: u64 = 1_800_000_000;
+
+/// Lifetime 600 s, grace 60 s, sessions of 6,000 s.
+pub(super) fn policy() -> Policy {
+    Policy {
+        issuer: Some("https://login.example".into()),
+        audiences: vec!["orders".to_owned()],
+        legacy_audiences: Vec::new(),
+        access_types: Vec::new(),
+        access_claim: None,
+        required_claims: Vec::new(),
+        session_start_claim: "session_start".to_owned(),
+        session_starts_at_auth_time: false,
+        max_token_bytes: 8_192,
+        max_added_head_bytes: 3_072,
+        ignore_confirmation: false,
+        lifetime: 600,
+        leeway: 0,
+        grace: 60,
+        future_tolerance: 5,
+        ceiling: Some(6_000),
+        old_horizons: Vec::new(),
+        max_sessions: 100,
+        in_flight: 60,
+        jitter_percent: 10,
+        admit_in_grace: false,
+        reuse_ends_session: false,
+        admit_after_store_loss: false,
+    }
+}
+
+/// A token of 600 s, issued at [`ISSUED`], in a session that began `age` seconds before.
+#[allow(clippy::unwrap_used)]
+pub(super) fn token(policy: &Policy, age: u64) -> Verified {
+    let key = SigningKey::from_secret(Algorithm::HS256, b"0123456789abcdef0123456789abcdef").unwrap();
+    let (exp, start) = (ISSUED + 600, ISSUED - age);
+    let claims = format!(
+        r#"{{"iss":"https://login.example","aud":"orders","sub":"alice","jti":"j","sid":"s","iat":{ISSUED},"exp":{exp},"session_start":{start}}}"#
+    );
+    let mut text = [header::write("HS256", Some("JWT"), key.kid()), base64::encode_url(claims)].join(".");
+    let signature = key.sign(text.as_bytes()).unwrap();
+    text = [text, base64::encode_url(signature)].join(".");
+    verify(text.as_bytes(), &KeyRing::new(key), policy).unwrap()
+}
+
+/// This many seconds after [`ISSUED`].
+pub(super) fn at(secs: u64) -> NumericDate {
+    NumericDate::from_secs(ISSUED + secs)
+}
