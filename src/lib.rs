@@ -107,7 +107,7 @@ pub use server::{
     ResponseBody, ResponseFuture,
 };
 pub use store::{ClaimsStore, MemoryStore};
-pub use telemetry::{Event, Occasion};
+pub use telemetry::{Event, ReissueKind};
 pub use token::bearer::Source;
 pub use token::refusal::{Reason, Refusal};
 pub use token::reissue::NotReissued;

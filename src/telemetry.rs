@@ -39,7 +39,7 @@ pub enum Event<'a> {
     #[non_exhaustive]
     Reissued {
         /// On which way.
-        how: Occasion,
+        how: ReissueKind,
         /// Its `exp`.
         expires_at: NumericDate,
     },
@@ -129,14 +129,14 @@ pub enum Event<'a> {
 /// How a successor came to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Occasion {
+pub enum ReissueKind {
     /// With the response to an admitted request.
     Renewed,
     /// In exchange for a token that arrived expired.
     Exchanged,
 }
 
-impl Occasion {
+impl ReissueKind {
     /// A fixed name for counters.
     pub fn label(self) -> &'static str {
         match self {

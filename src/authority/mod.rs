@@ -37,7 +37,7 @@ use crate::caught::caught;
 use crate::clock::Clock;
 use crate::keys::{IntoKeys, KeyRing, Keys};
 use crate::store::{ErasedStore, StoreError, StoreErrorKind};
-use crate::telemetry::{self, Event, Observer, Occasion};
+use crate::telemetry::{self, Event, Observer, ReissueKind};
 use crate::token::bearer::Source;
 use crate::token::policy::Policy;
 use crate::token::refusal::Refusal;
@@ -203,7 +203,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         self.emit(Event::Refused { refusal, ring: &self.0.keys.load() });
     }
 
-    pub(crate) fn report_reissued(&self, how: Occasion, expires_at: NumericDate) {
+    pub(crate) fn report_reissued(&self, how: ReissueKind, expires_at: NumericDate) {
         self.emit(Event::Reissued { how, expires_at });
     }
 

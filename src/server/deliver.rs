@@ -7,7 +7,7 @@ use super::control::NoReissue;
 use super::shared::{Settings, Shared};
 use crate::authority::SignedSuccessor;
 use crate::cookie::Cookie;
-use crate::telemetry::Occasion;
+use crate::telemetry::ReissueKind;
 use crate::token::bearer::Credential;
 use crate::token::reissue::{Capacity, NotReissued};
 use crate::{NumericDate, RequestHead};
@@ -139,7 +139,7 @@ pub(crate) fn remove_cookie(headers: &mut HeaderMap, cookie: &Cookie) {
 pub(super) fn deliver<C: Send + Sync + 'static>(
     headers: &mut HeaderMap,
     successor: &SignedSuccessor,
-    how: Occasion,
+    how: ReissueKind,
     at: NumericDate,
     way: Way,
     shared: &Shared<C>,

@@ -16,7 +16,7 @@ use super::response::refusal_response;
 use super::shared::Shared;
 use crate::authority::{Admission, NotAdmitted, Refused, Renewal, SignedSuccessor, Verdict, still_unknown};
 use crate::keys::{Refetched, Refetching};
-use crate::telemetry::Occasion;
+use crate::telemetry::ReissueKind;
 use crate::{NumericDate, RequestHead};
 
 pin_project! {
@@ -222,7 +222,7 @@ fn finish<R, C: Send + Sync + 'static>(
 ) -> Response<ResponseBody<R>> {
     if let Some(successor) = successor {
         let Visit { shared, admission, way } = visit;
-        deliver(response.headers_mut(), &successor, Occasion::Renewed, admission.at, *way, shared);
+        deliver(response.headers_mut(), &successor, ReissueKind::Renewed, admission.at, *way, shared);
     }
     response.map(ResponseBody::inner)
 }

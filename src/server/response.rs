@@ -10,7 +10,7 @@ use super::deliver::{
 use super::shared::Shared;
 use crate::RequestHead;
 use crate::authority::{Authority, Refused};
-use crate::telemetry::Occasion;
+use crate::telemetry::ReissueKind;
 use crate::token::refusal::{Class, Refusal};
 
 /// Makes the response of a refusal. Closures do:
@@ -188,7 +188,7 @@ pub(super) fn refusal_response<C: Send + Sync + 'static>(
     match successor {
         Some(successor) if !forgoes_successor(&response, way, shared) => {
             clear_place(response.headers_mut(), way, shared);
-            deliver(response.headers_mut(), &successor, Occasion::Exchanged, at, way, shared);
+            deliver(response.headers_mut(), &successor, ReissueKind::Exchanged, at, way, shared);
             // The handler did not run: whatever was asked for can be asked for again.
             response.headers_mut().insert(&REISSUE_REPLAY, HeaderValue::from_static("safe"));
             if head.is_cross_origin(head.has_origin()) {
