@@ -63,8 +63,8 @@
 //! module of AWS-LC, whatever else is on; it alone excludes another crate's feature (aws-lc-rs's `non-fips`), and is no part
 //! of `full`, which is all the others. `axum`, `tracing` and `metrics` add what their names say, and without `tracing`
 //! nothing is logged; `jwks` fetches keys from a URL; `redis`, `sqlite` and `postgres` add stores (`sqlx` is what the last
-//! two share; they need Rust 1.94, all else 1.88), and `sqlx_0_9` takes a pool of that version. No feature changes a default
-//! or a verdict.
+//! two share; they need Rust 1.94, all else 1.88), and `sqlx_0_9` takes a pool of that version. `test-util` is for
+//! tests. No feature changes a default or a verdict.
 
 // docs.rs builds with nightly and this set, and marks what takes a feature.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -75,9 +75,7 @@ compile_error!("tower-reissue needs one of its features `aws_lc_rs` (default), `
 mod authority;
 mod base64;
 mod caught;
-mod clock;
 mod cookie;
-mod duration;
 mod endpoint;
 mod error;
 #[cfg(feature = "axum")]
@@ -88,13 +86,15 @@ pub mod manual;
 mod server;
 pub mod store;
 mod telemetry;
+#[cfg(any(test, feature = "test-util"))]
+mod testing;
+mod time;
 mod token;
 
 pub use authority::{
     Authority, AuthorityBuilder, DangerousBuilder, IssueError, IssuedToken, Login, PrivateClaims,
     SignOutError, VerifiedToken,
 };
-pub use clock::{Clock, ManualClock, NumericDate, SystemClock};
 pub use cookie::{Cookie, SameSite};
 pub use endpoint::{JwksEndpoint, RevokeEndpoint};
 pub use error::ConfigError;
@@ -108,6 +108,9 @@ pub use server::{
 };
 pub use store::{ClaimsStore, MemoryStore};
 pub use telemetry::{Event, ReissueKind};
+#[cfg(any(test, feature = "test-util"))]
+pub use testing::ManualClock;
+pub use time::{Clock, NumericDate, SystemClock};
 pub use token::bearer::Source;
 pub use token::refusal::{Reason, Refusal};
 pub use token::reissue::NotReissued;

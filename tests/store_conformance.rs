@@ -8,13 +8,19 @@ use std::sync::{Arc, Mutex};
 
 use tower_reissue::NumericDate;
 use tower_reissue::store::{
-    ClaimsStore, Horizon, MemoryStore, Page, Presented, Retention, Revocation, Rotated, Rotation, SessionId,
-    SessionPage, SessionRecord, Standing, StoreError, StoreHorizon, SubjectId, TokenId, conformance,
+    AnyStore, ClaimsStore, Horizon, MemoryStore, Page, Presented, Retention, Revocation, Rotated, Rotation,
+    SessionId, SessionPage, SessionRecord, Standing, StoreError, StoreHorizon, SubjectId, TokenId,
+    conformance,
 };
 
 #[tokio::test]
 async fn memory_store_keeps_every_promise() {
     conformance::all(&MemoryStore::new()).await;
+}
+
+#[tokio::test]
+async fn a_store_chosen_at_run_time_keeps_every_promise() {
+    conformance::all(&AnyStore::new(MemoryStore::new())).await;
 }
 
 /// The promises about races, four times each on four threads, sharing one store. Time stands still in them.

@@ -34,10 +34,10 @@ pub(crate) use sign::SignedSuccessor;
 pub use verified_token::VerifiedToken;
 
 use crate::caught::caught;
-use crate::clock::Clock;
 use crate::keys::{IntoKeys, KeyRing, Keys};
 use crate::store::{ErasedStore, StoreError, StoreErrorKind};
 use crate::telemetry::{self, Event, Observer, ReissueKind};
+use crate::time::Clock;
 use crate::token::bearer::Source;
 use crate::token::policy::Policy;
 use crate::token::refusal::Refusal;

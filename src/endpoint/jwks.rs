@@ -10,9 +10,9 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use tower_service::Service;
 
-use crate::duration::clamped;
 use crate::keys::{IntoKeys, KeyRing, Keys, sha256};
 use crate::server::FixedBody;
+use crate::time::clamped;
 
 /// Publishes the own public keys as a JWK set (RFC 7517 §5) to `GET` and `HEAD`: the signing key's, those that do not sign
 /// yet and the retiring ones.
@@ -67,6 +67,7 @@ use crate::server::FixedBody;
 /// }
 /// # }
 /// ```
+#[must_use = "an endpoint does nothing until it is mounted"]
 #[derive(Clone, Debug)]
 pub struct JwksEndpoint {
     keys: Keys,

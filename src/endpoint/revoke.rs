@@ -47,6 +47,7 @@ use crate::{ConfigError, RequestHead};
 /// let app: axum::Router = axum::Router::new().route_service("/sign-out", RevokeEndpoint::new(authority)?);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[must_use = "an endpoint does nothing until it is mounted"]
 pub struct RevokeEndpoint<C = PrivateClaims> {
     authority: Authority<C>,
     sources: Arc<[Source]>,

@@ -20,6 +20,7 @@ use crate::token::cross_site::AllowedOrigins;
 ///
 /// On axum, `Router::layer` and `route_layer` guard the routes that are there already: **a route that is added after them
 /// stands open**. `route_layer` leaves unknown paths their 404, where `layer` answers them with 401 too.
+#[must_use = "a layer does nothing until it wraps a service"]
 pub struct ReissueLayer<C = PrivateClaims>(Arc<Shared<C>>);
 
 impl<C: Send + Sync + 'static> ReissueLayer<C> {

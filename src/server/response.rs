@@ -54,6 +54,7 @@ where
 /// `grpc-status` 16 for any fault of the credential, 403 and 7 for a request that is not allowed, 503 and 14 for an outage; the
 /// message is in `grpc-message`, and there is no body. [The manual](crate::manual::operating) says which clients read it.
 /// gRPC-Web requests are answered as plain HTTP.
+#[must_use = "a challenge does nothing until `refuse_with`"]
 #[derive(Clone, Debug)]
 pub struct Challenge {
     realm: String,

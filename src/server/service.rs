@@ -28,8 +28,18 @@ impl<S, C> Reissue<S, C> {
     }
 
     /// The wrapped service.
-    pub fn inner(&self) -> &S {
+    pub fn get_ref(&self) -> &S {
         &self.inner
+    }
+
+    /// The wrapped service. A request that is sent to it directly passes without a token.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The wrapped service, without the layer.
+    pub fn into_inner(self) -> S {
+        self.inner
     }
 }
 

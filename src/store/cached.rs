@@ -14,7 +14,7 @@ use super::{
     SessionPage, Standing, StoreError, StoreErrorKind, StoreHorizon, SubjectId, Subscription,
 };
 use crate::NumericDate;
-use crate::duration::clamped;
+use crate::time::clamped;
 
 /// A [`ClaimsStore`] that remembers what another said, for a bounded time: steady traffic on a live session costs no
 /// round trip.

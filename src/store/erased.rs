@@ -27,6 +27,7 @@ pub(crate) trait ErasedStore: Send + Sync + 'static {
     ) -> StoreFuture<SessionPage>;
     fn horizon(self: Arc<Self>, need: Horizon) -> StoreFuture<StoreHorizon>;
     fn horizon_now(&self, need: Horizon) -> Option<StoreHorizon>;
+    fn raise_horizon(self: Arc<Self>, to: Horizon, now: NumericDate) -> StoreFuture<()>;
 }
 
 impl<S: ClaimsStore> ErasedStore for S {
@@ -65,5 +66,9 @@ impl<S: ClaimsStore> ErasedStore for S {
 
     fn horizon_now(&self, need: Horizon) -> Option<StoreHorizon> {
         ClaimsStore::horizon_now(self, need)
+    }
+
+    fn raise_horizon(self: Arc<Self>, to: Horizon, now: NumericDate) -> StoreFuture<()> {
+        Box::pin(async move { ClaimsStore::raise_horizon(&*self, to, now).await })
     }
 }

@@ -16,6 +16,7 @@
 //!   is [`Standing::Unknown`], and refused unless
 //!   [`admit_after_store_loss`](crate::AuthorityBuilder::admit_after_store_loss) is said. Put in front of a service
 //!   that has signed in users already, it asks them to sign in once more.
+//! * [`AnyStore`]: one of these, chosen at run time.
 //! * [`Cached`]: in front of any of them. Steady traffic costs no round trip; a revocation made elsewhere may go unseen
 //!   for a bounded time, and is pushed where the store has a [`RevocationFeed`]: Redis, and PostgreSQL.
 //!
@@ -26,8 +27,10 @@
 //! What a store does not protect against: a thief who keeps pace with the token's owner. See
 //! [the threat model](crate::manual::threat_model).
 
+mod any;
 mod cached;
 mod chain;
+#[cfg(any(test, feature = "test-util"))]
 pub mod conformance;
 mod cutoff;
 mod erased;
@@ -46,6 +49,7 @@ use std::sync::Arc;
 
 pub use crate::token::horizon::{Horizon, Raise, StoreHorizon};
 pub use crate::token::standing::{Rotated, Standing};
+pub use any::AnyStore;
 pub use cached::Cached;
 pub(crate) use erased::ErasedStore;
 pub use error::{StoreError, StoreErrorKind};
@@ -61,7 +65,7 @@ pub use vocabulary::{
 };
 
 use crate::NumericDate;
-pub use crate::token::identity::{SessionId, SubjectId, TokenId};
+pub use crate::token::identity::{ParseIdError, SessionId, SubjectId, TokenId};
 
 /// The authority on sessions. One value serves many tasks at once.
 ///

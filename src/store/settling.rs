@@ -101,4 +101,8 @@ impl ErasedStore for Settling {
     fn horizon_now(&self, need: Horizon) -> Option<StoreHorizon> {
         self.store.horizon_now(need)
     }
+
+    fn raise_horizon(self: Arc<Self>, to: Horizon, now: NumericDate) -> StoreFuture<()> {
+        Arc::clone(&self.store).raise_horizon(to, now)
+    }
 }

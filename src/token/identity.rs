@@ -1,6 +1,8 @@
 //! Names for tokens, sessions and subjects that can't collide across issuers and reveal nothing.
 
+use std::error::Error;
 use std::fmt;
+use std::str::FromStr;
 
 use crate::base64;
 use crate::keys::backend;
@@ -31,6 +33,20 @@ macro_rules! hashed_name {
             }
         }
 
+        /// From the 43 characters of base64url that [`Display`](fmt::Display) writes, and from nothing else.
+        impl FromStr for $name {
+            type Err = ParseIdError;
+
+            fn from_str(text: &str) -> Result<Self, ParseIdError> {
+                // The library wants room for its estimate, which is a byte more.
+                let mut room = [0; 33];
+                match (base64::decode_url(text.as_bytes(), &mut room), room) {
+                    (Some(32), [bytes @ .., _]) => Ok(Self(bytes)),
+                    _ => Err(ParseIdError(())),
+                }
+            }
+        }
+
         /// 43 characters of base64url.
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -45,6 +61,18 @@ macro_rules! hashed_name {
         }
     };
 }
+
+/// This text is not an id. An id is 43 characters of unpadded base64url, the last of which ends in two zero bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParseIdError(());
+
+impl fmt::Display for ParseIdError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not an id: 43 characters of unpadded base64url are expected")
+    }
+}
+
+impl Error for ParseIdError {}
 
 hashed_name! {
     /// One token: the hash of its `iss`, `sub` and `jti`; for a token without `jti`, of its verified signing input.
@@ -129,4 +157,34 @@ fn derive(tag: &str, id: &[u8; 32]) -> String {
     let mut name = base64::encode_url(backend::sha256(&text));
     name.truncate(SUCCESSOR_JTI_LEN);
     name
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_parses_from_what_it_prints_and_from_nothing_else() {
+        for bytes in [[0; 32], [255; 32], [0x5a; 32]] {
+            let id = SessionId::from_bytes(bytes);
+            assert_eq!(id.to_string().parse(), Ok(id));
+        }
+        let text = SessionId::from_bytes([0; 32]).to_string();
+        let (short, last) = text.split_at(42);
+        assert_eq!(last, "A");
+        for text in [
+            String::new(),
+            short.to_owned(),
+            format!("{text}A"),
+            format!("{text}="),
+            format!(" {text}"),
+            // The last character's spare bits are not zero: another text of the same bytes.
+            format!("{short}B"),
+            format!("{short}+"),
+            "x".repeat(1_000_000),
+        ] {
+            assert_eq!(text.parse::<SessionId>(), Err(ParseIdError(())), "{:.50}", text);
+        }
+    }
 }

@@ -238,9 +238,9 @@ async fn an_insecure_cookie_is_told_of_where_it_is_read() {
     let (authority, _, events) = storing(500, Arc::new(Scripted::rotating(Reply::Now(Rotated::Recorded))));
     let layer = ReissueLayer::new(authority.clone()).read_from([Source::authorization(), insecure()]);
     assert_eq!(events.take(), [r#"InsecureCookie { name: "session" }"#]);
-    RevokeEndpoint::new(authority.clone()).unwrap().read_from([insecure()]);
+    let _ = RevokeEndpoint::new(authority.clone()).unwrap().read_from([insecure()]);
     assert_eq!(events.take(), [r#"InsecureCookie { name: "session" }"#]);
-    ReissueLayer::new(authority).read_from([Source::cookie(cookie())]);
+    let _ = ReissueLayer::new(authority).read_from([Source::cookie(cookie())]);
     assert!(events.take().is_empty());
     let cookie = format!("session={}", mint(&claims()));
     let request = Request::builder().header("cookie", cookie).body(()).unwrap();

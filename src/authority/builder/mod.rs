@@ -10,11 +10,10 @@ use serde::de::DeserializeOwned;
 
 use super::{Confirm, Predicate, PrivateClaims, VerifiedToken, View};
 use crate::RequestHead;
-use crate::clock::{Clock, SystemClock};
-use crate::duration::clamped;
 use crate::keys::Keys;
 use crate::store::{ClaimsStore, ErasedStore};
 use crate::telemetry::{Event, Observer};
+use crate::time::{Clock, SystemClock, clamped};
 use crate::token::policy::Policy;
 
 pub(super) use build::check_issuer;

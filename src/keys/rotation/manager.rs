@@ -11,12 +11,12 @@ use super::Trusted;
 use super::load::{Loaded, Loader};
 use super::refetch::{Gate, Whose};
 use super::state::{self, Rotation, Timing};
-use crate::clock::Clock;
 use crate::keys::error::KeyError;
 use crate::keys::live::{Keeper, Keys, Refetching, RetiredKey};
 use crate::keys::ring_cell::RingCell;
 use crate::keys::source::ErasedSource;
 use crate::telemetry::{self, Event, Observer};
+use crate::time::Clock;
 
 /// The longest that caching headers can keep an issuer from being asked, and the longest between two tries of one
 /// that fails.

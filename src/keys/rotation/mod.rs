@@ -16,9 +16,8 @@ use self::state::Timing;
 use super::error::{KeyError, KeyErrorKind};
 use super::live::Keys;
 use super::source::{ErasedSource, KeySource};
-use crate::clock::Clock;
-use crate::duration::clamped;
 use crate::telemetry::{Event, Observer};
+use crate::time::{Clock, clamped};
 
 /// Whoever sends tokens with an unknown `kid` sets the pace of the refetches: not faster than this.
 const SHORTEST_COOLDOWN: Duration = Duration::from_secs(1);
@@ -240,9 +239,9 @@ impl fmt::Debug for KeyRotation {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::duration::LONGEST;
     use crate::keys::source::KeySet;
     use crate::keys::{Algorithm, Refetched, SigningKey};
+    use crate::time::LONGEST;
 
     fn rotation() -> KeyRotation {
         KeyRotation::new(KeySet::signing(key("own")))

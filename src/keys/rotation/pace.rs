@@ -5,7 +5,7 @@
 use tokio::time::Instant;
 
 use crate::NumericDate;
-use crate::clock::{Clock, SystemClock};
+use crate::time::{Clock, SystemClock};
 
 /// A step of the clock that is longer was an error in one of the two readings.
 const STEP: u64 = 3600;

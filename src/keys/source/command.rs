@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use super::look::{self, Bytes, blocking};
 use super::{KeyFormat, KeySet, KeySource, Turn};
-use crate::duration::clamped;
 use crate::keys::KeyError;
 use crate::keys::error::KeyErrorKind;
+use crate::time::clamped;
 
 /// A program that prints the key, such as a secret manager's own.
 ///

@@ -27,8 +27,8 @@ use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
 
 use super::{KeySet, KeySource};
-use crate::duration::clamped;
 use crate::keys::error::{KeyError, KeyErrorKind};
+use crate::time::clamped;
 
 /// The keys that another service publishes at a URL, as a JWK set.
 ///

@@ -1,5 +1,7 @@
 //! The promises of a [`ClaimsStore`], each a function named by its sentence.
 //!
+//! It needs the feature `test-util`: turn it on in `[dev-dependencies]`.
+//!
 //! A store of your own keeps them if [`all`] returns. Call it from a test, with your store, on the runtime that the
 //! store needs; a breach panics with its scene, at a line of the promise it breaks:
 //!

@@ -4,8 +4,6 @@
 //! table of instants that a test walks through without sleeping.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Where "now" comes from. One reading is taken per decision.
@@ -44,41 +42,6 @@ fn secs_since_epoch() -> u64 {
 #[cfg(any(not(any(target_os = "linux", target_os = "android")), assume_not_unix))]
 fn secs_since_epoch() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
-}
-
-/// A clock that stands still until it is told otherwise, for tests. Clones share one reading.
-///
-/// ```
-/// use tower_reissue::{Clock, ManualClock};
-///
-/// let clock = ManualClock::at(1_800_000_000);
-/// clock.advance(60);
-/// assert_eq!(clock.now().as_secs(), 1_800_000_060);
-/// ```
-#[derive(Clone, Debug)]
-pub struct ManualClock(Arc<AtomicU64>);
-
-impl ManualClock {
-    /// A clock that reads `secs` seconds since the Unix epoch.
-    pub fn at(secs: u64) -> Self {
-        Self(Arc::new(AtomicU64::new(secs)))
-    }
-
-    /// Moves the clock to `secs` seconds since the Unix epoch, backwards too.
-    pub fn set(&self, secs: u64) {
-        self.0.store(secs, Ordering::SeqCst);
-    }
-
-    /// Moves the clock forward.
-    pub fn advance(&self, secs: u64) {
-        self.0.fetch_add(secs, Ordering::SeqCst);
-    }
-}
-
-impl Clock for ManualClock {
-    fn now(&self) -> NumericDate {
-        NumericDate::from_secs(self.0.load(Ordering::SeqCst))
-    }
 }
 
 /// A JWT NumericDate (RFC 7519 §2): whole seconds since the Unix epoch, never past the year 9999.
@@ -124,4 +87,13 @@ impl fmt::Display for NumericDate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
     }
+}
+
+/// The longest duration that an option takes: ten years. Where a longer one has a meaning of its own, or is a mistake, the
+/// option says so.
+pub(crate) const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
+
+/// The duration, at most [`LONGEST`], so that adding it to an instant can't overflow.
+pub(crate) fn clamped(duration: Duration) -> Duration {
+    duration.min(LONGEST)
 }
