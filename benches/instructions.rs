@@ -128,7 +128,7 @@ fn run(path: &str) {
             .issuer("https://login.example")
             .audience("orders")
             .lifetime(Duration::from_secs(LIFETIME))
-            .ceiling(Duration::from_secs(86_400))
+            .max_session_lifetime(Duration::from_secs(86_400))
             .token_cache_bytes(if path.starts_with("first sight") { 0 } else { 64 << 20 })
             .clock(clock.clone());
     let authority = match path {

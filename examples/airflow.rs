@@ -133,7 +133,7 @@ impl Settings {
             .jitter_percent(0)
             // Airflow has none, and a task may rightly run for days. A month outlasts any that is still wanted, and
             // ends what a stolen token is good for.
-            .ceiling(Duration::from_secs(30 * 24 * 3600))
+            .max_session_lifetime(Duration::from_secs(30 * 24 * 3600))
             .renew_if(belongs_to_a_running_task);
         builder = match &self.issuer {
             Some(issuer) => builder.issuer(issuer),

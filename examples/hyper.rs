@@ -43,7 +43,7 @@ fn authority(clock: impl Clock) -> Result<Authority> {
     Ok(Authority::builder(SigningKey::generate(Algorithm::ES256)?)
         .issuer("https://login.example")
         .audience("hello")
-        .ceiling(Duration::from_secs(12 * 3600))
+        .max_session_lifetime(Duration::from_secs(12 * 3600))
         .clock(clock)
         .build()?)
 }

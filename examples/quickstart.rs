@@ -53,7 +53,7 @@ fn authority(lifetime: u64, grace: u64) -> Result<Authority> {
         .lifetime(Duration::from_secs(lifetime))
         .grace(Duration::from_secs(grace))
         // However often its token is renewed, a session ends after a working day.
-        .ceiling(Duration::from_secs(12 * 3600))
+        .max_session_lifetime(Duration::from_secs(12 * 3600))
         // Signing out needs a memory; without it the layer works too, and needs no store at all.
         .store(MemoryStore::new())
         .build()?)

@@ -38,7 +38,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Authority::builder(SigningKey::generate(Algorithm::EdDSA)?)
             .issuer("https://login.example")
             .audience("sessions-example")
-            .ceiling(Duration::from_secs(12 * 3600)),
+            .max_session_lifetime(Duration::from_secs(12 * 3600)),
         &args,
     )
     .await?

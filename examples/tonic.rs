@@ -40,7 +40,7 @@ fn authority(clock: impl Clock) -> Result<Authority> {
     Ok(Authority::builder(SigningKey::generate(Algorithm::EdDSA)?)
         .issuer("https://login.example")
         .audience("health")
-        .ceiling(Duration::from_secs(12 * 3600))
+        .max_session_lifetime(Duration::from_secs(12 * 3600))
         .clock(clock)
         .build()?)
 }

@@ -11,7 +11,7 @@
 //! let authority = Authority::builder(SigningKey::generate(Algorithm::EdDSA)?)
 //!     .issuer("https://login.example")
 //!     .audience("orders")
-//!     .ceiling(Duration::from_secs(12 * 3600))
+//!     .max_session_lifetime(Duration::from_secs(12 * 3600))
 //!     .build()?;
 //!
 //! // The login handler.

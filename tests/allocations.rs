@@ -31,7 +31,7 @@ fn authority(algorithm: Algorithm, clock: &ManualClock) -> AuthorityBuilder {
         .issuer("https://login.example")
         .audience("orders")
         .lifetime(Duration::from_secs(LIFETIME))
-        .ceiling(Duration::from_secs(86_400))
+        .max_session_lifetime(Duration::from_secs(86_400))
         .clock(clock.clone())
 }
 

@@ -21,7 +21,7 @@ const EXTREMES: [Duration; 3] = [Duration::ZERO, Duration::from_nanos(1), Durati
 /// Every public function that takes a duration, and every public field that is one, by file and name; each is tried
 /// below under this name.
 const KNOWN: [&str; 21] = [
-    "authority/builder/mod.rs ceiling",
+    "authority/builder/mod.rs max_session_lifetime",
     "authority/builder/mod.rs lifetime",
     "authority/builder/mod.rs leeway",
     "authority/builder/mod.rs grace",
@@ -90,7 +90,7 @@ fn builder() -> AuthorityBuilder {
     Authority::builder(key())
         .issuer("https://login.example")
         .audience("orders")
-        .ceiling(Duration::from_secs(12 * 3600))
+        .max_session_lifetime(Duration::from_secs(12 * 3600))
         .store(MemoryStore::new())
 }
 
@@ -109,7 +109,7 @@ async fn an_authority_is_built_with_any_or_refuses_it() {
     for time in EXTREMES {
         let is_longest = time == Duration::MAX;
         let options = [
-            (builder().ceiling(time), false),
+            (builder().max_session_lifetime(time), false),
             (builder().lifetime(time), false),
             (builder().leeway(time), !is_longest),
             (builder().grace(time), !is_longest),

@@ -92,7 +92,7 @@ async fn what_is_published_verifies_the_tokens_here_and_in_jsonwebtoken() {
         let clock = ManualClock::at(NOW);
         let build = |keys: tower_reissue::keys::Keys| {
             let builder = Authority::builder(keys).issuer(ISSUER).audience(AUDIENCE).clock(clock.clone());
-            builder.ceiling(Duration::from_secs(12 * 3600)).build().unwrap()
+            builder.max_session_lifetime(Duration::from_secs(12 * 3600)).build().unwrap()
         };
         let authority = build(key_for(algorithm).into());
         let token = authority.issue(Login::new("alice")).await.unwrap();
@@ -154,7 +154,7 @@ async fn what_is_published_follows_the_ring() {
     let authority = Authority::builder(key_for(Algorithm::ES256).with_kid("old"))
         .issuer(ISSUER)
         .audience(AUDIENCE)
-        .ceiling(Duration::from_secs(12 * 3600))
+        .max_session_lifetime(Duration::from_secs(12 * 3600))
         .build()
         .unwrap();
     let endpoint = JwksEndpoint::new(&authority);

@@ -122,7 +122,7 @@ fn every_verdict_on_a_mutated_token_is_jsonwebtokens() {
         let authority = Authority::builder(signing)
             .issuer(ISSUER)
             .audience(AUDIENCE)
-            .ceiling(Duration::from_secs(12 * 3600))
+            .max_session_lifetime(Duration::from_secs(12 * 3600))
             .clock(ManualClock::at(NOW))
             .build()
             .unwrap();

@@ -44,7 +44,7 @@ pub struct Claims {
 
 /// An authority whose tokens live for a day, so that none is due for renewal while it is measured.
 pub fn authority(keys: impl Into<KeyRing>) -> AuthorityBuilder {
-    Authority::builder(keys.into()).issuer(ISSUER).audience(AUDIENCE).lifetime(DAY).ceiling(DAY)
+    Authority::builder(keys.into()).issuer(ISSUER).audience(AUDIENCE).lifetime(DAY).max_session_lifetime(DAY)
 }
 
 pub fn issue(authority: &Authority) -> String {

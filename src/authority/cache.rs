@@ -205,7 +205,7 @@ mod tests {
             .audience("a")
             .lifetime(Duration::from_secs(LIFETIME))
             .grace(Duration::from_secs(GRACE))
-            .ceiling(Duration::from_secs(86_400))
+            .max_session_lifetime(Duration::from_secs(86_400))
             .clock(clock.clone())
     }
 
@@ -355,8 +355,10 @@ mod tests {
     fn every_shard_takes_its_part_of_the_tokens() {
         for algorithm in [Algorithm::HS256, Algorithm::ES256, Algorithm::EdDSA] {
             let key = SigningKey::generate(algorithm).unwrap().with_kid("k");
-            let authority =
-                Authority::builder(key).issuer("i").audience("a").ceiling(Duration::from_secs(86_400));
+            let authority = Authority::builder(key)
+                .issuer("i")
+                .audience("a")
+                .max_session_lifetime(Duration::from_secs(86_400));
             let authority = authority.build().unwrap();
             let shards = entries_by_shard(&authority).count();
             for _ in 0..40 * shards {

@@ -57,7 +57,7 @@ use crate::{ConfigError, NumericDate, RequestHead};
 /// let authority = Authority::builder(SigningKey::generate(Algorithm::EdDSA)?)
 ///     .issuer("https://login.example")
 ///     .audience("orders")
-///     .ceiling(Duration::from_secs(12 * 3600))
+///     .max_session_lifetime(Duration::from_secs(12 * 3600))
 ///     .build()?;
 /// let token = authority.issue(Login::new("alice")).await?;
 /// assert_eq!(authority.admit(token.as_str()).await?.subject(), Some("alice"));

@@ -49,7 +49,7 @@ impl StdError for SignOutError {
 }
 
 impl<C: Send + Sync + 'static> Authority<C> {
-    /// Ends the session of this token's text. It works with an expired token, up to the session's ceiling: whoever
+    /// Ends the session of this token's text. It works with an expired token, up to the session limit: whoever
     /// signs out late is signed out all the same (RFC 7009 §2.1).
     ///
     /// Under a [`KeyRotation`](crate::keys::KeyRotation) a token whose key is unknown makes the own source be read again, once
@@ -83,7 +83,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         // It can do no harm: all that a token under it can do is to end its own session.
         let retired = kid.as_deref().map(|kid| keys.retired(kid)).unwrap_or_default();
         let could_be_live =
-            |retired: &RetiredKey| policy.ceiling.is_none_or(|ceiling| retired.for_secs < ceiling);
+            |retired: &RetiredKey| policy.max_session_lifetime.is_none_or(|limit| retired.for_secs < limit);
         let ring = retired
             .into_iter()
             .filter(could_be_live)

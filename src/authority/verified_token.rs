@@ -158,7 +158,7 @@ impl<C> VerifiedToken<C> {
     }
 
     /// The admission deadline: no request with this token is admitted from this instant on, the leeway and the
-    /// session's ceiling considered. A long-running handler may use it to end its work.
+    /// session limit considered. A long-running handler may use it to end its work.
     pub fn admitted_until(&self) -> NumericDate {
         self.verified().admitted_until()
     }

@@ -39,7 +39,7 @@ use crate::time::clamped;
 /// let authority = Authority::builder(key)
 ///     .issuer("https://login.example")
 ///     .audience("orders")
-///     .ceiling(Duration::from_secs(12 * 3600))
+///     .max_session_lifetime(Duration::from_secs(12 * 3600))
 ///     .build()?;
 /// let endpoint = JwksEndpoint::new(&authority).max_age(Duration::from_secs(60));
 /// let app: axum::Router = axum::Router::new().route_service("/.well-known/jwks.json", endpoint);

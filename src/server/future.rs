@@ -1,4 +1,4 @@
-//! [`ResponseFuture`]: one request's way from its arrival to its response, told in states.
+//! [`ResponseFuture`]: one request's path from its arrival to its response, told in states.
 
 use std::fmt;
 use std::pin::Pin;
@@ -11,8 +11,9 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::body::ResponseBody;
-use super::deliver::{REISSUE_REPLAY, Way, capacity, deliver, may_carry};
-use super::response::refusal_response;
+use super::deliver::{REISSUE_REPLAY, deliver, may_carry};
+use super::refusal::refusal_response;
+use super::reply::ReplyChannel;
 use super::shared::Shared;
 use crate::authority::{Admission, NotAdmitted, Refused, Renewal, SignedSuccessor, Verdict, still_unknown};
 use crate::keys::{Refetched, Refetching};
@@ -32,18 +33,18 @@ pin_project! {
     enum State<F, S, B, R, C> {
         // The token's issuer is asked for newer keys, for nobody knows the one that the token names. Nothing is verified
         // yet, so what the inner service had reserved was given back.
-        Refetching { refetching: Refetching, parked: Option<Parked<S, B, C>> },
+        Refetching { refetching: Refetching, suspended: Option<SuspendedRequest<S, B, C>> },
         // The store is waited for; the inner service has already reported ready.
-        Arriving { settling: BoxFuture<Verdict<C>>, parked: Option<Parked<S, B, C>> },
+        Arriving { settling: BoxFuture<Verdict<C>>, suspended: Option<SuspendedRequest<S, B, C>> },
         // The request is admitted; where it gave its place back, it waits for another and arrives anew.
-        Admitted { admitted: Option<(Parked<S, B, C>, Admission<C>)> },
+        Admitted { admitted: Option<(SuspendedRequest<S, B, C>, Admission<C>)> },
         // The handler is running; whether a successor is due is judged after it. A preflight has no token.
-        Running { #[pin] response: F, visit: Option<Visit<C>> },
+        Running { #[pin] response: F, context: Option<RequestContext<C>> },
         // The response is in hand; the successor is being recorded.
         Recording {
             successor: BoxFuture<Option<SignedSuccessor>>,
             response: Option<Response<R>>,
-            visit: Visit<C>,
+            context: RequestContext<C>,
         },
         Refused { response: Option<Response<Bytes>> },
     }
@@ -52,20 +53,20 @@ pin_project! {
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// A request that waits for its verdict beside the service that it goes to.
-pub(super) struct Parked<S, B, C> {
+pub(super) struct SuspendedRequest<S, B, C> {
     pub(super) service: S,
     /// Whether the service has reported ready for it.
     pub(super) is_ready: bool,
     pub(super) request: Request<B>,
     pub(super) shared: Arc<Shared<C>>,
-    pub(super) way: Way,
+    pub(super) channel: ReplyChannel,
 }
 
 /// What an admitted request's response is judged with.
-pub(super) struct Visit<C> {
+pub(super) struct RequestContext<C> {
     pub(super) shared: Arc<Shared<C>>,
     pub(super) admission: Admission<C>,
-    pub(super) way: Way,
+    pub(super) channel: ReplyChannel,
 }
 
 impl<F, S, B, R, C> ResponseFuture<F, S, B, R, C> {
@@ -73,16 +74,16 @@ impl<F, S, B, R, C> ResponseFuture<F, S, B, R, C> {
         Self { state: State::Refused { response: Some(response) } }
     }
 
-    pub(super) fn running(response: F, visit: Option<Visit<C>>) -> Self {
-        Self { state: State::Running { response, visit } }
+    pub(super) fn running(response: F, context: Option<RequestContext<C>>) -> Self {
+        Self { state: State::Running { response, context } }
     }
 
-    pub(super) fn refetching(refetching: Refetching, parked: Parked<S, B, C>) -> Self {
-        Self { state: State::Refetching { refetching, parked: Some(parked) } }
+    pub(super) fn refetching(refetching: Refetching, suspended: SuspendedRequest<S, B, C>) -> Self {
+        Self { state: State::Refetching { refetching, suspended: Some(suspended) } }
     }
 
-    pub(super) fn arriving(settling: BoxFuture<Verdict<C>>, parked: Parked<S, B, C>) -> Self {
-        Self { state: State::Arriving { settling, parked: Some(parked) } }
+    pub(super) fn arriving(settling: BoxFuture<Verdict<C>>, suspended: SuspendedRequest<S, B, C>) -> Self {
+        Self { state: State::Arriving { settling, suspended: Some(suspended) } }
     }
 }
 
@@ -98,51 +99,53 @@ where
         let mut state = self.project().state;
         loop {
             let next = match state.as_mut().project() {
-                StateProj::Refetching { refetching, parked } => {
+                StateProj::Refetching { refetching, suspended } => {
                     let refetched = ready!(refetching.as_mut().poll(cx));
-                    parked.take().expect(POLLED_AGAIN).arrive_again(refetched)
+                    suspended.take().expect(POLLED_AGAIN).arrive_again(refetched)
                 }
-                StateProj::Arriving { settling, parked } => {
+                StateProj::Arriving { settling, suspended } => {
                     let settled = ready!(settling.as_mut().poll(cx));
-                    parked.take().expect(POLLED_AGAIN).proceed(settled)
+                    suspended.take().expect(POLLED_AGAIN).proceed(settled)
                 }
                 StateProj::Admitted { admitted } => {
-                    let (parked, _) = admitted.as_mut().expect(POLLED_AGAIN);
-                    let waits = !parked.is_ready;
+                    let (suspended, _) = admitted.as_mut().expect(POLLED_AGAIN);
+                    let waits = !suspended.is_ready;
                     if waits {
-                        ready!(parked.service.poll_ready(cx))?;
+                        ready!(suspended.service.poll_ready(cx))?;
                     }
-                    let (parked, admission) = admitted.take().expect(POLLED_AGAIN);
+                    let (suspended, admission) = admitted.take().expect(POLLED_AGAIN);
                     match waits {
                         // However long that took: the token may have expired, its key or its session be gone.
-                        true => Parked { is_ready: true, ..parked }.arrive_again(Refetched::Current),
-                        false => parked.run(admission),
+                        true => {
+                            SuspendedRequest { is_ready: true, ..suspended }.arrive_again(Refetched::Current)
+                        }
+                        false => suspended.run(admission),
                     }
                 }
-                StateProj::Running { response, visit } => {
+                StateProj::Running { response, context } => {
                     let mut response = ready!(response.poll(cx))?;
                     // That a request may be sent again is never the inner service's to say: it ran.
                     if !response.headers().is_empty() {
                         remove_replay(response.headers_mut());
                     }
                     // Looked at where it lies: it is moved only where something is due.
-                    let Some(now) = visit.as_ref().and_then(|visit| visit.due(&response)) else {
+                    let Some(now) = context.as_ref().and_then(|context| context.due(&response)) else {
                         return Poll::Ready(Ok(response.map(ResponseBody::inner)));
                     };
-                    let visit = visit.take().expect("it was just asked");
-                    match visit.renew(now) {
+                    let context = context.take().expect("it was just asked");
+                    match context.renew(now) {
                         Renewal::Decided(successor) => {
-                            return Poll::Ready(Ok(finish(response, successor, &visit)));
+                            return Poll::Ready(Ok(finish(response, successor, &context)));
                         }
                         Renewal::Pending(successor) => {
-                            State::Recording { successor, response: Some(response), visit }
+                            State::Recording { successor, response: Some(response), context }
                         }
                     }
                 }
-                StateProj::Recording { successor, response, visit } => {
+                StateProj::Recording { successor, response, context } => {
                     let successor = ready!(successor.as_mut().poll(cx));
                     let response = response.take().expect(POLLED_AGAIN);
-                    return Poll::Ready(Ok(finish(response, successor, visit)));
+                    return Poll::Ready(Ok(finish(response, successor, context)));
                 }
                 StateProj::Refused { response } => {
                     let response = response.take().expect(POLLED_AGAIN);
@@ -157,7 +160,7 @@ where
 /// As every future may, this one panics when it is polled after it was done.
 const POLLED_AGAIN: &str = "polled after completion";
 
-impl<S, B, R, C> Parked<S, B, C>
+impl<S, B, R, C> SuspendedRequest<S, B, C>
 where
     S: Service<Request<B>, Response = Response<R>>,
     C: Send + Sync + 'static,
@@ -167,7 +170,7 @@ where
         match self.shared.arrive(&RequestHead::of(&self.request)).0.map_err(|not_admitted| *not_admitted) {
             Ok(admission) => self.admitted(admission),
             Err(NotAdmitted::Refused(refused)) => self.refused(refused),
-            Err(NotAdmitted::Pending(settling)) => State::Arriving { settling, parked: Some(self) },
+            Err(NotAdmitted::Pending(settling)) => State::Arriving { settling, suspended: Some(self) },
             Err(NotAdmitted::Refetching { refusal, .. }) => {
                 self.refused(still_unknown(refusal, refetched).into())
             }
@@ -187,28 +190,31 @@ where
 
     fn refused(self, refused: Refused) -> State<S::Future, S, B, R, C> {
         let head = RequestHead::of(&self.request);
-        let response = refusal_response(&self.shared, &head, refused, self.way);
+        let response = refusal_response(&self.shared, &head, refused, self.channel);
         State::Refused { response: Some(response) }
     }
 
     fn run(self, admission: Admission<C>) -> State<S::Future, S, B, R, C> {
-        let Self { mut service, mut request, shared, way, .. } = self;
+        let Self { mut service, mut request, shared, channel, .. } = self;
         shared.show(&admission, &mut request);
-        State::Running { response: service.call(request), visit: Some(Visit { shared, admission, way }) }
+        State::Running {
+            response: service.call(request),
+            context: Some(RequestContext { shared, admission, channel }),
+        }
     }
 }
 
-impl<C: Send + Sync + 'static> Visit<C> {
+impl<C: Send + Sync + 'static> RequestContext<C> {
     /// The instant of the response, where a successor is due then and this response can carry one.
     #[inline(always)]
     fn due<R>(&self, response: &Response<R>) -> Option<NumericDate> {
         let now = self.shared.authority.due(&self.admission)?;
-        may_carry(response, self.way, &self.shared).then_some(now)
+        may_carry(response, self.channel, &self.shared).then_some(now)
     }
 
     /// The successor that is due, if it is not too long for the response.
     fn renew(&self, now: NumericDate) -> Renewal {
-        match capacity(self.way, &self.shared) {
+        match self.shared.capacity(self.channel) {
             Some(capacity) => self.shared.authority.renew(&self.admission.token, now, capacity),
             None => Renewal::Decided(None),
         }
@@ -218,11 +224,11 @@ impl<C: Send + Sync + 'static> Visit<C> {
 fn finish<R, C: Send + Sync + 'static>(
     mut response: Response<R>,
     successor: Option<SignedSuccessor>,
-    visit: &Visit<C>,
+    context: &RequestContext<C>,
 ) -> Response<ResponseBody<R>> {
     if let Some(successor) = successor {
-        let Visit { shared, admission, way } = visit;
-        deliver(response.headers_mut(), &successor, ReissueKind::Renewed, admission.at, *way, shared);
+        let RequestContext { shared, admission, channel } = context;
+        deliver(response.headers_mut(), &successor, ReissueKind::Renewed, admission.at, *channel, shared);
     }
     response.map(ResponseBody::inner)
 }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use http::HeaderName;
 use tower_layer::Layer;
 
-use super::response::{Challenge, RefusalResponse};
+use super::challenge::{Challenge, RefusalResponse};
 use super::service::Reissue;
-use super::shared::{Settings, Shared};
+use super::settings::Settings;
+use super::shared::Shared;
 use crate::ConfigError;
 use crate::authority::{Authority, PrivateClaims};
 use crate::token::bearer::Source;
@@ -43,7 +44,7 @@ impl<C: Send + Sync + 'static> ReissueLayer<C> {
     }
 
     /// The places that are looked at for a token, in this order. The first that holds anything is the only one
-    /// read, and its successor goes back the same way. Default: [`Source::authorization`] alone.
+    /// read, and its successor goes back to the same place. Default: [`Source::authorization`] alone.
     pub fn read_from(self, sources: impl IntoIterator<Item = Source>) -> Self {
         let sources: Vec<_> = sources.into_iter().collect();
         self.0.authority.report_insecure_cookies(&sources);

@@ -9,9 +9,10 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use super::body::ResponseBody;
-use super::deliver::Way;
-use super::future::{Parked, ResponseFuture, Visit};
-use super::response::refusal_response;
+
+use super::future::{RequestContext, ResponseFuture, SuspendedRequest};
+use super::refusal::refusal_response;
+use super::reply::ReplyChannel;
 use super::shared::Shared;
 use crate::RequestHead;
 use crate::authority::{NotAdmitted, PrivateClaims};
@@ -67,14 +68,14 @@ where
             self.shared.hide(&mut request);
             return ResponseFuture::running(self.inner.call(request), None);
         }
-        let (arrival, way) = self.shared.arrive(&head);
+        let (arrival, channel) = self.shared.arrive(&head);
         match arrival {
             Ok(admission) => {
                 self.shared.show(&admission, &mut request);
-                let visit = Visit { shared: Arc::clone(&self.shared), admission, way };
-                ResponseFuture::running(self.inner.call(request), Some(visit))
+                let context = RequestContext { shared: Arc::clone(&self.shared), admission, channel };
+                ResponseFuture::running(self.inner.call(request), Some(context))
             }
-            Err(not_admitted) => self.refuse_or_park(*not_admitted, request, way),
+            Err(not_admitted) => self.refuse_or_suspend(*not_admitted, request, channel),
         }
     }
 }
@@ -82,33 +83,35 @@ where
 impl<S: Clone, C: Send + Sync + 'static> Reissue<S, C> {
     /// What becomes of a request whose token is not admitted at once.
     #[inline(never)]
-    fn refuse_or_park<F, B, R>(
+    fn refuse_or_suspend<F, B, R>(
         &mut self,
         not_admitted: NotAdmitted<C>,
         request: Request<B>,
-        way: Way,
+        channel: ReplyChannel,
     ) -> ResponseFuture<F, S, B, R, C> {
         match not_admitted {
             NotAdmitted::Refused(refused) => {
-                let response = refusal_response(&self.shared, &RequestHead::of(&request), refused, way);
+                let response = refusal_response(&self.shared, &RequestHead::of(&request), refused, channel);
                 self.release();
                 ResponseFuture::refused(response)
             }
-            NotAdmitted::Pending(settling) => ResponseFuture::arriving(settling, self.park(request, way)),
+            NotAdmitted::Pending(settling) => {
+                ResponseFuture::arriving(settling, self.suspend(request, channel))
+            }
             // Nobody has verified this token: it must not hold what others wait for.
             NotAdmitted::Refetching { refetching, .. } => {
                 self.release();
-                let parked = Parked { is_ready: false, ..self.park(request, way) };
-                ResponseFuture::refetching(refetching, parked)
+                let suspended = SuspendedRequest { is_ready: false, ..self.suspend(request, channel) };
+                ResponseFuture::refetching(refetching, suspended)
             }
         }
     }
 
     /// The service that reported ready waits with its request; a fresh clone takes its place.
-    fn park<B>(&mut self, request: Request<B>, way: Way) -> Parked<S, B, C> {
+    fn suspend<B>(&mut self, request: Request<B>, channel: ReplyChannel) -> SuspendedRequest<S, B, C> {
         let fresh = self.inner.clone();
         let service = mem::replace(&mut self.inner, fresh);
-        Parked { service, is_ready: true, request, shared: Arc::clone(&self.shared), way }
+        SuspendedRequest { service, is_ready: true, request, shared: Arc::clone(&self.shared), channel }
     }
 
     /// Gives back what `poll_ready` reserved, a permit of a concurrency limit for instance: it would starve the

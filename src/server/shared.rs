@@ -1,16 +1,14 @@
 //! [`Shared`]: what a layer, its services and their response futures have in common.
 
-use std::sync::Arc;
+use http::Request;
 
-use http::{HeaderName, Request};
-
-use super::deliver::{Way, capacity};
-use super::response::RefusalResponse;
+use super::reply::ReplyChannel;
+use super::settings::Settings;
+use crate::RequestHead;
 use crate::authority::{Admission, Arrived, Authority, NotAdmitted, VerifiedToken};
-use crate::token::bearer::{self, Source};
-use crate::token::cross_site::AllowedOrigins;
+use crate::token::bearer;
 use crate::token::refusal::Refusal;
-use crate::{Cookie, RequestHead};
+use crate::token::reissue::Capacity;
 
 /// Behind one reference: some frameworks clone the layer and make the service for each request.
 pub(super) struct Shared<C> {
@@ -18,39 +16,27 @@ pub(super) struct Shared<C> {
     pub(super) settings: Settings,
 }
 
-#[derive(Clone)]
-pub(super) struct Settings {
-    pub(super) sources: Vec<Source>,
-    pub(super) header: HeaderName,
-    pub(super) pass_preflight: bool,
-    pub(super) shows_token: bool,
-    pub(super) refusals: Arc<dyn RefusalResponse>,
-    pub(super) origins: AllowedOrigins,
-}
-
-impl Settings {
-    /// The cookie that this one among the sources is.
-    pub(super) fn cookie(&self, source: usize) -> Option<&Cookie> {
-        self.sources.get(source)?.as_cookie()
-    }
-}
-
 impl<C: Send + Sync + 'static> Shared<C> {
-    /// Finds and judges the request's one credential; a successor goes back the way the credential came.
+    /// Finds and judges the request's one credential; a successor goes back to where the credential was.
     #[inline(always)]
-    pub(super) fn arrive(&self, head: &RequestHead<'_>) -> (Arrived<C>, Way) {
+    pub(super) fn arrive(&self, head: &RequestHead<'_>) -> (Arrived<C>, ReplyChannel) {
         match bearer::find(&self.settings.sources, head) {
             Ok(credential) => {
-                let way = Way::back_to(&credential, head);
-                if matches!(way, Way::Cookie { .. })
+                let channel = ReplyChannel::back_to(&credential, head);
+                if matches!(channel, ReplyChannel::Cookie { .. })
                     && let Err(refusal) = self.check_upgrade(head)
                 {
-                    return (Err(NotAdmitted::refused(refusal)), way);
+                    return (Err(NotAdmitted::refused(refusal)), channel);
                 }
-                (self.authority.arrive(&credential, head, || capacity(way, self)), way)
+                (self.authority.arrive(&credential, head, || self.capacity(channel)), channel)
             }
-            Err(reason) => (Err(NotAdmitted::refused(reason)), Way::Nowhere),
+            Err(reason) => (Err(NotAdmitted::refused(reason)), ReplyChannel::Nowhere),
         }
+    }
+
+    /// What a response can carry back to where the token was.
+    pub(super) fn capacity(&self, channel: ReplyChannel) -> Option<Capacity> {
+        channel.capacity(&self.settings, |overhead| self.authority.max_delivered_bytes(overhead))
     }
 
     /// Any site's page can open a WebSocket and have the cookie sent along, and then read and write on it: CORS does not

@@ -6,7 +6,7 @@
 //! nobody in, and every node can sign the recorded successor.
 //!
 //! * No store (the default): one successor by derivation, a pure function of its predecessor. Nothing can be
-//!   revoked, and asking it to is an error. Choose it where a stolen token's worst case, the session ceiling, is
+//!   revoked, and asking it to is an error. Choose it where a stolen token's worst case, the session limit, is
 //!   acceptable.
 //! * [`MemoryStore`]: embedded, bounded, expiring. Its revocations die with the process.
 //! * `RedisStore` (feature `redis`): Redis and Valkey, one server or a cluster, shared by any number of processes.

@@ -44,11 +44,11 @@ pub(crate) fn check(found: &StoreHorizon, need: Horizon) -> Result<(), ConfigErr
         return Ok(());
     }
     Err(ConfigError::new(format!(
-        "this authority's sessions are of use for {need} (its ceiling, and the largest of grace, leeway and in-flight \
+        "this authority's sessions are of use for {need} (its session limit, and the largest of grace, leeway and in-flight \
          allowance), and the store keeps revocations for {}: give the store the larger horizon \
          (`MemoryStore::with_horizon`, `RedisConnect::with_horizon`, `SqlStoreBuilder::horizon`, \
          `ClaimsStore::raise_horizon`) before the authority is built, or the authority a \
-         shorter ceiling",
+         shorter session limit",
         found.current
     )))
 }

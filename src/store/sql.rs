@@ -79,7 +79,7 @@ use crate::NumericDate;
 /// let authority = Authority::builder(SigningKey::from_pem(Algorithm::EdDSA, std::fs::read("signing.pem")?)?)
 ///     .issuer("https://login.example")
 ///     .audience("orders")
-///     .ceiling(Duration::from_secs(12 * 3600))
+///     .max_session_lifetime(Duration::from_secs(12 * 3600))
 ///     .store(store)
 ///     .build()?;
 /// # Ok(()) }

@@ -225,7 +225,8 @@ mod tests {
         };
         let keys = Keys::from(ring());
         let builder = Authority::builder(keys.clone()).issuer("i").audience("a");
-        let authority = builder.ceiling(std::time::Duration::from_secs(3600)).build().expect("it is whole");
+        let authority =
+            builder.max_session_lifetime(std::time::Duration::from_secs(3600)).build().expect("it is whole");
         let replaced = |act: &dyn Fn() -> bool| {
             let lines = logged(|| assert!(act()));
             let lines: Vec<_> = lines.into_iter().filter(|line| line.contains("keys replaced")).collect();

@@ -40,7 +40,7 @@ impl Source {
     /// # let authority = Authority::builder(SigningKey::generate(Algorithm::EdDSA)?)
     /// #     .issuer("https://login.example")
     /// #     .audience("orders")
-    /// #     .ceiling(Duration::from_secs(12 * 3600))
+    /// #     .max_session_lifetime(Duration::from_secs(12 * 3600))
     /// #     .build()?;
     /// let cookie = Cookie::new("session")?;
     /// // Browsers send the cookie, other clients the header.

@@ -90,7 +90,7 @@ impl Policy {
             && now < self.session_end(claims.session_start())
     }
 
-    /// Judges a token that is to end its session: any own one, expired or not, up to its ceiling.
+    /// Judges a token that is to end its session: any own one, expired or not, up to its session limit.
     pub(crate) fn may_end_session(&self, token: &Verified, now: NumericDate) -> Result<(), Reason> {
         if !token.key().is_own() {
             return Err(Reason::WrongIssuer);

@@ -37,7 +37,7 @@ pub(crate) struct Policy {
     /// Tolerance for `iat` and `nbf` in the future.
     pub(crate) future_tolerance: u64,
     /// `None` if the caller chose `unbounded_sessions()`.
-    pub(crate) ceiling: Option<u64>,
+    pub(crate) max_session_lifetime: Option<u64>,
     /// Sessions that end earlier: revocations made before the store's horizon was raised were kept for the old one only.
     pub(crate) old_horizons: Vec<OldHorizon>,
     /// The most sessions of one subject that are live and on record.
@@ -135,7 +135,7 @@ impl Policy {
     /// The instant from which the session is over, whatever was reissued.
     #[inline]
     pub(crate) fn session_end(&self, session_start: NumericDate) -> NumericDate {
-        let end = self.ceiling.map_or(NumericDate::MAX, |ceiling| session_start.after(ceiling));
+        let end = self.max_session_lifetime.map_or(NumericDate::MAX, |limit| session_start.after(limit));
         let old = self.old_horizons.iter().filter(|old| session_start <= old.begun_by);
         old.fold(end, |end, old| end.min(session_start.after(old.secs)))
     }
@@ -145,10 +145,10 @@ impl Policy {
     ///
     /// Past the session's end nothing is: an in-flight allowance counts for as much as a session at most.
     pub(crate) fn horizon(&self) -> Horizon {
-        match self.ceiling {
-            Some(ceiling) => {
-                let window = self.grace.max(self.leeway).max(self.in_flight.min(ceiling));
-                Horizon::Secs(ceiling.saturating_add(window))
+        match self.max_session_lifetime {
+            Some(limit) => {
+                let window = self.grace.max(self.leeway).max(self.in_flight.min(limit));
+                Horizon::Secs(limit.saturating_add(window))
             }
             None => Horizon::Unbounded,
         }

@@ -76,7 +76,7 @@ pub enum Reason {
     Expired,
     /// Expired, within the grace; the response carries the successor.
     ExpiredInGrace,
-    /// The session has reached its ceiling, whatever was reissued.
+    /// The session has reached its limit, whatever was reissued.
     SessionOver,
     /// The token, its session, or its subject's sessions of that age were revoked.
     Revoked,

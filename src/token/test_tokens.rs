@@ -27,7 +27,7 @@ pub(super) fn policy() -> Policy {
         leeway: 0,
         grace: 60,
         future_tolerance: 5,
-        ceiling: Some(6_000),
+        max_session_lifetime: Some(6_000),
         old_horizons: Vec::new(),
         max_sessions: 100,
         in_flight: 60,

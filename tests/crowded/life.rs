@@ -150,7 +150,7 @@ fn builder(algorithm: Algorithm, clock: &ManualClock) -> AuthorityBuilder {
         .issuer(ISSUER)
         .audience("orders")
         .lifetime(Duration::from_secs(LIFETIME))
-        .ceiling(Duration::from_secs(12 * 3600))
+        .max_session_lifetime(Duration::from_secs(12 * 3600))
         .clock(clock.clone())
 }
 
@@ -192,7 +192,7 @@ impl Partner {
 
         let authority = |keys: KeyRing, issuer| {
             let builder = Authority::builder(keys).issuer(issuer).audience("orders");
-            builder.ceiling(Duration::from_secs(12 * 3600)).build().unwrap()
+            builder.max_session_lifetime(Duration::from_secs(12 * 3600)).build().unwrap()
         };
         let token = authority(self.keys.clone().into(), PARTNER).issue(Login::new("alice")).await.unwrap();
         let admitted = authority(keys, ISSUER).admit(token.as_str()).await.unwrap();

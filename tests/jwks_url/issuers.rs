@@ -22,7 +22,7 @@ impl Issuer {
 
     async fn token(&self, key: &SigningKey) -> String {
         let issuer = Authority::builder(key.clone()).issuer(&self.name).audience("orders");
-        let issuer = issuer.ceiling(Duration::from_secs(3600)).build().unwrap();
+        let issuer = issuer.max_session_lifetime(Duration::from_secs(3600)).build().unwrap();
         issuer.issue(Login::new("alice")).await.unwrap().as_str().to_owned()
     }
 
@@ -40,7 +40,7 @@ async fn trusting(issuers: &[&Issuer], cooldown: Duration) -> Authority {
         .fold(rotation, |rotation, issuer| rotation.trust(&issuer.name, issuer.server.source()));
     let keys = rotation.start().await.unwrap();
     let authority = Authority::builder(keys).issuer("https://orders.example").audience("orders");
-    authority.ceiling(Duration::from_secs(3600)).build().unwrap()
+    authority.max_session_lifetime(Duration::from_secs(3600)).build().unwrap()
 }
 
 async fn status_of(authority: &Authority, token: String) -> StatusCode {
@@ -108,7 +108,7 @@ async fn an_issuer_that_publishes_an_empty_set_has_taken_its_keys_back_and_an_ou
         .await
         .unwrap();
     let builder = Authority::builder(keys).issuer("https://orders.example").audience("orders");
-    let authority = builder.ceiling(Duration::from_secs(3600)).build().unwrap();
+    let authority = builder.max_session_lifetime(Duration::from_secs(3600)).build().unwrap();
     let issuer = Issuer { name: name.to_owned(), server, published: signing };
     let token = issuer.token(&issuer.published).await;
     let asked_anew = || async {

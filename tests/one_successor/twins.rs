@@ -20,7 +20,8 @@ pub async fn requests(ground: Ground) {
     for second in [500, 503] {
         let clock = ManualClock::at(NOW + second);
         let node = Authority::builder(key_for(Algorithm::ES256)).issuer(ISSUER).audience(AUDIENCE);
-        let node = node.ceiling(std::time::Duration::from_secs(43_200)).clock(clock).jitter_percent(0);
+        let node =
+            node.max_session_lifetime(std::time::Duration::from_secs(43_200)).clock(clock).jitter_percent(0);
         // Longer than any queue of these tests on a machine that does other things too.
         let node = node.store_deadline(std::time::Duration::from_secs(60));
         nodes.push(node.store(ground.place.open().await).build().unwrap());

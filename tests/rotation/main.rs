@@ -60,7 +60,7 @@ fn authority(keys: Keys) -> AuthorityBuilder {
     Authority::builder(keys)
         .issuer(support::ISSUER)
         .audience(support::AUDIENCE)
-        .ceiling(Duration::from_secs(12 * 3600))
+        .max_session_lifetime(Duration::from_secs(12 * 3600))
         .jitter_percent(0)
 }
 

@@ -218,7 +218,7 @@ async fn a_token_under_a_retiring_key_is_renewed_at_its_usual_instant_with_the_n
             let alone = Authority::builder(secret_key(1))
                 .issuer(support::ISSUER)
                 .audience(support::AUDIENCE)
-                .ceiling(Duration::from_secs(12 * 3600))
+                .max_session_lifetime(Duration::from_secs(12 * 3600))
                 .clock(clock.clone())
                 .build()
                 .unwrap();

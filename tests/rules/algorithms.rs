@@ -13,7 +13,7 @@ fn authority(algorithm: Algorithm, clock: &ManualClock) -> Authority {
     Authority::builder(key_for(algorithm))
         .issuer(ISSUER)
         .audience(AUDIENCE)
-        .ceiling(Duration::from_secs(43_200))
+        .max_session_lifetime(Duration::from_secs(43_200))
         .clock(clock.clone())
         .build()
         .unwrap()

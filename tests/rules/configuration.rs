@@ -25,11 +25,14 @@ fn assert_refused(builder: AuthorityBuilder, says: &[&str]) {
 }
 
 #[test]
-fn issuer_audience_and_ceiling_must_be_said() {
+fn issuer_audience_and_session_limit_must_be_said() {
     let start = || Authority::builder(key());
-    assert_refused(start().audience("a").ceiling(secs(3_600)), &["issuer(", "without_issuer()"]);
-    assert_refused(start().issuer("i").ceiling(secs(3_600)), &["audience(", "without_audience()"]);
-    assert_refused(start().issuer("i").audience("a"), &["ceiling(", "12 hours"]);
+    assert_refused(start().audience("a").max_session_lifetime(secs(3_600)), &["issuer(", "without_issuer()"]);
+    assert_refused(
+        start().issuer("i").max_session_lifetime(secs(3_600)),
+        &["audience(", "without_audience()"],
+    );
+    assert_refused(start().issuer("i").audience("a"), &["max_session_lifetime(", "12 hours"]);
     assert_refused(good().issuer(""), &["issuer(", "without_issuer()"]);
     assert_refused(good().issuer(" \t"), &["issuer(", "without_issuer()"]);
     assert_refused(good().audience(" "), &["audience(", "without_audience()"]);
@@ -41,7 +44,7 @@ fn audiences_must_not_contradict_one_another() {
     assert_refused(good().also_accept_audience(" "), &["audience", "needs a name"]);
     assert_refused(good().legacy_audience(""), &["audience", "needs a name"]);
     assert_refused(good().legacy_audience(AUDIENCE), &["primary audience", "legacy", "moves to the primary"]);
-    let start = || Authority::builder(key()).issuer("i").ceiling(secs(3_600));
+    let start = || Authority::builder(key()).issuer("i").max_session_lifetime(secs(3_600));
     for builder in [start().also_accept_audience("x"), start().legacy_audience("x")] {
         assert_refused(builder.without_audience(), &["`without_audience()`", "primary one with `audience`"]);
     }
@@ -58,7 +61,8 @@ fn audiences_must_not_contradict_one_another() {
 fn the_own_issuer_is_not_a_foreign_one() {
     let other = VerifyingKey::from(key_for(Algorithm::EdDSA));
     let ring = KeyRing::new(key()).trust(ISSUER, [other]).unwrap();
-    let builder = Authority::builder(ring).issuer(ISSUER).audience(AUDIENCE).ceiling(secs(3_600));
+    let builder =
+        Authority::builder(ring).issuer(ISSUER).audience(AUDIENCE).max_session_lifetime(secs(3_600));
     assert_refused(builder, &[ISSUER, "foreign issuer", "`retiring`"]);
 }
 
@@ -81,8 +85,11 @@ fn times_must_leave_room_for_one_another() {
         &["grace is 70 s", "under 70 s", "longer lifetime"],
     );
     assert!(good().lifetime(secs(100)).grace(secs(69)).build().is_ok());
-    assert_refused(good().ceiling(secs(599)), &["ceiling, 599 s, is shorter than the lifetime, 600 s"]);
-    assert!(good().ceiling(secs(600)).build().is_ok());
+    assert_refused(
+        good().max_session_lifetime(secs(599)),
+        &["session limit, 599 s, is shorter than the lifetime, 600 s"],
+    );
+    assert!(good().max_session_lifetime(secs(600)).build().is_ok());
     assert_refused(good().jitter_percent(51), &["jitter is 51 %", "at most 50 %"]);
     for allowance in [secs(301), Duration::MAX] {
         assert_refused(good().in_flight_allowance(allowance), &["in_flight_allowance", "over 300 s"]);
@@ -167,7 +174,7 @@ fn a_short_secret_that_was_allowed_aloud_admits_and_renews() {
     let authority = Authority::builder(key)
         .issuer(ISSUER)
         .audience(AUDIENCE)
-        .ceiling(secs(3_600))
+        .max_session_lifetime(secs(3_600))
         .clock(ManualClock::at(NOW + 500))
         .build()
         .unwrap();
@@ -188,9 +195,9 @@ fn what_is_said_before_the_claims_type_is_not_lost() {
 }
 
 #[test]
-fn a_ceiling_of_all_time_is_not_a_ceiling() {
+fn a_limit_of_all_time_is_not_a_limit() {
     let clock = ManualClock::at(NOW);
-    let refused = builder(&clock).ceiling(Duration::MAX).build().unwrap_err();
+    let refused = builder(&clock).max_session_lifetime(Duration::MAX).build().unwrap_err();
     assert!(refused.to_string().contains("unbounded_sessions"), "{refused}");
 }
 

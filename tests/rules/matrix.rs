@@ -30,7 +30,7 @@ fn on(clock: &ManualClock) -> AuthorityBuilder {
     Authority::builder(ring())
         .issuer(ISSUER)
         .audience(AUDIENCE)
-        .ceiling(std::time::Duration::from_secs(43_200))
+        .max_session_lifetime(std::time::Duration::from_secs(43_200))
         .clock(clock.clone())
 }
 
@@ -242,7 +242,7 @@ fn expired_and_without_a_required_claim() {
 }
 
 #[test]
-fn expired_and_past_the_ceiling() {
+fn expired_and_past_the_session_limit() {
     for start in [NOW + 600 - 43_200, NOW - 43_200, 0] {
         assert_eq!(assert_dead(&mint_expired(json!({"session_start": start})), &start), Reason::SessionOver);
     }

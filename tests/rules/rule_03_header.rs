@@ -14,7 +14,7 @@ fn on(keys: impl tower_reissue::keys::IntoKeys) -> AuthorityBuilder {
     Authority::builder(keys)
         .issuer(ISSUER)
         .audience(AUDIENCE)
-        .ceiling(std::time::Duration::from_secs(43_200))
+        .max_session_lifetime(std::time::Duration::from_secs(43_200))
         .clock(ManualClock::at(NOW))
 }
 
@@ -422,7 +422,7 @@ fn a_foreign_key_is_bound_to_its_issuer_even_where_the_own_one_has_no_name() {
         &Authority::builder(ring)
             .without_issuer()
             .audience(AUDIENCE)
-            .ceiling(std::time::Duration::from_secs(43_200))
+            .max_session_lifetime(std::time::Duration::from_secs(43_200))
             .clock(ManualClock::at(NOW))
             .build()
             .unwrap(),

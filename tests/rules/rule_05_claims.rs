@@ -79,11 +79,11 @@ fn exp_is_a_finite_number_later_than_iat() {
 
 #[test]
 fn iat_is_a_finite_number_that_has_come() {
-    let ceiling = || with(|builder| builder.dangerous().unbounded_sessions());
+    let unbounded = || with(|builder| builder.dangerous().unbounded_sessions());
     let recent = (NOW - 1).to_string();
-    assert_only(&ceiling(), "iat", &[&recent, "0", "-0", "1.5"]);
+    assert_only(&unbounded(), "iat", &[&recent, "0", "-0", "1.5"]);
     for value in ["253402300799", "253402300800", "-0.5", "1e12"] {
-        ceiling().bearer(&token_with("iat", value)).assert_refused(401, &value);
+        unbounded().bearer(&token_with("iat", value)).assert_refused(401, &value);
     }
 }
 
@@ -242,7 +242,7 @@ fn going_without_issuer_or_audience_is_said_aloud() {
     let neither = base()
         .without_issuer()
         .without_audience()
-        .ceiling(std::time::Duration::from_secs(43_200))
+        .max_session_lifetime(std::time::Duration::from_secs(43_200))
         .build()
         .unwrap();
     let neither = Guarded::new(&neither);

@@ -96,29 +96,29 @@ fn the_leeway_admits_and_the_grace_is_not_added_to_it() {
 /// What a handler is told of the end is the end, whichever of the three is first.
 #[test]
 fn the_admission_deadline_is_the_first_instant_that_admits_no_more() {
-    for (leeway, ceiling) in
+    for (leeway, limit) in
         [(0, 43_200), (30, 43_200), (0, 600), (30, 600), (30, 620), (30, 630), (30, 631), (0, 400)]
     {
         let clock = ManualClock::at(NOW);
         let authority = builder(&clock)
-            .lifetime(Duration::from_secs(ceiling.min(600)))
+            .lifetime(Duration::from_secs(limit.min(600)))
             .leeway(Duration::from_secs(leeway))
-            .ceiling(Duration::from_secs(ceiling))
+            .max_session_lifetime(Duration::from_secs(limit))
             .build()
             .unwrap();
         let token = mint(&claims());
         let deadline = at_once(authority.admit(&token)).unwrap().admitted_until();
         assert_eq!(
             deadline.as_secs(),
-            NOW + (600 + leeway).min(ceiling),
-            "leeway {leeway}, ceiling {ceiling}"
+            NOW + (600 + leeway).min(limit),
+            "leeway {leeway}, session limit {limit}"
         );
         for (now, is_admitted) in [(deadline.as_secs() - 1, true), (deadline.as_secs(), false)] {
             clock.set(now);
             assert_eq!(
                 at_once(authority.admit(&token)).is_ok(),
                 is_admitted,
-                "leeway {leeway}, ceiling {ceiling}"
+                "leeway {leeway}, session limit {limit}"
             );
             assert_eq!(Guarded::new(&authority).bearer(&token).is_admitted(), is_admitted);
         }

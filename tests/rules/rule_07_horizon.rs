@@ -21,7 +21,7 @@ fn at(secs: u64) -> NumericDate {
 }
 
 fn limited(clock: &ManualClock, limit: u64, store: &Arc<MemoryStore>) -> Authority {
-    builder(clock).ceiling(Duration::from_secs(limit)).store(Arc::clone(store)).build().unwrap()
+    builder(clock).max_session_lifetime(Duration::from_secs(limit)).store(Arc::clone(store)).build().unwrap()
 }
 
 /// A token of a session begun at `start` that could be used for twelve hours.
@@ -35,7 +35,7 @@ fn long_lived(start: u64, sid: &str) -> String {
 fn an_authority_needs_its_limit_and_the_largest_window_after_it() {
     let secs = Duration::from_secs;
     let clock = ManualClock::at(NOW);
-    let limited = || builder(&clock).ceiling(secs(HOUR));
+    let limited = || builder(&clock).max_session_lifetime(secs(HOUR));
     for (builder, need) in [
         (limited(), Horizon::Secs(HOUR + 60)),
         (limited().grace(secs(7)), Horizon::Secs(HOUR + 60)),
@@ -56,7 +56,8 @@ fn an_authority_needs_its_limit_and_the_largest_window_after_it() {
 fn an_authority_that_needs_more_than_the_store_keeps_is_not_built() {
     let clock = ManualClock::at(NOW);
     let store = Arc::new(MemoryStore::new());
-    let with = |limit| builder(&clock).ceiling(Duration::from_secs(limit)).store(Arc::clone(&store));
+    let with =
+        |limit| builder(&clock).max_session_lifetime(Duration::from_secs(limit)).store(Arc::clone(&store));
     with(HOUR).build().unwrap();
     with(HOUR - 1).build().unwrap();
     let error = with(HOUR + 1).build().unwrap_err().to_string();
@@ -253,7 +254,7 @@ fn an_authority_that_comes_second_with_a_larger_need_is_out_and_says_why() {
 }
 
 #[test]
-fn an_unbounded_allowance_in_flight_needs_a_ceiling() {
+fn an_unbounded_allowance_in_flight_needs_a_session_limit() {
     let clock = ManualClock::at(NOW);
     for (allowance, is_right) in [(300, true), (301, false), (u64::MAX, false)] {
         let unbounded = builder(&clock).dangerous().unbounded_sessions().store(MemoryStore::new());

@@ -17,7 +17,7 @@ fn a_subject_is_revoked_whether_or_not_the_issuer_is_looked_at() {
         let authority = tower_reissue::Authority::builder(key())
             .without_issuer()
             .audience(AUDIENCE)
-            .ceiling(std::time::Duration::from_secs(43_200))
+            .max_session_lifetime(std::time::Duration::from_secs(43_200))
             .clock(clock.clone())
             .store(MemoryStore::new())
             .build()
@@ -41,7 +41,7 @@ fn a_foreign_issuers_subject_is_revoked_under_that_issuers_name() {
     let authority = tower_reissue::Authority::builder(ring)
         .issuer(ISSUER)
         .audience(AUDIENCE)
-        .ceiling(Duration::from_secs(3_600))
+        .max_session_lifetime(Duration::from_secs(3_600))
         .clock(clock.clone())
         .store(MemoryStore::new())
         .build()
@@ -60,8 +60,11 @@ fn a_foreign_issuers_subject_is_revoked_under_that_issuers_name() {
 fn a_signed_out_session_stays_so_for_all_of_its_tokens() {
     for (presented, declared) in [(NOW, true), (NOW, false), (NOW + 2_900, true), (NOW + 3_005, false)] {
         let clock = ManualClock::at(NOW + 3_000);
-        let authority =
-            builder(&clock).ceiling(Duration::from_secs(3_600)).store(MemoryStore::new()).build().unwrap();
+        let authority = builder(&clock)
+            .max_session_lifetime(Duration::from_secs(3_600))
+            .store(MemoryStore::new())
+            .build()
+            .unwrap();
         let guarded = Guarded::new(&authority);
         at_once(authority.sign_out(&of_the_session(presented, declared))).unwrap();
         for start in [NOW, NOW + 2_999, NOW + 3_005] {

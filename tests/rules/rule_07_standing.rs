@@ -1,4 +1,4 @@
-//! Rule 7: the ceiling and the tombstones win over every window.
+//! Rule 7: the session limit and the tombstones win over every window.
 
 use std::time::Duration;
 
@@ -21,12 +21,12 @@ fn begun(before: u64) -> Value {
 }
 
 #[test]
-fn a_session_is_over_at_its_ceiling_whatever_else_is_open() {
+fn a_session_is_over_at_its_limit_whatever_else_is_open() {
     let clock = ManualClock::at(NOW);
     for store in [false, true] {
         let authority = if store { open(&clock).store(CountingStore::default()) } else { open(&clock) };
         let guarded = Guarded::new(&authority.build().unwrap());
-        // The ceiling falls into the token's life, its leeway, and its grace.
+        // The session limit falls into the token's life, its leeway, and its grace.
         for over in [1, 300, 599, 600, 630, 660, 700, 899] {
             let token = mint(&begun(CEILING - over));
             clock.set(NOW + over - 1);
@@ -87,7 +87,7 @@ fn without_either_the_session_begins_with_the_first_tokens_iat() {
 #[test]
 fn a_session_never_begins_after_the_token_was_issued() {
     let clock = ManualClock::at(NOW + 1);
-    let builder = || builder(&clock).ceiling(Duration::from_secs(600));
+    let builder = || builder(&clock).max_session_lifetime(Duration::from_secs(600));
     let guarded = Guarded::new(&builder().session_starts_at_auth_time().build().unwrap());
     let token = mint(&claims_with(json!({"auth_time": NOW + 100_000})));
     clock.set(NOW + 599);
@@ -95,7 +95,7 @@ fn a_session_never_begins_after_the_token_was_issued() {
     clock.set(NOW + 600);
     assert_eq!(guarded.bearer(&token).reason, Some(Reason::SessionOver));
 
-    // The session-start claim stays in every successor's text: a late one would move the ceiling along.
+    // The session-start claim stays in every successor's text: a late one would move the session limit along.
     clock.set(NOW + 1);
     let guarded = Guarded::new(&builder().build().unwrap());
     for (start, admitted) in [(NOW - 1, true), (NOW, true), (NOW + 1, false), (NOW + 100_000, false)] {
@@ -105,11 +105,11 @@ fn a_session_never_begins_after_the_token_was_issued() {
 }
 
 #[test]
-fn a_renewed_session_ends_at_the_ceiling_of_its_first_token() {
+fn a_renewed_session_ends_at_the_limit_of_its_first_token() {
     let clock = ManualClock::at(NOW);
     for store in [false, true] {
         clock.set(NOW);
-        let builder = builder(&clock).ceiling(Duration::from_secs(3_000));
+        let builder = builder(&clock).max_session_lifetime(Duration::from_secs(3_000));
         let builder = if store { builder.store(CountingStore::default()) } else { builder };
         let authority = builder.build().unwrap();
         let guarded = Guarded::new(&authority);
@@ -121,7 +121,7 @@ fn a_renewed_session_ends_at_the_ceiling_of_its_first_token() {
             assert_eq!(answer.is_admitted(), second < 3_000, "{second}: {answer:?}");
             if let Some(successor) = answer.successor {
                 let exp = payload(&successor)["exp"].as_u64().unwrap();
-                assert!(exp <= NOW + 3_000, "{second}: past the ceiling");
+                assert!(exp <= NOW + 3_000, "{second}: past the session limit");
                 assert!(exp > payload(&token)["exp"].as_u64().unwrap());
                 (token, renewals) = (successor, renewals + 1);
             }

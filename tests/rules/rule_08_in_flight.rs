@@ -75,7 +75,7 @@ fn with_a_store_a_handler_may_take_however_long_it_wants() {
     for answered in [600, 5_000, 43_199] {
         assert!(renewed(with, 599, answered), "{answered}");
     }
-    // Up to the ceiling, which nothing passes.
+    // Up to the session limit, which nothing passes.
     assert!(!renewed(with, 599, 43_200));
 }
 

@@ -109,7 +109,7 @@ fn what_can_not_be_recorded_is_a_503_and_not_a_verdict() {
 
 #[test]
 fn an_exchange_that_would_yield_a_dead_token_is_a_plain_401() {
-    // Ten seconds below the ceiling no successor outlives its predecessor.
+    // Ten seconds below the session limit no successor outlives its predecessor.
     let start = NOW + 640 - 43_200;
     let token = mint(&claims_with(json!({"session_start": start, "exp": NOW + 640, "iat": NOW})));
     for store in [false, true] {

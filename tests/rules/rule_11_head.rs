@@ -59,8 +59,10 @@ fn head() -> Value {
     let mut head = token();
     // The name that every node derives from the token's, here by one without a store.
     let clock = ManualClock::at(NOW + 590);
-    let stateless =
-        builder(&clock).legacy_audience("old").ceiling(Duration::from_secs(3_600)).confirm_with(|_, _| true);
+    let stateless = builder(&clock)
+        .legacy_audience("old")
+        .max_session_lifetime(Duration::from_secs(3_600))
+        .confirm_with(|_, _| true);
     let derived = Guarded::new(&stateless.build().unwrap()).bearer(&mint(&token())).into_successor();
     for (name, value) in
         json!({"jti": payload(&derived)["jti"], "iat": NOW + 500, "exp": NOW + 1_100}).as_object().unwrap()
@@ -77,7 +79,7 @@ fn signed(head: &str) -> bool {
     let events = seen.clone();
     let authority = builder(&clock)
         .legacy_audience("old")
-        .ceiling(Duration::from_secs(3_600))
+        .max_session_lifetime(Duration::from_secs(3_600))
         .confirm_with(|_, _| true)
         .store(LyingStore(head.into()))
         .on_event(move |event| {

@@ -15,7 +15,7 @@ fn node(algorithm: Algorithm, clock: &ManualClock) -> AuthorityBuilder {
     Authority::builder(key_for(algorithm))
         .issuer(ISSUER)
         .audience(AUDIENCE)
-        .ceiling(Duration::from_secs(43_200))
+        .max_session_lifetime(Duration::from_secs(43_200))
         .clock(clock.clone())
 }
 
@@ -86,7 +86,7 @@ fn nodes_of_different_policy_agree_on_the_jti() {
         base().jitter_percent(50),
         base().leeway(Duration::from_secs(60)),
         base().grace(Duration::from_secs(300)),
-        base().ceiling(Duration::from_secs(5_000)),
+        base().max_session_lifetime(Duration::from_secs(5_000)),
         base().dangerous().unbounded_sessions(),
         base().store(CountingStore::default()),
     ] {
@@ -188,7 +188,7 @@ fn a_successor_that_would_not_outlive_its_predecessor_is_not_sent() {
     let clock = ManualClock::at(NOW);
     for store in [false, true] {
         for (left, sent) in [(600, false), (601, true), (1_079, true), (1_080, true), (2_000, true)] {
-            // The ceiling lies so many seconds after this token's iat.
+            // The session limit lies so many seconds after this token's iat.
             let token = mint(&claims_with(json!({"session_start": NOW + left - 43_200})));
             for after in [480, 599] {
                 clock.set(NOW + after);

@@ -17,7 +17,7 @@ fn on(ring: KeyRing, clock: &ManualClock) -> AuthorityBuilder {
     Authority::builder(ring)
         .issuer(ISSUER)
         .audience(AUDIENCE)
-        .ceiling(Duration::from_secs(43_200))
+        .max_session_lifetime(Duration::from_secs(43_200))
         .jitter_percent(0)
         .clock(clock.clone())
 }

@@ -31,7 +31,7 @@ fn of_session() -> String {
 }
 
 #[test]
-fn a_token_ends_its_session_up_to_the_ceiling_expired_or_not() {
+fn a_token_ends_its_session_up_to_the_session_limit_expired_or_not() {
     for after in [0, 500, 599, 600, 601, 659, 660, 5_000, 43_199] {
         let clock = ManualClock::at(NOW + after);
         let authority = recording(&clock);
@@ -46,7 +46,7 @@ fn a_token_ends_its_session_up_to_the_ceiling_expired_or_not() {
 }
 
 #[test]
-fn at_the_ceiling_there_is_nothing_left_to_end() {
+fn at_the_session_limit_there_is_nothing_left_to_end() {
     for after in [43_200, 43_201, 1_000_000] {
         let clock = ManualClock::at(NOW + after);
         assert_eq!(refusal(&recording(&clock), &of_session()), Some(Reason::SessionOver), "{after}");

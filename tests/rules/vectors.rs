@@ -111,7 +111,10 @@ fn lenient(keys: &[VerifyingKey]) -> AuthorityBuilder {
 fn strict(keys: &[VerifyingKey]) -> AuthorityBuilder {
     let ring = KeyRing::new(key());
     let ring = ring.clone().trust("joe", keys.iter().cloned()).unwrap_or(ring);
-    Authority::builder(ring).issuer(ISSUER).audience(AUDIENCE).ceiling(Duration::from_secs(43_200))
+    Authority::builder(ring)
+        .issuer(ISSUER)
+        .audience(AUDIENCE)
+        .max_session_lifetime(Duration::from_secs(43_200))
 }
 
 fn is_of_key(reason: &Reason) -> bool {

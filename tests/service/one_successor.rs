@@ -24,7 +24,7 @@ fn node(key: SigningKey, clock: ManualClock) -> AuthorityBuilder {
     Authority::builder(key)
         .issuer(ISSUER)
         .audience(AUDIENCE)
-        .ceiling(Duration::from_secs(12 * 3600))
+        .max_session_lifetime(Duration::from_secs(12 * 3600))
         .clock(clock)
 }
 

@@ -88,11 +88,11 @@ async fn with_a_store_the_allowance_may_be_however_long_the_handler_took() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_that_reaches_its_ceiling_while_the_handler_runs_is_not_renewed() {
+async fn a_session_that_reaches_its_limit_while_the_handler_runs_is_not_renewed() {
     for (takes, renewed) in [(100, true), (101, false)] {
         let authority = builder(&ManualClock::at(0))
             .clock(tokio_clock())
-            .ceiling(Duration::from_secs(651))
+            .max_session_lifetime(Duration::from_secs(651))
             .build()
             .unwrap();
         let response = raced(ReissueLayer::new(authority), 550, takes).await;

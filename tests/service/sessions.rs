@@ -190,7 +190,7 @@ async fn a_tombstone_beats_the_grace() {
 }
 
 #[tokio::test]
-async fn signing_out_works_up_to_the_ceiling_and_for_own_tokens_only() {
+async fn signing_out_works_up_to_the_session_limit_and_for_own_tokens_only() {
     let (authority, clock, _) = storing(0, MemoryStore::new());
     let endpoint = RevokeEndpoint::new(authority).unwrap();
     let token = mint(&claims());

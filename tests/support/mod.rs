@@ -37,12 +37,12 @@ pub fn key() -> SigningKey {
     SigningKey::from_secret(Algorithm::HS256, SECRET).unwrap()
 }
 
-/// A builder with everything required: 600 s of life, 60 s of grace, no leeway, no jitter, a ceiling of 12 hours.
+/// A builder with everything required: 600 s of life, 60 s of grace, no leeway, no jitter, a session limit of 12 hours.
 pub fn builder(clock: &ManualClock) -> AuthorityBuilder {
     Authority::builder(key())
         .issuer(ISSUER)
         .audience(AUDIENCE)
-        .ceiling(Duration::from_secs(12 * 3600))
+        .max_session_lifetime(Duration::from_secs(12 * 3600))
         .jitter_percent(0)
         .clock(clock.clone())
 }

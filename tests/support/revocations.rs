@@ -109,7 +109,7 @@ impl<S: ClaimsStore, F: AsyncFn() -> S> World<F> {
         let clock = ManualClock::at(self.now + ahead);
         let lifetime = 120 + 60 * self.random.below(5);
         let authority = builder(&clock)
-            .ceiling(Duration::from_secs(limit))
+            .max_session_lifetime(Duration::from_secs(limit))
             .lifetime(Duration::from_secs(lifetime))
             .leeway(Duration::from_secs(self.random.below(20)))
             .grace(Duration::from_secs(20 + self.random.below(20)))

@@ -54,9 +54,9 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
             );
         }
         check_issuer(|issuer| options.keys.trusts(issuer), &policy)?;
-        policy.ceiling = options.ceiling.ok_or_else(|| {
+        policy.max_session_lifetime = options.max_session_lifetime.ok_or_else(|| {
             ConfigError::new(
-                "no ceiling: give `ceiling(Duration)`, the longest a session may live however often its token is \
+                "no session limit: give `max_session_lifetime(Duration)`, the longest a session may live however often its token is \
                  renewed; 12 hours suit a working day",
             )
         })?;
@@ -174,14 +174,14 @@ fn check_times(
              successor could be dead on arrival. A grace under {fresh} s is right, or a longer lifetime"
         ));
     }
-    if policy.ceiling.is_some_and(|ceiling| ceiling > 315_360_000) {
+    if policy.max_session_lifetime.is_some_and(|limit| limit > 315_360_000) {
         return refuse(
-            "the ceiling is longer than ten years: a shorter one is right, or `dangerous().unbounded_sessions()` said",
+            "the session limit is longer than ten years: a shorter one is right, or `dangerous().unbounded_sessions()` said",
         );
     }
-    if let Some(ceiling) = policy.ceiling.filter(|ceiling| *ceiling < lifetime) {
+    if let Some(limit) = policy.max_session_lifetime.filter(|limit| *limit < lifetime) {
         return refuse(format!(
-            "the ceiling, {ceiling} s, is shorter than the lifetime, {lifetime} s: one token must fit in a session"
+            "the session limit, {limit} s, is shorter than the lifetime, {lifetime} s: one token must fit in a session"
         ));
     }
     if policy.jitter_percent > 50 {
@@ -191,10 +191,10 @@ fn check_times(
         ));
     }
     policy.in_flight = in_flight.unwrap_or(0).max(grace).max(60);
-    if policy.in_flight > 300 && policy.ceiling.is_none() {
+    if policy.in_flight > 300 && policy.max_session_lifetime.is_none() {
         return refuse(
             "`in_flight_allowance` is over 300 s, and sessions are unbounded: nothing would bound how long the store keeps \
-             each token's record. At most 300 s, or a ceiling, is right",
+             each token's record. At most 300 s, or a session limit, is right",
         );
     }
     if policy.in_flight > 300 && !has_store {

@@ -21,7 +21,7 @@ pub(super) use build::check_issuer;
 /// Names that an authority writes itself.
 pub(super) const RESERVED: [&str; 8] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "sid"];
 
-/// Builds an [`Authority`](super::Authority). Issuer, audience and ceiling have no default: each must be given, or its absence said.
+/// Builds an [`Authority`](super::Authority). Issuer, audience and session limit have no default: each must be given, or its absence said.
 #[must_use = "a builder does nothing until `build`"]
 pub struct AuthorityBuilder<C = PrivateClaims> {
     options: Options,
@@ -35,7 +35,7 @@ struct Options {
     issuer: Choice,
     audience: Choice,
     accepted_audiences: Vec<String>,
-    ceiling: Option<Option<u64>>,
+    max_session_lifetime: Option<Option<u64>>,
     grace: Option<u64>,
     in_flight: Option<u64>,
     policy: Policy,
@@ -75,7 +75,7 @@ impl AuthorityBuilder<PrivateClaims> {
             issuer: Choice::Unsaid,
             audience: Choice::Unsaid,
             accepted_audiences: Vec::new(),
-            ceiling: None,
+            max_session_lifetime: None,
             grace: None,
             in_flight: None,
             policy: Policy {
@@ -94,7 +94,7 @@ impl AuthorityBuilder<PrivateClaims> {
                 leeway: 0,
                 grace: 60,
                 future_tolerance: 5,
-                ceiling: None,
+                max_session_lifetime: None,
                 old_horizons: Vec::new(),
                 max_sessions: 100,
                 in_flight: 60,
@@ -132,7 +132,7 @@ impl AuthorityBuilder<PrivateClaims> {
     /// let authority = Authority::builder(SigningKey::generate(Algorithm::EdDSA)?)
     ///     .issuer("https://login.example")
     ///     .audience("orders")
-    ///     .ceiling(Duration::from_secs(12 * 3600))
+    ///     .max_session_lifetime(Duration::from_secs(12 * 3600))
     ///     .private_claims::<Role>()
     ///     .build()?;
     /// let token = authority.issue(Login::new("alice").claims(&Role { role: "admin".into() })).await?;
@@ -200,8 +200,8 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     /// The longest a session may live from its first token on, whatever is reissued. Required.
     ///
     /// It is what ends a stolen token's use where nothing is revoked (RFC 9700 §4.14.2). Rounded down to whole seconds.
-    pub fn ceiling(mut self, ceiling: Duration) -> Self {
-        self.options.ceiling = Some(Some(ceiling.as_secs()));
+    pub fn max_session_lifetime(mut self, limit: Duration) -> Self {
+        self.options.max_session_lifetime = Some(Some(limit.as_secs()));
         self
     }
 
@@ -242,7 +242,7 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
 
     /// How long past `exp` and leeway the response of a handler that is still running may carry a successor.
     /// Default, and least: the grace or 60 s, whichever is longer. More than 300 s needs a store and a
-    /// [`ceiling`](Self::ceiling), which bounds how long the store keeps each token's record;
+    /// [`max_session_lifetime`](Self::max_session_lifetime), which bounds how long the store keeps each token's record;
     /// [`Duration::MAX`] then means however long the handler took.
     pub fn in_flight_allowance(mut self, allowance: Duration) -> Self {
         self.options.in_flight = Some(allowance.as_secs());
@@ -426,12 +426,12 @@ impl<C> fmt::Debug for AuthorityBuilder<C> {
 pub struct DangerousBuilder<C>(AuthorityBuilder<C>);
 
 impl<C: Send + Sync + 'static> DangerousBuilder<C> {
-    /// Sessions without a ceiling: a token that is renewed in time lives for ever, in a thief's hands too.
+    /// Sessions without a limit: a token that is renewed in time lives for ever, in a thief's hands too.
     ///
     /// With a store it also means that revocations are kept for ever, those of the other authorities on it too, since nothing
     /// bounds what they must outlive.
     pub fn unbounded_sessions(mut self) -> AuthorityBuilder<C> {
-        self.0.options.ceiling = Some(None);
+        self.0.options.max_session_lifetime = Some(None);
         self.0
     }
 

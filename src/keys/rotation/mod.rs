@@ -41,7 +41,7 @@ const SHORTEST_COOLDOWN: Duration = Duration::from_secs(1);
 /// let authority = Authority::builder(keys)
 ///     .issuer("https://login.example")
 ///     .audience("orders")
-///     .ceiling(Duration::from_secs(12 * 3600))
+///     .max_session_lifetime(Duration::from_secs(12 * 3600))
 ///     .build()?;
 /// # Ok(()) }
 /// ```

@@ -1,16 +1,10 @@
-//! Refusals over the wire, in the request's own protocol.
+//! [`RefusalResponse`] and [`Challenge`]: what a refusal says over the wire, in the request's own protocol.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
-use super::deliver::{
-    REISSUE_REPLAY, Way, clear_place, deliver, expose, forgoes_successor, remove_cookie, uncache,
-};
-use super::shared::Shared;
 use crate::RequestHead;
-use crate::authority::{Authority, Refused};
-use crate::telemetry::ReissueKind;
 use crate::token::refusal::{Class, Refusal};
 
 /// Makes the response of a refusal. Closures do:
@@ -119,7 +113,7 @@ impl RefusalResponse for Challenge {
 
 /// In the extensions of a refusal's response: its success status was asked for.
 #[derive(Clone, Copy)]
-struct MaySucceed;
+pub(super) struct MaySucceed;
 
 fn http(refusal: &Refusal, realm: &str) -> Response<Bytes> {
     let body = match refusal.error() {
@@ -174,62 +168,4 @@ fn grpc_http_status(refusal: &Refusal) -> StatusCode {
         Class::BadRequest => StatusCode::UNAUTHORIZED,
         _ => refusal.status(),
     }
-}
-
-/// The whole refusal: made by the configured response, sealed, with the successor where one is owed.
-pub(super) fn refusal_response<C: Send + Sync + 'static>(
-    shared: &Shared<C>,
-    head: &RequestHead<'_>,
-    Refused { refusal, successor, at }: Refused,
-    way: Way,
-) -> Response<Bytes> {
-    shared.authority.report_refusal(&refusal);
-    let removed = way.cookie(&shared.settings).filter(|_| refusal.removes_cookie());
-    let mut response = respond(&shared.authority, &*shared.settings.refusals, refusal, head);
-    match successor {
-        Some(successor) if !forgoes_successor(&response, way, shared) => {
-            clear_place(response.headers_mut(), way, shared);
-            deliver(response.headers_mut(), &successor, ReissueKind::Exchanged, at, way, shared);
-            // The handler did not run: whatever was asked for can be asked for again.
-            response.headers_mut().insert(&REISSUE_REPLAY, HeaderValue::from_static("safe"));
-            if head.is_cross_origin(head.has_origin()) {
-                expose(response.headers_mut(), &REISSUE_REPLAY);
-            }
-        }
-        _ => {
-            if let Some(cookie) = removed {
-                remove_cookie(response.headers_mut(), cookie);
-            }
-        }
-    }
-    response
-}
-
-/// The response of a refusal, sealed; the default one where the configured one panics.
-pub(crate) fn respond<C: Send + Sync + 'static>(
-    authority: &Authority<C>,
-    refusals: &dyn RefusalResponse,
-    refusal: Refusal,
-    head: &RequestHead<'_>,
-) -> Response<Bytes> {
-    let response = authority.ask_hook("refuse_with", || refusals.respond(&refusal, head));
-    sealed(response.unwrap_or_else(|| Challenge::default().respond(&refusal, head)), refusal)
-}
-
-/// No refusal succeeds, no cache keeps one, an outage says when to come back, and layers further out can read why.
-fn sealed(mut response: Response<Bytes>, refusal: Refusal) -> Response<Bytes> {
-    let may_succeed = response.extensions_mut().remove::<MaySucceed>().is_some();
-    let status = response.status();
-    // 304 is one too: a cache answers it with what it keeps, which may be what is protected.
-    if (status < StatusCode::MULTIPLE_CHOICES && !may_succeed) || status == StatusCode::NOT_MODIFIED {
-        *response.status_mut() = refusal.status();
-    }
-    let headers = response.headers_mut();
-    uncache(headers);
-    headers.remove(&REISSUE_REPLAY);
-    if refusal.class() == Class::Unavailable {
-        headers.entry(RETRY_AFTER).or_insert(HeaderValue::from_static("1"));
-    }
-    response.extensions_mut().insert(refusal);
-    response
 }
