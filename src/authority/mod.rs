@@ -29,6 +29,7 @@ pub use issue::{IssueError, IssuedToken, Login};
 pub use private_claims::PrivateClaims;
 pub(crate) use prove::still_unknown;
 pub(crate) use renew::Renewal;
+use revoke::RetiredSignOuts;
 pub use revoke::SignOutError;
 pub(crate) use sign::SignedSuccessor;
 pub use verified_token::VerifiedToken;
@@ -78,6 +79,7 @@ struct Inner<C> {
     view: View<C>,
     /// Whether the log was told of a successor that is too long.
     told_of_size: AtomicBool,
+    retired_sign_outs: RetiredSignOuts,
 }
 
 /// Reads the private claims from the claims text.

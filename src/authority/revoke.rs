@@ -2,17 +2,18 @@
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Authority, Inner, VerifiedToken};
 use crate::NumericDate;
 use crate::error::with_causes;
 use crate::keys::{KeyRing, Refetched, RetiredKey};
 use crate::store::{
-    ErasedStore, Page, Retention, Revocation, SessionId, SessionPage, SessionRecord, StoreError,
-    StoreErrorKind, SubjectId, SubjectLimit,
+    ErasedStore, Horizon, Page, Presented, Retention, Revocation, SessionId, SessionPage, SessionRecord,
+    Standing, StoreError, StoreErrorKind, SubjectId, SubjectLimit,
 };
 use crate::telemetry::Event;
+use crate::token::decision::SignOut;
 use crate::token::policy::SKEW_MARGIN;
 use crate::token::refusal::{Reason, Refusal};
 use crate::token::verify::{self, Verified};
@@ -49,12 +50,15 @@ impl StdError for SignOutError {
 }
 
 impl<C: Send + Sync + 'static> Authority<C> {
-    /// Ends the session of this token's text. It works with an expired token, up to the session limit: whoever
-    /// signs out late is signed out all the same (RFC 7009 §2.1).
+    /// Ends the session of this token's text. It works with an expired token, for as long as any authority on the store may
+    /// admit a token of the session (the store's [horizon](crate::store::Horizon)): whoever signs out late is signed out all
+    /// the same (RFC 7009 §2.1). A token is refused whose `iat` lies further ahead than
+    /// [`issue`](Self::issue) ever dates one: twice the [tolerance](super::AuthorityBuilder::future_tolerance) and 1 s.
     ///
     /// Under a [`KeyRotation`](crate::keys::KeyRotation) a token whose key is unknown makes the own source be read again, once
     /// in a [cooldown](crate::keys::KeyRotation::cooldown) for all calls. The last 16 keys that were retired, and not
-    /// withdrawn, still prove a sign-out until the longest session from their time is over.
+    /// withdrawn, still prove a sign-out with a token from before that, of 10,000 sessions at most within one horizon: from
+    /// then on such a sign-out is a [`StoreErrorKind::Full`].
     ///
     /// # Errors
     /// A [`SignOutError`].
@@ -64,40 +68,66 @@ impl<C: Send + Sync + 'static> Authority<C> {
 
     pub(crate) async fn sign_out_bytes(&self, token: &[u8]) -> Result<(), SignOutError> {
         let policy = &self.0.policy;
-        let token = self.verify_to_sign_out(token).await.map_err(SignOutError::Refused)?;
+        let (token, retired_at) = self.verify_to_sign_out(token).await.map_err(SignOutError::Refused)?;
+        let (now, start) = (self.now(), token.claims().session_start());
+        let horizon = match &self.0.store {
+            // It is no smaller than this authority's: it need not be asked.
+            Some(store) if retired_at.is_some() || now >= policy.session_end(start) => {
+                let found = self.ask(store.clone().horizon(policy.horizon())).await;
+                found.map_err(SignOutError::Store)?.current
+            }
+            _ => policy.horizon(),
+        };
         policy
-            .may_end_session(&token, self.now())
+            .may_end_session(&SignOut { token: &token, retired_at, horizon, now })
             .map_err(|reason| SignOutError::Refused(Refusal::new(reason)))?;
+        if retired_at.is_some() {
+            let presented = Presented::new(token.session(), token.id(), token.subject(), start, now);
+            let store = self.recording_store().map_err(SignOutError::Store)?;
+            match self.ask(store.standing(presented)).await.map_err(SignOutError::Store)? {
+                Standing::Revoked => return Ok(()),
+                _ => self.count_retired(horizon, now).map_err(SignOutError::Store)?,
+            }
+        }
         let retention = self.retention_of(&token);
         self.revoke(Revocation::Session(token.session()), retention).await.map_err(SignOutError::Store)
     }
 
-    /// How handlers read private claims is of no weight here: a token from before that changed signs out too.
-    async fn verify_to_sign_out(&self, token: &[u8]) -> Result<Verified, Refusal> {
+    fn count_retired(&self, horizon: Horizon, now: NumericDate) -> Result<(), StoreError> {
+        if self.0.retired_sign_outs.count(horizon, now) {
+            return Ok(());
+        }
+        let error = StoreError::with_source(
+            StoreErrorKind::Full,
+            "too many sessions were ended under retired keys: if one of the keys has leaked, withdraw it",
+        );
+        self.emit(Event::StoreFailed { error: &error });
+        Err(error)
+    }
+
+    /// The token, and when its key was retired, where it was. How handlers read private claims is of no weight here: a token
+    /// from before that changed signs out too.
+    async fn verify_to_sign_out(&self, token: &[u8]) -> Result<(Verified, Option<NumericDate>), Refusal> {
         let Inner { keys, policy, .. } = &*self.0;
-        let refusal = match verify::verify(token, &keys.load(), policy) {
+        let verify = |ring: &KeyRing| verify::verify(token, ring, policy);
+        let refusal = match verify(&keys.load()) {
             Err(refusal) if refusal.reason().is_about_keys() => refusal,
-            verdict => return verdict,
+            verdict => return Ok((verdict?, None)),
         };
         let kid = verify::claimed_kid(token);
         // It can do no harm: all that a token under it can do is to end its own session.
-        let retired = kid.as_deref().map(|kid| keys.retired(kid)).unwrap_or_default();
-        let could_be_live =
-            |retired: &RetiredKey| policy.max_session_lifetime.is_none_or(|limit| retired.for_secs < limit);
-        let ring = retired
-            .into_iter()
-            .filter(could_be_live)
-            .fold(KeyRing::of(None), |ring, retired| ring.with_own(retired.key));
-        match verify::verify(token, &ring, policy) {
-            Err(refusal) if refusal.reason().is_about_keys() => {}
-            verdict => return verdict,
+        for RetiredKey { key, for_secs } in kid.as_deref().map(|kid| keys.retired(kid)).unwrap_or_default() {
+            match verify(&KeyRing::of(None).with_own(key)) {
+                Err(refusal) if refusal.reason().is_about_keys() => {}
+                verdict => return Ok((verdict?, Some(self.now().before(for_secs)))),
+            }
         }
         // Another node may have signed it with a key that this one has yet to see.
         let is_known = kid.is_some_and(|kid| keys.load().has_own_key(&kid));
         let refetching = if is_known { None } else { keys.refetch_own() };
         let Some(refetching) = refetching else { return Err(refusal) };
         match refetching.await {
-            Refetched::Current => verify::verify(token, &keys.load(), policy),
+            Refetched::Current => Ok((verify(&keys.load())?, None)),
             Refetched::Unreachable => Err(refusal.because(Reason::KeysUnavailable)),
         }
     }
@@ -221,5 +251,30 @@ impl<C: Send + Sync + 'static> Authority<C> {
 
     fn recording_store(&self) -> Result<Arc<dyn ErasedStore>, StoreError> {
         self.0.store.clone().ok_or_else(|| StoreError::new(StoreErrorKind::Stateless))
+    }
+}
+
+/// How many sessions were ended under retired keys. Whoever holds such a key, leaked, can name sessions and subjects without
+/// end, and each is a record in the store; so there are as many as fit beside everybody's.
+#[derive(Default)]
+pub(super) struct RetiredSignOuts(Mutex<Counted>);
+
+#[derive(Default)]
+struct Counted {
+    until: NumericDate,
+    sessions: u32,
+}
+
+impl RetiredSignOuts {
+    const MAX: u32 = 10_000;
+
+    /// Counts one more; `false` where there were too many within the time that the store keeps them.
+    fn count(&self, horizon: Horizon, now: NumericDate) -> bool {
+        let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if now >= counted.until {
+            *counted = Counted { until: horizon.after(now), sessions: 0 };
+        }
+        counted.sessions = counted.sessions.saturating_add(1);
+        counted.sessions <= Self::MAX
     }
 }

@@ -20,7 +20,7 @@ use crate::token::refusal::{Reason, Refusal};
 use crate::{ConfigError, RequestHead};
 
 /// Ends the session of the token that a `POST` presents: 204. Mount it **outside** the layer, so that it works with
-/// a token that has expired, up to its session limit, and never carries a successor.
+/// a token that has expired, for as long as its session may live on any service of the store, and never carries a successor.
 ///
 /// A second sign-out with the same token is a 204 too. An outage of the store is a 503, for the session may still be live; so
 /// is a token whose key is unknown while the source of the own keys can't be read

@@ -1,5 +1,6 @@
 //! The verdict: a function of the evidence, and the only one.
 
+use super::horizon::{Horizon, furthest_ahead};
 use super::policy::Policy;
 use super::refusal::Reason;
 use super::standing::Standing;
@@ -90,14 +91,40 @@ impl Policy {
             && now < self.session_end(claims.session_start())
     }
 
-    /// Judges a token that is to end its session: any own one, expired or not, up to its session limit.
-    pub(crate) fn may_end_session(&self, token: &Verified, now: NumericDate) -> Result<(), Reason> {
+    /// Judges a token that is to end its session: any own one, expired or not, while an authority on the store may admit a
+    /// token of that session.
+    pub(crate) fn may_end_session(&self, sign_out: &SignOut<'_>) -> Result<(), Reason> {
+        let &SignOut { token, retired_at, horizon, now } = sign_out;
+        let claims = token.claims();
+        // As far ahead as a sign-in dates its session: what was just issued can be signed out.
+        let ahead = furthest_ahead(self.future_tolerance);
+        let is_after = |instant: NumericDate| claims.iat().since(instant) > ahead;
         if !token.key().is_own() {
             return Err(Reason::WrongIssuer);
         }
-        if now >= self.session_end(token.claims().session_start()) {
+        // A revocation is kept from its session's start on: with one in the future it would outlive the horizon.
+        if is_after(now) {
+            return Err(Reason::NotYetValid("iat"));
+        }
+        // Whoever signed it had the key after this service stopped to use it.
+        if retired_at.is_some_and(is_after) {
+            return Err(Reason::UnknownKey);
+        }
+        // The horizon and not this policy's own limit: another service on the store may have a longer one.
+        if now >= horizon.after(claims.session_start()) {
             return Err(Reason::SessionOver);
         }
         Ok(())
     }
+}
+
+/// A token that is to end its session, and what the verdict on that depends on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SignOut<'a> {
+    pub(crate) token: &'a Verified,
+    /// When the key that verified it left the ring; `None` for a key of the ring.
+    pub(crate) retired_at: Option<NumericDate>,
+    /// The store's: how long after its start a session may be of use to any authority on it.
+    pub(crate) horizon: Horizon,
+    pub(crate) now: NumericDate,
 }

@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use http::header::SET_COOKIE;
 use serde_json::json;
 use tower_reissue::keys::{KeyError, KeySet, KeySource};
+use tower_reissue::store::StoreErrorKind;
 use tower_reissue::{Cookie, ManualClock, MemoryStore, Reason, RevokeEndpoint, SignOutError, Source};
 
 use super::*;
@@ -167,7 +168,7 @@ async fn retire(own: &Own, authority: &Authority, clock: &ManualClock, n: usize)
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retired_key_proves_a_sign_out_until_the_longest_session_is_over_and_nothing_else() {
+async fn a_retired_key_proves_a_sign_out_of_sessions_from_its_time_and_nothing_else() {
     let own = Own::default();
     let (authority, clock) = of(&own, RELOAD).await;
     let service = guarded(authority.clone());
@@ -184,10 +185,42 @@ async fn a_retired_key_proves_a_sign_out_until_the_longest_session_is_over_and_n
     assert_eq!(refusal(&authority, &named(Some("other"), 0, now)).await, Some(Reason::UnknownKey));
     let forged = named(Some(secret_key(0).kid()), 7, now);
     assert_eq!(refusal(&authority, &forged).await, Some(Reason::UnknownKey));
-    clock.set(now + LIMIT - 1);
-    assert_eq!(refusal(&authority, &token(0, now + LIMIT - 1)).await, None);
-    clock.set(now + LIMIT + 1);
-    assert_eq!(refusal(&authority, &token(0, now + LIMIT)).await, Some(Reason::UnknownKey));
+    // What was signed after the key was retired is nobody's.
+    clock.set(now + 1_000);
+    let late = token(0, now + 1_000);
+    assert_eq!(refusal(&authority, &late).await, Some(Reason::UnknownKey));
+    // The session limit, and what a response in flight may add to it.
+    clock.set(now + LIMIT + 59);
+    assert_eq!(refusal(&authority, &fresh).await, None);
+    clock.set(now + LIMIT + 60);
+    assert_eq!(refusal(&authority, &fresh).await, Some(Reason::SessionOver));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leaked_retired_key_fills_no_store() {
+    let own = Own::default();
+    let (authority, clock) = of(&own, RELOAD).await;
+    retire(&own, &authority, &clock, 0).await;
+    let of = |n: u32| {
+        let header = json!({"alg": "HS256", "kid": secret_key(0).kid()});
+        let claims = support::claims_with(json!({"sub": format!("u{n}"), "sid": format!("s{n}")}));
+        let key = jsonwebtoken::EncodingKey::from_secret(secret(0).as_bytes());
+        support::sign_raw(&header.to_string(), &claims.to_string(), &key, Algorithm::HS256)
+    };
+    for n in 0..10_000 {
+        assert!(authority.sign_out(&of(n)).await.is_ok(), "{n}");
+        // The same session again is no further record.
+        assert!(authority.sign_out(&of(0)).await.is_ok(), "{n}");
+    }
+    let full =
+        |result| matches!(result, Err(SignOutError::Store(error)) if error.kind() == StoreErrorKind::Full);
+    assert!(full(authority.sign_out(&of(10_000)).await));
+    assert!(authority.sign_out(&of(0)).await.is_ok());
+    let current = token(1, support::NOW);
+    assert!(authority.sign_out(&current).await.is_ok(), "the keys of the ring are not counted");
+    // What was recorded is forgotten by then, and so is what was counted.
+    clock.advance(LIMIT + 60);
+    assert_eq!(refusal(&authority, &of(10_001)).await, Some(Reason::SessionOver));
 }
 
 #[tokio::test(start_paused = true)]

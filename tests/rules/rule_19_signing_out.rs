@@ -1,10 +1,14 @@
 //! Rule 19: whoever signs out is signed out, late ones too, and is handed nothing in farewell.
 
+use std::time::Duration;
+
 use http::{Method, Request};
 use serde_json::json;
 use tower::ServiceExt;
 use tower_reissue::store::{Page, StoreErrorKind};
-use tower_reissue::{Authority, Cookie, Login, ManualClock, Reason, RevokeEndpoint, SignOutError, Source};
+use tower_reissue::{
+    Authority, Cookie, Login, ManualClock, MemoryStore, Reason, RevokeEndpoint, SignOutError, Source,
+};
 
 use crate::support::guarded::*;
 use crate::support::*;
@@ -31,7 +35,7 @@ fn of_session() -> String {
 }
 
 #[test]
-fn a_token_ends_its_session_up_to_the_session_limit_expired_or_not() {
+fn a_token_ends_its_session_expired_or_not() {
     for after in [0, 500, 599, 600, 601, 659, 660, 5_000, 43_199] {
         let clock = ManualClock::at(NOW + after);
         let authority = recording(&clock);
@@ -46,11 +50,56 @@ fn a_token_ends_its_session_up_to_the_session_limit_expired_or_not() {
 }
 
 #[test]
-fn at_the_session_limit_there_is_nothing_left_to_end() {
-    for after in [43_200, 43_201, 1_000_000] {
+fn past_the_stores_horizon_there_is_nothing_left_to_end() {
+    // The session limit and the in-flight allowance.
+    for (after, over) in
+        [(43_199, false), (43_200, false), (43_259, false), (43_260, true), (1_000_000, true)]
+    {
         let clock = ManualClock::at(NOW + after);
-        assert_eq!(refusal(&recording(&clock), &of_session()), Some(Reason::SessionOver), "{after}");
+        let reason = over.then_some(Reason::SessionOver);
+        assert_eq!(refusal(&recording(&clock), &of_session()), reason, "{after}");
     }
+}
+
+#[test]
+fn a_service_with_a_shorter_limit_ends_a_session_that_lives_on_a_longer_one() {
+    let clock = ManualClock::at(NOW);
+    let store = CountingStore::default();
+    let of = |limit| {
+        builder(&clock).max_session_lifetime(Duration::from_secs(limit)).store(store.clone()).build().unwrap()
+    };
+    let (long, short) = (of(43_200), of(3_600));
+    clock.set(NOW + 10_000);
+    let guarded = Guarded::new(&long);
+    assert!(guarded.bearer(&sibling()).is_admitted());
+    assert_eq!(refusal(&short, &of_session()), None);
+    assert_eq!(guarded.bearer(&sibling()).reason, Some(Reason::Revoked));
+    // What lives on neither is over.
+    clock.set(NOW + 43_260);
+    assert_eq!(refusal(&short, &of_session()), Some(Reason::SessionOver));
+}
+
+#[test]
+fn a_token_from_the_future_ends_no_session_and_fills_no_store() {
+    let clock = ManualClock::at(NOW);
+    let store = MemoryStore::new().with_max_entries(100);
+    let authority = builder(&clock).store(store).build().unwrap();
+    for (ahead, reason) in [
+        (0, None),
+        (11, None),
+        (12, Some(Reason::NotYetValid("iat"))),
+        (100 * 31_536_000, Some(Reason::NotYetValid("iat"))),
+    ] {
+        for n in 0..200 {
+            let iat = NOW + ahead;
+            let claims =
+                json!({"sub": format!("u{n}"), "sid": format!("s{n}"), "iat": iat, "exp": iat + 600});
+            if reason.is_some() || n == 0 {
+                assert_eq!(refusal(&authority, &mint(&claims_with(claims))), reason, "{ahead}");
+            }
+        }
+    }
+    assert!(at_once(authority.issue(Login::new("bob"))).is_ok());
 }
 
 #[test]
@@ -206,7 +255,7 @@ fn a_cookie_stays_where_its_session_may_live_on_and_goes_where_it_is_over() {
         (0, unknown_key, false),
         (0, format!("{head}.{}", "A".repeat(43)), false),
         (0, other_audience, false),
-        (43_200, mint(&claims()), true),
+        (43_260, mint(&claims()), true),
     ] {
         let response =
             ask(&by_cookie(at), post(&[SAME_ORIGIN, ("cookie", &format!("__Host-session={token}"))]));

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use super::{AuthorityBuilder, Choice, RESERVED};
 use crate::ConfigError;
 use crate::authority::cache::TokenCache;
-use crate::authority::{Authority, Hooks, Inner};
+use crate::authority::{Authority, Hooks, Inner, RetiredSignOuts};
 use crate::store::{ErasedStore, Settling, settling};
 use crate::token::horizon::MAX_TOLERANCE;
 use crate::token::policy::Policy;
@@ -94,6 +94,7 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
             hooks: Hooks { renew_if, confirm: options.confirm, observe: options.observe },
             view,
             told_of_size: AtomicBool::new(false),
+            retired_sign_outs: RetiredSignOuts::default(),
         }));
         authority.report_keys();
         Ok(authority)
