@@ -10,6 +10,7 @@ use crate::store::Standing;
 use crate::telemetry::Event;
 use crate::token::arrival::{Arrival, Facts, Next, StoreState};
 use crate::token::bearer::Credential;
+use crate::token::policy::Policy;
 use crate::token::refusal::{Reason, Refusal};
 use crate::token::reissue::{Capacity, NoSuccessor, Reissue};
 use crate::{NumericDate, PrivateClaims, RequestHead};
@@ -209,14 +210,16 @@ impl<C: Send + Sync + 'static> Authority<C> {
                     policy.exchanged(arrival, self.facts(&token), made)
                 }
                 Next::Admit => break Ok(Admission { token, at: now }),
-                Next::Refuse(refusal) => break Err(refusal.into()),
+                Next::Refuse(refusal) => {
+                    break Err(Policy::settle_cookie(refusal, token.verified(), now).into());
+                }
                 Next::Exchanged => {
                     let refusal = Refusal::new(Reason::ExpiredInGrace);
                     break Err(Refused { refusal, successor, at: now });
                 }
                 Next::NotExchanged(why) => {
                     self.report_not_reissued(why);
-                    break Err(Refusal::not_exchanged().into());
+                    break Err(Reason::Expired.into());
                 }
             };
         };

@@ -139,7 +139,7 @@ impl Policy {
             Ok(()) if self.admit_in_grace => Next::Admit,
             Ok(()) => Next::Exchanged,
             Err(NoSuccessor::NoReply) if self.admit_in_grace => Next::Admit,
-            Err(NoSuccessor::NoReply) => Next::Refuse(Refusal::not_exchanged()),
+            Err(NoSuccessor::NoReply) => Next::refuse(Reason::Expired),
             // Whether the response can carry one is judged, and reported, when the handler has run.
             Err(NoSuccessor::Not(why)) if self.admit_in_grace && why.is_about_size() => Next::Admit,
             Err(NoSuccessor::Not(NotReissued::KeyWithdrawn)) => Next::refuse(Reason::UnknownKey),
@@ -166,7 +166,7 @@ impl Policy {
     fn in_grace(&self, arrival: Arrival) -> Next {
         match arrival.may_exchange {
             true => Next::Exchange,
-            false => Next::Refuse(Refusal::not_exchanged()),
+            false => Next::refuse(Reason::Expired),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The verdict: a function of the evidence, and the only one.
 
 use super::horizon::{Horizon, furthest_ahead};
-use super::policy::Policy;
-use super::refusal::Reason;
+use super::policy::{MAX_GRACE, Policy};
+use super::refusal::{Reason, Refusal};
 use super::standing::Standing;
 use super::verify::Verified;
 use crate::NumericDate;
@@ -89,6 +89,14 @@ impl Policy {
             && token.key().is_own()
             && now.since(claims.exp().after(self.leeway)) < self.in_flight
             && now < self.session_end(claims.session_start())
+    }
+
+    /// Says of a refusal whether it removes the cookie that held the token: where no service that reads the cookie admits
+    /// or exchanges the token, ever. Of a foreign token only its issuer knows that.
+    pub(crate) fn settle_cookie(refusal: Refusal, token: &Verified, now: NumericDate) -> Refusal {
+        let is_dead = now >= token.claims().exp().after(MAX_GRACE);
+        let removes = token.key().is_own() && refusal.reason().is_irrevocable(is_dead);
+        refusal.removing_cookie(removes)
     }
 
     /// Judges a token that is to end its session: any own one, expired or not, while an authority on the store may admit a

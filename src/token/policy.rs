@@ -64,6 +64,9 @@ pub(crate) struct OldHorizon {
 /// What is kept of `max_added_head_bytes` for all but the token, at least: `issue` does not know the layers' names.
 const HEAD_ALLOWANCE: usize = 256;
 
+/// The longest grace and leeway that a policy can have, in seconds.
+pub(crate) const MAX_GRACE: u64 = 300;
+
 /// A tombstone and a record outlive the last window in which they matter by this much, for clocks that differ.
 pub(crate) const SKEW_MARGIN: u64 = 300;
 

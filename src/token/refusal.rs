@@ -15,8 +15,8 @@ pub struct Refusal {
     reason: Reason,
     kid: Option<Box<str>>,
     hint: Option<&'static str>,
-    /// The token is still within its grace: a later request may get the successor that this one did not.
-    is_in_grace: bool,
+    /// The cookie that the token came in is of no use any more.
+    removes_cookie: bool,
 }
 
 /// What a refusal says of the request. Its HTTP status, its challenge and its gRPC status follow from it.
@@ -93,12 +93,7 @@ pub enum Reason {
 
 impl Refusal {
     pub(crate) fn new(reason: Reason) -> Self {
-        Self { reason, kid: None, hint: None, is_in_grace: false }
-    }
-
-    /// The refusal of a token that is within its grace, and is given no successor this time.
-    pub(crate) fn not_exchanged() -> Self {
-        Self { is_in_grace: true, ..Self::new(Reason::Expired) }
+        Self { reason, kid: None, hint: None, removes_cookie: false }
     }
 
     /// Names the token's `kid`, made safe for a log line: escaped, and cut to 64 bytes.
@@ -109,6 +104,11 @@ impl Refusal {
     /// Says what the minter most likely got wrong.
     pub(crate) fn with_hint(self, hint: impl Into<Option<&'static str>>) -> Self {
         Self { hint: hint.into(), ..self }
+    }
+
+    /// Says whether it removes the cookie that the token came in.
+    pub(crate) fn removing_cookie(self, removes_cookie: bool) -> Self {
+        Self { removes_cookie, ..self }
     }
 
     /// The same token refused for another reason.
@@ -172,13 +172,10 @@ impl Refusal {
         self.reason.class()
     }
 
-    /// Whether the refusal removes the cookie that the token came in: its key is good, and no later request can change
-    /// the verdict. A dead cookie would otherwise block the sign-in page until its `Max-Age` ends it.
-    ///
-    /// A refusal about keys never removes it, for another node may hold the key; nor does one about configuration
-    /// (audience, type, required claims), for a node of the next deployment may judge otherwise.
+    /// Whether the refusal removes the cookie that the token came in: no later request can change the verdict, here or at
+    /// another service that reads the cookie. It would otherwise block the sign-in page until its `Max-Age` ends it.
     pub(crate) fn removes_cookie(&self) -> bool {
-        !self.is_in_grace && self.reason.is_irrevocable()
+        self.removes_cookie
     }
 
     /// The same for whoever signs out: what is no token at all goes too, for no session is behind it.
@@ -262,11 +259,14 @@ impl Reason {
         }
     }
 
-    /// Whether the key is good, and no later request with the same token can be admitted or exchanged.
+    /// Whether no later request with the same token can be admitted or exchanged, of a token that is an own one.
+    /// `is_dead`: it is past every grace that a service can have.
     // No wildcard: whoever adds a reason decides this.
-    fn is_irrevocable(&self) -> bool {
+    pub(crate) fn is_irrevocable(&self, is_dead: bool) -> bool {
         match self {
-            Self::Expired | Self::SessionOver | Self::Revoked | Self::Reused => true,
+            Self::Revoked | Self::Reused => true,
+            // Another service that reads the cookie may have a longer grace, leeway or session limit.
+            Self::Expired | Self::SessionOver => is_dead,
             // No key has vouched for what was sent.
             Self::NoCredential
             | Self::SeveralCredentials
@@ -467,15 +467,20 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_removes_its_cookie_where_the_key_is_good_and_no_later_request_can_change_it() {
+    fn a_reason_is_irrevocable_where_no_later_request_can_change_it() {
         for reason in reasons() {
-            let removes = matches!(reason.label(), "expired" | "session_over" | "revoked" | "reused");
+            let ended = matches!(reason.label(), "revoked" | "reused");
+            let is_dead = ended || matches!(reason.label(), "expired" | "session_over");
+            assert_eq!(
+                (reason.is_irrevocable(false), reason.is_irrevocable(true)),
+                (ended, is_dead),
+                "{reason:?}"
+            );
             let refusal = Refusal::new(reason.clone());
-            assert_eq!(refusal.removes_cookie(), removes, "{reason:?}");
-            let removes = removes || reason == Reason::MalformedToken;
+            assert!(!refusal.removes_cookie() && refusal.clone().removing_cookie(true).removes_cookie());
+            let removes = reason == Reason::MalformedToken;
             assert_eq!(refusal.removes_cookie_at_sign_out(), removes, "{reason:?}");
         }
-        assert!(!Refusal::not_exchanged().removes_cookie(), "a later request may exchange it");
     }
 
     #[test]

@@ -2,12 +2,14 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::SET_COOKIE;
 use http::{Method, Request, Response};
 use serde_json::json;
 use tower::{Layer as _, ServiceExt as _, service_fn};
+use tower_reissue::keys::{Algorithm, KeyRing, VerifyingKey};
 use tower_reissue::store::{Rotated, Standing, StoreErrorKind};
 use tower_reissue::{
     Authority, Cookie, Login, ManualClock, NoReissue, Reason, Refusal, ReissueLayer, RequestHead,
@@ -43,10 +45,16 @@ fn reason<R>(response: &Response<R>) -> &Reason {
 async fn a_dead_cookie_is_removed_and_one_that_may_yet_be_good_stays() {
     let good = mint(&claims());
     let (head, _) = good.rsplit_once('.').unwrap();
+    let over = mint(&claims_with(json!({ "session_start": NOW - 50_000 })));
     for (at, token, removed) in [
-        // Past the grace; the session is over.
-        (660, good.clone(), true),
-        (0, mint(&claims_with(json!({ "session_start": NOW - 50_000 }))), true),
+        // Past this service's grace, or its session limit: another service that reads the cookie may have a longer one, up to
+        // the longest grace that there is.
+        (660, good.clone(), false),
+        (899, good.clone(), false),
+        (900, good.clone(), true),
+        (0, over.clone(), false),
+        (899, over.clone(), false),
+        (900, over.clone(), true),
         // Keys: another node may hold them.
         (0, mint_raw(r#"{"alg":"HS256","kid":"of another node"}"#, &claims().to_string()), false),
         (0, mint_raw(r#"{"alg":"HS512"}"#, &claims().to_string()), false),
@@ -67,6 +75,29 @@ async fn a_dead_cookie_is_removed_and_one_that_may_yet_be_good_stays() {
         // In a header there is no cookie to remove.
         let response = present(&stateless(at).0, &token).await;
         assert!(set_cookies(&response).is_empty());
+    }
+}
+
+/// Its issuer may renew it, and clean up after itself.
+#[tokio::test]
+async fn a_foreign_tokens_cookie_is_never_removed() {
+    const PARTNER: &str = "https://partner.example";
+    for (at, revoked) in [(600, false), (900, false), (1_000_000, false), (0, true), (900, true)] {
+        let foreign = VerifyingKey::from_pem(Algorithm::ES256, pems::P256_PUBLIC).unwrap();
+        let ring = KeyRing::new(key()).trust(PARTNER, [foreign]).unwrap();
+        let standing = if revoked { Standing::Revoked } else { Standing::Live };
+        let authority = Authority::builder(ring)
+            .issuer(ISSUER)
+            .audience(AUDIENCE)
+            .max_session_lifetime(Duration::from_secs(43_200))
+            .store(Scripted::new(Reply::Now(standing), Reply::Never))
+            .clock(ManualClock::at(NOW + at))
+            .build()
+            .unwrap();
+        let token = mint_with(Algorithm::ES256, &claims_with(json!({ "iss": PARTNER })));
+        let response = through(&layer(authority), with_cookie(&token), ok()).await;
+        assert_status(&response, 401);
+        assert!(set_cookies(&response).is_empty(), "at {at}: {:?}", reason(&response));
     }
 }
 
@@ -122,11 +153,11 @@ async fn a_refusal_of_ones_own_keeps_its_cookies_and_makes_way_for_a_successor()
         })
     };
     let token = mint(&claims());
-    let dead = through(&answering(&["a=b", "c=d"], 700), with_cookie(&token), ok()).await;
+    let dead = through(&answering(&["a=b", "c=d"], 900), with_cookie(&token), ok()).await;
     assert_eq!(set_cookies(&dead), ["a=b", "c=d", REMOVAL]);
     let own = ["a=b", "__Host-session=; Max-Age=0", "c=d"];
     let dead =
-        through(&answering(&["a=b", "__Host-session=; Max-Age=0", "c=d"], 700), with_cookie(&token), ok())
+        through(&answering(&["a=b", "__Host-session=; Max-Age=0", "c=d"], 900), with_cookie(&token), ok())
             .await;
     assert_eq!(set_cookies(&dead), own);
     // The refusal promises the successor, and it is spent.
@@ -262,7 +293,7 @@ async fn a_cookie_of_a_domain_and_a_path_is_read_renewed_and_removed_as_that() {
         let cookie = format!("session={}", mint(&claims()));
         Request::builder().header("cookie", cookie).body(()).unwrap()
     };
-    for (at, begins) in [(500, "session=ey"), (630, "session=ey"), (700, "session=; Max-Age=0")] {
+    for (at, begins) in [(500, "session=ey"), (630, "session=ey"), (900, "session=; Max-Age=0")] {
         let layer = ReissueLayer::new(stateless(at).0).read_from([Source::cookie(wide.clone())]);
         let response = through(&layer, request(), ok()).await;
         let [field] = set_cookies(&response)[..] else { panic!("one cookie") };

@@ -9,7 +9,7 @@ use crate::authority::cache::TokenCache;
 use crate::authority::{Authority, Hooks, Inner, RetiredSignOuts};
 use crate::store::{ErasedStore, Settling, settling};
 use crate::token::horizon::MAX_TOLERANCE;
-use crate::token::policy::Policy;
+use crate::token::policy::{MAX_GRACE, Policy};
 
 impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     /// The authority.
@@ -157,9 +157,9 @@ fn check_times(
     // The default yields to a short life; a grace that was asked for is refused where it does not fit.
     let grace = grace.unwrap_or_else(|| policy.grace.min(fresh - 1));
     policy.grace = grace;
-    if grace > 300 {
+    if grace > MAX_GRACE {
         return refuse(format!(
-            "the grace is {grace} s: at most 300 s; a longer absence needs a new sign-in"
+            "the grace is {grace} s: at most {MAX_GRACE} s; a longer absence needs a new sign-in"
         ));
     }
     if grace < leeway {

@@ -1,8 +1,6 @@
 use super::*;
 use crate::token::test_tokens::{at, policy, token};
 
-const NOT_EXCHANGED: fn() -> Next = || Next::Refuse(Refusal::not_exchanged());
-
 /// One token of 600 s in a session of 6,000 s, grace 60 s.
 struct Case {
     policy: Policy,
@@ -46,7 +44,7 @@ fn the_first_step_is_a_verdict_where_the_store_can_not_change_it() {
         (request(600), SeenLive, ask(true)),
         (request(600), NotAsked, ask(true)),
         (request(659), NotAsked, ask(true)),
-        (message(600), Absent, NOT_EXCHANGED()),
+        (message(600), Absent, refuse(Reason::Expired)),
         (message(600), NotAsked, ask(false)),
         // Past it: on record the token may still tell of its reuse.
         (request(660), Absent, refuse(Reason::Expired)),
@@ -80,7 +78,7 @@ fn the_stores_word_is_judged_together_with_the_time_and_the_key() {
     for (case, arrival, answer, next) in [
         (&plain, request(0), live, Next::Admit),
         (&plain, request(600), live, Next::Exchange),
-        (&plain, message(600), live, NOT_EXCHANGED()),
+        (&plain, message(600), live, refuse(Reason::Expired)),
         (&plain, request(660), live, refuse(Reason::Expired)),
         (&plain, request(0), Some(Standing::Revoked), refuse(Reason::Revoked)),
         (&plain, request(600), Some(Standing::Revoked), refuse(Reason::Revoked)),
@@ -125,7 +123,7 @@ fn an_exchange_comes_to_one_verdict_for_each_outcome() {
     for (case, made, next) in [
         (&waits, Ok(()), Next::Exchanged),
         (&admits, Ok(()), Next::Admit),
-        (&waits, Err(NoSuccessor::NoReply), NOT_EXCHANGED()),
+        (&waits, Err(NoSuccessor::NoReply), refuse(Reason::Expired)),
         (&admits, Err(NoSuccessor::NoReply), Next::Admit),
         (&waits, not(NotReissued::HeadTooLarge), Next::NotExchanged(NotReissued::HeadTooLarge)),
         (&admits, not(NotReissued::HeadTooLarge), Next::Admit),
