@@ -104,7 +104,8 @@ pub enum Event<'a> {
         error: &'a KeyError,
     },
     /// Code of the application's own panicked: its message went to standard error. What was asked of it is taken to be a
-    /// no, so a request is refused or not renewed. A panic of the observer itself is logged and counted alone.
+    /// no, so a request is refused or not renewed. Of an observer, of a store that is asked for an answer at once, and of a
+    /// listener to a store's feed, a panic is logged and counted alone.
     #[non_exhaustive]
     HookPanicked {
         /// Which: the name of the option that it was given with.

@@ -10,7 +10,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 ///
 /// A closure that returns a [`NumericDate`] is a clock too.
 pub trait Clock: Send + Sync + 'static {
-    /// The present instant, floored to whole seconds.
+    /// The present instant, floored to whole seconds. It must not panic: without the time nothing can be judged, so the
+    /// request that asks for it fails with it.
     fn now(&self) -> NumericDate;
 }
 

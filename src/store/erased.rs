@@ -9,6 +9,8 @@ use super::{
     StoreError, StoreHorizon, SubjectId,
 };
 use crate::NumericDate;
+use crate::caught::caught;
+use crate::telemetry::{self, Event};
 
 pub(crate) type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
 
@@ -36,11 +38,11 @@ impl<S: ClaimsStore> ErasedStore for S {
     }
 
     fn standing_now(&self, presented: &Presented) -> Option<Standing> {
-        ClaimsStore::standing_now(self, presented)
+        at_once(|| ClaimsStore::standing_now(self, presented))
     }
 
     fn epoch(&self) -> Option<u64> {
-        ClaimsStore::epoch(self)
+        at_once(|| ClaimsStore::epoch(self))
     }
 
     fn rotate(self: Arc<Self>, rotation: Rotation) -> StoreFuture<Rotated> {
@@ -65,10 +67,20 @@ impl<S: ClaimsStore> ErasedStore for S {
     }
 
     fn horizon_now(&self, need: Horizon) -> Option<StoreHorizon> {
-        ClaimsStore::horizon_now(self, need)
+        at_once(|| ClaimsStore::horizon_now(self, need))
     }
 
     fn raise_horizon(self: Arc<Self>, to: Horizon, now: NumericDate) -> StoreFuture<()> {
         Box::pin(async move { ClaimsStore::raise_horizon(&*self, to, now).await })
     }
+}
+
+/// What a store says without being waited for; nothing where it panics, so that it is asked again and waited for. Costs
+/// nothing where the compiler sees that it can't panic.
+#[inline(always)]
+fn at_once<T>(ask: impl FnOnce() -> Option<T>) -> Option<T> {
+    caught(ask).unwrap_or_else(|| {
+        telemetry::record(&Event::HookPanicked { hook: "store" });
+        None
+    })
 }

@@ -2,8 +2,11 @@
 
 use serde::Deserialize;
 use serde_json::json;
-use tower_reissue::store::{Standing, StoreErrorKind};
-use tower_reissue::{MemoryStore, ReissueLayer, Source};
+use tower_reissue::store::{
+    Horizon, Page, Presented, Retention, Revocation, Rotated, Rotation, SessionPage, Standing, StoreError,
+    StoreErrorKind, StoreHorizon, SubjectId,
+};
+use tower_reissue::{ClaimsStore, MemoryStore, NumericDate, ReissueLayer, Source};
 
 use crate::kit::*;
 use crate::support::*;
@@ -92,6 +95,81 @@ async fn private_claims_that_panic_over_a_token_refuse_it() {
     let authority = builder(&clock).private_claims::<Fragile>().build().unwrap();
     let refusal = authority.admit(&mint(&claims())).await.unwrap_err();
     assert_eq!(refusal.claim(), Some("private claims"));
+    let issued = authority.issue(tower_reissue::Login::new("alice")).await;
+    assert!(matches!(issued, Err(tower_reissue::IssueError::Unreadable(_))), "{issued:?}");
+}
+
+/// Every call of it that is not waited for panics where it is told to; the others answer.
+struct Hasty {
+    store: MemoryStore,
+    panics_in: &'static str,
+}
+
+impl Hasty {
+    fn may_panic(&self, call: &str) {
+        assert!(self.panics_in != call, "{call}");
+    }
+}
+
+impl ClaimsStore for Hasty {
+    async fn standing(&self, presented: &Presented) -> Result<Standing, StoreError> {
+        self.store.standing(presented).await
+    }
+
+    fn standing_now(&self, presented: &Presented) -> Option<Standing> {
+        self.may_panic("standing_now");
+        self.store.standing_now(presented)
+    }
+
+    fn epoch(&self) -> Option<u64> {
+        self.may_panic("epoch");
+        self.store.epoch()
+    }
+
+    async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
+        self.store.rotate(rotation).await
+    }
+
+    async fn revoke(&self, revocation: Revocation, retention: Retention) -> Result<(), StoreError> {
+        self.store.revoke(revocation, retention).await
+    }
+
+    async fn sessions(
+        &self,
+        subject: SubjectId,
+        now: NumericDate,
+        page: Page,
+    ) -> Result<SessionPage, StoreError> {
+        self.store.sessions(subject, now, page).await
+    }
+
+    async fn horizon(&self, need: Horizon) -> Result<StoreHorizon, StoreError> {
+        self.store.horizon(need).await
+    }
+
+    fn horizon_now(&self, need: Horizon) -> Option<StoreHorizon> {
+        self.may_panic("horizon_now");
+        self.store.horizon_now(need)
+    }
+
+    async fn raise_horizon(&self, to: Horizon, now: NumericDate) -> Result<(), StoreError> {
+        self.store.raise_horizon(to, now).await
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_panics_where_it_is_asked_at_once_is_waited_for() {
+    for panics_in in ["standing_now", "epoch", "horizon_now"] {
+        let (authority, ..) = storing(500, Hasty { store: MemoryStore::new(), panics_in });
+        let token = mint(&claims());
+        for _ in 0..2 {
+            let response = present(&authority, &token).await;
+            assert_status(&response, 200);
+            assert!(successor(&response).is_some(), "{panics_in}");
+        }
+        authority.sign_out(&token).await.unwrap();
+        assert_status(&present(&authority, &token).await, 401);
+    }
 }
 
 #[tokio::test]

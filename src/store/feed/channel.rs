@@ -4,7 +4,9 @@ use std::future::Future;
 use std::time::Duration;
 
 use super::{Hear, Pushed, Subscription, message};
+use crate::caught::caught;
 use crate::store::{StoreError, StoreErrorKind};
+use crate::telemetry::{self, Event};
 
 /// How long the channel may be silent before it is asked whether it lives, and how long it may think about it.
 const ASK_EVERY: Duration = Duration::from_secs(5);
@@ -42,7 +44,7 @@ where
                 }
             };
             // Only now: whatever is revoked from here on is heard.
-            hear(Pushed::Resumed);
+            tell(&hear, Pushed::Resumed);
         }
     });
     Subscription::until_dropped(move || task.abort())
@@ -55,16 +57,59 @@ pub(in crate::store) async fn in_time<C>(
     tokio::time::timeout(OPEN_WITHIN, opening).await.unwrap_or(Err(StoreErrorKind::Timeout.into()))
 }
 
+/// A listener that panics misses this and hears the next.
+fn tell(hear: &Hear, pushed: Pushed) {
+    if caught(|| hear(pushed)).is_none() {
+        telemetry::record(&Event::HookPanicked { hook: "subscribe" });
+    }
+}
+
 async fn until_it_breaks(channel: &mut impl Channel, hear: &Hear) {
     loop {
         match tokio::time::timeout(ASK_EVERY, channel.next()).await {
             // What can't be read may have been any revocation.
-            Ok(Some(said)) => hear(message::read(&said).map_or(Pushed::Resumed, Pushed::Revoked)),
+            Ok(Some(said)) => tell(hear, message::read(&said).map_or(Pushed::Resumed, Pushed::Revoked)),
             Ok(None) => return,
             Err(_) => match tokio::time::timeout(ANSWER_WITHIN, channel.is_alive()).await {
                 Ok(true) => {}
                 Ok(false) | Err(_) => return,
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// Says this many things that can't be read, and then nothing any more.
+    struct Talkative(usize);
+
+    impl Channel for Talkative {
+        async fn next(&mut self) -> Option<String> {
+            self.0 = self.0.checked_sub(1)?;
+            Some("?".to_owned())
+        }
+
+        async fn is_alive(&mut self) -> bool {
+            true
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_listener_that_panics_hears_what_follows() {
+        let heard = Arc::new(AtomicUsize::new(0));
+        let counted = heard.clone();
+        let hear: Hear = Arc::new(move |_| {
+            let nth = counted.fetch_add(1, Ordering::SeqCst);
+            assert!(nth > 1, "it panics over the first two");
+        });
+        let subscription = listen(Talkative(2), || async { Ok(Talkative(2)) }, hear);
+        tokio::time::sleep(REOPEN_AFTER * 3).await;
+        assert!(heard.load(Ordering::SeqCst) > 5, "{heard:?}");
+        drop(subscription);
     }
 }
