@@ -239,7 +239,8 @@ fn what_else(text: &str) -> &'static str {
     } else if has("kty") {
         "; it is one JWK: put it into `{\"keys\":[…]}`, or read it with `KeyFormat::jwk`"
     } else if text.contains("-----BEGIN ") {
-        "; it holds PEM: a provider that publishes certificates usually publishes a JWK set at another URL"
+        "; it holds PEM: certificates by `kid` are read by `JwksUrl::certificates`, and most providers that publish them publish a \
+         JWK set at another URL"
     } else if super::text::is_path(text) {
         "; it is the path of a file, and the file's text belongs here"
     } else {

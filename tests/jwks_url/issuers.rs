@@ -159,3 +159,19 @@ async fn a_thousand_unknown_kids_of_two_issuers_are_one_fetch_of_each_per_cooldo
     assert_eq!(status_of(&authority, issuers[1].strange_token().await).await, StatusCode::UNAUTHORIZED);
     assert_eq!(hits(), [before[0], before[1] + 1]);
 }
+
+#[tokio::test]
+async fn an_issuer_that_is_down_at_the_start_is_asked_again_soon() {
+    let published = SigningKey::generate(Algorithm::EdDSA).unwrap();
+    let set = json!({ "keys": [VerifyingKey::from(published.clone()).to_jwk().unwrap()] }).to_string();
+    let server = Server::plain(move |_, number| if number < 3 { status(503) } else { ok(set.clone()) }).await;
+    let issuer = Issuer { name: "https://login.example".to_owned(), server, published };
+    // The reload interval is an hour, and the cooldown too.
+    let authority = trusting(&[&issuer], Duration::from_secs(3600)).await;
+    let begun = Instant::now();
+    while status_of(&authority, issuer.token(&issuer.published).await).await != StatusCode::OK {
+        assert!(begun.elapsed() < Duration::from_secs(20), "asked {} times", issuer.server.hits());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(begun.elapsed() >= Duration::from_secs(2), "it backs off");
+}

@@ -1,6 +1,7 @@
 //! `JwksUrl` against real servers on loopback: well-behaved, slow, dead, wrong, huge, rotating.
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod fetching;
 mod issuers;
 
 use std::convert::Infallible;
@@ -382,9 +383,9 @@ async fn what_an_answer_is_in_place_of_a_set_is_named() {
         (None, &b"<!DOCTYPE html><title>Sign in</title>"[..], "it is HTML"),
         (None, b"", "it is empty"),
         (None, br#"{"issuer":"x","jwks_uri":"https://login.example/keys"}"#, "`JwksUrl::discover`"),
-        (None, br#"{"k1":"-----BEGIN CERTIFICATE-----"}"#, "another URL"),
-        (None, gzip, "compressed (gzip)"),
-        (Some("gzip"), gzip, "compressed (gzip)"),
+        (None, br#"{"k1":"-----BEGIN CERTIFICATE-----"}"#, "`JwksUrl::certificates`"),
+        (None, gzip, "broke off"),
+        (Some("gzip"), gzip, "broke off"),
         (Some("br"), b"\x0b", "compressed (br)"),
         (None, include_bytes!("../cases/set.entra.json"), "assume_algorithm"),
         (None, include_bytes!("../cases/set.numeric_kid.json"), "its `kid` is a number"),

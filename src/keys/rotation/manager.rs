@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 
 use super::Trusted;
 use super::load::{Loaded, Loader};
@@ -21,6 +21,8 @@ use crate::time::Clock;
 /// The longest that caching headers can keep an issuer from being asked, and the longest between two tries of one
 /// that fails.
 const MAX_FRESH: Duration = Duration::from_secs(24 * 3600);
+/// How soon a source that failed is asked again: that, doubled each time.
+const LEAST_RETRY: Duration = Duration::from_secs(1);
 const MAX_RETRY: Duration = Duration::from_secs(60);
 
 pub(super) struct Settings {
@@ -120,13 +122,23 @@ impl Manager {
 
     /// One round: whatever is due is asked, and what time does by itself is done.
     async fn reload(self: Arc<Self>) {
+        self.reload_due();
+        self.load_own().await;
+    }
+
+    /// Asks the trusted issuers whose sources are due.
+    fn reload_due(self: &Arc<Self>) {
         for at in 0..self.trusted.len() {
             if self.state().foreign.get(at).is_some_and(Progress::is_due) {
                 // A slow issuer does not hold up the own keys, nor the next round.
                 self.runtime.spawn(self.clone().reload_foreign(at));
             }
         }
-        self.load_own().await;
+    }
+
+    /// When a trusted issuer's source is due next; one that is being asked is due until it has answered.
+    fn next_due(&self) -> Option<Instant> {
+        self.state().foreign.iter().map(|progress| progress.due).min()
     }
 
     async fn load_own(&self) {
@@ -197,7 +209,7 @@ impl Manager {
             };
             match &outcome {
                 Ok(_) => progress.succeeded(fresh_for, self.settings.reload_every),
-                Err(_) => progress.failed(self.settings.reload_every),
+                Err(_) => progress.failed(),
             }
             (outcome, told)
         };
@@ -299,7 +311,7 @@ impl State {
 
 impl Progress {
     fn new(reload_every: Duration) -> Self {
-        Self { due: Instant::now() + reload_every, retry: reload_every, skipped: Vec::new() }
+        Self { due: Instant::now() + reload_every, retry: LEAST_RETRY.min(reload_every), skipped: Vec::new() }
     }
 
     fn is_due(&self) -> bool {
@@ -307,13 +319,13 @@ impl Progress {
     }
 
     fn succeeded(&mut self, fresh_for: Option<Duration>, reload_every: Duration) {
-        self.retry = reload_every;
+        self.retry = LEAST_RETRY.min(reload_every);
         self.due = Instant::now() + fresh_for.unwrap_or_default().min(MAX_FRESH).max(reload_every);
     }
 
-    fn failed(&mut self, reload_every: Duration) {
+    fn failed(&mut self) {
         self.due = Instant::now() + self.retry;
-        self.retry = self.retry.saturating_mul(2).min(MAX_RETRY).max(reload_every);
+        self.retry = self.retry.saturating_mul(2).min(MAX_RETRY);
     }
 
     /// What is new among the skipped keys.
@@ -324,9 +336,18 @@ impl Progress {
 }
 
 async fn keep(manager: Weak<Manager>, every: Duration) {
+    let mut round = Instant::now() + every;
     loop {
-        sleep(every).await;
+        let Some(due) = manager.upgrade().map(|manager| manager.next_due()) else { return };
+        // Between the rounds, a trusted issuer that failed is asked again as soon as it is due.
+        let earliest = Instant::now() + LEAST_RETRY.min(every);
+        sleep_until(due.map_or(round, |due| due.max(earliest).min(round))).await;
         let Some(manager) = manager.upgrade() else { return };
+        if Instant::now() < round {
+            manager.reload_due();
+            continue;
+        }
+        round = Instant::now() + every;
         // In a task of its own: a panic ends this round and no other.
         let round = manager.runtime.spawn(manager.clone().reload()).await;
         if round.is_err_and(|error| error.is_panic()) {

@@ -107,7 +107,7 @@ impl KeyRotation {
 
     /// How often the sources are read. Default 10 s. A source whose answer stays fresh for longer, as HTTP caching headers
     /// say, is asked only when that is over, or a day has gone. A trusted issuer's source that fails is asked again after
-    /// twice as long each time, a minute at most, or this interval where it is longer.
+    /// 1 s (this interval, where it is shorter), then after twice as long each time, a minute at most.
     pub fn reload_every(mut self, interval: Duration) -> Self {
         self.reload_every = interval;
         self

@@ -3,21 +3,23 @@
 //! hyper-util's client over hyper-rustls rather than reqwest: the same well-kept stack under both, and a fetch every few
 //! minutes needs no redirects, cookies, proxies or decompression; what is not there can't be sent to the wrong place.
 
+mod body;
+mod connector;
+
+use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, AGE, CACHE_CONTROL, CONTENT_ENCODING, ETAG, IF_NONE_MATCH, USER_AGENT,
+    ACCEPT, ACCEPT_ENCODING, AGE, AUTHORIZATION, CACHE_CONTROL, ETAG, IF_NONE_MATCH, USER_AGENT,
 };
 use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use rustls::crypto::CryptoProvider;
@@ -25,8 +27,11 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
+use zeroize::Zeroizing;
 
+use self::connector::{Connector, Proxy};
 use super::{KeySet, KeySource};
+use crate::keys::VerifyingKey;
 use crate::keys::error::{KeyError, KeyErrorKind};
 use crate::time::clamped;
 
@@ -45,8 +50,13 @@ use crate::time::clamped;
 ///
 /// One load is one `GET` (with [`discover`](Self::discover) two, or up to four where the first addresses have no configuration), within [`timeout`](Self::timeout) from the connection to
 /// the last byte, each answer of [`max_bytes`](Self::max_bytes) at most. Nothing of a token goes out: the URL, the header
-/// fields and the certificates trusted are all settled here. No redirect is followed, no cookie kept; proxy variables are
-/// not read.
+/// fields and the certificates trusted are all settled here. No redirect is followed, no cookie kept. An answer may be
+/// compressed with gzip or deflate.
+///
+/// An `https` URL is fetched through the proxy that `HTTPS_PROXY` or `ALL_PROXY` names, in either case, unless `NO_PROXY` names
+/// the host, as curl reads them, or the host is a loopback address. [`proxy`](Self::proxy) and
+/// [`without_proxy`](Self::without_proxy) take their place. The proxy opens a tunnel (`CONNECT`), and TLS runs through it: it
+/// can neither read nor replace keys.
 ///
 /// Whatever is not a 200 with a JWK set is an error, and the keys loaded before stay in use. So is a set of which no key
 /// can be used, one of more than 256 keys, and one with a secret in it: a secret that is published is none. A set without
@@ -67,11 +77,21 @@ pub struct JwksUrl {
     max_bytes: usize,
     plain_http: bool,
     roots: Vec<CertificateDer<'static>>,
+    proxy: Proxy,
+    bearer: Option<Bearer>,
+    /// The answer is a map of certificates, for this algorithm.
+    certificates_for: Option<Algorithm>,
     client: OnceLock<HttpClient>,
     last: Mutex<Option<Last>>,
 }
 
-type HttpClient = Client<HttpsConnector<HttpConnector>, String>;
+type HttpClient = Client<HttpsConnector<Connector>, String>;
+
+/// Where the token of a protected JWK set is.
+enum Bearer {
+    Value(Zeroizing<String>),
+    File(PathBuf),
+}
 
 enum Location {
     Keys(Uri),
@@ -99,6 +119,7 @@ struct Last {
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 const DEFAULT_MAX_BYTES: usize = 256 * 1024;
+const MOST_CERTIFICATES: usize = 256;
 const LEAST_FRESH: Duration = Duration::from_secs(60);
 const MOST_FRESH: Duration = Duration::from_secs(24 * 3600);
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("tower-reissue/", env!("CARGO_PKG_VERSION")));
@@ -128,6 +149,17 @@ impl JwksUrl {
         Self::load_from(configurations_of(issuer.into())?, false)
     }
 
+    /// The certificates at an `https` URL: a JSON object of X.509 certificates in PEM by `kid`, as Firebase publishes them. Their
+    /// keys verify signatures of this algorithm. A certificate is only a container for its key: dates, signature and chain are
+    /// not checked, for the URL vouches for them.
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](Self::new).
+    pub fn certificates(url: impl AsRef<str>, algorithm: Algorithm) -> Result<Self, KeyError> {
+        Ok(Self { certificates_for: Some(algorithm), ..Self::new(url)? })
+    }
+
     /// Ways to fetch keys that weaken them.
     pub fn dangerous() -> DangerousJwksUrl {
         DangerousJwksUrl { _private: () }
@@ -137,6 +169,37 @@ impl JwksUrl {
     /// several algorithms would take them; some providers publish their RS256 keys so.
     pub fn assume_algorithm(mut self, algorithm: Algorithm) -> Self {
         self.assumed = Some(algorithm);
+        self
+    }
+
+    /// Fetches through this proxy, whatever the environment says: an `http` URL, with user name and password where it wants
+    /// them. `https` URLs alone are fetched through it.
+    ///
+    /// # Errors
+    ///
+    /// When it is not an `http` URL. Proxies by TLS or SOCKS are not supported.
+    pub fn proxy(mut self, url: impl AsRef<str>) -> Result<Self, KeyError> {
+        self.proxy = Proxy::at(url.as_ref())?;
+        Ok(self)
+    }
+
+    /// Fetches directly, whatever the environment says.
+    pub fn without_proxy(mut self) -> Self {
+        self.proxy = Proxy::None;
+        self
+    }
+
+    /// Sends this token along, as `Authorization: Bearer`: for a JWK set that is not public. It goes to the scheme, host and
+    /// port of the URL given and to no other, so that an issuer's configuration can't lead it elsewhere.
+    pub fn bearer_token(mut self, token: impl Into<String>) -> Self {
+        self.bearer = Some(Bearer::Value(Zeroizing::new(token.into())));
+        self
+    }
+
+    /// The same with the token in this file, which is read before each fetch: Kubernetes replaces its own
+    /// (`/var/run/secrets/kubernetes.io/serviceaccount/token`) every hour or so.
+    pub fn bearer_token_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.bearer = Some(Bearer::File(path.into()));
         self
     }
 
@@ -183,6 +246,9 @@ impl JwksUrl {
             max_bytes: DEFAULT_MAX_BYTES,
             plain_http,
             roots: Vec::new(),
+            proxy: Proxy::Environment,
+            bearer: None,
+            certificates_for: None,
             client: OnceLock::new(),
             last: Mutex::new(None),
         })
@@ -293,6 +359,18 @@ impl JwksUrl {
         if let Some(tag) = known {
             headers.insert(IF_NONE_MATCH, tag);
         }
+        if self.bearer.is_some() && uri.scheme() != Some(&Scheme::HTTPS) && !connector::is_loopback(uri) {
+            return Err(unfit(uri, "a token would be sent to it in the clear; give the https URL"));
+        }
+        if let Some(bearer) = self.bearer.as_ref().filter(|_| self.is_own_origin(uri)) {
+            headers.insert(
+                AUTHORIZATION,
+                bearer
+                    .field()
+                    .await
+                    .map_err(|error| unfit(uri, "there is no token to send").because(error))?,
+            );
+        }
         self.client()?.request(request).await.map_err(|error| {
             let what = if error.is_connect() { "no connection could be made" } else { "the request failed" };
             unfit(uri, what).because(error)
@@ -301,29 +379,36 @@ impl JwksUrl {
 
     /// Reads a body to its end, and no further than is allowed.
     async fn read(&self, uri: &Uri, response: Response<Incoming>) -> Result<String, KeyError> {
-        let too_long = || unfit(uri, format!("its answer has more than {} bytes", self.max_bytes));
         if response.status() != StatusCode::OK {
             return Err(unfit(uri, format!("it answered {}, not 200", response.status())));
         }
-        let coding = response.headers().get(CONTENT_ENCODING).filter(|coding| *coding != "identity");
-        if let Some(coding) = coding {
-            let coding = String::from_utf8_lossy(coding.as_bytes()).into_owned();
-            return Err(compressed(uri, &shown(&coding)));
-        }
-        let body = Limited::new(response.into_body(), self.max_bytes).collect().await;
-        let bytes = body.map_err(|error| match error.is::<LengthLimitError>() {
-            true => too_long(),
-            false => unfit(uri, "its answer broke off").because(error),
-        })?;
-        let bytes = bytes.to_bytes();
-        if bytes.starts_with(b"\x1f\x8b") {
-            return Err(compressed(uri, "gzip"));
-        }
-        String::from_utf8(bytes.into())
-            .map_err(|error| unfit(uri, "its answer is not text").because(error.utf8_error()))
+        body::read(response, self.max_bytes).await.map_err(|error| match error {
+            body::Error::TooLong => unfit(uri, format!("its answer has more than {} bytes", self.max_bytes)),
+            body::Error::Coding(coding) => unfit(
+                uri,
+                format!(
+                    "its answer is compressed ({}): gzip, deflate and plain JSON are read",
+                    shown(&coding)
+                ),
+            ),
+            body::Error::Broken(error) => unfit(uri, "its answer broke off").because(error),
+            body::Error::NotText(error) => unfit(uri, "its answer is not text").because(error),
+        })
+    }
+
+    fn is_own_origin(&self, uri: &Uri) -> bool {
+        let own = self.location.first();
+        let port = |uri: &Uri| {
+            uri.port_u16().or(if uri.scheme() == Some(&Scheme::HTTPS) { Some(443) } else { Some(80) })
+        };
+        let host = |uri: &Uri| uri.host().map(str::to_ascii_lowercase);
+        (uri.scheme(), host(uri), port(uri)) == (own.scheme(), host(own), port(own))
     }
 
     fn parse_set(&self, text: &str) -> Result<KeySet, KeyError> {
+        if let Some(algorithm) = self.certificates_for {
+            return certificates(text, algorithm);
+        }
         let set = KeySet::published(text, self.assumed)?;
         if let Some(secret) =
             set.verifying.iter().find(|key| key.algorithm().family() == AlgorithmFamily::Hmac)
@@ -377,9 +462,7 @@ impl JwksUrl {
             )
         })?;
         let tls = tls(provider, roots)?;
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_connect_timeout(Some(self.timeout));
+        let connector = Connector::new(&self.proxy, self.timeout);
         let connector = hyper_rustls::HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             .https_or_http()
@@ -405,6 +488,36 @@ impl KeySource for JwksUrl {
             let uri = self.location.first();
             Err(unfit(uri, format!("it did not answer in full within {:?}", self.timeout)).because(elapsed))
         })
+    }
+}
+
+impl Bearer {
+    async fn field(&self) -> Result<HeaderValue, KeyError> {
+        let unfit = |what: String| KeyError::new(KeyErrorKind::Unavailable, what);
+        let read;
+        let token = match self {
+            Self::Value(token) => token,
+            Self::File(path) => {
+                let text = tokio::task::spawn_blocking({
+                    let path = path.clone();
+                    move || std::fs::read_to_string(path)
+                });
+                let text = text
+                    .await
+                    .map_err(|error| unfit("reading its file panicked".to_owned()).because(error))?;
+                read =
+                    Zeroizing::new(text.map_err(|error| {
+                        unfit(format!("{} can't be read", path.display())).because(error)
+                    })?);
+                &read
+            }
+        };
+        // A file usually ends with a line end.
+        let value = Zeroizing::new(format!("Bearer {}", token.trim()));
+        let mut field = HeaderValue::from_str(&value)
+            .map_err(|_| unfit("it holds what no header field can".to_owned()))?;
+        field.set_sensitive(true);
+        Ok(field)
     }
 }
 
@@ -508,9 +621,7 @@ fn parse(url: &str) -> Result<Uri, KeyError> {
 }
 
 fn require_secure(uri: &Uri, plain_http: bool) -> Result<(), KeyError> {
-    let host = uri.host().unwrap_or_default();
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    let is_loopback = address.map_or(host.eq_ignore_ascii_case("localhost"), |address| address.is_loopback());
+    let is_loopback = connector::is_loopback(uri);
     match uri.scheme() {
         Some(scheme) if *scheme == Scheme::HTTPS => Ok(()),
         Some(scheme) if *scheme == Scheme::HTTP && (plain_http || is_loopback) => Ok(()),
@@ -564,13 +675,30 @@ fn shown(text: &str) -> String {
     text.chars().take(200).flat_map(char::escape_debug).collect()
 }
 
-fn compressed(uri: &Uri, coding: &str) -> KeyError {
-    unfit(
-        uri,
-        format!(
-            "its answer is compressed ({coding}), though `identity` was asked for: let it send plain JSON"
-        ),
-    )
+/// X.509 certificates in PEM by `kid`.
+fn certificates(text: &str, algorithm: Algorithm) -> Result<KeySet, KeyError> {
+    let by_kid: BTreeMap<String, String> = serde_json::from_str(text).map_err(|error| {
+        let what = "it is not a JSON object of certificates in PEM by `kid`";
+        KeyError::new(KeyErrorKind::Malformed, what).because(error)
+    })?;
+    let is_empty = by_kid.is_empty();
+    let mut set = KeySet::default();
+    for (kid, pem) in by_kid.into_iter().take(MOST_CERTIFICATES + 1) {
+        match VerifyingKey::from_pem(algorithm, pem) {
+            Ok(key) => set.verifying.push(key.with_kid(kid)),
+            Err(error) => set.skipped.push(error.about(&kid)),
+        }
+    }
+    if set.verifying.len() > MOST_CERTIFICATES {
+        return Err(KeyError::new(KeyErrorKind::Ring, "it has more than 256 certificates"));
+    }
+    match set.skipped.pop() {
+        Some(error) if set.verifying.is_empty() && !is_empty => Err(error),
+        skipped => {
+            set.skipped.extend(skipped);
+            Ok(set)
+        }
+    }
 }
 
 fn refused_url(why: impl fmt::Display) -> KeyError {
