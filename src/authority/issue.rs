@@ -18,6 +18,7 @@ use crate::token::claims::Claims;
 use crate::token::identity::{SUCCESSOR_JTI_LEN, TokenId};
 use crate::token::json::{self, Change, quoted};
 use crate::token::refusal::{Reason, Refusal};
+use crate::token::reissue::{Capacity, NotReissued};
 use crate::{Cookie, NumericDate, base64};
 
 /// Who signed in, and what their token shall say.
@@ -63,8 +64,8 @@ pub struct IssuedToken {
     issued_at: NumericDate,
     expires_at: NumericDate,
     session: SessionId,
-    /// The length of its successors, which are to fit where it fits; its own where that does not matter.
-    renewed_len: usize,
+    /// The length of its successors, which are to fit where it fits; `None` where that does not matter.
+    renewed_len: Option<usize>,
 }
 
 impl IssuedToken {
@@ -188,7 +189,7 @@ struct Names {
 /// A session's first token, signed.
 struct First {
     token: String,
-    renewed_len: usize,
+    renewed_len: Option<usize>,
     claims: Arc<str>,
     expires_at: NumericDate,
 }
@@ -268,13 +269,10 @@ impl<C: Send + Sync + 'static> Authority<C> {
         if bytes > policy.max_token_bytes {
             return Err(IssueError::TooLong);
         }
-        let max = policy.max_delivered_bytes(0);
-        if bytes > max && !names.allows_undeliverable {
-            return Err(IssueError::HeadTooLarge { bytes, max });
-        }
+        let renewed_len = (!names.allows_undeliverable).then_some(bytes);
+        check_capacity(renewed_len, policy.any_capacity())?;
         let token = sign::sign(&ring, &claims, typ).map_err(|_| IssueError::Signing)?;
         let token = String::from_utf8(token).map_err(|_| IssueError::Signing)?;
-        let renewed_len = if names.allows_undeliverable { token.len() } else { bytes };
         Ok(First { token, renewed_len, claims, expires_at: exp })
     }
 
@@ -283,10 +281,10 @@ impl<C: Send + Sync + 'static> Authority<C> {
     ///
     /// # Errors
     /// [`IssueError::TooLong`] where browsers would not keep it or its successor: over 4,096 bytes in all.
+    /// [`IssueError::HeadTooLarge`] where this cookie's domain and path make a response head with its successor larger than
+    /// [`max_added_head_bytes`](super::AuthorityBuilder::max_added_head_bytes).
     pub fn set_cookie(&self, cookie: &Cookie, token: &IssuedToken) -> Result<HeaderValue, IssueError> {
-        if token.renewed_len > cookie.max_value_len() {
-            return Err(IssueError::TooLong);
-        }
+        check_capacity(token.renewed_len, self.cookie_capacity(cookie))?;
         let max_age = self.cookie_max_age(token.expires_at, token.issued_at);
         cookie.set(&token.token, max_age).ok_or(IssueError::TooLong)
     }
@@ -318,5 +316,16 @@ impl<C: Send + Sync + 'static> Authority<C> {
             Some(member) => Err(IssueError::ReservedClaim(member.name.into_owned())),
             None => Ok(()),
         }
+    }
+}
+
+/// Whether a successor of this length, if it matters, can be delivered.
+fn check_capacity(renewed_len: Option<usize>, capacity: Capacity) -> Result<(), IssueError> {
+    match (renewed_len, capacity) {
+        (Some(bytes), Capacity { longest, otherwise }) if bytes > longest => Err(match otherwise {
+            NotReissued::CookieTooLong => IssueError::TooLong,
+            _ => IssueError::HeadTooLarge { bytes, max: longest },
+        }),
+        _ => Ok(()),
     }
 }

@@ -21,6 +21,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use http::HeaderName;
 
 pub(crate) use arrive::{Admission, Arrived, NotAdmitted, Refused, Verdict};
 pub use builder::{AuthorityBuilder, DangerousBuilder};
@@ -42,8 +43,9 @@ use crate::time::Clock;
 use crate::token::bearer::Source;
 use crate::token::policy::Policy;
 use crate::token::refusal::Refusal;
+use crate::token::reissue::Capacity;
 use crate::token::reissue::NotReissued;
-use crate::{ConfigError, NumericDate, RequestHead};
+use crate::{ConfigError, Cookie, NumericDate, RequestHead};
 
 /// What issues, verifies, reissues and revokes. Clones share one.
 ///
@@ -227,9 +229,14 @@ impl<C: Send + Sync + 'static> Authority<C> {
         exp.after(self.0.policy.grace).since(self.now().max(at))
     }
 
-    /// The longest token that fits into what is added to a response head, beside this many bytes of names and other fields.
-    pub(crate) fn max_delivered_bytes(&self, overhead: usize) -> usize {
-        self.0.policy.max_delivered_bytes(overhead)
+    /// How long a successor in this response header may be.
+    pub(crate) fn header_capacity(&self, name: &HeaderName) -> Capacity {
+        self.0.policy.header_capacity(name.as_str())
+    }
+
+    /// How long a successor in this cookie may be.
+    pub(crate) fn cookie_capacity(&self, cookie: &Cookie) -> Capacity {
+        self.0.policy.cookie_capacity(cookie)
     }
 }
 

@@ -5,6 +5,7 @@ use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use crate::RequestHead;
+use crate::token::capacity::MAX_REALM;
 use crate::token::refusal::{Class, Refusal};
 
 /// Makes the response of a refusal. Closures do:
@@ -56,11 +57,12 @@ pub struct Challenge {
 }
 
 impl Challenge {
-    /// Challenges that name this `realm`. What a quoted string can't hold is left out of it.
+    /// Challenges that name this `realm`. What a quoted string can't hold is left out of it, and only 64 bytes are kept: it is
+    /// part of what a refusal adds to a response head.
     pub fn new(realm: &str) -> Self {
         // RFC 9110 §5.6.4: quotes and backslashes would need escaping, which clients get wrong.
         let kept = |byte: &char| matches!(byte, ' '..='~') && !matches!(byte, '"' | '\\');
-        Self { realm: realm.chars().filter(kept).collect(), grpc_with_200: false }
+        Self { realm: realm.chars().filter(kept).take(MAX_REALM).collect(), grpc_with_200: false }
     }
 
     /// Options that give up a protection. Each says which.

@@ -36,7 +36,7 @@ impl<C: Send + Sync + 'static> Shared<C> {
 
     /// What a response can carry back to where the token was.
     pub(super) fn capacity(&self, channel: ReplyChannel) -> Option<Capacity> {
-        channel.capacity(&self.settings, |overhead| self.authority.max_delivered_bytes(overhead))
+        channel.capacity(&self.settings, &self.authority)
     }
 
     /// Any site's page can open a WebSocket and have the cookie sent along, and then read and write on it: CORS does not

@@ -15,6 +15,7 @@
 
 pub(crate) mod arrival;
 pub(crate) mod bearer;
+pub(crate) mod capacity;
 pub(crate) mod claims;
 pub(crate) mod cross_site;
 pub(crate) mod decision;

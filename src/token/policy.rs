@@ -61,9 +61,6 @@ pub(crate) struct OldHorizon {
     secs: u64,
 }
 
-/// What is kept of `max_added_head_bytes` for all but the token, at least: `issue` does not know the layers' names.
-const HEAD_ALLOWANCE: usize = 256;
-
 /// The longest grace and leeway that a policy can have, in seconds.
 pub(crate) const MAX_GRACE: u64 = 300;
 
@@ -97,11 +94,6 @@ impl Policy {
     /// The `typ` of a token that begins a session.
     pub(crate) fn issued_type(&self) -> &str {
         self.access_types.first().map_or("JWT", String::as_str)
-    }
-
-    /// The longest token that a response head carries, beside `overhead` bytes of names and other fields.
-    pub(crate) fn max_delivered_bytes(&self, overhead: usize) -> usize {
-        self.max_added_head_bytes.saturating_sub(overhead.max(HEAD_ALLOWANCE))
     }
 
     /// w, before jitter, for a token of `lifetime` seconds.

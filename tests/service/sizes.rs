@@ -6,7 +6,7 @@ use http::Request;
 use serde_json::json;
 use tower_reissue::store::Rotated;
 use tower_reissue::{
-    Authority, AuthorityBuilder, Cookie, Event, IssueError, Login, ManualClock, Reason, Refusal,
+    Authority, AuthorityBuilder, Challenge, Cookie, Event, IssueError, Login, ManualClock, Reason, Refusal,
     ReissueLayer, Source,
 };
 
@@ -14,7 +14,7 @@ use crate::kit::*;
 use crate::support::*;
 
 /// What is kept of the bound for all but the token.
-const NAMES: usize = 256;
+const NAMES: usize = 512;
 
 fn fat(bytes: usize) -> String {
     mint(&claims_with(json!({ "fat": "x".repeat(bytes) })))
@@ -123,6 +123,32 @@ async fn a_long_name_counts_in_full() {
     }
 }
 
+/// The challenge of an exchange included, whatever its realm and protocol.
+#[tokio::test]
+async fn a_head_with_a_successor_is_within_the_bound_as_it_leaves() {
+    let token = fat(around(3_072 - NAMES).await.start);
+    let len = successor_len(&token).await;
+    let realm = || Challenge::new(&"r".repeat(2_000));
+    for (at, is_grpc, realm) in [500, 630].into_iter().flat_map(|at| {
+        [(at, false, None), (at, true, None), (at, false, Some(realm())), (at, true, Some(realm()))]
+    }) {
+        let authority = builder(&ManualClock::at(NOW + at)).build().unwrap();
+        let layer = ReissueLayer::new(authority);
+        let layer = if let Some(realm) = realm { layer.refuse_with(realm) } else { layer };
+        let mut request = request(&token);
+        request.headers_mut().insert("origin", "https://app.example".parse().unwrap());
+        if is_grpc {
+            *request.method_mut() = http::Method::POST;
+            *request.version_mut() = http::Version::HTTP_2;
+            request.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+        }
+        let response = through(&layer, request, ok()).await;
+        assert_eq!(successor(&response).map(|token| token.len()), Some(len));
+        let added: usize = response.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        assert!(added <= 3_072, "at {at}, gRPC {is_grpc}: {added}: {:?}", response.headers());
+    }
+}
+
 #[tokio::test]
 async fn a_cookie_fits_into_what_browsers_keep() {
     let empty = "__Host-session=; Max-Age=34560000; Path=/; Secure; HttpOnly; SameSite=Lax";
@@ -185,7 +211,7 @@ async fn what_is_issued_can_be_renewed() {
     let clock = ManualClock::at(NOW);
     let authority = builder(&clock).on_event(events.observe()).build().unwrap();
     let (mut issued, mut refused) = (0, 0);
-    for bytes in 1_780..1_860 {
+    for bytes in 1_580..1_660 {
         let login = || Login::new("alice").claims(&json!({ "fat": "x".repeat(bytes) }));
         clock.set(NOW);
         let token = match authority.issue(login()).await {
@@ -215,20 +241,32 @@ async fn what_is_issued_can_be_renewed() {
 #[tokio::test]
 async fn a_cookie_that_is_handed_out_can_be_renewed() {
     let clock = ManualClock::at(NOW);
-    let authority = builder(&clock).max_added_head_bytes(65_536).build().unwrap();
-    let cookie = Cookie::new("session").unwrap();
-    let (mut handed_out, mut refused) = (0, 0);
-    for bytes in 2_700..2_800 {
-        clock.set(NOW);
-        let login = Login::new("alice").claims(&json!({ "fat": "x".repeat(bytes) }));
-        let token = authority.issue(login).await.unwrap();
-        let field = authority.set_cookie(&cookie, &token);
-        clock.set(NOW + 500);
-        let response = through(&by_cookie(authority.clone()), in_cookie(token.as_str()), ok()).await;
-        assert_eq!(field.is_ok(), response.headers().contains_key("set-cookie"), "{bytes}");
-        *(if field.is_ok() { &mut handed_out } else { &mut refused }) += 1;
+    let path = format!("/{}", "orders/".repeat(20));
+    let wide = Cookie::without_host_prefix("session").unwrap().domain("example.com").unwrap();
+    for (cookie, bound, sizes) in [
+        (Cookie::new("session").unwrap(), 65_536, 2_700..2_800),
+        // Its own bound comes before that of browsers.
+        (wide.path(&path).unwrap(), 3_072, 1_440..1_600),
+    ] {
+        let authority = builder(&clock).max_added_head_bytes(bound).build().unwrap();
+        let layer = ReissueLayer::new(authority.clone()).read_from([Source::cookie(cookie.clone())]);
+        let (mut handed_out, mut refused) = (0, 0);
+        for bytes in sizes {
+            clock.set(NOW);
+            let login = || Login::new("alice").claims(&json!({ "fat": "x".repeat(bytes) }));
+            let token = authority.issue(login()).await.unwrap();
+            let field = authority.set_cookie(&cookie, &token);
+            clock.set(NOW + 500);
+            let request = Request::builder().header("cookie", format!("{}={}", cookie.name(), token.as_str()));
+            let response = through(&layer, request.body(()).unwrap(), ok()).await;
+            assert_eq!(field.is_ok(), response.headers().contains_key("set-cookie"), "{bytes}");
+            *(if field.is_ok() { &mut handed_out } else { &mut refused }) += 1;
+            // Who does not want it renewed has it set where it fits itself.
+            let undeliverable = authority.issue(login().allow_undeliverable()).await.unwrap();
+            assert!(field.is_err() || authority.set_cookie(&cookie, &undeliverable).is_ok(), "{bytes}");
+        }
+        assert!(handed_out > 0 && refused > 0, "both sides of the bound: {handed_out}, {refused}");
     }
-    assert!(handed_out > 0 && refused > 0, "both sides of the bound: {handed_out}, {refused}");
 }
 
 #[tokio::test]

@@ -232,9 +232,9 @@ fn check_names(policy: &Policy) -> Result<(), ConfigError> {
     if policy.required_claims.iter().any(String::is_empty) {
         return refuse("`require_claim` was given an empty name: the claim's own is right");
     }
-    if !(512..=65_536).contains(&policy.max_added_head_bytes) {
+    if !(1_024..=65_536).contains(&policy.max_added_head_bytes) {
         return refuse(format!(
-            "a successor may add {} bytes to a response head: between 512 and 65536 is right, 3072 is the default",
+            "a successor may add {} bytes to a response head: between 1024 and 65536 is right, 3072 is the default",
             policy.max_added_head_bytes
         ));
     }

@@ -296,8 +296,10 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     }
 
     /// The most bytes that a layer adds to one response head for a successor, all fields together: their names, the
-    /// cookie's attributes, `Cache-Control` and what is exposed to scripts. Default 3072; 512 to 65536. 256 of them are kept
-    /// for all but the token, more where a header's name or a cookie's domain and path are long.
+    /// cookie's attributes, `Cache-Control`, what is exposed to scripts and, where an expired token is exchanged, the default
+    /// challenge. What a [`refuse_with`](crate::ReissueLayer::refuse_with) of your own adds is not counted. Default 3072; 1024
+    /// to 65536. 512 of them are kept for all but the token, more where a header's name or a cookie's domain and path are
+    /// long.
     ///
     /// A proxy holds a response head in a buffer of fixed size, nginx by default in 4 KiB, and answers 502 where it does not
     /// fit, after the handler ran. So a successor that needs more is not sent ([`NotReissued::HeadTooLarge`]), and
