@@ -26,7 +26,8 @@ use crate::token::refusal::{Class, Refusal};
 /// ```
 ///
 /// The layer finishes what it returns. It makes the response uncacheable and adds the successor where one is owed, in place
-/// of whatever the response held there. It removes the token's cookie where no later request could be admitted with it. And
+/// of whatever the response held there; a response with [`NoReissue`](crate::NoReissue), or one that clears the cookie that the
+/// token came in, is asked for anew, for a token that is expired and not exchanged. It removes the token's cookie where no later request could be admitted with it. And
 /// a refusal never looks like a success: a status below 300, or 304, is replaced by the refusal's own
 /// ([`Refusal::status`]), for a proxy that asks this service whether a request may pass believes a 200.
 pub trait RefusalResponse: Send + Sync + 'static {

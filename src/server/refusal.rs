@@ -13,7 +13,8 @@ use super::shared::Shared;
 use crate::RequestHead;
 use crate::authority::{Authority, Refused};
 use crate::telemetry::ReissueKind;
-use crate::token::refusal::{Class, Refusal};
+use crate::token::refusal::{Class, Reason, Refusal};
+use crate::token::reissue::NotReissued;
 
 /// The whole refusal: made by the configured response, sealed, with the successor where one is owed.
 pub(super) fn refusal_response<C: Send + Sync + 'static>(
@@ -22,11 +23,17 @@ pub(super) fn refusal_response<C: Send + Sync + 'static>(
     Refused { refusal, successor, at }: Refused,
     channel: ReplyChannel,
 ) -> Response<Bytes> {
-    shared.authority.report_refusal(&refusal);
     let removed = channel.cookie(&shared.settings).filter(|_| refusal.removes_cookie());
-    let mut response = respond(&shared.authority, &*shared.settings.refusals, refusal, head);
+    let respond = |refusal| respond(&shared.authority, &*shared.settings.refusals, refusal, head);
+    let mut response = respond(refusal.clone());
+    // Then the refusal must not promise a successor.
+    if successor.is_some() && forgoes_successor(&response, channel, shared) {
+        shared.authority.report_not_reissued(NotReissued::Suppressed);
+        return refusal_response(shared, head, Reason::Expired.into(), channel);
+    }
+    shared.authority.report_refusal(&refusal);
     match successor {
-        Some(successor) if !forgoes_successor(&response, channel, shared) => {
+        Some(successor) => {
             clear_place(response.headers_mut(), channel, shared);
             deliver(response.headers_mut(), &successor, ReissueKind::Exchanged, at, channel, shared);
             // The handler did not run: whatever was asked for can be asked for again.
@@ -35,7 +42,7 @@ pub(super) fn refusal_response<C: Send + Sync + 'static>(
                 expose(response.headers_mut(), &REISSUE_REPLAY);
             }
         }
-        _ => {
+        None => {
             if let Some(cookie) = removed {
                 remove_cookie(response.headers_mut(), cookie);
             }

@@ -201,6 +201,10 @@ pub enum NotReissued {
     StoreFailed,
     /// The key could not sign.
     SigningFailed,
+    /// A token was exchanged, and the response of [`refuse_with`](crate::ReissueLayer::refuse_with) wants no successor:
+    /// it holds [`NoReissue`](crate::NoReissue), or clears the cookies. With a store the successor is recorded; the next
+    /// request with the token is given it.
+    Suppressed,
     /// It would be longer than this service accepts.
     TooLong,
     /// As a cookie it would be longer than browsers keep.
@@ -223,6 +227,7 @@ impl NotReissued {
             Self::HeadMismatch => "head_mismatch",
             Self::StoreFailed => "store_failed",
             Self::SigningFailed => "signing_failed",
+            Self::Suppressed => "suppressed",
             Self::TooLong => "too_long",
             Self::CookieTooLong => "cookie_too_long",
             Self::HeadTooLarge => "head_too_large",

@@ -12,8 +12,8 @@ use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_reissue::keys::{Algorithm, KeyRing, VerifyingKey};
 use tower_reissue::store::{Rotated, Standing, StoreErrorKind};
 use tower_reissue::{
-    Authority, Cookie, Login, ManualClock, NoReissue, Reason, Refusal, ReissueLayer, RequestHead,
-    RevokeEndpoint, Source,
+    Authority, Challenge, Cookie, Login, ManualClock, NoReissue, Reason, Refusal, RefusalResponse,
+    ReissueLayer, RequestHead, RevokeEndpoint, Source,
 };
 
 use crate::kit::*;
@@ -178,6 +178,35 @@ async fn a_refusal_of_ones_own_keeps_its_cookies_and_makes_way_for_a_successor()
     let response = through(&forgoing, with_cookie(&token), ok()).await;
     assert!(set_cookies(&response).is_empty());
     assert_eq!(header(&response, "reissue-replay"), None);
+}
+
+#[tokio::test]
+async fn a_refusal_that_forgoes_its_successor_promises_none_and_is_told_of() {
+    type Change = fn(&mut Response<Bytes>);
+    let clears: Change = |response| {
+        response.headers_mut().insert("clear-site-data", "\"cookies\"".parse().unwrap());
+    };
+    let forgoes: Change = |response| {
+        response.extensions_mut().insert(NoReissue);
+    };
+    for change in [clears, forgoes] {
+        let events = Events::default();
+        let store = Arc::new(Scripted::rotating(Reply::Now(Rotated::Recorded)));
+        let builder = builder(&ManualClock::at(NOW + 630)).store(store).on_event(events.observe());
+        let layer =
+            layer(builder.build().unwrap()).refuse_with(move |refusal: &Refusal, head: &RequestHead<'_>| {
+                let mut response = Challenge::default().respond(refusal, head);
+                change(&mut response);
+                response
+            });
+        let response = through(&layer, with_cookie(&mint(&claims())), ok()).await;
+        assert_status(&response, 401);
+        assert!(set_cookies(&response).is_empty());
+        assert_eq!(reason(&response), &Reason::Expired);
+        let challenge = header(&response, "www-authenticate").unwrap();
+        assert!(!challenge.contains("successor"), "{challenge}");
+        assert_eq!(events.take(), ["not_reissued suppressed", "refused expired"]);
+    }
 }
 
 #[tokio::test]

@@ -144,7 +144,8 @@ async fn a_head_with_a_successor_is_within_the_bound_as_it_leaves() {
         }
         let response = through(&layer, request, ok()).await;
         assert_eq!(successor(&response).map(|token| token.len()), Some(len));
-        let added: usize = response.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        let added: usize =
+            response.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
         assert!(added <= 3_072, "at {at}, gRPC {is_grpc}: {added}: {:?}", response.headers());
     }
 }
@@ -257,7 +258,8 @@ async fn a_cookie_that_is_handed_out_can_be_renewed() {
             let token = authority.issue(login()).await.unwrap();
             let field = authority.set_cookie(&cookie, &token);
             clock.set(NOW + 500);
-            let request = Request::builder().header("cookie", format!("{}={}", cookie.name(), token.as_str()));
+            let request =
+                Request::builder().header("cookie", format!("{}={}", cookie.name(), token.as_str()));
             let response = through(&layer, request.body(()).unwrap(), ok()).await;
             assert_eq!(field.is_ok(), response.headers().contains_key("set-cookie"), "{bytes}");
             *(if field.is_ok() { &mut handed_out } else { &mut refused }) += 1;
