@@ -175,12 +175,17 @@ fn printable(kid: &str) -> String {
             break;
         }
         match byte {
-            b'-' | b'_' | b'.' | b'~' | b':' | b'/' | b'@' | b'+' => text.push(byte.into()),
-            _ if byte.is_ascii_alphanumeric() => text.push(byte.into()),
+            b'%' => text.push_str("%25"),
+            _ if is_printed(byte) => text.push(byte.into()),
             _ => text.push_str(&format!("%{byte:02X}")),
         }
     }
     text
+}
+
+/// What a printed `kid` is made of.
+fn is_printed(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-_.~:/@+%".contains(&byte)
 }
 
 /// The `kid` that was printed so.
@@ -200,40 +205,81 @@ pub(crate) fn unprintable(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Whatever is no fingerprint is passed over, so that a whole line of a log will do.
+/// Reads a list as it is printed, or a whole line of a log that has one in its field `fingerprints`: `tracing`'s text formats,
+/// or one JSON object.
+///
+/// The rest of a line may hold what strangers wrote, a token's `kid` or a request's path. A field within quotes is none, and
+/// where two fields contradict each other, neither is believed: the result is empty.
 impl FromStr for Fingerprints {
     type Err = Infallible;
 
     fn from_str(line: &str) -> Result<Self, Self::Err> {
-        // The rest of a line may hold a token's `kid`, which is anybody's.
-        let field = ["fingerprints=", "fingerprints\":"].iter().find_map(|field| line.rsplit_once(field));
-        let value = field.and_then(|(_, text)| text.trim_start_matches([' ', '"']).split('"').next());
-        let line = value.unwrap_or(line);
-        let words: Vec<&str> = line
-            .split(|c: char| {
-                !(c.is_ascii_alphanumeric()
-                    || matches!(c, '-' | '_' | '.' | '~' | ':' | '/' | '@' | '+' | '%' | '='))
-            })
-            .filter(|word| !word.is_empty())
-            .collect();
-        let keys = words.windows(3).enumerate().filter_map(|(at, three)| match three {
-            [role, algorithm, fingerprint] => {
-                let role = match *role {
-                    "signs" => Role::Signs,
-                    "verifies" => Role::Verifies,
-                    "trusted" => Role::Trusted,
-                    _ => return None,
-                };
-                Some(Fingerprint {
-                    role,
-                    algorithm: (*algorithm).to_owned(),
-                    fingerprint: (*fingerprint).to_owned(),
-                    kid: words.get(at + 3).and_then(|word| word.strip_prefix(KID)).map(unprintable),
-                })
+        if let Some(list) = from_json(line) {
+            return Ok(Self::of_list(&list));
+        }
+        let mut fields = unquoted_fields(line).map(Self::of_list);
+        let Some(first) = fields.next() else { return Ok(Self::of_list(line)) };
+        Ok(if fields.all(|other| other == first) { first } else { Self(Vec::new()) })
+    }
+}
+
+const FIELD: &str = "fingerprints";
+
+/// The field of a record in JSON, at its top or among its `fields`.
+fn from_json(line: &str) -> Option<String> {
+    let record: serde_json::Value = serde_json::from_str(line).ok()?;
+    let list = record.get(FIELD).or_else(|| record.get("fields")?.get(FIELD));
+    Some(list.and_then(serde_json::Value::as_str).unwrap_or_default().to_owned())
+}
+
+/// What follows each `fingerprints=` that begins a word outside of quotes.
+fn unquoted_fields(line: &str) -> impl Iterator<Item = &str> {
+    let mut quoted = false;
+    line.match_indices(['"', 'f']).filter_map(move |(at, found)| {
+        let before = line.get(..at)?;
+        if found == "\"" {
+            let escapes = before.len() - before.trim_end_matches('\\').len();
+            quoted ^= escapes % 2 == 0;
+            return None;
+        }
+        let begins_a_word = before.chars().next_back().is_none_or(char::is_whitespace);
+        if quoted || !begins_a_word {
+            return None;
+        }
+        line.get(at..)?.strip_prefix(FIELD)?.strip_prefix('=')
+    })
+}
+
+impl Fingerprints {
+    /// The list that a text begins with, as it is printed. It ends at the first word that is none of it: what follows in a
+    /// line is anybody's.
+    fn of_list(text: &str) -> Self {
+        let mut keys = Vec::new();
+        for entry in text.split(SEPARATOR) {
+            let mut words = entry.split_whitespace();
+            let (Some(role), Some(algorithm), Some(fingerprint)) = (words.next(), words.next(), words.next())
+            else {
+                break;
+            };
+            let role = match role {
+                "signs" => Role::Signs,
+                "verifies" => Role::Verifies,
+                "trusted" => Role::Trusted,
+                _ => break,
+            };
+            let mut next = words.next();
+            let kid = next.and_then(|word| word.strip_prefix(KID)).filter(|kid| kid.bytes().all(is_printed));
+            let kid = kid.map(unprintable);
+            if kid.is_some() {
+                next = words.next();
             }
-            _ => None,
-        });
-        Ok(Self(keys.collect()))
+            let (algorithm, fingerprint) = (algorithm.to_owned(), fingerprint.to_owned());
+            keys.push(Fingerprint { role, algorithm, fingerprint, kid });
+            if next.is_some() {
+                break;
+            }
+        }
+        Self(keys)
     }
 }
 
@@ -262,6 +308,42 @@ mod tests {
             both.to_string(),
         ] {
             assert_eq!(line.parse::<Fingerprints>().unwrap(), both, "{line}");
+        }
+    }
+
+    #[test]
+    fn no_stranger_writes_a_list_into_a_line() {
+        let real = KeyRing::new(SigningKey::from_secret(Algorithm::HS256, "-".repeat(31) + "x").unwrap())
+            .fingerprints();
+        let forged = "signs HS256 forged";
+        let json = |text: &str| serde_json::Value::from(text).to_string();
+        for line in [
+            // A token's `kid`, before the list and behind it.
+            format!(r#"WARN token refused kid="fingerprints={forged}" fingerprints={real}"#),
+            format!(r#"WARN token refused fingerprints={real} kid="x fingerprints={forged}""#),
+            format!(r#"WARN token refused kid="\" fingerprints={forged}" fingerprints={real}"#),
+            format!(
+                r#"{{"fields":{{"fingerprints":"{real}","kid":"fingerprints={forged}","message":"m"}}}}"#
+            ),
+            format!(r#"{{"kid":"\"fingerprints\":\"{forged}\"","fingerprints":"{real}"}}"#),
+            format!(r#"{{"kid":{},"fingerprints":"{real}"}}"#, json(&format!("\"fingerprints\":\"{forged}"))),
+            // What a span tells of the request.
+            format!(
+                r#"WARN request{{uri=/?fingerprints=signs,HS256,forged}}: token refused fingerprints={real}"#
+            ),
+            format!(r#"WARN token refused fingerprints={real} request{{uri=/?signs,HS256,forged}}"#),
+            format!(r#"WARN token refused fingerprints={real} uri=/, {forged}"#),
+            format!(r#"{{"fields":{{"fingerprints":"{real}"}},"span":{{"fingerprints":"{forged}"}}}}"#),
+        ] {
+            assert_eq!(line.parse::<Fingerprints>().unwrap(), real, "{line}");
+        }
+        for line in [
+            // Which of them is the log's own can't be told.
+            format!("WARN request{{agent=x fingerprints={forged}}}: token refused fingerprints={real}"),
+            format!(r#"{{"kid":"fingerprints={forged}"}}"#),
+            format!("WARN request{{agent={forged}}}: token refused"),
+        ] {
+            assert_eq!(line.parse::<Fingerprints>().unwrap().iter().count(), 0, "{line}");
         }
     }
 

@@ -82,7 +82,7 @@ fn log_refusal(refusal: &Refusal, ring: &KeyRing) {
     let hint = refusal.hint();
     match refusal.reason() {
         reason_ if reason_.is_about_keys() || refusal.kid().is_some() => {
-            // The fingerprints last: they are read from the end of the line, whatever the token's `kid` holds.
+            // `Fingerprints` reads them from the line, whatever the token's `kid` holds.
             let fingerprints = ring.fingerprint_summary(KEYS);
             log!(WARN, reason, kid = refusal.kid(), %fingerprints, "token refused");
         }
@@ -122,8 +122,13 @@ impl fmt::Write for Limited<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for c in text.chars() {
             let escaped = c.escape_default();
-            let plain = !c.is_control() && !is_format(c);
-            let len = if plain { c.len_utf8() } else { escaped.len() };
+            let plain = is_plain(c);
+            // A log in JSON, and `tracing`'s own quotes around a text, double each quote and backslash.
+            let len = match c {
+                '"' | '\\' => 2,
+                c if plain => c.len_utf8(),
+                _ => escaped.len() + 1,
+            };
             if len > self.left {
                 self.is_cut = true;
                 // Ends the writing: what follows would be cut too.
@@ -136,9 +141,10 @@ impl fmt::Write for Limited<'_, '_> {
     }
 }
 
-/// Line separators and the marks that turn the direction of text.
-fn is_format(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// Whether it prints as itself, with a width: control and format characters, such as those that turn the direction of text,
+/// line separators and unassigned ones do not.
+fn is_plain(c: char) -> bool {
+    matches!(c, '"' | '\'' | '\\') || c.escape_debug().eq([c])
 }
 
 #[cfg(test)]
@@ -154,15 +160,31 @@ mod tests {
     use crate::token::refusal::Refusal;
     use crate::{Algorithm, Authority};
 
-    /// Writes what a log would have, a line each.
+    /// Writes what a log would have, a line each, as text and as JSON.
     #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<String>>);
+    struct Log(Arc<Mutex<Lines>>);
 
-    struct Line<'a>(&'a mut String);
+    #[derive(Default)]
+    struct Lines {
+        text: Vec<String>,
+        json: Vec<String>,
+    }
 
-    impl Visit for Line<'_> {
+    #[derive(Default)]
+    struct Line {
+        text: String,
+        json: serde_json::Map<String, serde_json::Value>,
+    }
+
+    impl Visit for Line {
+        fn record_str(&mut self, field: &Field, value: &str) {
+            let _ = write!(self.text, " {field}={value:?}");
+            self.json.insert(field.to_string(), value.into());
+        }
+
         fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-            let _ = write!(self.0, " {field}={value:?}");
+            let _ = write!(self.text, " {field}={value:?}");
+            self.json.insert(field.to_string(), format!("{value:?}").into());
         }
     }
 
@@ -172,10 +194,18 @@ mod tests {
         }
 
         fn event(&self, event: &tracing::Event<'_>) {
+            let level = event.metadata().level();
+            let mut line = Line { text: level.to_string(), ..Line::default() };
+            event.record(&mut line);
             let mut log = self.0.lock().expect("the log");
-            let _ = write!(log, "{}", event.metadata().level());
-            event.record(&mut Line(&mut log));
-            log.push('\n');
+            log.text.push(line.text);
+            log.json.push(
+                serde_json::json!({
+                    "timestamp": "2027-01-15T08:00:00.000000Z", "level": level.as_str(),
+                    "fields": line.json, "target": "tower_reissue",
+                })
+                .to_string(),
+            );
         }
 
         fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
@@ -189,9 +219,13 @@ mod tests {
     }
 
     fn logged(act: impl FnOnce()) -> Vec<String> {
+        logged_in_both(act).text
+    }
+
+    fn logged_in_both(act: impl FnOnce()) -> Lines {
         let log = Log::default();
         tracing::subscriber::with_default(log.clone(), act);
-        log.0.lock().expect("the log").lines().map(str::to_owned).collect()
+        std::mem::take(&mut *log.0.lock().expect("the log"))
     }
 
     fn key(name: &str) -> SigningKey {
@@ -209,10 +243,13 @@ mod tests {
         let kid = Some("signs HS256 forged fingerprints=signs HS256 forged");
         for reason in [Reason::UnknownKey, Reason::BadSignature, Reason::WrongAlgorithm] {
             for refusal in [Refusal::new(reason.clone()), Refusal::with_kid(reason.clone(), kid)] {
-                let line = refuse(refusal);
+                let line = refuse(refusal.clone());
                 assert!(line.starts_with("WARN"), "{line}");
                 assert!(line.contains(&format!("fingerprints={}", ring.fingerprints())), "{line}");
                 assert_eq!(line.parse::<Fingerprints>(), Ok(ring.fingerprints()), "{line}");
+                let json =
+                    logged_in_both(|| log(&Event::Refused { refusal: &refusal, ring: &ring })).json.concat();
+                assert_eq!(json.parse::<Fingerprints>(), Ok(ring.fingerprints()), "{json}");
             }
         }
     }
@@ -247,23 +284,29 @@ mod tests {
     /// Every event, as full as strangers and configuration can make it.
     #[test]
     fn no_line_is_longer_than_two_kibibytes() {
+        for text in ["\u{202e}\r\n\u{1b}[31m\u{e9}x", "\u{61c}\u{2060}\u{e0041}x", "\"", "\\", "\"\\'\u{e9}"]
+        {
+            no_line_is_longer(&text.repeat(20_000));
+        }
+    }
+
+    fn no_line_is_longer(long: &str) {
         use crate::store::{StoreError, StoreErrorKind};
 
-        let long = "\u{202e}\r\n\u{1b}[31m\u{e9}x".repeat(20_000);
         let mut ring = KeyRing::new(key("main"));
         for nth in 0..60 {
             ring =
                 ring.retiring(key(&format!("{nth:02}")).with_kid(format!("{nth:02}{long}"))).expect("a key");
         }
-        let store = StoreError::with_source(StoreErrorKind::Unavailable, long.clone());
-        let error = KeyError::unavailable(long.clone()).because(std::io::Error::other(long.clone()));
+        let store = StoreError::with_source(StoreErrorKind::Unavailable, long.to_owned());
+        let error = KeyError::unavailable(long.to_owned()).because(std::io::Error::other(long.to_owned()));
         let mut events = vec![
             Event::StoreFailed { error: &store },
-            Event::KeysFailed { source: &long, error: &error },
-            Event::KeysTakenBack { source: &long, issuer: &long },
-            Event::KeySkipped { source: &long, error: &error },
-            Event::EphemeralKey { kid: &long },
-            Event::InsecureCookie { name: &long },
+            Event::KeysFailed { source: long, error: &error },
+            Event::KeysTakenBack { source: long, issuer: long },
+            Event::KeySkipped { source: long, error: &error },
+            Event::EphemeralKey { kid: long },
+            Event::InsecureCookie { name: long },
             Event::KeysLoaded { ring: &ring },
             Event::KeysReplaced { ring: &ring },
         ];
@@ -271,19 +314,22 @@ mod tests {
             Reason::UnknownKey,
             Reason::BadSignature,
             Reason::MalformedToken,
-            Reason::MissingClaim(long.clone().into()),
-            Reason::InvalidClaim(long.clone().into()),
+            Reason::MissingClaim(long.to_owned().into()),
+            Reason::InvalidClaim(long.to_owned().into()),
         ]
         .into_iter()
-        .map(|reason| Refusal::with_kid(reason, Some(&long)).with_hint("a word on it"))
+        .map(|reason| Refusal::with_kid(reason, Some(long)).with_hint("a word on it"))
         .collect();
         events.extend(refusals.iter().map(|refusal| Event::Refused { refusal, ring: &ring }));
         for event in &events {
-            let lines = logged(|| log(event));
-            assert!(!lines.is_empty(), "{event:?}");
-            for line in &lines {
+            let lines = logged_in_both(|| log(event));
+            assert!(!lines.text.is_empty(), "{event:?}");
+            for line in lines.text.iter().chain(&lines.json) {
                 assert!(line.len() <= 2_048, "{} bytes: {line}", line.len());
-                assert!(!line.contains(['\r', '\u{1b}', '\u{202e}']), "{line}");
+                assert!(
+                    !line.contains(['\r', '\u{1b}', '\u{202e}', '\u{61c}', '\u{2060}', '\u{e0041}']),
+                    "{line}"
+                );
             }
         }
         // What is cut from a refusal stands in full where the ring was new.
