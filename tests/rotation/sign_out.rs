@@ -224,6 +224,18 @@ async fn a_leaked_retired_key_fills_no_store() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_source_that_goes_on_naming_a_withdrawn_key_is_read_all_the_same() {
+    let own = Own::default();
+    let (authority, _) = lazy(&own).await;
+    authority.withdraw_key(secret_key(0).kid());
+    for _ in 0..2 {
+        tokio::time::advance(COOLDOWN).await;
+        assert_eq!(refusal(&authority, &token(1, support::NOW)).await, Some(Reason::UnknownKey));
+    }
+    assert_eq!(own.asked(), 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_withdrawn_key_proves_nothing_whether_it_was_retired_before_or_not() {
     for retired_first in [true, false] {
         for by_fingerprint in [true, false] {

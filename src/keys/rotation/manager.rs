@@ -151,13 +151,16 @@ impl Manager {
         }
     }
 
-    /// Asks the own source out of turn, after the load under way where there is one. Whether its answer can be used.
+    /// Asks the own source out of turn, after the load under way where there is one. Whether it could be read: then a key that
+    /// is still unknown is none of its keys.
     pub(super) async fn reload_own(self: Arc<Self>) -> bool {
         let loaded = self.own.load_next().await;
         self.take_own(loaded)
     }
 
     fn take_own(&self, Loaded { set: loaded, _turn }: Loaded) -> bool {
+        // Also where it goes on naming a key that was withdrawn. A set without a signing key is a mistake, and not used.
+        let is_read = loaded.as_ref().is_ok_and(|set| set.signing.is_some());
         let (outcome, told) = {
             let mut state = self.state();
             let to_tell = loaded.as_ref().ok().map(|set| (set.skipped.clone(), set.withdrawn.clone()));
@@ -170,9 +173,8 @@ impl Manager {
             (outcome, told)
         };
         self.publish();
-        let is_ok = outcome.is_ok();
         self.report(&self.own, outcome, &told);
-        is_ok
+        is_read
     }
 
     /// Asks a foreign source that is due, unless it is being asked.
