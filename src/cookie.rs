@@ -37,6 +37,7 @@ pub struct Cookie {
     domain: Option<Arc<str>>,
     path: Arc<str>,
     same_site: SameSite,
+    partitioned: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -116,7 +117,7 @@ impl Cookie {
     }
 
     fn of(name: Arc<str>, kind: Kind) -> Self {
-        Self { name, kind, domain: None, path: "/".into(), same_site: SameSite::Lax }
+        Self { name, kind, domain: None, path: "/".into(), same_site: SameSite::Lax, partitioned: false }
     }
 
     /// Sends it to this domain and all its subdomains (`Domain`). Default: to the host that set it alone.
@@ -180,6 +181,17 @@ impl Cookie {
         self
     }
 
+    /// Keeps one cookie for each top-level site that embeds this service (`Partitioned`, CHIPS). Default: one for all. For a
+    /// service within other sites' pages, together with [`SameSite::None`]: browsers that block third-party cookies keep
+    /// such a one. It needs `Secure`; a cookie that is [`insecure_for_development`](Self::insecure_for_development) is not
+    /// partitioned.
+    ///
+    /// A user then signs in once within each embedding site.
+    pub fn partitioned(mut self) -> Self {
+        self.partitioned = true;
+        self
+    }
+
     /// The whole name, prefix included.
     pub fn name(&self) -> &str {
         &self.name
@@ -218,16 +230,17 @@ impl Cookie {
     }
 
     fn field(&self, value: &str, max_age: u64) -> String {
-        let Self { name, kind, domain, path, same_site } = self;
+        let Self { name, kind, domain, path, same_site, partitioned } = self;
         let domain = domain.iter().flat_map(|domain| ["; Domain=", domain]).collect::<String>();
         let (secure, same_site) = match (kind, same_site) {
             (Kind::Insecure, SameSite::None) => ("", SameSite::Lax),
             (Kind::Insecure, same_site) => ("", *same_site),
             (_, same_site) => ("; Secure", *same_site),
         };
+        let partitioned = if *partitioned && *kind != Kind::Insecure { "; Partitioned" } else { "" };
         let max_age = max_age.min(MAX_AGE);
         format!(
-            "{name}={value}; Max-Age={max_age}{domain}; Path={path}{secure}; HttpOnly; SameSite={same_site:?}"
+            "{name}={value}; Max-Age={max_age}{domain}; Path={path}{secure}; HttpOnly; SameSite={same_site:?}{partitioned}"
         )
     }
 }
@@ -259,7 +272,7 @@ impl fmt::Debug for Cookie {
         if &*self.path != "/" {
             write!(f, "; Path={}", self.path)?;
         }
-        write!(f, "; SameSite={:?})", self.same_site)
+        write!(f, "; SameSite={:?}{})", self.same_site, if self.partitioned { "; Partitioned" } else { "" })
     }
 }
 
@@ -289,6 +302,16 @@ mod tests {
                     .map(|cookie| cookie.same_site(SameSite::None)),
                 "s",
                 "; Domain=localhost; Path=/a/b; Secure; HttpOnly; SameSite=None",
+            ),
+            (
+                Cookie::new("s").map(|cookie| cookie.same_site(SameSite::None).partitioned()),
+                "__Host-s",
+                "; Path=/; Secure; HttpOnly; SameSite=None; Partitioned",
+            ),
+            (
+                Cookie::insecure_for_development("s").map(Cookie::partitioned),
+                "s",
+                "; Path=/; HttpOnly; SameSite=Lax",
             ),
             (Cookie::insecure_for_development("s"), "s", "; Path=/; HttpOnly; SameSite=Lax"),
             (
