@@ -4,7 +4,6 @@ use std::error::Error as StdError;
 use std::fmt;
 
 /// A setting that can't be right. The message names it and says what would be.
-#[derive(Debug)]
 pub struct ConfigError {
     message: String,
 }
@@ -22,6 +21,21 @@ impl fmt::Display for ConfigError {
 }
 
 impl StdError for ConfigError {}
+
+/// Gives errors their [`Display`](fmt::Display) as their `Debug`: that is what `main` prints of an error that it returns,
+/// and `expect` of one that it meets.
+macro_rules! debug_as_display {
+    ($($error:ty),+) => {$(
+        impl std::fmt::Debug for $error {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                std::fmt::Display::fmt(self, f)
+            }
+        }
+    )+};
+}
+pub(crate) use debug_as_display;
+
+debug_as_display!(ConfigError);
 
 /// An error's message and its causes, each once.
 ///
@@ -68,6 +82,7 @@ mod tests {
         let issue = crate::IssueError::Store(store());
         for error in [&key() as &dyn StdError, &nested, &repeated, &store(), &around, &sign_out, &issue] {
             let text = error.to_string();
+            assert_eq!(format!("{error:?}"), text, "what `main` prints");
             assert_eq!(text.matches("the disk is gone").count(), 1, "{text}");
             assert!(error.source().is_some(), "{text}");
         }
@@ -75,5 +90,9 @@ mod tests {
         assert!(around.to_string().contains("unavailable"), "{around}");
         let cause = refused.source().map(ToString::to_string).unwrap_or_default();
         assert!(!cause.is_empty() && refused.to_string().ends_with(&cause), "{refused}");
+        let refusal = Refusal::new(Reason::Expired);
+        for error in [&ConfigError::new("no issuer") as &dyn StdError, &refusal, &refused] {
+            assert_eq!(format!("{error:?}"), error.to_string(), "what `main` prints");
+        }
     }
 }

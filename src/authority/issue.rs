@@ -10,7 +10,7 @@ use serde::de::Error as _;
 
 use super::builder::RESERVED;
 use super::{Authority, sign};
-use crate::error::with_causes;
+use crate::error::{debug_as_display, with_causes};
 use crate::keys::backend;
 use crate::store::{Presented, Rotated, Rotation, SessionId, StoreError, SubjectId};
 use crate::telemetry::Event;
@@ -98,12 +98,12 @@ impl fmt::Debug for IssuedToken {
 }
 
 /// Why no token was issued.
-#[derive(Debug)]
 #[non_exhaustive]
 pub enum IssueError {
     /// The subject is empty or blank: every account that fails to name itself would be the same one.
     NoSubject,
-    /// The private claims can't be serialised.
+    /// The private claims can't be serialised. What serde says of it may quote a claim, so this error neither prints it nor
+    /// returns it as its source.
     Claims(serde_json::Error),
     /// The private claims are not one JSON object with distinct names, nested at most 128 deep.
     NotAnObject,
@@ -112,7 +112,8 @@ pub enum IssueError {
     /// This service would refuse the token, for the reason in the refusal: a required claim is missing, say.
     Unacceptable(Refusal),
     /// The private claims are none that handlers can read as the
-    /// [`private_claims::<T>()`](super::AuthorityBuilder::private_claims) of this authority.
+    /// [`private_claims::<T>()`](super::AuthorityBuilder::private_claims) of this authority. What serde says of it may quote a
+    /// claim, so this error neither prints it nor returns it as its source.
     Unreadable(serde_json::Error),
     /// The token or its successor would be longer than this service accepts.
     TooLong,
@@ -138,7 +139,8 @@ impl fmt::Display for IssueError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let message = match self {
             Self::NoSubject => "the login names no subject: `Login::new` takes the account that signed in".to_owned(),
-            Self::Claims(_) => "the private claims can't be serialised".to_owned(),
+            Self::Claims(_) => "the private claims can't be serialised; what serde says is within this error, for it may quote a claim"
+                .to_owned(),
             Self::NotAnObject => "the private claims must be one JSON object with distinct names".to_owned(),
             Self::ReservedClaim(name) => {
                 format!("the private claims hold {name:?}, which the authority writes itself")
@@ -146,9 +148,11 @@ impl fmt::Display for IssueError {
             Self::Unacceptable(refusal) => {
                 format!("this service would refuse the token: {refusal} ({:?})", refusal.reason())
             }
-            Self::Unreadable(_) => {
-                "the private claims can't be read back as the type of `private_claims`".to_owned()
-            }
+            Self::Unreadable(error) => format!(
+                "the private claims can't be read back as the type of `private_claims`; the reader stopped at column {} of \
+                 the claims, and what it says is within this error, for it may quote a claim",
+                error.column()
+            ),
             Self::TooLong => {
                 "the token would be longer than `max_token_bytes`, or its cookie than browsers keep: fewer claims are right"
                     .to_owned()
@@ -171,12 +175,13 @@ impl fmt::Display for IssueError {
 impl StdError for IssueError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
-            Self::Claims(source) | Self::Unreadable(source) => Some(source),
             Self::Store(source) => Some(source),
             _ => None,
         }
     }
 }
+
+debug_as_display!(IssueError);
 
 /// What a new session's first token is called, whose it is, and whether it may be too large to be renewed.
 struct Names {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Authority, Inner, VerifiedToken};
 use crate::NumericDate;
-use crate::error::with_causes;
+use crate::error::{debug_as_display, with_causes};
 use crate::keys::{KeyRing, Refetched, RetiredKey};
 use crate::store::{
     ErasedStore, Horizon, Page, Presented, Retention, Revocation, SessionId, SessionPage, SessionRecord,
@@ -19,7 +19,6 @@ use crate::token::refusal::{Reason, Refusal};
 use crate::token::verify::{self, Verified};
 
 /// Why a sign-out did not happen.
-#[derive(Debug)]
 #[non_exhaustive]
 pub enum SignOutError {
     /// The token is not a correctly signed own one of a session that can still live. Answer with its
@@ -48,6 +47,8 @@ impl StdError for SignOutError {
         }
     }
 }
+
+debug_as_display!(SignOutError);
 
 impl<C: Send + Sync + 'static> Authority<C> {
     /// Ends the session of this token's text. It works with an expired token, for as long as any authority on the store may

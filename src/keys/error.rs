@@ -5,7 +5,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::error::with_causes;
+use crate::error::{debug_as_display, with_causes};
 
 /// A key could not be loaded, does not fit into its ring, or its source could not be read.
 ///
@@ -105,17 +105,7 @@ impl fmt::Display for KeyError {
     }
 }
 
-impl fmt::Debug for KeyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyError")
-            .field("kind", &self.kind)
-            .field("place", &self.place)
-            .field("key", &self.key)
-            .field("message", &self.message)
-            .field("source", &self.source)
-            .finish()
-    }
-}
+debug_as_display!(KeyError);
 
 impl Error for KeyError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {

@@ -3,10 +3,9 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use crate::error::with_causes;
+use crate::error::{debug_as_display, with_causes};
 
 /// A store could not do what it was asked. The operator must act; the caller is told 503, never 401.
-#[derive(Debug)]
 pub struct StoreError {
     kind: StoreErrorKind,
     source: Option<Box<dyn StdError + Send + Sync>>,
@@ -77,3 +76,5 @@ impl StdError for StoreError {
         self.source.as_ref().map(|source| &**source as _)
     }
 }
+
+debug_as_display!(StoreError);

@@ -6,11 +6,13 @@ use std::fmt;
 use http::StatusCode;
 use jsonwebtoken::errors::ErrorKind;
 
+use crate::error::debug_as_display;
+
 /// A refusal: its [`Reason`], the key that the token named, and what its minter most likely got wrong.
 ///
 /// It carries no value of the token but its `kid`, so it may be logged. It is left in the extensions of the response it
 /// became, for layers further out.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Refusal {
     reason: Reason,
     kid: Option<Box<str>>,
@@ -386,6 +388,8 @@ impl From<Reason> for Refusal {
 }
 
 impl std::error::Error for Refusal {}
+
+debug_as_display!(Refusal);
 
 fn printable(kid: &str) -> Box<str> {
     let mut text = String::with_capacity(64);

@@ -163,3 +163,31 @@ async fn a_kid_is_reported_escaped_and_cut_and_never_sent_back() {
     // "Two processes hold different secrets" reads from one line: this kid, and those of the ring.
     assert_eq!(ring, [key().kid()]);
 }
+
+#[tokio::test]
+async fn an_error_of_a_sign_in_prints_no_claim() {
+    #[derive(serde::Deserialize)]
+    struct Numbered {
+        #[allow(dead_code, reason = "it is read, and no more")]
+        note: u64,
+    }
+    struct Unwritable;
+    impl serde::Serialize for Unwritable {
+        fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            Err(serde::ser::Error::custom(MARKS[1]))
+        }
+    }
+    let clock = ManualClock::at(NOW);
+    let typed = builder(&clock).private_claims::<Numbered>().build().unwrap();
+    let unreadable = typed.issue(Login::new("alice").claims(&json!({ "note": MARKS[1] }))).await.unwrap_err();
+    let unwritable = typed.issue(Login::new("alice").claims(&Unwritable)).await.unwrap_err();
+    for error in [unreadable, unwritable] {
+        let mut printed = format!("{error} {error:?}");
+        let mut source = std::error::Error::source(&error);
+        while let Some(cause) = source {
+            printed += &format!(" {cause} {cause:?}");
+            source = cause.source();
+        }
+        assert_clean("the error", &printed, "");
+    }
+}

@@ -83,7 +83,7 @@ impl Login {
         loop {
             let SessionPage { sessions, next } = match store.sessions(self.subject, self.now, page).await {
                 Ok(listed) => listed,
-                Err(error) => panic!("sessions failed: {error} ({error:?})"),
+                Err(error) => panic!("sessions failed: {error} ({:?})", error.kind()),
             };
             listed.extend(sessions.into_iter().map(
                 |SessionRecord { session, session_start, renewed, claims }| {
@@ -102,14 +102,14 @@ impl Login {
 pub(super) async fn standing<S: ClaimsStore>(store: &S, presented: &Presented) -> Standing {
     match store.standing(presented).await {
         Ok(standing) => standing,
-        Err(error) => panic!("standing failed: {error} ({error:?})"),
+        Err(error) => panic!("standing failed: {error} ({:?})", error.kind()),
     }
 }
 
 pub(super) async fn rotate<S: ClaimsStore>(store: &S, rotation: Rotation) -> Rotated {
     match store.rotate(rotation).await {
         Ok(rotated) => rotated,
-        Err(error) => panic!("rotate failed: {error} ({error:?})"),
+        Err(error) => panic!("rotate failed: {error} ({:?})", error.kind()),
     }
 }
 
@@ -129,14 +129,14 @@ pub(super) async fn revoke<S: ClaimsStore>(
 
 pub(super) async fn revoke_as<S: ClaimsStore>(store: &S, revocation: Revocation, retention: Retention) {
     if let Err(error) = store.revoke(revocation, retention).await {
-        panic!("revoke failed: {error} ({error:?})");
+        panic!("revoke failed: {error} ({:?})", error.kind());
     }
 }
 
 pub(super) async fn horizon<S: ClaimsStore>(store: &S, need: Horizon) -> StoreHorizon {
     match store.horizon(need).await {
         Ok(horizon) => horizon,
-        Err(error) => panic!("horizon failed: {error} ({error:?})"),
+        Err(error) => panic!("horizon failed: {error} ({:?})", error.kind()),
     }
 }
 
