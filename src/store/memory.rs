@@ -36,6 +36,11 @@ use crate::NumericDate;
 /// may fill nine tenths; the last tenth is kept for revocations, so that a flood of logins can't keep anybody from
 /// signing out, and revoking a recorded session always finds room: it takes the session's own place.
 ///
+/// # Sharing
+///
+/// It is not `Clone`, for a clone would either share the records or lose them. An `Arc<MemoryStore>` is a
+/// [`ClaimsStore`](super::ClaimsStore) too: give each authority, and the code that asks the store itself, a clone of that.
+///
 /// # Time
 ///
 /// An entry expires by the `now` of the calls that follow it. There is no background task, and a clock that leaps

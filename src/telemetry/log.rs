@@ -80,6 +80,7 @@ fn log_refusal(refusal: &Refusal, ring: &KeyRing) {
     let reason = refusal.reason().label();
     let claim = refusal.claim().map(|claim| clipped(claim, NAME));
     let hint = refusal.hint();
+    let expected = refusal.expected().map(|expected| clipped(expected, NAME));
     match refusal.reason() {
         reason_ if reason_.is_about_keys() || refusal.kid().is_some() => {
             // `Fingerprints` reads them from the line, whatever the token's `kid` holds.
@@ -90,7 +91,7 @@ fn log_refusal(refusal: &Refusal, ring: &KeyRing) {
             log!(INFO, reason, claim, "token refused, under a good key");
         }
         reason_ if reason_.is_under_a_good_key() => {
-            log!(WARN, reason, claim, hint, "token refused, under a good key");
+            log!(WARN, reason, claim, hint, expected, "token refused, under a good key");
         }
         _ if hint.is_some() => log!(WARN, reason, hint, "token refused"),
         _ => log!(DEBUG, reason, "request refused"),
@@ -369,6 +370,11 @@ mod tests {
                 "milliseconds",
             ),
             (Refusal::new(Reason::WrongIssuer), "WARN", "claim=\"iss\""),
+            (
+                Refusal::new(Reason::WrongAudience).expecting("orders, carts".to_owned()),
+                "WARN",
+                "expected=\"orders, carts\"",
+            ),
             (Refusal::new(Reason::WrongAudience), "WARN", "claim=\"aud\""),
             (Refusal::new(Reason::NotYetValid("nbf")), "WARN", "claim=\"nbf\""),
             (Refusal::new(Reason::Unconfirmed), "WARN", "claim=\"cnf\""),

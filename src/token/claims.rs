@@ -72,7 +72,9 @@ impl Claims {
         let iat_text = raw.iat.ok_or(Reason::MissingClaim("iat".into()))?;
         let iat = date("iat", iat_text)?;
         if exp <= iat {
-            return Err(Reason::InvalidClaim("exp".into()).into());
+            return Err(
+                Refusal::new(Reason::InvalidClaim("exp".into())).with_hint("it is not later than iat")
+            );
         }
         let nbf = raw.nbf.map(|value| date("nbf", value)).transpose()?;
         for name in &policy.required_claims {
@@ -86,7 +88,10 @@ impl Claims {
                 .find(|member| member.name == **name)
                 .and_then(|member| json::string(member.value));
             if marked.as_deref() != Some(wanted) {
-                return Err(Reason::WrongType.into());
+                let hint = "the claim that access_claim names is absent, or another value";
+                return Err(Refusal::new(Reason::WrongType)
+                    .with_hint(hint)
+                    .expecting(format!("{name}={wanted}")));
             }
         }
         // An issuer of one's own tokens writes the claim this way. What a foreign one means by a claim of that name is not
@@ -94,7 +99,7 @@ impl Claims {
         let declared_start = raw.session_start.map(|value| date("session_start", value)).transpose();
         let declared_start = match declared_start {
             // It stays in every successor's text, so a later one would move the session's end along.
-            Ok(Some(start)) if start > iat && foreign.is_none() => Err(None),
+            Ok(Some(start)) if start > iat && foreign.is_none() => Err(Some("it is later than iat")),
             Ok(start) => Ok(start),
             Err(_) if foreign.is_some() => Ok(None),
             Err(refusal) => Err(refusal.hint()),
@@ -212,8 +217,9 @@ impl<'a> Raw<'a> {
 }
 
 impl Text {
-    fn of(name: &'static str, value: &str, text: &str) -> Result<Self, Reason> {
-        let unescaped = match json::string(value).ok_or(Reason::InvalidClaim(name.into()))? {
+    fn of(name: &'static str, value: &str, text: &str) -> Result<Self, Refusal> {
+        let refuse = || Refusal::new(Reason::InvalidClaim(name.into())).with_hint(misread_string(value));
+        let unescaped = match json::string(value).ok_or_else(refuse)? {
             Cow::Borrowed(_) => None,
             Cow::Owned(unescaped) => Some(unescaped.into()),
         };
@@ -228,26 +234,32 @@ impl Text {
     }
 }
 
-fn check_issuer(iss: Option<&str>, policy: &Policy, foreign: Option<&str>) -> Result<(), Reason> {
+fn check_issuer(iss: Option<&str>, policy: &Policy, foreign: Option<&str>) -> Result<(), Refusal> {
     match (foreign.or(policy.issuer.as_deref()), iss) {
         (None, _) => Ok(()),
-        (Some(_), None) => Err(Reason::MissingClaim("iss".into())),
+        (Some(_), None) => Err(Reason::MissingClaim("iss".into()).into()),
         (Some(wanted), Some(iss)) if wanted == iss => Ok(()),
-        _ => Err(Reason::WrongIssuer),
+        (Some(wanted), _) => Err(Refusal::new(Reason::WrongIssuer).expecting(wanted.to_owned())),
     }
 }
 
-fn check_audience(aud: Option<&str>, policy: &Policy) -> Result<(), Reason> {
+fn check_audience(aud: Option<&str>, policy: &Policy) -> Result<(), Refusal> {
     let Some(value) = aud else {
-        return if policy.audiences.is_empty() { Ok(()) } else { Err(Reason::MissingClaim("aud".into())) };
+        return match policy.audiences.is_empty() {
+            true => Ok(()),
+            false => Err(Reason::MissingClaim("aud".into()).into()),
+        };
     };
-    let invalid = || Reason::InvalidClaim("aud".into());
+    let invalid = || Refusal::new(Reason::InvalidClaim("aud".into()));
     let named = if value.starts_with('"') {
         policy.accepts_audience(&json::string(value).ok_or_else(invalid)?)
     } else {
         json::strings(value).ok_or_else(invalid)?.iter().any(|(_, name)| policy.accepts_audience(name))
     };
-    if named || policy.audiences.is_empty() { Ok(()) } else { Err(Reason::WrongAudience) }
+    match named || policy.audiences.is_empty() {
+        true => Ok(()),
+        false => Err(Refusal::new(Reason::WrongAudience).expecting(policy.audiences.join(", "))),
+    }
 }
 
 /// A NumericDate (RFC 7519 §2): a JSON number from 0 to the end of the year 9999, floored to whole seconds.
@@ -303,6 +315,17 @@ fn misread_date(value: &str) -> Option<&'static str> {
         15..=17 if is_integer(value) => Some("it looks like microseconds, and a NumericDate counts seconds"),
         18..=20 if is_integer(value) => Some("it looks like nanoseconds, and a NumericDate counts seconds"),
         _ => None,
+    }
+}
+
+/// The same for a claim that has to be a string.
+#[cold]
+fn misread_string(value: &str) -> &'static str {
+    match value.as_bytes().first() {
+        Some(b'-' | b'0'..=b'9') => "it is a number, and has to be a string",
+        Some(b'n') => "it is null, and has to be a string or absent",
+        Some(b'"') => "its escapes make no text",
+        _ => "it has to be a string",
     }
 }
 

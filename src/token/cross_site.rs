@@ -43,8 +43,15 @@ impl AllowedOrigins {
         if is_own || is_allowed() {
             return Ok(());
         }
-        let hint =
-            head.headers().contains_key(ORIGIN).then_some("its Origin is not one that allow_origin names");
+        let has = |name: &str| head.headers().contains_key(name);
+        let hint = match (has(ORIGIN.as_str()), has("sec-fetch-site")) {
+            (true, _) => "its Origin is not one that allow_origin names",
+            (false, true) => "its Sec-Fetch-Site is not same-origin",
+            (false, false) => {
+                "it has neither Sec-Fetch-Site nor Origin; a client that is no browser sends an Origin that allow_origin \
+                 names, or its token in Authorization"
+            }
+        };
         Err(Refusal::new(Reason::CrossSite).with_hint(hint))
     }
 }
@@ -116,6 +123,24 @@ mod tests {
             (APP, &[origin("https://app.example"), origin("https://evil.example")], false),
         ] {
             assert_eq!(check(allowed, fields), is_good, "{allowed:?} {fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_what_the_request_lacks() {
+        for (fields, told) in [
+            (&[][..], "neither Sec-Fetch-Site nor Origin"),
+            (&[("sec-fetch-site", "same-site")], "its Sec-Fetch-Site is not same-origin"),
+            (&[("origin", "https://a.example")], "its Origin is not one that allow_origin names"),
+            (&[("origin", "https://a.example"), ("sec-fetch-site", "none")], "its Origin is not one"),
+        ] {
+            let request = fields
+                .iter()
+                .fold(Request::builder(), |request, (name, value)| request.header(*name, *value));
+            let request = request.body(()).expect("a request");
+            let refusal =
+                AllowedOrigins::default().check(&RequestHead::of(&request)).expect_err("a stranger");
+            assert!(refusal.to_string().contains(told), "{refusal}");
         }
     }
 

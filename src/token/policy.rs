@@ -91,6 +91,14 @@ impl Policy {
         }
     }
 
+    /// The accepted values of `typ`, for the log.
+    pub(crate) fn accepted_types(&self) -> String {
+        match &*self.access_types {
+            [] => "JWT, at+jwt, none".to_owned(),
+            types => types.join(", "),
+        }
+    }
+
     /// The `typ` of a token that begins a session.
     pub(crate) fn issued_type(&self) -> &str {
         self.access_types.first().map_or("JWT", String::as_str)

@@ -6,8 +6,6 @@ use std::fmt;
 use http::StatusCode;
 use jsonwebtoken::errors::ErrorKind;
 
-use crate::error::debug_as_display;
-
 /// A refusal: its [`Reason`], the key that the token named, and what its minter most likely got wrong.
 ///
 /// It carries no value of the token but its `kid`, so it may be logged. It is left in the extensions of the response it
@@ -17,6 +15,8 @@ pub struct Refusal {
     reason: Reason,
     kid: Option<Box<str>>,
     hint: Option<&'static str>,
+    /// What the configuration accepts in place of what the token holds.
+    expected: Option<Box<str>>,
     /// The cookie that the token came in is of no use any more.
     removes_cookie: bool,
 }
@@ -95,7 +95,9 @@ pub enum Reason {
 
 impl Refusal {
     pub(crate) fn new(reason: Reason) -> Self {
-        Self { reason, kid: None, hint: None, removes_cookie: false }
+        let hint = (reason == Reason::Unconfirmed)
+            .then_some("it is bound to a key by cnf, and no confirm_with confirmed its holder");
+        Self { reason, kid: None, hint, expected: None, removes_cookie: false }
     }
 
     /// Names the token's `kid`, made safe for a log line: escaped, and cut to 64 bytes.
@@ -106,6 +108,11 @@ impl Refusal {
     /// Says what the minter most likely got wrong.
     pub(crate) fn with_hint(self, hint: impl Into<Option<&'static str>>) -> Self {
         Self { hint: hint.into(), ..self }
+    }
+
+    /// Names what the configuration accepts.
+    pub(crate) fn expecting(self, expected: impl Into<Option<String>>) -> Self {
+        Self { expected: expected.into().map(String::into_boxed_str), ..self }
     }
 
     /// Says whether it removes the cookie that the token came in.
@@ -146,6 +153,13 @@ impl Refusal {
     /// What the token's minter most likely got wrong, where the token tells: milliseconds in place of seconds, say.
     pub fn hint(&self) -> Option<&'static str> {
         self.hint
+    }
+
+    /// What the configuration accepts where the token's issuer, audience or type is another one: the names, with commas
+    /// between them. It is for the log: the default response does not hold it, for who sends a token of another service need
+    /// not learn how this one is set up.
+    pub fn expected(&self) -> Option<&str> {
+        self.expected.as_deref()
     }
 
     /// The HTTP status that the default response has: 400, 401, 403 or 503.
@@ -355,7 +369,9 @@ impl fmt::Display for Refusal {
             Reason::Reused => "The token was superseded long ago",
             Reason::UnknownSession => "The session is not known",
             Reason::StoreUnavailable => "The state of the session can not be known right now",
-            Reason::CrossSite => "The request carries its token in a cookie and comes from another site",
+            Reason::CrossSite => {
+                "The request carries its token in a cookie and is not known to come from this site"
+            }
         };
         f.write_str(description)?;
         if let Reason::MissingClaim(name) | Reason::InvalidClaim(name) = &self.reason {
@@ -389,7 +405,13 @@ impl From<Reason> for Refusal {
 
 impl std::error::Error for Refusal {}
 
-debug_as_display!(Refusal);
+/// What `main` prints of it: what the caller is told, and what the configuration accepts.
+impl fmt::Debug for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        self.expected().map_or(Ok(()), |expected| write!(f, " (expected: {expected})"))
+    }
+}
 
 fn printable(kid: &str) -> Box<str> {
     let mut text = String::with_capacity(64);

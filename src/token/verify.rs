@@ -55,7 +55,11 @@ pub(crate) fn verify(token: &[u8], ring: &KeyRing, policy: &Policy) -> Result<Ve
     let key = prove(&header, ring, signing_input, signature, &payload)
         .map_err(|reason| Refusal::with_kid(reason, header.kid.as_deref()))?;
     if !policy.accepts_type(header.typ.as_deref()) {
-        return Err(refuse(Reason::WrongType));
+        let hint = match header.typ {
+            Some(_) => "its header's typ is another one than access_type names",
+            None => "its header has no typ, and access_type asks for one",
+        };
+        return Err(refuse(Reason::WrongType).with_hint(hint).expecting(policy.accepted_types()));
     }
     let claims = Claims::parse(payload, policy, key.issuer())?;
     Ok(Verified {

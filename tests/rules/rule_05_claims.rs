@@ -208,6 +208,25 @@ fn a_refusal_names_the_claim_and_what_its_minter_got_wrong() {
             r#""1800000600""#,
             "The token holds a malformed claim: exp (it is a string, and a NumericDate is a number)",
         ),
+        ("exp", "1800000000", "The token holds a malformed claim: exp (it is not later than iat)"),
+        ("sub", "7", "The token holds a malformed claim: sub (it is a number, and has to be a string)"),
+        (
+            "jti",
+            "null",
+            "The token holds a malformed claim: jti (it is null, and has to be a string or absent)",
+        ),
+        ("sid", "{}", "The token holds a malformed claim: sid (it has to be a string)"),
+        (
+            "session_start",
+            "1800000001",
+            "The token holds a malformed claim: session_start (it is later than iat)",
+        ),
+        (
+            "cnf",
+            "{}",
+            "The sender of the token could not be confirmed (it is bound to a key by cnf, and no confirm_with confirmed its \
+             holder)",
+        ),
         ("nbf", "[]", "The token holds a malformed claim: nbf"),
         ("nbf", "1800000600", "The token is not valid yet: nbf"),
         ("iat", "1800000060", "The token is not valid yet: iat"),
@@ -222,6 +241,47 @@ fn a_refusal_names_the_claim_and_what_its_minter_got_wrong() {
     let kid =
         guarded().bearer(&mint_raw(r#"{"alg":"HS256","kid":7}"#, &claims().to_string())).refusal.unwrap();
     assert_eq!(kid.hint(), Some("the header's kid is no string"));
+}
+
+/// For the log and the developer: the default response does not tell it.
+#[test]
+fn a_refusal_tells_what_is_configured_and_never_what_the_token_holds() {
+    type Options = fn(AuthorityBuilder) -> AuthorityBuilder;
+    let plain: Options = |builder| builder;
+    let typed: Options = |builder| builder.access_type("at+jwt").access_type("access");
+    let marked: Options = |builder| builder.access_claim("kind", "access");
+    let secret = "private-value";
+    let of = |name: &str| mint(&claims_with(json!({ name: secret })));
+    let with_typ =
+        |typ: &str| mint_raw(&json!({"alg": "HS256", "typ": typ}).to_string(), &claims().to_string());
+    let typ_hint = "its header's typ is another one than access_type names";
+    for (options, token, expected, hint) in [
+        (plain, of("iss"), ISSUER, None),
+        (plain, of("aud"), AUDIENCE, None),
+        (|builder| builder.also_accept_audience("carts"), of("aud"), "orders, carts", None),
+        (plain, with_typ(secret), "JWT, at+jwt, none", Some(typ_hint)),
+        (typed, with_typ(secret), "at+jwt, access", Some(typ_hint)),
+        (
+            typed,
+            mint_raw(r#"{"alg":"HS256"}"#, &claims().to_string()),
+            "at+jwt, access",
+            Some("its header has no typ, and access_type asks for one"),
+        ),
+        (
+            marked,
+            of("kind"),
+            "kind=access",
+            Some("the claim that access_claim names is absent, or another value"),
+        ),
+    ] {
+        let answer = with(options).bearer(&token);
+        answer.assert_refused(401, &expected);
+        assert!(!answer.challenge().contains(expected), "{}", answer.challenge());
+        let refusal = answer.refusal.unwrap();
+        assert_eq!((refusal.expected(), refusal.hint()), (Some(expected), hint));
+        let printed = format!("{refusal:?}");
+        assert!(printed.contains(expected) && !printed.contains(secret), "{printed}");
+    }
 }
 
 #[test]

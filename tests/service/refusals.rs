@@ -299,7 +299,11 @@ async fn a_refusal_reads_as_the_jsonwebtoken_error_its_users_know() {
         (
             with(json!({ "cnf": {} })),
             Reason::Unconfirmed,
-            ErrorKind::Provider("The sender of the token could not be confirmed".into()),
+            ErrorKind::Provider(
+                "The sender of the token could not be confirmed (it is bound to a key by cnf, and no confirm_with confirmed \
+                 its holder)"
+                    .into(),
+            ),
         ),
     ] {
         let response = through(&layer(0), bad, ok()).await;
