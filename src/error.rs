@@ -62,9 +62,11 @@ mod tests {
     use std::io;
 
     use super::*;
+    use crate::SignOutError;
     use crate::keys::KeyError;
+    use crate::refusal::Reason;
+    use crate::refusal::Refusal;
     use crate::store::{StoreError, StoreErrorKind};
-    use crate::{Reason, Refusal, SignOutError};
 
     fn disk() -> io::Error {
         io::Error::other("the disk is gone")

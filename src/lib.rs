@@ -75,14 +75,14 @@ compile_error!("tower-reissue needs one of its features `aws_lc_rs` (default), `
 mod authority;
 mod base64;
 mod caught;
-mod cookie;
 mod endpoint;
 mod error;
 #[cfg(feature = "axum")]
 mod extract;
-mod head;
 pub mod keys;
 pub mod manual;
+mod refusal;
+mod request;
 mod server;
 pub mod store;
 mod telemetry;
@@ -95,13 +95,15 @@ pub use authority::{
     Authority, AuthorityBuilder, DangerousBuilder, IssueError, IssuedToken, Login, PrivateClaims,
     SignOutError, VerifiedToken,
 };
-pub use cookie::{Cookie, SameSite};
 pub use endpoint::{JwksEndpoint, RevokeEndpoint};
 pub use error::ConfigError;
 #[cfg(feature = "axum")]
 pub use extract::UnguardedRoute;
-pub use head::RequestHead;
 pub use keys::{Algorithm, KeyError, KeyRing, SigningKey, VerifyingKey};
+pub use refusal::{Reason, Refusal};
+pub use request::cookie::{Cookie, SameSite};
+pub use request::credential::Source;
+pub use request::head::RequestHead;
 pub use server::{
     Challenge, DangerousChallenge, FixedBody, NoReissue, RefusalResponse, Reissue, ReissueLayer,
     ResponseBody, ResponseFuture,
@@ -111,8 +113,6 @@ pub use telemetry::{Event, ReissueKind};
 #[cfg(any(test, feature = "test-util"))]
 pub use testing::ManualClock;
 pub use time::{Clock, NumericDate, SystemClock};
-pub use token::bearer::Source;
-pub use token::refusal::{Reason, Refusal};
 pub use token::reissue::NotReissued;
 
 /// The README's examples compile.

@@ -9,11 +9,11 @@
 #[cfg(feature = "tracing")]
 mod log;
 
-use crate::NumericDate;
 use crate::caught::caught;
 use crate::keys::{KeyError, KeyRing};
+use crate::refusal::Refusal;
 use crate::store::StoreError;
-use crate::token::refusal::Refusal;
+use crate::time::NumericDate;
 use crate::token::reissue::NotReissued;
 
 /// Something an operator may want to count or read.

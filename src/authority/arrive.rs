@@ -5,15 +5,17 @@ use std::pin::Pin;
 use futures_util::FutureExt;
 
 use super::{Authority, SignedSuccessor, VerifiedToken};
+use crate::authority::PrivateClaims;
 use crate::keys::Refetching;
+use crate::refusal::{Reason, Refusal};
+use crate::request::credential::Credential;
+use crate::request::head::RequestHead;
 use crate::store::Standing;
 use crate::telemetry::Event;
+use crate::time::NumericDate;
 use crate::token::arrival::{Arrival, Facts, Next, StoreState};
-use crate::token::bearer::Credential;
 use crate::token::policy::Policy;
-use crate::token::refusal::{Reason, Refusal};
 use crate::token::reissue::{Capacity, NoSuccessor, Reissue};
-use crate::{NumericDate, PrivateClaims, RequestHead};
 
 /// What became of a token.
 pub(crate) type Verdict<C> = Result<Admission<C>, Refused>;

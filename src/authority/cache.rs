@@ -13,8 +13,8 @@ use quick_cache::unsync::Cache;
 use quick_cache::{Equivalent, Lifecycle, Weighter};
 
 use super::VerifiedToken;
-use crate::NumericDate;
 use crate::keys::{KeyRing, Keys};
+use crate::time::NumericDate;
 
 /// Bounded by bytes, and so by count. Only a verified token makes an entry.
 ///
@@ -190,9 +190,11 @@ mod tests {
 
     use futures_util::FutureExt as _;
 
+    use crate::ManualClock;
+    use crate::authority::PrivateClaims;
     use crate::authority::{Authority, AuthorityBuilder, Login, VerifiedToken};
     use crate::keys::{Algorithm, SigningKey};
-    use crate::{ManualClock, NumericDate, PrivateClaims};
+    use crate::time::NumericDate;
 
     const NOW: u64 = 1_800_000_000;
     const LIFETIME: u64 = 600;

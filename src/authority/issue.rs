@@ -10,16 +10,18 @@ use serde::de::Error as _;
 
 use super::builder::RESERVED;
 use super::{Authority, sign};
+use crate::base64;
 use crate::error::{debug_as_display, with_causes};
 use crate::keys::backend;
+use crate::refusal::{Reason, Refusal};
+use crate::request::cookie::Cookie;
 use crate::store::{Presented, Rotated, Rotation, SessionId, StoreError, SubjectId};
 use crate::telemetry::Event;
+use crate::time::NumericDate;
 use crate::token::claims::Claims;
 use crate::token::identity::{SUCCESSOR_JTI_LEN, TokenId};
 use crate::token::json::{self, Change, quoted};
-use crate::token::refusal::{Reason, Refusal};
 use crate::token::reissue::{Capacity, NotReissued};
-use crate::{Cookie, NumericDate, base64};
 
 /// Who signed in, and what their token shall say.
 #[must_use = "a login is a request to `Authority::issue`"]

@@ -36,16 +36,19 @@ pub(crate) use sign::SignedSuccessor;
 pub use verified_token::VerifiedToken;
 
 use crate::caught::caught;
+use crate::error::ConfigError;
 use crate::keys::{IntoKeys, KeyRing, Keys};
+use crate::refusal::Refusal;
+use crate::request::cookie::Cookie;
+use crate::request::credential::Source;
+use crate::request::head::RequestHead;
 use crate::store::{ErasedStore, StoreError, StoreErrorKind};
 use crate::telemetry::{self, Event, Observer, ReissueKind};
 use crate::time::Clock;
-use crate::token::bearer::Source;
+use crate::time::NumericDate;
 use crate::token::policy::Policy;
-use crate::token::refusal::Refusal;
 use crate::token::reissue::Capacity;
 use crate::token::reissue::NotReissued;
-use crate::{ConfigError, Cookie, NumericDate, RequestHead};
 
 /// What issues, verifies, reissues and revokes. Clones share one.
 ///

@@ -2,10 +2,10 @@
 
 use super::arrive::NotAdmitted;
 use super::{Authority, VerifiedToken};
-use crate::NumericDate;
 use crate::keys::{Refetched, Refetching};
-use crate::token::bearer::Credential;
-use crate::token::refusal::{Reason, Refusal};
+use crate::refusal::{Reason, Refusal};
+use crate::request::credential::Credential;
+use crate::time::NumericDate;
 use crate::token::verify;
 
 impl<C: Send + Sync + 'static> Authority<C> {

@@ -3,9 +3,9 @@
 use std::pin::Pin;
 
 use super::{Admission, Authority, SignedSuccessor, VerifiedToken, sign};
-use crate::NumericDate;
 use crate::keys::KeyRing;
 use crate::store::{Rotated, Rotation};
+use crate::time::NumericDate;
 use crate::token::reissue::{Capacity, NoSuccessor, NotReissued, Reissue, Step};
 
 /// A successor, or the future that may yield one. A failure yields none: it never harms the response.

@@ -5,17 +5,17 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Authority, Inner, VerifiedToken};
-use crate::NumericDate;
 use crate::error::{debug_as_display, with_causes};
 use crate::keys::{KeyRing, Refetched, RetiredKey};
+use crate::refusal::{Reason, Refusal};
 use crate::store::{
     ErasedStore, Horizon, Page, Presented, Retention, Revocation, SessionId, SessionPage, SessionRecord,
     Standing, StoreError, StoreErrorKind, SubjectId, SubjectLimit,
 };
 use crate::telemetry::Event;
+use crate::time::NumericDate;
 use crate::token::decision::SignOut;
 use crate::token::policy::{Policy, SKEW_MARGIN};
-use crate::token::refusal::{Reason, Refusal};
 use crate::token::verify::{self, Verified};
 
 /// Why a sign-out did not happen.

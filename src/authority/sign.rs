@@ -7,10 +7,10 @@ use bytes::Bytes;
 use http::HeaderValue;
 
 use super::{Authority, VerifiedToken};
-use crate::NumericDate;
 use crate::base64;
 use crate::keys::backend::SignError;
 use crate::keys::{KeyRing, SigningKey};
+use crate::time::NumericDate;
 use crate::token::header::{self, Written};
 use crate::token::reissue::{Capacity, NotReissued};
 use crate::token::successor::Successor;
@@ -103,7 +103,7 @@ fn len(header: &str, claims: usize, key: &SigningKey) -> usize {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::Algorithm;
+    use crate::keys::Algorithm;
 
     #[test]
     fn a_tokens_length_is_known_before_it_is_signed() {

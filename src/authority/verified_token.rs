@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use foldhash::quality::FixedState;
 
 use super::{PrivateClaims, SignedSuccessor};
-use crate::NumericDate;
 use crate::keys::{KeyRing, Keys};
 use crate::store::{Presented, SessionId, SubjectId};
+use crate::time::NumericDate;
 use crate::token::verify::Verified;
 
 /// A token that was admitted, in the request's extensions and, with the feature `axum`, as an extractor.

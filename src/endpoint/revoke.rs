@@ -12,12 +12,13 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tower_service::Service;
 
 use crate::authority::{Authority, PrivateClaims, SignOutError};
+use crate::error::ConfigError;
+use crate::refusal::{Reason, Refusal};
+use crate::request::credential::{self, Source};
+use crate::request::cross_site::AllowedOrigins;
+use crate::request::head::RequestHead;
 use crate::server::{Challenge, FixedBody, RefusalResponse, remove_cookie, respond};
 use crate::store::StoreErrorKind;
-use crate::token::bearer::{self, Source};
-use crate::token::cross_site::AllowedOrigins;
-use crate::token::refusal::{Reason, Refusal};
-use crate::{ConfigError, RequestHead};
 
 /// Ends the session of the token that a `POST` presents: 204. Mount it **outside** the layer, so that it works with
 /// a token that has expired, for as long as its session may live on any service of the store, and never carries a successor.
@@ -117,7 +118,7 @@ impl<B, C: Send + Sync + 'static> Service<Request<B>> for RevokeEndpoint<C> {
         // What a refusal looks at of a request is kept; its body is not waited for.
         let request = request.map(|_| ());
         let head = RequestHead::of(&request);
-        let found = bearer::find(&self.sources, &head).and_then(|credential| {
+        let found = credential::find(&self.sources, &head).and_then(|credential| {
             let cookie = credential.source.as_cookie().cloned();
             Ok((credential.token()?.to_vec(), cookie))
         });

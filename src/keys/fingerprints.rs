@@ -287,7 +287,8 @@ impl Fingerprints {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::{Algorithm, SigningKey};
+    use crate::SigningKey;
+    use crate::keys::Algorithm;
 
     #[test]
     fn two_processes_are_compared_by_what_each_signs_and_the_other_holds() {

@@ -254,7 +254,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::Algorithm;
+    use crate::keys::Algorithm;
     use crate::keys::test_keys::RSA_2048_JWK;
 
     fn ed25519(kid: &str) -> Value {

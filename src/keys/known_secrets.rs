@@ -227,7 +227,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::Algorithm;
+    use crate::keys::Algorithm;
     use crate::keys::{KeyErrorKind, SigningKey, VerifyingKey};
 
     /// Of what the field reported, one in each form that secrets come in.

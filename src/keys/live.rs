@@ -205,7 +205,7 @@ impl fmt::Debug for Keys {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::Algorithm;
+    use crate::keys::Algorithm;
 
     fn key(name: &str) -> SigningKey {
         let secret = format!("{name:-<64}");

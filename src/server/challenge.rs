@@ -4,9 +4,9 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
-use crate::RequestHead;
+use crate::refusal::{Class, Refusal};
+use crate::request::head::RequestHead;
 use crate::token::capacity::MAX_REALM;
-use crate::token::refusal::{Class, Refusal};
 
 /// Makes the response of a refusal. Closures do:
 ///

@@ -6,10 +6,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use super::control::NoReissue;
 use super::reply::ReplyChannel;
 use super::shared::Shared;
-use crate::NumericDate;
 use crate::authority::SignedSuccessor;
-use crate::cookie::Cookie;
+use crate::request::cookie::Cookie;
 use crate::telemetry::ReissueKind;
+use crate::time::NumericDate;
 use crate::token::reissue::NotReissued;
 
 /// On a refusal that carries a successor: the handler did not run, so the same request may be sent again with it. Whatever

@@ -17,8 +17,9 @@ use super::reply::ReplyChannel;
 use super::shared::Shared;
 use crate::authority::{Admission, NotAdmitted, Refused, Renewal, SignedSuccessor, Verdict, still_unknown};
 use crate::keys::{Refetched, Refetching};
+use crate::request::head::RequestHead;
 use crate::telemetry::ReissueKind;
-use crate::{NumericDate, RequestHead};
+use crate::time::NumericDate;
 
 pin_project! {
     /// The response to come.

@@ -10,10 +10,10 @@ use super::challenge::{Challenge, RefusalResponse};
 use super::service::Reissue;
 use super::settings::Settings;
 use super::shared::Shared;
-use crate::ConfigError;
 use crate::authority::{Authority, PrivateClaims};
-use crate::token::bearer::Source;
-use crate::token::cross_site::AllowedOrigins;
+use crate::error::ConfigError;
+use crate::request::credential::Source;
+use crate::request::cross_site::AllowedOrigins;
 
 /// Puts strict validation and safe reissue in front of any HTTP service: axum, hyper, tonic, or your own.
 ///

@@ -10,10 +10,10 @@ use super::deliver::{
 };
 use super::reply::ReplyChannel;
 use super::shared::Shared;
-use crate::RequestHead;
 use crate::authority::{Authority, Refused};
+use crate::refusal::{Class, Reason, Refusal};
+use crate::request::head::RequestHead;
 use crate::telemetry::ReissueKind;
-use crate::token::refusal::{Class, Reason, Refusal};
 use crate::token::reissue::NotReissued;
 
 /// The whole refusal: made by the configured response, sealed, with the successor where one is owed.

@@ -1,10 +1,10 @@
 //! [`ReplyChannel`]: where a successor goes back, and how long it may be.
 
 use super::settings::Settings;
-use crate::RequestHead;
 use crate::authority::Authority;
-use crate::cookie::Cookie;
-use crate::token::bearer::Credential;
+use crate::request::cookie::Cookie;
+use crate::request::credential::Credential;
+use crate::request::head::RequestHead;
 use crate::token::reissue::Capacity;
 
 /// Where a successor goes back: to where the token was found.

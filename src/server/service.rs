@@ -14,8 +14,8 @@ use super::future::{RequestContext, ResponseFuture, SuspendedRequest};
 use super::refusal::refusal_response;
 use super::reply::ReplyChannel;
 use super::shared::Shared;
-use crate::RequestHead;
 use crate::authority::{NotAdmitted, PrivateClaims};
+use crate::request::head::RequestHead;
 
 /// A service that admits, refuses and reissues; made by [`ReissueLayer`](crate::ReissueLayer).
 pub struct Reissue<S, C = PrivateClaims> {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use http::HeaderName;
 
 use super::challenge::RefusalResponse;
-use crate::Cookie;
-use crate::token::bearer::Source;
-use crate::token::cross_site::AllowedOrigins;
+use crate::request::cookie::Cookie;
+use crate::request::credential::Source;
+use crate::request::cross_site::AllowedOrigins;
 
 #[derive(Clone)]
 pub(super) struct Settings {

@@ -4,10 +4,10 @@ use http::Request;
 
 use super::reply::ReplyChannel;
 use super::settings::Settings;
-use crate::RequestHead;
 use crate::authority::{Admission, Arrived, Authority, NotAdmitted, VerifiedToken};
-use crate::token::bearer;
-use crate::token::refusal::Refusal;
+use crate::refusal::Refusal;
+use crate::request::credential;
+use crate::request::head::RequestHead;
 use crate::token::reissue::Capacity;
 
 /// Behind one reference: some frameworks clone the layer and make the service for each request.
@@ -20,7 +20,7 @@ impl<C: Send + Sync + 'static> Shared<C> {
     /// Finds and judges the request's one credential; a successor goes back to where the credential was.
     #[inline(always)]
     pub(super) fn arrive(&self, head: &RequestHead<'_>) -> (Arrived<C>, ReplyChannel) {
-        match bearer::find(&self.settings.sources, head) {
+        match credential::find(&self.settings.sources, head) {
             Ok(credential) => {
                 let channel = ReplyChannel::back_to(&credential, head);
                 if matches!(channel, ReplyChannel::Cookie { .. })

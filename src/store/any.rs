@@ -9,7 +9,7 @@ use super::{
     ClaimsStore, Horizon, Page, Presented, Retention, Revocation, Rotated, Rotation, SessionPage, Standing,
     StoreError, StoreHorizon, SubjectId,
 };
-use crate::NumericDate;
+use crate::time::NumericDate;
 
 /// A store whose type is chosen at run time, by configuration for instance. Clones share it.
 ///

@@ -13,7 +13,7 @@ use super::{
     ClaimsStore, Horizon, Page, Presented, Pushed, Retention, Revocation, RevocationFeed, Rotated, Rotation,
     SessionPage, Standing, StoreError, StoreErrorKind, StoreHorizon, SubjectId, Subscription,
 };
-use crate::NumericDate;
+use crate::time::NumericDate;
 use crate::time::clamped;
 
 /// A [`ClaimsStore`] that remembers what another said, for a bounded time: steady traffic on a live session costs no

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{Rotated, Rotation, SessionId, SessionRecord, StoreError, StoreErrorKind, SubjectId, TokenId};
-use crate::NumericDate;
+use crate::time::NumericDate;
 
 /// The older tokens remembered, the oldest forgotten first. Renewal paced by any sane lifetime stays far below it,
 /// and a forgotten token is merely not renewed.

@@ -1,7 +1,7 @@
 //! The instant up to which sessions are revoked, and the one session that is spared.
 
 use super::SessionId;
-use crate::NumericDate;
+use crate::time::NumericDate;
 
 /// Sessions begun at or before an instant are revoked, but one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,9 +8,9 @@ use super::{
     ClaimsStore, Horizon, Page, Presented, Retention, Revocation, Rotated, Rotation, SessionPage, Standing,
     StoreError, StoreHorizon, SubjectId,
 };
-use crate::NumericDate;
 use crate::caught::caught;
 use crate::telemetry::{self, Event};
+use crate::time::NumericDate;
 
 pub(crate) type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
 

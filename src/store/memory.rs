@@ -17,7 +17,7 @@ use super::{
     ClaimsStore, Horizon, Page, Presented, Retention, Revocation, Rotated, Rotation, SessionPage, Standing,
     StoreError, StoreHorizon, SubjectId,
 };
-use crate::NumericDate;
+use crate::time::NumericDate;
 
 /// A [`ClaimsStore`] in this process's memory.
 ///

@@ -64,7 +64,7 @@ pub use vocabulary::{
     Page, Presented, Retention, Revocation, Rotation, SessionCursor, SessionPage, SessionRecord, SubjectLimit,
 };
 
-use crate::NumericDate;
+use crate::time::NumericDate;
 pub use crate::token::identity::{ParseIdError, SessionId, SubjectId, TokenId};
 
 /// The authority on sessions. One value serves many tasks at once.

@@ -31,7 +31,7 @@ use super::{
     ClaimsStore, Horizon, Page, Presented, Retention, Revocation, Rotated, Rotation, SessionId, SessionPage,
     Standing, StoreError, StoreErrorKind, StoreHorizon, SubjectId, SubjectLimit, chain,
 };
-use crate::NumericDate;
+use crate::time::NumericDate;
 
 /// Questions that are under way at the same time, where one call asks many.
 const AT_ONCE: usize = 128;

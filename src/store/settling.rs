@@ -8,7 +8,8 @@ use super::{
     ErasedStore, Horizon, Page, Presented, Retention, Revocation, Rotated, Rotation, SessionPage, Standing,
     StoreError, StoreErrorKind, StoreHorizon, SubjectId,
 };
-use crate::{ConfigError, NumericDate};
+use crate::error::ConfigError;
+use crate::time::NumericDate;
 
 /// Records what its authority needs before the first call. Until that is done, every call is an outage.
 pub(crate) struct Settling {

@@ -58,7 +58,7 @@ use super::{
     ClaimsStore, Horizon, Page, Presented, Retention, Revocation, Rotated, Rotation, SessionCursor,
     SessionId, SessionPage, SessionRecord, Standing, StoreError, StoreHorizon, SubjectId,
 };
-use crate::NumericDate;
+use crate::time::NumericDate;
 
 /// A [`ClaimsStore`] in an SQL database: an SQLite file, for the processes of one machine, or PostgreSQL.
 ///

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{Horizon, SessionId, SubjectId, TokenId};
-use crate::NumericDate;
+use crate::time::NumericDate;
 use crate::token::horizon::{MAX_TOLERANCE, furthest_ahead};
 
 /// What a store is asked about: a token that was just presented.

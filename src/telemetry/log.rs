@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Write as _};
 
 use super::Event;
 use crate::keys::KeyRing;
-use crate::token::refusal::{Reason, Refusal};
+use crate::refusal::{Reason, Refusal};
 use crate::token::reissue::NotReissued;
 
 /// What a line holds of a list of keys. The whole list is logged where a ring is new, on as many lines as it takes.
@@ -157,9 +157,10 @@ mod tests {
     use tracing::span;
 
     use super::*;
+    use crate::authority::Authority;
+    use crate::keys::Algorithm;
     use crate::keys::{Fingerprints, KeyError, Keys, SigningKey};
-    use crate::token::refusal::Refusal;
-    use crate::{Algorithm, Authority};
+    use crate::refusal::Refusal;
 
     /// Writes what a log would have, a line each, as text and as JSON.
     #[derive(Clone, Default)]

@@ -12,11 +12,11 @@
 
 use super::decision::{Decision, Evidence};
 use super::policy::Policy;
-use super::refusal::{Reason, Refusal};
 use super::reissue::{NoSuccessor, NotReissued};
 use super::standing::Standing;
 use super::verify::Verified;
-use crate::NumericDate;
+use crate::refusal::{Reason, Refusal};
+use crate::time::NumericDate;
 
 /// What stays the same while one token is judged.
 #[derive(Clone, Copy, Debug)]

@@ -2,7 +2,7 @@
 
 use super::policy::Policy;
 use super::reissue::{Capacity, NotReissued};
-use crate::Cookie;
+use crate::request::cookie::Cookie;
 
 /// All fields that a layer ever adds beside the successor's own: one bound for renewals and for refusals. An exchange has a
 /// challenge beside its successor, with a realm of [`MAX_REALM`] bytes at most.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::json::{self, Member, Span};
 use super::policy::Policy;
-use super::refusal::{Reason, Refusal};
-use crate::NumericDate;
+use crate::refusal::{Reason, Refusal};
+use crate::time::NumericDate;
 
 /// The text is the truth. Everything beside it was read from it and is checked for type and range.
 #[derive(Debug)]

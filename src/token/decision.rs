@@ -2,10 +2,10 @@
 
 use super::horizon::{Horizon, furthest_ahead};
 use super::policy::{MAX_GRACE, Policy};
-use super::refusal::{Reason, Refusal};
 use super::standing::Standing;
 use super::verify::Verified;
-use crate::NumericDate;
+use crate::refusal::{Reason, Refusal};
+use crate::time::NumericDate;
 
 /// Everything but the policy that a verdict depends on.
 #[derive(Clone, Copy, Debug)]

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use super::json::{self, Member};
-use super::refusal::{Reason, Refusal};
 use crate::base64;
+use crate::refusal::{Reason, Refusal};
 
 /// What of a header is looked at. `jwk`, `jku`, `x5u`, `x5c` and names nobody knows are never read.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::NumericDate;
+use crate::time::NumericDate;
 
 /// The longest time after a session's start at which one of its tokens can still be of use.
 ///

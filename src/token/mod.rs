@@ -1,30 +1,26 @@
-//! The decision core: bytes of a request in, a verdict out.
+//! The decision core: the bytes of a credential in, a verdict out.
 //!
 //! Everything here is synchronous and pure. There is no clock (an instant is an argument), no I/O, no randomness
 //! and no logging, so a verdict is a function of what is written in the arguments. Nothing outside decides.
 //!
 //! One token walks through it in this order:
 //!
-//! 1. [`bearer`]: the one credential of a request, or why there is none; [`cross_site`]: whether a cookie's counts.
-//! 2. [`header`] and [`verify`]: shape, header policy, the key's own algorithm, signature.
-//! 3. [`claims`]: the payload's JSON text, read once into checked fields. A [`verify::Verified`] comes out.
-//! 4. [`arrival`]: the protocol from the proof to the verdict. It asks for the store's word where one is needed, and has
+//! 1. [`header`] and [`verify`]: shape, header policy, the key's own algorithm, signature.
+//! 2. [`claims`]: the payload's JSON text, read once into checked fields. A [`verify::Verified`] comes out.
+//! 3. [`arrival`]: the protocol from the proof to the verdict. It asks for the store's word where one is needed, and has
 //!    [`decision`] judge the token under the [`policy`].
-//! 5. [`reissue`]: the protocol that makes the token's successor, in exchange for an expired token or at the response.
+//! 4. [`reissue`]: the protocol that makes the token's successor, in exchange for an expired token or at the response.
 //!    [`successor`] splices its claims into the same text.
 
 pub(crate) mod arrival;
-pub(crate) mod bearer;
 pub(crate) mod capacity;
 pub(crate) mod claims;
-pub(crate) mod cross_site;
 pub(crate) mod decision;
 pub(crate) mod header;
 pub(crate) mod horizon;
 pub(crate) mod identity;
 pub(crate) mod json;
 pub(crate) mod policy;
-pub(crate) mod refusal;
 pub(crate) mod reissue;
 pub(crate) mod standing;
 pub(crate) mod successor;

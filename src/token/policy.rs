@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::claims::Claims;
 use super::horizon::{Horizon, MAX_TOLERANCE, StoreHorizon, furthest_ahead};
 use super::verify::Verified;
-use crate::NumericDate;
+use crate::time::NumericDate;
 
 /// Every field is checked when the authority is built; past that point a policy can't be wrong, and it never changes:
 /// `Verified` keeps dates that were made from it.

@@ -15,7 +15,7 @@ use super::policy::Policy;
 use super::standing::Rotated;
 use super::successor::Successor;
 use super::verify::Verified;
-use crate::NumericDate;
+use crate::time::NumericDate;
 
 /// One reissue. It begins with [`Step::AskPredicate`].
 #[derive(Debug)]

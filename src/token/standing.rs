@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::NumericDate;
+use crate::time::NumericDate;
 
 /// What the store says of a session and of one token in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

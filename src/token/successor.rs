@@ -7,7 +7,7 @@ use super::claims::Claims;
 use super::json::{self, Change};
 use super::policy::Policy;
 use super::verify::Verified;
-use crate::NumericDate;
+use crate::time::NumericDate;
 
 /// A successor's claims, not signed yet.
 #[derive(Clone, Debug, PartialEq, Eq)]

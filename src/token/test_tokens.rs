@@ -3,8 +3,9 @@
 use super::header;
 use super::policy::Policy;
 use super::verify::{Verified, verify};
+use crate::base64;
 use crate::keys::{Algorithm, KeyRing, SigningKey};
-use crate::{NumericDate, base64};
+use crate::time::NumericDate;
 
 /// When the tokens here are issued.
 pub(super) const ISSUED: u64 = 1_800_000_000;

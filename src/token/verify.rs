@@ -10,11 +10,11 @@ use super::header::Header;
 use super::identity::{SessionId, SubjectId, TokenId};
 use super::json;
 use super::policy::Policy;
-use super::refusal::{Reason, Refusal};
 use super::successor::Successor;
-use crate::NumericDate;
 use crate::base64;
 use crate::keys::{KeyRing, RingKey};
+use crate::refusal::{Reason, Refusal};
+use crate::time::NumericDate;
 
 /// A token whose signature and claims were checked against a ring and a policy.
 ///

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::{AuthorityBuilder, Choice, RESERVED};
-use crate::ConfigError;
 use crate::authority::cache::TokenCache;
 use crate::authority::{Authority, Hooks, Inner, RetiredSignOuts};
+use crate::error::ConfigError;
 use crate::store::{ErasedStore, Settling, settling};
 use crate::token::horizon::MAX_TOLERANCE;
 use crate::token::policy::{MAX_GRACE, Policy};

@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use super::{Confirm, Predicate, PrivateClaims, VerifiedToken, View};
-use crate::RequestHead;
 use crate::keys::Keys;
+use crate::request::head::RequestHead;
 use crate::store::{ClaimsStore, ErasedStore};
 use crate::telemetry::{Event, Observer};
 use crate::time::{Clock, SystemClock, clamped};

@@ -4,7 +4,7 @@
 
 use tokio::time::Instant;
 
-use crate::NumericDate;
+use crate::time::NumericDate;
 use crate::time::{Clock, SystemClock};
 
 /// A step of the clock that is longer was an error in one of the two readings.

@@ -5,9 +5,9 @@
 use std::collections::VecDeque;
 
 use super::pace::Pace;
-use crate::NumericDate;
 use crate::keys::error::{KeyError, KeyErrorKind};
 use crate::keys::{KeyRing, KeySet, RetiredKey, SigningKey, VerifyingKey, Withdrawn};
+use crate::time::NumericDate;
 
 /// How many retired keys are remembered, the last ones.
 const MAX_RETIRED: usize = 16;

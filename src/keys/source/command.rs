@@ -246,7 +246,7 @@ mod tests {
 
     use super::super::Turns;
     use super::*;
-    use crate::Algorithm;
+    use crate::keys::Algorithm;
 
     const SECRET: &str = "a secret of these tests: 32 bytes and more";
 

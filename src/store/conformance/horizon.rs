@@ -1,8 +1,8 @@
 //! Promises about the horizon: who sets it, who raises it, and what is kept for it.
 
 use super::scene::{Login, horizon, revoke_as, standing, subject_before, token};
-use crate::NumericDate;
 use crate::store::{ClaimsStore, Horizon, Presented, Raise, Retention, Revocation, Standing, TokenId};
+use crate::time::NumericDate;
 
 /// Whatever a later authority needs: it is told what the store has, and decides for itself.
 pub async fn the_first_need_sets_the_horizon_and_no_later_one_changes_it<S: ClaimsStore>(store: &S) {

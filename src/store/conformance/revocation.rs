@@ -1,8 +1,8 @@
 //! Promises about revocation: what it ends, that it wins, and that nothing takes it back.
 
 use super::scene::{Login, claims, revoke, revoke_as, standing, subject, subject_before, token, tokens};
-use crate::NumericDate;
 use crate::store::{ClaimsStore, Presented, Retention, Revocation, Rotated, Standing, TokenId};
+use crate::time::NumericDate;
 
 /// Not its head, not a predecessor, not a token the store has never seen, and no sign-in opens it again. Other
 /// sessions are as they were.

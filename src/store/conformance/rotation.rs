@@ -4,8 +4,8 @@ use std::future::{Future, poll_fn};
 use std::task::Poll;
 
 use super::scene::{Login, claims, head, revoke, rotate, token, tokens};
-use crate::NumericDate;
 use crate::store::{ClaimsStore, Revocation, Rotated, Rotation, Standing};
+use crate::time::NumericDate;
 
 /// A sign-in records its token as the head. Repeated, it is given what was recorded; another token's is
 /// [`Rotated::Unknown`].

@@ -8,7 +8,9 @@ use crate::store::{
     ClaimsStore, Horizon, Page, Presented, Retention, Revocation, Rotated, Rotation, SessionId, SessionPage,
     SessionRecord, Standing, StoreHorizon, SubjectId, TokenId,
 };
-use crate::{Clock as _, NumericDate, SystemClock};
+use crate::time::Clock as _;
+use crate::time::NumericDate;
+use crate::time::SystemClock;
 
 /// One session in a scene: whose, since when, and the instants its calls carry.
 #[derive(Clone, Copy)]

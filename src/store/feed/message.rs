@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use crate::base64;
 use crate::store::{Revocation, SessionId, SubjectId, TokenId};
-use crate::{NumericDate, base64};
+use crate::time::NumericDate;
 
 pub(in crate::store) fn write(revocation: &Revocation) -> String {
     match revocation {

@@ -5,13 +5,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::NumericDate;
 use crate::store::chain::{self, Chain, Place, Turn};
 use crate::store::cutoff::Cutoff;
 use crate::store::{
     Horizon, Page, Presented, Retention, Revocation, Rotated, Rotation, SessionCursor, SessionId,
     SessionPage, Standing, StoreError, StoreErrorKind, StoreHorizon, SubjectId, TokenId,
 };
+use crate::time::NumericDate;
 
 /// A tombstone, its keys and its places in the indexes, with the slack of growing tables: as was measured.
 const TOMBSTONE_BYTES: usize = 288;

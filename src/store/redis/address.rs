@@ -4,7 +4,7 @@ use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, Red
 use url::Url;
 
 use super::link;
-use crate::ConfigError;
+use crate::error::ConfigError;
 
 const RIGHT: &str = "`redis://[[user]:password@]host[:port][/database]` is right, `rediss://` for TLS, where a password's \
                      `/ ? # @ : %` and spaces are percent-encoded";

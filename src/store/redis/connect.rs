@@ -13,7 +13,7 @@ use super::keys::Keys;
 use super::link::{Link, RESPONSE_TIMEOUT};
 use super::replicas::{Demand, Replicas};
 use super::{RedisStore, Shared};
-use crate::ConfigError;
+use crate::error::ConfigError;
 use crate::store::{Horizon, StoreError, StoreErrorKind};
 
 /// A connection in the making; await it. Made by [`RedisStore::connect`] and [`RedisStore::connect_cluster`].

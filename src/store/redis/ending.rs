@@ -7,10 +7,10 @@ use super::failure::failure;
 use super::script::{self, Call};
 use super::state::name;
 use super::{AT_ONCE, Shared, state};
-use crate::NumericDate;
 use crate::keys::backend;
 use crate::store::feed::message;
 use crate::store::{Retention, Revocation, SessionId, StoreError, StoreErrorKind, SubjectId, TokenId};
+use crate::time::NumericDate;
 
 impl Shared {
     /// Makes a revocation, on the replicas that are waited for too.

@@ -5,8 +5,8 @@ use arc_swap::ArcSwapOption;
 use super::Shared;
 use super::script::{self, Call};
 use super::state::{Answer as _, Field as _, corrupt};
-use crate::NumericDate;
 use crate::store::{Horizon, Raise, StoreError, StoreErrorKind, StoreHorizon};
+use crate::time::NumericDate;
 
 /// As the scripts spell a horizon without bound: as long as there are instants.
 const UNBOUNDED: u64 = NumericDate::MAX.as_secs();

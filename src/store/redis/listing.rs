@@ -7,10 +7,10 @@ use super::failure::failure;
 use super::script::{self, Call};
 use super::state::{Field as _, corrupt, name, name_of, sessions};
 use super::{AT_ONCE, Shared};
-use crate::NumericDate;
 use crate::store::cutoff::Cutoff;
 use crate::store::feed::message;
 use crate::store::{Page, SessionCursor, SessionId, SessionPage, SessionRecord, StoreError, SubjectId};
+use crate::time::NumericDate;
 
 /// The cutoffs hold for every session of a page, and each session's own slot was not asked for them.
 struct Looked {

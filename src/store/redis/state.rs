@@ -1,7 +1,7 @@
 //! What the scripts answer, and the standing that follows.
 
-use crate::NumericDate;
 use crate::store::{Presented, SessionId, Standing, StoreError, StoreErrorKind};
+use crate::time::NumericDate;
 
 /// What the session's slot says.
 pub(super) struct SessionState {

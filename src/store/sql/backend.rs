@@ -111,7 +111,7 @@ impl Backend {
         use sqlx::ConnectOptions as _;
         use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 
-        use crate::ConfigError;
+        use crate::error::ConfigError;
         use crate::store::StoreErrorKind;
 
         let options = if path_or_url.starts_with("sqlite:") {

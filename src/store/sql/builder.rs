@@ -11,8 +11,10 @@ use super::proof::Identity;
 use super::purge::Purge;
 use super::statements::{Dialect, Statements};
 use super::{Inner, SqlStore, secs};
+use crate::error::ConfigError;
 use crate::store::{Horizon, StoreError, StoreErrorKind};
-use crate::{Clock as _, ConfigError, SystemClock};
+use crate::time::Clock as _;
+use crate::time::SystemClock;
 
 /// Opens an [`SqlStore`]; made by [`SqlStore::builder`].
 #[derive(Clone)]

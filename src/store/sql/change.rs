@@ -9,8 +9,8 @@ use super::session::{CutoffRow, Found, Session};
 use super::statements::Statement;
 use super::telling::Telling;
 use super::{Inner, SqlStore, random, secs};
-use crate::NumericDate;
 use crate::store::{Presented, Retention, Revocation, SessionId, StoreError, StoreErrorKind, SubjectId};
+use crate::time::NumericDate;
 
 /// A row that changes under so many tries in a row is not contention any more.
 const TRIES: u32 = 64;

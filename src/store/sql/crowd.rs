@@ -3,13 +3,13 @@
 use super::backend::{Backend, on};
 use super::change::{Cause, Step};
 use super::{Inner, SqlStore, secs};
-use crate::NumericDate;
 use crate::store::chain;
 use crate::store::cutoff::Cutoff;
 use crate::store::{
     Presented, Retention, Revocation, Rotated, Rotation, SessionCursor, SessionId, StoreError, SubjectId,
     SubjectLimit, TokenId,
 };
+use crate::time::NumericDate;
 
 /// Sessions ended at most in favour of one that was opened. One is enough, unless the limit was lowered.
 const DISPLACED_AT_ONCE: i64 = 64;

@@ -7,7 +7,9 @@ use super::change::Tries;
 use super::record::{horizon_column, raise_bytes};
 use super::{Inner, SqlStore};
 use crate::store::{Horizon, Raise, StoreError, StoreErrorKind, StoreHorizon};
-use crate::{Clock as _, NumericDate, SystemClock};
+use crate::time::Clock as _;
+use crate::time::NumericDate;
+use crate::time::SystemClock;
 
 /// The row as it was read.
 pub(super) struct HorizonRow {

@@ -14,7 +14,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor, Postgres, Row as _};
 
 use super::failure::{failed, is_untold, misconfigured, unreachable};
 use super::random;
-use crate::ConfigError;
+use crate::error::ConfigError;
 use crate::store::StoreError;
 
 /// A parameter of a session, which PostgreSQL keeps as long as the session lasts.

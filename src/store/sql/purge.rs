@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::backend::{Backend, on};
 use super::failure::failed;
 use super::{Inner, SqlStore, secs};
-use crate::NumericDate;
 use crate::store::StoreError;
+use crate::time::NumericDate;
 
 /// Every so many writes a batch of what has expired is removed: sixteen rows for each that can have been added.
 const WRITES_PER_PURGE: u32 = 16;

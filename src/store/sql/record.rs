@@ -16,7 +16,7 @@ use super::crowd::Crowd;
 use super::horizon::HorizonRow;
 use super::secs;
 use super::session::{CutoffRow, Found, Session};
-use crate::NumericDate;
+use crate::time::NumericDate;
 
 /// 32 bytes of name, 8 of generation, 8 of `until`.
 const ANCESTOR: usize = 48;

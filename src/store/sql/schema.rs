@@ -6,7 +6,7 @@ use super::backend::{Backend, on};
 use super::failure::{failed, misconfigured};
 use super::random;
 use super::statements::{Dialect, Sql};
-use crate::ConfigError;
+use crate::error::ConfigError;
 use crate::store::StoreError;
 
 impl Backend {

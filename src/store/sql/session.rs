@@ -6,7 +6,7 @@ use super::super::{
     Horizon, Presented, Retention, Revocation, Rotation, Standing, StoreError, StoreErrorKind, SubjectId,
     TokenId,
 };
-use crate::NumericDate;
+use crate::time::NumericDate;
 
 /// Tokens revoked one by one in one session while it lives. Each was signed by this service, so nobody comes near.
 const MAX_REVOKED_TOKENS: usize = 1024;

@@ -6,7 +6,8 @@ use sqlx::Executor as _;
 
 use super::*;
 use crate::store::{SessionId, StoreErrorKind, TokenId};
-use crate::{Clock as _, SystemClock};
+use crate::time::Clock as _;
+use crate::time::SystemClock;
 
 #[tokio::test]
 async fn a_full_disk_refuses_what_is_new_and_keeps_what_was_revoked() {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::Algorithm;
+use crate::keys::Algorithm;
 
 const DELAY: u64 = 10;
 const SPREAD: u64 = 5;

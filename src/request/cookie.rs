@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
-use crate::ConfigError;
+use crate::error::ConfigError;
 
 /// Browsers keep 4,096 bytes of name, value and attributes (RFC 6265 §6.1).
 const MAX_BYTES: usize = 4_096;

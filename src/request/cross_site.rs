@@ -5,8 +5,9 @@
 
 use http::header::ORIGIN;
 
-use super::refusal::{Reason, Refusal};
-use crate::{ConfigError, RequestHead};
+use super::head::RequestHead;
+use crate::error::ConfigError;
+use crate::refusal::{Reason, Refusal};
 
 /// The origins whose pages may do so, beside the own origin. Empty by default.
 #[derive(Clone, Debug, Default)]

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use http::header;
 
-use super::refusal::Reason;
+use super::cookie::Cookie;
+use super::head::RequestHead;
 use crate::caught::caught;
-use crate::{Cookie, RequestHead};
+use crate::refusal::Reason;
 
 /// A place where a request may carry its token. Of several, the first that holds anything is the only one read.
 #[derive(Clone)]
