@@ -99,6 +99,27 @@ impl Policy {
         refusal.removing_cookie(removes)
     }
 
+    /// r, the instant from which the token is renewable: the same on every node that reads this policy.
+    pub(crate) fn renewable_from(&self, token: &Verified) -> NumericDate {
+        let window = token.claims().exp().since(token.window_opens());
+        let shrink = match window * self.jitter_percent / 100 {
+            0 => 0,
+            most => most * token.id().spread() / 65_535,
+        };
+        token.claims().exp().before(window - shrink)
+    }
+
+    /// The instant from which the token is good for nothing at all.
+    pub(crate) fn dead_at(&self, token: &Verified) -> NumericDate {
+        token.claims().exp().after(self.grace)
+    }
+
+    /// Whether the record of this token may still be there, so that a store can tell of its reuse.
+    pub(crate) fn may_be_recorded(&self, token: &Verified, now: NumericDate) -> bool {
+        let claims = token.claims();
+        token.key().is_own() && now < self.token_matters_until(claims.exp(), claims.session_start())
+    }
+
     /// Judges a token that is to end its session: any own one, expired or not, while an authority on the store may admit a
     /// token of that session.
     pub(crate) fn may_end_session(&self, sign_out: &SignOut<'_>) -> Result<(), Reason> {

@@ -10,7 +10,7 @@
 //! 3. [`arrival`]: the protocol from the proof to the verdict. It asks for the store's word where one is needed, and has
 //!    [`decision`] judge the token under the [`policy`].
 //! 4. [`reissue`]: the protocol that makes the token's successor, in exchange for an expired token or at the response.
-//!    [`successor`] splices its claims into the same text.
+//!    [`succession`] splices its claims into the same text.
 
 pub(crate) mod arrival;
 pub(crate) mod capacity;
@@ -23,6 +23,7 @@ pub(crate) mod json;
 pub(crate) mod policy;
 pub(crate) mod reissue;
 pub(crate) mod standing;
+pub(crate) mod succession;
 pub(crate) mod successor;
 #[cfg(test)]
 mod test_tokens;

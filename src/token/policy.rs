@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use super::claims::Claims;
 use super::horizon::{Horizon, MAX_TOLERANCE, StoreHorizon, furthest_ahead};
-use super::verify::Verified;
 use crate::time::NumericDate;
 
 /// Every field is checked when the authority is built; past that point a policy can't be wrong, and it never changes:
@@ -111,28 +109,13 @@ impl Policy {
     }
 
     /// Where the window opens, before jitter. `Verified` keeps it.
-    pub(crate) fn window_opens(&self, claims: &Claims) -> NumericDate {
-        claims.exp().before(self.renewal_window(claims.exp().since(claims.iat())))
-    }
-
-    /// r, the instant from which the token is renewable: the same on every node that reads this policy.
-    pub(crate) fn renewable_from(&self, token: &Verified) -> NumericDate {
-        let window = token.claims().exp().since(token.window_opens());
-        let shrink = match window * self.jitter_percent / 100 {
-            0 => 0,
-            most => most * token.id().spread() / 65_535,
-        };
-        token.claims().exp().before(window - shrink)
+    pub(crate) fn window_opens(&self, iat: NumericDate, exp: NumericDate) -> NumericDate {
+        exp.before(self.renewal_window(exp.since(iat)))
     }
 
     /// The instant from which the token is admitted no more. `Verified` keeps it.
-    pub(crate) fn admitted_until(&self, claims: &Claims) -> NumericDate {
-        claims.exp().after(self.leeway).min(self.session_end(claims.session_start()))
-    }
-
-    /// The instant from which the token is good for nothing at all.
-    pub(crate) fn dead_at(&self, token: &Verified) -> NumericDate {
-        token.claims().exp().after(self.grace)
+    pub(crate) fn admitted_until(&self, exp: NumericDate, session_start: NumericDate) -> NumericDate {
+        exp.after(self.leeway).min(self.session_end(session_start))
     }
 
     /// The instant from which the session is over, whatever was reissued.
@@ -193,12 +176,6 @@ impl Policy {
     pub(crate) fn token_matters_until(&self, exp: NumericDate, session_start: NumericDate) -> NumericDate {
         let window = self.grace.max(self.leeway.saturating_add(self.in_flight));
         exp.after(window).min(self.session_end(session_start)).after(self.lifetime + SKEW_MARGIN)
-    }
-
-    /// Whether the record of this token may still be there, so that a store can tell of its reuse.
-    pub(crate) fn may_be_recorded(&self, token: &Verified, now: NumericDate) -> bool {
-        let claims = token.claims();
-        token.key().is_own() && now < self.token_matters_until(claims.exp(), claims.session_start())
     }
 }
 

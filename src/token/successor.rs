@@ -1,12 +1,7 @@
-//! The claims of the token that replaces another: the same JSON text, but for what names it and dates it.
+//! [`Successor`]: the claims of the token that replaces another. [`succession`](super::succession) makes them.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::claims::Claims;
-use super::json::{self, Change};
-use super::policy::Policy;
-use super::verify::Verified;
 use crate::time::NumericDate;
 
 /// A successor's claims, not signed yet.
@@ -16,137 +11,9 @@ pub(crate) struct Successor {
     pub(crate) exp: NumericDate,
 }
 
-impl Policy {
-    /// The successor as a pure function of its predecessor: every node makes the same one, without a word between
-    /// them, whatever the hour.
-    ///
-    /// `None` where it would not outlive its predecessor, or is dead at `now`.
-    pub(crate) fn derived<'a>(&self, token: &'a Verified, now: NumericDate) -> Option<&'a Successor> {
-        let derive = || self.successor(token, self.renewable_from(token));
-        token.derived.get_or_init(derive).as_ref().filter(|successor| successor.outlives(token, now))
-    }
-
-    /// The successor to propose to a store, beginning at `now`.
-    pub(crate) fn propose(&self, token: &Verified, now: NumericDate) -> Option<Successor> {
-        self.successor(token, now).filter(|successor| successor.outlives(token, now))
-    }
-
-    fn successor(&self, token: &Verified, iat: NumericDate) -> Option<Successor> {
-        let claims = token.claims();
-        let exp = iat.after(self.lifetime).min(self.session_end(claims.session_start()));
-        let (places, now) = (claims.places(), number(iat));
-        let jti = named(&token.id().successor_jti()).into();
-        let replace = |at, value| Change::Replace { at, value };
-        let mut changes = Vec::with_capacity(8);
-        changes.push(replace(places.exp, number(exp).into()));
-        changes.push(replace(places.iat, Cow::Borrowed(&*now)));
-        changes.extend(places.nbf.map(|at| replace(at, Cow::Borrowed(&*now))));
-        changes.push(match claims.place_of_jti() {
-            Some(at) => replace(at, jti),
-            None => Change::Append { name: "jti", value: jti },
-        });
-        if claims.sid().is_none() {
-            changes.push(Change::Append { name: "sid", value: named(&token.sid()).into() });
-        }
-        if places.session_start.is_none() {
-            let value = number(claims.session_start()).into();
-            changes.push(Change::Append { name: &self.session_start_claim, value });
-        }
-        let moved = claims.audience().and_then(|aud| self.moved_audience(aud));
-        changes.extend(places.aud.zip(moved).map(|(at, moved)| replace(at, moved.into())));
-        let claims = json::splice(claims.text(), changes)?;
-        Some(Successor { claims: claims.into(), exp })
-    }
-
-    /// The audience with each legacy name moved to the primary one; `None` where nothing moves.
-    fn moved_audience(&self, aud: &str) -> Option<String> {
-        let primary = json::quoted(self.primary_audience()?);
-        if let Some(single) = json::string(aud) {
-            return self.is_legacy_audience(&single).then_some(primary);
-        }
-        let names = json::strings(aud)?;
-        if !names.iter().any(|(_, name)| self.is_legacy_audience(name)) {
-            return None;
-        }
-        let mut moved: Vec<&str> = Vec::with_capacity(names.len());
-        for (text, name) in &names {
-            let text = if self.is_legacy_audience(name) { &primary } else { *text };
-            if text != primary || !moved.contains(&text) {
-                moved.push(text);
-            }
-        }
-        Some(format!("[{}]", moved.join(",")))
-    }
-
-    /// A head that a store returned, checked before it is signed: the store is trusted to order successors, not to
-    /// write claims. `None` where it could not have come from this token.
-    ///
-    /// Its lifetime may be another than L, as that of a node under another policy: it is no longer than L or than the
-    /// token's own, whichever is longer, and ends with the session. Where a deployment makes the lifetime longer, the
-    /// nodes of before hand out no head of after.
-    pub(crate) fn accept_head(&self, token: &Verified, head: &str, now: NumericDate) -> Option<Successor> {
-        let claims = token.claims();
-        let parsed = Claims::parse(head.into(), self, None).ok()?;
-        let jti = token.id().successor_jti();
-        let named = parsed.jti() == Some(&*jti)
-            && parsed.sid() == Some(&*token.sid())
-            && parsed.session_start() == claims.session_start();
-        let dated = parsed.iat() <= now.after(self.future_tolerance)
-            && parsed.nbf() == claims.nbf().map(|_| parsed.iat())
-            && parsed.exp() > claims.exp().max(now)
-            && parsed.exp().since(parsed.iat()) <= self.lifetime.max(claims.exp().since(claims.iat()))
-            && parsed.exp() <= self.session_end(claims.session_start());
-        if !named || !dated || !self.only_renewed(claims.text(), head) {
-            return None;
-        }
-        Some(Successor { exp: parsed.exp(), claims: head.into() })
-    }
-
-    /// Nothing but names and dates differs between two claims texts, and no audience was gained.
-    fn only_renewed(&self, predecessor: &str, head: &str) -> bool {
-        let (Ok(before), Ok(after)) = (json::members(predecessor), json::members(head)) else { return false };
-        let added = |name: &str| before.iter().all(|member| member.name != name);
-        let renewed = |name: &str| {
-            matches!(name, "exp" | "iat" | "jti" | "nbf" | "aud")
-                || ((name == "sid" || name == self.session_start_claim) && added(name))
-        };
-        let kept = |members: &[json::Member<'_>]| -> Vec<(String, String)> {
-            let mut kept: Vec<_> = members
-                .iter()
-                .filter(|member| !renewed(&member.name))
-                .map(|member| (member.name.to_string(), member.value.to_owned()))
-                .collect();
-            kept.sort_unstable();
-            kept
-        };
-        let had = audience(&before);
-        let moved = |name: &str| {
-            Some(name) == self.primary_audience() && had.iter().any(|had| self.is_legacy_audience(had))
-        };
-        kept(&before) == kept(&after) && audience(&after).iter().all(|name| had.contains(name) || moved(name))
-    }
-}
-
 impl Successor {
-    /// Whether it outlives its predecessor and is alive at `now`.
-    fn outlives(&self, predecessor: &Verified, now: NumericDate) -> bool {
-        self.exp > predecessor.claims().exp().max(now)
-    }
-}
-
-/// The JSON text of a derived name, in which there is nothing to escape.
-fn named(name: &str) -> String {
-    ["\"", name, "\""].concat()
-}
-
-fn number(date: NumericDate) -> String {
-    date.as_secs().to_string()
-}
-
-fn audience<'a>(members: &'a [json::Member<'_>]) -> Vec<Cow<'a, str>> {
-    let value = members.iter().find(|member| member.name == "aud").map_or("[]", |member| member.value);
-    match json::string(value) {
-        Some(single) => vec![single],
-        None => json::strings(value).unwrap_or_default().into_iter().map(|(_, name)| name).collect(),
+    /// Whether it outlives its predecessor, which ends at `exp`, and is alive at `now`.
+    pub(super) fn outlives(&self, exp: NumericDate, now: NumericDate) -> bool {
+        self.exp > exp.max(now)
     }
 }
