@@ -137,9 +137,10 @@ use crate::time::NumericDate;
 ///
 /// # Silence
 ///
-/// A call that is dropped, as by the authority's deadline, has its connection closed where that stays silent for another
-/// 250 ms, and so are those that wait in the pool, if they are silent too: what a firewall forgot is not waited for
-/// twice.
+/// A firewall can forget connections without telling either side. When a call is dropped, as by the authority's deadline,
+/// its connection and the idle ones of the pool are pinged; each that does not answer within 250 ms is closed. A
+/// connection that is given back after an answer is pinged too, and closed when it does not answer within 1 s. So a call
+/// that meets forgotten connections is an outage, and the calls after it use new ones.
 #[derive(Clone)]
 pub struct SqlStore(Arc<Inner>);
 

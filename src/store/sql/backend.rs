@@ -3,15 +3,20 @@
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use sqlx::Database;
 use sqlx::pool::{PoolConnection, PoolOptions};
-use sqlx::{Connection as _, Database};
+use tokio::runtime::Handle;
 
 use super::failure::misconfigured;
 use super::statements::Dialect;
 use crate::store::StoreError;
 
-/// How long the connection of a dropped call, which has been silent for all the call's time, may be silent yet.
-const REST: Duration = Duration::from_millis(250);
+/// How long a connection that is given back may take to answer the pool's ping. An authority waits no longer for a whole
+/// call unless told otherwise.
+const PING: Duration = Duration::from_secs(1);
+
+/// The same for the connection of a dropped call, which was silent for all the call's time, and for idle ones then.
+const PING_AFTER_SILENCE: Duration = Duration::from_millis(250);
 
 pub(super) enum Backend {
     #[cfg(feature = "sqlite")]
@@ -58,20 +63,23 @@ pub(super) use on;
 
 /// A connection on loan for one statement.
 ///
-/// A call that is dropped while the server is silent would leave its connection to the pool, which waits without end
-/// for the answer that is still due: one silent peer after another, the pool would run dry. So the lease waits, for
-/// a bounded time, and then closes it.
+/// The pool pings a connection that is given back, and waits for the answer without a limit. A firewall forgets
+/// connections without a word: each that it forgot would be missing from the pool for as long as the process runs, until
+/// none is left. So the lease gives its connection back within a bounded time, or drops it.
 ///
-/// What silenced it may have silenced those that wait in the pool: a firewall forgets connections without a word.
-/// Asked one after the other, each would cost a call its whole time. So all of them are asked, at the first sign.
+/// A call that is dropped met silence. What silenced its connection may have silenced the idle ones too, and each would
+/// cost one more call its whole time. So all of them are pinged at the first sign.
 pub(super) struct Lease<DB: Database> {
     connection: Option<PoolConnection<DB>>,
     pool: sqlx::Pool<DB>,
+    /// A future may be dropped outside its runtime.
+    runtime: Handle,
 }
 
 impl<DB: Database> Lease<DB> {
     pub(super) async fn of(pool: &sqlx::Pool<DB>) -> Result<Self, sqlx::Error> {
-        Ok(Self { connection: Some(pool.acquire().await?), pool: pool.clone() })
+        let connection = Some(pool.acquire().await?);
+        Ok(Self { connection, pool: pool.clone(), runtime: Handle::current() })
     }
 
     pub(super) fn connection(&mut self) -> Result<&mut DB::Connection, sqlx::Error> {
@@ -80,24 +88,27 @@ impl<DB: Database> Lease<DB> {
 
     /// The statement was answered, well or badly: the pool may have the connection.
     pub(super) fn rest(mut self) {
-        self.connection = None;
+        if let Some(connection) = self.connection.take() {
+            self.give_back(connection, PING);
+        }
+    }
+
+    fn give_back(&self, mut connection: PoolConnection<DB>, limit: Duration) {
+        // sqlx spawns where a pool has a least number of connections.
+        let _context = self.runtime.enter();
+        let returned = connection.return_to_pool();
+        // At the limit the connection is dropped with the future, which closes its socket and makes room in the pool.
+        self.runtime.spawn(async move { tokio::time::timeout(limit, returned).await });
     }
 }
 
 impl<DB: Database> Drop for Lease<DB> {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else { return };
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let waiting = (0..self.pool.num_idle()).map_while(|_| self.pool.try_acquire());
-        for connection in std::iter::once(connection).chain(waiting) {
-            runtime.spawn(keep_if_alive(connection));
+        let idle = (0..self.pool.num_idle()).map_while(|_| self.pool.try_acquire());
+        for connection in std::iter::once(connection).chain(idle) {
+            self.give_back(connection, PING_AFTER_SILENCE);
         }
-    }
-}
-
-async fn keep_if_alive<DB: Database>(mut connection: PoolConnection<DB>) {
-    if !matches!(tokio::time::timeout(REST, connection.ping()).await, Ok(Ok(()))) {
-        connection.close_on_drop();
     }
 }
 

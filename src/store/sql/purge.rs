@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use super::backend::{Backend, on};
 use super::failure::failed;
@@ -12,6 +13,10 @@ use crate::time::NumericDate;
 /// Every so many writes a batch of what has expired is removed: sixteen rows for each that can have been added.
 const WRITES_PER_PURGE: u32 = 16;
 const PURGE_BATCH: i64 = 256;
+
+/// Nobody waits for a batch that is removed behind the callers' backs, so no deadline of theirs ends it where the server
+/// is silent. Without one it would keep its connection, and later batches would wait for it, as long as the process runs.
+const LIMIT: Duration = Duration::from_secs(30);
 
 #[derive(Default)]
 pub(super) struct Purge {
@@ -46,9 +51,12 @@ impl SqlStore {
         let inner = Arc::clone(&self.0);
         // Beside the call: what was asked is done, and must be neither delayed nor reported as failed by this.
         tokio::spawn(async move {
+            let batches = async {
+                inner.bound_batch().await?;
+                inner.purge_batch(now).await
+            };
             // A failure shows in the next call that matters.
-            let _ = inner.bound_batch().await;
-            let _ = inner.purge_batch(now).await;
+            let _ = tokio::time::timeout(LIMIT, batches).await;
             drop(under_way);
         });
     }
