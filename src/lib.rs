@@ -1,5 +1,5 @@
-//! A Tower layer for the life of a bearer token: strict JWT validation, a successor in time, and a bounded exchange
-//! just after expiry, in front of any HTTP service.
+//! A Tower layer that validates JWT bearer tokens strictly, sends clients a new token before the old one expires, and
+//! exchanges a token that has just expired. It works in front of any HTTP [`tower::Service`](tower_service::Service).
 //!
 //! ```
 //! use std::time::Duration;
@@ -31,40 +31,56 @@
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(run()).unwrap();
 //! ```
 //!
+//! # What a client sees
+//!
+//! * A response to a token in its renewal window (by default the last 20 % of its life) carries the successor in
+//!   `Refreshed-API-Token`, whatever the response's status, also if the token expired while the handler ran. Parallel requests
+//!   with one token get the same successor.
+//! * A token that arrives expired, within the grace (by default 60 s), is answered 401 with its successor and
+//!   `Reissue-Replay: safe`. The handler did not run, so the client sends the request again with the successor.
+//! * Any other refusal is a 400 or 401 with an RFC 6750 challenge, or a `grpc-status` for a gRPC request. If a token can't be
+//!   judged, because a store or an issuer's keys are unavailable, the answer is 503.
+//!
+//! The crate's README has clients for `fetch` and tonic, and a table of tasks with the line of code for each.
+//!
+//! # Where to start
+//!
+//! * [`Authority`] and its [builder](AuthorityBuilder): keys, policy, clock and store. The layer, the login handler and the
+//!   endpoints share one. [`Authority::admit`] checks a token outside HTTP.
+//! * [`ReissueLayer`]: guards a service. [`VerifiedToken`]: what handlers find in the request's extensions.
+//! * [`Cookie`] and [`Source`]: where tokens are read from and sent back. [`RevokeEndpoint`]: signing out.
+//!   [`JwksEndpoint`]: publishes the public keys.
+//! * [`store`]: a [`ClaimsStore`] makes sessions revocable. It is optional.
+//! * [`keys`]: loading keys; [`KeyRotation`](keys::KeyRotation) replaces them while requests run, and trusts other issuers.
+//!
+//! # Manual
+//!
+//! * [Rules](manual::rules): what happens to a token in each case, by number. [Changelog](manual::changelog).
+//! * [Defaults](manual::defaults), with their bounds and reasons.
+//! * [Threat model](manual::threat_model): what the crate protects against, and what not.
+//! * [Operating](manual::operating): events to watch, proxies, CORS, gRPC, outages.
+//! * [Keys](manual::keys): choosing, rotating, withdrawing and comparing them.
+//! * [Writing a store](manual::writing_a_store), and [testing it](store::conformance).
+//! * [Features](manual::features) and [performance](manual::performance).
+//!
 //! # How it is made
 //!
 //! ```text
-//! request ─ bearer ─► verify ─► standing ─► decide(now) ─► handler
-//!                                                             │
-//! response ◄─ deliver ◄─ sign ◄─ record ◄─ decide again(now') ◄┘
+//! request ─ credential ─► verify ─► judge ⇄ store ─► handler
+//!                                                       │
+//! response ◄─ deliver ◄─ sign ◄─ record ◄─ judge again ◄┘
 //! ```
 //!
-//! * An [`Authority`] holds keys, policy, clock and store. The layer, the login handler and the endpoints share one.
-//! * The decision core (the private module `token`) is synchronous and pure: the time is an argument. Whatever can change a
-//!   verdict is a field of one struct, and nothing outside the core decides.
-//! * A [`ClaimsStore`] is the authority on sessions: one successor on many nodes, revocation. It is optional.
-//! * [`ReissueLayer`] puts it all in front of a service. Without a store it allocates no future, boxes nothing and needs no
-//!   async runtime. A [`KeyRotation`](keys::KeyRotation), and a store that has to be waited for, need Tokio's.
-//! * [`KeyRotation`](keys::KeyRotation) keeps the keys up to date, [`JwksEndpoint`] publishes them, [`RevokeEndpoint`] ends a
-//!   session.
-//!
-//! # Read on
-//!
-//! * [`manual::rules`]: the rules that every verdict follows, by number; [`manual::changelog`]: what changed.
-//! * [`manual::defaults`]: why each default is what it is.
-//! * [`manual::threat_model`]: what it protects from, and what not.
-//! * [`manual::operating`]: what to watch.
-//! * [`store`]: choosing a store, [writing one](manual::writing_a_store), [proving it](store::conformance).
-//! * [`keys`]: loading keys; [`manual::keys`]: choosing, rotating, withdrawing, comparing them.
-//!
-//! # Features
-//!
-//! `aws_lc_rs` (default) and `rust_crypto` choose the cryptography; with both on, aws-lc-rs is used. `fips` takes the FIPS
-//! module of AWS-LC, whatever else is on; it alone excludes another crate's feature (aws-lc-rs's `non-fips`), and is no part
-//! of `full`, which is all the others. `axum`, `tracing` and `metrics` add what their names say, and without `tracing`
-//! nothing is logged; `jwks` fetches keys from a URL; `redis`, `sqlite` and `postgres` add stores (`sqlx` is what the last
-//! two share; they need Rust 1.94, all else 1.88), and `sqlx_0_9` takes a pool of that version. `test-util` is for
-//! tests. No feature changes a default or a verdict.
+//! * All decisions are made in the private module `token`, which is synchronous and pure. Time is an argument, and whatever can
+//!   change a verdict is a field of one struct.
+//! * The same module says what to do next. The arrival protocol takes a verified token and answers with a verdict or with a
+//!   question for the store. It takes the store's answer and judges again, until there is a verdict. The reissue protocol does
+//!   the same for recording a successor. The layer and [`Authority::admit`] drive both: they wait and sign, and decide
+//!   nothing.
+//! * Signatures are verified once: the cache of verified tokens holds proofs, never verdicts. Time, keys and standing are judged
+//!   for every request.
+//! * Without a store the layer allocates no future, boxes nothing and needs no async runtime. A store that has to be waited for,
+//!   and a [`KeyRotation`](keys::KeyRotation), need Tokio's.
 
 // docs.rs builds with nightly and this set, and marks what takes a feature.
 #![cfg_attr(docsrs, feature(doc_cfg))]

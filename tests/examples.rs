@@ -66,6 +66,28 @@ fn the_commands_that_quickstart_prints_work_when_pasted() {
 }
 
 #[test]
+#[ignore = "needs Node 18 or newer"]
+fn the_fetch_snippet_of_the_readme_renews_and_sends_a_replay_once_more() {
+    let readme = include_str!("../README.md");
+    let snippet = readme.split_once("```js\n").unwrap().1.split_once("```").unwrap().0;
+    // 12 s of life, a renewal window of 6 s, a grace of 4 s.
+    let server = Server::start(example("quickstart").args(["--serve", "--lifetime", "12"]));
+    let walk = include_str!("fetch_client.mjs").replace("// The README's snippet.", snippet);
+    let file = tempfile::Builder::new().suffix(".mjs").tempfile().unwrap();
+    std::fs::write(file.path(), walk).unwrap();
+    let output = Command::new("node").arg(file.path()).arg(&server.address).output().unwrap();
+    assert_eq!(
+        succeeded(&output).lines().collect::<Vec<_>>(),
+        [
+            "fresh: 200, 1 request, the same token",
+            "in its window: 200, 1 request, another token",
+            "in the grace: 200, 2 requests, another token",
+            "past the grace: 401, 1 request, the same token",
+        ]
+    );
+}
+
+#[test]
 fn hyper_and_tonic_check_themselves() {
     for (name, last) in [
         ("hyper", "Both answers brought the same successor.\n"),

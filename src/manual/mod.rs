@@ -1,4 +1,4 @@
-//! What an operator and a reviewer want to read before they trust this crate.
+//! The manual: what operators and reviewers of this crate need to know.
 
 #[doc = include_str!("rules.md")]
 pub mod rules {}
@@ -14,6 +14,12 @@ pub mod operating {}
 
 #[doc = include_str!("keys.md")]
 pub mod keys {}
+
+#[doc = include_str!("features.md")]
+pub mod features {}
+
+#[doc = include_str!("performance.md")]
+pub mod performance {}
 
 #[doc = include_str!("writing_a_store.md")]
 pub mod writing_a_store {}

@@ -1,0 +1,226 @@
+//! What the README's doctests don't check: that each line of its task table compiles, that its links lead to something, and
+//! that the tonic example runs its tonic snippet. `tests/examples.rs` runs its `fetch` snippet.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::path::Path;
+
+use axum::Router;
+use serde::Deserialize;
+use serde_json::json;
+use tonic::transport::Server;
+use tower_reissue::keys::{DirectorySource, KeyRotation};
+use tower_reissue::store::Page;
+use tower_reissue::{
+    Algorithm, Authority, AuthorityBuilder, JwksEndpoint, Login, ManualClock, RefusalResponse, ReissueLayer,
+    RevokeEndpoint, SigningKey, Source, VerifiedToken,
+};
+
+const README: &str = include_str!("../README.md");
+/// The crate's documentation on docs.rs.
+const DOCS: &str = "https://docs.rs/tower-reissue/latest/tower_reissue/";
+
+#[derive(Deserialize)]
+struct Role {
+    #[allow(dead_code, reason = "only compiled")]
+    role: String,
+}
+
+fn builder() -> AuthorityBuilder {
+    Authority::builder(SigningKey::generate(Algorithm::EdDSA).unwrap())
+}
+
+// The lines of the task table, as the README has them. They are compiled and never run.
+
+#[allow(dead_code, reason = "only compiled")]
+async fn session_tasks(authority: Authority, token: &str, kid: &str) -> Result<(), Box<dyn Error>> {
+    let _ = Login::new("alice").claims(&json!({ "role": "admin" }));
+    authority.revoke_subject("alice").await?;
+    authority.sessions("alice", Page::default()).await?;
+    authority.withdraw_key(kid);
+    let token: VerifiedToken = authority.admit(token).await?;
+    authority.revoke_other_sessions(&token).await?;
+    Ok(())
+}
+
+#[allow(dead_code, reason = "only compiled")]
+fn server_tasks(authority: Authority, response: impl RefusalResponse) -> Result<(), Box<dyn Error>> {
+    let _ = ReissueLayer::new(authority.clone())
+        .read_from([Source::websocket_query("token")])
+        .refuse_with(response);
+    let _: Router = Router::new()
+        .route_service("/.well-known/jwks.json", JwksEndpoint::new(&authority))
+        .route_service("/logout", RevokeEndpoint::new(authority)?);
+    Ok(())
+}
+
+#[allow(dead_code, reason = "only compiled")]
+fn grpc_tasks(authority: Authority) {
+    let _ = Server::builder().layer(ReissueLayer::new(authority));
+}
+
+#[allow(dead_code, reason = "only compiled")]
+fn builder_tasks() {
+    let _ = builder()
+        .require_claim("tenant")
+        .clock(ManualClock::at(1_800_000_000))
+        .renew_if(|token| token.subject() != Some("kiosk"));
+    let _ = builder().private_claims::<Role>();
+}
+
+#[allow(dead_code, reason = "only compiled")]
+async fn key_tasks(source: DirectorySource) -> Result<(), Box<dyn Error>> {
+    let _ = Authority::builder(KeyRotation::new(source).start().await?);
+    Ok(())
+}
+
+#[cfg(feature = "jwks")]
+#[allow(dead_code, reason = "only compiled")]
+fn issuer_tasks(source: DirectorySource, issuer: &str) -> Result<(), Box<dyn Error>> {
+    use tower_reissue::keys::JwksUrl;
+
+    let _ = KeyRotation::new(source).trust(issuer, JwksUrl::discover(issuer)?);
+    Ok(())
+}
+
+#[cfg(all(feature = "redis", feature = "postgres"))]
+#[allow(dead_code, reason = "only compiled")]
+async fn store_tasks(url: &str) -> Result<(), Box<dyn Error>> {
+    use tower_reissue::store::{RedisStore, SqlStore};
+
+    let _ = builder().store(RedisStore::connect(url).await?);
+    let _ = builder().store(SqlStore::postgres(url).await?);
+    Ok(())
+}
+
+#[test]
+fn every_line_of_the_task_table_compiles() {
+    let compiled = without_whitespace(include_str!("readme.rs"));
+    let table = section("## I want to…").lines().filter(|line| line.starts_with("| "));
+    let mut lines = 0;
+    for row in table {
+        for code in row.split('`').skip(1).step_by(2).filter(|code| code.contains('(')) {
+            // The whole statement or method call, not a part of a longer word.
+            let code = without_whitespace(&code.replace("\\|", "|"));
+            assert!(compiled.contains(&code), "{code} is in no `…_tasks` function of tests/readme.rs");
+            lines += 1;
+        }
+    }
+    assert!(lines > 15, "the table was not found: {lines} lines");
+}
+
+#[test]
+fn the_tonic_example_runs_the_tonic_snippet() {
+    let snippet = blocks("rust").find(|block| block.contains("use tonic::")).unwrap();
+    let function = snippet.split_once("\n\n").unwrap().1;
+    assert!(include_str!("../examples/tonic.rs").contains(function), "{function}");
+}
+
+#[test]
+fn every_link_is_defined_and_leads_somewhere() {
+    let text = prose();
+    let defined: HashMap<String, &str> = README.lines().filter_map(definition).collect();
+    let mut links = 0;
+    for (at, _) in text.match_indices('[') {
+        let (label, rest) = text[at + 1..].split_once(']').unwrap();
+        if rest.starts_with(':') {
+            continue;
+        }
+        links += 1;
+        if let Some(inline) = rest.strip_prefix('(') {
+            require_target(inline.split_once(')').unwrap().0);
+        // Not the text of `[text][label]`, whose label follows.
+        } else if !rest.starts_with('[') {
+            let target = defined.get(&label.to_lowercase());
+            require_target(target.unwrap_or_else(|| panic!("[{label}] is not defined")));
+        }
+    }
+    assert!(links > 20, "{links} links");
+}
+
+/// Panics if what the link names is not there.
+fn require_target(link: &str) {
+    if let Some(anchor) = link.strip_prefix('#') {
+        let headings = README.lines().filter(|line| line.starts_with('#'));
+        let mut anchors =
+            headings.map(|line| line.trim_start_matches(['#', ' ']).to_lowercase().replace(' ', "-"));
+        assert!(anchors.any(|known| known == anchor), "no heading for {link}");
+        return;
+    }
+    // A path of the repository would be dead on the registry's page.
+    assert!(link.starts_with("https://"), "{link} is not an absolute address");
+    let Some(page) = link.strip_prefix(DOCS) else { return };
+    let (page, method) = page.split_once("#method.").map_or((page, None), |(page, name)| (page, Some(name)));
+    if let Some(manual) = page.strip_prefix("manual/") {
+        let name = manual.strip_suffix("/index.html").unwrap_or_else(|| panic!("{link}"));
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/manual");
+        assert!(root.join(format!("{name}.md")).is_file(), "{link}");
+        let modules = std::fs::read_to_string(root.join("mod.rs")).unwrap();
+        assert!(modules.contains(&format!("pub mod {name} {{}}")), "{link}");
+        return;
+    }
+    let (parents, file) = page.rsplit_once('/').unwrap_or(("", page));
+    let parents = parents.split('/').filter(|name| !name.is_empty());
+    let mut path: Vec<&str> = ["tower_reissue"].into_iter().chain(parents).collect();
+    let kind = match file.strip_suffix(".html").unwrap().split_once('.') {
+        Some((kind, name)) => {
+            path.push(name);
+            kind
+        }
+        None => "mod",
+    };
+    let items = include_str!("api/public.txt");
+    let listed = |item: &str| {
+        items.match_indices(item).any(|(at, _)| {
+            !items[at + item.len()..].starts_with(|next: char| next.is_alphanumeric() || next == '_')
+        })
+    };
+    assert!(listed(&format!("pub {kind} {}", path.join("::"))), "{link}");
+    if let Some(method) = method {
+        let name = path.last().unwrap();
+        let found = items.lines().any(|item| {
+            item.starts_with("pub ") && item.contains(name) && item.contains(&format!("::{method}"))
+        });
+        assert!(found, "{link}");
+    }
+}
+
+/// `[label]: target`.
+fn definition(line: &str) -> Option<(String, &str)> {
+    let (label, target) = line.strip_prefix('[')?.split_once("]: ")?;
+    Some((label.replace('`', "").to_lowercase(), target))
+}
+
+/// The README without code, but for code that is a link's text, which stands without its quotes.
+fn prose() -> String {
+    let mut text = String::new();
+    for part in README.split("```").step_by(2) {
+        for (at, span) in part.split('`').enumerate() {
+            if at % 2 == 0 || text.ends_with('[') {
+                text.push_str(span);
+            }
+        }
+    }
+    text
+}
+
+fn section(heading: &str) -> &'static str {
+    let after = README.split_once(heading).unwrap().1;
+    after.split_once("\n#").map_or(after, |(section, _)| section)
+}
+
+/// The code blocks in this language.
+fn blocks(language: &str) -> impl Iterator<Item = &'static str> {
+    let start = format!("```{language}\n");
+    let mut rest = README;
+    std::iter::from_fn(move || {
+        let (block, after) = rest.split_once(&start)?.1.split_once("```")?;
+        rest = after;
+        Some(block)
+    })
+}
+
+fn without_whitespace(text: &str) -> String {
+    text.split_whitespace().collect()
+}
