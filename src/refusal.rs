@@ -70,7 +70,8 @@ pub enum Reason {
     WrongIssuer,
     /// `aud` does not name this service (RFC 7519 §4.1.3).
     WrongAudience,
-    /// This claim, `nbf` or `iat`, lies beyond now and the tolerance (RFC 7519 §4.1.5).
+    /// This claim, `nbf` or `iat`, lies beyond now and the tolerance (RFC 7519 §4.1.5). Or `exp`, of a token without `iat`,
+    /// lies beyond these and the longest life of such tokens.
     NotYetValid(&'static str),
     /// The token is bound to its sender by `cnf` (RFC 7800), and the binding was not confirmed.
     Unconfirmed,
@@ -360,6 +361,9 @@ impl fmt::Display for Refusal {
             Reason::InvalidClaim(_) => "The token holds a malformed claim",
             Reason::WrongIssuer => "The issuer of the token is not accepted",
             Reason::WrongAudience => "The token is meant for another audience",
+            Reason::NotYetValid("exp") => {
+                "The token has no iat, and is dated further ahead than such a token may be"
+            }
             Reason::NotYetValid(_) => "The token is not valid yet",
             Reason::Unconfirmed => "The sender of the token could not be confirmed",
             Reason::Expired => "The token expired",

@@ -147,7 +147,8 @@ impl<C> VerifiedToken<C> {
         self.verified().claims().jti()
     }
 
-    /// `iat`.
+    /// `iat`; of a token without one, the earliest instant at which it can have been issued
+    /// ([`accept_without_iat`](super::AuthorityBuilder::accept_without_iat)).
     pub fn issued_at(&self) -> NumericDate {
         self.verified().claims().iat()
     }

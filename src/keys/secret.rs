@@ -51,10 +51,12 @@ impl<'a> Secret<'a> {
                 bytes.len(),
                 hash.len(),
             );
-            if bytes.len() >= MIN_LEN {
-                message
-                    .push_str(", or, where it can't be changed, load it with `dangerous().short_hmac(..)`");
-            }
+            message.push_str(if bytes.len() >= MIN_LEN {
+                ", or, where it can't be changed, load it with `dangerous().short_hmac(..)`"
+            } else {
+                "; no option loads one under 32 bytes, which can be guessed from a single token, so tokens that it \
+                 signed end with it"
+            });
             return Err(KeyError::new(KeyErrorKind::Weak, message));
         }
         Ok(Self { bytes, hash, scheme, is_short })

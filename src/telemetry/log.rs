@@ -85,7 +85,7 @@ fn log_refusal(refusal: &Refusal, ring: &KeyRing) {
         reason_ if reason_.is_about_keys() || refusal.kid().is_some() => {
             // `Fingerprints` reads them from the line, whatever the token's `kid` holds.
             let fingerprints = ring.fingerprint_summary(KEYS);
-            log!(WARN, reason, kid = refusal.kid(), %fingerprints, "token refused");
+            log!(WARN, reason, hint, kid = refusal.kid(), %fingerprints, "token refused");
         }
         Reason::Expired | Reason::ExpiredInGrace | Reason::SessionOver | Reason::Revoked => {
             log!(INFO, reason, claim, "token refused, under a good key");

@@ -28,7 +28,8 @@ pub(crate) struct Claims {
 #[derive(Debug)]
 pub(crate) struct Places {
     pub(crate) exp: Span,
-    pub(crate) iat: Span,
+    /// `None` where the token has none; [`Claims::iat`] then follows from `exp`.
+    pub(crate) iat: Option<Span>,
     pub(crate) nbf: Option<Span>,
     pub(crate) aud: Option<Span>,
     pub(crate) session_start: Option<Span>,
@@ -69,8 +70,10 @@ impl Claims {
         check_audience(raw.aud, policy)?;
         let exp_text = raw.exp.ok_or(Reason::MissingClaim("exp".into()))?;
         let exp = date("exp", exp_text)?;
-        let iat_text = raw.iat.ok_or(Reason::MissingClaim("iat".into()))?;
-        let iat = date("iat", iat_text)?;
+        let iat = match raw.iat {
+            Some(value) => date("iat", value)?,
+            None => issued_no_earlier(exp, policy)?,
+        };
         if exp <= iat {
             return Err(
                 Refusal::new(Reason::InvalidClaim("exp".into())).with_hint("it is not later than iat")
@@ -97,9 +100,14 @@ impl Claims {
         // An issuer of one's own tokens writes the claim this way. What a foreign one means by a claim of that name is not
         // known: it is read where it makes sense, and passed over where it does not.
         let declared_start = raw.session_start.map(|value| date("session_start", value)).transpose();
+        // The latest instant at which the token can have been issued.
+        let issued_by = if raw.iat.is_some() { iat } else { exp.before(1) };
         let declared_start = match declared_start {
             // It stays in every successor's text, so a later one would move the session's end along.
-            Ok(Some(start)) if start > iat && foreign.is_none() => Err(Some("it is later than iat")),
+            Ok(Some(start)) if start > issued_by && foreign.is_none() => Err(Some(match raw.iat {
+                Some(_) => "it is later than iat",
+                None => "it is not earlier than exp",
+            })),
             Ok(start) => Ok(start),
             Err(_) if foreign.is_some() => Ok(None),
             Err(refusal) => Err(refusal.hint()),
@@ -110,6 +118,9 @@ impl Claims {
         // Nobody judges a claim that no configuration asks for: ADFS writes `auth_time` as an ISO string.
         let auth_time = raw.auth_time.filter(|_| policy.session_starts_at_auth_time);
         let auth_time = auth_time.map(|value| date("auth_time", value)).transpose()?;
+        // A token is not issued before its session begins, so an own start bounds a missing `iat` too. Of one that is
+        // present it is no later.
+        let iat = declared_start.filter(|_| foreign.is_none()).map_or(iat, |start| iat.max(start));
         let start = declared_start.or(auth_time);
         let session_start = start.map_or(iat, |start| start.min(iat));
         Ok(Self {
@@ -124,7 +135,7 @@ impl Claims {
             confirmation: raw.cnf.map(place).transpose()?,
             places: Places {
                 exp: place(exp_text)?,
-                iat: place(iat_text)?,
+                iat: raw.iat.map(place).transpose()?,
                 nbf: raw.nbf.map(place).transpose()?,
                 aud: raw.aud.map(place).transpose()?,
                 session_start: raw.session_start.map(place).transpose()?,
@@ -159,8 +170,14 @@ impl Claims {
         self.exp
     }
 
+    /// `iat`; of a token without one, the earliest instant at which it can have been issued.
     pub(crate) fn iat(&self) -> NumericDate {
         self.iat
+    }
+
+    /// The claim that [`iat`](Self::iat) was read from.
+    pub(crate) fn dated_by(&self) -> &'static str {
+        if self.places.iat.is_some() { "iat" } else { "exp" }
     }
 
     pub(crate) fn nbf(&self) -> Option<NumericDate> {
@@ -259,6 +276,16 @@ fn check_audience(aud: Option<&str>, policy: &Policy) -> Result<(), Refusal> {
     match named || policy.audiences.is_empty() {
         true => Ok(()),
         false => Err(Refusal::new(Reason::WrongAudience).expecting(policy.audiences.join(", "))),
+    }
+}
+
+/// When a token without `iat` was issued, at the earliest: its life is the longest that its minter gives. Never later than
+/// it was, so whatever revokes the tokens of its true age revokes it too.
+fn issued_no_earlier(exp: NumericDate, policy: &Policy) -> Result<NumericDate, Refusal> {
+    const HINT: &str = "accept_without_iat is for minters that write none";
+    match policy.longest_without_iat {
+        Some(longest) => Ok(exp.before(longest)),
+        None => Err(Refusal::new(Reason::MissingClaim("iat".into())).with_hint(HINT)),
     }
 }
 

@@ -48,7 +48,7 @@ impl Policy {
         }
         let is_ahead = |date: NumericDate| date.since(now) > self.future_tolerance;
         if is_ahead(claims.iat()) {
-            return refuse(Reason::NotYetValid("iat"));
+            return refuse(Reason::NotYetValid(claims.dated_by()));
         }
         if claims.nbf().is_some_and(is_ahead) {
             return refuse(Reason::NotYetValid("nbf"));
@@ -133,7 +133,7 @@ impl Policy {
         }
         // A revocation is kept from its session's start on: with one in the future it would outlive the horizon.
         if is_after(now) {
-            return Err(Reason::NotYetValid("iat"));
+            return Err(Reason::NotYetValid(claims.dated_by()));
         }
         // Whoever signed it had the key after this service stopped to use it.
         if retired_at.is_some_and(is_after) {

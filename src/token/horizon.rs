@@ -7,8 +7,8 @@ use crate::time::NumericDate;
 /// The longest time after a session's start at which one of its tokens can still be of use.
 ///
 /// A store has one, durable where the store is, for all the authorities on it: a revocation is kept for as long after
-/// the moment it was made. An authority needs its session limit and the largest of grace, leeway and in-flight
-/// allowance.
+/// the moment it was made. An authority needs its session limit, or the longest life of a token without `iat` if that is
+/// longer, and the largest of grace, leeway and in-flight allowance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Horizon {
     /// This many seconds.

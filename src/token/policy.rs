@@ -26,6 +26,8 @@ pub(crate) struct Policy {
     /// The most that a successor adds to a response head, its field's name and the fields beside it included.
     pub(crate) max_added_head_bytes: usize,
     pub(crate) ignore_confirmation: bool,
+    /// The longest life, in seconds, that their minter gives tokens without `iat`; `None`: they are refused.
+    pub(crate) longest_without_iat: Option<u64>,
     /// Of new tokens, in seconds, as all that follow.
     pub(crate) lifetime: u64,
     /// Clock tolerance past `exp` for admission.
@@ -129,12 +131,15 @@ impl Policy {
     /// What this authority needs of its store: the longest time after a session's start at which one of its tokens is of
     /// use here.
     ///
-    /// Past the session's end nothing is: an in-flight allowance counts for as much as a session at most.
+    /// Past the session's end nothing is: an in-flight allowance counts for as much as a session at most. A token without
+    /// `iat` can be signed out until its `exp` even where the limit is shorter, for another authority may still admit it:
+    /// that is `longest_without_iat` after the start that it is read with.
     pub(crate) fn horizon(&self) -> Horizon {
         match self.max_session_lifetime {
             Some(limit) => {
                 let window = self.grace.max(self.leeway).max(self.in_flight.min(limit));
-                Horizon::Secs(limit.saturating_add(window))
+                let longest = limit.max(self.longest_without_iat.unwrap_or(0));
+                Horizon::Secs(longest.saturating_add(window))
             }
             None => Horizon::Unbounded,
         }

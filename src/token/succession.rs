@@ -36,7 +36,10 @@ impl Policy {
         let replace = |at, value| Change::Replace { at, value };
         let mut changes = Vec::with_capacity(8);
         changes.push(replace(places.exp, number(exp).into()));
-        changes.push(replace(places.iat, Cow::Borrowed(&*now)));
+        changes.push(match places.iat {
+            Some(at) => replace(at, Cow::Borrowed(&*now)),
+            None => Change::Append { name: "iat", value: Cow::Borrowed(&*now) },
+        });
         changes.extend(places.nbf.map(|at| replace(at, Cow::Borrowed(&*now))));
         changes.push(match claims.place_of_jti() {
             Some(at) => replace(at, jti),
@@ -84,14 +87,17 @@ impl Policy {
     pub(crate) fn accept_head(&self, token: &Verified, head: &str, now: NumericDate) -> Option<Successor> {
         let claims = token.claims();
         let parsed = Claims::parse(head.into(), self, None).ok()?;
+        // Without `iat` no more than a bound of the token's own life is known.
+        let own_life = claims.places().iat.map_or(0, |_| claims.exp().since(claims.iat()));
         let jti = token.id().successor_jti();
         let named = parsed.jti() == Some(&*jti)
             && parsed.sid() == Some(&*token.sid())
             && parsed.session_start() == claims.session_start();
-        let dated = parsed.iat() <= now.after(self.future_tolerance)
+        let dated = parsed.places().iat.is_some()
+            && parsed.iat() <= now.after(self.future_tolerance)
             && parsed.nbf() == claims.nbf().map(|_| parsed.iat())
             && parsed.exp() > claims.exp().max(now)
-            && parsed.exp().since(parsed.iat()) <= self.lifetime.max(claims.exp().since(claims.iat()))
+            && parsed.exp().since(parsed.iat()) <= self.lifetime.max(own_life)
             && parsed.exp() <= self.session_end(claims.session_start());
         if !named || !dated || !self.only_renewed(claims.text(), head) {
             return None;

@@ -24,6 +24,7 @@ pub(super) fn policy() -> Policy {
         max_token_bytes: 8_192,
         max_added_head_bytes: 3_072,
         ignore_confirmation: false,
+        longest_without_iat: None,
         lifetime: 600,
         leeway: 0,
         grace: 60,

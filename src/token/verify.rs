@@ -53,7 +53,7 @@ pub(crate) fn verify(token: &[u8], ring: &KeyRing, policy: &Policy) -> Result<Ve
     let signature = decode(signature, &mut room)?;
 
     let key = prove(&header, ring, signing_input, signature, &payload)
-        .map_err(|reason| Refusal::with_kid(reason, header.kid.as_deref()))?;
+        .map_err(|reason| refused_key(reason, &header, ring))?;
     if !policy.accepts_type(header.typ.as_deref()) {
         let hint = match header.typ {
             Some(_) => "its header's typ is another one than access_type names",
@@ -101,6 +101,14 @@ fn prove(
         return Err(if ring.knows_kid(kid, issuer) { Reason::WrongAlgorithm } else { Reason::UnknownKey });
     }
     candidates.find(|key| key.verify(signing_input, signature)).cloned().ok_or(Reason::BadSignature)
+}
+
+/// Names the `kid`. Where one key is all there is, a token of an older name may well be that key's.
+#[cold]
+fn refused_key(reason: Reason, header: &Header<'_>, ring: &KeyRing) -> Refusal {
+    const HINT: &str = "the only key has another kid, and also_known_as gives it a further one";
+    let is_renamed = reason == Reason::UnknownKey && header.kid.is_some() && ring.keys().count() == 1;
+    Refusal::with_kid(reason, header.kid.as_deref()).with_hint(is_renamed.then_some(HINT))
 }
 
 /// What a payload says whose it is, before anything of it is proven.

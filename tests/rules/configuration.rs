@@ -90,6 +90,15 @@ fn times_must_leave_room_for_one_another() {
         &["session limit, 599 s, is shorter than the lifetime, 600 s"],
     );
     assert!(good().max_session_lifetime(secs(600)).build().is_ok());
+    for longest in [Duration::ZERO, Duration::new(315_360_000, 1), Duration::MAX] {
+        assert_refused(
+            good().accept_without_iat(longest),
+            &["accept_without_iat", "longest life", "ten years"],
+        );
+    }
+    for longest in [Duration::from_nanos(1), secs(315_360_000)] {
+        assert!(good().accept_without_iat(longest).build().is_ok());
+    }
     assert_refused(good().jitter_percent(51), &["jitter is 51 %", "at most 50 %"]);
     for allowance in [secs(301), Duration::MAX] {
         assert_refused(good().in_flight_allowance(allowance), &["in_flight_allowance", "over 300 s"]);

@@ -13,6 +13,7 @@ mod rule_02_shape;
 mod rule_03_header;
 mod rule_03_type;
 mod rule_05_claims;
+mod rule_05_tokens_as_they_come;
 mod rule_06_time;
 mod rule_07_horizon;
 mod rule_07_revocation;

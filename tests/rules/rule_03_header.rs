@@ -469,7 +469,11 @@ fn a_providers_tokens_are_admitted_under_the_set_that_it_publishes() {
 #[test]
 fn what_is_wrong_with_a_providers_token_is_named() {
     for (token, claim, description) in [
-        (case!("tok.no_iat.txt"), Some("iat"), "The token lacks a required claim: iat"),
+        (
+            case!("tok.no_iat.txt"),
+            Some("iat"),
+            "The token lacks a required claim: iat (accept_without_iat is for minters that write none)",
+        ),
         (
             case!("tok.exp_ms.txt"),
             Some("exp"),

@@ -45,6 +45,12 @@ fn an_authority_needs_its_limit_and_the_largest_window_after_it() {
         // Past its session's end nothing is renewed, however long the handler took.
         (limited().in_flight_allowance(Duration::MAX), Horizon::Secs(2 * HOUR)),
         (builder(&clock).dangerous().unbounded_sessions(), Horizon::Unbounded),
+        // A token without `iat` is read as begun that long before its `exp`, until which it may be admitted elsewhere.
+        (limited().accept_without_iat(secs(600)), Horizon::Secs(HOUR + 60)),
+        (limited().accept_without_iat(secs(HOUR)), Horizon::Secs(HOUR + 60)),
+        (limited().accept_without_iat(secs(HOUR + 1)), Horizon::Secs(HOUR + 61)),
+        (limited().accept_without_iat(secs(24 * HOUR)).grace(secs(299)), Horizon::Secs(24 * HOUR + 299)),
+        (builder(&clock).accept_without_iat(secs(HOUR)).dangerous().unbounded_sessions(), Horizon::Unbounded),
     ] {
         let store = Arc::new(MemoryStore::new());
         builder.store(Arc::clone(&store)).build().unwrap();
@@ -66,6 +72,8 @@ fn an_authority_that_needs_more_than_the_store_keeps_is_not_built() {
     }
     let unbounded = builder(&clock).dangerous().unbounded_sessions().store(Arc::clone(&store));
     assert!(unbounded.build().unwrap_err().to_string().contains("unbounded"));
+    let undated = with(HOUR).accept_without_iat(Duration::from_secs(HOUR + 1));
+    assert!(undated.build().unwrap_err().to_string().contains("3661 s"));
     at_once(store.raise_horizon(Horizon::Secs(HOUR + 61), at(NOW))).unwrap();
     with(HOUR + 1).build().unwrap();
 }

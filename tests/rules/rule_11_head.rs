@@ -216,3 +216,34 @@ fn a_head_lives_no_longer_than_a_node_or_its_predecessor_would_have_it() {
         assert_eq!(answer.successor.is_some(), is_signed, "{lifetime} s, and a head of {lives} s");
     }
 }
+
+/// The predecessor's true life is not known then, and a head always has an `iat`.
+#[test]
+fn a_head_of_a_token_without_iat_lives_as_long_as_the_nodes_own() {
+    for (longest, lives, iat, is_signed) in [
+        (600, 600, Some(NOW + 500), true),
+        (600, 601, Some(NOW + 500), false),
+        (2_000, 600, Some(NOW + 500), true),
+        (2_000, 601, Some(NOW + 500), false),
+        (600, 600, None, false),
+    ] {
+        let mut predecessor = token();
+        predecessor.as_object_mut().unwrap().remove("iat");
+        let mut head = head();
+        head["exp"] = json!(NOW + 500 + lives);
+        match iat {
+            Some(iat) => head["iat"] = json!(iat),
+            None => drop(head.as_object_mut().unwrap().remove("iat")),
+        }
+        let authority = builder(&ManualClock::at(NOW + 590))
+            .accept_without_iat(Duration::from_secs(longest))
+            .legacy_audience("old")
+            .confirm_with(|_, _| true)
+            .store(LyingStore(head.to_string().into()))
+            .build()
+            .unwrap();
+        let answer = Guarded::new(&authority).bearer(&mint(&predecessor));
+        assert!(answer.is_admitted(), "{answer:?}");
+        assert_eq!(answer.successor.is_some(), is_signed, "of {longest} s, a head of {lives} s, iat {iat:?}");
+    }
+}

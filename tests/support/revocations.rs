@@ -24,6 +24,8 @@ const TOLERANCES: [u64; 2] = [5, 9];
 const SKEW: u64 = TOLERANCES[0] - 2;
 /// No node's grace, leeway or in-flight allowance is longer.
 const WINDOW: u64 = 400;
+/// The longest life of a token without `iat`: longer than some nodes let a session live.
+const LONGEST: u64 = 1_000;
 const SUBJECTS: [&str; 3] = ["alice", "bob", "carol"];
 
 /// Runs one sequence of calls, and says how often a token was renewed. `begin` is an instant that the store's own clock, if
@@ -116,6 +118,7 @@ impl<S: ClaimsStore, F: AsyncFn() -> S> World<F> {
             .in_flight_allowance(Duration::from_secs(60 + self.random.below(240)))
             .future_tolerance(Duration::from_secs(TOLERANCES[self.random.index(2)]))
             .max_sessions_per_subject(1_000)
+            .accept_without_iat(Duration::from_secs(LONGEST))
             .store((self.open)().await)
             .build();
         self.nodes.push(Node { authority: authority.unwrap(), clock, ahead });
@@ -185,11 +188,14 @@ impl<S: ClaimsStore, F: AsyncFn() -> S> World<F> {
         };
         self.minted += 1;
         let start = iat - self.random.below(3) * 50;
+        let is_dated = self.random.below(3) > 0;
+        let life =
+            if is_dated { 100 + self.random.below(4 * self.largest) } else { 1 + self.random.below(LONGEST) };
         let text = mint(&claims_with(json!({
             "jti": format!("m-{}-{}", self.seed, self.minted), "sub": subject,
             "sid": (self.random.below(4) > 0).then_some(sid),
             "session_start": (self.random.below(2) > 0).then_some(start),
-            "iat": iat, "exp": iat + 100 + self.random.below(4 * self.largest),
+            "iat": is_dated.then_some(iat), "exp": iat + life,
         })));
         self.keep(text, subject);
     }
@@ -198,7 +204,8 @@ impl<S: ClaimsStore, F: AsyncFn() -> S> World<F> {
         let claims = payload(&text);
         let name = |claim: &str| claims[claim].as_str().map(str::to_owned);
         let sid = name("sid").unwrap_or_else(|| format!("of {}", name("jti").unwrap()));
-        let start = claims["session_start"].as_u64().or(claims["iat"].as_u64()).unwrap();
+        let exp = claims["exp"].as_u64().unwrap();
+        let start = claims["session_start"].as_u64().or(claims["iat"].as_u64()).unwrap_or(exp - LONGEST);
         self.tokens.push(Token { text, subject, sid, start, is_revoked: false });
     }
 

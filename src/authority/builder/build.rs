@@ -129,6 +129,9 @@ pub(in crate::authority) fn check_issuer(
     }
 }
 
+/// In seconds, the longest duration that is a policy and no mistake.
+const TEN_YEARS: u64 = 315_360_000;
+
 fn check_times(
     policy: &mut Policy,
     grace: Option<u64>,
@@ -150,6 +153,12 @@ fn check_times(
         return refuse(format!(
             "the future tolerance is {} s: at most {MAX_TOLERANCE} s",
             policy.future_tolerance
+        ));
+    }
+    if let Some(longest) = policy.longest_without_iat.filter(|longest| !(1..=TEN_YEARS).contains(longest)) {
+        return refuse(format!(
+            "`accept_without_iat` was given {longest} s: the longest life that their minter gives such tokens is right, from \
+             1 s to ten years"
         ));
     }
     let fresh = lifetime - policy.renewal_window(lifetime);
@@ -175,7 +184,7 @@ fn check_times(
              successor could be dead on arrival. A grace under {fresh} s is right, or a longer lifetime"
         ));
     }
-    if policy.max_session_lifetime.is_some_and(|limit| limit > 315_360_000) {
+    if policy.max_session_lifetime.is_some_and(|limit| limit > TEN_YEARS) {
         return refuse(
             "the session limit is longer than ten years: a shorter one is right, or `dangerous().unbounded_sessions()` said",
         );

@@ -90,6 +90,7 @@ impl AuthorityBuilder<PrivateClaims> {
                 max_token_bytes: 8 * 1024,
                 max_added_head_bytes: 3 * 1024,
                 ignore_confirmation: false,
+                longest_without_iat: None,
                 lifetime: 600,
                 leeway: 0,
                 grace: 60,
@@ -237,6 +238,28 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     /// first token waits for the next second.
     pub fn future_tolerance(mut self, tolerance: Duration) -> Self {
         self.options.policy.future_tolerance = tolerance.as_secs();
+        self
+    }
+
+    /// Admits tokens without `iat`, as Langflow's and most hand-written minters' are. Default: they are refused. Seconds, rounded up; at least
+    /// 1 s, ten years at most.
+    ///
+    /// `longest` is the longest life that any minter of such tokens gives them: of this service's own, and of each trusted
+    /// issuer's. Such a token is read as issued `longest` before its `exp` (or when its session-start claim says, if that is
+    /// later), so never later than it was. Its session begins then, unless the session-start claim says otherwise. Its
+    /// successors carry an `iat`. An `iat` that is present is judged as ever. Give every node on one store the same `longest`.
+    ///
+    /// What it costs:
+    ///
+    /// * Where `longest` is shorter than the truth, a revocation of a subject's sessions misses tokens that were minted
+    ///   before it: they are admitted again. A minter that rounds `exp` up needs a second more.
+    /// * Where `longest` exceeds a token's true life by *d*, its session ends *d* earlier than the limit would have it, and
+    ///   for *d* after such a revocation newly minted tokens are refused as well.
+    /// * A token whose `exp` is further ahead than `longest` and the [tolerance](Self::future_tolerance) is refused: its
+    ///   life is longer than you said. Only a freshly minted one shows it, so that is no protection; watch for it.
+    pub fn accept_without_iat(mut self, longest: Duration) -> Self {
+        let secs = longest.as_secs().saturating_add((longest.subsec_nanos() > 0).into());
+        self.options.policy.longest_without_iat = Some(secs);
         self
     }
 
