@@ -63,7 +63,7 @@ mod tests {
 
     use super::*;
     use crate::SignOutError;
-    use crate::keys::KeyError;
+    use crate::keys::error::KeyError;
     use crate::refusal::Reason;
     use crate::refusal::Refusal;
     use crate::store::{StoreError, StoreErrorKind};

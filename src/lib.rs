@@ -89,16 +89,19 @@
 compile_error!("tower-reissue needs one of its features `aws_lc_rs` (default), `fips` and `rust_crypto`");
 
 mod authority;
-mod base64;
 mod caught;
+mod crypto;
 mod endpoint;
 mod error;
 #[cfg(feature = "axum")]
 mod extract;
+mod jose;
+mod keyring;
 pub mod keys;
 pub mod manual;
 mod refusal;
 mod request;
+mod rotation;
 mod server;
 pub mod store;
 mod telemetry;

@@ -10,7 +10,8 @@
 mod log;
 
 use crate::caught::caught;
-use crate::keys::{KeyError, KeyRing};
+use crate::keyring::ring::KeyRing;
+use crate::keys::error::KeyError;
 use crate::refusal::Refusal;
 use crate::store::StoreError;
 use crate::time::NumericDate;

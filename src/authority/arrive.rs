@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 
 use super::{Authority, SignedSuccessor, VerifiedToken};
 use crate::authority::PrivateClaims;
-use crate::keys::Refetching;
+use crate::keyring::handle::Refetching;
 use crate::refusal::{Reason, Refusal};
 use crate::request::credential::Credential;
 use crate::request::head::RequestHead;

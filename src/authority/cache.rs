@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::available_parallelism;
 
-use constant_time_eq::constant_time_eq;
+use crate::crypto::constant_time_eq;
 use crossbeam_utils::sync::ShardedLock;
 use foldhash::quality::RandomState;
 use quick_cache::sync::DefaultLifecycle;
@@ -13,7 +13,8 @@ use quick_cache::unsync::Cache;
 use quick_cache::{Equivalent, Lifecycle, Weighter};
 
 use super::VerifiedToken;
-use crate::keys::{KeyRing, Keys};
+use crate::keyring::handle::Keys;
+use crate::keyring::ring::KeyRing;
 use crate::time::NumericDate;
 
 /// Bounded by bytes, and so by count. Only a verified token makes an entry.
@@ -193,7 +194,8 @@ mod tests {
     use crate::ManualClock;
     use crate::authority::PrivateClaims;
     use crate::authority::{Authority, AuthorityBuilder, Login, VerifiedToken};
-    use crate::keys::{Algorithm, SigningKey};
+    use crate::keys::Algorithm;
+    use crate::keys::signing_key::SigningKey;
     use crate::time::NumericDate;
 
     const NOW: u64 = 1_800_000_000;

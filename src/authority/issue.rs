@@ -10,9 +10,12 @@ use serde::de::Error as _;
 
 use super::builder::RESERVED;
 use super::{Authority, sign};
-use crate::base64;
+use crate::crypto;
 use crate::error::{debug_as_display, with_causes};
-use crate::keys::backend;
+use crate::jose::base64;
+use crate::jose::json;
+use crate::jose::json::Change;
+use crate::jose::json::quoted;
 use crate::refusal::{Reason, Refusal};
 use crate::request::cookie::Cookie;
 use crate::store::{Presented, Rotated, Rotation, SessionId, StoreError, SubjectId};
@@ -20,7 +23,6 @@ use crate::telemetry::Event;
 use crate::time::NumericDate;
 use crate::token::claims::Claims;
 use crate::token::identity::{SUCCESSOR_JTI_LEN, TokenId};
-use crate::token::json::{self, Change, quoted};
 use crate::token::reissue::{Capacity, NotReissued};
 
 /// Who signed in, and what their token shall say.
@@ -217,7 +219,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
 
         let now = self.now();
         let iss = policy.issuer.as_deref();
-        let jti = base64::encode_url(backend::random::<16>().map_err(|_| IssueError::Signing)?);
+        let jti = base64::encode_url(crypto::random::<16>().map_err(|_| IssueError::Signing)?);
         let id = TokenId::from_claims(iss, Some(&login.subject), &jti);
         let Login { subject, allows_undeliverable, .. } = login;
         let names = Names { sid: id.derived_sid(), jti, subject, allows_undeliverable };

@@ -37,7 +37,9 @@ pub use verified_token::VerifiedToken;
 
 use crate::caught::caught;
 use crate::error::ConfigError;
-use crate::keys::{IntoKeys, KeyRing, Keys};
+use crate::keyring::handle::IntoKeys;
+use crate::keyring::handle::Keys;
+use crate::keyring::ring::KeyRing;
 use crate::refusal::Refusal;
 use crate::request::cookie::Cookie;
 use crate::request::credential::Source;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::token::json;
+use crate::jose::json;
 
 /// The claims, read one at a time when asked for. The default view; it costs nothing until used.
 #[derive(Clone)]

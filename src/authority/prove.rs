@@ -2,7 +2,8 @@
 
 use super::arrive::NotAdmitted;
 use super::{Authority, VerifiedToken};
-use crate::keys::{Refetched, Refetching};
+use crate::keyring::handle::Refetched;
+use crate::keyring::handle::Refetching;
 use crate::refusal::{Reason, Refusal};
 use crate::request::credential::Credential;
 use crate::time::NumericDate;

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 
 use super::{Admission, Authority, SignedSuccessor, VerifiedToken, sign};
-use crate::keys::KeyRing;
+use crate::keyring::ring::KeyRing;
 use crate::store::{Rotated, Rotation};
 use crate::time::NumericDate;
 use crate::token::reissue::{Capacity, NoSuccessor, NotReissued, Reissue, Step};

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Authority, Inner, VerifiedToken};
 use crate::error::{debug_as_display, with_causes};
-use crate::keys::{KeyRing, Refetched, RetiredKey};
+use crate::keyring::handle::Refetched;
+use crate::keyring::handle::RetiredKey;
+use crate::keyring::ring::KeyRing;
 use crate::refusal::{Reason, Refusal};
 use crate::store::{
     ErasedStore, Horizon, Page, Presented, Retention, Revocation, SessionId, SessionPage, SessionRecord,

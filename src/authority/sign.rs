@@ -7,11 +7,13 @@ use bytes::Bytes;
 use http::HeaderValue;
 
 use super::{Authority, VerifiedToken};
-use crate::base64;
-use crate::keys::backend::SignError;
-use crate::keys::{KeyRing, SigningKey};
+use crate::crypto::SignError;
+use crate::jose::base64;
+use crate::jose::header;
+use crate::jose::header::Written;
+use crate::keyring::ring::KeyRing;
+use crate::keys::signing_key::SigningKey;
 use crate::time::NumericDate;
-use crate::token::header::{self, Written};
 use crate::token::reissue::{Capacity, NotReissued};
 use crate::token::successor::Successor;
 

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use foldhash::quality::FixedState;
 
 use super::{PrivateClaims, SignedSuccessor};
-use crate::keys::{KeyRing, Keys};
+use crate::keyring::handle::Keys;
+use crate::keyring::ring::KeyRing;
 use crate::store::{Presented, SessionId, SubjectId};
 use crate::time::NumericDate;
 use crate::token::verify::Verified;

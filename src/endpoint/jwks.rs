@@ -10,7 +10,10 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use tower_service::Service;
 
-use crate::keys::{IntoKeys, KeyRing, Keys, sha256};
+use crate::crypto::sha256;
+use crate::keyring::handle::IntoKeys;
+use crate::keyring::handle::Keys;
+use crate::keyring::ring::KeyRing;
 use crate::server::FixedBody;
 use crate::time::clamped;
 
@@ -98,7 +101,7 @@ impl JwksEndpoint {
             return response;
         }
         let body = published(&self.keys.load());
-        let tag = format!("\"{}\"", crate::base64::encode_url(sha256(&body)));
+        let tag = format!("\"{}\"", crate::jose::base64::encode_url(sha256(&body)));
         let is_known = is_known(headers, &tag);
 
         let mut response = Response::new(FixedBody::default());

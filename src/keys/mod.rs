@@ -36,48 +36,32 @@
 //! # }
 //! ```
 
+// The public face of this room and of the two above it.
 pub use jsonwebtoken::Algorithm;
 
 pub use self::error::{KeyError, KeyErrorKind};
-pub use self::fingerprints::{Fingerprint, Fingerprints, Role};
-pub use self::live::{IntoKeys, Keys};
-pub(crate) use self::live::{Refetched, Refetching, RetiredKey};
-pub use self::ring::KeyRing;
-pub(crate) use self::ring::RingKey;
-pub use self::rotation::KeyRotation;
+pub use self::key_set::KeySet;
 pub use self::signing_key::{DangerousSigningKey, SigningKey};
-pub use self::source::{
-    CommandSource, DirectorySource, EnvSource, FileSource, GeneratedSource, KeyFormat, KeySet, KeySource,
+pub use self::verifying_key::{DangerousVerifyingKey, VerifyingKey};
+pub use crate::keyring::fingerprints::{Fingerprint, Fingerprints, Role};
+pub use crate::keyring::handle::{IntoKeys, Keys};
+pub use crate::keyring::ring::KeyRing;
+pub use crate::rotation::source::{
+    CommandSource, DirectorySource, EnvSource, FileSource, GeneratedSource, KeyFormat, KeySource,
 };
 #[cfg(feature = "jwks-no-provider")]
-pub use self::source::{DangerousJwksUrl, JwksUrl};
-pub use self::verifying_key::{DangerousVerifyingKey, VerifyingKey};
-
-pub(crate) use self::backend::sha256;
-use self::withdrawn::Withdrawn;
+pub use crate::rotation::source::{DangerousJwksUrl, JwksUrl};
+pub use crate::rotation::{KeyRotation, source};
 
 pub(crate) mod backend;
-mod der;
-mod document;
-mod error;
-mod fingerprints;
-mod jwk;
-mod jwk_set;
-mod known_secrets;
-mod live;
-mod material;
-mod pem;
-mod ring;
-mod ring_cell;
-mod rotation;
-mod scheme;
-mod secret;
-mod signing_key;
-pub mod source;
-mod text;
+pub(crate) mod error;
+pub(crate) mod format;
+pub(crate) mod key_set;
+pub(crate) mod material;
+pub(crate) mod scheme;
+pub(crate) mod signing_key;
 mod thumbprint;
-mod verifying_key;
-mod withdrawn;
+pub(crate) mod verifying_key;
 
 #[cfg(test)]
 pub(crate) mod test_keys;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use jsonwebtoken::Algorithm;
+use jsonwebtoken::{Algorithm, AlgorithmFamily};
 
 use super::error::{KeyError, KeyErrorKind};
 
@@ -168,4 +168,16 @@ impl fmt::Display for KeyType {
             Self::Ed25519 => f.write_str("an Ed25519 key"),
         }
     }
+}
+
+pub(crate) fn require_family(algorithm: Algorithm, family: AlgorithmFamily) -> Result<(), KeyError> {
+    if algorithm.family() == family {
+        return Ok(());
+    }
+    Err(KeyError::new(
+        KeyErrorKind::WrongType,
+        format!(
+            "jsonwebtoken holds it as a key of the family {family:?}, and {algorithm:?} is not one of its algorithms"
+        ),
+    ))
 }

@@ -6,16 +6,20 @@ use std::sync::Arc;
 use jsonwebtoken::{Algorithm, AlgorithmFamily, EncodingKey};
 
 use super::backend::{SignError, Signer};
-use super::der::{self, PrivateDocument};
-use super::document::{self, Generated};
 use super::error::{KeyError, KeyErrorKind};
-use super::jwk::Jwk;
 use super::material::{Private, Public};
-use super::pem;
-use super::scheme::Scheme;
-use super::secret::{self, Secret, Shorter};
+use super::scheme::{Scheme, require_family};
 use super::thumbprint;
 use super::verifying_key::VerifyingKey;
+use crate::keys::format::der;
+use crate::keys::format::der::PrivateDocument;
+use crate::keys::format::jwk::Jwk;
+use crate::keys::format::pem;
+use crate::keys::format::pkcs8;
+use crate::keys::format::pkcs8::Generated;
+use crate::keys::format::secret;
+use crate::keys::format::secret::Secret;
+use crate::keys::format::secret::Shorter;
 
 /// A private key or an HMAC secret, pinned to one algorithm.
 ///
@@ -152,7 +156,7 @@ impl SigningKey {
     ///
     /// When the system's source of randomness fails, or the algorithm is not supported.
     pub fn generate(algorithm: Algorithm) -> Result<Self, KeyError> {
-        let mut key = match document::generate(algorithm)? {
+        let mut key = match pkcs8::generate(algorithm)? {
             Generated::Secret(secret) => Self::from_secret(algorithm, secret.as_slice())?,
             Generated::Pkcs8(der) => Self::from_der(algorithm, &der)?,
         };
@@ -302,14 +306,37 @@ fn is_claimed(derived: &Public, claimed: &[u8]) -> bool {
     }
 }
 
-pub(crate) fn require_family(algorithm: Algorithm, family: AlgorithmFamily) -> Result<(), KeyError> {
-    if algorithm.family() == family {
-        return Ok(());
+impl From<SigningKey> for VerifyingKey {
+    fn from(key: SigningKey) -> Self {
+        key.verifying_key()
     }
-    Err(KeyError::new(
-        KeyErrorKind::WrongType,
-        format!(
-            "jsonwebtoken holds it as a key of the family {family:?}, and {algorithm:?} is not one of its algorithms"
-        ),
-    ))
+}
+
+impl From<&SigningKey> for VerifyingKey {
+    fn from(key: &SigningKey) -> Self {
+        key.verifying_key()
+    }
+}
+
+impl Jwk<'_> {
+    /// Reads the key that signs: a secret, or a key pair whose private members are there.
+    pub(crate) fn signing_key(&self) -> Result<SigningKey, KeyError> {
+        self.with_name(|| {
+            self.require_use("sign")?;
+            self.private_key()
+        })
+        .map(|key| match self.kid() {
+            Some(kid) => key.with_kid(kid),
+            None => key,
+        })
+    }
+
+    fn private_key(&self) -> Result<SigningKey, KeyError> {
+        let algorithm = self.algorithm(None)?;
+        if self.is_secret() {
+            return SigningKey::from_secret(algorithm, self.required("k")?);
+        }
+        let scheme = Scheme::of(algorithm)?;
+        self.with_private(|private, public| SigningKey::from_private(algorithm, scheme, private, public))
+    }
 }

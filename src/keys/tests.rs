@@ -7,6 +7,7 @@ use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{AlgorithmFamily, DecodingKey, EncodingKey};
 use serde_json::{Value, json};
 
+use super::format::pem;
 use super::test_keys::*;
 use super::*;
 

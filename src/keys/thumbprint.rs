@@ -3,7 +3,7 @@
 use super::backend::{self, Signer};
 use super::material::Public;
 use super::scheme::Hash;
-use crate::base64::encode_url;
+use crate::jose::base64::encode_url;
 
 /// The JWK thumbprint of RFC 7638, for Ed25519 by RFC 8037: 43 characters of base64url.
 pub(crate) fn of_public(public: &Public) -> String {
@@ -43,7 +43,7 @@ pub(crate) fn of_secret(secret: &[u8]) -> String {
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
-    use crate::base64::Base64;
+    use crate::jose::base64::Base64;
 
     #[test]
     fn the_example_of_rfc_7638_has_its_thumbprint() {

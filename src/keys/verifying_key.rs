@@ -7,15 +7,18 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind};
 use zeroize::Zeroizing;
 
 use super::backend::Verifier;
-use super::der;
 use super::error::{KeyError, KeyErrorKind};
-use super::jwk::{self, Jwk};
 use super::material::Public;
-use super::pem;
 use super::scheme::Scheme;
-use super::secret::{self, Secret, Shorter};
-use super::signing_key::{SigningKey, require_family};
+use super::scheme::require_family;
 use super::thumbprint;
+use crate::keys::format::der;
+use crate::keys::format::jwk;
+use crate::keys::format::jwk::Jwk;
+use crate::keys::format::pem;
+use crate::keys::format::secret;
+use crate::keys::format::secret::Secret;
+use crate::keys::format::secret::Shorter;
 
 /// A public key or an HMAC secret, pinned to one algorithm: a token's header never chooses another.
 ///
@@ -323,18 +326,6 @@ impl VerifyingKey {
     }
 }
 
-impl From<SigningKey> for VerifyingKey {
-    fn from(key: SigningKey) -> Self {
-        key.verifying_key()
-    }
-}
-
-impl From<&SigningKey> for VerifyingKey {
-    fn from(key: &SigningKey) -> Self {
-        key.verifying_key()
-    }
-}
-
 /// Redacted: for HMAC this is the signing secret.
 impl fmt::Debug for VerifyingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -372,4 +363,22 @@ fn private_half() -> KeyError {
         KeyErrorKind::WrongType,
         "this is the private half; give the public one, or load it as a `SigningKey` and take its `verifying_key()`",
     )
+}
+
+impl Jwk<'_> {
+    /// Reads the key that verifies. `assumed` is the algorithm of a key that names none and could be of it.
+    pub(crate) fn verifying_key(&self, assumed: Option<Algorithm>) -> Result<VerifyingKey, KeyError> {
+        self.with_name(|| {
+            self.require_use("verify")?;
+            let algorithm = self.algorithm(assumed)?;
+            if self.is_secret() {
+                return VerifyingKey::from_secret(algorithm, self.required("k")?);
+            }
+            VerifyingKey::from_public(algorithm, Scheme::of(algorithm)?, &self.public()?)
+        })
+        .map(|key| match self.kid() {
+            Some(kid) => key.with_kid(kid),
+            None => key,
+        })
+    }
 }

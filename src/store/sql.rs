@@ -323,7 +323,7 @@ impl Inner {
 }
 
 fn random() -> Result<u64, sqlx::Error> {
-    let random = crate::keys::backend::random::<8>().map(u64::from_be_bytes);
+    let random = crate::crypto::random::<8>().map(u64::from_be_bytes);
     random.map_err(|_| std::io::Error::other("the system's source of randomness failed").into())
 }
 

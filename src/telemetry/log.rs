@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Write as _};
 
 use super::Event;
-use crate::keys::KeyRing;
+use crate::keyring::ring::KeyRing;
 use crate::refusal::{Reason, Refusal};
 use crate::token::reissue::NotReissued;
 
@@ -158,8 +158,11 @@ mod tests {
 
     use super::*;
     use crate::authority::Authority;
+    use crate::keyring::fingerprints::Fingerprints;
+    use crate::keyring::handle::Keys;
     use crate::keys::Algorithm;
-    use crate::keys::{Fingerprints, KeyError, Keys, SigningKey};
+    use crate::keys::error::KeyError;
+    use crate::keys::signing_key::SigningKey;
     use crate::refusal::Refusal;
 
     /// Writes what a log would have, a line each, as text and as JSON.

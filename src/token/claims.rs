@@ -3,8 +3,10 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::json::{self, Member, Span};
 use super::policy::Policy;
+use crate::jose::json;
+use crate::jose::json::Member;
+use crate::jose::json::Span;
 use crate::refusal::{Reason, Refusal};
 use crate::time::NumericDate;
 

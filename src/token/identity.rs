@@ -4,8 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
 
-use crate::base64;
-use crate::keys::backend;
+use crate::crypto;
+use crate::jose::base64;
 
 /// Domain tags: the same text hashed for two purposes gives two unrelated names.
 const TOKEN: &str = "tower-reissue token";
@@ -143,7 +143,7 @@ fn hash<T: AsRef<[u8]> + ?Sized>(tag: &str, parts: &[Option<&T>]) -> [u8; 32] {
             }
         }
     }
-    backend::sha256(&text)
+    crypto::sha256(&text)
 }
 
 /// The length of [`TokenId::successor_jti`].
@@ -154,7 +154,7 @@ fn derive(tag: &str, id: &[u8; 32]) -> String {
     let mut text = Vec::with_capacity(tag.len() + id.len());
     text.extend_from_slice(tag.as_bytes());
     text.extend_from_slice(id);
-    let mut name = base64::encode_url(backend::sha256(&text));
+    let mut name = base64::encode_url(crypto::sha256(&text));
     name.truncate(SUCCESSOR_JTI_LEN);
     name
 }

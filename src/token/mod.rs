@@ -5,7 +5,7 @@
 //!
 //! One token walks through it in this order:
 //!
-//! 1. [`header`] and [`verify`]: shape, header policy, the key's own algorithm, signature.
+//! 1. [`verify`]: shape, header policy, the key's own algorithm, signature.
 //! 2. [`claims`]: the payload's JSON text, read once into checked fields. A [`verify::Verified`] comes out.
 //! 3. [`arrival`]: the protocol from the proof to the verdict. It asks for the store's word where one is needed, and has
 //!    [`decision`] judge the token under the [`policy`].
@@ -16,10 +16,8 @@ pub(crate) mod arrival;
 pub(crate) mod capacity;
 pub(crate) mod claims;
 pub(crate) mod decision;
-pub(crate) mod header;
 pub(crate) mod horizon;
 pub(crate) mod identity;
-pub(crate) mod json;
 pub(crate) mod policy;
 pub(crate) mod reissue;
 pub(crate) mod standing;

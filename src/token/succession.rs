@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 
 use super::claims::Claims;
-use super::json::{self, Change};
 use super::policy::Policy;
 use super::successor::Successor;
 use super::verify::Verified;
+use crate::jose::json;
+use crate::jose::json::Change;
 use crate::time::NumericDate;
 
 impl Policy {

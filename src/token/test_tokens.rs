@@ -1,10 +1,12 @@
 //! A policy and tokens for the unit tests of the decision core.
 
-use super::header;
 use super::policy::Policy;
 use super::verify::{Verified, verify};
-use crate::base64;
-use crate::keys::{Algorithm, KeyRing, SigningKey};
+use crate::jose::base64;
+use crate::jose::header;
+use crate::keyring::ring::KeyRing;
+use crate::keys::Algorithm;
+use crate::keys::signing_key::SigningKey;
 use crate::time::NumericDate;
 
 /// When the tokens here are issued.

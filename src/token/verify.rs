@@ -6,13 +6,14 @@ use std::mem;
 use std::sync::{Arc, OnceLock};
 
 use super::claims::Claims;
-use super::header::Header;
 use super::identity::{SessionId, SubjectId, TokenId};
-use super::json;
 use super::policy::Policy;
 use super::successor::Successor;
-use crate::base64;
-use crate::keys::{KeyRing, RingKey};
+use crate::jose::base64;
+use crate::jose::header::Header;
+use crate::jose::json;
+use crate::keyring::ring::KeyRing;
+use crate::keyring::ring::RingKey;
 use crate::refusal::{Reason, Refusal};
 use crate::time::NumericDate;
 

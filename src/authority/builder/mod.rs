@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 
 use super::{Confirm, Predicate, PrivateClaims, VerifiedToken, View};
-use crate::keys::Keys;
+use crate::keyring::handle::Keys;
 use crate::request::head::RequestHead;
 use crate::store::{ClaimsStore, ErasedStore};
 use crate::telemetry::{Event, Observer};

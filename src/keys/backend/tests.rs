@@ -24,10 +24,11 @@ fn the_library_is_the_fips_module() {
 #[cfg(all(any(feature = "aws_lc_rs", feature = "fips"), feature = "rust_crypto"))]
 mod side_by_side {
     use super::super::{aws_lc_rs, rust_crypto};
+    use crate::keys::format::der;
+    use crate::keys::format::pem;
     use crate::keys::material::{Private, Public, RsaParts};
     use crate::keys::scheme::{Curve, Hash, KeyType, Scheme};
     use crate::keys::test_keys::*;
-    use crate::keys::{der, pem};
 
     const MESSAGE: &[u8] = b"eyJhbGciOiJIUzI1NiJ9.e30";
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::base64;
+use crate::jose::base64;
 use crate::store::{Revocation, SessionId, SubjectId, TokenId};
 use crate::time::NumericDate;
 

@@ -7,7 +7,7 @@ use super::failure::failure;
 use super::script::{self, Call};
 use super::state::name;
 use super::{AT_ONCE, Shared, state};
-use crate::keys::backend;
+use crate::crypto;
 use crate::store::feed::message;
 use crate::store::{Retention, Revocation, SessionId, StoreError, StoreErrorKind, SubjectId, TokenId};
 use crate::time::NumericDate;
@@ -160,7 +160,7 @@ impl Shared {
 /// Names a call whose instant follows from what is recorded, so that it is known where it arrives again: after a broken
 /// connection, and on the connection that waits for replicas.
 fn call_name() -> Result<String, StoreError> {
-    let random = backend::random::<8>().map_err(|_| {
+    let random = crypto::random::<8>().map_err(|_| {
         StoreError::with_source(StoreErrorKind::Unavailable, "the system's source of randomness failed")
     })?;
     Ok(u64::from_be_bytes(random).to_string())

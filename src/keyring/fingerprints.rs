@@ -1,0 +1,379 @@
+//! [`Fingerprints`]: which keys a process holds, to be compared with another's.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::str::FromStr;
+
+use crate::keyring::ring::KeyRing;
+
+/// The keys of a ring by their fingerprints, the signing key's first. Printed on one line, as the log has it; that line
+/// parses back, so that one process can be compared with the log of another.
+///
+/// ```
+/// use tower_reissue::keys::{Algorithm, Fingerprints, KeyRing, SigningKey};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let key = |secret| SigningKey::from_secret(Algorithm::HS256, secret);
+/// let here = KeyRing::new(key("the secret of this process, 32 bytes")?).fingerprints();
+/// // Copied from the other process's log, "keys loaded":
+/// let there: Fingerprints = "signs HS256 18a5kllpJbr8upcP-6RfJg".parse()?;
+///
+/// let difference = here.compare(&there).expect("they differ");
+/// assert!(difference.contains("18a5kllpJbr8upcP-6RfJg"));
+/// assert_eq!(here.compare(&here), None);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fingerprints(Vec<Fingerprint>);
+
+/// One key of a ring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Fingerprint {
+    /// What the key does.
+    pub role: Role,
+    /// The algorithm it is pinned to, as a token's header names it.
+    pub algorithm: String,
+    /// Its RFC 7638 thumbprint, or a secret's fingerprint.
+    pub fingerprint: String,
+    /// Its `kid`, where that is another.
+    pub kid: Option<String>,
+}
+
+/// What a key of a ring does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Role {
+    /// It signs, and verifies.
+    Signs,
+    /// An own key that only verifies.
+    Verifies,
+    /// A foreign issuer's key.
+    Trusted,
+}
+
+impl KeyRing {
+    /// Which keys these are, to be compared with another process's.
+    pub fn fingerprints(&self) -> Fingerprints {
+        Fingerprints(self.each_fingerprint().collect())
+    }
+
+    fn each_fingerprint(&self) -> impl Iterator<Item = Fingerprint> {
+        let signing = self.signing_key().map(|key| key.fingerprint());
+        self.keys().map(move |(key, is_own)| Fingerprint {
+            role: match is_own {
+                true if Some(key.fingerprint()) == signing => Role::Signs,
+                true => Role::Verifies,
+                false => Role::Trusted,
+            },
+            algorithm: key.alg().to_owned(),
+            fingerprint: key.fingerprint().to_owned(),
+            kid: (key.kid() != key.fingerprint()).then(|| key.kid().to_owned()),
+        })
+    }
+
+    /// As many of them as fit into this many bytes, the signing key first, and how many are left out. It looks at no more
+    /// keys than it prints: every forged token asks for it.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn fingerprint_summary(&self, most: usize) -> String {
+        let mut line = String::new();
+        for (nth, key) in self.each_fingerprint().enumerate() {
+            let key = key.to_string();
+            if nth > 0 && line.len() + SEPARATOR.len() + key.len() > most {
+                line.push_str(&format!(" and {} more", self.keys().count() - nth));
+                break;
+            }
+            line.push_str(if nth == 0 { "" } else { SEPARATOR });
+            line.push_str(&key);
+        }
+        line
+    }
+}
+
+impl Fingerprints {
+    /// Each key's.
+    pub fn iter(&self) -> impl Iterator<Item = &Fingerprint> {
+        self.0.iter()
+    }
+
+    /// What will go wrong between this process and another one, in words; `None` where each admits what the other signs.
+    pub fn compare(&self, other: &Self) -> Option<String> {
+        let lacking = |signer: &Self, verifier: &Self| {
+            let signing = signer.0.iter().find(|key| key.role == Role::Signs)?;
+            (!verifier.0.iter().any(|key| key.is_key_of(signing)))
+                .then(|| format!("{} {}", signing.algorithm, signing.fingerprint))
+        };
+        let sentences = [
+            lacking(self, other)
+                .map(|key| format!("this process signs with {key}, which the other does not hold")),
+            lacking(other, self)
+                .map(|key| format!("the other signs with {key}, which this process does not hold")),
+        ];
+        let difference = sentences.into_iter().flatten().collect::<Vec<_>>().join("; ");
+        (!difference.is_empty()).then_some(difference)
+    }
+}
+
+impl Fingerprints {
+    /// The whole list, cut between keys into lines of at most this many bytes.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn lines(&self, most: usize) -> Vec<String> {
+        let mut lines = vec![String::new()];
+        for key in self.0.iter().map(Fingerprint::to_string) {
+            match lines.last_mut() {
+                Some(line) if line.is_empty() => line.push_str(&key),
+                Some(line) if line.len() + SEPARATOR.len() + key.len() <= most => {
+                    line.push_str(SEPARATOR);
+                    line.push_str(&key);
+                }
+                _ => lines.push(key),
+            }
+        }
+        lines
+    }
+}
+
+impl Fingerprint {
+    fn is_key_of(&self, other: &Self) -> bool {
+        self.fingerprint == other.fingerprint && self.algorithm == other.algorithm
+    }
+}
+
+impl fmt::Display for Fingerprints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, key) in self.0.iter().enumerate() {
+            write!(f, "{}{key}", if at == 0 { "" } else { SEPARATOR })?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let role = match self.role {
+            Role::Signs => "signs",
+            Role::Verifies => "verifies",
+            Role::Trusted => "trusted",
+        };
+        write!(f, "{role} {} {}", self.algorithm, self.fingerprint)?;
+        match &self.kid {
+            Some(kid) => write!(f, " {KID}{}", printable(kid)),
+            None => Ok(()),
+        }
+    }
+}
+
+const SEPARATOR: &str = ", ";
+/// What stands before a `kid` that is not the fingerprint.
+pub(crate) const KID: &str = "kid=";
+
+/// A `kid` may come from another party's JWK: what could pass for more of the line is percent-encoded, and a long one is cut.
+fn printable(kid: &str) -> String {
+    let mut text = String::new();
+    for byte in kid.bytes() {
+        if text.len() >= 128 {
+            break;
+        }
+        match byte {
+            b'%' => text.push_str("%25"),
+            _ if is_printed(byte) => text.push(byte.into()),
+            _ => text.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    text
+}
+
+/// What a printed `kid` is made of.
+fn is_printed(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-_.~:/@+%".contains(&byte)
+}
+
+/// The `kid` that was printed so.
+pub(crate) fn unprintable(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        let mut digits = rest.clone().map_while(|digit| char::from(digit).to_digit(16));
+        match (byte, digits.next(), digits.next()) {
+            (b'%', Some(high), Some(low)) => {
+                bytes.extend(u8::try_from(high * 16 + low));
+                rest.nth(1);
+            }
+            _ => bytes.push(byte),
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Reads a list as it is printed, or a whole line of a log that has one in its field `fingerprints`: `tracing`'s text formats,
+/// or one JSON object.
+///
+/// The rest of a line may hold what strangers wrote, a token's `kid` or a request's path. A field within quotes is none, and
+/// where two fields contradict each other, neither is believed: the result is empty.
+impl FromStr for Fingerprints {
+    type Err = Infallible;
+
+    fn from_str(line: &str) -> Result<Self, Self::Err> {
+        if let Some(list) = from_json(line) {
+            return Ok(Self::of_list(&list));
+        }
+        let mut fields = unquoted_fields(line).map(Self::of_list);
+        let Some(first) = fields.next() else { return Ok(Self::of_list(line)) };
+        Ok(if fields.all(|other| other == first) { first } else { Self(Vec::new()) })
+    }
+}
+
+const FIELD: &str = "fingerprints";
+
+/// The field of a record in JSON, at its top or among its `fields`.
+fn from_json(line: &str) -> Option<String> {
+    let record: serde_json::Value = serde_json::from_str(line).ok()?;
+    let list = record.get(FIELD).or_else(|| record.get("fields")?.get(FIELD));
+    Some(list.and_then(serde_json::Value::as_str).unwrap_or_default().to_owned())
+}
+
+/// What follows each `fingerprints=` that begins a word outside of quotes.
+fn unquoted_fields(line: &str) -> impl Iterator<Item = &str> {
+    let mut quoted = false;
+    line.match_indices(['"', 'f']).filter_map(move |(at, found)| {
+        let before = line.get(..at)?;
+        if found == "\"" {
+            let escapes = before.len() - before.trim_end_matches('\\').len();
+            quoted ^= escapes % 2 == 0;
+            return None;
+        }
+        let begins_a_word = before.chars().next_back().is_none_or(char::is_whitespace);
+        if quoted || !begins_a_word {
+            return None;
+        }
+        line.get(at..)?.strip_prefix(FIELD)?.strip_prefix('=')
+    })
+}
+
+impl Fingerprints {
+    /// The list that a text begins with, as it is printed. It ends at the first word that is none of it: what follows in a
+    /// line is anybody's.
+    fn of_list(text: &str) -> Self {
+        let mut keys = Vec::new();
+        for entry in text.split(SEPARATOR) {
+            let mut words = entry.split_whitespace();
+            let (Some(role), Some(algorithm), Some(fingerprint)) = (words.next(), words.next(), words.next())
+            else {
+                break;
+            };
+            let role = match role {
+                "signs" => Role::Signs,
+                "verifies" => Role::Verifies,
+                "trusted" => Role::Trusted,
+                _ => break,
+            };
+            let mut next = words.next();
+            let kid = next.and_then(|word| word.strip_prefix(KID)).filter(|kid| kid.bytes().all(is_printed));
+            let kid = kid.map(unprintable);
+            if kid.is_some() {
+                next = words.next();
+            }
+            let (algorithm, fingerprint) = (algorithm.to_owned(), fingerprint.to_owned());
+            keys.push(Fingerprint { role, algorithm, fingerprint, kid });
+            if next.is_some() {
+                break;
+            }
+        }
+        Self(keys)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::SigningKey;
+    use crate::keys::Algorithm;
+
+    #[test]
+    fn two_processes_are_compared_by_what_each_signs_and_the_other_holds() {
+        let key = |name: &str| {
+            SigningKey::from_secret(Algorithm::HS256, format!("{name:-<64}")).unwrap().with_kid("main")
+        };
+        let alone = |name| KeyRing::new(key(name)).fingerprints();
+        let both = KeyRing::new(key("b")).retiring(key("a").with_kid("old")).unwrap().fingerprints();
+        assert_eq!(alone("a").compare(&alone("a")), None);
+        let difference = both.compare(&alone("a")).unwrap();
+        assert!(difference.starts_with("this process signs") && !difference.contains("the other signs"));
+        let both_ways = alone("a").compare(&alone("b")).unwrap();
+        assert!(both_ways.contains("this process signs") && both_ways.contains("the other signs"));
+
+        for line in [
+            format!("2027-01-01T00:00:00Z  INFO keys loaded fingerprints={both} and=more"),
+            format!(r#"{{"message":"keys loaded","fingerprints":"{both}","signs":"HS256 x"}}"#),
+            both.to_string(),
+        ] {
+            assert_eq!(line.parse::<Fingerprints>().unwrap(), both, "{line}");
+        }
+    }
+
+    #[test]
+    fn no_stranger_writes_a_list_into_a_line() {
+        let real = KeyRing::new(SigningKey::from_secret(Algorithm::HS256, "-".repeat(31) + "x").unwrap())
+            .fingerprints();
+        let forged = "signs HS256 forged";
+        let json = |text: &str| serde_json::Value::from(text).to_string();
+        for line in [
+            // A token's `kid`, before the list and behind it.
+            format!(r#"WARN token refused kid="fingerprints={forged}" fingerprints={real}"#),
+            format!(r#"WARN token refused fingerprints={real} kid="x fingerprints={forged}""#),
+            format!(r#"WARN token refused kid="\" fingerprints={forged}" fingerprints={real}"#),
+            format!(
+                r#"{{"fields":{{"fingerprints":"{real}","kid":"fingerprints={forged}","message":"m"}}}}"#
+            ),
+            format!(r#"{{"kid":"\"fingerprints\":\"{forged}\"","fingerprints":"{real}"}}"#),
+            format!(r#"{{"kid":{},"fingerprints":"{real}"}}"#, json(&format!("\"fingerprints\":\"{forged}"))),
+            // What a span tells of the request.
+            format!(
+                r#"WARN request{{uri=/?fingerprints=signs,HS256,forged}}: token refused fingerprints={real}"#
+            ),
+            format!(r#"WARN token refused fingerprints={real} request{{uri=/?signs,HS256,forged}}"#),
+            format!(r#"WARN token refused fingerprints={real} uri=/, {forged}"#),
+            format!(r#"{{"fields":{{"fingerprints":"{real}"}},"span":{{"fingerprints":"{forged}"}}}}"#),
+        ] {
+            assert_eq!(line.parse::<Fingerprints>().unwrap(), real, "{line}");
+        }
+        for line in [
+            // Which of them is the log's own can't be told.
+            format!("WARN request{{agent=x fingerprints={forged}}}: token refused fingerprints={real}"),
+            format!(r#"{{"kid":"fingerprints={forged}"}}"#),
+            format!("WARN request{{agent={forged}}}: token refused"),
+        ] {
+            assert_eq!(line.parse::<Fingerprints>().unwrap().iter().count(), 0, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_kid_of_another_name_is_printed_and_a_line_without_it_is_read_too() {
+        let plain = SigningKey::from_secret(Algorithm::HS256, "-".repeat(31) + "x").unwrap();
+        let fingerprint = plain.fingerprint().to_owned();
+        assert_eq!(
+            KeyRing::new(plain.clone()).fingerprints().to_string(),
+            format!("signs HS256 {fingerprint}")
+        );
+        let named = KeyRing::new(plain.clone().with_kid("main")).fingerprints();
+        assert_eq!(named.to_string(), format!("signs HS256 {fingerprint} kid=main"));
+        let old_form: Fingerprints = format!("signs HS256 {fingerprint}").parse().unwrap();
+        assert_eq!((named.compare(&old_form), old_form.compare(&named)), (None, None));
+        for hostile in [
+            "a, signs HS256 forged",
+            "did:example:1#key-1",
+            "fingerprints=signs HS256 forged",
+            "50%",
+            "%41",
+            "kid=",
+            "signs",
+            "\u{1f511}\n",
+        ] {
+            let ring = KeyRing::new(plain.clone().with_kid(hostile)).fingerprints();
+            let line = ring.to_string();
+            assert_eq!(line.parse::<Fingerprints>().unwrap(), ring, "{line}");
+            assert_eq!(line.split_whitespace().count(), 4, "{line}");
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! [`Keys`]: a ring that is swapped whole while requests run.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::Guard;
+
+use crate::keyring::ring::KeyRing;
+use crate::keyring::ring_cell::RingCell;
+use crate::keyring::withdrawn::Withdrawn;
+use crate::keys::signing_key::SigningKey;
+use crate::keys::verifying_key::VerifyingKey;
+use crate::telemetry::{self, Event};
+
+/// The keys of an authority at this moment. Clones share one ring: what one replaces, all see from then on.
+///
+/// A [`KeyRotation`](super::KeyRotation) keeps them up to date; a [`KeyRing`] or a [`SigningKey`] turns into keys that change
+/// only when they are told to.
+#[derive(Clone)]
+pub struct Keys {
+    ring: Arc<RingCell>,
+    keeper: Option<Arc<dyn Keeper>>,
+    /// What no later ring brings back. A keeper has its own; without one, the lock under which the ring is replaced.
+    withdrawn: Arc<Mutex<Withdrawn>>,
+}
+
+/// Whoever keeps the ring up to date, for as long as anybody holds its [`Keys`].
+pub(crate) trait Keeper: Send + Sync + 'static {
+    /// The keys live elsewhere, and a token names one that nobody knows here: the one fetch to wait for. `None` where
+    /// there is nothing to fetch, or it was done too recently.
+    fn refetch(self: Arc<Self>, issuer: &str) -> Option<Refetching>;
+
+    /// The same for the source of the own keys.
+    fn refetch_own(self: Arc<Self>) -> Option<Refetching>;
+
+    /// The own keys of exactly this `kid` that verify no longer and were not withdrawn.
+    fn retired(&self, kid: &str) -> Vec<RetiredKey>;
+
+    /// Takes a key out for good, under whatever name it comes again.
+    fn withdraw(&self, kid: &str);
+
+    /// How long a key that was replaced goes on verifying, in seconds.
+    fn overlap(&self) -> u64;
+
+    /// Whether the issuer is a trusted foreign one, even while none of its keys is known.
+    fn trusts(&self, issuer: &str) -> bool;
+}
+
+/// An own key that has left the ring: no token is admitted under it.
+pub(crate) struct RetiredKey {
+    pub(crate) key: VerifyingKey,
+    /// How long ago that was, in seconds.
+    pub(crate) for_secs: u64,
+}
+
+pub(crate) type Refetching = Pin<Box<dyn Future<Output = Refetched> + Send>>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refetched {
+    /// The ring is as new as can be: look again.
+    Current,
+    /// Whether the key exists can't be known right now.
+    Unreachable,
+}
+
+impl Keys {
+    /// The ring as it is now.
+    pub fn current(&self) -> Arc<KeyRing> {
+        self.ring.load_full()
+    }
+
+    /// Takes a compromised key out at once, by its `kid` or fingerprint: it admits and renews nothing from now on, requests
+    /// in flight included. Whether there was one.
+    ///
+    /// It holds in this process, and ends with it: call it in each, and take the key out of its source too. Until then the
+    /// key stays out, whatever its source or a later ring says.
+    ///
+    /// Every key of that `kid` goes, a trusted issuer's too: give the fingerprint to name one. A further `kid`
+    /// ([`also_known_as`](SigningKey::also_known_as)) names none: it may be shared by the keys to come.
+    ///
+    /// Where it is the signing key, the key that waits to sign does so at once, without its activation delay; where none
+    /// waits, no token can be issued or renewed until the source gives one.
+    pub fn withdraw(&self, kid: &str) -> bool {
+        if let Some(keeper) = &self.keeper {
+            let held = self.ring.load().holds_kid(kid);
+            keeper.withdraw(kid);
+            return held;
+        }
+        let mut withdrawn = self.withdrawn.lock().unwrap_or_else(PoisonError::into_inner);
+        let ring = self.ring.load_full();
+        withdrawn.extend([kid.to_owned()]);
+        self.put(KeyRing::clone(&ring), &mut withdrawn);
+        let held = ring.holds_kid(kid);
+        if held {
+            telemetry::record(&Event::KeysReplaced { ring: &self.ring.load() });
+        }
+        held
+    }
+
+    /// Puts another ring in place, for requests in flight too, without the keys that were withdrawn.
+    pub(crate) fn replace(&self, ring: KeyRing) {
+        let mut withdrawn = self.withdrawn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.put(ring, &mut withdrawn);
+    }
+
+    fn put(&self, ring: KeyRing, withdrawn: &mut Withdrawn) {
+        self.ring.store(ring.without(withdrawn));
+    }
+
+    /// The ring as it is now, without touching its reference count.
+    pub(crate) fn load(&self) -> Guard<Arc<KeyRing>> {
+        self.ring.load()
+    }
+
+    /// The id of the ring as it is now.
+    #[inline]
+    pub(crate) fn id(&self) -> u64 {
+        self.ring.id()
+    }
+
+    /// Somebody replaces the ring.
+    pub(crate) fn kept(ring: Arc<RingCell>, keeper: Arc<dyn Keeper>) -> Self {
+        Self { ring, keeper: Some(keeper), withdrawn: Arc::default() }
+    }
+
+    pub(crate) fn is_kept(&self) -> bool {
+        self.keeper.is_some()
+    }
+
+    pub(crate) fn overlap(&self) -> Option<u64> {
+        self.keeper.as_ref().map(|keeper| keeper.overlap())
+    }
+
+    pub(crate) fn trusts(&self, issuer: &str) -> bool {
+        self.ring.load().trusts(issuer) || self.keeper.as_ref().is_some_and(|keeper| keeper.trusts(issuer))
+    }
+
+    pub(crate) fn refetch(&self, issuer: &str) -> Option<Refetching> {
+        self.keeper.clone()?.refetch(issuer)
+    }
+
+    pub(crate) fn refetch_own(&self) -> Option<Refetching> {
+        self.keeper.clone()?.refetch_own()
+    }
+
+    /// Without a keeper there are none: whoever replaces a ring by hand says what is in it.
+    pub(crate) fn retired(&self, kid: &str) -> Vec<RetiredKey> {
+        self.keeper.as_ref().map(|keeper| keeper.retired(kid)).unwrap_or_default()
+    }
+}
+
+/// What the keys of an authority or an endpoint can be made from: [`Keys`] that are kept up to date, a [`KeyRing`], a
+/// [`SigningKey`], another [`Authority`](crate::Authority).
+///
+/// A trait of its own, so that the compiler can say what to do with a source of keys.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not what an authority's keys can be made from: `Keys`, a `KeyRing` or a `SigningKey`",
+    note = "a source of keys is read by a rotation: `KeyRotation::new(source).start().await?` gives `Keys`",
+    note = "keys of another issuer, such as a `JwksUrl`'s, only verify: `KeyRotation::new(own_source).trust(issuer, source)`"
+)]
+pub trait IntoKeys {
+    /// The keys.
+    fn into_keys(self) -> Keys;
+}
+
+impl IntoKeys for Keys {
+    fn into_keys(self) -> Keys {
+        self
+    }
+}
+
+impl IntoKeys for KeyRing {
+    fn into_keys(self) -> Keys {
+        self.into()
+    }
+}
+
+impl IntoKeys for SigningKey {
+    fn into_keys(self) -> Keys {
+        self.into()
+    }
+}
+
+impl From<KeyRing> for Keys {
+    fn from(ring: KeyRing) -> Self {
+        Self { ring: Arc::new(RingCell::new(ring)), keeper: None, withdrawn: Arc::default() }
+    }
+}
+
+impl From<SigningKey> for Keys {
+    fn from(key: SigningKey) -> Self {
+        KeyRing::from(key).into()
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.ring.load().fmt(f)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::keys::Algorithm;
+
+    fn key(name: &str) -> SigningKey {
+        let secret = format!("{name:-<64}");
+        SigningKey::from_secret(Algorithm::HS256, secret.as_bytes()).unwrap().with_kid(name)
+    }
+
+    fn ring(signing: &str, retiring: SigningKey) -> KeyRing {
+        KeyRing::new(key(signing)).retiring(retiring).unwrap()
+    }
+
+    #[test]
+    fn a_withdrawn_key_stays_out_of_every_later_ring_under_whatever_name() {
+        for name in ["a", key("a").fingerprint()] {
+            let keys = Keys::from(ring("b", key("a")));
+            let kids = || keys.current().kids().collect::<Vec<_>>().join(" ");
+            assert_eq!(kids(), "b a");
+            // A clone is the same keys.
+            assert!(keys.clone().withdraw(name), "{name}");
+            assert!(!keys.withdraw(name), "{name}");
+            assert_eq!(kids(), "b", "{name}");
+            for later in [ring("c", key("a")), ring("c", key("a").with_kid("other")), ring("c", key("a"))] {
+                keys.replace(later);
+                assert_eq!(kids(), "c", "{name}");
+            }
+            keys.replace(ring("a", key("c")));
+            assert!(keys.current().signing_key().is_none());
+            assert_eq!(kids(), "c", "{name}");
+        }
+        // An issuer names another's keys as it likes: its own entry goes, and what it hides behind stays out.
+        let published = |issuer: &str, name: &str, kid: &str, ring: KeyRing| {
+            ring.trust(issuer, [key(name).with_kid(kid).into()]).unwrap()
+        };
+        let keys = Keys::from(published("y", "y", "y", published("x", "y", "a", ring("b", key("a")))));
+        keys.withdraw("a");
+        let kids = || keys.current().kids().collect::<Vec<_>>().join(" ");
+        assert_eq!(kids(), "b y");
+        keys.replace(published("y", "y", "y", published("x", "y", "other", KeyRing::new(key("b")))));
+        assert_eq!(kids(), "b y");
+        let ring_of_both = published("y", "y", "y", published("x", "y", "a", ring("b", key("a"))));
+        assert_eq!(ring_of_both.withdrawing("a").kids().collect::<Vec<_>>(), ["b", "y"]);
+        // Before it ever came, and renamed after it came once.
+        let keys = Keys::from(key("b"));
+        assert!(!keys.withdraw("a"));
+        keys.replace(ring("b", key("a")));
+        keys.replace(ring("b", key("a").with_kid("other")));
+        assert_eq!(keys.current().kids().collect::<Vec<_>>(), ["b"]);
+    }
+}

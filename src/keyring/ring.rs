@@ -1,0 +1,414 @@
+//! The keys an authority signs and verifies with.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use foldhash::quality::RandomState;
+
+use crate::jose::header::Written;
+use crate::keyring::withdrawn::Withdrawn;
+use crate::keys::error::{KeyError, KeyErrorKind};
+use crate::keys::signing_key::SigningKey;
+use crate::keys::verifying_key::VerifyingKey;
+
+/// How many own keys are tried for one token, at most, and how many of the issuer that it claims.
+pub(crate) const MAX_TRIED: usize = 8;
+
+/// One signing key, and any number of keys whose tokens are admitted.
+///
+/// Own keys are the signing key and the [`retiring`](Self::retiring) ones: their tokens are admitted, and renewed with
+/// the signing key. The keys of a [`trust`](Self::trust)ed issuer admit that issuer's tokens, which are never re-signed.
+///
+/// A token that names a `kid` is verified with the key of that name only, under the algorithm the key is pinned to. A
+/// token without `kid` is tried with the keys of its algorithm: the signing key and the retiring, 8 at most, then those of
+/// the issuer that it claims in the order they came, 8 at most. So are the keys that share a `kid`. Nobody's keys stand in
+/// the way of another's tokens.
+#[derive(Clone)]
+pub struct KeyRing {
+    /// Tells rings with other keys apart at a glance.
+    id: u64,
+    /// `None` once it is withdrawn: nothing is signed until another comes.
+    signing: Option<(SigningKey, Written)>,
+    keys: Vec<Arc<RingKey>>,
+    by_kid: HashMap<Arc<str>, Vec<Arc<RingKey>>, RandomState>,
+}
+
+/// A key and whose it is.
+pub(crate) struct RingKey {
+    key: VerifyingKey,
+    origin: Origin,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Origin {
+    Own,
+    Issuer(Arc<str>),
+}
+
+impl KeyRing {
+    /// A ring of one key, which signs.
+    pub fn new(signing: SigningKey) -> Self {
+        Self::of(Some(signing))
+    }
+
+    /// An own key that signs no longer: its tokens are admitted, and renewed with the signing key.
+    ///
+    /// Take it out when the last token it signed is past its `exp` and the grace; at once when it is compromised.
+    ///
+    /// # Errors
+    ///
+    /// When another own key of its algorithm already answers to its `kid`, or it answers to another's.
+    pub fn retiring(mut self, key: impl Into<VerifyingKey>) -> Result<Self, KeyError> {
+        self.add(RingKey { key: key.into(), origin: Origin::Own })?;
+        Ok(self)
+    }
+
+    /// The keys of another issuer: tokens they sign with this `iss` are admitted, and never re-signed.
+    ///
+    /// Two issuers may use the same `kid`. A secret among the keys can be used to sign by whoever verifies with it, this
+    /// service included: prefer public keys.
+    ///
+    /// # Errors
+    ///
+    /// When the issuer's name is empty, it comes with no key, or two of its keys of one algorithm answer to one `kid`.
+    pub fn trust(
+        mut self,
+        issuer: impl Into<String>,
+        keys: impl IntoIterator<Item = VerifyingKey>,
+    ) -> Result<Self, KeyError> {
+        let issuer: Arc<str> = issuer.into().into();
+        if issuer.is_empty() {
+            return Err(KeyError::new(
+                KeyErrorKind::Ring,
+                "a trusted issuer needs a name, the `iss` of its tokens",
+            ));
+        }
+        let before = self.keys.len();
+        for key in keys {
+            self.add(RingKey { key, origin: Origin::Issuer(issuer.clone()) })?;
+        }
+        if self.keys.len() == before {
+            return Err(KeyError::new(
+                KeyErrorKind::Ring,
+                format!(
+                    "the trusted issuer {issuer:?} comes with no keys: none of its tokens could be admitted"
+                ),
+            ));
+        }
+        Ok(self)
+    }
+
+    /// The `kid` of every key, the signing key's first: for the log, at start-up and when a token's key is unknown.
+    pub fn kids(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(|key| key.kid())
+    }
+
+    /// The signing key's verifying half and the retiring keys: what this service publishes of itself.
+    pub(crate) fn own_keys(&self) -> impl Iterator<Item = &VerifyingKey> {
+        self.keys.iter().filter(|key| key.is_own()).map(|key| &key.key)
+    }
+
+    /// Two rings of one id hold the same keys.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The same ring without the key of this `kid` or fingerprint: for a key that was compromised.
+    ///
+    /// A key goes under all the names it had, and every key of that `kid`, a trusted issuer's too, but a further `kid`
+    /// ([`also_known_as`](SigningKey::also_known_as)) names none, for keys share it: give the fingerprint to name
+    /// one. Where it is the signing key, nothing can be signed until the ring is replaced.
+    pub fn withdrawing(self, kid: &str) -> Self {
+        let mut withdrawn = Withdrawn::default();
+        withdrawn.extend([kid.to_owned()]);
+        self.without(&mut withdrawn)
+    }
+
+    /// `None` where it was withdrawn.
+    pub(crate) fn signing_key(&self) -> Option<&SigningKey> {
+        self.signing.as_ref().map(|(key, _)| key)
+    }
+
+    /// The signing key, with the headers that its tokens carry.
+    pub(crate) fn signing(&self) -> Option<&(SigningKey, Written)> {
+        self.signing.as_ref()
+    }
+
+    pub(crate) fn of(signing: Option<SigningKey>) -> Self {
+        let ring = Self { id: 0, signing: None, keys: Vec::new(), by_kid: HashMap::default() };
+        let Some(signing) = signing else { return ring };
+        let ring = ring.with_own(signing.verifying_key());
+        let written = Written::under(signing.written_alg(), signing.kid());
+        Self { signing: Some((signing, written)), ..ring }
+    }
+
+    /// As [`retiring`](Self::retiring), for keys that came after one another: those that share a name are tried in turn,
+    /// and one that is there already stays where it is.
+    pub(crate) fn with_own(mut self, key: VerifyingKey) -> Self {
+        self.insert_new(RingKey { key, origin: Origin::Own });
+        self
+    }
+
+    /// As [`trust`](Self::trust), for keys that were checked when they were loaded, without own keys: an issuer that
+    /// publishes one of them must not make its own of that key's tokens.
+    pub(crate) fn with_foreign(mut self, issuer: &str, keys: impl Iterator<Item = VerifyingKey>) -> Self {
+        let origin = Origin::Issuer(issuer.into());
+        let own: HashSet<String> = self.own_keys().map(|key| key.fingerprint().to_owned()).collect();
+        for key in keys.filter(|key| !own.contains(key.fingerprint())) {
+            self.insert_new(RingKey { key, origin: origin.clone() });
+        }
+        self
+    }
+
+    /// Without the keys that are withdrawn, under whatever name they are here.
+    pub(crate) fn without(self, withdrawn: &mut Withdrawn) -> Self {
+        // All are met before any is judged: the name that is withdrawn may be a later one of the same key.
+        let met = self.keys.iter().fold(false, |met, key| withdrawn.meet(&key.key, key.issuer()) | met);
+        if !met {
+            return self;
+        }
+        let mut ring = Self { id: 0, signing: None, keys: Vec::new(), by_kid: HashMap::default() };
+        ring.signing = self.signing.filter(|(key, _)| !withdrawn.holds(&key.verifying_key(), None));
+        for key in self.keys {
+            if !withdrawn.holds(&key.key, key.issuer()) {
+                ring.insert(key);
+            }
+        }
+        ring
+    }
+
+    /// Whether it signs and verifies with the same keys under the same names in the same order.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let signing = |ring: &Self| ring.signing_key().map(SigningKey::verifying_key);
+        let same_signing = match (signing(self), signing(other)) {
+            (Some(one), Some(two)) => one.is_same(&two),
+            (one, two) => one.is_none() && two.is_none(),
+        };
+        same_signing
+            && self.keys.len() == other.keys.len()
+            && self
+                .keys
+                .iter()
+                .zip(&other.keys)
+                .all(|(one, two)| one.origin == two.origin && one.key.is_same(&two.key))
+    }
+
+    /// The keys to try for a token whose header says `kid` and `alg`, and which claims to be of the `issuer`.
+    ///
+    /// `alg` is the header's text: a key is a candidate where its own algorithm has exactly that name (`EdDSA` and `Ed25519`
+    /// name one), so "none" and "hs256" find nothing. The claim is asked for where it decides between keys; nobody believes it.
+    pub(crate) fn candidates<'a>(
+        &'a self,
+        kid: Option<&str>,
+        alg: &'a str,
+        issuer: impl Fn() -> Option<&'a str>,
+    ) -> impl Iterator<Item = &'a Arc<RingKey>> {
+        let (mut own, mut issuers) = (0, 0);
+        self.answering(kid, issuer).filter(move |key| key.key.is_named(alg)).filter(move |key| {
+            let tried = if key.is_own() { &mut own } else { &mut issuers };
+            *tried += 1;
+            *tried <= MAX_TRIED
+        })
+    }
+
+    /// Whether any key answers to the `kid`, whatever its algorithm: tells an unknown key from a wrong algorithm.
+    pub(crate) fn knows_kid<'a>(&'a self, kid: Option<&str>, issuer: impl Fn() -> Option<&'a str>) -> bool {
+        // Without a kid, the question is only about algorithms.
+        kid.is_none() || self.answering(kid, issuer).next().is_some()
+    }
+
+    /// Of the keys that answer to the `kid`, the own ones and those of the claimed issuer. A key that is alone is one of
+    /// them in any case: whether it may sign for the issuer is seen in the claims under it.
+    fn answering<'a>(
+        &'a self,
+        kid: Option<&str>,
+        issuer: impl Fn() -> Option<&'a str>,
+    ) -> impl Iterator<Item = &'a Arc<RingKey>> {
+        let keys = match kid {
+            Some(kid) => self.by_kid.get(kid).map(Vec::as_slice).unwrap_or_default(),
+            None => &self.keys,
+        };
+        let is_alone = keys.len() == 1;
+        keys.iter().filter(move |key| is_alone || key.is_own() || key.issuer() == issuer())
+    }
+
+    /// Whether an own key answers to the `kid`.
+    pub(crate) fn has_own_key(&self, kid: &str) -> bool {
+        self.by_kid.get(kid).into_iter().flatten().any(|key| key.is_own())
+    }
+
+    /// Whether a key of this trusted issuer answers to the `kid`; any, for a token without.
+    pub(crate) fn has_key_of(&self, issuer: &str, kid: Option<&str>) -> bool {
+        let mut its = self.keys.iter().filter(|key| key.issuer() == Some(issuer));
+        match kid {
+            Some(kid) => its.any(|key| key.kid() == kid || key.further_kids().any(|further| further == kid)),
+            None => its.next().is_some(),
+        }
+    }
+
+    /// Every key, and whether it is an own one.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = (&VerifyingKey, bool)> {
+        self.keys.iter().map(|key| (&key.key, key.is_own()))
+    }
+
+    /// Whether any key has this `kid` or fingerprint for its own.
+    pub(crate) fn holds_kid(&self, kid: &str) -> bool {
+        self.keys.iter().any(|key| key.kid() == kid || key.key.fingerprint() == kid)
+    }
+
+    /// Whether the key, which may come from an earlier ring, is in this one, for the same issuer.
+    pub(crate) fn holds(&self, key: &RingKey) -> bool {
+        self.keys.iter().any(|held| held.is_same(key))
+    }
+
+    /// Whether the issuer is a trusted foreign one.
+    pub(crate) fn trusts(&self, issuer: &str) -> bool {
+        self.keys.iter().any(|key| key.issuer() == Some(issuer))
+    }
+
+    fn add(&mut self, key: RingKey) -> Result<(), KeyError> {
+        self.refuse_duplicates(&key)?;
+        self.insert(Arc::new(key));
+        Ok(())
+    }
+
+    fn refuse_duplicates(&self, new: &RingKey) -> Result<(), KeyError> {
+        let other_side = |held: &&Arc<RingKey>| held.is_own() != new.is_own();
+        if self.keys.iter().filter(other_side).any(|held| held.key.fingerprint() == new.key.fingerprint()) {
+            return Err(KeyError::new(
+                KeyErrorKind::Ring,
+                "it is an own key and a foreign issuer's at once: tokens of the one would pass for the other's; drop one",
+            )
+            .about(new.kid()));
+        }
+        // Keys of two algorithms share a `kid` without a clash: a token's `alg` tells them apart (RFC 7517 §4.5).
+        let rivals = |held: &&Arc<RingKey>| held.origin == new.origin && held.key.alg() == new.key.alg();
+        for held in self.keys.iter().filter(rivals) {
+            // A further kid may be shared with another further kid; a primary one is shared with nothing.
+            let clash = std::iter::once(new.kid())
+                .chain(new.further_kids())
+                .find(|kid| *kid == held.kid())
+                .or_else(|| held.further_kids().find(|kid| *kid == new.kid()));
+            if let Some(kid) = clash {
+                return Err(KeyError::new(
+                    KeyErrorKind::DuplicateKid,
+                    format!(
+                        "{} ({}) already answers to this `kid`; drop one of the two, or name one with `with_kid`",
+                        held.origin,
+                        held.key.alg(),
+                    ),
+                )
+                .about(kid));
+            }
+        }
+        for kid in std::iter::once(new.kid()).chain(new.further_kids()) {
+            // Those that are tried for one token together.
+            let sharing = self.by_kid.get(kid).into_iter().flatten().filter(|held| {
+                held.key.alg() == new.key.alg()
+                    && (held.is_own() || new.is_own() || held.origin == new.origin)
+            });
+            if sharing.count() >= MAX_TRIED {
+                return Err(KeyError::new(
+                    KeyErrorKind::Ring,
+                    format!(
+                        "{MAX_TRIED} keys of {} already answer to this `kid`, and no more are tried; drop the oldest",
+                        new.key.alg()
+                    ),
+                )
+                .about(kid));
+            }
+        }
+        Ok(())
+    }
+
+    fn insert_new(&mut self, key: RingKey) {
+        if !self.keys.iter().any(|held| held.origin == key.origin && held.key.is_same(&key.key)) {
+            self.insert(Arc::new(key));
+        }
+    }
+
+    fn insert(&mut self, key: Arc<RingKey>) {
+        static RINGS: AtomicU64 = AtomicU64::new(1);
+        self.id = RINGS.fetch_add(1, Ordering::Relaxed);
+        let kids: Vec<Arc<str>> =
+            std::iter::once(Arc::from(key.kid())).chain(key.key.further_kids().cloned()).collect();
+        for kid in kids {
+            self.by_kid.entry(kid).or_default().push(key.clone());
+        }
+        self.keys.push(key);
+    }
+}
+
+/// A ring of this key alone.
+impl From<SigningKey> for KeyRing {
+    fn from(signing: SigningKey) -> Self {
+        Self::new(signing)
+    }
+}
+
+impl RingKey {
+    pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+        self.key.verify(message, signature)
+    }
+
+    /// The foreign issuer it belongs to; `None` for an own key.
+    pub(crate) fn issuer(&self) -> Option<&str> {
+        match &self.origin {
+            Origin::Own => None,
+            Origin::Issuer(issuer) => Some(issuer),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_own(&self) -> bool {
+        self.origin == Origin::Own
+    }
+
+    pub(crate) fn kid(&self) -> &str {
+        self.key.kid()
+    }
+
+    fn further_kids(&self) -> impl Iterator<Item = &str> {
+        self.key.further_kids().map(|kid| &**kid)
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        // Not by kid, which a ring may change: by what the key is.
+        self.key.fingerprint() == other.key.fingerprint()
+            && self.key.algorithm() == other.key.algorithm()
+            && self.origin == other.origin
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Own => f.write_str("an own key"),
+            Self::Issuer(issuer) => write!(f, "a key of the issuer {issuer:?}"),
+        }
+    }
+}
+
+/// Redacted: names and algorithms, no key.
+impl fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyRing").field("keys", &self.keys).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for RingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("RingKey");
+        out.field("kid", &self.kid()).field("algorithm", &self.key.algorithm());
+        if let Some(issuer) = self.issuer() {
+            out.field("issuer", &issuer);
+        }
+        out.finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests;

@@ -1,0 +1,279 @@
+//! Keys from a JWK (RFC 7517), with every member that restricts them obeyed.
+
+use std::borrow::Cow;
+
+use jsonwebtoken::{Algorithm, AlgorithmFamily};
+use zeroize::{Zeroize as _, Zeroizing};
+
+use crate::jose::base64::Base64;
+use crate::jose::base64::encode_url;
+use crate::jose::json;
+use crate::jose::json::Member;
+use crate::jose::json::quoted;
+use crate::keys::error::{KeyError, KeyErrorKind};
+use crate::keys::material::{Private, Public, RsaParts};
+use crate::keys::scheme::{self, Curve};
+
+/// A JWK as text: its members are read when they are asked for. A member that is `null` is absent; one that nothing here
+/// needs (`x5c`, `x5t`, `ext`) may be anything.
+pub(crate) struct Jwk<'a> {
+    members: Vec<Member<'a>>,
+}
+
+impl<'a> Jwk<'a> {
+    pub(crate) fn parse(text: &'a str) -> Result<Self, KeyError> {
+        let text = text.trim_start_matches('\u{feff}');
+        let members = json::members(text).map_err(|_| {
+            let is_json = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+            malformed(if is_json {
+                "it is no JWK, a JSON object with each member once"
+            } else if super::text::is_path(text) {
+                "it is the path of a file, and the file's text belongs here; a `FileSource` reads a file"
+            } else {
+                "it is no JSON; is the file complete?"
+            })
+        })?;
+        Ok(Self { members })
+    }
+
+    /// `None` without one, and where it is no string: that is an error as soon as the key is loaded.
+    pub(crate) fn kid(&self) -> Option<Cow<'a, str>> {
+        self.string("kid").ok().flatten()
+    }
+
+    pub(crate) fn is_secret(&self) -> bool {
+        self.string("kty").is_ok_and(|kty| kty.as_deref() == Some("oct"))
+    }
+
+    /// Whether it holds more than a public key.
+    pub(crate) fn is_private(&self) -> bool {
+        ["d", "p", "q", "dp", "dq", "qi", "oth"].into_iter().any(|name| self.member(name).is_some())
+    }
+
+    /// Whether it says itself that it was made for encryption: such keys stand beside the others in many sets, and are
+    /// nobody's mistake.
+    pub(crate) fn is_for_encryption(&self) -> bool {
+        const OPERATIONS: [&str; 6] =
+            ["encrypt", "decrypt", "wrapKey", "unwrapKey", "deriveKey", "deriveBits"];
+        match (self.string("use"), self.key_ops(), self.string("alg")) {
+            (Ok(Some(purpose)), ..) => purpose == "enc",
+            (_, Ok(Some(operations)), _) if !operations.is_empty() => {
+                operations.iter().all(|operation| OPERATIONS.contains(&&**operation))
+            }
+            // The key management algorithms of RFC 7518 §4.1.
+            (_, _, Ok(Some(alg))) => {
+                ["RSA1_5", "RSA-OAEP", "ECDH-ES", "PBES2-"].iter().any(|begin| alg.starts_with(begin))
+                    || alg.ends_with("KW")
+                    || alg == "dir"
+            }
+            _ => false,
+        }
+    }
+
+    /// Reads the private members, and hands them on with the public key that stands beside them where it is not a part of
+    /// them.
+    pub(in crate::keys) fn with_private<T>(
+        &self,
+        load: impl FnOnce(&Private<'_>, Option<&[u8]>) -> Result<T, KeyError>,
+    ) -> Result<T, KeyError> {
+        let public = self.public()?;
+        let private = |name: &str| {
+            self.decoded(name)?.ok_or_else(|| {
+                KeyError::new(
+                    KeyErrorKind::WrongType,
+                    format!("it has no `{name}`: signing takes the private key, with all its members"),
+                )
+            })
+        };
+        let d = private("d")?;
+        match &public {
+            Public::Rsa { .. } => {
+                if self.member("oth").is_some() {
+                    return Err(KeyError::new(KeyErrorKind::Unsupported, "it has more than two primes"));
+                }
+                let (p, q) = (private("p")?, private("q")?);
+                let (dp, dq, qi) = (private("dp")?, private("dq")?, private("qi")?);
+                let parts = RsaParts::new([&d, &p, &q, &dp, &dq, &qi]);
+                load(&Private::Rsa { public, parts }, None)
+            }
+            Public::Ec { curve, point } => {
+                if d.len() != curve.field_len() {
+                    let name = curve.name();
+                    return Err(malformed(format!(
+                        "its `d` does not have the length of one on its crv, {name}"
+                    )));
+                }
+                load(&Private::Ec { curve: *curve, scalar: d }, Some(point))
+            }
+            Public::Ed25519 { x } => {
+                let seed = <&[u8; 32]>::try_from(d.as_slice())
+                    .map_err(|_| malformed("its `d` does not have 32 bytes"))?;
+                load(&Private::Ed25519 { seed }, Some(x))
+            }
+        }
+    }
+
+    /// Its own name tells an owner more than a thumbprint. A `kid` of another type is the first thing that is wrong.
+    pub(in crate::keys) fn with_name<T>(
+        &self,
+        load: impl FnOnce() -> Result<T, KeyError>,
+    ) -> Result<T, KeyError> {
+        let kid = self.string("kid")?;
+        load().map_err(|error| match kid {
+            Some(kid) => error.renamed(&kid),
+            None => error,
+        })
+    }
+
+    pub(in crate::keys) fn public(&self) -> Result<Public, KeyError> {
+        match self.kind()? {
+            Kind::Rsa => Public::rsa(&self.required("n")?, &self.required("e")?),
+            Kind::Ec(curve) => {
+                // RFC 7518 §6.2.1.2: each coordinate has the full length of the field, so that no byte of x can pass for
+                // one of y.
+                let (x, y) = (self.required("x")?, self.required("y")?);
+                if x.len() != curve.field_len() || y.len() != curve.field_len() {
+                    let name = curve.name();
+                    return Err(malformed(format!(
+                        "its coordinates do not have the length of ones on its crv, {name}"
+                    )));
+                }
+                Public::ec(curve, &[&[4], x.as_slice(), y.as_slice()].concat())
+            }
+            Kind::Ed25519 => Public::ed25519(&self.required("x")?),
+            Kind::Oct => Err(unsupported_type()),
+        }
+    }
+
+    pub(in crate::keys) fn require_use(&self, operation: &str) -> Result<(), KeyError> {
+        let wrong_use = |message: String| Err(KeyError::new(KeyErrorKind::WrongUse, message));
+        if self.string("use")?.is_some_and(|purpose| purpose != "sig") {
+            return wrong_use(
+                "its `use` is not `sig`: it was not made for signatures; leave it out of the ring".to_owned(),
+            );
+        }
+        match self.key_ops()? {
+            Some(operations) if !operations.iter().any(|named| named == operation) => wrong_use(format!(
+                "its `key_ops` lack `{operation}`: it was not made for that; leave it out of the ring"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// The algorithm it names, else the only one that its curve leaves, else the assumed one where that takes its type.
+    pub(in crate::keys) fn algorithm(&self, assumed: Option<Algorithm>) -> Result<Algorithm, KeyError> {
+        if let Some(alg) = self.string("alg")? {
+            return scheme::algorithm_named(&alg).ok_or_else(|| {
+                let alg: String = alg.chars().take(32).flat_map(char::escape_debug).collect();
+                KeyError::new(
+                    KeyErrorKind::Unsupported,
+                    format!("its `alg`, \"{alg}\", is not a supported signature algorithm"),
+                )
+            });
+        }
+        let family = match self.kind()? {
+            Kind::Ec(Curve::P256) => return Ok(Algorithm::ES256),
+            Kind::Ec(Curve::P384) => return Ok(Algorithm::ES384),
+            Kind::Ed25519 => return Ok(Algorithm::EdDSA),
+            Kind::Rsa => AlgorithmFamily::Rsa,
+            Kind::Oct => AlgorithmFamily::Hmac,
+        };
+        assumed.filter(|assumed| assumed.family() == family).ok_or_else(|| {
+            KeyError::new(
+                KeyErrorKind::AlgorithmMissing,
+                "it names no `alg`, and several algorithms take a key of its type; in a file of yours, set it, as in \
+                 \"alg\": \"RS256\"; of an issuer whose tokens all have one algorithm, name that with \
+                 `JwksUrl::assume_algorithm`",
+            )
+        })
+    }
+
+    fn kind(&self) -> Result<Kind, KeyError> {
+        let kty = self.string("kty")?.ok_or_else(|| malformed("it has no `kty`: it is no JWK"))?;
+        match (&*kty, self.string("crv")?.as_deref()) {
+            ("RSA", _) => Ok(Kind::Rsa),
+            ("oct", _) => Ok(Kind::Oct),
+            ("EC", Some("P-256")) => Ok(Kind::Ec(Curve::P256)),
+            ("EC", Some("P-384")) => Ok(Kind::Ec(Curve::P384)),
+            ("OKP", Some("Ed25519")) => Ok(Kind::Ed25519),
+            _ => Err(unsupported_type()),
+        }
+    }
+
+    /// One operation alone is written as a string by some: it restricts no less.
+    fn key_ops(&self) -> Result<Option<Vec<Cow<'a, str>>>, KeyError> {
+        let Some(value) = self.member("key_ops") else { return Ok(None) };
+        if let Some(operation) = json::string(value) {
+            return Ok(Some(vec![operation]));
+        }
+        let operations =
+            json::strings(value).ok_or_else(|| malformed("its `key_ops` is no array of strings"))?;
+        Ok(Some(operations.into_iter().map(|(_, operation)| operation).collect()))
+    }
+
+    pub(in crate::keys) fn required(&self, name: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        self.decoded(name)?.ok_or_else(|| malformed(format!("it has no `{name}`")))
+    }
+
+    pub(in crate::keys) fn decoded(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, KeyError> {
+        let Some(mut text) = self.string(name)? else { return Ok(None) };
+        let bytes = Base64::Url.decode(text.as_bytes());
+        // Where something in it was escaped, it is a copy.
+        if let Cow::Owned(copy) = &mut text {
+            copy.zeroize();
+        }
+        bytes.map(Some).ok_or_else(|| malformed(format!("its `{name}` is not base64url without padding")))
+    }
+
+    pub(in crate::keys) fn string(&self, name: &str) -> Result<Option<Cow<'a, str>>, KeyError> {
+        let Some(value) = self.member(name) else { return Ok(None) };
+        json::string(value).map(Some).ok_or_else(|| {
+            let found = match value.as_bytes().first() {
+                Some(b'{') => "an object",
+                Some(b'[') => "an array",
+                Some(b't' | b'f') => "a boolean",
+                _ => "a number",
+            };
+            malformed(format!("its `{name}` is {found}, and RFC 7517 has a string there"))
+        })
+    }
+
+    pub(in crate::keys) fn member(&self, name: &str) -> Option<&'a str> {
+        let member = self.members.iter().find(|member| member.name == name)?;
+        Some(member.value).filter(|value| *value != "null")
+    }
+}
+
+/// What of `kty` and `crv` is supported.
+enum Kind {
+    Rsa,
+    Ec(Curve),
+    Ed25519,
+    Oct,
+}
+
+/// The JWK of a public key, as other parties are to load it.
+pub(crate) fn published(public: &Public, alg: &str, kid: &str) -> String {
+    let parameters = match public {
+        Public::Rsa { n, e } => format!(r#""kty":"RSA","n":"{}","e":"{}""#, encode_url(n), encode_url(e)),
+        Public::Ec { curve, point } => {
+            let coordinates = point.get(1..).unwrap_or_default();
+            let (x, y) = coordinates.split_at(coordinates.len() / 2);
+            let (crv, x, y) = (curve.name(), encode_url(x), encode_url(y));
+            format!(r#""kty":"EC","crv":"{crv}","x":"{x}","y":"{y}""#)
+        }
+        Public::Ed25519 { x } => format!(r#""kty":"OKP","crv":"Ed25519","x":"{}""#, encode_url(x)),
+    };
+    format!(r#"{{"use":"sig","alg":"{alg}","kid":{},{parameters}}}"#, quoted(kid))
+}
+
+fn malformed(message: impl Into<Cow<'static, str>>) -> KeyError {
+    KeyError::new(KeyErrorKind::Malformed, message)
+}
+
+fn unsupported_type() -> KeyError {
+    KeyError::new(
+        KeyErrorKind::Unsupported,
+        "its `kty` and `crv` are not of a supported kind: RSA, EC on P-256 or P-384, OKP Ed25519, oct",
+    )
+}

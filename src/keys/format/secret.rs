@@ -1,0 +1,350 @@
+//! What may be an HMAC secret.
+
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use crate::jose::base64::Base64;
+use crate::keys::error::{KeyError, KeyErrorKind};
+use crate::keys::format::der;
+use crate::keys::format::known_secrets;
+use crate::keys::format::text::is_ssh_public_key;
+use crate::keys::format::text::leading_base64;
+use crate::keys::format::text::undressed;
+use crate::keys::scheme::{Hash, Scheme};
+
+/// A secret shorter than this can be guessed from one token; no option lowers it.
+pub(crate) const MIN_LEN: usize = 32;
+
+/// Whether a secret may be shorter than the hash it is used with, RFC 7518 §3.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shorter {
+    Refused,
+    Allowed,
+}
+
+/// A secret that was looked at, for the hash it was looked at for.
+pub(crate) struct Secret<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) hash: Hash,
+    pub(crate) scheme: Scheme,
+    pub(crate) is_short: bool,
+}
+
+impl<'a> Secret<'a> {
+    pub(crate) fn check(scheme: Scheme, bytes: &'a [u8], shorter: Shorter) -> Result<Self, KeyError> {
+        let Scheme::Hmac(hash) = scheme else {
+            return Err(KeyError::new(
+                KeyErrorKind::WrongType,
+                format!(
+                    "{} takes a key pair, not a secret; load it with `from_pem` or `from_der`",
+                    scheme.name()
+                ),
+            ));
+        };
+        refuse_guessable(bytes)?;
+        refuse_key_documents(bytes)?;
+        refuse_paths(bytes)?;
+        let is_short = bytes.len() < hash.len();
+        let minimum = if shorter == Shorter::Allowed { MIN_LEN } else { hash.len() };
+        if bytes.len() < minimum {
+            let mut message = format!(
+                "the secret for {} has {} bytes and needs {minimum}; make one with `openssl rand -base64 {}`",
+                scheme.name(),
+                bytes.len(),
+                hash.len(),
+            );
+            message.push_str(if bytes.len() >= MIN_LEN {
+                ", or, where it can't be changed, load it with `dangerous().short_hmac(..)`"
+            } else {
+                "; no option loads one under 32 bytes, which can be guessed from a single token, so tokens that it \
+                 signed end with it"
+            });
+            return Err(KeyError::new(KeyErrorKind::Weak, message));
+        }
+        Ok(Self { bytes, hash, scheme, is_short })
+    }
+}
+
+/// The bytes of a secret written in base64.
+pub(crate) fn decode_base64(text: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    decode(Base64::Standard, text, "padded base64")
+}
+
+/// The bytes of a secret written in base64url.
+pub(crate) fn decode_base64url(text: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    decode(Base64::UrlAnyPadding, text, "base64url")
+}
+
+fn decode(form: Base64, text: &[u8], name: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    form.decode(text).ok_or_else(|| {
+        let remedy = if text.iter().any(u8::is_ascii_whitespace) {
+            "; it holds white space: strip the line end"
+        } else {
+            "; the other alphabet, or a secret to be used as it stands?"
+        };
+        KeyError::new(KeyErrorKind::Malformed, format!("the secret is not {name}{remedy}"))
+    })
+}
+
+fn refuse_guessable(secret: &[u8]) -> Result<(), KeyError> {
+    let guessable = |message| Err(KeyError::new(KeyErrorKind::Guessable, message));
+    if secret.iter().all(u8::is_ascii_whitespace) {
+        return guessable("the secret is empty or blank; is the variable or file it comes from set?");
+    }
+    if secret.windows(2).all(|pair| pair.first() == pair.last()) {
+        return guessable("the secret is one byte repeated; make one with `openssl rand -base64 64`");
+    }
+    if let Some(place) = known_secrets::printed_in(secret) {
+        return Err(KeyError::new(
+            KeyErrorKind::Guessable,
+            format!("the secret is publicly known, from {place}; make one with `openssl rand -base64 64`"),
+        ));
+    }
+    Ok(())
+}
+
+/// Whoever knows where files lie can guess the name of one. No random secret names one that exists.
+fn refuse_paths(secret: &[u8]) -> Result<(), KeyError> {
+    let text = undressed(secret);
+    if std::str::from_utf8(text.trim_ascii()).is_ok_and(|path| Path::new(path).is_file()) {
+        return Err(KeyError::new(
+            KeyErrorKind::NotASecret,
+            "the secret is the path of a file, and the file's text belongs here; a `FileSource` reads a file",
+        ));
+    }
+    Ok(())
+}
+
+/// A *public* key taken for a secret is the key confusion of CVE-2016-10555: whoever fetches it can sign. A private
+/// one is a mistake as well, and would be the secret of nobody else.
+fn refuse_key_documents(secret: &[u8]) -> Result<(), KeyError> {
+    let text = undressed(secret);
+    let lines: Vec<&[u8]> = text.split(|byte| matches!(byte, b'\n' | b'\r')).collect();
+    // As base64: the whole text, and the lines between others, such as a BEGIN and an END without dashes.
+    let between = lines.split(|line| !is_base64(line)).map(|lines| Zeroizing::new(lines.concat()));
+    let mut decoded = between.chain([text.clone()]).map(|encoded| leading_base64(&encoded));
+    if is_key_document(secret) || is_key_document(&text) || decoded.any(|bytes| is_key_document(&bytes)) {
+        return Err(KeyError::new(
+            KeyErrorKind::NotASecret,
+            "a PEM, DER, JWK or SSH key was given as an HMAC secret; load it with `from_pem`, `from_der` or \
+             `from_jwk` under its own algorithm",
+        ));
+    }
+    Ok(())
+}
+
+fn is_key_document(bytes: &[u8]) -> bool {
+    let text = bytes.trim_ascii();
+    let armoured = text.windows(11).any(|window| window == b"-----BEGIN ");
+    let ssh = is_ssh_public_key(text);
+    let jwk = matches!(text.first(), Some(b'{' | b'[')) && text.windows(3).any(|window| window == b"kty");
+    armoured
+        || ssh
+        || jwk
+        || is_ssh_blob(bytes)
+        || der::looks_like_a_key(bytes)
+        || der::looks_like_a_key(text)
+}
+
+/// What the base64 of an SSH key holds: a public one begins with the name of its type (RFC 4253 §6.6), a private one with
+/// OpenSSH's own.
+fn is_ssh_blob(bytes: &[u8]) -> bool {
+    match bytes {
+        [0, 0, 0, _, name @ ..] => {
+            [&b"ssh-"[..], b"ecdsa-", b"sk-"].iter().any(|kind| name.starts_with(kind))
+        }
+        _ => bytes.starts_with(b"openssh-key-v1"),
+    }
+}
+
+fn is_base64(line: &[u8]) -> bool {
+    let is_digit =
+        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_' | b'=');
+    line.trim_ascii().iter().all(is_digit)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+
+    use super::*;
+    use crate::crypto::sha256;
+    use crate::keys::format::pem;
+    use crate::keys::test_keys::*;
+
+    const HS256: Scheme = Scheme::Hmac(Hash::Sha256);
+
+    fn refusal(scheme: Scheme, secret: &[u8]) -> Option<KeyErrorKind> {
+        Secret::check(scheme, secret, Shorter::Refused).err().map(|error| error.kind())
+    }
+
+    #[test]
+    fn a_secret_is_at_least_as_long_as_its_hash() {
+        let secret: Vec<u8> = (1..=64).collect();
+        for hash in [Hash::Sha256, Hash::Sha384, Hash::Sha512] {
+            for len in [1, 31, 32, 47, 48, 63, 64] {
+                let secret = &secret[..len];
+                let expected = (len < hash.len()).then_some(KeyErrorKind::Weak);
+                // One byte is one byte repeated.
+                let expected = if len == 1 { Some(KeyErrorKind::Guessable) } else { expected };
+                assert_eq!(refusal(Scheme::Hmac(hash), secret), expected, "{hash:?}, {len} bytes");
+
+                let dangerous = Secret::check(Scheme::Hmac(hash), secret, Shorter::Allowed);
+                assert_eq!(dangerous.is_ok(), len >= MIN_LEN, "{hash:?}, {len} bytes, dangerous");
+                if let Ok(secret) = dangerous {
+                    assert_eq!(secret.is_short, len < hash.len());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_short_secret_is_pointed_to_the_exception_only_where_it_helps() {
+        let secret: Vec<u8> = (1..=32).collect();
+        let message = |bytes| {
+            Secret::check(Scheme::Hmac(Hash::Sha512), bytes, Shorter::Refused).err().unwrap().to_string()
+        };
+        assert!(message(&secret).contains("short_hmac"));
+        assert!(!message(&secret[..31]).contains("short_hmac"));
+    }
+
+    #[test]
+    fn a_blank_or_published_secret_is_refused() {
+        for secret in [
+            &b""[..],
+            b" \t\r\n                                ",
+            &[0; 64],
+            &[b'a'; 64],
+            b"a-string-secret-at-least-256-bits-long",
+        ] {
+            assert_eq!(refusal(HS256, secret), Some(KeyErrorKind::Guessable), "{secret:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_document_is_no_secret_in_any_dress() {
+        for text in [
+            RSA_2048_PUBLIC,
+            RSA_2048_PUBLIC_PKCS1,
+            P256_PUBLIC,
+            P384_PUBLIC,
+            ED25519_PUBLIC,
+            RSA_2048,
+            RSA_2048_PKCS1,
+            P256,
+            P256_SEC1,
+            P256_CERTIFICATE,
+            P256_ENCRYPTED,
+            ED25519,
+        ] {
+            let der = if text == P256_ENCRYPTED {
+                Zeroizing::new(Vec::new())
+            } else {
+                pem::read(text).unwrap().der
+            };
+            let lines = std::str::from_utf8(text).unwrap();
+            let body: String = lines.lines().filter(|line| !line.starts_with("-----")).collect();
+            let mut dresses = vec![
+                lines.to_owned().into_bytes(),
+                lines.trim().to_owned().into_bytes(),
+                format!("\n\n  {lines}\n").into_bytes(),
+                lines.replace('\n', "\\n").into_bytes(),
+            ];
+            if !der.is_empty() && text != P256_SEC1 {
+                dresses.push(der.to_vec());
+                dresses.push(body.clone().into_bytes());
+                dresses.push(body.trim_end_matches('=').to_owned().into_bytes());
+                dresses.push(format!("{body}\n").into_bytes());
+                dresses.push(format!("{body} of the partner").into_bytes());
+                dresses.push(URL_SAFE_NO_PAD.encode(&*der).into_bytes());
+                let without_dashes = lines.replace("-----", "");
+                for text in [&body, &without_dashes, &lines.replace('\n', "\\n")] {
+                    dresses.push(format!("\"{text}\"").into_bytes());
+                    dresses.push(format!("'{text}'\n").into_bytes());
+                    dresses.push(format!("\u{feff}{text}").into_bytes());
+                    dresses.push(text.replace('\n', "\\n").into_bytes());
+                    dresses.push(text.replace('\n', "\\r\\n").into_bytes());
+                    dresses.push(text.replace('/', "\\/").into_bytes());
+                }
+                // Its first line alone.
+                dresses.push(lines.lines().nth(1).unwrap().as_bytes().to_vec());
+                for trailing in [&b"\n"[..], b"\0", b"\r\n", b" and more", &der] {
+                    let extended = [&der[..], trailing].concat();
+                    dresses.push(STANDARD.encode(&extended).into_bytes());
+                    dresses.push(extended);
+                }
+            }
+            dresses.push(STANDARD.encode(text).into_bytes());
+            dresses.push(URL_SAFE_NO_PAD.encode(lines.trim()).into_bytes());
+            dresses.push(format!("{}\n", STANDARD.encode(text)).into_bytes());
+            for dress in dresses {
+                assert_eq!(
+                    refusal(HS256, &dress),
+                    Some(KeyErrorKind::NotASecret),
+                    "{}",
+                    String::from_utf8_lossy(&dress)
+                );
+            }
+        }
+        for text in [
+            &br#"{"kty":"oct","k":"qjM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T"}"#[..],
+            b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ an operator@host",
+        ] {
+            assert_eq!(refusal(HS256, text), Some(KeyErrorKind::NotASecret));
+            assert_eq!(refusal(HS256, STANDARD.encode(text).as_bytes()), Some(KeyErrorKind::NotASecret));
+            let marked = [b"\xef\xbb\xbf", text].concat();
+            assert_eq!(refusal(HS256, &marked), Some(KeyErrorKind::NotASecret));
+        }
+        for (length, name) in [
+            (7, "ssh-rsa"),
+            (11, "ssh-ed25519"),
+            (19, "ecdsa-sha2-nistp256"),
+            (26, "sk-ssh-ed25519@openssh.com"),
+        ] {
+            let blob = [&[0, 0, 0, length], name.as_bytes(), &[0, 0, 0, 32], &[7; 32]].concat();
+            assert_eq!(refusal(HS256, &blob), Some(KeyErrorKind::NotASecret));
+            assert_eq!(refusal(HS256, STANDARD.encode(&blob).as_bytes()), Some(KeyErrorKind::NotASecret));
+        }
+        let private = STANDARD.encode(b"openssh-key-v1\0\0\0\0\x04none\0\0\0\x04none");
+        assert_eq!(refusal(HS256, private.as_bytes()), Some(KeyErrorKind::NotASecret));
+    }
+
+    #[test]
+    fn the_path_of_a_file_is_no_secret() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases/set.ed25519_rfc9864.json");
+        for secret in [path.to_owned(), format!("{path}\n"), format!("\"{path}\"")] {
+            assert_eq!(refusal(HS256, secret.as_bytes()), Some(KeyErrorKind::NotASecret), "{secret}");
+        }
+        assert_eq!(refusal(HS256, format!("{path}.none").as_bytes()), None);
+    }
+
+    #[test]
+    fn random_bytes_are_a_secret_and_so_is_their_base64() {
+        for n in 0..20_000 {
+            // As good as random, and the same at each run. The first bytes are a document's: what follows has to tell.
+            let random: Vec<u8> =
+                (0..3_u8).flat_map(|part| sha256(format!("{n} {part}").as_bytes())).collect();
+            let begins = [&[][..], &[0x30], &[0x30, 40], &[0x30, 60]][n % 4];
+            let secret = [begins, &random[begins.len()..]].concat();
+            assert_eq!(refusal(HS256, &secret), None, "{secret:?}");
+            assert_eq!(refusal(HS256, STANDARD.encode(&secret).as_bytes()), None, "{secret:?}");
+        }
+    }
+
+    #[test]
+    fn a_secret_that_merely_begins_like_a_document_is_a_secret() {
+        for secret in
+            [&b"0 is where a DER document begins, too"[..], b"MIIB would begin the base64 of one here!"]
+        {
+            assert_eq!(refusal(HS256, secret), None);
+        }
+    }
+
+    #[test]
+    fn only_hmac_takes_a_secret() {
+        assert_eq!(refusal(Scheme::Ed25519, &[7; 64]), Some(KeyErrorKind::WrongType));
+    }
+}

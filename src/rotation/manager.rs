@@ -1,0 +1,367 @@
+//! [`Manager`]: the task that loads, and the ring it puts in place.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep_until};
+
+use crate::keyring::handle::Keeper;
+use crate::keyring::handle::Keys;
+use crate::keyring::handle::Refetching;
+use crate::keyring::handle::RetiredKey;
+use crate::keyring::ring_cell::RingCell;
+use crate::keys::error::KeyError;
+use crate::rotation::Trusted;
+use crate::rotation::load::Loaded;
+use crate::rotation::load::Loader;
+use crate::rotation::refetch::Gate;
+use crate::rotation::source::erased::ErasedSource;
+use crate::rotation::state;
+use crate::rotation::state::Rotation;
+use crate::rotation::state::Timing;
+use crate::telemetry::{self, Event, Observer};
+use crate::time::Clock;
+
+/// The longest that caching headers can keep an issuer from being asked, and the longest between two tries of one
+/// that fails.
+const MAX_FRESH: Duration = Duration::from_secs(24 * 3600);
+/// How soon a source that failed is asked again: that, doubled each time.
+const LEAST_RETRY: Duration = Duration::from_secs(1);
+const MAX_RETRY: Duration = Duration::from_secs(60);
+
+pub(super) struct Settings {
+    pub(super) timing: Timing,
+    pub(super) reload_every: Duration,
+    pub(super) cooldown: Duration,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) observe: Option<Arc<Observer>>,
+}
+
+/// A trusted issuer: where its keys come from, and what requests that wait for them meet.
+pub(super) struct Foreign {
+    issuer: String,
+    source: Loader,
+    gate: Gate,
+}
+
+/// Held by the [`Keys`] and, weakly, by its task: when the last of the keys goes, both end.
+pub(super) struct Manager {
+    own: Loader,
+    own_gate: Gate,
+    trusted: Vec<Foreign>,
+    settings: Settings,
+    ring: Arc<RingCell>,
+    state: Mutex<State>,
+    runtime: Handle,
+    task: OnceLock<AbortHandle>,
+}
+
+struct State {
+    rotation: Rotation,
+    own: Progress,
+    foreign: Vec<Progress>,
+    /// Until every source was asked once, the ring is being put together and not replaced.
+    is_loaded: bool,
+}
+
+/// How the loads of one source go.
+struct Progress {
+    due: Instant,
+    retry: Duration,
+    /// What was told about skipped keys, which is not told again.
+    skipped: Vec<String>,
+}
+
+impl Manager {
+    pub(super) async fn start(
+        own: Arc<dyn ErasedSource>,
+        trusted: Vec<Trusted>,
+        settings: Settings,
+    ) -> Result<Keys, KeyError> {
+        let mut rotation =
+            Rotation::new(settings.timing, trusted.iter().map(|trusted| trusted.issuer.clone()));
+        let own = Loader::new(own);
+        let set = own.load_next().await.set?;
+        let (skipped, withdrawn) = (set.skipped.clone(), set.withdrawn.clone());
+        let now = settings.clock.now();
+        rotation.own_loaded(set, now)?;
+        let ring = Arc::new(RingCell::new(rotation.ring(now)));
+        let (every, count) = (settings.reload_every, trusted.len());
+        let foreign = |Trusted { issuer, source }| Foreign {
+            issuer,
+            source: Loader::new(source),
+            gate: Gate::default(),
+        };
+        let manager = Arc::new(Self {
+            own,
+            own_gate: Gate::default(),
+            trusted: trusted.into_iter().map(foreign).collect(),
+            settings,
+            ring: ring.clone(),
+            state: Mutex::new(State {
+                rotation,
+                own: Progress::new(every),
+                foreign: (0..count).map(|_| Progress::new(every)).collect(),
+                is_loaded: false,
+            }),
+            runtime: Handle::current(),
+            task: OnceLock::new(),
+        });
+        let mut loads = JoinSet::new();
+        (0..count).for_each(|at| {
+            loads.spawn(manager.clone().load_foreign(at));
+        });
+        while loads.join_next().await.is_some() {}
+        let told = {
+            let mut state = manager.state();
+            state.is_loaded = true;
+            state.tell_own(skipped, &withdrawn)
+        };
+        manager.report_skipped(&manager.own, &told);
+        manager.emit(&Event::KeysLoaded { ring: &ring.load() });
+        let task = tokio::spawn(keep(Arc::downgrade(&manager), every));
+        let _ = manager.task.set(task.abort_handle());
+        Ok(Keys::kept(ring, manager))
+    }
+
+    /// One round: whatever is due is asked, and what time does by itself is done.
+    async fn reload(self: Arc<Self>) {
+        self.reload_due();
+        self.load_own().await;
+    }
+
+    /// Asks the trusted issuers whose sources are due.
+    fn reload_due(self: &Arc<Self>) {
+        for at in 0..self.trusted.len() {
+            if self.state().foreign.get(at).is_some_and(Progress::is_due) {
+                // A slow issuer does not hold up the own keys, nor the next round.
+                self.runtime.spawn(self.clone().reload_foreign(at));
+            }
+        }
+    }
+
+    /// When a trusted issuer's source is due next; one that is being asked is due until it has answered.
+    fn next_due(&self) -> Option<Instant> {
+        self.state().foreign.iter().map(|progress| progress.due).min()
+    }
+
+    async fn load_own(&self) {
+        if !self.state().own.is_due() {
+            return self.publish();
+        }
+        match self.own.load_now().await {
+            Some(loaded) => drop(self.take_own(loaded)),
+            None => self.publish(),
+        }
+    }
+
+    /// Asks the own source out of turn, after the load under way where there is one. Whether it could be read: then a key that
+    /// is still unknown is none of its keys.
+    pub(super) async fn reload_own(self: Arc<Self>) -> bool {
+        let loaded = self.own.load_next().await;
+        self.take_own(loaded)
+    }
+
+    fn take_own(&self, Loaded { set: loaded, _turn }: Loaded) -> bool {
+        // Also where it goes on naming a key that was withdrawn. A set without a signing key is a mistake, and not used.
+        let is_read = loaded.as_ref().is_ok_and(|set| set.signing.is_some());
+        let (outcome, told) = {
+            let mut state = self.state();
+            let to_tell = loaded.as_ref().ok().map(|set| (set.skipped.clone(), set.withdrawn.clone()));
+            let fresh_for = loaded.as_ref().ok().and_then(|set| set.fresh_for);
+            let outcome = loaded.and_then(|set| state.rotation.own_loaded(set, self.settings.clock.now()));
+            // The own source is asked at every round, unless it says itself how long its answer is good for.
+            state.own.succeeded(fresh_for, self.settings.reload_every);
+            let told =
+                to_tell.map(|(skipped, withdrawn)| state.tell_own(skipped, &withdrawn)).unwrap_or_default();
+            (outcome, told)
+        };
+        self.publish();
+        self.report(&self.own, outcome, &told);
+        is_read
+    }
+
+    /// Asks a foreign source that is due, unless it is being asked.
+    async fn reload_foreign(self: Arc<Self>, at: usize) {
+        let Some(foreign) = self.trusted.get(at) else { return };
+        if let Some(loaded) = foreign.source.load_now().await {
+            self.take_foreign(at, loaded);
+        }
+    }
+
+    /// Asks a foreign source, after the load under way where there is one. Whether it answered.
+    pub(super) async fn load_foreign(self: Arc<Self>, at: usize) -> bool {
+        let Some(foreign) = self.trusted.get(at) else { return true };
+        let loaded = foreign.source.load_next().await;
+        self.take_foreign(at, loaded)
+    }
+
+    fn take_foreign(&self, at: usize, loaded: Loaded) -> bool {
+        let Some(Foreign { issuer, source, .. }) = self.trusted.get(at) else { return true };
+        let (outcome, told) = {
+            let mut state = self.state();
+            let State { rotation, foreign, .. } = &mut *state;
+            let Some(progress) = foreign.get_mut(at) else { return true };
+            let now = self.settings.clock.now();
+            let skipped = loaded.set.as_ref().map(|set| set.skipped.clone()).unwrap_or_default();
+            let told = progress.tell_skipped(&skipped);
+            let fresh_for = loaded.set.as_ref().ok().and_then(|set| set.fresh_for);
+            let outcome = match loaded.set {
+                Ok(set) => rotation.foreign_loaded(at, set, now),
+                Err(error) => {
+                    rotation.foreign_failed(at, now);
+                    Err(error)
+                }
+            };
+            match &outcome {
+                Ok(_) => progress.succeeded(fresh_for, self.settings.reload_every),
+                Err(_) => progress.failed(),
+            }
+            (outcome, told)
+        };
+        self.publish();
+        if let Ok(state::Loaded::TakenBack) = outcome {
+            self.emit(&Event::KeysTakenBack { source: &source.describe(), issuer });
+        }
+        let is_ok = outcome.is_ok();
+        self.report(source, outcome.map(|_| ()), &told);
+        is_ok
+    }
+
+    /// Puts the ring of this moment in place, if it is another one.
+    fn publish(&self) {
+        let replaced = {
+            let mut state = self.state();
+            let ring = state.rotation.ring(self.settings.clock.now());
+            let is_new = !ring.is_same(&self.ring.load());
+            if is_new {
+                // Under the lock: two rounds can't put theirs in place in the wrong order.
+                self.ring.store(ring);
+            }
+            is_new && state.is_loaded
+        };
+        if replaced {
+            self.emit(&Event::KeysReplaced { ring: &self.ring.load() });
+        }
+    }
+
+    fn report(&self, source: &Loader, outcome: Result<(), KeyError>, told: &[KeyError]) {
+        self.report_skipped(source, told);
+        if let Err(error) = outcome {
+            self.emit(&Event::KeysFailed { source: &source.describe(), error: &error });
+        }
+    }
+
+    fn report_skipped(&self, source: &Loader, told: &[KeyError]) {
+        for error in told {
+            self.emit(&Event::KeySkipped { source: &source.describe(), error });
+        }
+    }
+
+    /// Never under the lock: an observer may withdraw a key.
+    fn emit(&self, event: &Event<'_>) {
+        telemetry::tell(event, self.settings.observe.as_deref());
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it holds the lock but for a broken clock, and then the state is whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Keeper for Manager {
+    fn refetch(self: Arc<Self>, issuer: &str) -> Option<Refetching> {
+        let at = self.trusted.iter().position(|trusted| trusted.issuer == issuer)?;
+        let gate = &self.trusted.get(at)?.gate;
+        gate.wait(&self.runtime, self.settings.cooldown, || self.clone().load_foreign(at))
+    }
+
+    fn refetch_own(self: Arc<Self>) -> Option<Refetching> {
+        self.own_gate.wait(&self.runtime, self.settings.cooldown, || self.clone().reload_own())
+    }
+
+    fn retired(&self, kid: &str) -> Vec<RetiredKey> {
+        self.state().rotation.retired(kid, self.settings.clock.now())
+    }
+
+    fn withdraw(&self, kid: &str) {
+        self.state().rotation.withdraw(kid);
+        self.publish();
+    }
+
+    fn overlap(&self) -> u64 {
+        self.settings.timing.overlap
+    }
+
+    fn trusts(&self, issuer: &str) -> bool {
+        self.trusted.iter().any(|trusted| trusted.issuer == issuer)
+    }
+}
+
+impl Drop for Manager {
+    fn drop(&mut self) {
+        if let Some(task) = self.task.get() {
+            task.abort();
+        }
+    }
+}
+
+impl State {
+    /// What is new among the skipped keys of the own source, the withdrawals that withdraw nothing, and the own keys that
+    /// are published as another's.
+    fn tell_own(&mut self, mut skipped: Vec<KeyError>, withdrawn: &[String]) -> Vec<KeyError> {
+        skipped.extend(self.rotation.withdrawing_nothing(withdrawn));
+        skipped.extend(self.rotation.claimed_by_others());
+        self.own.tell_skipped(&skipped)
+    }
+}
+
+impl Progress {
+    fn new(reload_every: Duration) -> Self {
+        Self { due: Instant::now() + reload_every, retry: LEAST_RETRY.min(reload_every), skipped: Vec::new() }
+    }
+
+    fn is_due(&self) -> bool {
+        Instant::now() >= self.due
+    }
+
+    fn succeeded(&mut self, fresh_for: Option<Duration>, reload_every: Duration) {
+        self.retry = LEAST_RETRY.min(reload_every);
+        self.due = Instant::now() + fresh_for.unwrap_or_default().min(MAX_FRESH).max(reload_every);
+    }
+
+    fn failed(&mut self) {
+        self.due = Instant::now() + self.retry;
+        self.retry = self.retry.saturating_mul(2).min(MAX_RETRY);
+    }
+
+    /// What is new among the skipped keys.
+    fn tell_skipped(&mut self, skipped: &[KeyError]) -> Vec<KeyError> {
+        let before = std::mem::replace(&mut self.skipped, skipped.iter().map(ToString::to_string).collect());
+        skipped.iter().filter(|error| !before.contains(&error.to_string())).cloned().collect()
+    }
+}
+
+async fn keep(manager: Weak<Manager>, every: Duration) {
+    let mut round = Instant::now() + every;
+    loop {
+        let Some(due) = manager.upgrade().map(|manager| manager.next_due()) else { return };
+        // Between the rounds, a trusted issuer that failed is asked again as soon as it is due.
+        let earliest = Instant::now() + LEAST_RETRY.min(every);
+        sleep_until(due.map_or(round, |due| due.max(earliest).min(round))).await;
+        let Some(manager) = manager.upgrade() else { return };
+        if Instant::now() < round {
+            manager.reload_due();
+            continue;
+        }
+        round = Instant::now() + every;
+        // In a task of its own: a panic ends this round and no other.
+        let round = manager.runtime.spawn(manager.clone().reload()).await;
+        if round.is_err_and(|error| error.is_panic()) {
+            let error = KeyError::unavailable("a round panicked; its message went to standard error");
+            manager.emit(&Event::KeysFailed { source: "the key rotation", error: &error });
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! [`CommandSource`].
+//!
+//! `std::process` on a blocking thread and not `tokio::process`: that one needs a runtime that drives I/O, and where the kernel
+//! has no pidfd it catches SIGCHLD for the whole process.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::keys::error::KeyError;
+use crate::keys::error::KeyErrorKind;
+use crate::keys::key_set::KeySet;
+use crate::rotation::source::KeySource;
+use crate::rotation::source::format::KeyFormat;
+use crate::rotation::source::look;
+use crate::rotation::source::look::Bytes;
+use crate::rotation::source::look::blocking;
+use crate::rotation::source::turn::Turn;
+use crate::time::clamped;
+
+/// A program that prints the key, such as a secret manager's own.
+///
+/// It is run without a shell, with nothing on its standard input, and at every reload: choose a
+/// [reload interval](crate::keys::KeyRotation::reload_every) that its backend bears. What it writes to its standard error
+/// goes where this process's goes. One line end at the end of its output is no part of a secret.
+///
+/// A program that fails, prints more than a key, or takes longer than the timeout is an error. One that still runs then is
+/// killed; on Unix with all that it started itself, for it runs in a process group of its own. What leaves that group and
+/// holds its output open is not killed, and no other load begins before it ends.
+#[derive(Clone)]
+pub struct CommandSource {
+    program: OsString,
+    arguments: Vec<OsString>,
+    format: KeyFormat,
+    timeout: Duration,
+}
+
+/// An argument may be a secret.
+impl fmt::Debug for CommandSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CommandSource").field("program", &self.program).finish_non_exhaustive()
+    }
+}
+
+impl CommandSource {
+    /// The program and its arguments, each as it is.
+    pub fn new<A: Into<OsString>>(
+        program: impl Into<OsString>,
+        arguments: impl IntoIterator<Item = A>,
+        format: KeyFormat,
+    ) -> Self {
+        Self {
+            program: program.into(),
+            arguments: arguments.into_iter().map(Into::into).collect(),
+            format,
+            timeout: Duration::from_secs(5),
+        }
+    }
+
+    /// A program and its arguments in one line, as variables named `…_CMD` hold them.
+    ///
+    /// It is split as Python's `shlex.split` does: at spaces, tabs and line ends; `'…'` is taken as it is; in `"…"` a
+    /// backslash stands before `"` and `\` only; elsewhere it takes the next character as it is. Nothing is expanded: no
+    /// variables, no globs, no pipes.
+    ///
+    /// # Errors
+    /// When a quote is not closed, a backslash comes last, or the line names no program.
+    pub fn from_line(line: &str, format: KeyFormat) -> Result<Self, KeyError> {
+        let mut words = split(line)?.into_iter();
+        let program = words.next().ok_or_else(|| refused("the line names no program"))?;
+        Ok(Self::new(program, words, format))
+    }
+
+    /// How long it may take. Default 5 s, ten years at most. A [`KeyRotation`](crate::keys::KeyRotation) waits for 15 s at
+    /// most.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = clamped(timeout);
+        self
+    }
+
+    /// The turn is that of the load.
+    fn run(&self, turn: Option<Turn>) -> Result<KeySet, KeyError> {
+        let child = group::own(&mut Command::new(&self.program))
+            .args(&self.arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .map_err(|error| {
+                KeyError::unavailable(format!("{} can't be started: {error}", self.name())).because(error)
+            })?;
+        let mut running = Running { child, has_ended: false };
+        let (status, output) = running.wait(Instant::now() + self.timeout, self, turn)?;
+        if !status.success() {
+            return Err(KeyError::unavailable(format!("{} failed: {status}", self.name())));
+        }
+        self.format.read(&output).map_err(|error| error.at(self.name()))
+    }
+
+    /// The program alone: an argument may be a secret.
+    fn name(&self) -> String {
+        format!("command {:?}", self.program)
+    }
+
+    fn too_slow(&self) -> KeyError {
+        KeyError::unavailable(format!("{} took longer than {:?} and was killed", self.name(), self.timeout))
+    }
+}
+
+impl KeySource for CommandSource {
+    fn describe(&self) -> String {
+        self.name()
+    }
+
+    async fn load(&self) -> Result<KeySet, KeyError> {
+        let (this, turn) = (self.clone(), Turn::current());
+        blocking(move || this.run(turn)).await
+    }
+}
+
+/// A child that is killed, and waited for, however its watch ends.
+struct Running {
+    child: Child,
+    has_ended: bool,
+}
+
+impl Running {
+    fn wait(
+        &mut self,
+        deadline: Instant,
+        source: &CommandSource,
+        turn: Option<Turn>,
+    ) -> Result<(ExitStatus, Bytes), KeyError> {
+        let stdout = self.child.stdout.take();
+        let (send, output) = mpsc::channel();
+        let name = source.name();
+        // A pipe can't be read with a timeout: a thread reads it, and ends when nobody holds its other end. It keeps the
+        // turn for as long, so that there is never a second one.
+        thread::spawn(move || {
+            let read = match stdout {
+                Some(stdout) => look::read_all(stdout, format_args!("the output of {name}")),
+                None => Err(KeyError::unavailable("the program has no standard output")),
+            };
+            drop(turn);
+            let _ = send.send(read);
+        });
+        let left = || deadline.saturating_duration_since(Instant::now());
+        let output = output.recv_timeout(left()).map_err(|_| source.too_slow())??;
+        loop {
+            match self.child.try_wait() {
+                Ok(Some(status)) => {
+                    self.has_ended = true;
+                    return Ok((status, output));
+                }
+                Ok(None) if left().is_zero() => return Err(source.too_slow()),
+                Ok(None) => thread::sleep(Duration::from_millis(2)),
+                Err(error) => {
+                    return Err(KeyError::unavailable("the program can't be waited for").because(error));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Once it was waited for, its id may be somebody else's.
+        if !self.has_ended {
+            group::kill(&mut self.child);
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// A program and what it starts itself: what a shell began outlives it, and holds its output open.
+#[cfg(all(unix, not(assume_not_unix)))]
+mod group {
+    use std::os::unix::process::CommandExt as _;
+    use std::process::{Child, Command};
+
+    use rustix::process::{Pid, Signal, kill_process_group};
+
+    pub(super) fn own(command: &mut Command) -> &mut Command {
+        command.process_group(0)
+    }
+
+    /// Fails where all of it has ended, which is as well.
+    pub(super) fn kill(leader: &mut Child) {
+        let _ = kill_process_group(Pid::from_child(leader), Signal::KILL);
+    }
+}
+
+#[cfg(any(not(unix), assume_not_unix))]
+mod group {
+    use std::process::{Child, Command};
+
+    pub(super) fn own(command: &mut Command) -> &mut Command {
+        command
+    }
+
+    pub(super) fn kill(leader: &mut Child) {
+        let _ = leader.kill();
+    }
+}
+
+// Not by the `shlex` crate, which drops what follows a `#`, and reads `\$` and `\r` otherwise than Python does.
+fn split(line: &str) -> Result<Vec<String>, KeyError> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut rest = line.chars();
+    while let Some(next) = rest.next() {
+        match next {
+            ' ' | '\t' | '\r' | '\n' => words.extend(word.take()),
+            '\'' | '"' => quoted(next, &mut rest, word.get_or_insert_default())?,
+            '\\' => {
+                let escaped = rest.next().ok_or_else(|| refused("the line ends in a backslash"))?;
+                word.get_or_insert_default().push(escaped);
+            }
+            other => word.get_or_insert_default().push(other),
+        }
+    }
+    words.extend(word);
+    Ok(words)
+}
+
+fn quoted(quote: char, rest: &mut std::str::Chars<'_>, word: &mut String) -> Result<(), KeyError> {
+    let unclosed = || refused("a quote is not closed");
+    loop {
+        match rest.next().ok_or_else(unclosed)? {
+            end if end == quote => return Ok(()),
+            '\\' if quote == '"' => match rest.next().ok_or_else(unclosed)? {
+                escaped @ ('"' | '\\') => word.push(escaped),
+                other => word.extend(['\\', other]),
+            },
+            other => word.push(other),
+        }
+    }
+}
+
+fn refused(message: &'static str) -> KeyError {
+    KeyError::new(KeyErrorKind::Malformed, format!("the command can't be split into arguments: {message}"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::keys::Algorithm;
+    use crate::rotation::source::turn::Turns;
+
+    const SECRET: &str = "a secret of these tests: 32 bytes and more";
+
+    fn shell(script: &str) -> CommandSource {
+        CommandSource::new("sh", ["-c", script], KeyFormat::secret(Algorithm::HS256))
+    }
+
+    #[test]
+    fn a_line_is_split_as_shlex_does() {
+        // Each row as CPython's `shlex.split` gives it.
+        for (line, words) in [
+            ("", &[][..]),
+            ("  \t\n", &[]),
+            ("vault read -field=key", &["vault", "read", "-field=key"]),
+            (" a  b ", &["a", "b"]),
+            ("'a b' c", &["a b", "c"]),
+            (r#""a b"'c'd"#, &["a bcd"]),
+            (r"a\ b \'", &["a b", "'"]),
+            (r"'a\b'", &[r"a\b"]),
+            (r#""a\b\"\\" "#, &[r#"a\b"\"#]),
+            ("'' \"\"", &["", ""]),
+            ("$HOME *.pem | a; b # c", &["$HOME", "*.pem", "|", "a;", "b", "#", "c"]),
+        ] {
+            assert_eq!(split(line).unwrap(), words, "{line:?}");
+        }
+        for line in ["'a", "\"a", r"a\", r#""a\"#] {
+            assert!(split(line).is_err(), "{line:?}");
+        }
+        assert!(CommandSource::from_line(" ", KeyFormat::jwk()).is_err());
+    }
+
+    #[test]
+    fn the_output_is_the_key_less_its_line_end() {
+        let expected = crate::SigningKey::from_secret(Algorithm::HS256, SECRET).unwrap();
+        for source in [
+            shell(&format!("printf '{SECRET}'")),
+            shell(&format!("echo '{SECRET}'")),
+            CommandSource::from_line(&format!("echo '{SECRET}'"), KeyFormat::secret(Algorithm::HS256))
+                .unwrap(),
+        ] {
+            assert_eq!(source.run(None).unwrap().signing.unwrap().fingerprint(), expected.fingerprint());
+        }
+    }
+
+    #[test]
+    fn a_program_that_fails_is_an_error_whatever_it_printed() {
+        let error = shell(&format!("echo '{SECRET}'; exit 3")).run(None).unwrap_err().to_string();
+        assert!(error.contains("failed") && error.contains('3') && !error.contains(SECRET), "{error}");
+        let missing = CommandSource::new("/no/such/program", [""; 0], KeyFormat::jwk());
+        assert!(missing.run(None).unwrap_err().to_string().contains("can't be started"));
+        assert!(shell("true").run(None).is_err(), "nothing is no key");
+    }
+
+    #[test]
+    fn a_program_that_hangs_or_never_ends_printing_is_killed() {
+        for script in ["sleep 30", "exec >&-; exec sleep 30", &format!("echo '{SECRET}'; exec sleep 30")] {
+            let before = Instant::now();
+            let error = shell(script).timeout(Duration::from_millis(100)).run(None).unwrap_err().to_string();
+            assert!(error.contains("killed"), "{error}");
+            assert!(before.elapsed() < Duration::from_secs(10));
+        }
+        let before = Instant::now();
+        let error = CommandSource::new("yes", ["x"], KeyFormat::jwk()).run(None).unwrap_err().to_string();
+        assert!(error.contains("no key is that long"), "{error}");
+        assert!(before.elapsed() < Duration::from_secs(4));
+    }
+
+    #[cfg(all(unix, not(assume_not_unix)))]
+    #[tokio::test]
+    async fn what_a_program_began_is_killed_with_it_so_that_nobody_reads_on() {
+        let turns = Turns::default();
+        for script in ["sleep 30; true", "sleep 30 & true"] {
+            let turn = turns.try_next().unwrap();
+            let load = turn.during(shell(script).timeout(Duration::from_millis(100)).load()).await;
+            assert!(load.unwrap_err().to_string().contains("killed"), "{script}");
+            timeout(Duration::from_secs(10), turns.next()).await.expect(script);
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn no_other_load_begins_while_somebody_holds_the_output_open() {
+        let turns = Turns::default();
+        let turn = turns.try_next().unwrap();
+        let source = shell("setsid sleep 3 & true").timeout(Duration::from_millis(500));
+        assert!(turn.during(source.load()).await.unwrap_err().to_string().contains("killed"));
+        assert!(turns.try_next().is_none());
+        timeout(Duration::from_secs(10), turns.next()).await.expect("it ended");
+    }
+
+    #[tokio::test]
+    async fn it_is_named_without_its_arguments() {
+        let source = CommandSource::new("vault", ["token=hunter2"], KeyFormat::jwk());
+        assert_eq!(KeySource::describe(&source), "command \"vault\"");
+        assert!(shell(&format!("echo '{SECRET}'")).load().await.is_ok());
+    }
+}

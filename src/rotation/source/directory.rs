@@ -1,0 +1,303 @@
+//! [`DirectorySource`].
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::keyring::fingerprints;
+use crate::keys::error::{KeyError, KeyErrorKind};
+use crate::keys::format::text;
+use crate::keys::key_set::KeySet;
+use crate::keys::scheme;
+use crate::rotation::source::KeySource;
+use crate::rotation::source::format::KeyFormat;
+use crate::rotation::source::given;
+use crate::rotation::source::look;
+use crate::rotation::source::look::Found;
+use crate::rotation::source::look::Memory;
+use crate::rotation::source::look::Settled;
+use crate::rotation::source::look::blocking;
+
+/// A directory of keys, as a mounted Kubernetes Secret: one named file signs, every other one is a retired key that
+/// still verifies.
+///
+/// A file `withdrawn` lists keys that were compromised, a `kid` or fingerprint on each line, or `HS256 <fingerprint>` as
+/// the log has it; `#` begins a comment. A byte order mark, quotes, a list's dash and line ends of Windows do no harm, and a
+/// name that no key had is told as [`KeySkipped`](crate::Event::KeySkipped). Nothing under them is admitted from then on, even where no other file can be
+/// read. Names that begin with a dot, and directories, are passed over. A file that can't be read or holds no key is
+/// named in an event and passed over.
+///
+/// A certificate is a key only where its file was named with [`retired`](Self::retired): one that lies beside the keys is
+/// usually there for another purpose, and the certificate of an authority would let that authority sign tokens. `tls.crt` and
+/// `ca.crt`, which cert-manager puts beside `tls.key`, are passed over without a word; any other certificate is named in an
+/// event. A bare public key is a key: it has no other purpose.
+///
+/// Put nothing else there. As [`KeyFormat::secret`] almost any text of 32 bytes and more is a key (a README, an editor's
+/// backup), and whoever knows the text can sign with it. Prefer base64, PEM or JWK.
+///
+/// A mounted Secret is swapped whole by the link `..data`; it is read through that link once, so that no old file is
+/// read beside a new one. In a directory without that link a file may be half written, and half of a bare secret is one:
+/// there a change waits for a second reload, as a [`FileSource`](super::FileSource)'s does, if any of the formats is such a
+/// secret. Each file waits for itself alone; one that changes at every load is named in an event. What is withdrawn never waits, nor does the successor of a signing key that is withdrawn.
+#[derive(Clone, Debug)]
+pub struct DirectorySource {
+    directory: PathBuf,
+    signing: PathBuf,
+    format: KeyFormat,
+    retired: Vec<(PathBuf, KeyFormat)>,
+    memory: Memory,
+    withdrawn: Memory,
+}
+
+const WITHDRAWN: &str = "withdrawn";
+/// The link to the files of a mounted Secret.
+const DATA: &str = "..data";
+const MAX_FILES: usize = 100;
+/// The names that the certificates of a `kubernetes.io/tls` Secret have.
+const CERTIFICATES: [&str; 2] = ["tls.crt", "ca.crt"];
+
+impl DirectorySource {
+    /// `signing` names the file of the key that signs; every file is read in this format. While that file is
+    /// missing, a load fails.
+    pub fn new(directory: impl Into<PathBuf>, signing: impl Into<PathBuf>, format: KeyFormat) -> Self {
+        Self {
+            directory: given::path(directory),
+            signing: given::path(signing),
+            format,
+            retired: Vec::new(),
+            memory: Memory::default(),
+            withdrawn: Memory::default(),
+        }
+    }
+
+    /// A retired key's file that is in another format, for the time around a change of the algorithm, or that is a
+    /// certificate. There need be no such file.
+    pub fn retired(mut self, name: impl Into<PathBuf>, format: KeyFormat) -> Self {
+        self.retired.push((given::path(name), format));
+        self
+    }
+
+    /// What is withdrawn counts whatever is wrong with the keys: then the set is the withdrawals and the error.
+    fn load_all(&self) -> Result<KeySet, KeyError> {
+        let KeySet { withdrawn, .. } = self.withdrawn.load(
+            Settled::AtOnce,
+            || self.look_at_withdrawn(),
+            |found| Ok(parse_withdrawn(found)),
+        )?;
+        let is_withdrawn = |name: &str| withdrawn.iter().any(|withdrawn| withdrawn == name);
+        let nothing_signs =
+            self.memory.signs_with(|key| is_withdrawn(key.kid()) || is_withdrawn(key.fingerprint()));
+        let settled = if nothing_signs || self.is_swapped_whole() {
+            Settled::AtOnce
+        } else {
+            let formats = self.retired.iter().map(|(_, format)| format);
+            Settled::for_formats(formats.chain([&self.format]))
+        };
+        match self.memory.load(settled, || self.look(), |found| self.parse(found)) {
+            Ok(set) => Ok(KeySet { withdrawn, ..set }),
+            Err(error) if withdrawn.is_empty() => Err(error),
+            Err(error) => Ok(KeySet { withdrawn, skipped: vec![error], ..KeySet::default() }),
+        }
+    }
+
+    /// Where there is one that can't be read, nobody knows what must not be admitted: that is a failed load.
+    fn look_at_withdrawn(&self) -> Result<Vec<Found>, KeyError> {
+        let path = self.behind_link()?.join(WITHDRAWN);
+        match fs::symlink_metadata(&path) {
+            Ok(_) => Ok(vec![Found::new(WITHDRAWN, look::read(&path)?)]),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(look::unreadable(&path, error)),
+        }
+    }
+
+    fn is_swapped_whole(&self) -> bool {
+        fs::symlink_metadata(self.directory.join(DATA)).is_ok()
+    }
+
+    /// The directory behind the link is never changed, only replaced: what is gone meanwhile can't be read, and the next
+    /// look finds the new one.
+    fn behind_link(&self) -> Result<PathBuf, KeyError> {
+        match fs::canonicalize(self.directory.join(DATA)) {
+            Ok(data) => Ok(data),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(self.directory.clone()),
+            Err(error) => Err(look::unreadable(&self.directory, error)),
+        }
+    }
+
+    fn look(&self) -> Result<Vec<Found>, KeyError> {
+        let at = |error| look::unreadable(&self.directory, error);
+        let directory = self.behind_link()?;
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&directory).map_err(at)? {
+            let name = entry.map_err(at)?.file_name();
+            if !name.as_encoded_bytes().starts_with(b".") && name != WITHDRAWN {
+                names.push(PathBuf::from(name));
+            }
+        }
+        if names.len() > MAX_FILES {
+            return Err(KeyError::unavailable(format!(
+                "{} holds more than {MAX_FILES} files: is it a directory of keys?",
+                self.directory.display()
+            )));
+        }
+        names.sort();
+        let mut found = Vec::new();
+        for name in names {
+            let path = directory.join(&name);
+            // Symlinks are followed: to a file, to a directory, to nothing.
+            match fs::metadata(&path) {
+                Ok(data) if data.is_dir() => continue,
+                Ok(data) if !data.is_file() => {
+                    let error = format!("{} is no file", path.display());
+                    found.push(Found::unread(name, KeyError::unavailable(error)));
+                }
+                Ok(_) => match look::read(&path) {
+                    Ok(bytes) => found.push(Found::new(name, bytes)),
+                    Err(error) => found.push(Found::unread(name, error)),
+                },
+                Err(error) => found.push(Found::unread(name, look::unreadable(&path, error))),
+            }
+        }
+        Ok(found)
+    }
+
+    fn parse(&self, found: &[Found]) -> Result<KeySet, KeyError> {
+        let at = |place: &Path, error: KeyError| error.at(self.directory.join(place).display());
+        let signing = found.iter().find(|found| found.place == self.signing).ok_or_else(|| {
+            KeyError::unavailable(format!(
+                "{} holds no file {}",
+                self.directory.display(),
+                self.signing.display()
+            ))
+        })?;
+        if let Some(error) = &signing.unread {
+            return Err(error.clone());
+        }
+        let mut set = self.format.read(&signing.bytes).map_err(|error| at(&signing.place, error))?;
+        for Found { place, bytes, unread } in found.iter().filter(|found| found.place != self.signing) {
+            if let Some(error) = unread {
+                set.skipped.push(error.clone());
+                continue;
+            }
+            let named = self.retired.iter().find(|(name, _)| name == place).map(|(_, format)| format);
+            if named.is_none() && self.format.finds_certificate(bytes) {
+                if !CERTIFICATES.iter().any(|name| *place == Path::new(name)) {
+                    set.skipped.push(at(place, not_asked_for()));
+                }
+                continue;
+            }
+            match named.unwrap_or(&self.format).read(bytes) {
+                Ok(retired) => set.retire(retired),
+                Err(error) => set.skipped.push(at(place, error)),
+            }
+        }
+        Ok(set)
+    }
+}
+
+impl KeySource for DirectorySource {
+    fn describe(&self) -> String {
+        format!("directory {}", self.directory.display())
+    }
+
+    async fn load(&self) -> Result<KeySet, KeyError> {
+        let this = self.clone();
+        blocking(move || this.load_all()).await
+    }
+}
+
+fn not_asked_for() -> KeyError {
+    KeyError::new(
+        KeyErrorKind::WrongUse,
+        "it is a certificate that nobody asked for by name; if its key signed tokens of this service, name the file with \
+         `DirectorySource::retired`, else take it out",
+    )
+}
+
+fn parse_withdrawn(found: &[Found]) -> KeySet {
+    let mut set = KeySet::default();
+    for Found { bytes, .. } in found {
+        // A comment in another encoding must not keep a name from being read.
+        let lines = text::plain(bytes).unwrap_or_else(|| String::from_utf8_lossy(bytes).into_owned().into());
+        set.withdrawn.extend(lines.split(['\n', '\r']).filter_map(withdrawn_name));
+    }
+    set
+}
+
+/// The `kid` or fingerprint of a line, which may be copied from the log: `signs HS256 <fingerprint> kid=main`.
+fn withdrawn_name(line: &str) -> Option<String> {
+    let is_of_the_log = |word: &str| {
+        matches!(word, "signs" | "verifies" | "trusted") || scheme::algorithm_named(word).is_some()
+    };
+    // A `kid` may hold the sign itself, as a DID's does.
+    let words = line.split_whitespace().take_while(|word| !word.starts_with('#'));
+    // Quotes, separators, the dash of a list, and what editors put in unseen.
+    let words = words.map(|word| {
+        let word = word.trim_matches(['"', '\'', '`', ',', ';', '\u{feff}', '\u{200b}']);
+        if word.chars().all(|dash| matches!(dash, '-' | '*')) { "" } else { word }
+    });
+    let words = words.filter(|word| !word.is_empty());
+    let name = words.clone().find(|word| !is_of_the_log(word)).or(words.clone().last())?;
+    Some(match name.strip_prefix(fingerprints::KID) {
+        // The log's own form.
+        Some(kid) => fingerprints::unprintable(kid.trim_matches(['"', '\''])),
+        None => name.to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_withdrawn_line_names_a_key_as_people_and_logs_do() {
+        for (line, expected) in [
+            ("main", Some("main")),
+            ("  kid-7 \t", Some("kid-7")),
+            ("main # leaked on Monday", Some("main")),
+            ("main leaked on Monday", Some("main")),
+            ("did:example:1#key-1", Some("did:example:1#key-1")),
+            ("HS256 18a5kllpJbr8upcP-6RfJg", Some("18a5kllpJbr8upcP-6RfJg")),
+            ("signs HS256 18a5kllpJbr8upcP-6RfJg kid=main, ", Some("18a5kllpJbr8upcP-6RfJg")),
+            ("signs HS256 18a5kllpJbr8upcP-6RfJg, verifies EdDSA x", Some("18a5kllpJbr8upcP-6RfJg")),
+            ("verifies Ed25519 x", Some("x")),
+            ("kid=main", Some("main")),
+            ("kid=\"main\"", Some("main")),
+            ("kid=did:example:1%23key-1", Some("did:example:1#key-1")),
+            ("signs", Some("signs")),
+            ("ES256", Some("ES256")),
+            ("\"main\"", Some("main")),
+            ("'main',", Some("main")),
+            ("`main`", Some("main")),
+            ("- main", Some("main")),
+            ("  - \"main\"", Some("main")),
+            ("* main;", Some("main")),
+            ("\u{feff}main", Some("main")),
+            ("-starts-with-a-dash", Some("-starts-with-a-dash")),
+            ("\u{a0}main\u{a0}", Some("main")),
+            ("# nothing", None),
+            ("\"\"", None),
+            ("-", None),
+            ("", None),
+        ] {
+            assert_eq!(withdrawn_name(line).as_deref(), expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_withdrawal_list_is_read_however_it_was_saved() {
+        let list = "main\r\n\r\n# a comment\r\n\"old\" \rolder";
+        let utf16 = list.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
+        for bytes in [
+            list.as_bytes().to_vec(),
+            [b"\xef\xbb\xbf", list.as_bytes()].concat(),
+            [b"\xff\xfe", &utf16[..]].concat(),
+            utf16,
+        ] {
+            let read = parse_withdrawn(&[Found::new(WITHDRAWN, bytes.clone().into())]);
+            assert_eq!(read.withdrawn, ["main", "old", "older"], "{bytes:?}");
+        }
+        let read = parse_withdrawn(&[Found::new(WITHDRAWN, b"main # gest\xf6hlen\n".to_vec().into())]);
+        assert_eq!(read.withdrawn, ["main"]);
+    }
+}

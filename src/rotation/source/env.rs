@@ -1,0 +1,83 @@
+//! [`EnvSource`].
+
+use zeroize::Zeroizing;
+
+use crate::keys::error::KeyError;
+use crate::keys::key_set::KeySet;
+use crate::rotation::source::KeySource;
+use crate::rotation::source::format::KeyFormat;
+use crate::rotation::source::given;
+use crate::rotation::source::look::Found;
+use crate::rotation::source::look::MAX_BYTES;
+use crate::rotation::source::look::Memory;
+use crate::rotation::source::look::Settled;
+use crate::rotation::source::look::blocking;
+
+/// An environment variable that holds a key.
+///
+/// A process keeps the environment it was started with, so a new key takes a restart. Give the old one as
+/// [`retired`](Self::retired) then, or its tokens are refused from the restart on.
+#[derive(Clone, Debug)]
+pub struct EnvSource {
+    variable: (String, KeyFormat),
+    retired: Vec<(String, KeyFormat)>,
+    memory: Memory,
+}
+
+impl EnvSource {
+    /// The key in this variable.
+    pub fn new(variable: impl Into<String>, format: KeyFormat) -> Self {
+        Self { variable: (given::variable(variable), format), retired: Vec::new(), memory: Memory::default() }
+    }
+
+    /// A variable that holds a key which signs no longer. While it is unset or empty, there is none.
+    pub fn retired(mut self, variable: impl Into<String>, format: KeyFormat) -> Self {
+        self.retired.push((given::variable(variable), format));
+        self
+    }
+
+    fn read(&self) -> Result<KeySet, KeyError> {
+        let (name, format) = &self.variable;
+        let mut set = match value(name)? {
+            Some(value) => format.read(&value).map_err(|error| error.at(name))?,
+            None => {
+                return Err(KeyError::unavailable(format!("the variable {name} is not set, or is empty")));
+            }
+        };
+        for (name, format) in &self.retired {
+            if let Some(value) = value(name)? {
+                match format.read(&value) {
+                    Ok(retired) => set.retire(retired),
+                    Err(error) => set.skipped.push(error.at(name)),
+                }
+            }
+        }
+        Ok(set)
+    }
+
+    fn look(&self) -> Result<Vec<Found>, KeyError> {
+        let names = std::iter::once(&self.variable).chain(&self.retired).map(|(name, _)| name);
+        names.map(|name| Ok(Found::new(name, value(name)?.unwrap_or_default()))).collect()
+    }
+}
+
+impl KeySource for EnvSource {
+    fn describe(&self) -> String {
+        format!("environment variable {}", self.variable.0)
+    }
+
+    async fn load(&self) -> Result<KeySet, KeyError> {
+        let this = self.clone();
+        blocking(move || this.memory.load(Settled::AtOnce, || this.look(), |_| this.read())).await
+    }
+}
+
+fn value(name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, KeyError> {
+    let value = std::env::var_os(name).map(|value| Zeroizing::new(value.into_encoded_bytes()));
+    match value {
+        Some(value) if value.len() as u64 > MAX_BYTES => {
+            Err(KeyError::unavailable(format!("the variable {name} is longer than any key")))
+        }
+        value => Ok(value.filter(|value| !value.is_empty())),
+    }
+}

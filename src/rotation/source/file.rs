@@ -1,0 +1,94 @@
+//! [`FileSource`].
+
+use std::path::PathBuf;
+
+use crate::keys::error::KeyError;
+use crate::keys::key_set::KeySet;
+use crate::rotation::source::KeySource;
+use crate::rotation::source::format::KeyFormat;
+use crate::rotation::source::given;
+use crate::rotation::source::look;
+use crate::rotation::source::look::Found;
+use crate::rotation::source::look::Memory;
+use crate::rotation::source::look::Settled;
+use crate::rotation::source::look::blocking;
+
+/// A file that holds a key or a JWK set.
+///
+/// It is read again at every reload, and what changed is taken once two looks, 20 ms apart, agree: a file that was cut
+/// short, or is being written, changes nothing.
+///
+/// Half of a bare secret ([`KeyFormat::secret`], `base64`, `base64url`) is a secret too. So such a change is taken when two
+/// reloads in a row, a second apart or more, saw the same: one reload interval later than the change of a PEM, DER or JWK.
+/// The first load of a process takes what is there after the 20 ms. A file that is replaced whole, by a rename, is never
+/// half there.
+///
+/// A single file forgets: a process that restarts after the key was replaced never saw the old one, and refuses its
+/// tokens. Keep the old key in a [`retired`](Self::retired) file until they are past, or use a JWK set or a
+/// [`DirectorySource`](super::DirectorySource).
+///
+/// ```
+/// use tower_reissue::keys::{Algorithm, FileSource, KeyFormat};
+///
+/// let source = FileSource::new("/etc/orders/jwt.pem", KeyFormat::pem(Algorithm::EdDSA))
+///     .retired("/etc/orders/jwt-old.secret", KeyFormat::base64(Algorithm::HS256));
+/// ```
+#[derive(Clone, Debug)]
+pub struct FileSource {
+    file: (PathBuf, KeyFormat),
+    retired: Vec<(PathBuf, KeyFormat)>,
+    memory: Memory,
+}
+
+impl FileSource {
+    /// The key or keys in this file.
+    pub fn new(path: impl Into<PathBuf>, format: KeyFormat) -> Self {
+        Self { file: (given::path(path), format), retired: Vec::new(), memory: Memory::default() }
+    }
+
+    /// A file that holds a key which signs no longer. While there is no such file, there is none.
+    pub fn retired(mut self, path: impl Into<PathBuf>, format: KeyFormat) -> Self {
+        self.retired.push((given::path(path), format));
+        self
+    }
+
+    fn look(&self) -> Result<Vec<Found>, KeyError> {
+        let (path, _) = &self.file;
+        let mut found = vec![Found::new(path, look::read(path)?)];
+        for (path, _) in &self.retired {
+            if path.try_exists().map_err(|error| look::unreadable(path, error))? {
+                found.push(Found::new(path, look::read(path)?));
+            }
+        }
+        Ok(found)
+    }
+
+    fn parse(&self, found: &[Found]) -> Result<KeySet, KeyError> {
+        let mut set = KeySet::default();
+        for Found { place, bytes, .. } in found {
+            let at = |error: KeyError| error.at(place.display());
+            if *place == self.file.0 {
+                set = self.file.1.read(bytes).map_err(at)?;
+            } else if let Some((_, format)) = self.retired.iter().find(|(path, _)| path == place) {
+                match format.read(bytes) {
+                    Ok(retired) => set.retire(retired),
+                    Err(error) => set.skipped.push(at(error)),
+                }
+            }
+        }
+        Ok(set)
+    }
+}
+
+impl KeySource for FileSource {
+    fn describe(&self) -> String {
+        format!("file {}", self.file.0.display())
+    }
+
+    async fn load(&self) -> Result<KeySet, KeyError> {
+        let this = self.clone();
+        let formats = std::iter::once(&self.file).chain(&self.retired).map(|(_, format)| format);
+        let settled = Settled::for_formats(formats);
+        blocking(move || this.memory.load(settled, || this.look(), |found| this.parse(found))).await
+    }
+}

@@ -1,0 +1,293 @@
+//! [`KeyFormat`]: how the bytes of a source are read.
+
+use jsonwebtoken::Algorithm;
+use zeroize::Zeroizing;
+
+use crate::jose::base64::Base64;
+use crate::keys::error::{KeyError, KeyErrorKind};
+use crate::keys::format::der;
+use crate::keys::format::jwk::Jwk;
+use crate::keys::format::pem;
+use crate::keys::format::text;
+use crate::keys::key_set::KeySet;
+use crate::keys::signing_key::SigningKey;
+use crate::keys::verifying_key::VerifyingKey;
+
+/// How the bytes of a file, variable or program's output are read. Never guessed: the same bytes are one secret as text
+/// and another as base64.
+///
+/// A private key or a secret signs; a public key only verifies.
+#[derive(Clone, Debug)]
+pub struct KeyFormat {
+    encoding: Encoding,
+    kid: Option<String>,
+    further_kids: Vec<String>,
+    short_hmac: bool,
+    fully_specified: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Encoding {
+    Secret(Algorithm),
+    Base64(Algorithm, Base64),
+    Pem(Algorithm),
+    Der(Algorithm),
+    Jwk,
+    JwkSet,
+}
+
+impl KeyFormat {
+    /// An HMAC secret: the bytes as they are, less one line end at their end.
+    ///
+    /// A file or a program's output often ends in one that no other process counts as part of the secret. Give a binary
+    /// secret, which may truly end in one, as base64.
+    pub fn secret(algorithm: Algorithm) -> Self {
+        Self::new(Encoding::Secret(algorithm))
+    }
+
+    /// An HMAC secret in base64 (RFC 4648 §4), padded or not. White space, quotes and a byte order mark around it are
+    /// dropped.
+    pub fn base64(algorithm: Algorithm) -> Self {
+        Self::new(Encoding::Base64(algorithm, Base64::StandardAnyPadding))
+    }
+
+    /// An HMAC secret in base64url (RFC 4648 §5), padded or not. White space, quotes and a byte order mark around it are
+    /// dropped.
+    pub fn base64url(algorithm: Algorithm) -> Self {
+        Self::new(Encoding::Base64(algorithm, Base64::UrlAnyPadding))
+    }
+
+    /// A private or public key in PEM. Its line ends may be the two characters `\n`, as variables hold them, the whole may
+    /// be in base64 or UTF-16: a PEM shows what it is.
+    pub fn pem(algorithm: Algorithm) -> Self {
+        Self::new(Encoding::Pem(algorithm))
+    }
+
+    /// A private or public key in DER.
+    pub fn der(algorithm: Algorithm) -> Self {
+        Self::new(Encoding::Der(algorithm))
+    }
+
+    /// One JWK, private or public or `oct`. It names its algorithm itself, so that the algorithm changes with the file.
+    pub fn jwk() -> Self {
+        Self::new(Encoding::Jwk)
+    }
+
+    /// A JWK set of one's own, as [`KeySet::from_own_jwk_set`] reads it.
+    pub fn jwk_set() -> Self {
+        Self::new(Encoding::JwkSet)
+    }
+
+    fn new(encoding: Encoding) -> Self {
+        Self { encoding, kid: None, further_kids: Vec::new(), short_hmac: false, fully_specified: false }
+    }
+
+    /// Names the key, in place of its thumbprint or fingerprint. The keys of a JWK set keep their own names.
+    ///
+    /// Where the name stays the same from key to key, tokens of the old and of the new are both tried with each. Withdrawing
+    /// one of them then takes its fingerprint.
+    pub fn with_kid(mut self, kid: impl Into<String>) -> Self {
+        self.kid = Some(kid.into());
+        self
+    }
+
+    /// A further `kid` it answers to. The keys of a JWK set keep their own names.
+    pub fn also_known_as(mut self, kid: impl Into<String>) -> Self {
+        self.further_kids.push(kid.into());
+        self
+    }
+
+    /// Names the algorithm as [`SigningKey::with_fully_specified_alg`] does: `Ed25519` in place of `EdDSA`. Also for the
+    /// keys of a JWK set.
+    pub fn with_fully_specified_alg(mut self) -> Self {
+        self.fully_specified = true;
+        self
+    }
+
+    /// Ways to read a key that weaken it.
+    pub fn dangerous(self) -> DangerousKeyFormat {
+        DangerousKeyFormat(self)
+    }
+
+    /// Reads a key, or the keys of a set.
+    ///
+    /// # Errors
+    /// As the constructors of [`SigningKey`] and [`VerifyingKey`].
+    pub fn read(&self, bytes: &[u8]) -> Result<KeySet, KeyError> {
+        let mut set = self.read_keys(bytes)?;
+        if self.fully_specified {
+            set.signing = set.signing.map(SigningKey::with_fully_specified_alg);
+            set.verifying = set.verifying.into_iter().map(VerifyingKey::with_fully_specified_alg).collect();
+        }
+        Ok(set)
+    }
+
+    fn read_keys(&self, bytes: &[u8]) -> Result<KeySet, KeyError> {
+        Ok(match self.encoding {
+            Encoding::Secret(algorithm) => self.secret_key(algorithm, without_line_end(bytes))?,
+            Encoding::Base64(algorithm, form) => {
+                // What an editor or a shell puts around a text is no base64, so nothing is guessed.
+                let text = text::undressed(bytes);
+                let secret = form.decode(text.trim_ascii()).ok_or_else(|| {
+                    KeyError::new(KeyErrorKind::Malformed, "the secret is not in the base64 it should be in")
+                })?;
+                self.secret_key(algorithm, &secret)?
+            }
+            Encoding::Pem(algorithm) if pem::read(bytes)?.label.ends_with("PRIVATE KEY") => {
+                self.signing(SigningKey::from_pem(algorithm, bytes)?)
+            }
+            Encoding::Pem(algorithm) => self.verifying(VerifyingKey::from_pem(algorithm, bytes)?),
+            Encoding::Der(algorithm) => match VerifyingKey::from_der(algorithm, bytes) {
+                Ok(key) => self.verifying(key),
+                Err(_) => self.signing(SigningKey::from_der(algorithm, bytes)?),
+            },
+            Encoding::Jwk => {
+                let text = text(bytes)?;
+                let jwk = Jwk::parse(&text)?;
+                if jwk.is_secret() || jwk.is_private() {
+                    self.signing(jwk.signing_key()?)
+                } else {
+                    self.verifying(jwk.verifying_key(None)?)
+                }
+            }
+            Encoding::JwkSet => KeySet::from_own_jwk_set(&text(bytes)?)?,
+        })
+    }
+
+    /// Whether the bytes are a certificate, or hold one beside something else, as this format reads them.
+    pub(super) fn finds_certificate(&self, bytes: &[u8]) -> bool {
+        match self.encoding {
+            Encoding::Pem(_) => pem::has_certificate(bytes),
+            Encoding::Der(_) => der::is_certificate(bytes),
+            Encoding::Secret(_) | Encoding::Base64(..) | Encoding::Jwk | Encoding::JwkSet => false,
+        }
+    }
+
+    /// Whether what it reads is as good when half of it is missing.
+    pub(super) fn is_bare_secret(&self) -> bool {
+        matches!(self.encoding, Encoding::Secret(_) | Encoding::Base64(..))
+    }
+
+    fn secret_key(&self, algorithm: Algorithm, secret: &[u8]) -> Result<KeySet, KeyError> {
+        Ok(self.signing(if self.short_hmac {
+            SigningKey::dangerous().short_hmac(algorithm, secret)?
+        } else {
+            SigningKey::from_secret(algorithm, secret)?
+        }))
+    }
+
+    fn signing(&self, key: SigningKey) -> KeySet {
+        let key = match &self.kid {
+            Some(kid) => key.with_kid(kid),
+            None => key,
+        };
+        KeySet::signing(self.further_kids.iter().fold(key, |key, kid| key.also_known_as(kid)))
+    }
+
+    fn verifying(&self, key: VerifyingKey) -> KeySet {
+        let key = match &self.kid {
+            Some(kid) => key.with_kid(kid),
+            None => key,
+        };
+        KeySet::verifying([self.further_kids.iter().fold(key, |key, kid| key.also_known_as(kid))])
+    }
+}
+
+/// Ways to read a key that weaken it. Made by [`KeyFormat::dangerous`].
+#[derive(Debug)]
+pub struct DangerousKeyFormat(KeyFormat);
+
+impl DangerousKeyFormat {
+    /// A secret may be shorter than its hash, against RFC 7518 §3.2, but not shorter than 32 bytes.
+    pub fn short_hmac(mut self) -> KeyFormat {
+        self.0.short_hmac = true;
+        self.0
+    }
+}
+
+fn without_line_end(bytes: &[u8]) -> &[u8] {
+    let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    bytes.strip_suffix(b"\r").unwrap_or(bytes)
+}
+
+fn text(bytes: &[u8]) -> Result<Zeroizing<String>, KeyError> {
+    text::plain(bytes).ok_or_else(|| KeyError::new(KeyErrorKind::Malformed, "it is not text"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose;
+
+    use super::*;
+    use crate::keys::test_keys::*;
+
+    const SECRET: &str = "a secret of these tests: 32 bytes and more";
+
+    fn fingerprint(set: &KeySet) -> &str {
+        set.signing.as_ref().unwrap().fingerprint()
+    }
+
+    #[test]
+    fn a_secret_is_one_secret_with_and_without_its_line_end() {
+        let format = KeyFormat::secret(Algorithm::HS256);
+        let expected = SigningKey::from_secret(Algorithm::HS256, SECRET).unwrap();
+        for end in ["", "\n", "\r\n"] {
+            let read = format.read(format!("{SECRET}{end}").as_bytes()).unwrap();
+            assert_eq!(fingerprint(&read), expected.fingerprint());
+        }
+        let two = format.read(format!("{SECRET}\n\n").as_bytes()).unwrap();
+        assert_ne!(fingerprint(&two), expected.fingerprint(), "only one is stripped");
+    }
+
+    #[test]
+    fn base64_is_read_in_the_alphabet_that_was_said() {
+        let bytes = [0xfb; 40]
+            .map(|byte: u8| byte)
+            .iter()
+            .enumerate()
+            .map(|(n, b)| b ^ (n as u8 & 1))
+            .collect::<Vec<_>>();
+        let expected = SigningKey::from_secret(Algorithm::HS256, &bytes).unwrap();
+        let standard = general_purpose::STANDARD.encode(&bytes);
+        let url = general_purpose::URL_SAFE_NO_PAD.encode(&bytes);
+        assert!(standard.contains(['+', '/']));
+        let read = KeyFormat::base64(Algorithm::HS256).read(format!("{standard}\n").as_bytes()).unwrap();
+        assert_eq!(fingerprint(&read), expected.fingerprint());
+        let read = KeyFormat::base64url(Algorithm::HS256).read(url.as_bytes()).unwrap();
+        assert_eq!(fingerprint(&read), expected.fingerprint());
+        for (format, other) in
+            [(KeyFormat::base64(Algorithm::HS256), &url), (KeyFormat::base64url(Algorithm::HS256), &standard)]
+        {
+            let error = format.read(other.as_bytes()).unwrap_err();
+            assert_eq!(error.kind(), KeyErrorKind::Malformed);
+            assert!(!format!("{error:?}").contains(&other[..8]));
+        }
+    }
+
+    #[test]
+    fn a_private_key_signs_and_a_public_one_verifies() {
+        let key = SigningKey::from_pem(Algorithm::ES256, P256).unwrap();
+        let format = KeyFormat::pem(Algorithm::ES256);
+        assert_eq!(fingerprint(&format.read(P256).unwrap()), key.fingerprint());
+        let public = format.read(P256_PUBLIC).unwrap();
+        assert!(public.signing.is_none());
+        assert_eq!(public.verifying[0].fingerprint(), key.fingerprint());
+
+        let format = KeyFormat::der(Algorithm::ES256);
+        let private = pem::read(P256).unwrap().der;
+        assert_eq!(fingerprint(&format.read(&private).unwrap()), key.fingerprint());
+        let public = format.read(&pem::read(P256_PUBLIC).unwrap().der).unwrap();
+        assert_eq!(public.verifying[0].fingerprint(), key.fingerprint());
+    }
+
+    #[test]
+    fn names_and_a_short_secret_are_given_with_the_format() {
+        let format = KeyFormat::secret(Algorithm::HS512).with_kid("main").also_known_as("not-used");
+        assert_eq!(format.read(SECRET.as_bytes()).unwrap_err().kind(), KeyErrorKind::Weak);
+        let set = format.dangerous().short_hmac().read(SECRET.as_bytes()).unwrap();
+        let ring = crate::KeyRing::new(set.signing.unwrap());
+        assert!(ring.knows_kid(Some("main"), || None) && ring.knows_kid(Some("not-used"), || None));
+    }
+}

@@ -1,0 +1,149 @@
+//! [`GeneratedSource`].
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use jsonwebtoken::{Algorithm, AlgorithmFamily};
+use zeroize::Zeroizing;
+
+use crate::keys::error::{KeyError, KeyErrorKind};
+use crate::keys::format::pem;
+use crate::keys::format::pkcs8;
+use crate::keys::format::pkcs8::Generated;
+use crate::keys::key_set::KeySet;
+use crate::rotation::source::KeySource;
+use crate::rotation::source::format::KeyFormat;
+use crate::rotation::source::look::Found;
+use crate::rotation::source::look::Memory;
+use crate::rotation::source::look::Settled;
+use crate::rotation::source::look::blocking;
+use crate::rotation::source::private_directory::Kept;
+use crate::rotation::source::private_directory::PrivateDirectory;
+
+/// A key that is made at the first start and kept in a directory, its private half readable by its owner alone.
+///
+/// A key pair lies in `private_key.pem` and `public_key.pem`, a secret (as text) in `secret_key`. Of several processes
+/// that start at once on one directory, one key wins, and all sign with it. RSA keys have 2048 bits, secrets 86
+/// characters.
+///
+/// Every node that is to admit the tokens needs the same directory. The key is never replaced by itself: put another in
+/// its place to rotate, and this one into a [`FileSource`](super::FileSource)'s `retired` file. A key that goes missing
+/// while the process runs is an error: no new one is made before the next start.
+///
+/// The file system must know hard links, by which the key appears whole or not at all.
+///
+/// On Unix, at each load, a key is refused with the mode found and the remedy
+///
+/// * where anybody but its owner can read it, or it is no regular file, a symbolic link included;
+/// * where others can write to its directory, a sticky one too: there anybody may be the first to put a key;
+/// * where the file or the directory belongs to another user than the one that the process runs as, or root;
+/// * where the path of the directory leads through a symbolic link that others can replace.
+///
+/// Other directories on the way may be open to others: what they can put there is refused by its owner. Access lists are
+/// not looked at, and on Windows nothing is. A key that somebody else manages, as in a mounted Secret, is read with a
+/// [`FileSource`](super::FileSource) or a [`DirectorySource`](super::DirectorySource), which follow links and look at no
+/// mode.
+#[derive(Clone, Debug)]
+pub struct GeneratedSource {
+    directory: PathBuf,
+    algorithm: Algorithm,
+    memory: Memory,
+    /// Shared with the clones: whether the key was there once.
+    has_loaded: Arc<AtomicBool>,
+}
+
+const PRIVATE: &str = "private_key.pem";
+const PUBLIC: &str = "public_key.pem";
+const SECRET: &str = "secret_key";
+
+impl GeneratedSource {
+    /// Keeps the key in this directory, which is made where it does not exist.
+    pub fn new(directory: impl Into<PathBuf>, algorithm: Algorithm) -> Self {
+        Self { directory: directory.into(), algorithm, memory: Memory::default(), has_loaded: Arc::default() }
+    }
+
+    fn load_or_generate(&self) -> Result<KeySet, KeyError> {
+        let name = if self.is_secret() { SECRET } else { PRIVATE };
+        let path = self.directory.join(name);
+        let gone = || {
+            KeyError::unavailable(format!(
+                "the generated key is gone: {} was there at the start; put it back, or another in its place",
+                path.display()
+            ))
+        };
+        let directory = match PrivateDirectory::open(&self.directory)? {
+            Some(directory) if directory.read(name, Kept::Secret)?.is_some() => directory,
+            _ if self.has_loaded.load(Ordering::Relaxed) => return Err(gone()),
+            _ => {
+                let directory = PrivateDirectory::make(&self.directory)?;
+                // Whoever is first: what lies there then is the key.
+                directory.keep_first(name, &self.generate()?, Kept::Secret)?;
+                directory
+            }
+        };
+        let set = self.memory.load(
+            if self.is_secret() { Settled::NextLoad } else { Settled::AtOnce },
+            || Ok(vec![Found::new(&path, directory.read(name, Kept::Secret)?.ok_or_else(gone)?)]),
+            |found| match found {
+                [Found { place, bytes, .. }] => {
+                    self.read(&directory, bytes).map_err(|error| error.at(place.display()))
+                }
+                _ => Err(KeyError::unavailable("there is not one file of it")),
+            },
+        )?;
+        self.has_loaded.store(true, Ordering::Relaxed);
+        Ok(set)
+    }
+
+    fn read(&self, directory: &PrivateDirectory, bytes: &[u8]) -> Result<KeySet, KeyError> {
+        if self.is_secret() {
+            return KeyFormat::secret(self.algorithm).read(bytes);
+        }
+        let set = KeyFormat::pem(self.algorithm).read(bytes)?;
+        let Some(key) = &set.signing else {
+            return Err(KeyError::new(
+                KeyErrorKind::WrongType,
+                "this is the public half, and signing takes the private one",
+            ));
+        };
+        self.keep_public_half(directory, &key.verifying_key().to_spki()?)?;
+        Ok(set)
+    }
+
+    fn is_secret(&self) -> bool {
+        self.algorithm.family() == AlgorithmFamily::Hmac
+    }
+
+    fn generate(&self) -> Result<Zeroizing<String>, KeyError> {
+        Ok(match pkcs8::generate(self.algorithm)? {
+            Generated::Secret(secret) => Zeroizing::new(crate::jose::base64::encode_url(secret.as_slice())),
+            Generated::Pkcs8(der) => pkcs8::pem("PRIVATE KEY", &der),
+        })
+    }
+
+    fn keep_public_half(&self, directory: &PrivateDirectory, public: &[u8]) -> Result<(), KeyError> {
+        match directory.read(PUBLIC, Kept::Public)? {
+            None => directory.keep_first(PUBLIC, &pkcs8::pem("PUBLIC KEY", public), Kept::Public),
+            Some(kept) if pem::read(&kept).is_ok_and(|kept| *kept.der == public) => Ok(()),
+            Some(_) => Err(KeyError::new(
+                KeyErrorKind::Malformed,
+                format!(
+                    "it is not the public half of {PRIVATE} beside it; remove it, and it is written anew"
+                ),
+            )
+            .at(self.directory.join(PUBLIC).display())),
+        }
+    }
+}
+
+impl KeySource for GeneratedSource {
+    fn describe(&self) -> String {
+        format!("generated key in {}", self.directory.display())
+    }
+
+    async fn load(&self) -> Result<KeySet, KeyError> {
+        let this = self.clone();
+        blocking(move || this.load_or_generate()).await
+    }
+}

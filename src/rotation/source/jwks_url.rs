@@ -1,0 +1,771 @@
+//! [`JwksUrl`]: a JWK set fetched over HTTPS.
+//!
+//! hyper-util's client over hyper-rustls rather than reqwest: the same well-kept stack under both, and a fetch every few
+//! minutes needs no redirects, cookies, proxies or decompression; what is not there can't be sent to the wrong place.
+
+mod body;
+mod connector;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, AGE, AUTHORIZATION, CACHE_CONTROL, ETAG, IF_NONE_MATCH, USER_AGENT,
+};
+use http::uri::Scheme;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
+use hyper::body::Incoming;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use jsonwebtoken::{Algorithm, AlgorithmFamily};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use crate::keys::error::{KeyError, KeyErrorKind};
+use crate::keys::key_set::KeySet;
+use crate::keys::verifying_key::VerifyingKey;
+use crate::rotation::source::KeySource;
+use crate::rotation::source::jwks_url::connector::Connector;
+use crate::rotation::source::jwks_url::connector::Proxy;
+use crate::time::clamped;
+
+/// The keys that another service publishes at a URL, as a JWK set.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use tower_reissue::keys::{JwksUrl, KeySource};
+///
+/// # async fn load() -> Result<(), tower_reissue::keys::KeyError> {
+/// let source = JwksUrl::new("https://login.example/.well-known/jwks.json")?.timeout(Duration::from_secs(3));
+/// let keys = source.load().await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// One load is one `GET` (with [`discover`](Self::discover) two, or up to four where the first addresses have no configuration), within [`timeout`](Self::timeout) from the connection to
+/// the last byte, each answer of [`max_bytes`](Self::max_bytes) at most. Nothing of a token goes out: the URL, the header
+/// fields and the certificates trusted are all settled here. No redirect is followed, no cookie kept. An answer may be
+/// compressed with gzip or deflate.
+///
+/// An `https` URL is fetched through the proxy that `HTTPS_PROXY` or `ALL_PROXY` names, in either case, unless `NO_PROXY` names
+/// the host, as curl reads them, or the host is a loopback address. [`proxy`](Self::proxy) and
+/// [`without_proxy`](Self::without_proxy) take their place. The proxy opens a tunnel (`CONNECT`), and TLS runs through it: it
+/// can neither read nor replace keys.
+///
+/// Whatever is not a 200 with a JWK set is an error, and the keys loaded before stay in use. So is a set of which no key
+/// can be used, one of more than 256 keys, and one with a secret in it: a secret that is published is none. A set without
+/// any key is an answer: the issuer has taken them all back.
+///
+/// `ETag` is used to ask only whether there is something new. `Cache-Control`, less `Age`, becomes
+/// [`KeySet::fresh_for`], 60 seconds at least and 24 hours at most: `no-store`, `no-cache` and a `max-age` that can't be
+/// read count as 60 seconds.
+///
+/// TLS is rustls, 1.2 and later, with the crypto provider the application installed, else aws-lc-rs, which the feature
+/// `jwks` brings and `jwks-no-provider` does not; none is installed from here. With the feature `fips` an installed
+/// provider has to be one restricted to FIPS. The platform's root certificates are trusted (`SSL_CERT_FILE` and
+/// `SSL_CERT_DIR` are obeyed), and those given as [`root_certificate`](Self::root_certificate).
+pub struct JwksUrl {
+    location: Location,
+    assumed: Option<Algorithm>,
+    timeout: Duration,
+    max_bytes: usize,
+    plain_http: bool,
+    roots: Vec<CertificateDer<'static>>,
+    proxy: Proxy,
+    bearer: Option<Bearer>,
+    /// The answer is a map of certificates, for this algorithm.
+    certificates_for: Option<Algorithm>,
+    client: OnceLock<HttpClient>,
+    last: Mutex<Option<Last>>,
+}
+
+type HttpClient = Client<HttpsConnector<Connector>, String>;
+
+/// Where the token of a protected JWK set is.
+enum Bearer {
+    Value(Zeroizing<String>),
+    File(PathBuf),
+}
+
+enum Location {
+    Keys(Uri),
+    /// The configuration names the keys' URL; it is at the first of these addresses that has one.
+    Issuer {
+        issuer: String,
+        configuration: Uri,
+        elsewhere: Vec<Uri>,
+    },
+}
+
+impl Location {
+    fn first(&self) -> &Uri {
+        let (Self::Keys(uri) | Self::Issuer { configuration: uri, .. }) = self;
+        uri
+    }
+}
+
+/// What was loaded last, to be used again at a 304.
+struct Last {
+    uri: Uri,
+    tag: HeaderValue,
+    set: KeySet,
+}
+
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+const DEFAULT_MAX_BYTES: usize = 256 * 1024;
+const MOST_CERTIFICATES: usize = 256;
+const LEAST_FRESH: Duration = Duration::from_secs(60);
+const MOST_FRESH: Duration = Duration::from_secs(24 * 3600);
+const AGENT: HeaderValue = HeaderValue::from_static(concat!("tower-reissue/", env!("CARGO_PKG_VERSION")));
+
+impl JwksUrl {
+    /// The set at an `https` URL. `http` only to a loopback address (`127.0.0.1`, `[::1]`, `localhost`).
+    ///
+    /// # Errors
+    ///
+    /// When it is no such URL, or has a user name or password in it.
+    pub fn new(url: impl AsRef<str>) -> Result<Self, KeyError> {
+        Self::load_from(Location::Keys(parse(url.as_ref())?), false)
+    }
+
+    /// The set that an issuer's configuration names: OpenID Connect's (`{issuer}/.well-known/openid-configuration`, OpenID
+    /// Connect Discovery 1.0 §4), else that of RFC 8414 §3.1, where the well-known part comes before the issuer's path:
+    /// `/.well-known/oauth-authorization-server/{path}` and `/.well-known/openid-configuration/{path}` (§5). The next is asked
+    /// only where the one before is answered with a status of 400 to 499.
+    ///
+    /// The configuration is fetched again before each fetch of the keys, its `issuer` has to equal this one to the
+    /// letter, and its `jwks_uri` obeys the rules of [`new`](Self::new); it may be on another host.
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](Self::new), of the issuer, which also has no query.
+    pub fn discover(issuer: impl Into<String>) -> Result<Self, KeyError> {
+        Self::load_from(configurations_of(issuer.into())?, false)
+    }
+
+    /// The certificates at an `https` URL: a JSON object of X.509 certificates in PEM by `kid`, as Firebase publishes them. Their
+    /// keys verify signatures of this algorithm. A certificate is only a container for its key: dates, signature and chain are
+    /// not checked, for the URL vouches for them.
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](Self::new).
+    pub fn certificates(url: impl AsRef<str>, algorithm: Algorithm) -> Result<Self, KeyError> {
+        Ok(Self { certificates_for: Some(algorithm), ..Self::new(url)? })
+    }
+
+    /// Ways to fetch keys that weaken them.
+    pub fn dangerous() -> DangerousJwksUrl {
+        DangerousJwksUrl { _private: () }
+    }
+
+    /// The algorithm of keys that name none and could be of it. Without this, RSA keys without `alg` are skipped, as
+    /// several algorithms would take them; some providers publish their RS256 keys so.
+    pub fn assume_algorithm(mut self, algorithm: Algorithm) -> Self {
+        self.assumed = Some(algorithm);
+        self
+    }
+
+    /// Fetches through this proxy, whatever the environment says: an `http` URL, with user name and password where it wants
+    /// them. `https` URLs alone are fetched through it.
+    ///
+    /// # Errors
+    ///
+    /// When it is not an `http` URL. Proxies by TLS or SOCKS are not supported.
+    pub fn proxy(mut self, url: impl AsRef<str>) -> Result<Self, KeyError> {
+        self.proxy = Proxy::at(url.as_ref())?;
+        Ok(self)
+    }
+
+    /// Fetches directly, whatever the environment says.
+    pub fn without_proxy(mut self) -> Self {
+        self.proxy = Proxy::None;
+        self
+    }
+
+    /// Sends this token along, as `Authorization: Bearer`: for a JWK set that is not public. It goes to the scheme, host and
+    /// port of the URL given and to no other, so that an issuer's configuration can't lead it elsewhere.
+    pub fn bearer_token(mut self, token: impl Into<String>) -> Self {
+        self.bearer = Some(Bearer::Value(Zeroizing::new(token.into())));
+        self
+    }
+
+    /// The same with the token in this file, which is read before each fetch: Kubernetes replaces its own
+    /// (`/var/run/secrets/kubernetes.io/serviceaccount/token`) every hour or so.
+    pub fn bearer_token_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.bearer = Some(Bearer::File(path.into()));
+        self
+    }
+
+    /// How long one load may take, from name look-up to the last byte. Default 5 seconds, ten years at most. A
+    /// [`KeyRotation`](crate::keys::KeyRotation) waits for 15 seconds at most.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = clamped(timeout);
+        self
+    }
+
+    /// How long an answer may be. Reading stops there. Default 256 KiB.
+    pub fn max_bytes(mut self, max_bytes: usize) -> Self {
+        self.max_bytes = max_bytes;
+        self
+    }
+
+    /// A certificate authority, or several, in PEM, trusted beside the platform's: for issuers inside a company.
+    ///
+    /// # Errors
+    ///
+    /// When the text holds no certificate, or one that can't be read.
+    pub fn root_certificate(mut self, pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
+        let unreadable = || {
+            KeyError::new(KeyErrorKind::Malformed, "the root certificate is not a PEM file with certificates")
+        };
+        let before = self.roots.len();
+        for certificate in CertificateDer::pem_slice_iter(pem.as_ref()) {
+            let certificate = certificate.map_err(|error| unreadable().because(error))?;
+            RootCertStore::empty().add(certificate.clone()).map_err(|error| unreadable().because(error))?;
+            self.roots.push(certificate);
+        }
+        if self.roots.len() == before {
+            return Err(unreadable());
+        }
+        Ok(self)
+    }
+
+    fn load_from(location: Location, plain_http: bool) -> Result<Self, KeyError> {
+        require_secure(location.first(), plain_http)?;
+        Ok(Self {
+            location,
+            assumed: None,
+            timeout: DEFAULT_TIMEOUT,
+            max_bytes: DEFAULT_MAX_BYTES,
+            plain_http,
+            roots: Vec::new(),
+            proxy: Proxy::Environment,
+            bearer: None,
+            certificates_for: None,
+            client: OnceLock::new(),
+            last: Mutex::new(None),
+        })
+    }
+
+    async fn fetch(&self) -> Result<KeySet, KeyError> {
+        let uri = match &self.location {
+            Location::Keys(uri) => uri.clone(),
+            Location::Issuer { issuer, configuration, elsewhere } => {
+                let (configuration, response) = self.first_configuration(configuration, elsewhere).await?;
+                self.discovered(issuer, configuration, response).await?
+            }
+        };
+        let last = self.remembered(&uri);
+        let response = self.get(&uri, last.as_ref().map(|(tag, _)| tag.clone())).await?;
+        let fresh_for = fresh_for(response.headers());
+        if response.status() == StatusCode::NOT_MODIFIED {
+            // Only where it was asked for: a 304 to a plain request says nothing.
+            let (_, set) =
+                last.ok_or_else(|| unfit(&uri, "it answered 304 to a request without `If-None-Match`"))?;
+            return Ok(KeySet { fresh_for, ..set });
+        }
+        let tag = response.headers().get(ETAG).filter(|tag| tag.len() <= 1024).cloned();
+        let text = self.read(&uri, response).await?;
+        let set = self.parse_set(&text).map_err(|error| unfit(&uri, "it is of no use").because(error))?;
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) =
+            tag.map(|tag| Last { uri, tag, set: set.clone() });
+        Ok(KeySet { fresh_for, ..set })
+    }
+
+    async fn discovered(
+        &self,
+        issuer: &str,
+        configuration: &Uri,
+        response: Response<Incoming>,
+    ) -> Result<Uri, KeyError> {
+        #[derive(Deserialize)]
+        struct Configuration {
+            issuer: String,
+            jwks_uri: String,
+        }
+        let text = self.read(configuration, response).await?;
+        let found: Configuration = serde_json::from_str(&text).map_err(|error| {
+            let what = if text.trim_start().starts_with('<') {
+                "it is HTML or XML, not a configuration: is the issuer the right one?"
+            } else {
+                "it is no OpenID configuration with `issuer` and `jwks_uri`"
+            };
+            unfit(configuration, what).because(error)
+        })?;
+        if found.issuer != issuer {
+            return Err(unfit(
+                configuration,
+                format!(
+                    "its `issuer` is \"{}\", and \"{}\" was asked for: they must be equal to the letter, a slash at the \
+                     end included; trust the one that stands in the `iss` of the tokens",
+                    shown(&found.issuer),
+                    shown(issuer)
+                ),
+            ));
+        }
+        let checked = parse(&found.jwks_uri).and_then(|uri| {
+            require_secure(&uri, self.plain_http)?;
+            // What was read over TLS must not lead to a loopback address, where anybody here may listen.
+            if configuration.scheme_str() == Some("https") && uri.scheme_str() != Some("https") {
+                return Err(unfit(&uri, "an `https` configuration names it, and it is not `https`"));
+            }
+            Ok(uri)
+        });
+        checked.map_err(|error| unfit(configuration, "its `jwks_uri` can't be used").because(error))
+    }
+
+    /// The answer of the first address that has a configuration, else what the first of all answered.
+    async fn first_configuration<'a>(
+        &self,
+        configuration: &'a Uri,
+        elsewhere: &'a [Uri],
+    ) -> Result<(&'a Uri, Response<Incoming>), KeyError> {
+        let response = self.send(configuration, None).await?;
+        let mut is_elsewhere = response.status().is_client_error();
+        let first = match usable(configuration, response) {
+            Ok(response) => return Ok((configuration, response)),
+            Err(error) => error,
+        };
+        let mut rest = elsewhere.iter();
+        while let Some(uri) = rest.next().filter(|_| is_elsewhere) {
+            let response = self.send(uri, None).await?;
+            is_elsewhere = response.status().is_client_error();
+            if let Ok(response) = usable(uri, response) {
+                return Ok((uri, response));
+            }
+        }
+        Err(first)
+    }
+
+    /// Sends one request and looks at the status: 200, or 304 where `known` was sent along.
+    async fn get(&self, uri: &Uri, known: Option<HeaderValue>) -> Result<Response<Incoming>, KeyError> {
+        usable(uri, self.send(uri, known).await?)
+    }
+
+    async fn send(&self, uri: &Uri, known: Option<HeaderValue>) -> Result<Response<Incoming>, KeyError> {
+        let mut request = Request::new(String::new());
+        *request.uri_mut() = uri.clone();
+        let headers = request.headers_mut();
+        headers.insert(USER_AGENT, AGENT);
+        headers.insert(ACCEPT, HeaderValue::from_static("application/jwk-set+json, application/json"));
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        if let Some(tag) = known {
+            headers.insert(IF_NONE_MATCH, tag);
+        }
+        if self.bearer.is_some() && uri.scheme() != Some(&Scheme::HTTPS) && !connector::is_loopback(uri) {
+            return Err(unfit(uri, "a token would be sent to it in the clear; give the https URL"));
+        }
+        if let Some(bearer) = self.bearer.as_ref().filter(|_| self.is_own_origin(uri)) {
+            headers.insert(
+                AUTHORIZATION,
+                bearer
+                    .field()
+                    .await
+                    .map_err(|error| unfit(uri, "there is no token to send").because(error))?,
+            );
+        }
+        self.client()?.request(request).await.map_err(|error| {
+            let what = if error.is_connect() { "no connection could be made" } else { "the request failed" };
+            unfit(uri, what).because(error)
+        })
+    }
+
+    /// Reads a body to its end, and no further than is allowed.
+    async fn read(&self, uri: &Uri, response: Response<Incoming>) -> Result<String, KeyError> {
+        if response.status() != StatusCode::OK {
+            return Err(unfit(uri, format!("it answered {}, not 200", response.status())));
+        }
+        body::read(response, self.max_bytes).await.map_err(|error| match error {
+            body::Error::TooLong => unfit(uri, format!("its answer has more than {} bytes", self.max_bytes)),
+            body::Error::Coding(coding) => unfit(
+                uri,
+                format!(
+                    "its answer is compressed ({}): gzip, deflate and plain JSON are read",
+                    shown(&coding)
+                ),
+            ),
+            body::Error::Broken(error) => unfit(uri, "its answer broke off").because(error),
+            body::Error::NotText(error) => unfit(uri, "its answer is not text").because(error),
+        })
+    }
+
+    fn is_own_origin(&self, uri: &Uri) -> bool {
+        let own = self.location.first();
+        let port = |uri: &Uri| {
+            uri.port_u16().or(if uri.scheme() == Some(&Scheme::HTTPS) { Some(443) } else { Some(80) })
+        };
+        let host = |uri: &Uri| uri.host().map(str::to_ascii_lowercase);
+        (uri.scheme(), host(uri), port(uri)) == (own.scheme(), host(own), port(own))
+    }
+
+    fn parse_set(&self, text: &str) -> Result<KeySet, KeyError> {
+        if let Some(algorithm) = self.certificates_for {
+            return certificates(text, algorithm);
+        }
+        let set = KeySet::published(text, self.assumed)?;
+        if let Some(secret) =
+            set.verifying.iter().find(|key| key.algorithm().family() == AlgorithmFamily::Hmac)
+        {
+            return Err(KeyError::new(
+                KeyErrorKind::WrongType,
+                "it is a shared secret for everybody to read, who could then sign with it; have its owner replace it",
+            )
+            .about(secret.kid()));
+        }
+        Ok(set)
+    }
+
+    fn remembered(&self, uri: &Uri) -> Option<(HeaderValue, KeySet)> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().filter(|last| last.uri == *uri).map(|last| (last.tag.clone(), last.set.clone()))
+    }
+
+    fn client(&self) -> Result<&HttpClient, KeyError> {
+        // Two first loads at once may each make one; the first stays.
+        match self.client.get() {
+            Some(client) => Ok(client),
+            None => {
+                let client = self.connect()?;
+                Ok(self.client.get_or_init(|| client))
+            }
+        }
+    }
+
+    fn connect(&self) -> Result<HttpClient, KeyError> {
+        let mut roots = RootCertStore::empty();
+        let platform = rustls_native_certs::load_native_certs();
+        roots.add_parsable_certificates(platform.certs);
+        roots.add_parsable_certificates(self.roots.iter().cloned());
+        if roots.is_empty() && !self.plain_http {
+            let error = KeyError::new(
+                KeyErrorKind::Unavailable,
+                "the platform has no root certificates; install them (`ca-certificates`), or give a `root_certificate`",
+            );
+            return Err(match platform.errors.into_iter().next() {
+                Some(first) => error.because(first),
+                None => error,
+            });
+        }
+        // Named here: rustls's own choice would be installed for the process, and fails where two are compiled in.
+        let provider = CryptoProvider::get_default().cloned().or_else(own_provider).ok_or_else(|| {
+            KeyError::new(
+                KeyErrorKind::Unavailable,
+                "TLS needs a crypto provider: install one for the process, by `CryptoProvider::install_default` of \
+                 rustls, or turn on the feature `jwks`",
+            )
+        })?;
+        let tls = tls(provider, roots)?;
+        let connector = Connector::new(&self.proxy, self.timeout);
+        let connector = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(connector);
+        // Minutes pass between two fetches: no connection is kept.
+        Ok(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector))
+    }
+}
+
+impl KeySource for JwksUrl {
+    fn describe(&self) -> String {
+        match &self.location {
+            Location::Keys(uri) => format!("the JWK set at {}", Shown(uri)),
+            Location::Issuer { .. } => {
+                format!("the JWK set that {} names", Shown(self.location.first()))
+            }
+        }
+    }
+
+    async fn load(&self) -> Result<KeySet, KeyError> {
+        tokio::time::timeout(self.timeout, self.fetch()).await.unwrap_or_else(|elapsed| {
+            let uri = self.location.first();
+            Err(unfit(uri, format!("it did not answer in full within {:?}", self.timeout)).because(elapsed))
+        })
+    }
+}
+
+impl Bearer {
+    async fn field(&self) -> Result<HeaderValue, KeyError> {
+        let unfit = |what: String| KeyError::new(KeyErrorKind::Unavailable, what);
+        let read;
+        let token = match self {
+            Self::Value(token) => token,
+            Self::File(path) => {
+                let text = tokio::task::spawn_blocking({
+                    let path = path.clone();
+                    move || std::fs::read_to_string(path)
+                });
+                let text = text
+                    .await
+                    .map_err(|error| unfit("reading its file panicked".to_owned()).because(error))?;
+                read =
+                    Zeroizing::new(text.map_err(|error| {
+                        unfit(format!("{} can't be read", path.display())).because(error)
+                    })?);
+                &read
+            }
+        };
+        // A file usually ends with a line end.
+        let value = Zeroizing::new(format!("Bearer {}", token.trim()));
+        let mut field = HeaderValue::from_str(&value)
+            .map_err(|_| unfit("it holds what no header field can".to_owned()))?;
+        field.set_sensitive(true);
+        Ok(field)
+    }
+}
+
+/// The URL without its query, which may hold what is not for the log.
+impl fmt::Debug for JwksUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("JwksUrl").field(&self.describe()).finish()
+    }
+}
+
+/// Ways to fetch keys that weaken them. Made by [`JwksUrl::dangerous`].
+#[derive(Debug)]
+pub struct DangerousJwksUrl {
+    _private: (),
+}
+
+impl DangerousJwksUrl {
+    /// The set at an `http` URL of any host. Whoever stands between can put their own keys in its place, and so sign any
+    /// token: only for a network in which everybody is trusted that much.
+    ///
+    /// # Errors
+    ///
+    /// As for [`JwksUrl::new`].
+    pub fn plain_http(self, url: impl AsRef<str>) -> Result<JwksUrl, KeyError> {
+        JwksUrl::load_from(Location::Keys(parse(url.as_ref())?), true)
+    }
+
+    /// The set that the configuration of an issuer at an `http` URL of any host names, which may be at an `http` URL itself.
+    /// The costs are those of [`plain_http`](Self::plain_http).
+    ///
+    /// # Errors
+    ///
+    /// As for [`JwksUrl::discover`].
+    pub fn discover_plain_http(self, issuer: impl Into<String>) -> Result<JwksUrl, KeyError> {
+        JwksUrl::load_from(configurations_of(issuer.into())?, true)
+    }
+}
+
+fn configurations_of(issuer: String) -> Result<Location, KeyError> {
+    let uri = parse(&issuer)?;
+    if uri.query().is_some() {
+        return Err(refused_url("an issuer has no query; give its `iss` as it stands in its tokens"));
+    }
+    let base = issuer.trim_end_matches('/');
+    let path = uri.path().trim_end_matches('/');
+    let origin = base.strip_suffix(path).unwrap_or(base);
+    let configuration = parse(&format!("{base}/.well-known/openid-configuration"))?;
+    let mut elsewhere = vec![parse(&format!("{origin}/.well-known/oauth-authorization-server{path}"))?];
+    if !path.is_empty() {
+        elsewhere.push(parse(&format!("{origin}/.well-known/openid-configuration{path}"))?);
+    }
+    Ok(Location::Issuer { issuer, configuration, elsewhere })
+}
+
+fn usable(uri: &Uri, response: Response<Incoming>) -> Result<Response<Incoming>, KeyError> {
+    match response.status() {
+        StatusCode::OK | StatusCode::NOT_MODIFIED => Ok(response),
+        status if status.is_redirection() => Err(unfit(
+            uri,
+            format!("it answered {status}, and redirects are not followed; give the URL it leads to"),
+        )),
+        status => Err(unfit(uri, format!("it answered {status}, not 200"))),
+    }
+}
+
+/// What the feature `jwks` brings along.
+fn own_provider() -> Option<Arc<CryptoProvider>> {
+    #[cfg(any(feature = "jwks", feature = "fips"))]
+    return Some(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+    #[cfg(not(any(feature = "jwks", feature = "fips")))]
+    None
+}
+
+fn tls(provider: Arc<CryptoProvider>, roots: RootCertStore) -> Result<ClientConfig, KeyError> {
+    let unavailable = |message| KeyError::new(KeyErrorKind::Unavailable, message);
+    let tls = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| unavailable("TLS can't be set up").because(error))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    if cfg!(feature = "fips") && !tls.fips() {
+        return Err(unavailable(
+            "the feature `fips` is on, and the process's default rustls provider is not restricted to FIPS; install \
+             `rustls::crypto::default_fips_provider()`, or none",
+        ));
+    }
+    Ok(tls)
+}
+
+fn parse(url: &str) -> Result<Uri, KeyError> {
+    let uri: Uri = url
+        .parse()
+        .map_err(|error: http::uri::InvalidUri| refused_url("it can't be read as a URL").because(error))?;
+    let Some(authority) = uri.authority() else {
+        return Err(refused_url("it is not absolute; begin it with https://"));
+    };
+    if authority.as_str().contains('@') {
+        return Err(refused_url("it holds a user name or password, which would not be sent; leave it out"));
+    }
+    Ok(uri)
+}
+
+fn require_secure(uri: &Uri, plain_http: bool) -> Result<(), KeyError> {
+    let is_loopback = connector::is_loopback(uri);
+    match uri.scheme() {
+        Some(scheme) if *scheme == Scheme::HTTPS => Ok(()),
+        Some(scheme) if *scheme == Scheme::HTTP && (plain_http || is_loopback) => Ok(()),
+        Some(scheme) if *scheme == Scheme::HTTP => Err(refused_url(format!(
+            "{} is not an https URL: keys that anybody on the way can replace admit anybody; give the https URL, or, in a \
+             network where everybody is trusted that much, `JwksUrl::dangerous().plain_http(..)` or \
+             `discover_plain_http(..)`",
+            Shown(uri)
+        ))),
+        _ => Err(refused_url(format!("{} is not an https URL", Shown(uri)))),
+    }
+}
+
+/// How long the answer is good for, RFC 9111 §4.2, within bounds of our own.
+fn fresh_for(headers: &HeaderMap) -> Option<Duration> {
+    let values = headers.get_all(CACHE_CONTROL).into_iter().filter_map(|value| value.to_str().ok());
+    let mut max_age = None;
+    for directive in values.flat_map(|value| value.split(',')) {
+        let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
+        match name.trim().to_ascii_lowercase().as_str() {
+            "no-store" | "no-cache" => return Some(LEAST_FRESH),
+            "max-age" if max_age.is_none() => max_age = Some(seconds(value.trim().trim_matches('"'))),
+            _ => {}
+        }
+    }
+    let age = headers.get(AGE).and_then(|age| age.to_str().ok()).map_or(0, seconds);
+    let fresh = Duration::from_secs(max_age?.saturating_sub(age));
+    Some(fresh.clamp(LEAST_FRESH, MOST_FRESH))
+}
+
+/// Unreadable is stale; too many digits are very long.
+fn seconds(digits: &str) -> u64 {
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number { digits.parse().unwrap_or(u64::MAX) } else { 0 }
+}
+
+/// A URL without its query. (A user name or password was refused before.)
+struct Shown<'a>(&'a Uri);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(uri) = self;
+        let scheme = uri.scheme_str().unwrap_or_default();
+        let authority = uri.authority().map_or("", |authority| authority.as_str());
+        write!(f, "{scheme}://{authority}{}", uri.path())
+    }
+}
+
+/// Another party's text, short and on one line.
+fn shown(text: &str) -> String {
+    text.chars().take(200).flat_map(char::escape_debug).collect()
+}
+
+/// X.509 certificates in PEM by `kid`.
+fn certificates(text: &str, algorithm: Algorithm) -> Result<KeySet, KeyError> {
+    let by_kid: BTreeMap<String, String> = serde_json::from_str(text).map_err(|error| {
+        let what = "it is not a JSON object of certificates in PEM by `kid`";
+        KeyError::new(KeyErrorKind::Malformed, what).because(error)
+    })?;
+    let is_empty = by_kid.is_empty();
+    let mut set = KeySet::default();
+    for (kid, pem) in by_kid.into_iter().take(MOST_CERTIFICATES + 1) {
+        match VerifyingKey::from_pem(algorithm, pem) {
+            Ok(key) => set.verifying.push(key.with_kid(kid)),
+            Err(error) => set.skipped.push(error.about(&kid)),
+        }
+    }
+    if set.verifying.len() > MOST_CERTIFICATES {
+        return Err(KeyError::new(KeyErrorKind::Ring, "it has more than 256 certificates"));
+    }
+    match set.skipped.pop() {
+        Some(error) if set.verifying.is_empty() && !is_empty => Err(error),
+        skipped => {
+            set.skipped.extend(skipped);
+            Ok(set)
+        }
+    }
+}
+
+fn refused_url(why: impl fmt::Display) -> KeyError {
+    KeyError::new(KeyErrorKind::Unavailable, format!("the URL of a JWK set: {why}"))
+}
+
+fn unfit(uri: &Uri, why: impl fmt::Display) -> KeyError {
+    KeyError::new(KeyErrorKind::Unavailable, format!("the keys at {} can't be had: {why}", Shown(uri)))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tls_is_restricted_to_fips_where_the_feature_is_on() {
+        let ours = rustls::crypto::aws_lc_rs::default_provider();
+        // ChaCha20-Poly1305 is no algorithm of FIPS.
+        let suites = rustls::crypto::aws_lc_rs::ALL_CIPHER_SUITES.to_vec();
+        let other = CryptoProvider { cipher_suites: suites, ..ours.clone() };
+        let is_fips = cfg!(feature = "fips");
+        let tls = |provider| super::tls(Arc::new(provider), RootCertStore::empty());
+        assert_eq!(tls(ours).unwrap().fips(), is_fips);
+        let refused = tls(other).err().map(|error| error.to_string());
+        assert_eq!(refused.is_some(), is_fips);
+        assert!(refused.is_none_or(|message| message.contains("default_fips_provider")));
+    }
+
+    #[test]
+    fn freshness_is_what_the_headers_say_within_bounds() {
+        for (cache_control, age, expected) in [
+            (&[][..], None, None),
+            (&["public"], None, None),
+            (&["max-age=600"], None, Some(600)),
+            (&["public, Max-Age = 600 , must-revalidate"], None, Some(600)),
+            (&["max-age=\"600\""], None, Some(600)),
+            (&["s-maxage=9000"], None, None),
+            (&["public", "max-age=600"], None, Some(600)),
+            (&["max-age=600, max-age=700"], None, Some(600)),
+            (&["max-age=600"], Some("100"), Some(500)),
+            (&["max-age=600"], Some("601"), Some(60)),
+            (&["max-age=600"], Some("soon"), Some(600)),
+            (&["max-age=0"], None, Some(60)),
+            (&["max-age=59"], None, Some(60)),
+            (&["max-age=61"], None, Some(61)),
+            (&["max-age=86400"], None, Some(86_400)),
+            (&["max-age=86401"], None, Some(86_400)),
+            (&["max-age=99999999999999999999999"], None, Some(86_400)),
+            (&["max-age=-1"], None, Some(60)),
+            (&["max-age="], None, Some(60)),
+            (&["max-age"], None, Some(60)),
+            (&["no-store"], None, Some(60)),
+            (&["max-age=600, no-store"], None, Some(60)),
+            (&["no-cache=\"set-cookie\""], None, Some(60)),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in cache_control {
+                headers.append(CACHE_CONTROL, HeaderValue::from_static(value));
+            }
+            if let Some(age) = age {
+                headers.insert(AGE, HeaderValue::from_static(age));
+            }
+            let found = fresh_for(&headers).map(|fresh| fresh.as_secs());
+            assert_eq!(found, expected, "{cache_control:?}, age {age:?}");
+        }
+    }
+}
