@@ -42,8 +42,10 @@ pub enum Reason {
     NoCredential,
     /// Two headers, a comma-joined pair, a duplicate cookie or parameter (RFC 6750 §2).
     SeveralCredentials,
-    /// The scheme without a token, or with odd spacing around it.
+    /// The scheme without a token, with odd spacing around it or a blank within; or an empty cookie or parameter.
     MalformedCredential,
+    /// The credential's scheme is `DPoP` (RFC 9449 §7.1), and this service takes `Bearer`.
+    UnsupportedScheme,
     /// Longer than the configured maximum.
     TooLong,
     /// Not three non-empty canonical base64url parts, not JSON objects, a name twice in one of them, nested too deep, or a
@@ -197,7 +199,7 @@ impl Refusal {
 
     /// The same for whoever signs out: what is no token at all goes too, for no session is behind it.
     pub(crate) fn removes_cookie_at_sign_out(&self) -> bool {
-        self.removes_cookie() || self.reason == Reason::MalformedToken
+        self.removes_cookie() || matches!(self.reason, Reason::MalformedToken | Reason::MalformedCredential)
     }
 
     /// The same refusal as users of the jsonwebtoken crate know it.
@@ -206,6 +208,7 @@ impl Refusal {
             Reason::NoCredential
             | Reason::SeveralCredentials
             | Reason::MalformedCredential
+            | Reason::UnsupportedScheme
             | Reason::TooLong
             | Reason::MalformedToken
             | Reason::UnsupportedHeader
@@ -255,6 +258,7 @@ impl Reason {
             Self::NoCredential
             | Self::SeveralCredentials
             | Self::MalformedCredential
+            | Self::UnsupportedScheme
             | Self::TooLong
             | Self::MalformedToken
             | Self::UnsupportedHeader
@@ -288,6 +292,7 @@ impl Reason {
             Self::NoCredential
             | Self::SeveralCredentials
             | Self::MalformedCredential
+            | Self::UnsupportedScheme
             | Self::TooLong
             | Self::MalformedToken
             | Self::UnsupportedHeader
@@ -314,6 +319,7 @@ impl Reason {
             Self::NoCredential => "no_credential",
             Self::SeveralCredentials => "several_credentials",
             Self::MalformedCredential => "malformed_credential",
+            Self::UnsupportedScheme => "unsupported_scheme",
             Self::TooLong => "too_long",
             Self::MalformedToken => "malformed_token",
             Self::UnsupportedHeader => "unsupported_header",
@@ -349,6 +355,7 @@ impl fmt::Display for Refusal {
             Reason::NoCredential => "A bearer token is required",
             Reason::SeveralCredentials => "The request carries more than one credential",
             Reason::MalformedCredential => "The credential must be the scheme, one space and the token",
+            Reason::UnsupportedScheme => "The scheme of the credential is not supported; Bearer is",
             Reason::TooLong => "The token is too long",
             Reason::MalformedToken => "The token is malformed",
             Reason::UnsupportedHeader => "The token header is not supported",
@@ -461,6 +468,7 @@ mod tests {
             UnknownSession,
             StoreUnavailable,
             CrossSite,
+            UnsupportedScheme,
         ];
         // A new reason does not compile here: give it the next number, and a place in the list above.
         let number = |reason: &Reason| match reason {
@@ -489,8 +497,9 @@ mod tests {
             UnknownSession => 22,
             StoreUnavailable => 23,
             CrossSite => 24,
+            UnsupportedScheme => 25,
         };
-        assert!(all.iter().map(number).eq(0..25), "every reason, in this order");
+        assert!(all.iter().map(number).eq(0..26), "every reason, in this order");
         let labels: std::collections::BTreeSet<_> = all.iter().map(Reason::label).collect();
         assert_eq!(labels.len(), all.len(), "each has a label of its own");
         all
@@ -508,7 +517,7 @@ mod tests {
             );
             let refusal = Refusal::new(reason.clone());
             assert!(!refusal.removes_cookie() && refusal.clone().removing_cookie(true).removes_cookie());
-            let removes = reason == Reason::MalformedToken;
+            let removes = matches!(reason.label(), "malformed_token" | "malformed_credential");
             assert_eq!(refusal.removes_cookie_at_sign_out(), removes, "{reason:?}");
         }
     }

@@ -118,13 +118,12 @@ impl<B, C: Send + Sync + 'static> Service<Request<B>> for RevokeEndpoint<C> {
         // What a refusal looks at of a request is kept; its body is not waited for.
         let request = request.map(|_| ());
         let head = RequestHead::of(&request);
-        let found = credential::find(&self.sources, &head).and_then(|credential| {
+        let found = credential::find(&self.sources, &head).map_err(Refusal::new).and_then(|credential| {
             let cookie = credential.source.as_cookie().cloned();
-            Ok((credential.token()?.to_vec(), cookie))
-        });
-        let found = found.map_err(Refusal::new).and_then(|(token, cookie)| {
-            let checked = if cookie.is_some() { self.origins.check(&head) } else { Ok(()) };
-            checked.map(|()| (token, cookie))
+            if cookie.is_some() {
+                self.origins.check(&head)?;
+            }
+            Ok((credential.token().map(<[u8]>::to_vec), cookie))
         });
         let (token, cookie) = match found {
             Ok(found) => found,
@@ -136,7 +135,11 @@ impl<B, C: Send + Sync + 'static> Service<Request<B>> for RevokeEndpoint<C> {
         let this = self.clone();
         Box::pin(async move {
             let head = RequestHead::of(&request);
-            let signed_out = this.sign_out(token).await.map_err(|error| match error {
+            let signed_out = match token {
+                Ok(token) => this.sign_out(token).await,
+                Err(reason) => Err(SignOutError::Refused(reason.into())),
+            };
+            let signed_out = signed_out.map_err(|error| match error {
                 SignOutError::Refused(refusal) => refusal,
                 SignOutError::Store(_) => Refusal::new(Reason::StoreUnavailable),
             });

@@ -142,15 +142,14 @@ pub(crate) fn find<'a>(sources: &'a [Source], head: &RequestHead<'a>) -> Result<
 }
 
 impl Credential<'_> {
-    /// Checks that this is one credential without surrounding whitespace, and returns the bytes to verify. Cache hits skip
-    /// this. A cookie's or parameter's token is held to the header's strictness about blanks.
+    /// Checks that this is one credential, not empty and without blanks, and returns the bytes to verify. Cache hits skip this.
+    /// A cookie's or parameter's token is held to the header's strictness.
     pub(crate) fn token(&self) -> Result<&[u8], Reason> {
         let bytes = &*self.bytes;
         if matches!(self.source.0, Place::Authorization) && is_joined(bytes) {
             return Err(Reason::SeveralCredentials);
         }
-        let ends = [bytes.first(), bytes.last()];
-        if ends.into_iter().flatten().any(|&b| is_blank(b)) {
+        if bytes.is_empty() || memchr::memchr2(b' ', b'\t', bytes).is_some() {
             return Err(Reason::MalformedCredential);
         }
         Ok(bytes)
@@ -196,9 +195,12 @@ fn odd_authorization<'a>(value: &[u8]) -> Result<Option<&'a [u8]>, Reason> {
             _ => Reason::MalformedCredential,
         });
     }
-    // Another scheme is not a credential, unless an intermediary joined a bearer token to it.
-    let joined = text.split(|&b| b == b',').skip(1).any(is_bearer);
-    if joined { Err(Reason::SeveralCredentials) } else { Ok(None) }
+    // Another scheme is not a credential, unless an intermediary joined a token to it.
+    if text.split(|&b| b == b',').skip(1).any(carries_token) {
+        return Err(Reason::SeveralCredentials);
+    }
+    // A token that is bound to its sender's key (RFC 9449 §7.1). What stands elsewhere is not looked at in its stead.
+    if scheme.eq_ignore_ascii_case(b"dpop") { Err(Reason::UnsupportedScheme) } else { Ok(None) }
 }
 
 /// Whether an intermediary joined two fields, whatever the second holds: `b64token` (RFC 6750 §2.1) has no comma. Only a JWS
@@ -208,13 +210,15 @@ fn is_joined(credential: &[u8]) -> bool {
         return false;
     }
     let is_json = credential.starts_with(b"{") && credential.ends_with(b"}");
-    !is_json || credential.split(|&b| b == b',').skip(1).any(is_bearer)
+    !is_json || credential.split(|&b| b == b',').skip(1).any(carries_token)
 }
 
-fn is_bearer(part: &[u8]) -> bool {
-    part.trim_ascii_start().split_at_checked(6).is_some_and(|(scheme, rest)| {
-        scheme.eq_ignore_ascii_case(b"bearer") && rest.first().is_some_and(|&b| is_blank(b))
-    })
+/// Whether it is a scheme that carries a token, and something behind it.
+fn carries_token(part: &[u8]) -> bool {
+    let part = part.trim_ascii_start();
+    let scheme = part.split(|&b| is_blank(b)).next().unwrap_or_default();
+    scheme.len() < part.len()
+        && (scheme.eq_ignore_ascii_case(b"bearer") || scheme.eq_ignore_ascii_case(b"dpop"))
 }
 
 fn is_blank(byte: u8) -> bool {

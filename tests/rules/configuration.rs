@@ -99,6 +99,12 @@ fn times_must_leave_room_for_one_another() {
     for longest in [Duration::from_nanos(1), secs(315_360_000)] {
         assert!(good().accept_without_iat(longest).build().is_ok());
     }
+    let ten_years = 315_360_000;
+    assert!(good().max_session_lifetime(secs(ten_years)).build().is_ok());
+    for longer in [secs(ten_years + 1), Duration::MAX] {
+        let says = ["longer than ten years", "`dangerous().unbounded_sessions()`"];
+        assert_refused(good().max_session_lifetime(longer), &says);
+    }
     assert_refused(good().jitter_percent(51), &["jitter is 51 %", "at most 50 %"]);
     for allowance in [secs(301), Duration::MAX] {
         assert_refused(good().in_flight_allowance(allowance), &["in_flight_allowance", "over 300 s"]);

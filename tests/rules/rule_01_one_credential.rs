@@ -1,7 +1,7 @@
 //! Rule 1: a request carries one credential, and one place is looked at.
 
 use http::{Method, Request};
-use tower_reissue::{Cookie, ManualClock, ReissueLayer, RequestHead, Source};
+use tower_reissue::{Cookie, ManualClock, Reason, ReissueLayer, RequestHead, Source};
 
 use crate::support::guarded::*;
 use crate::support::*;
@@ -75,17 +75,32 @@ fn odd_spacing_is_a_bad_request_everywhere() {
         "Bearer ".to_owned(),
         "Bearer  ".to_owned(),
         "Bearer\t".to_owned(),
+        "Bearer a.b.c x".to_owned(),
+        format!("Bearer {token} x"),
+        format!("Bearer {}", token.replacen('.', ". ", 1)),
+        format!("Bearer {}", token.replacen('.', "\t.", 1)),
     ] {
         let answer = guarded().send(request(&[("authorization", value.as_bytes())]));
         answer.assert_refused(400, &value);
         assert!(answer.challenge().contains(r#"error="invalid_request""#), "{value}");
     }
     let in_cookie = Guarded::by(layer().read_from([cookie()]));
-    for value in [format!("__Host-session= {token}"), format!("__Host-session ={token}")] {
+    for value in [
+        format!("__Host-session= {token}"),
+        format!("__Host-session ={token}"),
+        format!("__Host-session={token} x"),
+        "__Host-session=".to_owned(),
+        "a=b; __Host-session=; c=d".to_owned(),
+    ] {
         in_cookie.send(request(&[("cookie", value.as_bytes())])).assert_refused(400, &value);
     }
     let in_query = Guarded::by(layer().read_from([Source::websocket_query("token")]));
-    for query in [format!("token=%20{token}"), format!("token={token}+"), format!("token={token}%09")] {
+    for query in [
+        format!("token=%20{token}"),
+        format!("token={token}+"),
+        format!("token={token}%09"),
+        "token=".to_owned(),
+    ] {
         in_query.send(web_socket(&query)).assert_refused(400, &query);
     }
     let elsewhere = Guarded::by(layer().read_from([custom()]));
@@ -104,8 +119,6 @@ fn what_no_token_is_made_of_is_a_bad_token_and_not_a_bad_request() {
     let token = mint(&claims());
     let (head, signature) = token.rsplit_once('.').unwrap();
     for credential in [
-        format!("{head}. {signature}"),
-        format!("{head} .{signature}"),
         format!("{head}.?{signature}"),
         format!("{head}?.{signature}"),
         format!("{head}.{signature}?"),
@@ -124,7 +137,14 @@ fn several_credentials_are_a_bad_request() {
     let token = mint(&claims());
     let good = format!("Bearer {token}");
     let good = good.as_bytes();
-    for (first, second) in [(good, good), (good, &b"Basic eA=="[..]), (b"Basic eA==", good), (good, b"")] {
+    for (first, second) in [
+        (good, good),
+        (good, &b"Basic eA=="[..]),
+        (b"Basic eA==", good),
+        (b"Basic eA==", b"Digest a=b"),
+        (b"DPoP a.b.c", good),
+        (good, b""),
+    ] {
         let answer = guarded().send(request(&[("authorization", first), ("authorization", second)]));
         answer.assert_refused(400, &"two headers");
         assert!(answer.challenge().contains(r#"error="invalid_request""#));
@@ -140,6 +160,9 @@ fn several_credentials_are_a_bad_request() {
         format!("Basic eA==, Bearer {token}"),
         format!("Basic eA==,bearer {token}"),
         format!("Basic eA==, Digest b, BEARER\t{token}"),
+        format!("Basic eA==, DPoP {token}"),
+        format!("DPoP {token}, Bearer {token}"),
+        format!("Bearer {token}, DPoP {token}"),
         format!("Bearer {token}, Basic eA=="),
         // Joined with what no token is made of, on either side.
         format!("Bearer {token}, Bearer not?a=token!"),
@@ -153,6 +176,24 @@ fn several_credentials_are_a_bad_request() {
         let answer = guarded().send(request(&[("authorization", value.as_bytes())]));
         answer.assert_refused(400, &value);
         assert!(answer.challenge().contains(r#"error="invalid_request""#), "{value}");
+    }
+}
+
+/// It is a token, though one that this service does not take: not even another place is looked at in its stead.
+#[test]
+fn a_dpop_credential_is_one_and_is_refused() {
+    let token = mint(&claims());
+    let cookie_too = Guarded::by(layer().read_from([Source::authorization(), cookie()]));
+    let good_cookie = format!("__Host-session={token}");
+    for value in
+        [format!("DPoP {token}"), format!("dpop {token}"), "DPoP".to_owned(), format!("DPOP\t{token}")]
+    {
+        let answer = guarded().send(request(&[("authorization", value.as_bytes())]));
+        answer.assert_refused(401, &value);
+        assert_eq!(answer.reason, Some(Reason::UnsupportedScheme), "{value}");
+        assert!(answer.challenge().contains(r#"error="invalid_token""#), "{}", answer.challenge());
+        let both = request(&[("authorization", value.as_bytes()), ("cookie", good_cookie.as_bytes())]);
+        cookie_too.send(both).assert_refused(401, &value);
     }
 }
 
@@ -253,8 +294,8 @@ fn a_custom_sources_successor_goes_back_in_the_header() {
     assert!(answer.successor.is_some());
     // Empty is a credential; absent is none.
     let empty = guarded.send(request(&[("x-token", b"")]));
-    empty.assert_refused(401, &"empty");
-    assert!(empty.challenge().contains("invalid_token"));
+    empty.assert_refused(400, &"empty");
+    assert!(empty.challenge().contains("invalid_request"));
     assert_eq!(guarded.send(request(&[])).challenge(), r#"Bearer realm="api""#);
 }
 
@@ -278,14 +319,14 @@ fn the_first_source_that_holds_anything_is_the_only_one_read() {
         let both = request(&[("authorization", first.as_bytes()), ("cookie", good_cookie.as_bytes())]);
         header_first.send(both).assert_refused(status, &first);
     }
-    for (first, status) in [("__Host-session=", 401), ("__Host-session=x", 401), ("__Host-session= x", 400)] {
+    for (first, status) in [("__Host-session=", 400), ("__Host-session=x", 401), ("__Host-session= x", 400)] {
         let both = request(&[("cookie", first.as_bytes()), ("authorization", bearer.as_bytes())]);
         cookie_first.send(both).assert_refused(status, &first);
     }
     let nothing_in_query = Guarded::by(layer().read_from([Source::websocket_query("token"), custom()]));
     let mut both = web_socket("token=");
     both.headers_mut().insert("x-token", good.parse().unwrap());
-    nothing_in_query.send(both).assert_refused(401, &"an empty parameter");
+    nothing_in_query.send(both).assert_refused(400, &"an empty parameter");
 
     // What stands first is good: a bad one behind it harms nobody, and the way back is the first one's.
     let both = request(&[("authorization", bearer.as_bytes()), ("cookie", b"__Host-session=bad")]);

@@ -338,6 +338,23 @@ fn without_a_kid_the_first_eight_keys_of_the_algorithm_are_tried() {
     guarded.bearer(&sign_by(13, r#"{"alg":"HS256"}"#)).assert_refused(401, &"a key of nobody");
 }
 
+/// The proof was made while the key was among the first eight, and stands while the key is held.
+#[test]
+fn a_remembered_token_without_a_kid_outlasts_its_keys_place_among_the_first_eight() {
+    let crowded =
+        || (2..=9).map(hs256).rev().fold(KeyRing::new(hs256(10)), |ring, key| ring.retiring(key).unwrap());
+    let with_key = |n| crowded().retiring(hs256(n)).unwrap();
+    let authority = on(KeyRing::new(hs256(1))).build().unwrap();
+    let guarded = Guarded::new(&authority);
+    let nameless = sign_by(1, r#"{"alg":"HS256"}"#);
+    assert!(guarded.bearer(&nameless).is_admitted());
+    authority.replace_keys(with_key(1)).unwrap();
+    assert!(guarded.bearer(&nameless).is_admitted(), "remembered");
+    guarded_by(with_key(1)).bearer(&nameless).assert_refused(401, &"seen first");
+    authority.replace_keys(crowded()).unwrap();
+    guarded.bearer(&nameless).assert_refused(401, &"its key is gone");
+}
+
 #[test]
 fn a_key_answers_to_the_further_kids_it_was_given() {
     let ring = KeyRing::new(hs256(1).with_kid("new").also_known_as("not-used"))

@@ -159,6 +159,88 @@ fn auth_time_and_the_session_start_are_dates_where_they_are_judged() {
     assert_only(&declared(), "auth_time", &["0", "-0", "1.5"]);
 }
 
+/// The first is this service's own claim, and stays in every successor: a later one would move the session's end along. The
+/// second is another's: who signed in again after the token was issued began no session with that.
+#[test]
+fn a_later_session_start_is_refused_and_a_later_auth_time_counts_as_the_iat() {
+    let clock = ManualClock::at(NOW);
+    let authority = builder(&clock).session_starts_at_auth_time().build().unwrap();
+    for (claim, value, started) in [
+        ("session_start", NOW - 60, Some(NOW - 60)),
+        ("session_start", NOW, Some(NOW)),
+        ("session_start", NOW + 1, None),
+        ("auth_time", NOW - 60, Some(NOW - 60)),
+        ("auth_time", NOW + 1, Some(NOW)),
+        ("auth_time", NOW + 10_000, Some(NOW)),
+    ] {
+        let admitted = at_once(authority.admit(&mint(&claims_with(json!({ claim: value })))));
+        let start = admitted.as_ref().ok().map(|token| token.session_start().as_secs());
+        assert_eq!(start, started, "{claim}: {value}");
+        if let Err(refusal) = admitted {
+            assert_eq!(refusal.reason(), &Reason::InvalidClaim(claim.into()));
+        }
+    }
+}
+
+/// What is nested is the reader's: only the names that this service reads must not be in doubt.
+#[test]
+fn a_name_twice_is_refused_at_the_top_alone() {
+    for (member, admitted) in [
+        (r#""a":1,"a":1"#, false),
+        (r#""a":1,"\u0061":1"#, false),
+        (r#""a":{"b":1,"b":2}"#, true),
+        (r#""a":[{"b":1,"b":1}]"#, true),
+        (r#""a":{"iss":"x","iss":"y","exp":1}"#, true),
+    ] {
+        let text = claims().to_string().replacen('{', &format!("{{{member},"), 1);
+        let answer = guarded().bearer(&mint_raw(r#"{"alg":"HS256"}"#, &text));
+        assert_eq!(answer.is_admitted(), admitted, "{member}: {answer:?}");
+    }
+}
+
+/// Half of a pair of surrogates is no character. Where nobody reads the text it harms nobody, and survives as it is.
+#[test]
+fn a_lone_surrogate_is_refused_where_it_is_read() {
+    let lone = r#"\ud800"#;
+    for (member, admitted) in [
+        (format!(r#""note":"{lone}""#), true),
+        (format!(r#""note":["{lone}x"]"#), true),
+        (format!(r#""jti":"{lone}""#), false),
+        (format!(r#""sid":"x{lone}""#), false),
+        (format!(r#""{lone}":1"#), false),
+        (r#""jti":"\ud83d\ude00""#.to_owned(), true),
+    ] {
+        let rest = claims_with(json!({ "jti": null })).to_string();
+        let text = rest.replacen('{', &format!("{{{member},"), 1);
+        let guarded = Guarded::new(&builder(&ManualClock::at(NOW + 500)).build().unwrap());
+        let answer = guarded.bearer(&mint_raw(r#"{"alg":"HS256"}"#, &text));
+        assert_eq!(answer.is_admitted(), admitted, "{member}: {answer:?}");
+        if admitted && member.contains("note") {
+            let successor = answer.into_successor();
+            assert!(payload_text(&successor).contains(&member), "{}", payload_text(&successor));
+        }
+    }
+}
+
+/// serde_json gives such a name another meaning where raw values are read.
+#[test]
+fn what_serde_json_keeps_for_itself_is_refused_wherever_it_stands() {
+    let private = "$serde_json::private::RawValue";
+    for member in [
+        format!(r#""note":{{"{private}":"1"}}"#),
+        format!(r#""note":"{private}""#),
+        format!(r#""{private}":"1""#),
+        format!(r#""note":{{"{}":"1"}}"#, private.replacen('s', r"\u0073", 1)),
+    ] {
+        let text = claims().to_string().replacen('{', &format!("{{{member},"), 1);
+        let answer = guarded().bearer(&mint_raw(r#"{"alg":"HS256"}"#, &text));
+        answer.assert_refused(401, &member);
+        assert_eq!(answer.reason, Some(Reason::MalformedToken), "{member}");
+    }
+    let dollar = claims_with(json!({ "note": "$serde_json", "$": 1 }));
+    assert!(guarded().bearer(&mint(&dollar)).is_admitted());
+}
+
 #[test]
 fn a_claim_that_no_configuration_asks_for_refuses_nothing() {
     let odd = [r#""2026-11-28T03:00:00Z""#, r#""1800000600""#, "1e400", r#"["a",{"b":null}]"#];

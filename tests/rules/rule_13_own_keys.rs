@@ -70,6 +70,26 @@ fn a_foreign_issuers_token_is_admitted_and_never_renewed_nor_exchanged() {
     }
 }
 
+/// Nothing that the store could say changes it: a foreign token is never exchanged, and its reuse is not on record.
+#[test]
+fn a_foreign_token_that_is_revoked_and_expired_is_expired_and_the_store_is_not_asked() {
+    let clock = ManualClock::at(NOW);
+    let store = CountingStore::default();
+    let authority = on(trusting(), &clock).store(store.clone()).build().unwrap();
+    let guarded = Guarded::new(&authority);
+    let token = foreign();
+    let verified = at_once(authority.admit(&token)).unwrap();
+    at_once(authority.revoke_session(&verified)).unwrap();
+    assert_eq!(guarded.bearer(&token).reason, Some(Reason::Revoked));
+    for after in [600, 630, 660, 43_200] {
+        clock.set(NOW + after);
+        let asked = store.asked();
+        let reason = if after < 43_200 { Reason::Expired } else { Reason::SessionOver };
+        assert_eq!(guarded.bearer(&token).reason, Some(reason), "{after}");
+        assert_eq!(store.asked(), asked, "{after}");
+    }
+}
+
 #[test]
 fn a_foreign_token_admits_where_its_leeway_does() {
     let clock = ManualClock::at(NOW + 600);

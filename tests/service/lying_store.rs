@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use serde_json::{Value, json};
-use tower_reissue::store::Rotated;
+use tower_reissue::store::{Rotated, Standing};
 use tower_reissue::{Authority, AuthorityBuilder, ManualClock};
 
 use crate::kit::*;
@@ -43,6 +43,39 @@ fn over(head: String, at: u64) -> (AuthorityBuilder, Events) {
 
 async fn given(authority: &Authority) -> Answer {
     present(authority, &mint(&own_claims())).await
+}
+
+/// Each answer counts for what was asked: the first is reported and admits, the second makes a successor.
+#[tokio::test]
+async fn a_store_that_says_reused_and_then_recorded_is_believed_each_time() {
+    let reused = || Reply::Now(Standing::Superseded { generations: 3 });
+    for (at, ends, status, renewed, told) in [
+        (500, false, 200, true, &["reused 3", "reissued renewed"][..]),
+        // In the grace the first forbids the exchange, so the second is not asked for.
+        (630, false, 401, false, &["reused 3", "refused expired"]),
+        (500, true, 401, false, &["revoked", "reused 3", "refused reused"]),
+    ] {
+        let events = Events::default();
+        let store = Scripted::new(reused(), Reply::Now(Rotated::Recorded));
+        let builder = builder(&ManualClock::at(NOW + at)).store(store).on_event(events.observe());
+        let builder = if ends { builder.end_session_on_reuse() } else { builder };
+        let response = present(&builder.build().unwrap(), &mint(&claims())).await;
+        assert_status(&response, status);
+        assert_eq!(successor(&response).is_some(), renewed, "at {at}");
+        assert_eq!(events.take(), told, "at {at}");
+    }
+    // The rotation says it first, and records at the next request.
+    let replies = std::sync::Mutex::new(vec![Rotated::Recorded, Rotated::Reused { generations: 2 }]);
+    let store = Scripted {
+        rotate: Box::new(move |_| Reply::Now(replies.lock().unwrap().pop().expect("two calls"))),
+        ..Scripted::rotating(Reply::Never)
+    };
+    let (authority, _, events) = storing(500, store);
+    for (renewed, told) in [(false, "not_reissued unknown"), (true, "reissued renewed")] {
+        let response = present(&authority, &mint(&claims())).await;
+        assert_status(&response, 200);
+        assert_eq!((successor(&response).is_some(), events.take()), (renewed, vec![told.to_owned()]));
+    }
 }
 
 #[tokio::test]
