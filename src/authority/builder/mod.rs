@@ -21,7 +21,9 @@ pub(super) use build::check_issuer;
 /// Names that an authority writes itself.
 pub(super) const RESERVED: [&str; 8] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "sid"];
 
-/// Builds an [`Authority`](super::Authority). Issuer, audience and session limit have no default: each must be given, or its absence said.
+/// Builds an [`Authority`](super::Authority). Issuer, audience and session limit have no default: set each, or call
+/// the method that does without it. A duration is rounded down to whole seconds. [`build`](Self::build) reports a
+/// value that is out of bounds.
 #[must_use = "a builder does nothing until `build`"]
 pub struct AuthorityBuilder<C = PrivateClaims> {
     options: Options,
@@ -49,12 +51,12 @@ struct Options {
     lost_predicate: bool,
 }
 
-/// A name, or the word that there is none.
+/// A name that must be set or expressly left out.
 enum Choice {
     Unsaid,
     Without,
     Is(String),
-    /// A name, and that there is none: which was meant, nobody can say.
+    /// A name was set and left out: it is unclear which was meant.
     Both,
 }
 
@@ -115,11 +117,11 @@ impl AuthorityBuilder<PrivateClaims> {
         Self { options, view: PrivateClaims::view, renew_if: None }
     }
 
-    /// Reads the private claims as `T`, so that handlers get `T` and a token whose claims are none is refused.
+    /// Reads the private claims as `T`: handlers get a `T`, and a token whose claims can't be read as one is refused.
     ///
-    /// `T` is a read-only view: a successor is made from the token's own text, so claims that `T` does not know
-    /// survive. It must not deny unknown fields, for the registered claims are among them. Default:
-    /// [`PrivateClaims`], which reads nothing until asked.
+    /// `T` is a read-only view. A successor is made from its predecessor's own text, so it keeps claims that `T` does
+    /// not know. `T` must not deny unknown fields, because the registered claims are among them. Default:
+    /// [`PrivateClaims`], which reads a claim when a handler asks for it.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -144,7 +146,8 @@ impl AuthorityBuilder<PrivateClaims> {
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(roles()).unwrap();
     /// ```
     ///
-    /// Call it before [`renew_if`](AuthorityBuilder::renew_if), which sees `T`: the other order is refused at build.
+    /// Call it before [`renew_if`](AuthorityBuilder::renew_if), whose predicate takes `T`. The other order is an
+    /// error at build.
     pub fn private_claims<T: DeserializeOwned + Send + Sync + 'static>(self) -> AuthorityBuilder<T> {
         let lost_predicate = self.renew_if.is_some();
         AuthorityBuilder {
@@ -156,33 +159,36 @@ impl AuthorityBuilder<PrivateClaims> {
 }
 
 impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
-    /// The issuer that own tokens name in `iss`, compared exactly (RFC 8725 §3.8). Required.
+    /// The issuer that this service's own tokens name in `iss`. It is compared exactly (RFC 8725 §3.8). Required,
+    /// unless you call [`without_issuer`](Self::without_issuer).
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
         self.options.issuer.name(issuer.into());
         self
     }
 
-    /// Own tokens carry no `iss`, or one that is not looked at.
+    /// Own tokens carry no `iss`, and one that is there is not checked.
     ///
-    /// Costs: a token of any issuer that shares the key is taken for an own one.
+    /// Costs: a token of any other issuer that uses the same key counts as an own one.
     pub fn without_issuer(mut self) -> Self {
         self.options.issuer.without();
         self
     }
 
-    /// The audience that names this service; new tokens carry it (RFC 7519 §4.1.3). Required.
+    /// The audience that names this service. New tokens carry it in `aud` (RFC 7519 §4.1.3), and a token that arrives
+    /// must name it or another accepted audience. Required, unless you call
+    /// [`without_audience`](Self::without_audience).
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.options.audience.name(audience.into());
         self
     }
 
-    /// One more audience that is accepted; a successor keeps it.
+    /// Accepts one more audience. A successor keeps it.
     pub fn also_accept_audience(mut self, audience: impl Into<String>) -> Self {
         self.options.accepted_audiences.push(audience.into());
         self
     }
 
-    /// One more audience that is accepted; a successor names the primary one in its place.
+    /// Accepts one more audience, which is being phased out: a successor names the primary audience in its place.
     pub fn legacy_audience(mut self, audience: impl Into<String>) -> Self {
         let audience = audience.into();
         self.options.policy.legacy_audiences.push(audience.clone());
@@ -190,144 +196,152 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
         self
     }
 
-    /// Tokens carry no `aud`, or one that is not looked at.
+    /// New tokens carry no `aud`, and one that is there is not checked.
     ///
-    /// Costs: a token meant for another service under the same key opens this one.
+    /// Costs: a token that was meant for another service under the same key is accepted here.
     pub fn without_audience(mut self) -> Self {
         self.options.audience.without();
         self
     }
 
-    /// The longest a session may live from its first token on, whatever is reissued. Required.
+    /// The longest a session may live, counted from its first token, however often it is renewed. Required.
     ///
-    /// It is what ends a stolen token's use where nothing is revoked (RFC 9700 §4.14.2). Rounded down to whole seconds.
+    /// Where nothing is revoked, this is what ends the use of a stolen token (RFC 9700 §4.14.2). A session whose
+    /// token is not renewed ends earlier: after the [`lifetime`](Self::lifetime) and the [`grace`](Self::grace), the
+    /// idle timeout.
     pub fn max_session_lifetime(mut self, limit: Duration) -> Self {
         self.options.max_session_lifetime = Some(Some(limit.as_secs()));
         self
     }
 
-    /// The lifetime L of new tokens. Default 600 s. Rounded down to whole seconds.
+    /// The lifetime of new tokens, `exp - iat`. Default 600 s; 2 s to a year.
     ///
-    /// Longer means that a stolen token works longer without being renewed.
+    /// A longer lifetime means that a stolen token works longer without being renewed. Lifetime and grace together
+    /// are the session's idle timeout.
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.options.policy.lifetime = lifetime.as_secs();
         self
     }
 
-    /// How long past `exp` a token is still admitted, for clocks that differ. Default 0, at most 60 s. Whole seconds, rounded
-    /// down.
+    /// How long past `exp` a token is still admitted, for clocks that differ. Default 0, at most 60 s.
     ///
-    /// Every second is a second more for a stolen token (RFC 7519 §4.1.4).
+    /// Costs: a stolen token works that much longer (RFC 7519 §4.1.4).
     pub fn leeway(mut self, leeway: Duration) -> Self {
         self.options.policy.leeway = leeway.as_secs();
         self
     }
 
-    /// How long past `exp` a token that arrives expired may be exchanged for its successor. Default 60 s, or as much as
-    /// a shorter lifetime allows; at most 300 s, never less than the leeway; counted from `exp`, never added to the
-    /// leeway. The time before the renewal window must be longer, or a successor could be dead on arrival.
+    /// How long past `exp` a token that arrives expired may be exchanged for its successor. Default 60 s, or less if
+    /// a shorter lifetime allows only that; at most 300 s, and at least the leeway. It counts from `exp` and is never
+    /// added to the leeway.
+    ///
+    /// The grace must be shorter than the part of a token's life before its renewal window. Otherwise a successor
+    /// could be expired when it is sent.
     pub fn grace(mut self, grace: Duration) -> Self {
         self.options.grace = Some(grace.as_secs());
         self
     }
 
-    /// How far in the future `iat` and `nbf` may lie, for an issuer whose clock is ahead. Default 5 s, at most 60 s. Whole seconds, rounded
-    /// down.
+    /// How far in the future `iat` and `nbf` may lie, for an issuer whose clock is ahead. Default 5 s, at most 60 s.
     ///
-    /// A session signed in within seconds of its subject's revocation is dated ahead by so much at most. Under 1 s its
-    /// first token waits for the next second.
+    /// It also bounds how far ahead [`issue`](super::Authority::issue) may date a session that begins within seconds
+    /// of a revocation of its subject. With less than 1 s such a sign-in has to wait for the next second.
     pub fn future_tolerance(mut self, tolerance: Duration) -> Self {
         self.options.policy.future_tolerance = tolerance.as_secs();
         self
     }
 
-    /// Admits tokens without `iat`, as Langflow's and most hand-written minters' are. Default: they are refused. Seconds, rounded up; at least
-    /// 1 s, ten years at most.
+    /// Admits tokens without `iat`, as Langflow and many hand-written minters make them. Default: they are refused.
+    /// `longest` is in seconds, rounded up; 1 s to ten years.
     ///
-    /// `longest` is the longest life that any minter of such tokens gives them: of this service's own, and of each trusted
-    /// issuer's. Such a token is read as issued `longest` before its `exp` (or when its session-start claim says, if that is
-    /// later), so never later than it was. Its session begins then, unless the session-start claim says otherwise. Its
-    /// successors carry an `iat`. An `iat` that is present is judged as ever. Give every node on one store the same `longest`.
+    /// `longest` is the longest life that any minter of such tokens gives them: this service's own minters and each
+    /// trusted issuer's. Such a token counts as issued `longest` before its `exp`, or at its session start if that
+    /// claim is later; never later than it really was. Its session begins then, unless the session-start claim says
+    /// otherwise. Its successors carry an `iat`. An `iat` that is present is judged as always. Set the same `longest`
+    /// on every node of one store.
     ///
-    /// What it costs:
+    /// Costs:
     ///
-    /// * Where `longest` is shorter than the truth, a revocation of a subject's sessions misses tokens that were minted
-    ///   before it: they are admitted again. A minter that rounds `exp` up needs a second more.
-    /// * Where `longest` exceeds a token's true life by *d*, its session ends *d* earlier than the limit would have it, and
-    ///   for *d* after such a revocation newly minted tokens are refused as well.
-    /// * A token whose `exp` is further ahead than `longest` and the [tolerance](Self::future_tolerance) is refused: its
-    ///   life is longer than you said. Only a freshly minted one shows it, so that is no protection; watch for it.
+    /// * If `longest` is too short, a revocation of a subject's sessions misses tokens that were minted before it:
+    ///   they are admitted again. A minter that rounds `exp` up needs a second more.
+    /// * If `longest` exceeds a token's true life by *d*, its session ends *d* earlier than the session limit says,
+    ///   and for *d* after such a revocation newly minted tokens are refused too.
+    /// * A token whose `exp` is further ahead than `longest` and the [tolerance](Self::future_tolerance) is refused,
+    ///   because its life is longer than you said. Only a freshly minted token shows this, so it protects nothing;
+    ///   watch for it.
     pub fn accept_without_iat(mut self, longest: Duration) -> Self {
         let secs = longest.as_secs().saturating_add((longest.subsec_nanos() > 0).into());
         self.options.policy.longest_without_iat = Some(secs);
         self
     }
 
-    /// How long past `exp` and leeway the response of a handler that is still running may carry a successor.
-    /// Default, and least: the grace or 60 s, whichever is longer. More than 300 s needs a store and a
-    /// [`max_session_lifetime`](Self::max_session_lifetime), which bounds how long the store keeps each token's record;
-    /// [`Duration::MAX`] then means however long the handler took.
+    /// How long past `exp` and leeway the response of a request that was admitted in time may still carry a
+    /// successor. Default, and lower bound: the grace or 60 s, whichever is longer. More than 300 s needs a store and
+    /// a [`max_session_lifetime`](Self::max_session_lifetime), which bounds how long the store keeps each token's
+    /// record. [`Duration::MAX`] then means no limit.
     pub fn in_flight_allowance(mut self, allowance: Duration) -> Self {
         self.options.in_flight = Some(allowance.as_secs());
         self
     }
 
-    /// The most that the per-token jitter may take from the renewal window, in percent. Default 10, at most 50;
-    /// 0 makes every token of one age renewable at the same instant.
+    /// The largest part of the renewal window, in percent, that the per-token jitter may take away. Default 10, at
+    /// most 50. With 0 all tokens of one age become renewable at the same instant.
     pub fn jitter_percent(mut self, percent: u8) -> Self {
         self.options.policy.jitter_percent = percent.into();
         self
     }
 
-    /// Accepts only access tokens of this header `typ`, and writes it (RFC 8725 §3.11). May be repeated; the first
-    /// is written. Default: absent, `JWT` and `at+jwt` are accepted and `JWT` is written.
+    /// Accepts only access tokens with this `typ` in the header, and writes it (RFC 8725 §3.11). Call it again to
+    /// accept several; the first is written. Default: `JWT`, `at+jwt` and an absent `typ` are accepted, and `JWT` is written.
     pub fn access_type(mut self, typ: impl Into<String>) -> Self {
         self.options.policy.access_types.push(typ.into());
         self
     }
 
-    /// Accepts only tokens whose claim `name` is the string `value`, and writes it: what tells an access token from
-    /// a refresh or ID token under the same key.
+    /// Accepts only tokens whose claim `name` is the string `value`, and writes it into new ones. Use it to tell
+    /// access tokens from refresh or ID tokens under the same key. Default: no such claim.
     pub fn access_claim(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.options.policy.access_claim = Some((name.into(), value.into()));
         self
     }
 
-    /// Refuses a token without this claim, or where it is `null`. May be repeated.
+    /// Refuses a token that lacks this claim or in which it is `null`. Call it again to require several. Default:
+    /// none.
     pub fn require_claim(mut self, name: impl Into<String>) -> Self {
         self.options.policy.required_claims.push(name.into());
         self
     }
 
-    /// The claim that tells when the session began. Default `session_start`.
+    /// The claim that holds the instant at which the session began. Default `session_start`.
     pub fn session_start_claim(mut self, name: impl Into<String>) -> Self {
         self.options.policy.session_start_claim = name.into();
         self
     }
 
-    /// Where a token has no session-start claim, its `auth_time` (OpenID Connect Core §2) is the session's start.
-    /// Otherwise `iat` is.
+    /// Takes `auth_time` (OpenID Connect Core §2) as the session's start if a token has no session-start claim.
+    /// Default: `iat` is taken.
     pub fn session_starts_at_auth_time(mut self) -> Self {
         self.options.policy.session_starts_at_auth_time = true;
         self
     }
 
-    /// The longest credential looked at, in bytes. Default 8192; 512 to 65536.
+    /// The longest credential that is accepted, in bytes. Default 8192; 512 to 65536.
     pub fn max_token_bytes(mut self, bytes: usize) -> Self {
         self.options.policy.max_token_bytes = bytes;
         self
     }
 
-    /// The most bytes that a layer adds to one response head for a successor, all fields together: their names, the
-    /// cookie's attributes, `Cache-Control`, what is exposed to scripts and, where an expired token is exchanged, the default
-    /// challenge. What a [`refuse_with`](crate::ReissueLayer::refuse_with) of your own adds is not counted. Default 3072; 1024
-    /// to 65536. 512 of them are kept for all but the token, more where a header's name or a cookie's domain and path are
-    /// long.
+    /// The most bytes that a layer adds to one response head for a successor. All fields count, with their names: the
+    /// successor, the cookie's attributes, `Cache-Control`, `Access-Control-Expose-Headers` and, in an exchange, the
+    /// default challenge. What a [`refuse_with`](crate::ReissueLayer::refuse_with) of your own adds does not count.
+    /// Default 3072; 1024 to 65536. Of these, 512 are reserved for everything but the token, and more if a header's
+    /// name or a cookie's domain and path are long.
     ///
-    /// A proxy holds a response head in a buffer of fixed size, nginx by default in 4 KiB, and answers 502 where it does not
-    /// fit, after the handler ran. So a successor that needs more is not sent ([`NotReissued::HeadTooLarge`]), and
-    /// [`issue`](super::Authority::issue) refuses a token whose successor would. Raise it together with the proxies'
-    /// buffers: [the manual](crate::manual::operating) names their settings.
+    /// A proxy reads a response head into a buffer of fixed size (nginx: 4 KiB by default). If the head does not fit,
+    /// the client gets a 502, although the handler ran. So a successor that needs more is not sent
+    /// ([`NotReissued::HeadTooLarge`]), and [`issue`](super::Authority::issue) refuses a token whose successor would
+    /// need more. Raise this bound together with the proxies' buffers: [the manual](crate::manual::operating) names
+    /// their settings.
     ///
     /// [`NotReissued::HeadTooLarge`]: crate::NotReissued::HeadTooLarge
     pub fn max_added_head_bytes(mut self, bytes: usize) -> Self {
@@ -335,49 +349,55 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
         self
     }
 
-    /// Where "now" comes from. Default: [`SystemClock`].
+    /// The clock. Default: [`SystemClock`].
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.options.clock = Box::new(clock);
         self
     }
 
-    /// The claims store. Without one nothing can be revoked, and a successor is derived from its predecessor.
+    /// The claims store. Default: none. Without a store nothing can be revoked, and a successor is derived from its
+    /// predecessor.
     ///
-    /// It keeps revocations for one [`Horizon`](crate::store::Horizon), for all authorities on it: the first sets what it
-    /// needs, and one that needs more does not build. See [the manual](crate::manual::operating).
+    /// A store keeps revocations for one [`Horizon`](crate::store::Horizon), for all authorities on it. The first
+    /// authority sets it to what it needs. An authority that needs more does not build; see [the
+    /// manual](crate::manual::operating).
     ///
-    /// A store that has to be waited for needs a Tokio runtime with its time driver on: the deadline is armed there, and
+    /// A store that has to be waited for needs a Tokio runtime with its time driver enabled, for the deadline;
     /// without one the call panics. [`MemoryStore`](crate::MemoryStore) never has to be waited for.
     pub fn store(mut self, store: impl ClaimsStore) -> Self {
         self.options.store = Some(Arc::new(store));
         self
     }
 
-    /// The most sessions of one subject that are live and recorded. Default 100; of more, the oldest ends.
+    /// The most live sessions of one subject that the store records. Default 100. A further sign-in ends the oldest
+    /// one.
     ///
-    /// It keeps one user, or one service account, from filling the store for all. The store remembers ten times as many
-    /// with those that ended; of more, those that began at or before the oldest are revoked in one.
+    /// This keeps one user, or one service account, from filling the store for everybody. The store remembers ten
+    /// times as many sessions, with those that ended. If there are more, all sessions that began no later than the
+    /// oldest are revoked in one record.
     pub fn max_sessions_per_subject(mut self, sessions: usize) -> Self {
         self.options.policy.max_sessions = sessions;
         self
     }
 
-    /// How long one call of the store may take before it counts as an outage. Default 1 s, ten years at most; 0 is refused.
+    /// How long one call to the store may take before it counts as an outage. Default 1 s, more than 0, at most ten
+    /// years.
     pub fn store_deadline(mut self, deadline: Duration) -> Self {
         self.options.store_deadline = clamped(deadline);
         self
     }
 
-    /// How many bytes the memory of verified tokens may take. Default 64 MiB, some 30,000 tokens; 0 verifies every
-    /// request's token anew.
+    /// The size of the cache of verified tokens, in bytes. Default 64 MiB, enough for some 30,000 tokens. 0 turns the
+    /// cache off: each request's token is verified anew.
     ///
-    /// What is remembered is the proof, never a verdict: time, standing and keys are judged on every request.
+    /// The cache holds proofs that a signature was good, never verdicts. Time, standing and keys are checked for
+    /// every request.
     pub fn token_cache_bytes(mut self, bytes: u64) -> Self {
         self.options.cache_bytes = bytes;
         self
     }
 
-    /// Admits sessions that began before the store lost its records, instead of refusing them.
+    /// Admits sessions that began before the store lost its records. Default: they are refused.
     ///
     /// Costs: a session that was revoked before the loss is live again.
     pub fn admit_after_store_loss(mut self) -> Self {
@@ -385,33 +405,34 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
         self
     }
 
-    /// A token that was superseded two or more generations ago ends its session when it arrives (RFC 9700
-    /// §4.14.2). Default: it is reported, and not renewed.
+    /// Ends a session when one of its tokens arrives that was superseded two or more generations ago (RFC 9700
+    /// §4.14.2). Default: this is reported, and the token is not renewed. Needs a store.
     pub fn end_session_on_reuse(mut self) -> Self {
         self.options.policy.reuse_ends_session = true;
         self
     }
 
-    /// Lets a request whose token arrives within the grace through to the handler. Default: it is answered 401
-    /// with the successor, and the handler never runs.
+    /// Admits a request whose token arrives within the grace. Default: it is answered 401 with the successor, and the
+    /// handler does not run.
     ///
-    /// Costs: the grace becomes leeway, for every token that has not been superseded twice.
+    /// Costs: the grace acts as leeway, for every token that was not superseded two or more generations ago.
     pub fn admit_in_grace(mut self) -> Self {
         self.options.policy.admit_in_grace = true;
         self
     }
 
-    /// Renews only tokens that `predicate` likes; the others live out their time. Default: all.
+    /// Renews only tokens for which `predicate` returns true. The others expire. Default: all are renewed.
     ///
-    /// It is asked again once a store has recorded a successor: a later refusal wins. One that panics renews nothing.
+    /// With a store the predicate is called again after the successor was recorded; if it returns false then, the
+    /// successor is not sent. A predicate that panics counts as false.
     pub fn renew_if(mut self, predicate: impl Fn(&VerifiedToken<C>) -> bool + Send + Sync + 'static) -> Self {
         self.renew_if = Some(Arc::new(predicate));
         self
     }
 
-    /// Admits a token with `cnf` (RFC 7800) where `confirm` finds the sender's proof in the request. It is given
-    /// the JSON text of `cnf`. Default: such a token is refused, since as a plain bearer token its binding is lost.
-    /// A `confirm` that panics confirms nothing.
+    /// Admits a token with `cnf` (RFC 7800) if `confirm` returns true, that is, if it finds the sender's proof in the
+    /// request. It gets the JSON text of `cnf`. Default: a token with `cnf` is refused, because as a plain bearer
+    /// token it would lose its binding. A `confirm` that panics counts as false.
     pub fn confirm_with(
         mut self,
         confirm: impl Fn(&RequestHead<'_>, &str) -> bool + Send + Sync + 'static,
@@ -420,17 +441,17 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
         self
     }
 
-    /// Calls `observe` with every [`Event`], on the thread it happens on and after the fact: keep it short. One that panics
-    /// changes nothing.
+    /// Calls `observe` with every [`Event`], after the fact and on the thread on which it happens: keep it short. If
+    /// it panics, nothing else changes.
     ///
-    /// Events about keys that a [`KeyRotation`](crate::keys::KeyRotation) keeps go to its own
-    /// [`on_event`](crate::keys::KeyRotation::on_event): give both an observer.
+    /// Events about keys that a [`KeyRotation`](crate::keys::KeyRotation) manages go to the rotation's own
+    /// [`on_event`](crate::keys::KeyRotation::on_event): set both.
     pub fn on_event(mut self, observe: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
         self.options.observe = Some(Arc::new(observe));
         self
     }
 
-    /// Options that give up a protection. Each says which.
+    /// Options that give up a protection. The documentation of each says which one.
     pub fn dangerous(self) -> DangerousBuilder<C> {
         DangerousBuilder(self)
     }
@@ -445,22 +466,22 @@ impl<C> fmt::Debug for AuthorityBuilder<C> {
     }
 }
 
-/// Options that give up a protection; made by [`AuthorityBuilder::dangerous`].
+/// Options that give up a protection. Made by [`AuthorityBuilder::dangerous`].
 #[must_use = "a builder does nothing until `build`"]
 #[derive(Debug)]
 pub struct DangerousBuilder<C>(AuthorityBuilder<C>);
 
 impl<C: Send + Sync + 'static> DangerousBuilder<C> {
-    /// Sessions without a limit: a token that is renewed in time lives for ever, in a thief's hands too.
+    /// Sessions without a limit. A token that is renewed in time lives for ever, also a stolen one.
     ///
-    /// With a store it also means that revocations are kept for ever, those of the other authorities on it too, since nothing
-    /// bounds what they must outlive.
+    /// With a store, revocations are then kept for ever, also those of the other authorities on it, because nothing
+    /// bounds how long they matter.
     pub fn unbounded_sessions(mut self) -> AuthorityBuilder<C> {
         self.0.options.max_session_lifetime = Some(None);
         self.0
     }
 
-    /// Admits a token with `cnf` as if it were a plain bearer token: whoever steals it can use it, which its issuer
+    /// Admits a token with `cnf` as if it were a plain bearer token. Whoever steals it can use it, which its issuer
     /// meant to prevent (RFC 9449 §6).
     pub fn ignore_cnf(mut self) -> AuthorityBuilder<C> {
         self.0.options.policy.ignore_confirmation = true;
