@@ -7,8 +7,8 @@ use axum_core::response::{IntoResponse, IntoResponseParts, Response, ResponsePar
 use http::StatusCode;
 use http::request::Parts;
 
-use crate::NoReissue;
 use crate::authority::VerifiedToken;
+use crate::server::control::NoReissue;
 
 /// A handler asked for a [`VerifiedToken`] on a route that no [`ReissueLayer`](crate::ReissueLayer) guards, or one that
 /// goes [`without_extension`](crate::ReissueLayer::without_extension), or with another `C`: under

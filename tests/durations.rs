@@ -20,12 +20,13 @@ const EXTREMES: [Duration; 3] = [Duration::ZERO, Duration::from_nanos(1), Durati
 
 /// Every public function that takes a duration, and every public field that is one, by file and name; each is tried
 /// below under this name.
-const KNOWN: [&str; 21] = [
+const KNOWN: [&str; 22] = [
     "authority/builder/mod.rs max_session_lifetime",
     "authority/builder/mod.rs lifetime",
     "authority/builder/mod.rs leeway",
     "authority/builder/mod.rs grace",
     "authority/builder/mod.rs future_tolerance",
+    "authority/builder/mod.rs accept_without_iat",
     "authority/builder/mod.rs in_flight_allowance",
     "authority/builder/mod.rs store_deadline",
     "endpoint/jwks.rs max_age",
@@ -110,6 +111,8 @@ async fn an_authority_is_built_with_any_or_refuses_it() {
         let is_longest = time == Duration::MAX;
         let options = [
             (builder().max_session_lifetime(time), false),
+            // Rounded up to a second.
+            (builder().accept_without_iat(time), !is_longest && !time.is_zero()),
             (builder().lifetime(time), false),
             (builder().leeway(time), !is_longest),
             (builder().grace(time), !is_longest),

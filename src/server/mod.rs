@@ -2,7 +2,7 @@
 
 mod body;
 mod challenge;
-mod control;
+pub(crate) mod control;
 mod deliver;
 mod future;
 mod layer;
