@@ -101,8 +101,8 @@ use crate::time::NumericDate;
 ///   [`admit_after_store_loss`](crate::AuthorityBuilder::admit_after_store_loss). A backup put back is *not* noticed:
 ///   what was revoked since it was taken is live again.
 /// * **Expired rows go by themselves**, a batch with every sixteenth write, behind the caller's back;
-///   [`purge`](Self::purge) removes them all. A row must have expired by the database's own clock too, so that one
-///   node whose clock has leapt ahead can't remove what matters to the others.
+///   [`purge`](Self::purge) removes them all. What is forgotten, there or when a row is written, has expired by the
+///   caller's clock and by the database's: a node whose clock is far ahead can't remove what matters to the others.
 /// * **A revocation is kept** until the latest of the revoker's clock, the server's and the session's start is the store's
 ///   [horizon](Horizon) and a margin past. The horizon is in the database: the first authority sets it, or
 ///   [`SqlStoreBuilder::horizon`] does, and it is raised for all at once. What was recorded before there was one, and would
@@ -204,7 +204,7 @@ impl ClaimsStore for SqlStore {
                         Some(Opened { is_new: found.stamp.is_none() })
                     }
                     Turn::Advance => {
-                        found.session.advance(rotation.clone());
+                        found.advance(rotation.clone());
                         None
                     }
                 };
@@ -266,11 +266,11 @@ impl SqlStore {
                     found.session.revoke_token(token, retention, clock, kept)?
                 }
                 Revocation::SubjectBefore { instant, except, .. } => {
-                    found.subject.join(Cutoff::new(instant, except, kept), retention.now);
+                    found.cut_off_subject(Cutoff::new(instant, except, kept), retention.now);
                     return Ok(Step::Save(None));
                 }
                 Revocation::AllBefore { instant } => {
-                    found.everybody.join(Cutoff::new(instant, None, kept), retention.now);
+                    found.cut_off_everybody(Cutoff::new(instant, None, kept), retention.now);
                     return Ok(Step::Save(None));
                 }
             };

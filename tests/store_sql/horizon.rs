@@ -11,6 +11,8 @@ on_each_database! {
     many_raise_at_once_and_each_raise_is_on_record,
     a_revocation_is_kept_by_the_servers_clock_and_the_newest_horizon,
     a_horizon_that_was_lost_is_put_back_before_anything_is_revoked,
+    a_raise_that_comes_between_a_revocations_two_steps_counts,
+    a_node_whose_clock_is_far_ahead_forgets_nothing_for_the_others,
 }
 
 async fn the_first_sets_the_horizon_and_it_survives_a_restart(place: Place) {
@@ -137,4 +139,75 @@ async fn a_horizon_that_was_lost_is_put_back_before_anything_is_revoked(place: P
         assert_eq!(place.meddle(&early).await, 0, "{lost}");
         assert_eq!(place.open().await.horizon_now(Horizon::Secs(1)).unwrap().current, Horizon::Secs(50_000));
     }
+}
+
+/// The revocation has read the old horizon, and waits to write.
+async fn a_raise_that_comes_between_a_revocations_two_steps_counts(place: Place) {
+    let subject = SubjectId::from_bytes([5; 32]);
+    let at = NumericDate::from_secs(SystemClock.now().as_secs() - 1_000);
+    for (n, revocation) in [
+        Revocation::Session(session(1)),
+        Revocation::Token { session: session(1), token: token(1) },
+        Revocation::SubjectBefore { subject, instant: at, except: None },
+        Revocation::AllBefore { instant: at },
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let place = Place { prefix: format!("between{n}_{}", place.prefix), ..place.clone() };
+        let store = place.open().await;
+        store.horizon(Horizon::Secs(1_000)).await.unwrap();
+        let table = if n < 2 { "sessions" } else { "subjects" };
+        let least = SystemClock.now().as_secs() + 50_000;
+        let revoked = store.revoke(revocation, kept(at, at));
+        place.while_nobody_writes("UPDATE {p}store SET horizon = 50000", revoked).await.unwrap();
+        let kept = format!("UPDATE {{p}}{table} SET kept_until = kept_until WHERE kept_until >= {least}");
+        assert_eq!(place.meddle(&kept).await, 1, "{revocation:?}");
+    }
+}
+
+/// What it adds is added to what the others still need.
+async fn a_node_whose_clock_is_far_ahead_forgets_nothing_for_the_others(place: Place) {
+    let now = SystemClock.now();
+    let ago = |secs: u64| NumericDate::from_secs(now.as_secs() - secs);
+    let ahead = later(now, 10_000_000);
+    let subject = SubjectId::from_bytes([6; 32]);
+    let presents = |n: u64, t: u64, begun| Presented::new(session(n), token(t), Some(subject), begun, now);
+    for (n, revoke) in [
+        (
+            0,
+            (|instant, subject| Revocation::SubjectBefore { subject, instant, except: None })
+                as fn(_, _) -> _,
+        ),
+        (1, |instant, _| Revocation::AllBefore { instant }),
+    ] {
+        let place = Place { prefix: format!("ahead{n}_{}", place.prefix), ..place.clone() };
+        let store = place.open().await;
+        store.horizon(Horizon::Secs(1_000)).await.unwrap();
+        store.revoke(revoke(ago(10), subject), kept(now, now)).await.unwrap();
+        store.revoke(revoke(ago(500), subject), kept(ahead, ahead)).await.unwrap();
+        let standing = store.standing(&presents(0, 0, ago(100))).await.unwrap();
+        assert_eq!(standing, Standing::Revoked, "{n}");
+    }
+    let store = place.open().await;
+    place.meddle("UPDATE {p}store SET born = 0").await;
+    store.horizon(Horizon::Secs(1_000)).await.unwrap();
+    let begun = ago(50);
+    let by = |now, n, t| Presented::new(session(n), token(t), Some(subject), begun, now);
+    let renewal = |now, n, from, to| Rotation::renewal(by(now, n, from), token(to), "{}", later(now, 300));
+    // Single tokens, whatever is recorded of their session next.
+    for n in 1..=2 {
+        let token_of = |t| Revocation::Token { session: session(n), token: token(t) };
+        store.revoke(token_of(1), kept(now, now)).await.unwrap();
+        match n {
+            1 => store.revoke(token_of(2), kept(ahead, ahead)).await.unwrap(),
+            _ => assert_eq!(store.rotate(renewal(ahead, n, 5, 6)).await.unwrap(), Rotated::Recorded),
+        }
+        assert_eq!(store.standing(&by(now, n, 1)).await.unwrap(), Standing::Revoked, "{n}");
+    }
+    // One that has a successor ends its session, though by that clock the record of it has expired.
+    store.rotate(renewal(now, 4, 1, 2)).await.unwrap();
+    let superseded = Revocation::Token { session: session(4), token: token(1) };
+    store.revoke(superseded, kept(ahead, ahead)).await.unwrap();
+    assert_eq!(store.standing(&by(now, 4, 2)).await.unwrap(), Standing::Revoked);
 }

@@ -146,7 +146,7 @@ impl Place {
         }
         #[cfg(feature = "postgres")]
         if self.address.starts_with("postgres:") {
-            return hold!(sqlx::PgConnection, "BEGIN; LOCK TABLE {p}sessions IN SHARE MODE");
+            return hold!(sqlx::PgConnection, "BEGIN; LOCK TABLE {p}sessions, {p}subjects IN SHARE MODE");
         }
         #[cfg(feature = "sqlite")]
         return hold!(sqlx::SqliteConnection, "BEGIN IMMEDIATE");

@@ -83,7 +83,7 @@ impl SqlStore {
         let until = self
             .change(Cause::Revocation(revocation, retention), |found| {
                 let until = found.kept_until(retention).max(known);
-                found.subject.join(Cutoff::new(instant, None, until), retention.now);
+                found.cut_off_subject(Cutoff::new(instant, None, until), retention.now);
                 Ok(Step::Save(until))
             })
             .await?;

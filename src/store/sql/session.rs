@@ -76,14 +76,39 @@ impl Found {
     /// unknown. A sign-in begins one that is as new as its record.
     pub(super) fn begin(&mut self, rotation: Rotation) {
         let is_orphan = rotation.supersedes && !self.vouches_for(&rotation.presented);
+        self.session.forget_expired(self.agreed(rotation.presented.now));
         self.session.begin(rotation, is_orphan);
+    }
+
+    pub(super) fn advance(&mut self, rotation: Rotation) {
+        self.session.forget_expired(self.agreed(rotation.presented.now));
+        self.session.advance(rotation);
+    }
+
+    /// Adds a cutoff to that of the subject that was asked about.
+    pub(super) fn cut_off_subject(&mut self, cutoff: Cutoff, now: NumericDate) {
+        let agreed = self.agreed(now);
+        self.subject.join(cutoff, agreed);
+    }
+
+    /// Adds a cutoff to that of all sessions.
+    pub(super) fn cut_off_everybody(&mut self, cutoff: Cutoff, now: NumericDate) {
+        let agreed = self.agreed(now);
+        self.everybody.join(cutoff, agreed);
+    }
+
+    /// What has expired by this instant has expired by the caller's clock and by the server's. Only that is forgotten: a
+    /// node whose clock is far ahead must not remove what still matters to the others.
+    fn agreed(&self, now: NumericDate) -> NumericDate {
+        now.min(self.clock)
     }
 
     /// A revocation with its instant as it is recorded. The subject is the one that is meant; where all are, the one whose
     /// cutoff is the latest.
     pub(super) fn dated(&self, revocation: Revocation, retention: &Retention) -> Revocation {
         let cutoffs = [&self.subject, &self.everybody].into_iter().filter_map(|row| row.cutoff);
-        let live = cutoffs.filter(|cutoff| cutoff.until > retention.now);
+        let agreed = self.agreed(retention.now);
+        let live = cutoffs.filter(|cutoff| cutoff.until > agreed);
         revocation.dated(retention, self.clock, live.map(|cutoff| cutoff.instant).max())
     }
 
@@ -115,7 +140,7 @@ impl Found {
 
 impl CutoffRow {
     /// Adds a cutoff to what holds at `now`.
-    pub(super) fn join(&mut self, cutoff: Cutoff, now: NumericDate) {
+    fn join(&mut self, cutoff: Cutoff, now: NumericDate) {
         self.cutoff = Some(cutoff.joined(self.cutoff, now));
     }
 }
@@ -139,13 +164,11 @@ impl Session {
     }
 
     fn begin(&mut self, rotation: Rotation, is_orphan: bool) {
-        self.forget_expired(rotation.presented.now);
         self.is_orphan = is_orphan;
         self.chain = Some(Chain::begun_by(rotation));
     }
 
-    pub(super) fn advance(&mut self, rotation: Rotation) {
-        self.forget_expired(rotation.presented.now);
+    fn advance(&mut self, rotation: Rotation) {
         if let Some(chain) = &mut self.chain {
             chain.advance(rotation);
         }
@@ -160,7 +183,7 @@ impl Session {
             return false;
         }
         self.name(retention, clock);
-        self.forget_expired(retention.now);
+        self.forget_expired(retention.now.min(clock));
         self.revoked_until = until;
         // A revoked session has nothing left to say.
         self.chain = None;
@@ -176,8 +199,8 @@ impl Session {
         clock: NumericDate,
         mut until: NumericDate,
     ) -> Result<bool, StoreError> {
-        let now = retention.now;
-        if let Some(chain) = self.chain(now) {
+        let agreed = retention.now.min(clock);
+        if let Some(chain) = self.chain(agreed) {
             // It has a successor, though one so old may be forgotten here.
             if chain.head != token {
                 return Ok(self.revoke(retention, clock, until));
@@ -191,7 +214,7 @@ impl Session {
             return Ok(false);
         }
         self.name(retention, clock);
-        self.forget_expired(now);
+        self.forget_expired(agreed);
         self.revoked_tokens.retain(|(revoked, _)| *revoked != token);
         if self.revoked_tokens.len() >= MAX_REVOKED_TOKENS {
             return Err(StoreErrorKind::Full.into());

@@ -60,6 +60,26 @@ async fn a_full_disk_refuses_what_is_new_and_keeps_what_was_revoked() {
     store.close().await;
 }
 
+/// A subject that was revoked once has a row for as long as the horizon: there may be many.
+#[tokio::test]
+async fn the_latest_cutoff_is_found_by_an_index() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqlStore::sqlite(dir.path().join("sessions.db").to_str().unwrap()).await.unwrap();
+    let readers = match &store.0.backend {
+        Backend::Sqlite { readers, .. } => readers,
+        #[cfg(feature = "postgres")]
+        Backend::Postgres(_) => panic!("SQLite"),
+    };
+    let plan = format!(
+        "EXPLAIN QUERY PLAN {}",
+        sqlx::SqlSafeStr::into_sql_str(&store.0.statements.find_latest.sql).as_str()
+    );
+    let rows = sqlx::raw_sql(sqlx::AssertSqlSafe(plan)).fetch_all(readers).await.unwrap();
+    let steps = rows.iter().map(|row| sqlx::Row::get::<String, _>(row, "detail")).collect::<Vec<_>>();
+    assert!(steps.iter().any(|step| step.contains("subjects_by_instant")), "{steps:#?}");
+    assert!(!steps.iter().any(|step| step.contains("TEMP B-TREE")), "{steps:#?}");
+}
+
 fn sign_in(n: u64) -> Rotation {
     let presented = Presented::new(session(n), TokenId::from_bytes([0; 32]), None, at(0), at(10));
     Rotation::sign_in(presented, format!("{{\"pad\":\"{}\"}}", "x".repeat(1_000)), at(4_000_000_000))
