@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-/// A setting that can't be right. The message names it and says what would be.
+/// A setting that is wrong. The message names it and says what would be right.
 pub struct ConfigError {
     message: String,
 }

@@ -10,10 +10,10 @@ use http::request::Parts;
 use crate::authority::VerifiedToken;
 use crate::server::control::NoReissue;
 
-/// A handler asked for a [`VerifiedToken`] on a route that no [`ReissueLayer`](crate::ReissueLayer) guards, or one that
-/// goes [`without_extension`](crate::ReissueLayer::without_extension), or with another `C`: under
-/// [`private_claims::<T>()`](crate::AuthorityBuilder::private_claims) take `VerifiedToken<T>`. 500, a fault of the
-/// application and not of its caller.
+/// The rejection of [`VerifiedToken`] as an extractor: 500, a fault of the application and not of its caller. Either
+/// no [`ReissueLayer`](crate::ReissueLayer) guards the route, or the layer runs
+/// [`without_extension`](crate::ReissueLayer::without_extension), or the type of private claims differs: under
+/// [`private_claims::<T>()`](crate::AuthorityBuilder::private_claims) take a `VerifiedToken<T>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnguardedRoute;
 

@@ -1,4 +1,4 @@
-//! Why a request was refused: what the caller is told, and what the operator reads.
+//! [`Refusal`] and [`Reason`]: why a request was refused.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,10 +6,10 @@ use std::fmt;
 use http::StatusCode;
 use jsonwebtoken::errors::ErrorKind;
 
-/// A refusal: its [`Reason`], the key that the token named, and what its minter most likely got wrong.
+/// A refusal: its [`Reason`], the `kid` that the token named, and a hint at the minter's likely mistake.
 ///
-/// It carries no value of the token but its `kid`, so it may be logged. It is left in the extensions of the response it
-/// became, for layers further out.
+/// It holds no value of the token except its `kid`, so it can be logged. The layer leaves it in the extensions of the
+/// response, for layers further out.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Refusal {
     reason: Reason,
@@ -34,7 +34,7 @@ pub(crate) enum Class {
     Unavailable,
 }
 
-/// Why, one case a cause. Count refusals by it: [`Reason::label`].
+/// The reason for a refusal, one variant for each cause. [`Reason::label`] names it for counters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reason {
@@ -53,16 +53,16 @@ pub enum Reason {
     MalformedToken,
     /// The header holds `crit`, `b64`, `zip` or `enc` (RFC 7515 §4.1.11, RFC 7797 §3, RFC 7516 §4.1).
     UnsupportedHeader,
-    /// Not an access token: its `typ`, or the claim that marks one, is another (RFC 8725 §3.11).
+    /// Not an access token: its `typ`, or the claim that marks an access token, is another (RFC 8725 §3.11).
     WrongType,
-    /// No key of the ring answers to the token's `kid`.
+    /// The ring holds no key for the token's `kid`.
     UnknownKey,
     /// The header's algorithm is not the one pinned to the key (RFC 8725 §3.1).
     WrongAlgorithm,
     /// The token's `kid` is unknown, and the issuer's keys can't be fetched right now. Not a verdict on the token: 503
     /// with Retry-After.
     KeysUnavailable,
-    /// No candidate key verifies the signature.
+    /// No key that could have signed the token verifies its signature.
     BadSignature,
     /// A required claim is absent.
     MissingClaim(Cow<'static, str>),
@@ -72,27 +72,28 @@ pub enum Reason {
     WrongIssuer,
     /// `aud` does not name this service (RFC 7519 §4.1.3).
     WrongAudience,
-    /// This claim, `nbf` or `iat`, lies beyond now and the tolerance (RFC 7519 §4.1.5). Or `exp`, of a token without `iat`,
-    /// lies beyond these and the longest life of such tokens.
+    /// This claim, `nbf` or `iat`, is further in the future than the tolerance allows (RFC 7519 §4.1.5). Or `exp` of
+    /// a token without `iat` is further ahead than the tolerance and the longest life of such tokens.
     NotYetValid(&'static str),
     /// The token is bound to its sender by `cnf` (RFC 7800), and the binding was not confirmed.
     Unconfirmed,
-    /// On or after `exp`, leeway and grace included (RFC 7519 §4.1.4); or within the grace, and no successor can be given.
+    /// Now is at or past `exp`, leeway and grace included (RFC 7519 §4.1.4). Or within the grace, if no successor can
+    /// be given.
     Expired,
-    /// Expired, within the grace; the response carries the successor.
+    /// Expired, within the grace. The response carries the successor.
     ExpiredInGrace,
-    /// The session has reached its limit, whatever was reissued.
+    /// The session has reached its limit.
     SessionOver,
     /// The token, its session, or its subject's sessions of that age were revoked.
     Revoked,
     /// Superseded two or more generations ago, and the policy ends a session for it (RFC 9700 §4.14.2).
     Reused,
-    /// The store lost its records, and this session began before its new birth.
+    /// The store lost its records, and this session began before it was created again.
     UnknownSession,
-    /// The store did not say. Not a verdict on the token: 503 with Retry-After.
+    /// The store did not answer. Not a verdict on the token: 503 with Retry-After.
     StoreUnavailable,
-    /// The token came in a cookie, with a request that must come from the own origin or an allowed one, and neither
-    /// `Sec-Fetch-Site` nor `Origin` says that it does: 403.
+    /// The token came in a cookie, with a request that must come from the same origin or an allowed one, and neither
+    /// `Sec-Fetch-Site` nor `Origin` shows that it does: 403.
     CrossSite,
 }
 
@@ -128,19 +129,19 @@ impl Refusal {
         Self { reason, ..self.clone() }
     }
 
-    /// Why.
+    /// The reason.
     pub fn reason(&self) -> &Reason {
         &self.reason
     }
 
-    /// The `kid` that the token named, escaped and cut to 64 bytes; only where no key was found for it, the key has another
-    /// algorithm, or the signature failed.
+    /// The `kid` that the token named, escaped and cut to 64 bytes. Only set if no key was found for it, the key has
+    /// another algorithm, or the signature is wrong.
     pub fn kid(&self) -> Option<&str> {
         self.kid.as_deref()
     }
 
-    /// The claim at fault: a registered name, or one that the configuration names. Never a value, and never a name that only
-    /// the token holds.
+    /// The claim at fault: a registered name, or one that the configuration names. Never a value, and never a name
+    /// that only the token has.
     pub fn claim(&self) -> Option<&str> {
         match &self.reason {
             Reason::MissingClaim(name) | Reason::InvalidClaim(name) => Some(name),
@@ -153,19 +154,19 @@ impl Refusal {
         }
     }
 
-    /// What the token's minter most likely got wrong, where the token tells: milliseconds in place of seconds, say.
+    /// The minter's likely mistake, if the token shows one: milliseconds instead of seconds, for example.
     pub fn hint(&self) -> Option<&'static str> {
         self.hint
     }
 
-    /// What the configuration accepts where the token's issuer, audience or type is another one: the names, with commas
-    /// between them. It is for the log: the default response does not hold it, for who sends a token of another service need
-    /// not learn how this one is set up.
+    /// The issuers, audiences or types that the configuration accepts, separated by commas, if the token has another
+    /// one. It is meant for the log. The default response does not contain it, because a sender of another service's
+    /// token need not learn how this one is configured.
     pub fn expected(&self) -> Option<&str> {
         self.expected.as_deref()
     }
 
-    /// The HTTP status that the default response has: 400, 401, 403 or 503.
+    /// The HTTP status of the default response: 400, 401, 403 or 503.
     pub fn status(&self) -> StatusCode {
         match self.class() {
             Class::Unauthenticated => StatusCode::UNAUTHORIZED,
@@ -175,7 +176,7 @@ impl Refusal {
         }
     }
 
-    /// The `error` of the challenge (RFC 6750 §3.1); `None` for a bare one.
+    /// The `error` of the challenge (RFC 6750 §3.1), or `None` for a bare challenge.
     pub fn error(&self) -> Option<&'static str> {
         match self.class() {
             Class::Unauthenticated if self.reason == Reason::NoCredential => None,
@@ -202,7 +203,7 @@ impl Refusal {
         self.removes_cookie() || matches!(self.reason, Reason::MalformedToken | Reason::MalformedCredential)
     }
 
-    /// The same refusal as users of the jsonwebtoken crate know it.
+    /// The same refusal as an error kind of the jsonwebtoken crate.
     pub fn kind(&self) -> ErrorKind {
         match &self.reason {
             Reason::NoCredential

@@ -1,9 +1,9 @@
-//! What happens, told in one place: to an observer, as `tracing` records (feature `tracing`), as counters (feature
-//! `metrics`).
+//! Events: reported to an observer, as `tracing` records (feature `tracing`), and as counters (feature `metrics`).
 //!
-//! Telling comes after acting, and changes nothing: an observer, a subscriber or a recorder that panics is caught.
+//! An event is reported after the fact and changes nothing. An observer, a subscriber or a recorder that panics is
+//! caught.
 //!
-//! No event holds a token, a claim's value or a key. A refusal names the token's `kid`, escaped and cut. No line of the log
+//! No event holds a token, a claim's value or a key. A refusal names the token's `kid`, escaped and cut. No log line
 //! is longer than 2 KiB, whatever a token, a key set or an error holds.
 
 #[cfg(feature = "tracing")]
@@ -32,24 +32,25 @@ pub enum Event<'a> {
     Refused {
         /// Why, and the `kid` that the token named.
         refusal: &'a Refusal,
-        /// The ring at this moment, which may be newer than the one it was held against: its kids tell whether two
+        /// The ring now, which may be newer than the one the token was checked against. Its kids show whether two
         /// processes hold different keys.
         ring: &'a KeyRing,
     },
     /// A successor goes out.
     #[non_exhaustive]
     Reissued {
-        /// On which way.
+        /// How it came about.
         how: ReissueKind,
         /// Its `exp`.
         expires_at: NumericDate,
     },
-    /// A successor was due and does not go out. The response is not harmed.
+    /// A successor was due and is not sent. The response is otherwise unchanged.
     #[non_exhaustive]
     NotReissued {
         /// Why.
         why: NotReissued,
-        /// Whether it is a matter of size that this authority has told of before: the log has it once at WARN, then at DEBUG.
+        /// Whether an earlier event of this authority was about a successor that is too large. The log has the first
+        /// at WARN and the others at DEBUG.
         repeated: bool,
     },
     /// A token that was superseded two or more generations ago came back.
@@ -72,13 +73,14 @@ pub enum Event<'a> {
         /// The ring; its [`fingerprints`](KeyRing::fingerprints) tell whether two processes hold the same keys.
         ring: &'a KeyRing,
     },
-    /// The ring was replaced, by a [`KeyRotation`](crate::keys::KeyRotation) or by hand: a key came, began to sign, or went.
+    /// The ring was replaced, by a [`KeyRotation`](crate::keys::KeyRotation) or by a call: a key was added, began to
+    /// sign, or was removed.
     #[non_exhaustive]
     KeysReplaced {
         /// The ring from now on.
         ring: &'a KeyRing,
     },
-    /// A source of keys could not be loaded. What the own source gave before serves on; what a trusted issuer's gave, until
+    /// A key source could not be loaded. The own source's last keys stay in use; a trusted issuer's stay in use until
     /// [`stale_for`](crate::keys::KeyRotation::stale_for) is over.
     #[non_exhaustive]
     KeysFailed {
@@ -87,8 +89,8 @@ pub enum Event<'a> {
         /// Why.
         error: &'a KeyError,
     },
-    /// A trusted issuer publishes no key any more: it has taken them all back, and none of its tokens is admitted until it
-    /// publishes one. Told once each time.
+    /// A trusted issuer now publishes an empty key set. None of its tokens is admitted until it publishes a key.
+    /// Reported once each time.
     #[non_exhaustive]
     KeysTakenBack {
         /// Which source.
@@ -96,7 +98,7 @@ pub enum Event<'a> {
         /// The issuer.
         issuer: &'a str,
     },
-    /// One key of a source did not load, or may not be used; the others serve.
+    /// One key of a source did not load, or may not be used. The source's other keys are used.
     #[non_exhaustive]
     KeySkipped {
         /// Which source.
@@ -104,23 +106,24 @@ pub enum Event<'a> {
         /// Which key, and why.
         error: &'a KeyError,
     },
-    /// Code of the application's own panicked: its message went to standard error. What was asked of it is taken to be a
-    /// no, so a request is refused or not renewed. Of an observer, of a store that is asked for an answer at once, and of a
-    /// listener to a store's feed, a panic is logged and counted alone.
+    /// Code of the application panicked; its message went to standard error. Its answer counts as no, so a request is
+    /// refused or not renewed. For an observer, a listener to a store's feed, or a store method that answers at once,
+    /// nothing but this event follows.
     #[non_exhaustive]
     HookPanicked {
         /// Which: the name of the option that it was given with.
         hook: &'static str,
     },
     /// A layer or an endpoint reads a cookie without `Secure`
-    /// ([`Cookie::insecure_for_development`](crate::Cookie::insecure_for_development)): anybody on the way can read and set it.
+    /// ([`Cookie::insecure_for_development`](crate::Cookie::insecure_for_development)): anybody on the network path
+    /// can read and set it.
     #[non_exhaustive]
     InsecureCookie {
         /// The cookie's name.
         name: &'a str,
     },
-    /// Tokens are signed with a key that was generated and is kept nowhere: they die with this process, and no other
-    /// admits them.
+    /// Tokens are signed with a generated key that is not stored. They become invalid when this process ends, and no
+    /// other process admits them.
     #[non_exhaustive]
     EphemeralKey {
         /// Its `kid`.
@@ -128,7 +131,7 @@ pub enum Event<'a> {
     },
 }
 
-/// How a successor came to be.
+/// How a successor came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReissueKind {

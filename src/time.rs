@@ -6,12 +6,12 @@
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Where "now" comes from. One reading is taken per decision.
+/// The source of the current time. It is read once for each decision.
 ///
 /// A closure that returns a [`NumericDate`] is a clock too.
 pub trait Clock: Send + Sync + 'static {
-    /// The present instant, floored to whole seconds. It must not panic: without the time nothing can be judged, so the
-    /// request that asks for it fails with it.
+    /// The current time, floored to whole seconds. It must not panic: without the time nothing can be judged, so the
+    /// request fails.
     fn now(&self) -> NumericDate;
 }
 
@@ -21,10 +21,11 @@ impl<F: Fn() -> NumericDate + Send + Sync + 'static> Clock for F {
     }
 }
 
-/// The operating system's clock; the default.
+/// The operating system's clock, which is the default.
 ///
-/// On Linux it is the coarse one (`CLOCK_REALTIME_COARSE`), which costs a fraction of the exact one and may lag a timer
-/// tick behind it: 1 to 10 ms, by the kernel's `CONFIG_HZ`. A token may so be admitted that long past its `exp`.
+/// On Linux it is `CLOCK_REALTIME_COARSE`, which costs a fraction of the exact clock and may lag one timer tick
+/// behind it: 1 to 10 ms, depending on the kernel's `CONFIG_HZ`. A token may be admitted that much longer past its
+/// `exp`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 

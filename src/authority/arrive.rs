@@ -71,16 +71,16 @@ impl From<Reason> for Refused {
 }
 
 impl<C: Send + Sync + 'static> Authority<C> {
-    /// Judges a token outside the layer, as the layer would on a request without proof of possession: for a message
-    /// on a socket, a queue, a protocol of your own. It reissues nothing.
+    /// Judges a token outside the layer: for a message from a queue, on a socket, or in a protocol of your own. It
+    /// judges as the layer does for a request without proof of possession. It reissues nothing.
     ///
-    /// A token of a trusted issuer whose `kid` is unknown waits as in the layer, for a second at most, while the
-    /// issuer is asked for its keys; an issuer that can't be asked is a
+    /// If the token's issuer is trusted and its `kid` is unknown, the call waits up to a second while the issuer's
+    /// keys are fetched, as in the layer. If they can't be fetched, the reason is
     /// [`KeysUnavailable`](crate::Reason::KeysUnavailable).
     ///
     /// # Errors
-    /// The [`Refusal`]; a token within the grace is refused as expired, whatever
-    /// [`admit_in_grace`](super::AuthorityBuilder::admit_in_grace) says.
+    /// The [`Refusal`]. A token within the grace is refused as expired, also under
+    /// [`admit_in_grace`](super::AuthorityBuilder::admit_in_grace).
     pub async fn admit(&self, token: &str) -> Result<VerifiedToken<C>, Refusal> {
         let verdict = async {
             let (token, now) = self.verify_refetching(token.as_bytes()).await?;

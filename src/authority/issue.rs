@@ -25,7 +25,7 @@ use crate::token::claims::Claims;
 use crate::token::identity::{SUCCESSOR_JTI_LEN, TokenId};
 use crate::token::reissue::{Capacity, NotReissued};
 
-/// Who signed in, and what their token shall say.
+/// A sign-in: the subject, and the claims for its tokens.
 #[must_use = "a login is a request to `Authority::issue`"]
 pub struct Login {
     subject: String,
@@ -34,20 +34,20 @@ pub struct Login {
 }
 
 impl Login {
-    /// A sign-in of `subject`, the token's `sub`. A blank one is refused by [`issue`](Authority::issue).
+    /// A sign-in of `subject`, the token's `sub`. [`issue`](Authority::issue) refuses an empty or blank subject.
     pub fn new(subject: impl Into<String>) -> Self {
         Self { subject: subject.into(), private: Ok("{}".to_owned()), allows_undeliverable: false }
     }
 
-    /// The private claims, which must serialise to a JSON object. Names that the authority writes itself are
-    /// refused: `iss`, `sub`, `aud`, `exp`, `nbf`, `iat`, `jti`, `sid`, the session start, the access claim.
+    /// The private claims, which must serialise to a JSON object. Names that the authority writes itself are refused:
+    /// `iss`, `sub`, `aud`, `exp`, `nbf`, `iat`, `jti`, `sid`, the session-start claim and the access claim.
     pub fn claims(mut self, private: &impl Serialize) -> Self {
         self.private = serde_json::to_string(private);
         self
     }
 
-    /// Issues the token even if its successors are too large for a response head: for a token that a layer never renews, or
-    /// whose holder signs in again when it expires. Default: [`IssueError::HeadTooLarge`].
+    /// Issues the token even if its successors are too large for a response head. Use it for a token that no layer
+    /// renews, or whose holder signs in again when it expires. Default: [`IssueError::HeadTooLarge`].
     pub fn allow_undeliverable(mut self) -> Self {
         self.allows_undeliverable = true;
         self
@@ -88,7 +88,7 @@ impl IssuedToken {
         self.expires_at
     }
 
-    /// The session it opens.
+    /// The session that it begins.
     pub fn session(&self) -> SessionId {
         self.session
     }
@@ -104,7 +104,7 @@ impl fmt::Debug for IssuedToken {
 /// Why no token was issued.
 #[non_exhaustive]
 pub enum IssueError {
-    /// The subject is empty or blank: every account that fails to name itself would be the same one.
+    /// The subject is empty or blank. Otherwise all accounts without a name would share one subject.
     NoSubject,
     /// The private claims can't be serialised. What serde says of it may quote a claim, so this error neither prints it nor
     /// returns it as its source.
@@ -115,14 +115,14 @@ pub enum IssueError {
     ReservedClaim(String),
     /// This service would refuse the token, for the reason in the refusal: a required claim is missing, say.
     Unacceptable(Refusal),
-    /// The private claims are none that handlers can read as the
-    /// [`private_claims::<T>()`](super::AuthorityBuilder::private_claims) of this authority. What serde says of it may quote a
-    /// claim, so this error neither prints it nor returns it as its source.
+    /// The private claims can't be read as the [`private_claims::<T>()`](super::AuthorityBuilder::private_claims) of
+    /// this authority. serde's message may quote a claim, so this error neither prints it nor returns it as its
+    /// source.
     Unreadable(serde_json::Error),
     /// The token or its successor would be longer than this service accepts.
     TooLong,
     /// The token's successor would make a response head larger than
-    /// [`max_added_head_bytes`](super::AuthorityBuilder::max_added_head_bytes) allows: it could not be renewed.
+    /// [`max_added_head_bytes`](super::AuthorityBuilder::max_added_head_bytes) allows, so it could not be renewed.
     #[non_exhaustive]
     HeadTooLarge {
         /// The length of the successor, in bytes.
@@ -134,8 +134,8 @@ pub enum IssueError {
     Signing,
     /// The session could not be recorded. Answer 503: the next try may succeed.
     Store(StoreError),
-    /// The subject's sessions, or all, were revoked up to an instant so far ahead of this clock that no session may be
-    /// dated after it: the clock is behind the revoker's, or the store's, by more than the tolerance. Answer 503.
+    /// The subject's sessions, or all sessions, were revoked up to an instant so far ahead that no session may begin
+    /// after it. This clock is behind the revoker's or the store's by more than the tolerance. Answer 503.
     Revoked,
 }
 
@@ -204,11 +204,11 @@ struct First {
 }
 
 impl<C: Send + Sync + 'static> Authority<C> {
-    /// Issues the first token of a session. With a store the session is recorded, so that it can be listed and
-    /// revoked from its first second on.
+    /// Issues the first token of a session. With a store the session is recorded, so it can be listed and revoked
+    /// from then on.
     ///
     /// # Errors
-    /// An [`IssueError`]. No token has left then.
+    /// An [`IssueError`]. No token was issued then.
     pub async fn issue(&self, login: Login) -> Result<IssuedToken, IssueError> {
         if login.subject.trim().is_empty() {
             return Err(IssueError::NoSubject);
@@ -285,13 +285,14 @@ impl<C: Send + Sync + 'static> Authority<C> {
         Ok(First { token, renewed_len, claims, expires_at: exp })
     }
 
-    /// The value of the `Set-Cookie` field that hands a new token to a browser: the cookie that
-    /// [`Source::cookie`](crate::Source::cookie) reads and successors go back in.
+    /// The value of the `Set-Cookie` field that gives a new token to a browser, in the cookie that
+    /// [`Source::cookie`](crate::Source::cookie) reads.
     ///
     /// # Errors
-    /// [`IssueError::TooLong`] where browsers would not keep it or its successor: over 4,096 bytes in all.
-    /// [`IssueError::HeadTooLarge`] where this cookie's domain and path make a response head with its successor larger than
-    /// [`max_added_head_bytes`](super::AuthorityBuilder::max_added_head_bytes).
+    /// [`IssueError::TooLong`] if browsers would not keep the cookie, or the one with its successor: more than 4,096
+    /// bytes in all. [`IssueError::HeadTooLarge`] if a response head with the successor would be larger than
+    /// [`max_added_head_bytes`](super::AuthorityBuilder::max_added_head_bytes), because this cookie's domain and path
+    /// are long.
     pub fn set_cookie(&self, cookie: &Cookie, token: &IssuedToken) -> Result<HeaderValue, IssueError> {
         check_capacity(token.renewed_len, self.cookie_capacity(cookie))?;
         let max_age = self.cookie_max_age(token.expires_at, token.issued_at);

@@ -1,7 +1,6 @@
-//! [`Authority`]: keys, policy, clock and store in one handle that the layer, the login handler and the ready
-//! endpoints share.
+//! [`Authority`]: keys, policy, clock and store in one handle. The layer, the login handler and the endpoints share one.
 //!
-//! It asks and obeys the decision core; it decides nothing. What it adds is waiting (for the store) and signing.
+//! It drives the decision core and decides nothing itself. What it adds is waiting for the store, and signing.
 
 mod arrive;
 mod builder;
@@ -52,9 +51,9 @@ use crate::token::policy::Policy;
 use crate::token::reissue::Capacity;
 use crate::token::reissue::NotReissued;
 
-/// What issues, verifies, reissues and revokes. Clones share one.
+/// Issues, verifies, reissues and revokes tokens. Clones share one state.
 ///
-/// `C` is the type that handlers read private claims as; nothing else of its making shows.
+/// `C` is the type that handlers read private claims as.
 ///
 /// ```
 /// use std::time::Duration;
@@ -102,10 +101,11 @@ struct Hooks<C> {
 }
 
 impl Authority<PrivateClaims> {
-    /// Begins an authority on these keys: [`Keys`] that are kept up to date, a [`KeyRing`], or a
-    /// [`SigningKey`](crate::keys::SigningKey) alone.
+    /// Builds an authority on these keys: [`Keys`] that a rotation keeps up to date, a [`KeyRing`], or a single
+    /// [`SigningKey`](crate::keys::SigningKey).
     ///
-    /// A source of keys is none of these; the compiler says how a [`KeyRotation`](crate::keys::KeyRotation) reads it:
+    /// A key source is none of these: a [`KeyRotation`](crate::keys::KeyRotation) reads it. The compiler's message
+    /// says how.
     ///
     /// ```compile_fail,E0277
     /// # use tower_reissue::Authority;
@@ -118,13 +118,14 @@ impl Authority<PrivateClaims> {
 }
 
 impl<C: Send + Sync + 'static> Authority<C> {
-    /// Puts another ring in place, for every request from now on and for those in flight: a key that is not in it
-    /// admits and renews nothing more. The old ring is gone; take the keys that still verify along as
+    /// Replaces the ring, for every new request and for requests in flight. A key that is not in the new ring admits
+    /// and renews nothing from then on. To keep verifying with old keys, add them to the new ring with
     /// [`KeyRing::retiring`].
     ///
     /// # Errors
-    /// Where the ring trusts the own issuer as a foreign one, or where a [`KeyRotation`](crate::keys::KeyRotation) keeps
-    /// the ring and would put its own back; the old ring serves on.
+    /// If the ring trusts this authority's own issuer as a foreign one, or if a
+    /// [`KeyRotation`](crate::keys::KeyRotation) manages the ring and would overwrite the new one. The old ring then
+    /// stays in use.
     pub fn replace_keys(&self, keys: impl Into<KeyRing>) -> Result<(), ConfigError> {
         let keys = keys.into();
         if self.0.keys.is_kept() {
@@ -138,7 +139,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         Ok(())
     }
 
-    /// Takes a compromised key out at once, as [`Keys::withdraw`] does.
+    /// Removes a compromised key at once, as [`Keys::withdraw`] does. Returns whether the ring held it.
     pub fn withdraw_key(&self, kid: &str) -> bool {
         let held = self.0.keys.withdraw(kid);
         if held && !self.0.keys.is_kept() {
@@ -151,7 +152,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         held
     }
 
-    /// Whether sessions are recorded, and so can be revoked.
+    /// Whether there is a store, so that sessions are recorded and can be revoked.
     pub fn can_revoke(&self) -> bool {
         self.0.store.is_some()
     }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::jose::json;
 
-/// The claims, read one at a time when asked for. The default view; it costs nothing until used.
+/// The default type of private claims: reads a claim when a handler asks for it, and costs nothing until then.
 #[derive(Clone)]
 pub struct PrivateClaims(Arc<str>);
 
@@ -16,10 +16,10 @@ impl PrivateClaims {
         Ok(Self(Arc::clone(text)))
     }
 
-    /// The claim `name`; `None` where the token has none. It is never both: a malformed claim is an error.
+    /// The claim `name`, or `None` if the token has none. A claim of another JSON type is an error, never `None`.
     ///
     /// # Errors
-    /// Where its JSON is not a `T`.
+    /// If its JSON can't be read as a `T`.
     pub fn get<'a, T: Deserialize<'a>>(&'a self, name: &str) -> Result<Option<T>, serde_json::Error> {
         let members = json::members(&self.0).unwrap_or_default();
         let found = members.into_iter().find(|member| member.name == name);

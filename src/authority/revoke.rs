@@ -53,15 +53,15 @@ impl StdError for SignOutError {
 debug_as_display!(SignOutError);
 
 impl<C: Send + Sync + 'static> Authority<C> {
-    /// Ends the session of this token's text. It works with an expired token, for as long as any authority on the store may
-    /// admit a token of the session (the store's [horizon](crate::store::Horizon)): whoever signs out late is signed out all
-    /// the same (RFC 7009 §2.1). A token is refused whose `iat` lies further ahead than
-    /// [`issue`](Self::issue) ever dates one: twice the [tolerance](super::AuthorityBuilder::future_tolerance) and 1 s.
+    /// Ends the session of this token. An expired token works too, as long as any authority on the store may still
+    /// admit a token of the session (the store's [horizon](crate::store::Horizon); RFC 7009 §2.1). A token is refused
+    /// if its `iat` is further ahead than [`issue`](Self::issue) ever dates one: twice the
+    /// [tolerance](super::AuthorityBuilder::future_tolerance) and 1 s.
     ///
-    /// Under a [`KeyRotation`](crate::keys::KeyRotation) a token whose key is unknown makes the own source be read again, once
-    /// in a [cooldown](crate::keys::KeyRotation::cooldown) for all calls. The last 16 keys that were retired, and not
-    /// withdrawn, still prove a sign-out with a token from before that, of 10,000 sessions at most within one horizon: from
-    /// then on such a sign-out is a [`StoreErrorKind::Full`].
+    /// Under a [`KeyRotation`](crate::keys::KeyRotation), a token with an unknown key causes the own source to be
+    /// read again, once per [cooldown](crate::keys::KeyRotation::cooldown) for all calls. The last 16 keys that were
+    /// retired and not withdrawn still prove a sign-out, with tokens issued before the retirement. They can end at
+    /// most 10,000 sessions within one horizon; further sign-outs under them fail with [`StoreErrorKind::Full`].
     ///
     /// # Errors
     /// A [`SignOutError`].
@@ -136,56 +136,56 @@ impl<C: Send + Sync + 'static> Authority<C> {
         }
     }
 
-    /// Ends the session that an admitted token belongs to: no token of it that exists by now is admitted again, on any
+    /// Ends the session that an admitted token belongs to. No token of it that exists now is admitted again by any
     /// authority on this store, whoever minted it.
     ///
-    /// A login server that mints tokens of one `sid` without asking this store, and goes on minting them after that, opens
-    /// the session anew once the store's [horizon](crate::store::Horizon) is over.
+    /// If a login server mints tokens with the same `sid` without asking this store, and continues after the
+    /// revocation, its tokens are admitted again once the store's [horizon](crate::store::Horizon) is over.
     ///
     /// # Errors
-    /// Where the store did not record it, or there is none.
+    /// If there is no store, or it did not record the revocation.
     pub async fn revoke_session(&self, token: &VerifiedToken<C>) -> Result<(), StoreError> {
         let retention = self.retention_of(token.verified());
         self.revoke(Revocation::Session(token.session()), retention).await
     }
 
-    /// Ends a session from the list that [`sessions`](Self::sessions) gave, as [`revoke_session`](Self::revoke_session)
-    /// does.
+    /// Ends a session from the list that [`sessions`](Self::sessions) returned, as
+    /// [`revoke_session`](Self::revoke_session) does.
     ///
     /// # Errors
-    /// Where the store did not record it, or there is none.
+    /// If there is no store, or it did not record the revocation.
     pub async fn revoke_recorded(&self, session: &SessionRecord) -> Result<(), StoreError> {
         let retention = self.retention(self.now()).of(None, session.session_start);
         self.revoke(Revocation::Session(session.session), retention).await
     }
 
-    /// Revokes one token. Where it already has a successor, its session ends.
+    /// Revokes one token. If it already has a successor, its session ends.
     ///
     /// # Errors
-    /// Where the store did not record it, or there is none.
+    /// If there is no store, or it did not record the revocation.
     pub async fn revoke_token(&self, token: &VerifiedToken<C>) -> Result<(), StoreError> {
         let revocation = Revocation::Token { session: token.session(), token: token.verified().id() };
         self.revoke(revocation, self.retention_of(token.verified())).await
     }
 
-    /// Ends every session that `subject` has begun up to now: after a lost password, say. "Now" is the later of this
-    /// clock and the store's, and two seconds less than the [tolerance](super::AuthorityBuilder::future_tolerance) more
-    /// (3 s by default), so that it reaches sessions begun on a machine whose clock is ahead by so much.
+    /// Ends every session that `subject` began up to now, after a lost password for instance. "Now" is the later of
+    /// this authority's clock and the store's, plus the [tolerance](super::AuthorityBuilder::future_tolerance) less
+    /// two seconds (3 s by default), so that it covers sessions begun on a machine whose clock is ahead.
     ///
-    /// Whoever signs in after it is signed in at once: within those seconds [`issue`](Self::issue) dates a session after
-    /// the revocation. A machine whose clock is behind by more than a second may find its first token not yet valid for as
-    /// long as it is behind.
+    /// The subject can sign in again at once: within those seconds [`issue`](Self::issue) dates the new session after
+    /// the revocation. A machine whose clock is behind by more than a second may refuse its first token as not yet
+    /// valid, for as long as it is behind.
     ///
     /// # Errors
-    /// Where the store did not record it, or there is none.
+    /// If there is no store, or it did not record the revocation.
     pub async fn revoke_subject(&self, subject: &str) -> Result<(), StoreError> {
         self.revoke_subject_of(self.0.policy.issuer.as_deref(), subject).await
     }
 
-    /// The same for a subject of a trusted foreign issuer: this service then refuses their tokens.
+    /// The same for a subject of a trusted foreign issuer: this service then refuses its tokens.
     ///
     /// # Errors
-    /// Where the store did not record it, or there is none.
+    /// If there is no store, or it did not record the revocation.
     pub async fn revoke_foreign_subject(&self, issuer: &str, subject: &str) -> Result<(), StoreError> {
         self.revoke_subject_of(Some(issuer), subject).await
     }
@@ -194,11 +194,11 @@ impl<C: Send + Sync + 'static> Authority<C> {
         self.revoke_sessions_of(SubjectId::new(issuer, subject), None).await
     }
 
-    /// Ends every other session of this token's subject, on record or not, in one step: "sign out my other devices".
-    /// It reaches as far as [`revoke_subject`](Self::revoke_subject).
+    /// Ends all other sessions of this token's subject in one step, recorded or not: "sign out my other devices". It
+    /// covers sessions up to the same instant as [`revoke_subject`](Self::revoke_subject).
     ///
     /// # Errors
-    /// Where the store did not record it, or there is none, or the token names no subject.
+    /// If there is no store, it did not record the revocation, or the token names no subject.
     pub async fn revoke_other_sessions(&self, token: &VerifiedToken<C>) -> Result<(), StoreError> {
         self.recording_store()?;
         let subject = token.verified().subject().ok_or(StoreErrorKind::Misused)?;
@@ -215,22 +215,23 @@ impl<C: Send + Sync + 'static> Authority<C> {
         self.revoke(Revocation::SubjectBefore { subject, instant, except }, self.retention(now)).await
     }
 
-    /// Ends every session in this store that began at or before `instant`, whoever's it is, foreign issuers' included:
-    /// after a leak, say. An instant that is not past means as far as [`revoke_subject`](Self::revoke_subject) reaches.
+    /// Ends every session that began at or before `instant`, of every subject and issuer on this store, after a leak
+    /// for instance. An instant that is not in the past counts as the one that
+    /// [`revoke_subject`](Self::revoke_subject) uses.
     ///
     /// # Errors
-    /// Where the store did not record it, or there is none.
+    /// If there is no store, or it did not record the revocation.
     pub async fn revoke_all_before(&self, instant: NumericDate) -> Result<(), StoreError> {
         let now = self.now();
         let instant = if instant < now { instant } else { self.0.policy.up_to(now) };
         self.revoke(Revocation::AllBefore { instant }, self.retention(now)).await
     }
 
-    /// A page of the live sessions of `subject` that the store knows, the newest first: "signed in on these devices".
-    /// [`SessionPage::next`] tells where the next page begins.
+    /// A page of the live sessions of `subject` in the store, the newest first: "signed in on these devices".
+    /// [`SessionPage::next`] is where the next page begins.
     ///
     /// # Errors
-    /// Where the store can't tell, or there is none.
+    /// If there is no store, or it can't answer.
     pub async fn sessions(&self, subject: &str, page: Page) -> Result<SessionPage, StoreError> {
         let subject = SubjectId::new(self.0.policy.issuer.as_deref(), subject);
         self.ask(self.recording_store()?.sessions(subject, self.now(), page)).await

@@ -14,12 +14,14 @@ use crate::store::{Presented, SessionId, SubjectId};
 use crate::time::NumericDate;
 use crate::token::verify::Verified;
 
-/// A token that was admitted, in the request's extensions and, with the feature `axum`, as an extractor.
+/// A token that was admitted. Handlers find it in the request's extensions or, with the feature `axum`, as an
+/// extractor.
 ///
-/// `C` is the authority's: under [`private_claims::<T>()`](crate::AuthorityBuilder::private_claims) it is a
-/// `VerifiedToken<T>` that is there, and no other.
+/// `C` is the authority's type of private claims: under
+/// [`private_claims::<T>()`](crate::AuthorityBuilder::private_claims) the extension is a `VerifiedToken<T>`.
 ///
-/// Clones share one value. Whether it was admitted is answered by its being there: only this crate makes one.
+/// Clones share one value. Only this crate creates one, so its presence means that the token was verified and
+/// admitted.
 pub struct VerifiedToken<C = PrivateClaims>(Arc<Parts<C>>);
 
 struct Parts<C> {
@@ -159,13 +161,13 @@ impl<C> VerifiedToken<C> {
         self.verified().claims().exp()
     }
 
-    /// The admission deadline: no request with this token is admitted from this instant on, the leeway and the
-    /// session limit considered. A long-running handler may use it to end its work.
+    /// The instant from which on no request with this token is admitted, with leeway and session limit considered. A
+    /// handler that runs long can stop its work then.
     pub fn admitted_until(&self) -> NumericDate {
         self.verified().admitted_until()
     }
 
-    /// When the session began: the session-start claim, or what stands for it.
+    /// When the session began: the session-start claim, or the claim that is used in its place.
     pub fn session_start(&self) -> NumericDate {
         self.verified().claims().session_start()
     }
@@ -175,12 +177,12 @@ impl<C> VerifiedToken<C> {
         self.verified().session()
     }
 
-    /// The whole claims object, as it was signed.
+    /// The whole claims object, as the JSON text that was signed.
     pub fn json(&self) -> &str {
         self.verified().claims().text()
     }
 
-    /// Whether an own key signed it: a foreign issuer's token is admitted and never renewed.
+    /// Whether one of this authority's own keys signed it. A token of a foreign issuer is admitted and never renewed.
     pub fn is_own(&self) -> bool {
         self.verified().key().is_own()
     }

@@ -1,4 +1,4 @@
-//! [`JwksEndpoint`]: the public keys, for whoever verifies this service's tokens.
+//! [`JwksEndpoint`]: publishes the public keys, for other services that verify this one's tokens.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -17,21 +17,21 @@ use crate::keyring::ring::KeyRing;
 use crate::server::FixedBody;
 use crate::time::clamped;
 
-/// Publishes the own public keys as a JWK set (RFC 7517 §5) to `GET` and `HEAD`: the signing key's, those that do not sign
-/// yet and the retiring ones.
+/// Publishes the own public keys as a JWK set (RFC 7517 §5), for `GET` and `HEAD`: the signing key, keys that do not
+/// sign yet, and retiring keys.
 ///
-/// Mount it outside the layer: whoever fetches keys has no token.
+/// Mount it outside the layer, because those who fetch keys have no token.
 ///
-/// Of several key pairs that were given one `kid` the first alone is published under it, the signing one where it is
-/// among them; the others stand under their thumbprints. Who verifies by `kid` refuses the tokens of those.
+/// Secrets are never published, nor keys of a trusted foreign issuer. A ring of secrets gives an empty set. The
+/// endpoint follows the ring: a new key is published at once, a withdrawn one is not.
 ///
-/// A secret is never published, nor a key of a trusted foreign issuer; a ring of secrets gives an empty set. What is
-/// served follows the ring: a key that was put in place a moment ago is published, a withdrawn one is not.
+/// If several key pairs have the same `kid`, only one of them is published under it: the signing key if it is among
+/// them, otherwise the first. The others are published under their thumbprints, so services that verify by `kid`
+/// refuse their tokens.
 ///
-/// Answers may be cached for 300 seconds ([`max_age`](Self::max_age)). Whoever caches them learns of a new key that much
-/// later: let a new key sign only after that time, by the rotation's
-/// [activation delay](crate::keys::KeyRotation::activation_delay), or rely on verifiers that fetch again when a `kid` is
-/// unknown.
+/// A response may be cached for 300 seconds ([`max_age`](Self::max_age)). Caches learn of a new key that much later,
+/// so let a new key sign only after that time, with the rotation's [activation
+/// delay](crate::keys::KeyRotation::activation_delay), or rely on verifiers that fetch again when a `kid` is unknown.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -49,7 +49,7 @@ use crate::time::clamped;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// As a whole server of its own, without axum:
+/// As a server of its own, without axum:
 ///
 /// ```no_run
 /// # use tower_reissue::keys::{Algorithm, SigningKey};
@@ -78,16 +78,16 @@ pub struct JwksEndpoint {
 }
 
 impl JwksEndpoint {
-    /// An endpoint over the keys of an [`&Authority`](crate::Authority), [`Keys`], a [`KeyRing`], or a
+    /// An endpoint for the keys of an [`&Authority`](crate::Authority), [`Keys`], a [`KeyRing`], or a
     /// [`SigningKey`](crate::keys::SigningKey).
     pub fn new(keys: impl IntoKeys) -> Self {
         Self { keys: keys.into_keys(), cache_control: cache_control(Duration::from_secs(300)) }
     }
 
-    /// How long an answer may be cached, in whole seconds. Default 300, ten years at most; zero asks caches to come back each
-    /// time.
+    /// How long a response may be cached, in whole seconds. Default 300, at most ten years. With zero, caches ask
+    /// each time.
     ///
-    /// Longer spares requests, and keeps a withdrawn key alive in other services that much longer.
+    /// A longer time saves requests, but other services then accept a withdrawn key for that much longer.
     pub fn max_age(mut self, max_age: Duration) -> Self {
         self.cache_control = cache_control(clamped(max_age));
         self

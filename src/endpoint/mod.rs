@@ -1,4 +1,4 @@
-//! Ready services to mount beside the layer.
+//! Services to mount beside the layer.
 
 mod jwks;
 mod revoke;

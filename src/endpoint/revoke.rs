@@ -1,4 +1,4 @@
-//! [`RevokeEndpoint`]: signing out.
+//! [`RevokeEndpoint`]: signs out.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -20,18 +20,19 @@ use crate::request::head::RequestHead;
 use crate::server::{Challenge, FixedBody, RefusalResponse, remove_cookie, respond};
 use crate::store::StoreErrorKind;
 
-/// Ends the session of the token that a `POST` presents: 204. Mount it **outside** the layer, so that it works with
-/// a token that has expired, for as long as its session may live on any service of the store, and never carries a successor.
+/// Ends the session of the token that a `POST` carries, and answers 204. Mount it **outside** the layer: it must work
+/// with an expired token, for as long as the session may live on any service of the store, and never carries a
+/// successor.
 ///
-/// A second sign-out with the same token is a 204 too. An outage of the store is a 503, for the session may still be live; so
-/// is a token whose key is unknown while the source of the own keys can't be read
-/// ([`Authority::sign_out`](crate::Authority::sign_out) says which keys count).
+/// A second sign-out with the same token is a 204 too. If the store is unavailable the answer is 503, because the
+/// session may still be live. It is also 503 if the token's key is unknown and the source of the own keys can't be
+/// read; [`Authority::sign_out`](crate::Authority::sign_out) says which keys count.
 ///
-/// A cookie that held the token is removed with a 204, and where it holds nothing that could sign out later: the session is
-/// over, or it is no token at all. It stays where that can't be judged: with a 503, an unknown key, or another audience.
+/// A cookie that held the token is removed with a 204, and if it can never sign out: its session is over, or it holds
+/// no token at all. It stays if that is unknown: with a 503, an unknown key, or another audience.
 ///
-/// A token in a cookie ends a session only for a page of the own origin, or an [allowed](Self::allow_origin) one; any other
-/// gets a 403. Otherwise any site could sign its visitors out.
+/// A token in a cookie signs out only from a page of the same origin or of an [allowed](Self::allow_origin) one. Any
+/// other page gets a 403; otherwise any site could sign out its visitors.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -60,7 +61,7 @@ impl<C: Send + Sync + 'static> RevokeEndpoint<C> {
     /// An endpoint that reads `Authorization: Bearer`.
     ///
     /// # Errors
-    /// Over an authority without a store, which can't revoke anything.
+    /// If the authority has no store: it can't revoke anything.
     pub fn new(authority: Authority<C>) -> Result<Self, ConfigError> {
         if !authority.can_revoke() {
             return Err(ConfigError::new(
@@ -71,21 +72,22 @@ impl<C: Send + Sync + 'static> RevokeEndpoint<C> {
         Ok(Self { authority, sources, origins: AllowedOrigins::default(), refusals })
     }
 
-    /// The places that are looked at for the token, as for
-    /// [`ReissueLayer::read_from`](crate::ReissueLayer::read_from).
+    /// Where to look for the token, as in [`ReissueLayer::read_from`](crate::ReissueLayer::read_from). Default:
+    /// `Authorization: Bearer`.
     pub fn read_from(mut self, sources: impl IntoIterator<Item = Source>) -> Self {
         self.sources = sources.into_iter().collect();
         self.authority.report_insecure_cookies(&self.sources);
         self
     }
 
-    /// Lets pages of this origin sign out with a token in a cookie. May be repeated. Default: pages of the own origin alone, as
-    /// `Sec-Fetch-Site: same-origin` tells. Browsers of before 2023 do not send it: for these, allow the origin of the own pages
-    /// too. A client that is no browser sends an allowed `Origin`, or its token in `Authorization`, which this does not
-    /// concern.
+    /// Lets pages of this origin sign out with a token in a cookie. Call it again to allow several. Default: only
+    /// pages of the same origin, which browsers mark with `Sec-Fetch-Site: same-origin`. Browsers did not send it
+    /// before 2023: for those, allow the origin of the own pages too.
+    ///
+    /// Not affected are tokens in `Authorization`. A client other than a browser can send an allowed `Origin`.
     ///
     /// # Errors
-    /// When this is not an origin: scheme, host, and a port that is not the scheme's own.
+    /// If this is not an origin: a scheme, a host, and a port if it is not the scheme's default.
     pub fn allow_origin(mut self, origin: &str) -> Result<Self, ConfigError> {
         self.origins.allow(origin)?;
         Ok(self)

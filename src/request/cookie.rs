@@ -1,4 +1,4 @@
-//! [`Cookie`]: a token's place in a browser.
+//! [`Cookie`]: keeps a token in a browser.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,11 +12,11 @@ const MAX_BYTES: usize = 4_096;
 /// Browsers keep a cookie for 400 days at most (RFC 6265bis §5.5).
 const MAX_AGE: u64 = 400 * 24 * 3600;
 
-/// The cookie that holds a token: `HttpOnly`, `Secure`, `Path=/`, `SameSite=Lax`, and a name that begins with
-/// `__Host-`, which browsers bind to this very host (RFC 6265bis §4.1.3.2).
+/// The cookie that holds a token. By default it is `HttpOnly`, `Secure`, `Path=/` and `SameSite=Lax`, and its name
+/// begins with `__Host-`, which makes browsers bind it to one host (RFC 6265bis §4.1.3.2).
 ///
-/// A layer reads it as a [`Source::cookie`](crate::Source::cookie) and hands successors back in it; a login handler hands
-/// out the first token with [`Authority::set_cookie`](crate::Authority::set_cookie).
+/// A layer reads it through [`Source::cookie`](crate::Source::cookie) and sends successors back in it. A login
+/// handler sets it with [`Authority::set_cookie`](crate::Authority::set_cookie).
 ///
 /// ```
 /// use tower_reissue::Cookie;
@@ -50,7 +50,7 @@ enum Kind {
     Insecure,
 }
 
-/// When browsers send a cookie along from other sites (RFC 6265bis §4.1.2.7).
+/// When browsers send a cookie with requests from other sites (RFC 6265bis §4.1.2.7).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SameSite {
@@ -59,33 +59,33 @@ pub enum SameSite {
     /// On top-level navigations with a safe method. The default.
     #[default]
     Lax,
-    /// Always. Costs: cross-site request forgery is yours to prevent.
+    /// Always. Costs: you must prevent cross-site request forgery yourself.
     None,
 }
 
 impl Cookie {
-    /// The cookie `__Host-{name}`, which is the only name it is read under. Browsers take it over HTTPS only. Chrome and
-    /// Firefox also take it from `http://localhost`; Safari does not: serve HTTPS while you develop, or see
+    /// The cookie `__Host-{name}`. It is read under this name only. Browsers accept it over HTTPS. Chrome and Firefox
+    /// also accept it from `http://localhost`, Safari does not: use HTTPS in development, or
     /// [`insecure_for_development`](Self::insecure_for_development).
     ///
     /// # Errors
-    /// When the name is empty or contains characters that a cookie's name can't have (RFC 6265 §4.1.1).
+    /// If the name is empty or contains characters that a cookie's name can't have (RFC 6265 §4.1.1).
     pub fn new(name: &str) -> Result<Self, ConfigError> {
         let name = name.strip_prefix("__Host-").unwrap_or(name);
         check_name(name)?;
         Ok(Self::of(format!("__Host-{name}").into(), Kind::Host))
     }
 
-    /// The cookie of exactly this name, without the `__Host-` prefix: for a cookie with a
-    /// [`domain`](Self::domain) or a [`path`](Self::path), or one whose name other software prescribes. It is still
-    /// `Secure` and `HttpOnly`; its path is `/`.
+    /// The cookie with exactly this name, without the `__Host-` prefix: for a cookie with a [`domain`](Self::domain)
+    /// or a [`path`](Self::path), or with a name that other software prescribes. It is still `Secure` and `HttpOnly`;
+    /// its path is `/`.
     ///
-    /// Costs: any host of the same domain can set a cookie of this name, and browsers send both. A request with two is
-    /// answered 400, so a hostile or broken sibling host can sign users out. The name may begin with `__Secure-`, which
-    /// keeps hosts without HTTPS from doing so.
+    /// Costs: any host of the same domain can set a cookie of this name, and browsers then send both. A request with
+    /// two is answered 400, so a hostile or broken sibling host can sign users out. A name that begins with
+    /// `__Secure-` keeps hosts without HTTPS from doing so.
     ///
     /// # Errors
-    /// As for [`new`](Self::new), and when the name begins with `__Host-`.
+    /// As for [`new`](Self::new), and if the name begins with `__Host-`.
     pub fn without_host_prefix(name: &str) -> Result<Self, ConfigError> {
         check_name(name)?;
         if has_prefix(name, &["__host-"]) {
@@ -96,16 +96,17 @@ impl Cookie {
         Ok(Self::of(name.into(), Kind::Plain))
     }
 
-    /// The cookie of exactly this name, without `Secure`: for development over plain HTTP, where Safari drops every
-    /// `Secure` cookie, from `localhost` too. Never use it in production.
+    /// The cookie with exactly this name, without `Secure`: for development over plain HTTP, where Safari drops every
+    /// `Secure` cookie, even from `localhost`. Never use it in production.
     ///
-    /// Costs: the token crosses the network readably, and whoever can answer a plain HTTP request for this host can set the
-    /// cookie. A layer or endpoint that reads such a cookie emits [`Event::InsecureCookie`](crate::Event::InsecureCookie), a
-    /// WARN in the log, when it is built. `SameSite=None` needs `Secure`; such a cookie is `Lax` instead.
+    /// Costs: anybody on the network path can read the token, and anybody who can answer a plain HTTP request for
+    /// this host can set the cookie. A layer or endpoint that reads such a cookie emits
+    /// [`Event::InsecureCookie`](crate::Event::InsecureCookie), a WARN in the log, when it is built. `SameSite=None`
+    /// needs `Secure`; such a cookie is `Lax` instead.
     ///
     /// # Errors
-    /// As for [`new`](Self::new), and when the name begins with `__Host-`, `__Secure-` or `__Http-`: browsers drop such a
-    /// cookie without `Secure`.
+    /// As for [`new`](Self::new), and if the name begins with `__Host-`, `__Secure-` or `__Http-`: browsers drop such
+    /// a cookie without `Secure`.
     pub fn insecure_for_development(name: &str) -> Result<Self, ConfigError> {
         check_name(name)?;
         if has_prefix(name, &["__host-", "__secure-", "__http-"]) {
@@ -120,12 +121,12 @@ impl Cookie {
         Self { name, kind, domain: None, path: "/".into(), same_site: SameSite::Lax, partitioned: false }
     }
 
-    /// Sends it to this domain and all its subdomains (`Domain`). Default: to the host that set it alone.
+    /// Sends the cookie to this domain and all its subdomains (`Domain`). Default: only to the host that set it.
     ///
     /// Costs: every host of the domain sees the token.
     ///
     /// # Errors
-    /// When the cookie has the `__Host-` prefix, which excludes a domain, or this is not a domain's name.
+    /// If the cookie has the `__Host-` prefix, which excludes a domain, or if this is not a domain name.
     pub fn domain(mut self, domain: &str) -> Result<Self, ConfigError> {
         self.require_no_host_prefix("domain")?;
         let name = domain.strip_prefix('.').unwrap_or(domain).to_ascii_lowercase();
@@ -142,13 +143,13 @@ impl Cookie {
         Ok(self)
     }
 
-    /// Sends it to this path and those below it (`Path`). Default `/`.
+    /// Sends the cookie to this path and the paths below it (`Path`). Default `/`.
     ///
-    /// It protects nothing: scripts on other paths of the host can reach this one.
+    /// This is no protection: scripts on other paths of the host can reach this one.
     ///
     /// # Errors
-    /// When the cookie has the `__Host-` prefix, which demands `/`, or the path does not begin with `/` or contains `;`,
-    /// blanks or other than visible ASCII.
+    /// If the cookie has the `__Host-` prefix, which requires `/`, or if the path does not begin with `/` or contains
+    /// `;`, blanks or characters other than visible ASCII.
     pub fn path(mut self, path: &str) -> Result<Self, ConfigError> {
         self.require_no_host_prefix("path")?;
         // Browsers drop an attribute that is longer than 1,024 bytes (RFC 6265bis §5.5).
@@ -175,16 +176,16 @@ impl Cookie {
         Ok(())
     }
 
-    /// When browsers send it along from other sites. Default: [`SameSite::Lax`].
+    /// When browsers send the cookie with requests from other sites. Default: [`SameSite::Lax`].
     pub fn same_site(mut self, same_site: SameSite) -> Self {
         self.same_site = same_site;
         self
     }
 
-    /// Keeps one cookie for each top-level site that embeds this service (`Partitioned`, CHIPS). Default: one for all. For a
-    /// service within other sites' pages, together with [`SameSite::None`]: browsers that block third-party cookies keep
-    /// such a one. It needs `Secure`; a cookie that is [`insecure_for_development`](Self::insecure_for_development) is not
-    /// partitioned.
+    /// Makes browsers keep one cookie for each top-level site that embeds this service (`Partitioned`, CHIPS).
+    /// Default: one for all. Use it for a service inside other sites' pages, together with [`SameSite::None`]:
+    /// browsers that block third-party cookies keep a partitioned one. It needs `Secure`, so it has no effect on a
+    /// cookie that is [`insecure_for_development`](Self::insecure_for_development).
     ///
     /// A user then signs in once within each embedding site.
     pub fn partitioned(mut self) -> Self {
@@ -202,7 +203,7 @@ impl Cookie {
         self.kind == Kind::Insecure
     }
 
-    /// The value of a `Set-Cookie` field that removes it, for a handler that signs out.
+    /// The value of a `Set-Cookie` field that removes the cookie, for a handler that signs out.
     pub fn removal(&self) -> HeaderValue {
         // ASCII throughout, and shorter than what browsers keep.
         self.set("", 0).unwrap_or(HeaderValue::from_static(""))

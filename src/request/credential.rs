@@ -1,4 +1,4 @@
-//! The one credential of a request, or why there is none to judge.
+//! Finds the one credential of a request, or says why there is none to judge.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,7 +11,7 @@ use super::head::RequestHead;
 use crate::caught::caught;
 use crate::refusal::Reason;
 
-/// A place where a request may carry its token. Of several, the first that holds anything is the only one read.
+/// A place where a request may carry its token. Of several sources, only the first that holds anything is read.
 #[derive(Clone)]
 pub struct Source(Place);
 
@@ -61,14 +61,17 @@ impl Source {
         Self(Place::Cookie(cookie))
     }
 
-    /// The query parameter of this name, read on a WebSocket upgrade only, for a browser can't set headers there.
+    /// The query parameter of this name, read only from a WebSocket upgrade, because a browser can't set headers on
+    /// one.
     ///
-    /// It costs: queries end in access logs and histories (RFC 6750 §2.3). No successor answers it.
+    /// Costs: queries are written to access logs and browser histories (RFC 6750 §2.3). The response carries no
+    /// successor.
     pub fn websocket_query(name: impl Into<String>) -> Self {
         Self(Place::Query(name.into().into()))
     }
 
-    /// Whatever `find` returns; `Some` is a credential even where it is empty. A `find` that panics has found a malformed one.
+    /// What `find` returns. `Some` is a credential, even if it is empty. A `find` that panics counts as a malformed
+    /// credential.
     pub fn custom(find: impl Fn(&RequestHead<'_>) -> Option<String> + Send + Sync + 'static) -> Self {
         Self(Place::Custom(Arc::new(find)))
     }

@@ -1,10 +1,10 @@
-//! The head of a request: what a credential source, a confirmation or a refusal may look at.
+//! [`RequestHead`]: what a credential source, a confirmation or a refusal sees of a request.
 
 use std::fmt;
 
 use http::{Extensions, HeaderMap, Method, Request, Uri, Version, header};
 
-/// The head of the request at hand, without its body.
+/// The head of a request, without its body.
 #[derive(Clone, Copy)]
 pub struct RequestHead<'a> {
     method: &'a Method,
@@ -46,7 +46,7 @@ impl<'a> RequestHead<'a> {
         self.headers
     }
 
-    /// What earlier layers left: the peer's certificate, say.
+    /// The extensions that outer layers set, such as the peer's certificate.
     pub fn extensions(&self) -> &'a Extensions {
         self.extensions
     }

@@ -1,4 +1,4 @@
-//! [`RefusalResponse`] and [`Challenge`]: what a refusal says over the wire, in the request's own protocol.
+//! [`RefusalResponse`] and [`Challenge`]: the response to a refused request.
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
@@ -8,7 +8,7 @@ use crate::refusal::{Class, Refusal};
 use crate::request::head::RequestHead;
 use crate::token::capacity::MAX_REALM;
 
-/// Makes the response of a refusal. Closures do:
+/// Makes the response to a refused request. A closure can be one:
 ///
 /// ```
 /// use bytes::Bytes;
@@ -25,11 +25,15 @@ use crate::token::capacity::MAX_REALM;
 /// # let _ = plain();
 /// ```
 ///
-/// The layer finishes what it returns. It makes the response uncacheable and adds the successor where one is owed, in place
-/// of whatever the response held there; a response with [`NoReissue`](crate::NoReissue), or one that clears the cookie that the
-/// token came in, is asked for anew, for a token that is expired and not exchanged. It removes the token's cookie where no later request could be admitted with it. And
-/// a refusal never looks like a success: a status below 300, or 304, is replaced by the refusal's own
-/// ([`Refusal::status`]), for a proxy that asks this service whether a request may pass believes a 200.
+/// The layer completes the response:
+///
+/// * It makes the response uncacheable.
+/// * In an exchange it adds the successor, and replaces what the response held in its place. If the response has
+///   [`NoReissue`](crate::NoReissue), or clears the cookie that the token came in, the successor is not sent. The
+///   layer then calls `respond` again, with the refusal of an expired token.
+/// * It removes the token's cookie if no later request could be admitted with it.
+/// * It never lets a refusal look like a success: a status below 300, or 304, is replaced by [`Refusal::status`],
+///   because a proxy that asks this service whether a request may pass believes a 200.
 pub trait RefusalResponse: Send + Sync + 'static {
     /// The response to `refusal` of the request that has this head. Where it panics, the default [`Challenge`] answers.
     fn respond(&self, refusal: &Refusal, head: &RequestHead<'_>) -> Response<Bytes>;
@@ -44,12 +48,12 @@ where
     }
 }
 
-/// The default: RFC 6750 §3 challenges over HTTP, a status in the headers for gRPC.
+/// The default response: an RFC 6750 §3 challenge over HTTP, a status in the headers for gRPC.
 ///
-/// A gRPC request is a POST over HTTP/2 with the content type `application/grpc`. Its refusal has the HTTP status 401 and
-/// `grpc-status` 16 for any fault of the credential, 403 and 7 for a request that is not allowed, 503 and 14 for an outage; the
-/// message is in `grpc-message`, and there is no body. [The manual](crate::manual::operating) says which clients read it.
-/// gRPC-Web requests are answered as plain HTTP.
+/// A gRPC request is a POST over HTTP/2 with the content type `application/grpc`. Its refusal has no body; the
+/// message is in `grpc-message`. Any fault of the credential is HTTP 401 with `grpc-status` 16, a request that is not
+/// allowed is 403 with 7, and an outage is 503 with 14. [The manual](crate::manual::operating) lists which clients
+/// read it. A gRPC-Web request is answered as plain HTTP.
 #[must_use = "a challenge does nothing until `refuse_with`"]
 #[derive(Clone, Debug)]
 pub struct Challenge {
@@ -58,8 +62,8 @@ pub struct Challenge {
 }
 
 impl Challenge {
-    /// Challenges that name this `realm`. What a quoted string can't hold is left out of it, and only 64 bytes are kept: it is
-    /// part of what a refusal adds to a response head.
+    /// Challenges with this `realm`. Characters that a quoted string can't hold are dropped, and only the first 64
+    /// bytes are kept, because the realm counts towards what a refusal adds to a response head.
     pub fn new(realm: &str) -> Self {
         // RFC 9110 §5.6.4: quotes and backslashes would need escaping, which clients get wrong.
         let kept = |byte: &char| matches!(byte, ' '..='~') && !matches!(byte, '"' | '\\');
@@ -78,20 +82,20 @@ impl Default for Challenge {
     }
 }
 
-/// Options that give up a protection; made by [`Challenge::dangerous`].
+/// Options that give up a protection. Made by [`Challenge::dangerous`].
 #[must_use = "an option does nothing by itself"]
 #[derive(Debug)]
 pub struct DangerousChallenge(Challenge);
 
 impl DangerousChallenge {
-    /// Answers the refusals of gRPC and gRPC-Web requests with the HTTP status 200 and the verdict in `grpc-status`, as the
-    /// gRPC specification has it. Clients that believe the HTTP status alone (gRPC-Web, connect-go, grpc-go before 1.77)
-    /// then read the message and the successor of a refusal.
+    /// Answers refusals of gRPC and gRPC-Web requests with the HTTP status 200 and the result in `grpc-status`, as
+    /// the gRPC specification says. Clients that only look at the HTTP status (gRPC-Web, connect-go, grpc-go before
+    /// 1.77) can then read the message and the successor of a refusal.
     ///
-    /// Costs: whatever believes the HTTP status takes the refusal for an admission. Never set it where a proxy asks this
-    /// service whether a request may pass (nginx `auth_request`, Traefik `ForwardAuth`, Caddy `forward_auth`, Envoy
-    /// `ext_authz`): who sends a POST over HTTP/2 that says `application/grpc`, or over any HTTP that says
-    /// `application/grpc-web`, would pass without a token.
+    /// Costs: software that only looks at the HTTP status takes the refusal for an admission. Never set it if a proxy
+    /// asks this service whether a request may pass (nginx `auth_request`, Traefik `ForwardAuth`, Caddy
+    /// `forward_auth`, Envoy `ext_authz`): anybody could then pass without a token, by a POST over HTTP/2 with
+    /// `application/grpc`, or any request with `application/grpc-web`.
     pub fn grpc_refusals_with_http_200(self) -> Challenge {
         Challenge { grpc_with_200: true, ..self.0 }
     }

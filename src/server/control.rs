@@ -1,9 +1,9 @@
-//! What a handler may say about the reissue of its caller's token.
+//! What a handler can say about the reissue of its caller's token.
 
-/// In a response's extensions: this response carries no successor.
+/// In a response's extensions: this response must carry no successor.
 ///
-/// A handler that ends a session puts it there, so that nobody is handed a token with the good-bye. With the
-/// feature `axum` it is a response part: `(NoReissue, "signed out")`.
+/// Use it in a handler that ends a session. With the feature `axum` it is a response part: `(NoReissue, "signed
+/// out")`.
 ///
 /// ```
 /// let mut response = http::Response::new(());

@@ -1,4 +1,4 @@
-//! [`ReissueLayer`]: what is put in front of a service.
+//! [`ReissueLayer`]: guards a service.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,17 +15,18 @@ use crate::error::ConfigError;
 use crate::request::credential::Source;
 use crate::request::cross_site::AllowedOrigins;
 
-/// Puts strict validation and safe reissue in front of any HTTP service: axum, hyper, tonic, or your own.
+/// Validates and reissues tokens in front of any HTTP service: axum, hyper, tonic, or your own.
 ///
 /// Handlers find the [`VerifiedToken`](crate::VerifiedToken) in the request's extensions.
 ///
-/// On axum, `Router::layer` and `route_layer` guard the routes that are there already: **a route that is added after them
-/// stands open**. `route_layer` leaves unknown paths their 404, where `layer` answers them with 401 too.
+/// On axum, `Router::layer` and `route_layer` guard the routes that were added before the call: **a route that is
+/// added after it is not guarded**. With `route_layer` an unknown path is answered 404; with `layer` it is answered
+/// 401 without a token.
 #[must_use = "a layer does nothing until it wraps a service"]
 pub struct ReissueLayer<C = PrivateClaims>(Arc<Shared<C>>);
 
 impl<C: Send + Sync + 'static> ReissueLayer<C> {
-    /// A layer that reads `Authorization: Bearer` and delivers in `Refreshed-API-Token`.
+    /// A layer that reads `Authorization: Bearer` and sends successors in `Refreshed-API-Token`.
     pub fn new(authority: Authority<C>) -> Self {
         let settings = Settings {
             sources: vec![Source::authorization()],
@@ -43,25 +44,28 @@ impl<C: Send + Sync + 'static> ReissueLayer<C> {
         self
     }
 
-    /// The places that are looked at for a token, in this order. The first that holds anything is the only one
-    /// read, and its successor goes back to the same place. Default: [`Source::authorization`] alone.
+    /// Where to look for a token, in this order. Only the first source that holds anything is read, and the successor
+    /// goes back to the same place. Default: [`Source::authorization`] alone.
     pub fn read_from(self, sources: impl IntoIterator<Item = Source>) -> Self {
         let sources: Vec<_> = sources.into_iter().collect();
         self.0.authority.report_insecure_cookies(&sources);
         self.with(|settings| settings.sources = sources)
     }
 
-    /// Lets pages of this origin, `https://app.example` say, open a WebSocket with a token in a cookie. May be repeated.
-    /// Default: pages of the own origin alone, as `Sec-Fetch-Site: same-origin` tells.
+    /// Lets pages of this origin, for example `https://app.example`, open a WebSocket with a token in a cookie. Call
+    /// it again to allow several. Default: only pages of the same origin, which browsers mark with `Sec-Fetch-Site:
+    /// same-origin`.
     ///
-    /// A browser lets any page open a WebSocket to any host and sends the cookie along, so such an upgrade is refused with
-    /// 403 ([`Reason::CrossSite`](crate::Reason::CrossSite)) unless the browser says where it comes from. **Chrome sends no
-    /// `Sec-Fetch-Site` with a WebSocket**, nor does any browser of before 2023: allow the origin of this service's own pages too.
-    /// It is not taken from `Host`, which a proxy may have changed. A client that is no browser sends an allowed `Origin`, or
-    /// its token in `Authorization`, which this does not concern. Nor does it concern a cookie that [`Source::custom`] reads.
+    /// A browser lets any page open a WebSocket to any host and sends the cookie with it. So such an upgrade is
+    /// refused with 403 ([`Reason::CrossSite`](crate::Reason::CrossSite)) unless the browser says where it comes
+    /// from. **Chrome sends no `Sec-Fetch-Site` with a WebSocket**, and no browser did before 2023: allow the origin
+    /// of this service's own pages too. The own origin is not taken from `Host`, because a proxy may have changed it.
+    ///
+    /// Not affected are tokens in `Authorization`, and cookies that a [`Source::custom`] reads. A client other than a
+    /// browser can send an allowed `Origin`.
     ///
     /// # Errors
-    /// When this is not an origin: scheme, host, and a port that is not the scheme's own.
+    /// If this is not an origin: a scheme, a host, and a port if it is not the scheme's default.
     pub fn allow_origin(self, origin: &str) -> Result<Self, ConfigError> {
         let mut allowed = Ok(());
         let layer = self.with(|settings| allowed = settings.origins.allow(origin));
@@ -73,22 +77,22 @@ impl<C: Send + Sync + 'static> ReissueLayer<C> {
         self.with(|settings| settings.header = header)
     }
 
-    /// Lets CORS preflights through without a token: `OPTIONS` with `Origin` and `Access-Control-Request-Method`.
-    /// Default: they are refused like any request.
+    /// Passes CORS preflights (`OPTIONS` with `Origin` and `Access-Control-Request-Method`) to the handler without a
+    /// token. Default: they are refused like any request without a token.
     ///
-    /// Costs: a handler that answers `OPTIONS` is reachable without claims. Better put the CORS layer outside.
+    /// Costs: a handler that answers `OPTIONS` is reachable without a token. Prefer a CORS layer outside this one.
     pub fn pass_preflight(self) -> Self {
         self.with(|settings| settings.pass_preflight = true)
     }
 
-    /// Keeps the [`VerifiedToken`](crate::VerifiedToken) from the handlers: it is not put into the request's extensions.
-    /// Default: it is. For a service that asks only whether, never who; it spares the memory and the time of an extension.
+    /// Does not put the [`VerifiedToken`](crate::VerifiedToken) into the request's extensions. Default: it does. For
+    /// a service whose handlers do not use the token; it saves the time and memory of an extension.
     pub fn without_extension(self) -> Self {
         self.with(|settings| settings.shows_token = false)
     }
 
-    /// Answers refusals with `response`. Default: a [`Challenge`] with the realm `api`; for another realm,
-    /// [`Challenge::new`]. A successor is still added to what it returns.
+    /// Answers refusals with `response`. Default: a [`Challenge`] with the realm `api`; [`Challenge::new`] sets
+    /// another realm. The layer still adds a successor to the response.
     pub fn refuse_with(self, response: impl RefusalResponse) -> Self {
         self.with(|settings| settings.refusals = Arc::new(response))
     }

@@ -17,7 +17,7 @@ use super::shared::Shared;
 use crate::authority::{NotAdmitted, PrivateClaims};
 use crate::request::head::RequestHead;
 
-/// A service that admits, refuses and reissues; made by [`ReissueLayer`](crate::ReissueLayer).
+/// A service that admits, refuses and reissues. Made by [`ReissueLayer`](crate::ReissueLayer).
 pub struct Reissue<S, C = PrivateClaims> {
     inner: S,
     shared: Arc<Shared<C>>,
@@ -33,7 +33,7 @@ impl<S, C> Reissue<S, C> {
         &self.inner
     }
 
-    /// The wrapped service. A request that is sent to it directly passes without a token.
+    /// The wrapped service. A request that you send to it directly is not checked.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }

@@ -179,13 +179,13 @@ impl From<NotReissued> for NoSuccessor {
     }
 }
 
-/// Why a successor that was due does not go out.
+/// Why a successor that was due is not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NotReissued {
-    /// The predicate declined.
+    /// `renew_if` returned false.
     Declined,
-    /// The predicate panicked.
+    /// `renew_if` panicked.
     HookPanicked,
     /// It would not outlive its predecessor: the session's end is near, or the handler took too long.
     TooLate,
@@ -193,17 +193,17 @@ pub enum NotReissued {
     KeyWithdrawn,
     /// The session was revoked.
     Revoked,
-    /// The store does not know this token to lead to the session's head, or it is late.
+    /// The store does not know that this token leads to the session's head, or the token came too late.
     Unknown,
-    /// The store's head could not have come from this token; it is never signed.
+    /// The head that the store recorded can't be a successor of this token. It is never signed.
     HeadMismatch,
-    /// The store did not record it.
+    /// The store did not record the successor.
     StoreFailed,
     /// The key could not sign.
     SigningFailed,
-    /// A token was exchanged, and the response of [`refuse_with`](crate::ReissueLayer::refuse_with) wants no successor:
-    /// it holds [`NoReissue`](crate::NoReissue), or clears the cookies. With a store the successor is recorded; the next
-    /// request with the token is given it.
+    /// The response of [`refuse_with`](crate::ReissueLayer::refuse_with) wants no successor in an exchange: it holds
+    /// [`NoReissue`](crate::NoReissue), or clears the cookies. A store has recorded the successor; the next request
+    /// with the token gets it.
     Suppressed,
     /// It would be longer than this service accepts.
     TooLong,
