@@ -22,7 +22,7 @@ use crate::time::NumericDate;
 ///
 /// fn store(cached: bool) -> AnyStore {
 ///     match cached {
-///         true => AnyStore::new(Cached::new(MemoryStore::new(), Duration::from_secs(1))),
+///         true => AnyStore::new(Cached::new(MemoryStore::new()).for_at_most(Duration::from_secs(1))),
 ///         false => AnyStore::new(MemoryStore::new()),
 ///     }
 /// }
