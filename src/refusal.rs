@@ -198,9 +198,14 @@ impl Refusal {
         self.removes_cookie
     }
 
-    /// The same for whoever signs out: what is no token at all goes too, for no session is behind it.
+    /// The same for whoever signs out: what is no token at all goes too, for no session is behind it, and a token of a session
+    /// that is over, for there is nothing left to sign out of.
     pub(crate) fn removes_cookie_at_sign_out(&self) -> bool {
-        self.removes_cookie() || matches!(self.reason, Reason::MalformedToken | Reason::MalformedCredential)
+        self.removes_cookie()
+            || matches!(
+                self.reason,
+                Reason::MalformedToken | Reason::MalformedCredential | Reason::SessionOver
+            )
     }
 
     /// The same refusal as an error kind of the jsonwebtoken crate.
@@ -518,7 +523,8 @@ mod tests {
             );
             let refusal = Refusal::new(reason.clone());
             assert!(!refusal.removes_cookie() && refusal.clone().removing_cookie(true).removes_cookie());
-            let removes = matches!(reason.label(), "malformed_token" | "malformed_credential");
+            let removes =
+                matches!(reason.label(), "malformed_token" | "malformed_credential" | "session_over");
             assert_eq!(refusal.removes_cookie_at_sign_out(), removes, "{reason:?}");
         }
     }

@@ -17,7 +17,7 @@ use crate::store::{
 use crate::telemetry::Event;
 use crate::time::NumericDate;
 use crate::token::decision::SignOut;
-use crate::token::policy::{Policy, SKEW_MARGIN};
+use crate::token::policy::SKEW_MARGIN;
 use crate::token::verify::{self, Verified};
 
 /// Why a sign-out did not happen.
@@ -83,8 +83,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         };
         policy
             .may_end_session(&SignOut { token: &token, retired_at, horizon, now })
-            .map_err(|reason| Policy::settle_cookie(Refusal::new(reason), &token, now))
-            .map_err(SignOutError::Refused)?;
+            .map_err(|reason| SignOutError::Refused(Refusal::new(reason)))?;
         if retired_at.is_some() {
             let presented = Presented::new(token.session(), token.id(), token.subject(), start, now);
             let store = self.recording_store().map_err(SignOutError::Store)?;

@@ -263,6 +263,8 @@ fn a_cookie_stays_where_its_session_may_live_on_and_goes_where_it_is_over() {
         (0, format!("{head}.{}", "A".repeat(43)), false),
         (0, other_audience, false),
         (43_260, mint(&claims()), true),
+        // However long its token goes on.
+        (43_260, mint(&claims_with(json!({"exp": NOW + 100_000}))), true),
     ] {
         let response =
             ask(&by_cookie(at), post(&[SAME_ORIGIN, ("cookie", &format!("__Host-session={token}"))]));
