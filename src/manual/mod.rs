@@ -12,6 +12,9 @@ pub mod threat_model {}
 #[doc = include_str!("operating.md")]
 pub mod operating {}
 
+#[doc = include_str!("coming_from_jsonwebtoken.md")]
+pub mod coming_from_jsonwebtoken {}
+
 #[doc = include_str!("keys.md")]
 pub mod keys {}
 

@@ -369,3 +369,45 @@ fn each_way_in_which_tokens_come_is_accepted_or_refused_with_a_remedy() {
     }
     assert!(SigningKey::dangerous().short_hmac(Algorithm::HS256, "mysecret-2019").is_err());
 }
+
+/// The service of the manual's page "Coming from jsonwebtoken", and a token that was signed before it moved.
+#[test]
+fn a_service_that_decoded_by_hand_moves_without_signing_anybody_out() {
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Private {
+        company: String,
+    }
+    let clock = ManualClock::at(NOW);
+    let base = || {
+        Authority::builder(key())
+            .without_issuer()
+            .without_audience()
+            .accept_without_iat(secs(HOUR))
+            .max_session_lifetime(secs(12 * HOUR))
+            .clock(clock.clone())
+            .private_claims::<Private>()
+    };
+    let stateless = Guarded::new(&base().build().unwrap());
+    let by_hand = mint(&json!({"sub": "b@b.example", "company": "ACME", "exp": NOW + HOUR}));
+    assert!(stateless.bearer(&by_hand).is_admitted());
+    // Too long a life for any `longest`: axum's example.
+    let endless = mint(&json!({"sub": "b@b.example", "company": "ACME", "exp": 10_000_000_000_u64}));
+    assert_eq!(stateless.bearer(&endless).reason, Some(Reason::NotYetValid("exp")));
+
+    // A store comes. What either process renews, the other admits and renews, as long as they take no turns.
+    clock.set(NOW + HOUR - 30);
+    let store = std::sync::Arc::new(MemoryStore::new());
+    let moved = base().store(std::sync::Arc::clone(&store)).build().unwrap();
+    let recorded = Guarded::new(&moved);
+    let first = stateless.bearer(&by_hand).into_successor();
+    assert_eq!(payload(&recorded.bearer(&by_hand).into_successor())["jti"], payload(&first)["jti"]);
+    clock.advance(500);
+    let second = recorded.bearer(&first).into_successor();
+    clock.advance(500);
+    let third = stateless.bearer(&second).into_successor();
+    clock.advance(500);
+    let unknown = recorded.bearer(&third);
+    assert!(unknown.is_admitted() && unknown.successor.is_none(), "{unknown:?}");
+    at_once(moved.sign_out(&by_hand)).unwrap();
+    assert_eq!(recorded.bearer(&third).reason, Some(Reason::Revoked), "one session from the first token on");
+}

@@ -33,7 +33,7 @@ use tower_reissue::store::{
     ClaimsStore, Horizon, Page, Presented, Revocation, Rotated, Rotation, SessionId, SqlStore,
     SqlStoreBuilder, Standing, StoreError, StoreErrorKind, SubjectId, TokenId,
 };
-use tower_reissue::{Clock as _, NumericDate, SystemClock};
+use tower_reissue::{Clock as _, ManualClock, NumericDate, Reason, SystemClock};
 
 /// Each scene once on an SQLite file and once on PostgreSQL.
 macro_rules! on_each_database {

@@ -5,6 +5,7 @@ use super::*;
 on_each_database! {
     revocations_survive_a_restart,
     a_session_begun_before_the_store_is_unknown_however_often_it_is_renewed,
+    a_store_signs_nobody_out_of_a_session_without_iat_while_it_admits_what_it_may_have_lost,
     tables_made_anew_under_a_rotation_lift_no_session,
     many_may_open_a_new_store_at_once,
     the_longest_wait_is_a_wait,
@@ -62,6 +63,36 @@ async fn a_session_begun_before_the_store_is_unknown_however_often_it_is_renewed
     assert_eq!(store.standing(&new).await.unwrap(), Standing::Live);
     place.meddle("DELETE FROM {p}sessions").await;
     assert_eq!(store.standing(&new).await.unwrap(), Standing::Unknown);
+}
+
+async fn a_store_signs_nobody_out_of_a_session_without_iat_while_it_admits_what_it_may_have_lost(
+    place: Place,
+) {
+    let store = Arc::new(place.open().await);
+    // The store's birth is dated by clocks that tell the time.
+    let begin = SystemClock.now().as_secs();
+    let clock = ManualClock::at(begin);
+    let base = || {
+        support::builder(&clock)
+            .accept_without_iat(Duration::from_secs(3_600))
+            .max_session_lifetime(Duration::from_secs(7_200))
+            .store(Arc::clone(&store))
+    };
+    let (strict, moving) = (base().build().unwrap(), base().admit_after_store_loss().build().unwrap());
+    let undated = |exp: u64, sub: &str| {
+        support::mint(&support::claims_with(
+            serde_json::json!({"iat": null, "jti": null, "sub": sub, "exp": exp}),
+        ))
+    };
+    let old = undated(begin + 1_800, "alice");
+    assert_eq!(*strict.admit(&old).await.unwrap_err().reason(), Reason::UnknownSession);
+    moving.admit(&old).await.unwrap();
+    moving.revoke_subject("alice").await.unwrap();
+    assert_eq!(*moving.admit(&old).await.unwrap_err().reason(), Reason::Revoked);
+    moving.admit(&undated(begin + 1_800, "bob")).await.unwrap();
+    // Past the session limit every session that began before the store is over.
+    clock.set(begin + 7_200);
+    strict.admit(&undated(begin + 7_200 + 1_800, "alice")).await.unwrap();
 }
 
 /// What a rotation read of the tables that are lost says nothing of those that it writes to.
