@@ -16,7 +16,7 @@ use crate::telemetry::{self, Event};
 
 /// The keys of an authority at this moment. Clones share one ring: what one replaces, all see from then on.
 ///
-/// A [`KeyRotation`](super::KeyRotation) keeps them up to date; a [`KeyRing`] or a [`SigningKey`] turns into keys that change
+/// A [`KeyRotation`](crate::keys::KeyRotation) keeps them up to date; a [`KeyRing`] or a [`SigningKey`] turns into keys that change
 /// only when they are told to.
 #[derive(Clone)]
 pub struct Keys {

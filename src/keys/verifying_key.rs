@@ -45,7 +45,7 @@ impl VerifyingKey {
     ///
     /// # Errors
     ///
-    /// As for [`SigningKey::from_secret`].
+    /// As for [`SigningKey::from_secret`](crate::keys::SigningKey::from_secret).
     pub fn from_secret(algorithm: Algorithm, secret: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         let secret = Secret::check(Scheme::of(algorithm)?, secret.as_ref(), Shorter::Refused)?;
         Ok(Self::from_checked(algorithm, &secret))
@@ -55,7 +55,7 @@ impl VerifyingKey {
     ///
     /// # Errors
     ///
-    /// As for [`SigningKey::from_base64_secret`].
+    /// As for [`SigningKey::from_base64_secret`](crate::keys::SigningKey::from_base64_secret).
     pub fn from_base64_secret(algorithm: Algorithm, text: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         Self::from_secret(algorithm, secret::decode_base64(text.as_ref())?)
     }
@@ -64,7 +64,7 @@ impl VerifyingKey {
     ///
     /// # Errors
     ///
-    /// As for [`SigningKey::from_base64_secret`].
+    /// As for [`SigningKey::from_base64_secret`](crate::keys::SigningKey::from_base64_secret).
     pub fn from_base64url_secret(algorithm: Algorithm, text: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         Self::from_secret(algorithm, secret::decode_base64url(text.as_ref())?)
     }
@@ -174,6 +174,8 @@ impl VerifyingKey {
     }
 
     /// Names the algorithm as [`SigningKey::with_fully_specified_alg`] does, where the key is published.
+    ///
+    /// [`SigningKey::with_fully_specified_alg`]: crate::keys::SigningKey::with_fully_specified_alg
     pub fn with_fully_specified_alg(mut self) -> Self {
         self.written_alg = self.alg_names.last().copied().unwrap_or_default();
         self
@@ -347,7 +349,7 @@ impl DangerousVerifyingKey {
     ///
     /// # Errors
     ///
-    /// As for [`SigningKey::from_secret`], but for the length.
+    /// As for [`SigningKey::from_secret`](crate::keys::SigningKey::from_secret), but for the length.
     pub fn short_hmac(
         self,
         algorithm: Algorithm,

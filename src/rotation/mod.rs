@@ -121,7 +121,7 @@ impl KeyRotation {
     ///
     /// The authority's builder refuses one that is shorter than a token's lifetime and grace. Where nodes see a change
     /// further apart than a reload interval, add that time. A compromised key must be
-    /// [withdrawn](super::Keys::withdraw): replaced, it is accepted for this long.
+    /// [withdrawn](crate::keys::Keys::withdraw): replaced, it is accepted for this long.
     pub fn overlap(mut self, overlap: Duration) -> Self {
         self.overlap = overlap;
         self
