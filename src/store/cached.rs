@@ -1,4 +1,4 @@
-//! Bounded staleness in front of any store.
+//! [`Cached`]: bounded staleness in front of any store.
 
 mod memory;
 #[cfg(test)]
@@ -16,8 +16,8 @@ use super::{
 use crate::time::NumericDate;
 use crate::time::clamped;
 
-/// A [`ClaimsStore`] that remembers what another said, for a bounded time: steady traffic on a live session costs no
-/// round trip.
+/// Remembers another store's answers for a bounded time, so that steady traffic on a live session costs no round
+/// trip.
 ///
 /// ```
 /// use std::time::Duration;
@@ -27,15 +27,15 @@ use crate::time::clamped;
 /// assert_eq!(format!("{store:?}"), "Cached { bound: 2s, outage: 0ns, is_fed: false, sessions: 0, .. }");
 /// ```
 ///
-/// What it costs: **a revocation made elsewhere may go unseen for that long.** One made through this value is seen at
-/// once, and so is, within the network's delay, one made anywhere, where the store tells of them and
-/// [`hearing_revocations`](Self::hearing_revocations) listens. The bound holds without either: it is counted in the
-/// authority's seconds and on the monotonic clock, whichever says sooner, and a clock that steps back ends it.
+/// Costs: **a revocation made elsewhere may be unseen for that long.** A revocation made through this value is seen
+/// at once. With [`hearing_revocations`](Self::hearing_revocations) and a store that has a feed, one made elsewhere
+/// is seen within the network's delay. The bound always holds. It is measured in the authority's time and on the
+/// monotonic clock, whichever ends it earlier, and a clock that steps back ends it too.
 ///
-/// A session that ends in favour of a newer one of its subject counts as revoked elsewhere.
+/// A session that ends because its subject has too many sessions counts as revoked elsewhere.
 ///
-/// Rotations, revocations and listings always go through to the store. An error is never remembered. What an
-/// authority learns through this value of a token that was superseded long ago may be late by the same bound.
+/// Rotations, revocations and listings always go to the store. An error is never remembered. The report of a token
+/// that was superseded long ago may be late by the same bound.
 pub struct Cached<S> {
     inner: S,
     bound: Duration,
@@ -49,7 +49,7 @@ pub struct Cached<S> {
 const PATIENCE: Duration = Duration::from_millis(250);
 
 impl<S: ClaimsStore> Cached<S> {
-    /// In front of `inner`, with a bound of 5 s.
+    /// Puts a cache with a bound of 5 s in front of `inner`.
     pub fn new(inner: S) -> Self {
         Self {
             inner,
@@ -60,30 +60,30 @@ impl<S: ClaimsStore> Cached<S> {
         }
     }
 
-    /// The bound: the longest that an answer is given again without asking. Default 5 s, ten years at most.
+    /// The bound: how long an answer may be used again without asking the store. Default 5 s, at most ten years.
     ///
-    /// Longer means fewer questions, and a longer life of a session that was revoked elsewhere.
+    /// A longer bound means fewer calls to the store, and a session that was revoked elsewhere lives longer.
     #[must_use]
     pub fn for_at_most(mut self, bound: Duration) -> Self {
         self.bound = clamped(bound);
         self
     }
 
-    /// How long past the bound a session last known live is admitted while the store fails or does not answer
-    /// within 250 ms. Default zero: an outage that outlasts the bound is a 503.
+    /// How long past the bound a session last known to be live is admitted while the store fails, or does not answer
+    /// within 250 ms. Default zero: an outage longer than the bound is a 503.
     ///
-    /// Costs: a session revoked elsewhere shortly before the outage, or during it, goes on for that long. What was
-    /// revoked through this value stays revoked.
+    /// Costs: a session that was revoked elsewhere shortly before or during the outage continues for that long. What
+    /// was revoked through this value stays revoked.
     #[must_use]
     pub fn during_outage(mut self, outage: Duration) -> Self {
         self.outage = clamped(outage);
         self
     }
 
-    /// At most about this many sessions are remembered; 50,000 by default, about 300 bytes each. Those asked about least
-    /// are forgotten first, and cost a question when they come back.
+    /// About how many sessions are remembered, at most. Default 50,000, of about 300 bytes each. The least used are
+    /// forgotten first, and cost a call to the store when they come back.
     ///
-    /// Give it before [`hearing_revocations`](Self::hearing_revocations): what was heard until then is dropped.
+    /// Set it before [`hearing_revocations`](Self::hearing_revocations): it drops what was heard before.
     #[must_use]
     pub fn with_max_sessions(mut self, sessions: usize) -> Self {
         self.memory = Arc::new(Memory::new(sessions));
@@ -91,11 +91,11 @@ impl<S: ClaimsStore> Cached<S> {
         self
     }
 
-    /// Listens to the store's revocations, so that one made elsewhere is seen as soon as it is heard. Where the channel
-    /// breaks, the bound is what is left; once it is open again, everything is forgotten. Call it last.
+    /// Listens to the store's feed, so that a revocation made elsewhere is seen at once. While the channel is broken
+    /// the bound still holds. When it is open again, the cache is emptied. Call this last.
     ///
     /// # Errors
-    /// When the channel can't be opened.
+    /// If the channel can't be opened.
     pub async fn hearing_revocations(mut self) -> Result<Self, StoreError>
     where
         S: RevocationFeed,

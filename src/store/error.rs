@@ -1,11 +1,11 @@
-//! A store that could not do what it was asked.
+//! [`StoreError`]: a store could not do what it was asked.
 
 use std::error::Error as StdError;
 use std::fmt;
 
 use crate::error::{debug_as_display, with_causes};
 
-/// A store could not do what it was asked. The operator must act; the caller is told 503, never 401.
+/// A store could not do what it was asked. The operator must act. The client gets a 503, never a 401.
 pub struct StoreError {
     kind: StoreErrorKind,
     source: Option<Box<dyn StdError + Send + Sync>>,

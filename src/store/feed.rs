@@ -1,4 +1,4 @@
-//! Revocations told as they happen: what lets a cache in front of a shared store forget at once.
+//! Revocation feeds: they let a cache in front of a shared store forget a session as soon as it is revoked.
 
 #[cfg(any(feature = "redis", feature = "postgres"))]
 pub(super) mod channel;
@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use super::{ClaimsStore, Revocation, StoreError};
 
-/// A store that tells of revocations, whoever made them. [`Cached`](super::Cached) listens where it is asked to.
+/// A store that reports revocations as they happen, whoever made them. [`Cached`](super::Cached) can listen to it.
 ///
-/// Delivery is best effort: a channel may break, and a listener must not need it to be right, only to be fast.
+/// Delivery is best effort, because a channel may break. A listener may rely on it to be fast, never to be correct.
 pub trait RevocationFeed: ClaimsStore {
     /// Calls `hear` with every revocation from its return on, until the subscription is dropped. It reopens a channel
     /// that broke, and says so.
@@ -42,7 +42,7 @@ pub enum Pushed {
     Resumed,
 }
 
-/// An open channel. Dropping it closes it.
+/// An open channel. Dropping it closes the channel.
 pub struct Subscription(Option<Box<dyn FnOnce() + Send + Sync>>);
 
 impl Subscription {

@@ -1,4 +1,4 @@
-//! The embedded store: one process, bounded, expiring.
+//! [`MemoryStore`]: in this process, bounded, expiring.
 
 mod ledger;
 #[cfg(all(test, store_model))]
@@ -21,30 +21,30 @@ use crate::time::NumericDate;
 
 /// A [`ClaimsStore`] in this process's memory.
 ///
-/// For one process that may forget. **A revocation dies with the process**: after a restart, a token that was
-/// revoked is admitted again until it expires, for this store can't tell a restart from a beginning and never
-/// answers [`Standing::Unknown`]. Two processes with a store each know nothing of each other's revocations, and
-/// give one token two successors. Where that is too little, use a store that is shared or durable.
+/// It is for one process that may forget. **A revocation is lost with the process**: after a restart, a revoked token
+/// is admitted again until it expires, because this store can't know what an earlier process revoked; it never
+/// answers [`Standing::Unknown`]. Two processes with a store each do not see each other's revocations, and give one
+/// token two successors. If that is not acceptable, use a store that is shared or durable.
 ///
 /// # Bounds
 ///
-/// It holds at most 100,000 entries and about 64 MiB, whichever comes first; an entry is a session, a revoked
-/// token or a revoked subject. One subject takes no more than
-/// [`max_sessions_per_subject`](crate::AuthorityBuilder::max_sessions_per_subject) allows, ten times that with sessions
-/// that have ended. What has expired makes room for what is new. **What still matters is never
+/// It holds at most 100,000 entries and about 64 MiB, whichever comes first. An entry is a session, a revoked token
+/// or a revoked subject. One subject takes no more than
+/// [`max_sessions_per_subject`](crate::AuthorityBuilder::max_sessions_per_subject) allows, and ten times that with
+/// sessions that have ended. Expired entries make room for new ones. **An entry that still matters is never
 /// evicted**: at capacity a write fails with [`StoreErrorKind::Full`](super::StoreErrorKind::Full) instead. Sessions
-/// may fill nine tenths; the last tenth is kept for revocations, so that a flood of logins can't keep anybody from
-/// signing out, and revoking a recorded session always finds room: it takes the session's own place.
+/// may fill nine tenths. The last tenth is reserved for revocations, so a flood of logins keeps nobody from signing
+/// out. Revoking a recorded session always finds room, because it takes the session's own place.
 ///
 /// # Sharing
 ///
-/// It is not `Clone`, for a clone would either share the records or lose them. An `Arc<MemoryStore>` is a
-/// [`ClaimsStore`](super::ClaimsStore) too: give each authority, and the code that asks the store itself, a clone of that.
+/// It is not `Clone`, because a clone could either share the records or lose them. An `Arc<MemoryStore>` is a
+/// [`ClaimsStore`](super::ClaimsStore) too: give each authority a clone of the `Arc`.
 ///
 /// # Time
 ///
-/// An entry expires by the `now` of the calls that follow it. There is no background task, and a clock that leaps
-/// ahead expires entries that its stepping back does not bring back.
+/// An entry expires by the `now` of later calls. There is no background task. If a clock jumps ahead, the entries
+/// that expire then do not come back when it is set back.
 ///
 /// ```
 /// use tower_reissue::store::MemoryStore;
@@ -68,27 +68,28 @@ impl MemoryStore {
         Self { ledger: RwLock::new(Ledger::new(Limits::default())), epoch: AtomicU64::new(0) }
     }
 
-    /// At most this many entries; 100,000 by default.
+    /// The most entries. Default 100,000.
     ///
-    /// Too few, and sign-ins and renewals fail while the store is full: sessions then end at their token's expiry.
+    /// If there are too few, sign-ins and renewals fail while the store is full, and sessions end when their token
+    /// expires.
     #[must_use]
     pub fn with_max_entries(mut self, entries: usize) -> Self {
         self.ledger.get_mut().unwrap_or_else(PoisonError::into_inner).limits.entries = entries;
         self
     }
 
-    /// At most about this many bytes, claims and overhead together; 64 MiB by default.
+    /// About how many bytes it takes at most, claims and overhead together. Default 64 MiB.
     ///
     /// A session takes 640 bytes, the length of its claims, and 48 for each superseded token that could still come
-    /// back; one that has ended takes 448, and anything else 288.
+    /// back. A session that has ended takes 448, and any other entry 288.
     #[must_use]
     pub fn with_max_bytes(mut self, bytes: usize) -> Self {
         self.ledger.get_mut().unwrap_or_else(PoisonError::into_inner).limits.bytes = bytes;
         self
     }
 
-    /// Its horizon from the start, for several authorities on one store: the largest that any of them needs. Default: what
-    /// the first authority needs.
+    /// Sets the horizon, for several authorities on one store: the largest that any of them needs. Default: what the
+    /// first authority needs.
     #[must_use]
     pub fn with_horizon(mut self, horizon: Horizon) -> Self {
         let ledger = self.ledger.get_mut().unwrap_or_else(PoisonError::into_inner);

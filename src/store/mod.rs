@@ -1,31 +1,34 @@
-//! The claims store: the authority on sessions, pluggable through [`ClaimsStore`].
+//! Claims stores: a [`ClaimsStore`] records sessions, so that they can be revoked.
 //!
-//! A store makes three promises that no token can make for itself: of many parallel requests exactly one
-//! successor is recorded and all are given it; a revocation holds from the moment it is made; a token that was
-//! superseded long ago is noticed when it comes back. It keeps **claims, never tokens**: a leaked store signs
-//! nobody in, and every node can sign the recorded successor.
+//! A store makes three promises that a token alone can't make:
 //!
-//! * No store (the default): one successor by derivation, a pure function of its predecessor. Nothing can be
-//!   revoked, and asking it to is an error. Choose it where a stolen token's worst case, the session limit, is
-//!   acceptable.
-//! * [`MemoryStore`]: embedded, bounded, expiring. Its revocations die with the process.
+//! * Of many parallel requests exactly one successor is recorded, and all of them get it.
+//! * A revocation holds from the moment it is made.
+//! * A token that was superseded long ago is noticed when it comes back.
+//!
+//! It keeps **claims, never tokens**. A stolen store signs nobody in, and every node can sign the recorded successor.
+//!
+//! * No store (the default): a successor is a pure function of its predecessor. Nothing can be revoked, and trying to
+//!   is an error. Choose it if the session limit is acceptable as the worst case of a stolen token.
+//! * [`MemoryStore`]: in this process, bounded, expiring. Its revocations are lost with the process.
 //! * `RedisStore` (feature `redis`): Redis and Valkey, one server or a cluster, shared by any number of processes.
-//!   Revocations outlive the processes, and the server where it is persistent.
-//! * `SqlStore` (features `sqlite`, `postgres`): durable. On an SQLite file for the processes of one machine, on
-//!   PostgreSQL for any number of nodes. It records its birth: a session begun before it, and not signed in there,
-//!   is [`Standing::Unknown`], and refused unless
-//!   [`admit_after_store_loss`](crate::AuthorityBuilder::admit_after_store_loss) is said. Put in front of a service
-//!   that has signed in users already, it asks them to sign in once more.
+//!   Revocations outlive the processes, and the server if it is persistent.
+//! * `SqlStore` (features `sqlite`, `postgres`): durable. SQLite for the processes of one machine, PostgreSQL for any
+//!   number of nodes. It records when it was created. A session that began earlier and was not recorded is
+//!   [`Standing::Unknown`], and is refused unless
+//!   [`admit_after_store_loss`](crate::AuthorityBuilder::admit_after_store_loss) is set. If you add a store to a
+//!   service with signed-in users, they have to sign in once more.
 //! * [`AnyStore`]: one of these, chosen at run time.
-//! * [`Cached`]: in front of any of them. Steady traffic costs no round trip; a revocation made elsewhere may go unseen
-//!   for a bounded time, and is pushed where the store has a [`RevocationFeed`]: Redis, and PostgreSQL.
+//! * [`Cached`]: in front of any of them. Steady traffic costs no round trip. A revocation made elsewhere may be
+//!   unseen for a bounded time; a store with a [`RevocationFeed`] (Redis, PostgreSQL) reports it at once.
 //!
-//! A store holds no policy but one number, its [`Horizon`]: how long a revocation is kept, for all authorities on it. Every
-//! call carries the authority's reading of the time, and a record the instant until which it matters; a store that has a
-//! clock of its own adds it where a revocation is dated. [`conformance`] proves a store's promises, yours included.
+//! A store holds no policy except one number, its [`Horizon`]: how long a revocation is kept, for all authorities on
+//! it. Every call carries the authority's time, and every record the instant until which it matters. A store with a
+//! clock of its own also uses it to date a revocation. [`conformance`] tests a store's promises, also those of a
+//! store of your own.
 //!
-//! What a store does not protect against: a thief who keeps pace with the token's owner. See
-//! [the threat model](crate::manual::threat_model).
+//! A store does not protect against a thief who renews a stolen token as regularly as its owner. See [the threat
+//! model](crate::manual::threat_model).
 
 mod any;
 mod cached;
@@ -67,25 +70,25 @@ pub use vocabulary::{
 use crate::time::NumericDate;
 pub use crate::token::identity::{ParseIdError, SessionId, SubjectId, TokenId};
 
-/// The authority on sessions. One value serves many tasks at once.
+/// Records sessions. One value is used by many tasks at once.
 ///
-/// Every method's future must be cancel-safe: dropped at any await point, it leaves either the old or the new
-/// state, never a mixture.
+/// Every method's future must be cancel-safe: if it is dropped at any await point, it leaves either the old or the
+/// new state, never a mixture.
 pub trait ClaimsStore: Send + Sync + 'static {
-    /// What the store says of a token and its session.
+    /// The standing of a token and its session.
     ///
     /// # Errors
-    /// Only when the answer can't be known. An outage is not a verdict: never answer [`Standing::Revoked`] for it.
+    /// Only if the answer can't be known. An outage is not a verdict: never answer [`Standing::Revoked`] for it.
     fn standing(&self, presented: &Presented) -> impl Future<Output = Result<Standing, StoreError>> + Send;
 
-    /// The same answer where it needs no waiting, `None` where it does.
+    /// The same answer if it needs no waiting, otherwise `None`.
     fn standing_now(&self, presented: &Presented) -> Option<Standing> {
         let _ = presented;
         None
     }
 
-    /// A counter that every revocation and every eviction moves, so that a [`Standing::Live`] may be remembered
-    /// until it moves, or its second is over. `None`: nothing may be remembered.
+    /// A counter that changes with every revocation and every eviction. A [`Standing::Live`] may be remembered until
+    /// it changes, and at most until the end of the second. `None`: nothing may be remembered.
     fn epoch(&self) -> Option<u64> {
         None
     }
@@ -95,26 +98,26 @@ pub trait ClaimsStore: Send + Sync + 'static {
     /// A rotation that supersedes nothing opens the session at sign-in.
     ///
     /// # Errors
-    /// When the store can't say whether it was recorded. The caller then sends no successor.
+    /// If it is not known whether the successor was recorded. The caller then sends none.
     fn rotate(&self, rotation: Rotation) -> impl Future<Output = Result<Rotated, StoreError>> + Send;
 
-    /// Revokes. From its return on, no [`standing`](Self::standing) answers live and no [`rotate`](Self::rotate) records
-    /// for what was revoked, until [`Retention::kept_until`] by the `now` of those calls.
+    /// Revokes. After it has returned, [`standing`](Self::standing) does not answer live and [`rotate`](Self::rotate)
+    /// does not record for what was revoked, until [`Retention::kept_until`] by the `now` of those calls.
     ///
-    /// The clock and the horizon that the store adds are read where the revocation is written, in one step with it.
+    /// The store reads its clock and its horizon in the step that writes the revocation.
     ///
     /// # Errors
-    /// When the revocation may not have been recorded: the caller must be told, never reassured.
+    /// If the revocation may not have been recorded.
     fn revoke(
         &self,
         revocation: Revocation,
         retention: Retention,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// A page of the subject's sessions that are recorded, live at `now` and not revoked, the newest first.
+    /// A page of the subject's recorded sessions that are live at `now` and not revoked, the newest first.
     ///
     /// # Errors
-    /// When they can't be read.
+    /// If they can't be read.
     fn sessions(
         &self,
         subject: SubjectId,
@@ -122,29 +125,29 @@ pub trait ClaimsStore: Send + Sync + 'static {
         page: Page,
     ) -> impl Future<Output = Result<SessionPage, StoreError>> + Send;
 
-    /// The store's horizon, which becomes `need` where nobody has set one yet.
+    /// The store's horizon. It becomes `need` if none was set yet.
     ///
-    /// It is as durable as the revocations are, and never lowered. A store whose records were lost has none again: a
-    /// process that knew a larger one than it finds puts its own back before it revokes anything.
+    /// It is as durable as the revocations, and is never lowered. A store that lost its records has none again: a
+    /// process that knew a larger horizon than it finds writes its own back before it revokes anything.
     ///
     /// # Errors
-    /// When it can't be known, or may not have been recorded.
+    /// If it can't be known, or may not have been recorded.
     fn horizon(&self, need: Horizon) -> impl Future<Output = Result<StoreHorizon, StoreError>> + Send;
 
-    /// The same where it needs no waiting: as it was when the store was opened, or at once. `None` where it does.
+    /// The same answer, as it was when the store was opened, if it needs no waiting; otherwise `None`.
     fn horizon_now(&self, need: Horizon) -> Option<StoreHorizon> {
         let _ = need;
         None
     }
 
-    /// Raises the horizon to `to`, and records the instant: the store's clock or `now`, whichever is later. Does nothing
-    /// where it is no smaller already. Sessions begun before that instant end at the old horizon; see
-    /// [`StoreHorizon::raise`].
+    /// Raises the horizon to `to` and records the instant: the store's clock or `now`, whichever is later. Does
+    /// nothing if the horizon is at least `to` already. Sessions begun before that instant end at the old horizon;
+    /// see [`StoreHorizon::raise`].
     ///
-    /// From its return on, every revocation, by whichever process, is kept for the new one.
+    /// After it has returned, every revocation by any process is kept for the new horizon.
     ///
     /// # Errors
-    /// When it may not have been recorded.
+    /// If it may not have been recorded.
     fn raise_horizon(
         &self,
         to: Horizon,

@@ -1,4 +1,4 @@
-//! The shared store: Redis and Valkey, one server or a cluster.
+//! [`RedisStore`]: shared, on Redis and Valkey, one server or a cluster.
 
 mod address;
 mod connect;
@@ -49,57 +49,59 @@ const AT_ONCE: usize = 128;
 /// # }
 /// ```
 ///
-/// Every change of a session's state is one script on one key slot: it happened or it did not, whoever dies in
-/// between. A standing costs one round trip, its two questions pipelined; a rotation two, since the subject's
-/// tombstone is read, and the session listed, before the session's record is written; a revocation one, and one more to
-/// note it at its subject. Revoking *all* sessions writes to every hash tag, 1,024 scripts. In front of many requests put a
-/// [`Cached`](super::Cached).
+/// Every change of a session is one script on one key slot, so it happens completely or not at all, even if a process
+/// is killed. A standing costs one round trip with two pipelined queries. A rotation costs two: the subject's
+/// revocations are read, and the session listed, before the session's record is written. A revocation costs one, and
+/// one more to note it at its subject. Revoking *all* sessions writes to every hash tag, with 1,024 scripts. Put a
+/// [`Cached`](super::Cached) in front if there are many requests.
 ///
 /// # What the server must be
 ///
-/// * Redis 6 or Valkey 7.2, or later; tried on Redis 7.0.15 and Valkey 8.1.8. In a cluster, sessions are spread over
-///   1,024 hash tags.
-/// * `maxmemory-policy noeviction`. **An evicted tombstone is an undone logout**: any other policy is refused at
-///   connect, where the server tells. A server that is full refuses sign-ins and renewals with
-///   [`StoreErrorKind::Full`]; revoking a recorded session always finds room.
-/// * Persistent, where a revocation must survive its restart: `appendonly yes`, and `appendfsync always` where not a
-///   second of them may be lost.
-/// * Waited for, where it has replicas. Replication is asynchronous: **a failover forgets the revocations and rotations
-///   that its replica had not received**, and nothing can tell that from their never having been made.
-///   [`wait_for_replicas`](RedisConnect::wait_for_replicas) reports a revocation only when replicas hold it.
-/// * Private. Who can write to it can undo a revocation. Who can read it learns claims, and can't make a token.
+/// * Redis 6 or Valkey 7.2, or later; tested with Redis 7.0.15 and Valkey 8.1.8. In a cluster, sessions are spread
+///   over 1,024 hash tags.
+/// * `maxmemory-policy noeviction`. **An evicted revocation is an undone sign-out**, so any other policy is refused
+///   at connect, if the server reports it. A full server refuses sign-ins and renewals with [`StoreErrorKind::Full`].
+///   Revoking a recorded session always finds room.
+/// * Persistent, if a revocation must survive a restart of the server: `appendonly yes`, and `appendfsync always` if
+///   not even one second may be lost.
+/// * Replicated with care. Replication is asynchronous: **a failover forgets the revocations and rotations that its
+///   replica had not received**, and nothing can detect that. [`wait_for_replicas`](RedisConnect::wait_for_replicas)
+///   reports a revocation only when replicas hold it.
+/// * Private. Whoever can write to the server can undo a revocation. Whoever can read it sees claims, and can't make
+///   a token.
 ///
 /// # After a loss
 ///
-/// Beside the records of each hash tag stands their birth. Where it is missing (the first use, a flush, a restart
-/// without persistence, a failover to an empty replica) the records are taken for lost, and sessions that began before
-/// are [`Standing::Unknown`] from then on: refused, unless
-/// [`admit_after_store_loss`](crate::AuthorityBuilder::admit_after_store_loss) was said. So is, at the **first use of an
-/// empty server**, every session that a service without a store had begun.
+/// Each hash tag records when its records began. If that is missing (first use, a flush, a restart without
+/// persistence, a failover to an empty replica), the records count as lost. Sessions that began earlier are then
+/// [`Standing::Unknown`], and are refused unless
+/// [`admit_after_store_loss`](crate::AuthorityBuilder::admit_after_store_loss) is set. On the **first use of an empty
+/// server** this affects every session that a service without a store had begun.
 ///
 /// # Time
 ///
-/// Whether a session's record matters is judged by the `now` of each call. A tombstone counts until it is over by that
-/// `now` and by the server's clock, and nothing is removed before: a process whose clock is ahead neither forgets a
-/// revocation nor makes one that ends early. The server's clock also dates the store's birth.
+/// The `now` of each call decides whether a session's record matters. A revocation counts until it is over by that
+/// `now` and by the server's clock, and is not removed before: a process whose clock is ahead neither forgets a
+/// revocation nor makes one that ends early. The server's clock also dates the beginning of the records.
 ///
-/// Every hash tag has a copy of the store's [horizon](Horizon), so that a revocation is kept by it in the step that writes.
-/// A tag whose records were lost is given it back by the next call of a process that knows it.
+/// Every hash tag has a copy of the store's [horizon](Horizon), so that a revocation is kept for it in the step that
+/// writes. If a tag's records were lost, the next call of a process that knows the horizon restores it.
 ///
 /// # From version 0.1
 ///
-/// The first process of this version that connects takes the store over. Processes of version 0.1 are refused from then
-/// on: they can't read what dates the records, and answer with [`StoreErrorKind::Corrupt`], which is a 503. What they may
-/// still do is revoke sessions and subjects that have no record, and such revocations hold. Sessions that were recorded
-/// go on. Tombstones of theirs are brought under the horizon when they are met, those that were kept until the year 9999
-/// too; one that is never met again stays.
+/// The first process of this version that connects takes over the store. Processes of version 0.1 are refused from
+/// then on: they can't read the date of the records, and answer with [`StoreErrorKind::Corrupt`], a 503. They can
+/// still revoke sessions and subjects that have no record, and such revocations hold. Recorded sessions continue.
+/// Revocations of version 0.1, also those kept until the year 9999, are brought under the horizon when they are read.
+/// One that is never read again stays.
 ///
-/// # What it does not do
+/// # Deadlines and lost connections
 ///
-/// Deadlines are the authority's ([`store_deadline`](crate::AuthorityBuilder::store_deadline)); without an authority, a
-/// server that does not answer is given up after 5 s. A lost connection is made anew as soon as the server is back; so is
-/// one on which nobody was answered while a call waited for 250 ms, and was given up. (Not in a cluster, where a silent
-/// connection lasts until the system ends it: 5 s on Linux, if nothing acknowledges its bytes.)
+/// The authority sets the deadline of a call ([`store_deadline`](crate::AuthorityBuilder::store_deadline)). Without
+/// an authority, a call to a server that does not answer fails after 5 s. A lost connection is made again as soon as
+/// the server is back. So is a connection on which nothing was answered while a call waited for 250 ms and was
+/// dropped. (Not in a cluster, where a silent connection lasts until the system ends it: 5 s on Linux, if nothing
+/// acknowledges its bytes.)
 #[derive(Clone)]
 pub struct RedisStore(Arc<Shared>);
 
@@ -114,22 +116,22 @@ struct Shared {
 impl RedisStore {
     /// Connects to one server: `redis://[[user]:password@]host[:port][/database]`, or `redis+unix:///path`. Await it.
     ///
-    /// `rediss://` is TLS, under the feature `redis-tls`. It needs rustls's process-wide crypto provider, which the
-    /// application installs, for the redis crate takes no other:
-    /// `rustls::crypto::aws_lc_rs::default_provider().install_default()` at the start of `main`.
+    /// `rediss://` is TLS, under the feature `redis-tls`. The redis crate needs rustls's process-wide crypto
+    /// provider, which the application installs at the start of `main`:
+    /// `rustls::crypto::aws_lc_rs::default_provider().install_default()`.
     ///
     /// # Errors
     /// [`StoreErrorKind::Misconfigured`] for a URL that can't be read or used, a bad prefix, a refused password, or a
-    /// server that evicts; otherwise when the server can't be reached. A port where nobody listens is told at once; a
-    /// server that doesn't answer is given up after 4 s.
+    /// server that evicts. Otherwise if the server can't be reached. A port without a listener fails at once; a
+    /// server that does not answer fails after 4 s.
     pub fn connect(url: impl AsRef<str>) -> RedisConnect {
         RedisConnect::new([url], false)
     }
 
-    /// Connects to a cluster by some of its nodes. Await it.
+    /// Connects to a cluster through some of its nodes. Await it.
     ///
     /// # Errors
-    /// As [`connect`](Self::connect).
+    /// As for [`connect`](Self::connect).
     pub fn connect_cluster<U: AsRef<str>>(urls: impl IntoIterator<Item = U>) -> RedisConnect {
         RedisConnect::new(urls, true)
     }

@@ -7,7 +7,7 @@ use super::{Horizon, SessionId, SubjectId, TokenId};
 use crate::time::NumericDate;
 use crate::token::horizon::{MAX_TOLERANCE, furthest_ahead};
 
-/// What a store is asked about: a token that was just presented.
+/// A token that was presented, as a store sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Presented {
@@ -36,22 +36,22 @@ impl Presented {
     }
 }
 
-/// One token's successor, proposed.
+/// A proposed successor of one token.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Rotation {
     /// The token presented and its session; at sign-in, the new token itself.
     pub presented: Presented,
-    /// False at sign-in: nothing is superseded.
+    /// Whether `successor` supersedes the presented token; false at sign-in.
     pub supersedes: bool,
     /// The proposed successor's identity.
     pub successor: TokenId,
     /// The proposed successor's claims, as their JSON text.
     pub claims: Arc<str>,
-    /// How long the record of the successor matters; the session's record lives at least as long.
+    /// Until when the record of the successor matters. The session's record is kept at least as long.
     pub until: NumericDate,
-    /// Where the rotation puts a session on record, the limit on its subject's sessions, and how the revocations of those
-    /// that end in its favour are kept. `None`: no limit.
+    /// If the rotation puts a session on record: the limit on its subject's sessions, and how long the revocations of
+    /// those that it ends are kept. `None`: no limit.
     pub retention: Option<Retention>,
 }
 
@@ -98,9 +98,9 @@ impl fmt::Debug for Rotation {
     }
 }
 
-/// What is revoked.
+/// What to revoke.
 ///
-/// A store that meets a kind it does not know answers with an error: a revocation is never dropped in silence.
+/// A store that gets a kind it does not know answers with an error. It never drops a revocation silently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Revocation {
@@ -131,12 +131,12 @@ pub enum Revocation {
 }
 
 impl Revocation {
-    /// The same with its instant as the store records it. An instant in the revoker's past stays as it is. Any other means
-    /// "up to now": by the revoker's clock or the store's, whichever is later, and past the sessions that were dated ahead
-    /// because an `earlier` revocation of this kind reaches so far.
+    /// The revocation with its instant as the store must record it. An instant in the revoker's past stays as it is.
+    /// Any other means "up to now": the later of the revoker's clock and the store's, moved past sessions that were
+    /// dated ahead because an `earlier` revocation of this kind reaches that far.
     ///
-    /// `earlier` is the latest instant up to which sessions of the same subject, or all, were revoked before; for
-    /// [`AllBefore`](Self::AllBefore), sessions of any subject.
+    /// `earlier` is the latest instant up to which sessions of the same subject, or all, were revoked before. For
+    /// [`AllBefore`](Self::AllBefore) it counts sessions of any subject.
     #[must_use]
     pub fn dated(self, retention: &Retention, clock: NumericDate, earlier: Option<NumericDate>) -> Self {
         let dated = |instant: NumericDate, earlier: Option<NumericDate>| {
@@ -161,36 +161,36 @@ impl Revocation {
     }
 }
 
-/// When a revocation is made, and what follows from that: how long it is kept, and which tokens can exist by then.
+/// When a revocation is made, and with it how long it is kept and which tokens can exist by then.
 ///
-/// A store adds its own clock and its own horizon, both as they are when it writes: a revocation through a process that
-/// knows an older horizon is kept for the newer one.
+/// A store adds its own clock and horizon, as they are when it writes. So a revocation through a process that knows
+/// an older horizon is kept for the newer one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Retention {
     /// The revoker's reading of the time.
     pub now: NumericDate,
-    /// When the session of the token presented began, which may be ahead of `now`; the epoch where none was presented.
+    /// When the session of the presented token began, which may be ahead of `now`. 0 if no token was presented.
     pub session_start: NumericDate,
-    /// Whose token was presented. A recorded session's own subject counts first.
+    /// The subject of the presented token. If the session is recorded, its recorded subject takes precedence.
     pub subject: Option<SubjectId>,
     /// How far the clocks of nodes may differ, in seconds.
     pub tolerance: u64,
-    /// How much longer a revocation is kept than it must be, in seconds, for clocks that differ by more. An authority
-    /// says 300.
+    /// How much longer a revocation is kept than necessary, in seconds, for clocks that differ by more than the
+    /// tolerance. An authority passes 300.
     pub margin: u64,
     /// How many sessions of the subject are kept. `None`: no limit.
     pub limit: Option<SubjectLimit>,
 }
 
-/// How many sessions of one subject a store keeps. Where there are more, the oldest end.
+/// How many sessions of one subject a store keeps. The oldest end if there are more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SubjectLimit {
-    /// At most this many that are live and on record: of more, the oldest is revoked.
+    /// The most live sessions on record. If there are more, the oldest is revoked.
     pub live: usize,
-    /// At most this many, live or ended: of more, the subject's sessions that began at or before the oldest are revoked,
-    /// and the records of those make room.
+    /// The most sessions on record, live or ended. If there are more, all sessions of the subject that began no later
+    /// than the oldest are revoked in one record, which replaces theirs.
     pub remembered: usize,
 }
 
@@ -221,30 +221,30 @@ impl Retention {
         self
     }
 
-    /// The latest start that the session of a token can have that exists by now. `clock` is the store's; one that has
-    /// none says `now`.
+    /// The latest instant at which the session of a token that exists now can have begun. `clock` is the store's; a
+    /// store without one passes `now`.
     pub fn latest_start(&self, clock: NumericDate) -> NumericDate {
         self.now.max(clock).max(self.session_start).after(self.tolerance)
     }
 
-    /// The instant until which the revocation is kept: no token that exists by now is of use from then on, whichever
-    /// token was presented. For ever where the store's horizon is unbounded, or was not set yet.
+    /// Until when the revocation is kept. No token that exists now can be used from then on, whichever token was
+    /// presented. For ever if the store's horizon is unbounded or not set yet.
     pub fn kept_until(&self, clock: NumericDate, horizon: Option<Horizon>) -> NumericDate {
         horizon.unwrap_or(Horizon::Unbounded).after(self.latest_start(clock)).after(self.margin)
     }
 }
 
-/// A part of a listing, the newest sessions first.
+/// Which part of a listing to read. The newest sessions come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Page {
-    /// Only what comes after this one; `None`: from the beginning.
+    /// Only sessions after this place. `None`: from the beginning.
     pub after: Option<SessionCursor>,
-    /// At most this many sessions; 1 at least.
+    /// At most this many sessions, at least 1.
     pub limit: usize,
 }
 
-/// A place in a listing: the newest sessions come first, and of one second those of the greater name.
+/// A place in a listing: the newest sessions come first, and sessions of one second are ordered by descending id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionCursor {
     /// When the session began.
@@ -257,7 +257,8 @@ pub struct SessionCursor {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct SessionPage {
-    /// The sessions, the newest first. There may be none though more follow: what was looked at had ended.
+    /// The sessions, the newest first. The page can be empty although more follow, if the sessions that were read had
+    /// ended.
     pub sessions: Vec<SessionRecord>,
     /// Where the next page begins; `None` at the end.
     pub next: Option<SessionCursor>,
@@ -269,7 +270,7 @@ impl Page {
         Self { after: None, limit: limit.clamp(1, 1_000) }
     }
 
-    /// The page after this place, where [`SessionPage::next`] told it.
+    /// The page after this place, which [`SessionPage::next`] returned.
     #[must_use]
     pub fn after(mut self, cursor: SessionCursor) -> Self {
         self.after = Some(cursor);
@@ -291,7 +292,7 @@ impl SessionPage {
     }
 }
 
-/// A session as the store knows it.
+/// A session on record.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct SessionRecord {

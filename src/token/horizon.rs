@@ -1,14 +1,14 @@
-//! [`Horizon`]: how long after its start a session can be of use, to any authority on one store.
+//! [`Horizon`]: how long after its start a session can be of use to any authority on one store.
 
 use std::fmt;
 
 use crate::time::NumericDate;
 
-/// The longest time after a session's start at which one of its tokens can still be of use.
+/// The longest time after a session's start at which one of its tokens can still be used.
 ///
-/// A store has one, durable where the store is, for all the authorities on it: a revocation is kept for as long after
-/// the moment it was made. An authority needs its session limit, or the longest life of a token without `iat` if that is
-/// longer, and the largest of grace, leeway and in-flight allowance.
+/// A store has one horizon for all authorities on it, as durable as the store. A revocation is kept for that long
+/// after it was made. An authority needs its session limit (or the longest life of a token without `iat`, if that is
+/// longer), plus the largest of grace, leeway and in-flight allowance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Horizon {
     /// This many seconds.
@@ -36,7 +36,8 @@ pub struct StoreHorizon {
     pub raises: Vec<Raise>,
 }
 
-/// A horizon raised. Revocations made before were kept for the old one only, so sessions begun before end at the old one.
+/// A raise of the horizon. Revocations made before it were kept for the old horizon only, so sessions begun before it
+/// end at the old one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Raise {
     /// When, by the store's clock or the caller's, whichever was later.

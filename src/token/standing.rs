@@ -10,25 +10,25 @@ use crate::time::NumericDate;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Standing {
-    /// Nothing speaks against it.
+    /// Nothing is recorded against it.
     Live,
-    /// Recorded as superseded this many generations ago; 2 at least. A replay, or a client that sat on it.
+    /// Recorded as superseded this many generations ago, at least 2: a replay, or a client that kept an old token.
     Superseded {
         /// How many successors stand between it and the head, the head included.
         generations: u32,
     },
     /// The token, its session, or its subject's sessions of that age were revoked.
     Revoked,
-    /// The store can't vouch for a session that began before the store's own birth: its records were lost. A renewal
-    /// of it is recorded and does not change that.
+    /// The session began before the store was created and is not recorded, so it may have been revoked in records
+    /// that were lost. A renewal of it is recorded and does not change that.
     Unknown,
 }
 
-/// What became of a proposed successor.
+/// The result of a proposed successor.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Rotated {
-    /// The proposal is the session's head now.
+    /// The proposal is now the session's head.
     Recorded,
     /// The token had a successor already, which is the session's head: parallel requests, or a lost response.
     Superseded {
@@ -48,7 +48,8 @@ pub enum Rotated {
         /// That instant.
         revoked_until: NumericDate,
     },
-    /// The session has a head, and this token is not known to lead to it: merely not renewed.
+    /// The session has a head, and this token is not known to lead to it. The token is not renewed, and nothing else
+    /// follows.
     Unknown,
 }
 

@@ -1,9 +1,9 @@
-//! The promises of a [`ClaimsStore`], each a function named by its sentence.
+//! The conformance suite: tests the promises of a [`ClaimsStore`], one function for each.
 //!
 //! It needs the feature `test-util`: turn it on in `[dev-dependencies]`.
 //!
-//! A store of your own keeps them if [`all`] returns. Call it from a test, with your store, on the runtime that the
-//! store needs; a breach panics with its scene, at a line of the promise it breaks:
+//! A store keeps its promises if [`all`] returns. Call it from a test, with your store, on the runtime that the store
+//! needs. It panics at the promise that is broken:
 //!
 //! ```
 //! use tower_reissue::store::{MemoryStore, conformance};
@@ -14,15 +14,15 @@
 //! # });
 //! ```
 //!
-//! Every function takes new sessions and subjects at each call, so that a store need not be emptied in between; call
-//! them one by one to see all breaches at once. **Never run it against a store in use**, nor twice at once against
-//! one store: its scenes move time an hour and more ahead of this machine's clock, and a store may forget, whosever
-//! it is, what has expired by the `now` of a call. A record must be absent from its `until` on by that `now`, whatever
-//! the store's own clock reads; when it is really removed is the store's affair.
+//! Every function uses new sessions and subjects at each call, so the store need not be emptied between them. Call
+//! the functions one by one to see all failures at once. **Never run the suite against a store in use**, nor twice at
+//! once against one store: it passes times that are an hour and more ahead, and a store may then forget anybody's
+//! records that have expired by that `now`. A record must be absent from its `until` on by the `now` of the call,
+//! whatever the store's own clock reads. When it is really removed is up to the store.
 //!
-//! What it can't prove: atomicity between processes (race rotations of one token from several), durability,
-//! bounds, and deadlines. Test those where you can break the backend: at capacity a write must fail with
-//! [`StoreErrorKind::Full`](super::StoreErrorKind::Full) and never cost a live tombstone its place.
+//! It can't test atomicity between processes (race rotations of one token from several), durability, bounds, and
+//! deadlines. Test those where you can break the backend. At capacity a write must fail with
+//! [`StoreErrorKind::Full`](super::StoreErrorKind::Full) and must not evict a live revocation.
 
 mod expiry;
 mod horizon;

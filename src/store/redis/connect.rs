@@ -16,7 +16,7 @@ use super::{RedisStore, Shared};
 use crate::error::ConfigError;
 use crate::store::{Horizon, StoreError, StoreErrorKind};
 
-/// A connection in the making; await it. Made by [`RedisStore::connect`] and [`RedisStore::connect_cluster`].
+/// A connection that is being set up: await it. Made by [`RedisStore::connect`] and [`RedisStore::connect_cluster`].
 #[must_use = "nothing is connected until this is awaited"]
 pub struct RedisConnect {
     nodes: Result<Vec<ConnectionInfo>, ConfigError>,
@@ -43,36 +43,37 @@ impl RedisConnect {
         }
     }
 
-    /// What every key begins with; `tower-reissue` by default. Two services on one server that must not share
-    /// sessions need two prefixes.
+    /// The prefix of every key. Default `tower-reissue`. Two services on one server that must not share sessions need
+    /// two prefixes.
     pub fn with_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
     }
 
-    /// The store's horizon is at least this from now on: it is set where there is none, and raised where it is smaller. By
-    /// default the first authority on the store sets it. Raised, it stays so: see [`StoreHorizon`](crate::store::StoreHorizon).
+    /// Makes the store's horizon at least this: sets it if there is none, and raises it if it is smaller. Default:
+    /// the first authority on the store sets it. A raised horizon is never lowered: see
+    /// [`StoreHorizon`](crate::store::StoreHorizon).
     pub fn with_horizon(mut self, horizon: Horizon) -> Self {
         self.horizon = Some(horizon);
         self
     }
 
-    /// Reports a revocation only after `count` replicas of the primary that made it have acknowledged it
-    /// (`WAIT count timeout`). Not set by default: **a failover then forgets the revocations and rotations that its
-    /// replica had not received**.
+    /// Reports a revocation only after `count` replicas of the primary that made it have acknowledged it (`WAIT count
+    /// timeout`). Not set by default: **a failover then forgets the revocations and rotations that its replica had
+    /// not received**.
     ///
-    /// With fewer acknowledgements within `timeout`, revoking is an error of the kind [`StoreErrorKind::Timeout`]. The
-    /// revocation is made all the same and holds until a failover; revoking again, when the replicas are back, makes
-    /// sure of it. `timeout` is clamped to 1 ms .. 60 s, and should be shorter than the authority's
+    /// With fewer acknowledgements within `timeout`, revoking is an error of the kind [`StoreErrorKind::Timeout`].
+    /// The revocation was still made and holds until a failover; revoke again when the replicas are back. `timeout`
+    /// is clamped to 1 ms to 60 s, and should be shorter than the authority's
     /// [`store_deadline`](crate::AuthorityBuilder::store_deadline).
     ///
-    /// It protects revocations only as far as the failover picks a replica that acknowledged: name all replicas that
-    /// can become the primary. Rotations and sign-ins don't wait. A failover that forgets a rotation costs what a
-    /// stateless service lacks too: the session's former head is the head again, its lost successor is admitted until
-    /// it expires and is not renewed, and a second successor may be recorded for the same token. One that forgets a
-    /// sign-in leaves its session out of listings until its first renewal.
+    /// It protects revocations only if the failover picks a replica that acknowledged: count all replicas that can
+    /// become the primary. Rotations and sign-ins do not wait. A failover that forgets a rotation makes the session's
+    /// former head the head again. The lost successor is admitted until it expires and is not renewed, and a second
+    /// successor may be recorded for the same token. A failover that forgets a sign-in leaves its session out of
+    /// listings until its first renewal.
     ///
-    /// The wait has a connection of its own, so that nothing else waits behind it. A server that forbids `WAIT` is
+    /// The wait uses a connection of its own, so that no other call waits for it. A server that forbids `WAIT` is
     /// refused at connect.
     pub fn wait_for_replicas(mut self, count: usize, timeout: Duration) -> Self {
         self.replicas = Some(Demand::new(count, timeout));
@@ -101,7 +102,7 @@ impl RedisConnect {
         self.certificates.get_or_insert(redis::TlsCertificates { client_tls: None, root_cert: None })
     }
 
-    /// Options that give up a protection. Each says which.
+    /// Options that give up a protection. The documentation of each says which one.
     pub fn dangerous(self) -> DangerousRedisConnect {
         DangerousRedisConnect(self)
     }
@@ -169,7 +170,7 @@ impl std::fmt::Debug for RedisConnect {
     }
 }
 
-/// Options that give up a protection; made by [`RedisConnect::dangerous`].
+/// Options that give up a protection. Made by [`RedisConnect::dangerous`].
 #[must_use = "nothing is connected until this is awaited"]
 #[derive(Debug)]
 pub struct DangerousRedisConnect(RedisConnect);
@@ -177,7 +178,7 @@ pub struct DangerousRedisConnect(RedisConnect);
 impl DangerousRedisConnect {
     /// Accepts a server whose `maxmemory-policy` evicts.
     ///
-    /// Costs: a full server forgets a revocation to make room, and the session it ended is live again, unseen.
+    /// Costs: a full server may forget a revocation to make room, and the session is then live again without notice.
     pub fn allow_eviction(mut self) -> RedisConnect {
         self.0.allow_eviction = true;
         self.0
