@@ -367,6 +367,7 @@ mod tests {
         let ring = KeyRing::new(key("main"));
         let line = |refusal: &Refusal| logged(|| log(&Event::Refused { refusal, ring: &ring })).concat();
         for (refusal, level, told) in [
+            (Refusal::new(Reason::UnknownKey).with_hint("it has another kid"), "WARN", "it has another kid"),
             (Refusal::new(Reason::MissingClaim("iat".into())), "WARN", "claim=\"iat\""),
             (
                 Refusal::new(Reason::InvalidClaim("exp".into())).with_hint("it looks like milliseconds"),

@@ -258,14 +258,15 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     /// trusted issuer's. Such a token counts as issued `longest` before its `exp`, or at its session start if that
     /// claim is later; never later than it really was. Its session begins then, unless the session-start claim says
     /// otherwise. Its successors carry an `iat`. An `iat` that is present is judged as always. Set the same `longest`
-    /// on every node of one store.
+    /// on every node: successors and session starts follow from it.
     ///
     /// Costs:
     ///
     /// * If `longest` is too short, a revocation of a subject's sessions misses tokens that were minted before it:
     ///   they are admitted again. A minter that rounds `exp` up needs a second more.
     /// * If `longest` exceeds a token's true life by *d*, its session ends *d* earlier than the session limit says,
-    ///   and for *d* after such a revocation newly minted tokens are refused too.
+    ///   and for *d* after such a revocation newly minted tokens are refused too. So they are for *d* after a durable
+    ///   store was created or lost its records ([how to add one](crate::manual::coming_from_jsonwebtoken#to-a-store)).
     /// * A token whose `exp` is further ahead than `longest` and the [tolerance](Self::future_tolerance) is refused,
     ///   because its life is longer than you said. Only a freshly minted token shows this, so it protects nothing;
     ///   watch for it.
