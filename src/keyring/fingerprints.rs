@@ -1,4 +1,4 @@
-//! [`Fingerprints`]: which keys a process holds, to be compared with another's.
+//! [`Fingerprints`]: lists the keys of a process, to compare it with another.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use crate::keyring::ring::KeyRing;
 
-/// The keys of a ring by their fingerprints, the signing key's first. Printed on one line, as the log has it; that line
-/// parses back, so that one process can be compared with the log of another.
+/// The fingerprints of a ring's keys, the signing key's first. It prints as one line, as in the log, and parses that
+/// line, so that a process can be compared with another one's log.
 ///
 /// ```
 /// use tower_reissue::keys::{Algorithm, Fingerprints, KeyRing, SigningKey};
@@ -96,7 +96,7 @@ impl Fingerprints {
         self.0.iter()
     }
 
-    /// What will go wrong between this process and another one, in words; `None` where each admits what the other signs.
+    /// What will go wrong between this process and another, in words. `None` if each admits what the other signs.
     pub fn compare(&self, other: &Self) -> Option<String> {
         let lacking = |signer: &Self, verifier: &Self| {
             let signing = signer.0.iter().find(|key| key.role == Role::Signs)?;

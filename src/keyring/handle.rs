@@ -14,10 +14,10 @@ use crate::keys::signing_key::SigningKey;
 use crate::keys::verifying_key::VerifyingKey;
 use crate::telemetry::{self, Event};
 
-/// The keys of an authority at this moment. Clones share one ring: what one replaces, all see from then on.
+/// The current keys of an authority. Clones share one ring: if one replaces it, all see the new one.
 ///
-/// A [`KeyRotation`](crate::keys::KeyRotation) keeps them up to date; a [`KeyRing`] or a [`SigningKey`] turns into keys that change
-/// only when they are told to.
+/// A [`KeyRotation`](crate::keys::KeyRotation) keeps them up to date. Keys made from a [`KeyRing`] or a
+/// [`SigningKey`] change only by a call.
 #[derive(Clone)]
 pub struct Keys {
     ring: Arc<RingCell>,
@@ -66,22 +66,22 @@ pub(crate) enum Refetched {
 }
 
 impl Keys {
-    /// The ring as it is now.
+    /// The current ring.
     pub fn current(&self) -> Arc<KeyRing> {
         self.ring.load_full()
     }
 
-    /// Takes a compromised key out at once, by its `kid` or fingerprint: it admits and renews nothing from now on, requests
-    /// in flight included. Whether there was one.
+    /// Removes a compromised key at once, by its `kid` or fingerprint. It admits and renews nothing from then on,
+    /// also for requests in flight. Returns whether there was one.
     ///
-    /// It holds in this process, and ends with it: call it in each, and take the key out of its source too. Until then the
-    /// key stays out, whatever its source or a later ring says.
+    /// The withdrawal holds in this process and ends with it: call it in each process, and remove the key from its
+    /// source too. While the process runs, neither the source nor a later ring brings the key back.
     ///
-    /// Every key of that `kid` goes, a trusted issuer's too: give the fingerprint to name one. A further `kid`
-    /// ([`also_known_as`](SigningKey::also_known_as)) names none: it may be shared by the keys to come.
+    /// A `kid` removes every key of that name, also a trusted issuer's; use the fingerprint to remove one. A further
+    /// `kid` ([`also_known_as`](SigningKey::also_known_as)) removes nothing, because later keys may share it.
     ///
-    /// Where it is the signing key, the key that waits to sign does so at once, without its activation delay; where none
-    /// waits, no token can be issued or renewed until the source gives one.
+    /// If it is the signing key, a key that is waiting to sign does so at once, without its activation delay. If none
+    /// is waiting, no token can be issued or renewed until the source provides one.
     pub fn withdraw(&self, kid: &str) -> bool {
         if let Some(keeper) = &self.keeper {
             let held = self.ring.load().holds_kid(kid);
@@ -151,10 +151,10 @@ impl Keys {
     }
 }
 
-/// What the keys of an authority or an endpoint can be made from: [`Keys`] that are kept up to date, a [`KeyRing`], a
+/// Whatever the keys of an authority or an endpoint can be made from: [`Keys`] of a rotation, a [`KeyRing`], a
 /// [`SigningKey`], another [`Authority`](crate::Authority).
 ///
-/// A trait of its own, so that the compiler can say what to do with a source of keys.
+/// It is a trait of its own so that the compiler can explain what to do with a key source.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not what an authority's keys can be made from: `Keys`, a `KeyRing` or a `SigningKey`",
     note = "a source of keys is read by a rotation: `KeyRotation::new(source).start().await?` gives `Keys`",

@@ -1,4 +1,4 @@
-//! The keys an authority signs and verifies with.
+//! [`KeyRing`]: the keys that an authority signs and verifies with.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -16,15 +16,16 @@ use crate::keys::verifying_key::VerifyingKey;
 /// How many own keys are tried for one token, at most, and how many of the issuer that it claims.
 pub(crate) const MAX_TRIED: usize = 8;
 
-/// One signing key, and any number of keys whose tokens are admitted.
+/// One signing key, and any number of keys that only verify.
 ///
-/// Own keys are the signing key and the [`retiring`](Self::retiring) ones: their tokens are admitted, and renewed with
-/// the signing key. The keys of a [`trust`](Self::trust)ed issuer admit that issuer's tokens, which are never re-signed.
+/// Own keys are the signing key and the [`retiring`](Self::retiring) ones. Their tokens are admitted, and renewed
+/// with the signing key. The keys of an issuer added with [`trust`](Self::trust) admit that issuer's tokens, which
+/// are never signed again.
 ///
-/// A token that names a `kid` is verified with the key of that name only, under the algorithm the key is pinned to. A
-/// token without `kid` is tried with the keys of its algorithm: the signing key and the retiring, 8 at most, then those of
-/// the issuer that it claims in the order they came, 8 at most. So are the keys that share a `kid`. Nobody's keys stand in
-/// the way of another's tokens.
+/// A token with a `kid` is verified only with the key of that name, under the algorithm that the key is pinned to. A
+/// token without `kid`, or with one that several keys share, is tried with the keys of its algorithm: at most 8 own
+/// ones, the signing key first, then at most 8 of the issuer that it claims, in the order they were added. The number
+/// of one issuer's keys never affects another's tokens.
 #[derive(Clone)]
 pub struct KeyRing {
     /// Tells rings with other keys apart at a glance.
@@ -53,26 +54,26 @@ impl KeyRing {
         Self::of(Some(signing))
     }
 
-    /// An own key that signs no longer: its tokens are admitted, and renewed with the signing key.
+    /// Adds an own key that does not sign any more. Its tokens are admitted, and renewed with the signing key.
     ///
-    /// Take it out when the last token it signed is past its `exp` and the grace; at once when it is compromised.
+    /// Remove it when the last token under it is past its `exp` and the grace, or at once if it is compromised.
     ///
     /// # Errors
     ///
-    /// When another own key of its algorithm already answers to its `kid`, or it answers to another's.
+    /// If another own key of the same algorithm already has this `kid`, or one of its further names.
     pub fn retiring(mut self, key: impl Into<VerifyingKey>) -> Result<Self, KeyError> {
         self.add(RingKey { key: key.into(), origin: Origin::Own })?;
         Ok(self)
     }
 
-    /// The keys of another issuer: tokens they sign with this `iss` are admitted, and never re-signed.
+    /// Adds the keys of another issuer. Tokens under them with this `iss` are admitted, and never signed again.
     ///
-    /// Two issuers may use the same `kid`. A secret among the keys can be used to sign by whoever verifies with it, this
-    /// service included: prefer public keys.
+    /// Two issuers may use the same `kid`. Prefer public keys: whoever verifies with a secret, this service included,
+    /// can also sign with it.
     ///
     /// # Errors
     ///
-    /// When the issuer's name is empty, it comes with no key, or two of its keys of one algorithm answer to one `kid`.
+    /// If the issuer's name is empty, there is no key, or two of the keys have one algorithm and one `kid`.
     pub fn trust(
         mut self,
         issuer: impl Into<String>,
@@ -100,7 +101,7 @@ impl KeyRing {
         Ok(self)
     }
 
-    /// The `kid` of every key, the signing key's first: for the log, at start-up and when a token's key is unknown.
+    /// The `kid` of every key, the signing key's first. For the log, at start-up and when a token's key is unknown.
     pub fn kids(&self) -> impl Iterator<Item = &str> {
         self.keys.iter().map(|key| key.kid())
     }

@@ -6,11 +6,11 @@ use super::error::KeyError;
 use super::signing_key::SigningKey;
 use super::verifying_key::VerifyingKey;
 
-/// What a source holds at one moment.
+/// The keys that a source holds at one moment.
 ///
-/// Where it holds no key and says of none that it was [`skipped`](Self::skipped), the owner has taken its keys back: of a
-/// trusted issuer no token is admitted then. Of the own source it is an error, and the keys held so far serve on. A source
-/// that can't tell returns an error.
+/// If a set holds no key and lists none as [`skipped`](Self::skipped), the owner has withdrawn all its keys: no token
+/// of a trusted issuer is admitted then. For the own source this is an error, and the current keys stay in use. A
+/// source that can't read its keys returns an error.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct KeySet {
@@ -18,14 +18,14 @@ pub struct KeySet {
     pub signing: Option<SigningKey>,
     /// Retired or public keys.
     pub verifying: Vec<VerifyingKey>,
-    /// Kids (or fingerprints) withdrawn as compromised: nothing under them is admitted from this load on, for as long as
-    /// the process lives. In the own source's set a `kid` takes a trusted issuer's key of that name too, in an issuer's set
-    /// that issuer's alone.
+    /// Kids or fingerprints of compromised keys. Nothing under them is admitted from this load on, for as long as the
+    /// process lives. In the own source's set a `kid` also removes a trusted issuer's key of that name; in an
+    /// issuer's set only that issuer's.
     pub withdrawn: Vec<String>,
-    /// How long it is fresh, as HTTP caching headers say: 24 hours count at most, the reload interval at least. `None`: the
-    /// reload interval rules.
+    /// How long the set is fresh, by HTTP caching headers: at least the reload interval, and at most 24 hours count.
+    /// `None`: the reload interval is used.
     pub fresh_for: Option<Duration>,
-    /// Keys of the set that did not load; the others serve.
+    /// Keys of the set that did not load. The others are used.
     pub skipped: Vec<KeyError>,
 }
 
@@ -40,19 +40,19 @@ impl KeySet {
         Self { verifying: keys.into_iter().collect(), ..Self::default() }
     }
 
-    /// With a further key that only verifies.
+    /// Adds a key that only verifies.
     pub fn retiring(mut self, key: impl Into<VerifyingKey>) -> Self {
         self.verifying.push(key.into());
         self
     }
 
-    /// With a key withdrawn as compromised, by its `kid` or fingerprint.
+    /// Withdraws a compromised key, by its `kid` or fingerprint.
     pub fn withdrawing(mut self, kid: impl Into<String>) -> Self {
         self.withdrawn.push(kid.into());
         self
     }
 
-    /// How long it is fresh.
+    /// How long the set is fresh.
     pub fn fresh_for(mut self, time: Duration) -> Self {
         self.fresh_for = Some(time);
         self

@@ -1,20 +1,20 @@
-//! Keys: what signs tokens, what verifies them, and whose they are.
+//! Keys: they sign and verify tokens, and each belongs to one issuer.
 //!
-//! Every key is pinned to one algorithm when it is loaded; what a token's header says can only match it or not. Weak,
-//! mistaken and contradictory keys are refused at that moment, by a [`KeyError`] that says what would be right: an HMAC
-//! secret shorter than its hash or that is really a public key, RSA under 2048 bits, an EC key on another curve than the
-//! algorithm's, a JWK made for encryption.
+//! Every key is pinned to one algorithm when it is loaded. A token's header must match it. Weak, wrong and
+//! contradictory keys are refused at load, with a [`KeyError`] that says what would be right: an HMAC secret that is
+//! shorter than its hash or is really a public key, RSA under 2048 bits, an EC key on another curve than the
+//! algorithm's, a JWK for encryption.
 //!
-//! A key's name, its `kid`, is its RFC 7638 thumbprint unless it is given one; for a secret it is a fingerprint that does
-//! not reveal it. Two processes that hold the same key find the same name, so a log shows whether they do.
+//! A key's name, its `kid`, is its RFC 7638 thumbprint unless you set another. For a secret it is a fingerprint that
+//! does not reveal the secret. Two processes with the same key compute the same name, so a log shows whether they
+//! agree.
 //!
-//! A [`KeyRing`] is what a process holds at one moment. A [`KeyRotation`] keeps one up to date from a [`source`]: a variable, a
-//! file, a mounted Secret, a program.
+//! A [`KeyRing`] is the set of keys that a process holds at one moment. A [`KeyRotation`] keeps a ring up to date
+//! from a [`source`]: a variable, a file, a mounted Secret, a program.
 //!
-//! It does not protect against a secret or private key that has leaked (withdraw it from the ring), against a
-//! guessable secret that is long enough, or against an RSA key whose primes were badly made (the fingerprint of ROCA is
-//! looked for). The bytes a key is loaded
-//! from are the caller's to erase.
+//! Not protected against: a secret or private key that has leaked (withdraw it from the ring), a secret that is long
+//! enough but can be guessed, and an RSA key with badly generated primes (only the fingerprint of ROCA is checked).
+//! The caller must erase the bytes that a key was loaded from.
 //!
 //! ```
 //! use tower_reissue::keys::{Algorithm, KeyRing, SigningKey, VerifyingKey};

@@ -1,4 +1,4 @@
-//! The key that tokens are signed with.
+//! [`SigningKey`]: signs tokens.
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,8 +23,8 @@ use crate::keys::format::secret::Shorter;
 
 /// A private key or an HMAC secret, pinned to one algorithm.
 ///
-/// It is parsed and prepared once, here; signing parses nothing. Clones share it. The bytes it was loaded from are not
-/// kept. [`Debug`] prints its `kid` and algorithm only.
+/// It is parsed and prepared once, when it is loaded. Clones share it. The bytes that it was loaded from are not
+/// kept. [`Debug`] prints only its `kid` and algorithm.
 #[derive(Clone)]
 pub struct SigningKey {
     signer: Arc<Signer>,
@@ -38,28 +38,28 @@ pub struct SigningKey {
 impl SigningKey {
     /// An HMAC secret, for `HS256`, `HS384` or `HS512`.
     ///
-    /// The bytes are used as they are: decode base64 or hex first where that is meant, and strip a file's trailing
-    /// newline.
+    /// The bytes are used as they are: decode base64 or hex first if the secret is written so, and remove a file's
+    /// trailing newline.
     ///
     /// # Errors
     ///
-    /// When the secret is shorter than the hash (32, 48, 64 bytes; RFC 7518 §3.2), blank, one byte repeated, printed in
-    /// well-known documentation, or is itself a PEM, DER, JWK or SSH key; and for an algorithm that takes a key pair.
+    /// If the secret is shorter than the hash (32, 48, 64 bytes; RFC 7518 §3.2), blank, one byte repeated, publicly
+    /// known, or a PEM, DER, JWK or SSH key; or if the algorithm takes a key pair.
     pub fn from_secret(algorithm: Algorithm, secret: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         Self::from_checked_secret(algorithm, secret.as_ref(), Shorter::Refused)
     }
 
-    /// An HMAC secret written in base64, padded, in one line: what `openssl rand -base64 64 | tr -d '\n'` prints.
+    /// An HMAC secret in padded base64, in one line, as `openssl rand -base64 64 | tr -d '\n'` prints it.
     ///
     /// # Errors
     ///
-    /// As for [`from_secret`](Self::from_secret), on the decoded bytes, and when the text is not canonical base64: the
+    /// As for [`from_secret`](Self::from_secret), on the decoded bytes, and if the text is not canonical base64: the
     /// other alphabet, missing or surplus padding, stray bits at its end, white space, line ends.
     pub fn from_base64_secret(algorithm: Algorithm, text: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         Self::from_secret(algorithm, secret::decode_base64(text.as_ref())?)
     }
 
-    /// An HMAC secret written in base64url, padded or not, in one line: what Python's `secrets.token_urlsafe(64)` returns.
+    /// An HMAC secret in base64url, padded or not, in one line, as Python's `secrets.token_urlsafe(64)` returns it.
     ///
     /// # Errors
     ///
@@ -68,12 +68,12 @@ impl SigningKey {
         Self::from_secret(algorithm, secret::decode_base64url(text.as_ref())?)
     }
 
-    /// A private key in PEM: PKCS#8 (`PRIVATE KEY`), or PKCS#1 (`RSA PRIVATE KEY`), or SEC1 (`EC PRIVATE KEY`).
+    /// A private key in PEM: PKCS#8 (`PRIVATE KEY`), PKCS#1 (`RSA PRIVATE KEY`) or SEC1 (`EC PRIVATE KEY`).
     ///
     /// # Errors
     ///
-    /// When the text holds no such key or more than one, when the key is encrypted, of another type or curve than the
-    /// algorithm takes, an RSA key under 2048 or over 8192 bits or with an exponent under 65537, or when its parts
+    /// If the text holds no such key or more than one; if the key is encrypted, or of another type or curve than the
+    /// algorithm takes; for an RSA key under 2048 or over 8192 bits or with an exponent under 65537; or if its parts
     /// contradict one another.
     pub fn from_pem(algorithm: Algorithm, pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         let block = pem::read(pem.as_ref())?;
@@ -98,12 +98,12 @@ impl SigningKey {
         Self::from_private(algorithm, scheme, &private, claimed_public)
     }
 
-    /// A private JWK, RFC 7517: an `oct` key, or a key pair with its private members. Its own `kid` is kept.
+    /// A private JWK (RFC 7517): an `oct` key, or a key pair with its private members. Its own `kid` is kept.
     ///
     /// # Errors
     ///
-    /// As for [`from_pem`](Self::from_pem) and [`from_secret`](Self::from_secret), and when `use` is not `sig`, `key_ops`
-    /// lacks `sign`, or `alg` is missing where several algorithms take the key.
+    /// As for [`from_pem`](Self::from_pem) and [`from_secret`](Self::from_secret), and if `use` is not `sig`,
+    /// `key_ops` lacks `sign`, or `alg` is missing although several algorithms take the key.
     pub fn from_jwk(json: &str) -> Result<Self, KeyError> {
         Jwk::parse(json)?.signing_key()
     }
@@ -129,11 +129,11 @@ impl SigningKey {
         Self::from_pair(algorithm, scheme, signer, &public)
     }
 
-    /// A key that a service already holds for jsonwebtoken. Its bytes are read afresh, under every rule above.
+    /// A key that a service already holds for jsonwebtoken. Its bytes are read again, under all the rules above.
     ///
     /// # Errors
     ///
-    /// As for [`from_secret`](Self::from_secret) and [`from_pem`](Self::from_pem), and when the key's family is not the
+    /// As for [`from_secret`](Self::from_secret) and [`from_pem`](Self::from_pem), and if the key's family is not the
     /// algorithm's.
     pub fn from_encoding_key(algorithm: Algorithm, key: &EncodingKey) -> Result<Self, KeyError> {
         require_family(algorithm, key.family())?;
@@ -148,13 +148,13 @@ impl SigningKey {
         DangerousSigningKey { _private: () }
     }
 
-    /// A fresh random key, for tests and first steps. RSA keys have 2048 bits, secrets 64 bytes.
+    /// A new random key, for tests and first steps. RSA keys have 2048 bits, secrets 64 bytes.
     ///
-    /// It exists in this process only: every token it signs is refused after a restart and by every other node.
+    /// It exists in this process only: every token under it is refused after a restart and by every other node.
     ///
     /// # Errors
     ///
-    /// When the system's source of randomness fails, or the algorithm is not supported.
+    /// If the system's source of randomness fails, or the algorithm is not supported.
     pub fn generate(algorithm: Algorithm) -> Result<Self, KeyError> {
         let mut key = match pkcs8::generate(algorithm)? {
             Generated::Secret(secret) => Self::from_secret(algorithm, secret.as_slice())?,
@@ -164,36 +164,37 @@ impl SigningKey {
         Ok(key)
     }
 
-    /// Names the key: the `kid` its tokens carry, in place of the thumbprint or fingerprint.
+    /// Sets the key's name: the `kid` that its tokens carry, in place of the thumbprint or fingerprint.
     pub fn with_kid(mut self, kid: impl Into<String>) -> Self {
         self.public = self.public.with_kid(kid);
         self
     }
 
-    /// A further `kid` it answers to when a token is verified.
+    /// A further `kid` that tokens under this key may carry.
     ///
-    /// Several keys of a ring may share one, as Airflow's secrets all do ("not-used"); they are tried in turn.
+    /// Several keys of a ring may share one, as all of Airflow's secrets do ("not-used"). They are tried in turn.
     pub fn also_known_as(mut self, kid: impl Into<String>) -> Self {
         self.public = self.public.also_known_as(kid);
         self
     }
 
-    /// Names the algorithm as RFC 9864 does: the tokens of an Ed25519 key say `"alg":"Ed25519"` in place of `"EdDSA"`, and
-    /// so does its published JWK. The names of all other algorithms are fully specified already, and stay.
+    /// Names the algorithm as RFC 9864 does: the tokens of an Ed25519 key have `"alg":"Ed25519"` instead of
+    /// `"EdDSA"`, and so does its published JWK. The names of all other algorithms are fully specified already and do
+    /// not change.
     ///
-    /// Either name is accepted in what is verified here. Default: `EdDSA`, for it is the name that more libraries know.
+    /// Both names are accepted in tokens that are verified here. Default: `EdDSA`, because more libraries know it.
     pub fn with_fully_specified_alg(mut self) -> Self {
         self.public = self.public.with_fully_specified_alg();
         self
     }
 
-    /// Its `kid`: the name it was given, else its [`fingerprint`](Self::fingerprint).
+    /// Its `kid`: the name that was set, otherwise its [`fingerprint`](Self::fingerprint).
     pub fn kid(&self) -> &str {
         self.public.kid()
     }
 
-    /// The RFC 7638 thumbprint of its public half (43 characters); for a secret, a 22-character name that follows from
-    /// it, equal in every process that holds the same secret, and of no use to find it.
+    /// The RFC 7638 thumbprint of its public half (43 characters). For a secret, a 22-character name that is computed
+    /// from it: the same in every process with the same secret, and useless for finding the secret.
     pub fn fingerprint(&self) -> &str {
         self.public.fingerprint()
     }
@@ -208,12 +209,12 @@ impl SigningKey {
         self.public.is_short_hmac()
     }
 
-    /// Whether it was [`generate`](Self::generate)d: its tokens die with the process.
+    /// Whether it was [`generate`](Self::generate)d, so that its tokens become invalid with the process.
     pub fn is_ephemeral(&self) -> bool {
         self.is_ephemeral
     }
 
-    /// What verifies this key's tokens: the public half; for HMAC, the same secret.
+    /// The key that verifies its tokens: the public half, or for HMAC the same secret.
     pub fn verifying_key(&self) -> VerifyingKey {
         self.public.clone()
     }
@@ -278,12 +279,12 @@ pub struct DangerousSigningKey {
 impl DangerousSigningKey {
     /// An HMAC secret that may be shorter than its hash, against RFC 7518 §3.2, but not shorter than 32 bytes.
     ///
-    /// For systems whose secret is what it is: Airflow signs with HS512 and often a 32-byte secret. It costs the margin
-    /// above 256 bits of strength, no more, if the secret is random.
+    /// For systems whose secret can't be changed: Airflow signs with HS512 and often a 32-byte secret. It costs the
+    /// margin above 256 bits of strength, and nothing else if the secret is random.
     ///
     /// # Errors
     ///
-    /// As for [`SigningKey::from_secret`], but for the length.
+    /// As for [`SigningKey::from_secret`], except for the length.
     pub fn short_hmac(self, algorithm: Algorithm, secret: impl AsRef<[u8]>) -> Result<SigningKey, KeyError> {
         SigningKey::from_checked_secret(algorithm, secret.as_ref(), Shorter::Allowed)
     }

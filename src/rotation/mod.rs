@@ -1,4 +1,4 @@
-//! [`KeyRotation`]: keys that are kept up to date from their sources.
+//! [`KeyRotation`]: keeps keys up to date from their sources.
 
 mod load;
 mod manager;
@@ -25,11 +25,12 @@ use crate::time::{Clock, clamped};
 /// Whoever sends tokens with an unknown `kid` sets the pace of the refetches: not faster than this.
 const SHORTEST_COOLDOWN: Duration = Duration::from_secs(1);
 
-/// Keeps a ring up to date from where its keys come from.
+/// Keeps a ring up to date from key sources.
 ///
-/// A new key verifies from the moment it is seen, and signs after the [activation delay](Self::activation_delay). The one
-/// it replaces verifies on for the [overlap](Self::overlap), and tokens under it are renewed with the new one. A key that
-/// its source lists as withdrawn is out at once, requests in flight included. A source that can't be read changes nothing.
+/// A new key verifies as soon as it is loaded, and signs after the [activation delay](Self::activation_delay). The
+/// key that it replaces still verifies for the [overlap](Self::overlap), and tokens under it are renewed with the new
+/// key. A key that its source lists as withdrawn is removed at once, also for requests in flight. A source that can't
+/// be read changes nothing.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -49,8 +50,7 @@ const SHORTEST_COOLDOWN: Duration = Duration::from_secs(1);
 /// # Ok(()) }
 /// ```
 ///
-/// It does not protect against a source that somebody else can write to: whoever sets the key signs in whomever they
-/// like.
+/// It does not protect against a source that somebody else can write to: whoever sets the key can sign any token.
 #[must_use = "a rotation does nothing until `start`"]
 pub struct KeyRotation {
     own: Arc<dyn ErasedSource>,
@@ -71,7 +71,7 @@ struct Trusted {
 }
 
 impl KeyRotation {
-    /// Begins with the source of the own keys.
+    /// A rotation of the own keys, from this source.
     pub fn new(own: impl KeySource) -> Self {
         Self {
             own: Arc::new(own),
@@ -86,8 +86,8 @@ impl KeyRotation {
         }
     }
 
-    /// Admits the tokens of another issuer: those whose `iss` is exactly this, under a key of this source. They are never
-    /// re-signed. A private key among them verifies, no more.
+    /// Admits the tokens of another issuer: those whose `iss` is exactly `issuer`, under a key of this source. They
+    /// are never signed again. A private key in the source is only used to verify.
     pub fn trust(mut self, issuer: impl Into<String>, source: impl KeySource) -> Self {
         self.trusted.push(Trusted { issuer: issuer.into(), source: Arc::new(source) });
         self
@@ -95,83 +95,86 @@ impl KeyRotation {
 
     /// How long a new key only verifies before it signs. Default 0.
     ///
-    /// Several nodes see a new key at different moments. With at least the time in between (the reload interval, and what
-    /// Kubernetes takes to carry a Secret to every node, a minute or two: three minutes in all), no node signs with a key
-    /// that another does not know yet, and a replaced key verifies on until the last node has let go of it. Where others
-    /// fetch a [`JwksEndpoint`](crate::JwksEndpoint), add its `max_age`.
+    /// Nodes load a new key at different moments. The delay should be at least the time between the first and the
+    /// last: the reload interval, and what Kubernetes needs to update a Secret on every node, a minute or two; three
+    /// minutes in all. Then no node signs with a key that another does not know, and a replaced key verifies until
+    /// the last node has stopped using it. If others fetch a [`JwksEndpoint`](crate::JwksEndpoint), add its
+    /// `max_age`.
     ///
-    /// A process that starts signs with what it finds at once, and so does the successor of a withdrawn signing key. A bare
-    /// secret that is changed in a plain file is seen by running processes one reload interval later than by one that
-    /// starts.
+    /// A process that starts signs at once with the key it finds, and so does the successor of a withdrawn signing
+    /// key. If a bare secret changes in a plain file, running processes use it one reload interval later than a
+    /// process that starts.
     pub fn activation_delay(mut self, delay: Duration) -> Self {
         self.activation_delay = delay;
         self
     }
 
-    /// How often the sources are read. Default 10 s. A source whose answer stays fresh for longer, as HTTP caching headers
-    /// say, is asked only when that is over, or a day has gone. A trusted issuer's source that fails is asked again after
-    /// 1 s (this interval, where it is shorter), then after twice as long each time, a minute at most.
+    /// How often the sources are read. Default 10 s. A source whose response stays fresh for longer, by HTTP caching
+    /// headers, is read only when it is stale, at least once a day. A trusted issuer's source that fails is read
+    /// again after 1 s (or this interval, if that is shorter), then after twice as long each time, at most a minute.
     pub fn reload_every(mut self, interval: Duration) -> Self {
         self.reload_every = interval;
         self
     }
 
-    /// How long a replaced key verifies on. Default 1 h, counted from one reload interval after its successor began to sign
-    /// here, for other nodes may have signed with it until then.
+    /// How long a replaced key still verifies. Default 1 h, counted from one reload interval after its successor
+    /// began to sign here, because other nodes may have signed with the old key until then.
     ///
-    /// The authority's builder refuses one that is shorter than a token's lifetime and grace. Where nodes see a change
-    /// further apart than a reload interval, add that time. A compromised key must be
-    /// [withdrawn](crate::keys::Keys::withdraw): replaced, it is accepted for this long.
+    /// The authority's builder refuses an overlap shorter than a token's lifetime and grace. If nodes load a change
+    /// further apart than a reload interval, add that time. [Withdraw](crate::keys::Keys::withdraw) a compromised
+    /// key: if it is only replaced, it is accepted for this long.
     pub fn overlap(mut self, overlap: Duration) -> Self {
         self.overlap = overlap;
         self
     }
 
-    /// How long a foreign issuer's keys serve on after its source began to fail. Then they are dropped
-    /// ([`KeysReplaced`](crate::Event::KeysReplaced)), and its tokens are answered 503 for as long as it can't be asked.
-    /// Default 24 h. It is remembered by the process alone: one that starts during the outage has no keys of the issuer.
+    /// How long a foreign issuer's keys stay in use after its source began to fail. Default 24 h. Then they are
+    /// dropped ([`KeysReplaced`](crate::Event::KeysReplaced)), and the issuer's tokens are answered 503 until its
+    /// keys can be fetched. Only this process remembers the keys: one that starts during the outage has none of that
+    /// issuer.
     ///
-    /// Meanwhile a key that the issuer withdrew is still accepted.
+    /// Costs: meanwhile a key that the issuer withdrew is still accepted.
     pub fn stale_for(mut self, time: Duration) -> Self {
         self.stale_for = time;
         self
     }
 
-    /// A token with an unknown `kid` makes its issuer's source be asked again; then, for this long, further ones of that issuer
-    /// do not. So does one that is to [sign out](crate::Authority::sign_out), with the own source. Default 30 s, at least 1 s.
+    /// How long after a token with an unknown `kid` caused its issuer's source to be read, further such tokens do
+    /// not. The same applies to the own source and tokens that [sign out](crate::Authority::sign_out). Default 30 s,
+    /// at least 1 s.
     pub fn cooldown(mut self, cooldown: Duration) -> Self {
         self.cooldown = cooldown;
         self
     }
 
-    /// Where "now" comes from. Default: the time that passes from the start on, whatever the system's clock is set to
-    /// meanwhile. In tests, give it the authority's.
+    /// The clock. Default: a monotonic clock that starts with the rotation, so that changes of the system's clock
+    /// have no effect. In tests, use the authority's clock.
     ///
-    /// A clock of your own is believed when it jumps ahead: keys sign and retire as if the time had passed.
+    /// If a clock of your own jumps ahead, keys sign and retire as if the time had passed.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Some(Arc::new(clock));
         self
     }
 
     /// Calls `observe` with every [`Event`] about these keys: loaded, replaced, failed, skipped. The authority's
-    /// [`on_event`](crate::AuthorityBuilder::on_event) is not told of them: give both an observer. Where it panics the
-    /// rotation goes on.
+    /// [`on_event`](crate::AuthorityBuilder::on_event) does not get them: set both. If it panics, the rotation
+    /// continues.
     pub fn on_event(mut self, observe: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
         self.observe = Some(Arc::new(observe));
         self
     }
 
-    /// Loads every source once, logs the fingerprints, and keeps the ring up to date on a task of the present tokio
-    /// runtime until the last clone of the [`Keys`] is dropped.
+    /// Loads every source once, logs the fingerprints, and keeps the ring up to date in a task on the current tokio
+    /// runtime, until the last clone of the [`Keys`] is dropped.
     ///
-    /// Times longer than ten years are ten years.
+    /// Durations longer than ten years count as ten years.
     ///
-    /// A foreign issuer that can't be reached is told as an event and asked again in the background. Until then the layer
-    /// answers its tokens 503.
+    /// If a foreign issuer can't be reached, this is reported as an event, and the issuer is asked again in the
+    /// background. Until then the layer answers its tokens 503.
     ///
     /// # Errors
-    /// When the own source can't be loaded or holds no key that signs, when the reload interval is 0, or a trusted issuer
-    /// has no name or is named twice.
+    /// If the own source can't be loaded or holds no signing key, the reload interval is 0, or a trusted issuer has
+    /// no name or is named twice.
     ///
     /// # Panics
     /// Outside a tokio runtime.

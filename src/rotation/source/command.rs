@@ -21,15 +21,15 @@ use crate::rotation::source::look::blocking;
 use crate::rotation::source::turn::Turn;
 use crate::time::clamped;
 
-/// A program that prints the key, such as a secret manager's own.
+/// A program that prints the key, such as the client of a secret manager.
 ///
-/// It is run without a shell, with nothing on its standard input, and at every reload: choose a
-/// [reload interval](crate::keys::KeyRotation::reload_every) that its backend bears. What it writes to its standard error
-/// goes where this process's goes. One line end at the end of its output is no part of a secret.
+/// It runs without a shell and with empty standard input, at every reload: choose a [reload
+/// interval](crate::keys::KeyRotation::reload_every) that its backend can serve. Its standard error goes to this
+/// process's. One line end at the end of its output is not part of a secret.
 ///
-/// A program that fails, prints more than a key, or takes longer than the timeout is an error. One that still runs then is
-/// killed; on Unix with all that it started itself, for it runs in a process group of its own. What leaves that group and
-/// holds its output open is not killed, and no other load begins before it ends.
+/// It is an error if the program fails, prints more than a key, or takes longer than the timeout. It is killed then;
+/// on Unix together with all processes that it started, because it runs in a process group of its own. A process that
+/// leaves the group and holds the output open is not killed, and no other load begins before it ends.
 #[derive(Clone)]
 pub struct CommandSource {
     program: OsString,
@@ -46,7 +46,7 @@ impl fmt::Debug for CommandSource {
 }
 
 impl CommandSource {
-    /// The program and its arguments, each as it is.
+    /// The program and its arguments, passed unchanged.
     pub fn new<A: Into<OsString>>(
         program: impl Into<OsString>,
         arguments: impl IntoIterator<Item = A>,
@@ -60,22 +60,22 @@ impl CommandSource {
         }
     }
 
-    /// A program and its arguments in one line, as variables named `…_CMD` hold them.
+    /// A program and its arguments in one line, as in variables named `…_CMD`.
     ///
-    /// It is split as Python's `shlex.split` does: at spaces, tabs and line ends; `'…'` is taken as it is; in `"…"` a
-    /// backslash stands before `"` and `\` only; elsewhere it takes the next character as it is. Nothing is expanded: no
-    /// variables, no globs, no pipes.
+    /// The line is split as by Python's `shlex.split`: at spaces, tabs and line ends. Text in `'…'` is taken
+    /// literally. In `"…"` a backslash escapes only `"` and `\`; elsewhere it escapes any character. Nothing is
+    /// expanded: no variables, no globs, no pipes.
     ///
     /// # Errors
-    /// When a quote is not closed, a backslash comes last, or the line names no program.
+    /// If a quote is not closed, a backslash is the last character, or the line names no program.
     pub fn from_line(line: &str, format: KeyFormat) -> Result<Self, KeyError> {
         let mut words = split(line)?.into_iter();
         let program = words.next().ok_or_else(|| refused("the line names no program"))?;
         Ok(Self::new(program, words, format))
     }
 
-    /// How long it may take. Default 5 s, ten years at most. A [`KeyRotation`](crate::keys::KeyRotation) waits for 15 s at
-    /// most.
+    /// How long the program may take. Default 5 s, at most ten years. A [`KeyRotation`](crate::keys::KeyRotation)
+    /// waits at most 15 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = clamped(timeout);
         self

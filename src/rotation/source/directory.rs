@@ -18,27 +18,30 @@ use crate::rotation::source::look::Memory;
 use crate::rotation::source::look::Settled;
 use crate::rotation::source::look::blocking;
 
-/// A directory of keys, as a mounted Kubernetes Secret: one named file signs, every other one is a retired key that
-/// still verifies.
+/// A directory of keys, such as a mounted Kubernetes Secret: one named file signs, and every other one is a retired
+/// key that still verifies.
 ///
-/// A file `withdrawn` lists keys that were compromised, a `kid` or fingerprint on each line, or `HS256 <fingerprint>` as
-/// the log has it; `#` begins a comment. A byte order mark, quotes, a list's dash and line ends of Windows do no harm, and a
-/// name that no key had is told as [`KeySkipped`](crate::Event::KeySkipped). Nothing under them is admitted from then on, even where no other file can be
-/// read. Names that begin with a dot, and directories, are passed over. A file that can't be read or holds no key is
-/// named in an event and passed over.
+/// The file `withdrawn` lists compromised keys: a `kid` or fingerprint on each line, or `HS256 <fingerprint>` as in
+/// the log. `#` begins a comment. A byte order mark, quotes, a list's dash and Windows line ends are accepted. A name
+/// that no key had is reported as [`KeySkipped`](crate::Event::KeySkipped). Nothing under a listed key is admitted
+/// from then on, even if no other file can be read.
 ///
-/// A certificate is a key only where its file was named with [`retired`](Self::retired): one that lies beside the keys is
-/// usually there for another purpose, and the certificate of an authority would let that authority sign tokens. `tls.crt` and
-/// `ca.crt`, which cert-manager puts beside `tls.key`, are passed over without a word; any other certificate is named in an
-/// event. A bare public key is a key: it has no other purpose.
+/// Directories and names that begin with a dot are ignored. A file that can't be read or holds no key is reported in
+/// an event and skipped.
 ///
-/// Put nothing else there. As [`KeyFormat::secret`] almost any text of 32 bytes and more is a key (a README, an editor's
-/// backup), and whoever knows the text can sign with it. Prefer base64, PEM or JWK.
+/// A certificate is a key only if its file is named with [`retired`](Self::retired): a certificate beside the keys
+/// usually has another purpose, and that of a certificate authority would let the authority sign tokens. `tls.crt`
+/// and `ca.crt`, which cert-manager puts beside `tls.key`, are ignored silently; any other certificate is reported in
+/// an event. A bare public key is a key, because it has no other purpose.
 ///
-/// A mounted Secret is swapped whole by the link `..data`; it is read through that link once, so that no old file is
-/// read beside a new one. In a directory without that link a file may be half written, and half of a bare secret is one:
-/// there a change waits for a second reload, as a [`FileSource`](super::FileSource)'s does, if any of the formats is such a
-/// secret. Each file waits for itself alone; one that changes at every load is named in an event. What is withdrawn never waits, nor does the successor of a signing key that is withdrawn.
+/// Put nothing else there. With [`KeyFormat::secret`] almost any text of 32 bytes or more is a key (a README, an
+/// editor's backup), and whoever knows the text can sign with it. Prefer base64, PEM or JWK.
+///
+/// A mounted Secret is replaced as a whole through the link `..data`. The link is read once for a load, so that no
+/// old file is read beside a new one. In a directory without that link a file may be half written, and half of a bare
+/// secret is also a secret. So if any of the formats is a bare secret, a change waits for a second reload, as with a
+/// [`FileSource`](super::FileSource). Each file waits only for itself, and one that changes at every load is reported
+/// in an event. Withdrawals never wait, nor does the successor of a withdrawn signing key.
 #[derive(Clone, Debug)]
 pub struct DirectorySource {
     directory: PathBuf,
@@ -57,8 +60,8 @@ const MAX_FILES: usize = 100;
 const CERTIFICATES: [&str; 2] = ["tls.crt", "ca.crt"];
 
 impl DirectorySource {
-    /// `signing` names the file of the key that signs; every file is read in this format. While that file is
-    /// missing, a load fails.
+    /// `signing` names the file of the signing key. Every file is read in this format. Without that file, a load
+    /// fails.
     pub fn new(directory: impl Into<PathBuf>, signing: impl Into<PathBuf>, format: KeyFormat) -> Self {
         Self {
             directory: given::path(directory),
@@ -70,8 +73,8 @@ impl DirectorySource {
         }
     }
 
-    /// A retired key's file that is in another format, for the time around a change of the algorithm, or that is a
-    /// certificate. There need be no such file.
+    /// A retired key's file in another format, during a change of the algorithm, or one that is a certificate. The
+    /// file may be missing.
     pub fn retired(mut self, name: impl Into<PathBuf>, format: KeyFormat) -> Self {
         self.retired.push((given::path(name), format));
         self

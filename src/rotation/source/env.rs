@@ -15,8 +15,8 @@ use crate::rotation::source::look::blocking;
 
 /// An environment variable that holds a key.
 ///
-/// A process keeps the environment it was started with, so a new key takes a restart. Give the old one as
-/// [`retired`](Self::retired) then, or its tokens are refused from the restart on.
+/// A process keeps the environment that it was started with, so a new key needs a restart. Set the old key as
+/// [`retired`](Self::retired) then, or its tokens are refused after the restart.
 #[derive(Clone, Debug)]
 pub struct EnvSource {
     variable: (String, KeyFormat),
@@ -30,7 +30,7 @@ impl EnvSource {
         Self { variable: (given::variable(variable), format), retired: Vec::new(), memory: Memory::default() }
     }
 
-    /// A variable that holds a key which signs no longer. While it is unset or empty, there is none.
+    /// A variable with a key that does not sign any more. It may be unset or empty.
     pub fn retired(mut self, variable: impl Into<String>, format: KeyFormat) -> Self {
         self.retired.push((given::variable(variable), format));
         self

@@ -15,17 +15,17 @@ use crate::rotation::source::look::blocking;
 
 /// A file that holds a key or a JWK set.
 ///
-/// It is read again at every reload, and what changed is taken once two looks, 20 ms apart, agree: a file that was cut
-/// short, or is being written, changes nothing.
+/// It is read at every reload. A change is used once two reads, 20 ms apart, agree, so that a file that is truncated
+/// or being written changes nothing.
 ///
-/// Half of a bare secret ([`KeyFormat::secret`], `base64`, `base64url`) is a secret too. So such a change is taken when two
-/// reloads in a row, a second apart or more, saw the same: one reload interval later than the change of a PEM, DER or JWK.
-/// The first load of a process takes what is there after the 20 ms. A file that is replaced whole, by a rename, is never
-/// half there.
+/// Half of a bare secret ([`KeyFormat::secret`], `base64`, `base64url`) is also a secret. So such a change is used
+/// once two consecutive reloads, at least a second apart, read the same: one reload interval later than for a PEM,
+/// DER or JWK. The first load of a process uses what is there after the 20 ms. A file that is replaced as a whole, by
+/// a rename, is never read half.
 ///
-/// A single file forgets: a process that restarts after the key was replaced never saw the old one, and refuses its
-/// tokens. Keep the old key in a [`retired`](Self::retired) file until they are past, or use a JWK set or a
-/// [`DirectorySource`](super::DirectorySource).
+/// A single file has no memory: a process that restarts after the key was replaced has never seen the old one, and
+/// refuses its tokens. Keep the old key in a [`retired`](Self::retired) file until its tokens have expired, or use a
+/// JWK set or a [`DirectorySource`](super::DirectorySource).
 ///
 /// ```
 /// use tower_reissue::keys::{Algorithm, FileSource, KeyFormat};
@@ -46,7 +46,7 @@ impl FileSource {
         Self { file: (given::path(path), format), retired: Vec::new(), memory: Memory::default() }
     }
 
-    /// A file that holds a key which signs no longer. While there is no such file, there is none.
+    /// A file with a key that does not sign any more. It may be missing.
     pub fn retired(mut self, path: impl Into<PathBuf>, format: KeyFormat) -> Self {
         self.retired.push((given::path(path), format));
         self

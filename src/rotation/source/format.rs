@@ -13,10 +13,10 @@ use crate::keys::key_set::KeySet;
 use crate::keys::signing_key::SigningKey;
 use crate::keys::verifying_key::VerifyingKey;
 
-/// How the bytes of a file, variable or program's output are read. Never guessed: the same bytes are one secret as text
-/// and another as base64.
+/// How to read the bytes of a file, a variable or a program's output. It is never guessed, because the same bytes are
+/// one secret as text and another as base64.
 ///
-/// A private key or a secret signs; a public key only verifies.
+/// A private key or a secret signs. A public key only verifies.
 #[derive(Clone, Debug)]
 pub struct KeyFormat {
     encoding: Encoding,
@@ -37,10 +37,10 @@ enum Encoding {
 }
 
 impl KeyFormat {
-    /// An HMAC secret: the bytes as they are, less one line end at their end.
+    /// An HMAC secret: the bytes as they are, without one line end at the end.
     ///
-    /// A file or a program's output often ends in one that no other process counts as part of the secret. Give a binary
-    /// secret, which may truly end in one, as base64.
+    /// A file or a program's output often ends in a line end that other processes do not count as part of the secret.
+    /// Provide a binary secret, which may really end in one, in base64.
     pub fn secret(algorithm: Algorithm) -> Self {
         Self::new(Encoding::Secret(algorithm))
     }
@@ -57,8 +57,8 @@ impl KeyFormat {
         Self::new(Encoding::Base64(algorithm, Base64::UrlAnyPadding))
     }
 
-    /// A private or public key in PEM. Its line ends may be the two characters `\n`, as variables hold them, the whole may
-    /// be in base64 or UTF-16: a PEM shows what it is.
+    /// A private or public key in PEM. Its line ends may be the two characters `\n`, as variables hold them, and the
+    /// whole may be in base64 or UTF-16.
     pub fn pem(algorithm: Algorithm) -> Self {
         Self::new(Encoding::Pem(algorithm))
     }
@@ -68,12 +68,12 @@ impl KeyFormat {
         Self::new(Encoding::Der(algorithm))
     }
 
-    /// One JWK, private or public or `oct`. It names its algorithm itself, so that the algorithm changes with the file.
+    /// One JWK: private, public or `oct`. It names its algorithm itself, so the algorithm changes with the file.
     pub fn jwk() -> Self {
         Self::new(Encoding::Jwk)
     }
 
-    /// A JWK set of one's own, as [`KeySet::from_own_jwk_set`] reads it.
+    /// A set of own JWKs, read as by [`KeySet::from_own_jwk_set`].
     pub fn jwk_set() -> Self {
         Self::new(Encoding::JwkSet)
     }
@@ -82,10 +82,10 @@ impl KeyFormat {
         Self { encoding, kid: None, further_kids: Vec::new(), short_hmac: false, fully_specified: false }
     }
 
-    /// Names the key, in place of its thumbprint or fingerprint. The keys of a JWK set keep their own names.
+    /// Sets the key's name, in place of its thumbprint or fingerprint. The keys of a JWK set keep their own names.
     ///
-    /// Where the name stays the same from key to key, tokens of the old and of the new are both tried with each. Withdrawing
-    /// one of them then takes its fingerprint.
+    /// If the name stays the same from key to key, tokens under the old and the new key are tried with both. To
+    /// withdraw one of them, use its fingerprint.
     pub fn with_kid(mut self, kid: impl Into<String>) -> Self {
         self.kid = Some(kid.into());
         self

@@ -21,29 +21,29 @@ use crate::rotation::source::look::blocking;
 use crate::rotation::source::private_directory::Kept;
 use crate::rotation::source::private_directory::PrivateDirectory;
 
-/// A key that is made at the first start and kept in a directory, its private half readable by its owner alone.
+/// A key that is generated at the first start and kept in a directory. Only its owner can read the private half.
 ///
-/// A key pair lies in `private_key.pem` and `public_key.pem`, a secret (as text) in `secret_key`. Of several processes
-/// that start at once on one directory, one key wins, and all sign with it. RSA keys have 2048 bits, secrets 86
+/// A key pair is in `private_key.pem` and `public_key.pem`, a secret (as text) in `secret_key`. If several processes
+/// start at once on one directory, one key wins, and all sign with it. RSA keys have 2048 bits, secrets 86
 /// characters.
 ///
-/// Every node that is to admit the tokens needs the same directory. The key is never replaced by itself: put another in
-/// its place to rotate, and this one into a [`FileSource`](super::FileSource)'s `retired` file. A key that goes missing
-/// while the process runs is an error: no new one is made before the next start.
+/// Every node that is to admit the tokens needs the same directory. The key is never replaced automatically. To
+/// rotate, put another in its place, and this one into a [`FileSource`](super::FileSource)'s `retired` file. If the
+/// key disappears while the process runs, that is an error; a new one is generated only at the next start.
 ///
-/// The file system must know hard links, by which the key appears whole or not at all.
+/// The file system must support hard links, so that the key appears whole or not at all.
 ///
-/// On Unix, at each load, a key is refused with the mode found and the remedy
+/// On Unix each load refuses a key in these cases, with the mode that was found and the remedy:
 ///
-/// * where anybody but its owner can read it, or it is no regular file, a symbolic link included;
-/// * where others can write to its directory, a sticky one too: there anybody may be the first to put a key;
-/// * where the file or the directory belongs to another user than the one that the process runs as, or root;
-/// * where the path of the directory leads through a symbolic link that others can replace.
+/// * anybody but its owner can read it, or it is not a regular file (a symbolic link, for example)
+/// * others can write to its directory, even a sticky one, in which anybody may be the first to create a key
+/// * the file or the directory belongs to a user other than the process's or root
+/// * the path of the directory contains a symbolic link that others can replace
 ///
-/// Other directories on the way may be open to others: what they can put there is refused by its owner. Access lists are
-/// not looked at, and on Windows nothing is. A key that somebody else manages, as in a mounted Secret, is read with a
-/// [`FileSource`](super::FileSource) or a [`DirectorySource`](super::DirectorySource), which follow links and look at no
-/// mode.
+/// Other directories on the path may be open to others: what they can put there is refused because of its owner.
+/// Access lists are not checked, and on Windows nothing is. For a key that somebody else manages, as in a mounted
+/// Secret, use a [`FileSource`](super::FileSource) or a [`DirectorySource`](super::DirectorySource), which follow
+/// links and check no mode.
 #[derive(Clone, Debug)]
 pub struct GeneratedSource {
     directory: PathBuf,
@@ -58,7 +58,7 @@ const PUBLIC: &str = "public_key.pem";
 const SECRET: &str = "secret_key";
 
 impl GeneratedSource {
-    /// Keeps the key in this directory, which is made where it does not exist.
+    /// Keeps the key in this directory, which is created if it does not exist.
     pub fn new(directory: impl Into<PathBuf>, algorithm: Algorithm) -> Self {
         Self { directory: directory.into(), algorithm, memory: Memory::default(), has_loaded: Arc::default() }
     }

@@ -50,28 +50,29 @@ use crate::time::clamped;
 /// # }
 /// ```
 ///
-/// One load is one `GET` (with [`discover`](Self::discover) two, or up to four where the first addresses have no configuration), within [`timeout`](Self::timeout) from the connection to
-/// the last byte, each answer of [`max_bytes`](Self::max_bytes) at most. Nothing of a token goes out: the URL, the header
-/// fields and the certificates trusted are all settled here. No redirect is followed, no cookie kept. An answer may be
+/// One load is one `GET`. With [`discover`](Self::discover) it is two, or up to four if the first addresses have no
+/// configuration. It must be complete within [`timeout`](Self::timeout), and each response has at most
+/// [`max_bytes`](Self::max_bytes). Nothing of a token is sent: the URL, the header fields and the trusted
+/// certificates are all configured here. Redirects are not followed, and cookies are not kept. A response may be
 /// compressed with gzip or deflate.
 ///
-/// An `https` URL is fetched through the proxy that `HTTPS_PROXY` or `ALL_PROXY` names, in either case, unless `NO_PROXY` names
-/// the host, as curl reads them, or the host is a loopback address. [`proxy`](Self::proxy) and
-/// [`without_proxy`](Self::without_proxy) take their place. The proxy opens a tunnel (`CONNECT`), and TLS runs through it: it
+/// An `https` URL is fetched through the proxy that `HTTPS_PROXY` or `ALL_PROXY` names, in upper or lower case,
+/// unless `NO_PROXY` names the host, as in curl, or the host is a loopback address. [`proxy`](Self::proxy) and
+/// [`without_proxy`](Self::without_proxy) override this. The proxy opens a tunnel (`CONNECT`) with TLS inside, so it
 /// can neither read nor replace keys.
 ///
-/// Whatever is not a 200 with a JWK set is an error, and the keys loaded before stay in use. So is a set of which no key
-/// can be used, one of more than 256 keys, and one with a secret in it: a secret that is published is none. A set without
-/// any key is an answer: the issuer has taken them all back.
+/// Anything other than a 200 with a JWK set is an error, and the current keys stay in use. Also an error are a set in
+/// which no key can be used, a set of more than 256 keys, and a set with a secret in it, because a published secret
+/// is not secret. An empty set is an answer: the issuer has withdrawn all its keys.
 ///
-/// `ETag` is used to ask only whether there is something new. `Cache-Control`, less `Age`, becomes
-/// [`KeySet::fresh_for`], 60 seconds at least and 24 hours at most: `no-store`, `no-cache` and a `max-age` that can't be
-/// read count as 60 seconds.
+/// `ETag` is used to ask only for changes. `Cache-Control`, less `Age`, becomes [`KeySet::fresh_for`], at least 60
+/// seconds and at most 24 hours. `no-store`, `no-cache` and a `max-age` that can't be read count as 60 seconds.
 ///
-/// TLS is rustls, 1.2 and later, with the crypto provider the application installed, else aws-lc-rs, which the feature
-/// `jwks` brings and `jwks-no-provider` does not; none is installed from here. With the feature `fips` an installed
-/// provider has to be one restricted to FIPS. The platform's root certificates are trusted (`SSL_CERT_FILE` and
-/// `SSL_CERT_DIR` are obeyed), and those given as [`root_certificate`](Self::root_certificate).
+/// TLS is rustls, version 1.2 and later, with the crypto provider that the application installed. Otherwise it uses
+/// aws-lc-rs, which the feature `jwks` includes and `jwks-no-provider` does not. This crate installs no provider.
+/// With the feature `fips` an installed provider must be restricted to FIPS. The platform's root certificates are
+/// trusted (`SSL_CERT_FILE` and `SSL_CERT_DIR` are respected), and those added with
+/// [`root_certificate`](Self::root_certificate).
 pub struct JwksUrl {
     location: Location,
     assumed: Option<Algorithm>,
@@ -127,33 +128,34 @@ const MOST_FRESH: Duration = Duration::from_secs(24 * 3600);
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("tower-reissue/", env!("CARGO_PKG_VERSION")));
 
 impl JwksUrl {
-    /// The set at an `https` URL. `http` only to a loopback address (`127.0.0.1`, `[::1]`, `localhost`).
+    /// The set at an `https` URL. `http` is accepted only for a loopback address (`127.0.0.1`, `[::1]`, `localhost`).
     ///
     /// # Errors
     ///
-    /// When it is no such URL, or has a user name or password in it.
+    /// If it is not such a URL, or has a user name or password.
     pub fn new(url: impl AsRef<str>) -> Result<Self, KeyError> {
         Self::load_from(Location::Keys(parse(url.as_ref())?), false)
     }
 
-    /// The set that an issuer's configuration names: OpenID Connect's (`{issuer}/.well-known/openid-configuration`, OpenID
-    /// Connect Discovery 1.0 §4), else that of RFC 8414 §3.1, where the well-known part comes before the issuer's path:
-    /// `/.well-known/oauth-authorization-server/{path}` and `/.well-known/openid-configuration/{path}` (§5). The next is asked
-    /// only where the one before is answered with a status of 400 to 499.
+    /// The set that an issuer's configuration names. The OpenID Connect configuration is tried first
+    /// (`{issuer}/.well-known/openid-configuration`, OpenID Connect Discovery 1.0 §4), then that of RFC 8414 §3.1,
+    /// where the well-known part comes before the issuer's path: `/.well-known/oauth-authorization-server/{path}` and
+    /// `/.well-known/openid-configuration/{path}` (§5). The next is tried only if the one before is answered with a
+    /// status from 400 to 499.
     ///
-    /// The configuration is fetched again before each fetch of the keys, its `issuer` has to equal this one to the
-    /// letter, and its `jwks_uri` obeys the rules of [`new`](Self::new); it may be on another host.
+    /// The configuration is fetched before each fetch of the keys. Its `issuer` must equal this one exactly, and its
+    /// `jwks_uri` must follow the rules of [`new`](Self::new); it may be on another host.
     ///
     /// # Errors
     ///
-    /// As for [`new`](Self::new), of the issuer, which also has no query.
+    /// As for [`new`](Self::new). The issuer must not have a query.
     pub fn discover(issuer: impl Into<String>) -> Result<Self, KeyError> {
         Self::load_from(configurations_of(issuer.into())?, false)
     }
 
-    /// The certificates at an `https` URL: a JSON object of X.509 certificates in PEM by `kid`, as Firebase publishes them. Their
-    /// keys verify signatures of this algorithm. A certificate is only a container for its key: dates, signature and chain are
-    /// not checked, for the URL vouches for them.
+    /// The certificates at an `https` URL: a JSON object of X.509 certificates in PEM by `kid`, as Firebase publishes
+    /// them. Their keys verify signatures of this algorithm. A certificate is only a container for its key: its
+    /// dates, signature and chain are not checked, because the URL is trusted.
     ///
     /// # Errors
     ///
@@ -167,19 +169,19 @@ impl JwksUrl {
         DangerousJwksUrl { _private: () }
     }
 
-    /// The algorithm of keys that name none and could be of it. Without this, RSA keys without `alg` are skipped, as
-    /// several algorithms would take them; some providers publish their RS256 keys so.
+    /// The algorithm of keys that name none and could be of it. Without this, RSA keys without `alg` are skipped,
+    /// because several algorithms would accept them. Some providers publish their RS256 keys this way.
     pub fn assume_algorithm(mut self, algorithm: Algorithm) -> Self {
         self.assumed = Some(algorithm);
         self
     }
 
-    /// Fetches through this proxy, whatever the environment says: an `http` URL, with user name and password where it wants
-    /// them. `https` URLs alone are fetched through it.
+    /// Fetches through this proxy, whatever the environment says: an `http` URL, with user name and password if the
+    /// proxy needs them. Only `https` URLs are fetched through it.
     ///
     /// # Errors
     ///
-    /// When it is not an `http` URL. Proxies by TLS or SOCKS are not supported.
+    /// If it is not an `http` URL. TLS and SOCKS proxies are not supported.
     pub fn proxy(mut self, url: impl AsRef<str>) -> Result<Self, KeyError> {
         self.proxy = Proxy::at(url.as_ref())?;
         Ok(self)
@@ -191,38 +193,39 @@ impl JwksUrl {
         self
     }
 
-    /// Sends this token along, as `Authorization: Bearer`: for a JWK set that is not public. It goes to the scheme, host and
-    /// port of the URL given and to no other, so that an issuer's configuration can't lead it elsewhere.
+    /// Sends this token as `Authorization: Bearer`, for a JWK set that is not public. It is sent only to the scheme,
+    /// host and port of the URL given here, so that an issuer's configuration can't direct it elsewhere.
     pub fn bearer_token(mut self, token: impl Into<String>) -> Self {
         self.bearer = Some(Bearer::Value(Zeroizing::new(token.into())));
         self
     }
 
-    /// The same with the token in this file, which is read before each fetch: Kubernetes replaces its own
-    /// (`/var/run/secrets/kubernetes.io/serviceaccount/token`) every hour or so.
+    /// The same with the token in this file, which is read before each fetch. Kubernetes replaces its own
+    /// (`/var/run/secrets/kubernetes.io/serviceaccount/token`) about every hour.
     pub fn bearer_token_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.bearer = Some(Bearer::File(path.into()));
         self
     }
 
-    /// How long one load may take, from name look-up to the last byte. Default 5 seconds, ten years at most. A
-    /// [`KeyRotation`](crate::keys::KeyRotation) waits for 15 seconds at most.
+    /// How long one load may take, from the name look-up to the last byte. Default 5 seconds, at most ten years. A
+    /// [`KeyRotation`](crate::keys::KeyRotation) waits at most 15 seconds.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = clamped(timeout);
         self
     }
 
-    /// How long an answer may be. Reading stops there. Default 256 KiB.
+    /// The longest response, in bytes. Default 256 KiB. A longer one is an error.
     pub fn max_bytes(mut self, max_bytes: usize) -> Self {
         self.max_bytes = max_bytes;
         self
     }
 
-    /// A certificate authority, or several, in PEM, trusted beside the platform's: for issuers inside a company.
+    /// Trusts one or several certificate authorities, in PEM, in addition to the platform's: for issuers inside a
+    /// company.
     ///
     /// # Errors
     ///
-    /// When the text holds no certificate, or one that can't be read.
+    /// If the text holds no certificate, or one that can't be read.
     pub fn root_certificate(mut self, pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         let unreadable = || {
             KeyError::new(KeyErrorKind::Malformed, "the root certificate is not a PEM file with certificates")
@@ -537,8 +540,10 @@ pub struct DangerousJwksUrl {
 }
 
 impl DangerousJwksUrl {
-    /// The set at an `http` URL of any host. Whoever stands between can put their own keys in its place, and so sign any
-    /// token: only for a network in which everybody is trusted that much.
+    /// The set at an `http` URL of any host.
+    ///
+    /// Costs: whoever is on the network path can replace the keys with their own, and so sign any token. Use it only
+    /// in a network in which everybody is trusted that far.
     ///
     /// # Errors
     ///
@@ -547,8 +552,8 @@ impl DangerousJwksUrl {
         JwksUrl::load_from(Location::Keys(parse(url.as_ref())?), true)
     }
 
-    /// The set that the configuration of an issuer at an `http` URL of any host names, which may be at an `http` URL itself.
-    /// The costs are those of [`plain_http`](Self::plain_http).
+    /// The set that the configuration of an issuer at an `http` URL of any host names. The set may be at an `http`
+    /// URL too. It costs what [`plain_http`](Self::plain_http) costs.
     ///
     /// # Errors
     ///

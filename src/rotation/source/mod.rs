@@ -1,24 +1,25 @@
-//! Where keys come from: [`KeySource`] and the sources that are ready.
+//! Key sources: [`KeySource`] and its implementations.
 //!
 //! | source | for |
 //! |---|---|
-//! | [`KeySet`] | keys at hand, in memory |
+//! | [`KeySet`] | keys in memory |
 //! | [`EnvSource`] | an environment variable |
 //! | [`FileSource`] | a file, and files of retired keys |
 //! | [`DirectorySource`] | a mounted Kubernetes Secret |
 //! | [`CommandSource`] | a helper program that prints the key |
-//! | [`GeneratedSource`] | a key made at the first start and kept in a directory |
-//! | `JwksUrl` (feature `jwks`) | a JWK set at a URL, another issuer's usually |
+//! | [`GeneratedSource`] | a key that is generated at the first start and kept in a directory |
+//! | `JwksUrl` (feature `jwks`) | a JWK set at a URL, usually another issuer's |
 //!
-//! A [`KeyRotation`](super::KeyRotation) loads a source again and again and compares what it finds, so whatever way a file is
-//! replaced (a symlink swapped, a rename, truncated and written) is noticed. What can't be read or does not load changes
-//! nothing: the keys held so far serve on, and an event tells.
+//! A [`KeyRotation`](super::KeyRotation) loads a source repeatedly and compares the results, so it notices a replaced
+//! file however it was replaced (a symlink swapped, a rename, truncated and written). If a source can't be read or a
+//! key does not load, the current keys stay in use, and an event reports it.
 //!
-//! Only a [`DirectorySource`], or the [`KeySet::withdrawn`] of a source of yours, takes a compromised key out. With any other
-//! source a key that is replaced is accepted for the rotation's overlap: [what to do](crate::manual::keys).
+//! Only a [`DirectorySource`], or the [`KeySet::withdrawn`] of a source of yours, withdraws a compromised key. With
+//! any other source, a replaced key is accepted for the rotation's overlap: [what to do](crate::manual::keys).
 //!
-//! No source protects the key where it lies: the file's mode, the Secret's access rules and the helper's own credentials
-//! are the operator's. [`GeneratedSource`] alone, which keeps a key itself, refuses one that others can read or replace.
+//! No source protects the key where it is stored. The file's mode, the Secret's access rules and the helper's
+//! credentials are up to the operator. Only [`GeneratedSource`], which stores a key itself, refuses one that others
+//! can read or replace.
 
 use std::future::Future;
 
@@ -48,12 +49,12 @@ pub use self::generated::GeneratedSource;
 #[cfg(feature = "jwks-no-provider")]
 pub use self::jwks_url::{DangerousJwksUrl, JwksUrl};
 
-/// Where keys come from.
+/// A source of keys.
 ///
-/// It is asked again at every reload, and the answer is compared with the last: a source need not know what changed.
-/// It is asked in the background, never on the path of a request, by one load at a time. What takes longer than 15 s has
-/// failed, and is dropped; what blocks its thread can't be, and no other load begins before it ends. Threads that a
-/// source of yours starts itself it bounds itself. A panic is a failed load.
+/// It is loaded at every reload, and the result is compared with the last one, so a source need not know what changed. It is
+/// loaded in the background, never during a request, by one load at a time. A load that takes longer than 15 s has failed and
+/// is dropped. A load that blocks its thread can't be dropped, and no other load begins before it ends. A source must bound
+/// the threads that it starts itself. A panic is a failed load.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no source of keys",
     note = "keys at hand are one as a `KeySet`: `KeySet::signing(key)`, `KeySet::verifying([key])`"
