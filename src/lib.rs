@@ -136,6 +136,6 @@ pub use time::{Clock, NumericDate, SystemClock};
 pub use token::reissue::NotReissued;
 
 /// The README's examples compile.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "axum", feature = "jwks"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

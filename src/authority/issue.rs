@@ -104,6 +104,9 @@ impl fmt::Debug for IssuedToken {
 /// Why no token was issued.
 #[non_exhaustive]
 pub enum IssueError {
+    /// The authority's keys only verify ([`KeyRing::verify_only`](crate::keys::KeyRing::verify_only)): there is no key to sign
+    /// with.
+    VerifyOnly,
     /// The subject is empty or blank. Otherwise all accounts without a name would share one subject.
     NoSubject,
     /// The private claims can't be serialised. What serde says of it may quote a claim, so this error neither prints it nor
@@ -142,6 +145,7 @@ pub enum IssueError {
 impl fmt::Display for IssueError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let message = match self {
+            Self::VerifyOnly => "the authority's keys only verify, so it issues nothing: give it a key that signs".to_owned(),
             Self::NoSubject => "the login names no subject: `Login::new` takes the account that signed in".to_owned(),
             Self::Claims(_) => "the private claims can't be serialised; what serde says is within this error, for it may quote a claim"
                 .to_owned(),
@@ -210,6 +214,9 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// # Errors
     /// An [`IssueError`]. No token was issued then.
     pub async fn issue(&self, login: Login) -> Result<IssuedToken, IssueError> {
+        if self.0.keys.is_verify_only() {
+            return Err(IssueError::VerifyOnly);
+        }
         if login.subject.trim().is_empty() {
             return Err(IssueError::NoSubject);
         }

@@ -133,6 +133,11 @@ impl<C: Send + Sync + 'static> Authority<C> {
                 "these keys are kept by a `KeyRotation`: put another key into its source, or `withdraw_key`",
             ));
         }
+        if keys.is_verify_only() != self.0.keys.is_verify_only() {
+            return Err(ConfigError::new(
+                "one ring has own keys and the other only verifies: that is settled when the authority is built",
+            ));
+        }
         builder::check_issuer(|issuer| keys.trusts(issuer), &self.0.policy)?;
         self.0.keys.replace(keys);
         self.emit(Event::KeysReplaced { ring: &self.0.keys.current() });

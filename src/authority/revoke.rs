@@ -178,6 +178,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// # Errors
     /// If there is no store, or it did not record the revocation.
     pub async fn revoke_subject(&self, subject: &str) -> Result<(), StoreError> {
+        self.has_own_subjects()?;
         self.revoke_subject_of(self.0.policy.issuer.as_deref(), subject).await
     }
 
@@ -232,6 +233,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// # Errors
     /// If there is no store, or it can't answer.
     pub async fn sessions(&self, subject: &str, page: Page) -> Result<SessionPage, StoreError> {
+        self.has_own_subjects()?;
         let subject = SubjectId::new(self.0.policy.issuer.as_deref(), subject);
         self.ask(self.recording_store()?.sessions(subject, self.now(), page)).await
     }
@@ -251,6 +253,15 @@ impl<C: Send + Sync + 'static> Authority<C> {
 
     fn retention_of(&self, token: &Verified) -> Retention {
         self.retention(self.now()).of(token.subject(), token.claims().session_start())
+    }
+
+    /// Without own keys every subject is an issuer's: one without it names nobody.
+    fn has_own_subjects(&self) -> Result<(), StoreError> {
+        if !self.0.keys.is_verify_only() {
+            return Ok(());
+        }
+        let error = "the authority's keys only verify, so it has no subjects of its own: `revoke_foreign_subject` names the issuer";
+        Err(StoreError::with_source(StoreErrorKind::Misused, error))
     }
 
     fn recording_store(&self) -> Result<Arc<dyn ErasedStore>, StoreError> {

@@ -125,6 +125,11 @@ impl Keys {
         Self { ring, keeper: Some(keeper), withdrawn: Arc::default() }
     }
 
+    /// Whether there are no own keys, so that nothing can be issued or renewed.
+    pub(crate) fn is_verify_only(&self) -> bool {
+        self.ring.load().is_verify_only()
+    }
+
     pub(crate) fn is_kept(&self) -> bool {
         self.keeper.is_some()
     }
@@ -158,7 +163,7 @@ impl Keys {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not what an authority's keys can be made from: `Keys`, a `KeyRing` or a `SigningKey`",
     note = "a source of keys is read by a rotation: `KeyRotation::new(source).start().await?` gives `Keys`",
-    note = "keys of another issuer, such as a `JwksUrl`'s, only verify: `KeyRotation::new(own_source).trust(issuer, source)`"
+    note = "keys of another issuer, such as a `JwksUrl`'s, only verify: `KeyRotation::verify_only().trust(issuer, source).start().await?`"
 )]
 pub trait IntoKeys {
     /// The keys.

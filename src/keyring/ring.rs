@@ -30,6 +30,8 @@ pub(crate) const MAX_TRIED: usize = 8;
 pub struct KeyRing {
     /// Tells rings with other keys apart at a glance.
     id: u64,
+    /// It has no own keys, by the application's choice: not one whose signing key was withdrawn.
+    is_verify_only: bool,
     /// `None` once it is withdrawn: nothing is signed until another comes.
     signing: Option<(SigningKey, Written)>,
     keys: Vec<Arc<RingKey>>,
@@ -54,6 +56,22 @@ impl KeyRing {
         Self::of(Some(signing))
     }
 
+    /// A ring without own keys: the keys of the issuers that it [`trust`](Self::trust)s verify, and nothing is issued or
+    /// renewed.
+    ///
+    /// ```
+    /// # use tower_reissue::keys::{Algorithm, KeyRing, SigningKey, VerifyingKey};
+    /// # fn ring(public_key: VerifyingKey) -> Result<KeyRing, tower_reissue::keys::KeyError> {
+    /// KeyRing::verify_only().trust("https://login.example", [public_key])
+    /// # }
+    /// ```
+    ///
+    /// For keys that an issuer publishes at a URL, use
+    /// [`KeyRotation::verify_only`](crate::keys::KeyRotation::verify_only).
+    pub fn verify_only() -> Self {
+        Self { is_verify_only: true, ..Self::of(None) }
+    }
+
     /// Adds an own key that does not sign any more. Its tokens are admitted, and renewed with the signing key.
     ///
     /// Remove it when the last token under it is past its `exp` and the grace, or at once if it is compromised.
@@ -62,6 +80,12 @@ impl KeyRing {
     ///
     /// If another own key of the same algorithm already has this `kid`, or one of its further names.
     pub fn retiring(mut self, key: impl Into<VerifyingKey>) -> Result<Self, KeyError> {
+        if self.is_verify_only {
+            return Err(KeyError::new(
+                KeyErrorKind::Ring,
+                "a ring that only verifies has no own keys: give `KeyRing::new` the key that signs, or `trust` this key's issuer",
+            ));
+        }
         self.add(RingKey { key: key.into(), origin: Origin::Own })?;
         Ok(self)
     }
@@ -111,6 +135,11 @@ impl KeyRing {
         self.keys.iter().filter(|key| key.is_own()).map(|key| &key.key)
     }
 
+    /// Whether it has no own keys, and never had.
+    pub(crate) fn is_verify_only(&self) -> bool {
+        self.is_verify_only
+    }
+
     /// Two rings of one id hold the same keys.
     pub(crate) fn id(&self) -> u64 {
         self.id
@@ -138,7 +167,13 @@ impl KeyRing {
     }
 
     pub(crate) fn of(signing: Option<SigningKey>) -> Self {
-        let ring = Self { id: 0, signing: None, keys: Vec::new(), by_kid: HashMap::default() };
+        let ring = Self {
+            id: 0,
+            is_verify_only: false,
+            signing: None,
+            keys: Vec::new(),
+            by_kid: HashMap::default(),
+        };
         let Some(signing) = signing else { return ring };
         let ring = ring.with_own(signing.verifying_key());
         let written = Written::under(signing.written_alg(), signing.kid());
@@ -170,7 +205,7 @@ impl KeyRing {
         if !met {
             return self;
         }
-        let mut ring = Self { id: 0, signing: None, keys: Vec::new(), by_kid: HashMap::default() };
+        let mut ring = Self { is_verify_only: self.is_verify_only, ..Self::of(None) };
         ring.signing = self.signing.filter(|(key, _)| !withdrawn.holds(&key.verifying_key(), None));
         for key in self.keys {
             if !withdrawn.holds(&key.key, key.issuer()) {

@@ -48,7 +48,8 @@ pub(super) struct Foreign {
 
 /// Held by the [`Keys`] and, weakly, by its task: when the last of the keys goes, both end.
 pub(super) struct Manager {
-    own: Loader,
+    /// `None`: there are no own keys.
+    own: Option<Loader>,
     own_gate: Gate,
     trusted: Vec<Foreign>,
     settings: Settings,
@@ -76,18 +77,23 @@ struct Progress {
 
 impl Manager {
     pub(super) async fn start(
-        own: Arc<dyn ErasedSource>,
+        own: Option<Arc<dyn ErasedSource>>,
         trusted: Vec<Trusted>,
         settings: Settings,
     ) -> Result<Keys, KeyError> {
-        let mut rotation =
-            Rotation::new(settings.timing, trusted.iter().map(|trusted| trusted.issuer.clone()));
-        let own = Loader::new(own);
-        let set = own.load_next().await.set?;
-        let (skipped, withdrawn) = (set.skipped.clone(), set.withdrawn.clone());
-        let now = settings.clock.now();
-        rotation.own_loaded(set, now)?;
-        let ring = Arc::new(RingCell::new(rotation.ring(now)));
+        let issuers = trusted.iter().map(|trusted| trusted.issuer.clone());
+        let mut rotation = Rotation::new(settings.timing, issuers);
+        if own.is_none() {
+            rotation = rotation.verify_only();
+        }
+        let own = own.map(Loader::new);
+        let (mut skipped, mut withdrawn) = (Vec::new(), Vec::new());
+        if let Some(own) = &own {
+            let set = own.load_next().await.set?;
+            (skipped, withdrawn) = (set.skipped.clone(), set.withdrawn.clone());
+            rotation.own_loaded(set, settings.clock.now())?;
+        }
+        let ring = Arc::new(RingCell::new(rotation.ring(settings.clock.now())));
         let (every, count) = (settings.reload_every, trusted.len());
         let foreign = |Trusted { issuer, source }| Foreign {
             issuer,
@@ -119,7 +125,9 @@ impl Manager {
             state.is_loaded = true;
             state.tell_own(skipped, &withdrawn)
         };
-        manager.report_skipped(&manager.own, &told);
+        if let Some(own) = &manager.own {
+            manager.report_skipped(own, &told);
+        }
         manager.emit(&Event::KeysLoaded { ring: &ring.load() });
         let task = tokio::spawn(keep(Arc::downgrade(&manager), every));
         let _ = manager.task.set(task.abort_handle());
@@ -148,23 +156,26 @@ impl Manager {
     }
 
     async fn load_own(&self) {
-        if !self.state().own.is_due() {
-            return self.publish();
-        }
-        match self.own.load_now().await {
-            Some(loaded) => drop(self.take_own(loaded)),
-            None => self.publish(),
+        let due = self.own.as_ref().filter(|_| self.state().own.is_due());
+        let loaded = match due {
+            Some(own) => own.load_now().await,
+            None => None,
+        };
+        match (due, loaded) {
+            (Some(own), Some(loaded)) => drop(self.take_own(own, loaded)),
+            _ => self.publish(),
         }
     }
 
     /// Asks the own source out of turn, after the load under way where there is one. Whether it could be read: then a key that
     /// is still unknown is none of its keys.
     pub(super) async fn reload_own(self: Arc<Self>) -> bool {
-        let loaded = self.own.load_next().await;
-        self.take_own(loaded)
+        let Some(own) = &self.own else { return true };
+        let loaded = own.load_next().await;
+        self.take_own(own, loaded)
     }
 
-    fn take_own(&self, Loaded { set: loaded, _turn }: Loaded) -> bool {
+    fn take_own(&self, own: &Loader, Loaded { set: loaded, _turn }: Loaded) -> bool {
         // Also where it goes on naming a key that was withdrawn. A set without a signing key is a mistake, and not used.
         let is_read = loaded.as_ref().is_ok_and(|set| set.signing.is_some());
         let (outcome, told) = {
@@ -179,7 +190,7 @@ impl Manager {
             (outcome, told)
         };
         self.publish();
-        self.report(&self.own, outcome, &told);
+        self.report(own, outcome, &told);
         is_read
     }
 
@@ -279,6 +290,7 @@ impl Keeper for Manager {
     }
 
     fn refetch_own(self: Arc<Self>) -> Option<Refetching> {
+        self.own.as_ref()?;
         self.own_gate.wait(&self.runtime, self.settings.cooldown, || self.clone().reload_own())
     }
 

@@ -53,7 +53,8 @@ const SHORTEST_COOLDOWN: Duration = Duration::from_secs(1);
 /// It does not protect against a source that somebody else can write to: whoever sets the key can sign any token.
 #[must_use = "a rotation does nothing until `start`"]
 pub struct KeyRotation {
-    own: Arc<dyn ErasedSource>,
+    /// `None`: there are no own keys.
+    own: Option<Arc<dyn ErasedSource>>,
     trusted: Vec<Trusted>,
     activation_delay: Duration,
     reload_every: Duration,
@@ -73,8 +74,32 @@ struct Trusted {
 impl KeyRotation {
     /// A rotation of the own keys, from this source.
     pub fn new(own: impl KeySource) -> Self {
+        Self::of(Some(Arc::new(own)))
+    }
+
+    /// Begins without own keys, for a service that only verifies the tokens of the issuers that it
+    /// [`trust`](Self::trust)s. Its [`Authority`](crate::Authority) issues and renews nothing.
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "jwks")]
+    /// # async fn start() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_reissue::Authority;
+    /// use tower_reissue::keys::{JwksUrl, KeyRotation};
+    ///
+    /// let issuer = "https://login.example";
+    /// let keys = KeyRotation::verify_only().trust(issuer, JwksUrl::discover(issuer)?).start().await?;
+    /// let authority = Authority::builder(keys).audience("orders").build()?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Delay and overlap have no effect: they are about own keys.
+    pub fn verify_only() -> Self {
+        Self::of(None)
+    }
+
+    fn of(own: Option<Arc<dyn ErasedSource>>) -> Self {
         Self {
-            own: Arc::new(own),
+            own,
             trusted: Vec::new(),
             activation_delay: Duration::ZERO,
             reload_every: Duration::from_secs(10),
@@ -232,7 +257,7 @@ impl fmt::Debug for Trusted {
 impl fmt::Debug for KeyRotation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyRotation")
-            .field("own", &self.own.describe())
+            .field("own", &self.own.as_ref().map(|own| own.describe()))
             .field("trusted", &self.trusted)
             .field("activation_delay", &self.activation_delay)
             .field("reload_every", &self.reload_every)

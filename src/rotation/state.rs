@@ -32,6 +32,8 @@ pub(super) struct Timing {
 
 pub(super) struct Rotation {
     timing: Timing,
+    /// There are no own keys.
+    is_verify_only: bool,
     /// `None` where the only one was withdrawn.
     signing: Option<SigningKey>,
     /// Verifies already.
@@ -82,6 +84,7 @@ impl Rotation {
         let foreign = |issuer| Foreign { issuer, keys: Vec::new(), has_keys: true, failing_since: None };
         Self {
             timing,
+            is_verify_only: false,
             signing: None,
             next: None,
             retiring: Vec::new(),
@@ -92,6 +95,11 @@ impl Rotation {
             withdrawn: Withdrawn::default(),
             pace: Pace::default(),
         }
+    }
+
+    /// The same without own keys.
+    pub(super) fn verify_only(self) -> Self {
+        Self { is_verify_only: true, ..self }
     }
 
     /// The own source holds this now. Its withdrawals count even where its signing key can't be used.
@@ -119,7 +127,8 @@ impl Rotation {
                 None => KeyError::new(
                     KeyErrorKind::WrongType,
                     "the source holds no key that signs; give it a private key or a secret. Keys of another issuer, such as \
-                     a `JwksUrl`'s, go in with `KeyRotation::trust(issuer, source)`, beside own ones",
+                     a `JwksUrl`'s, go in with `KeyRotation::trust(issuer, source)`; without own keys begin with \
+                     `KeyRotation::verify_only()`",
                 ),
                 Some(error) => did_not_load("the source holds no key that signs", error),
             });
@@ -221,7 +230,9 @@ impl Rotation {
         let next = self.next.iter().map(|next| next.key.verifying_key());
         let retiring = self.retiring.iter().map(|retiring| retiring.key.clone());
         let own = next.chain(retiring).chain(self.listed.iter().cloned());
-        let ring = own.fold(KeyRing::of(self.signing.clone()), KeyRing::with_own);
+        let ring =
+            if self.is_verify_only { KeyRing::verify_only() } else { KeyRing::of(self.signing.clone()) };
+        let ring = own.fold(ring, KeyRing::with_own);
         let serving = self.foreign.iter().filter(|foreign| {
             foreign.failing_since.is_none_or(|since| now < since.saturating_add(self.timing.stale_for))
         });

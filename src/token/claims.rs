@@ -81,6 +81,10 @@ impl Claims {
                 Refusal::new(Reason::InvalidClaim("exp".into())).with_hint("it is not later than iat")
             );
         }
+        if policy.max_token_lifetime.is_some_and(|longest| exp.since(iat) > longest) {
+            return Err(Refusal::new(Reason::InvalidClaim("exp".into()))
+                .with_hint("it is further after iat than max_token_lifetime"));
+        }
         let nbf = raw.nbf.map(|value| date("nbf", value)).transpose()?;
         for name in &policy.required_claims {
             if !members.iter().any(|member| member.name == **name && member.value != "null") {

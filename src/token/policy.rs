@@ -38,6 +38,8 @@ pub(crate) struct Policy {
     pub(crate) future_tolerance: u64,
     /// `None` if the caller chose `unbounded_sessions()`.
     pub(crate) max_session_lifetime: Option<u64>,
+    /// The longest life, `exp - iat`, of a token; only where there are no own keys, whose sessions bound it.
+    pub(crate) max_token_lifetime: Option<u64>,
     /// Sessions that end earlier: revocations made before the store's horizon was raised were kept for the old one only.
     pub(crate) old_horizons: Vec<OldHorizon>,
     /// The most sessions of one subject that are live and on record.
@@ -133,9 +135,10 @@ impl Policy {
     ///
     /// Past the session's end nothing is: an in-flight allowance counts for as much as a session at most. A token without
     /// `iat` can be signed out until its `exp` even where the limit is shorter, for another authority may still admit it:
-    /// that is `longest_without_iat` after the start that it is read with.
+    /// that is `longest_without_iat` after the start that it is read with. Where nothing limits the sessions of foreign
+    /// issuers, a token that exists when its session is revoked ends `max_token_lifetime` later.
     pub(crate) fn horizon(&self) -> Horizon {
-        match self.max_session_lifetime {
+        match self.max_session_lifetime.or(self.max_token_lifetime) {
             Some(limit) => {
                 let window = self.grace.max(self.leeway).max(self.in_flight.min(limit));
                 let longest = limit.max(self.longest_without_iat.unwrap_or(0));

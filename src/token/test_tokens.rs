@@ -32,6 +32,7 @@ pub(super) fn policy() -> Policy {
         grace: 60,
         future_tolerance: 5,
         max_session_lifetime: Some(6_000),
+        max_token_lifetime: None,
         old_horizons: Vec::new(),
         max_sessions: 100,
         in_flight: 60,

@@ -19,7 +19,15 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     pub fn build(self) -> Result<Authority<C>, ConfigError> {
         let Self { options, view, renew_if } = self;
         let mut policy = options.policy;
+        let is_verify_only = options.keys.is_verify_only();
+        if let Some(option) = options.issuing.filter(|_| is_verify_only) {
+            return refuse(format!(
+                "`{option}` is about tokens that this service issues or renews, and its keys only verify: leave it out, or give \
+                 the authority a key that signs"
+            ));
+        }
         policy.issuer = match options.issuer {
+            Choice::Unsaid if is_verify_only => None,
             Choice::Is(issuer) if !issuer.trim().is_empty() => Some(issuer.into()),
             Choice::Without => None,
             Choice::Both => {
@@ -54,19 +62,29 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
             );
         }
         check_issuer(|issuer| options.keys.trusts(issuer), &policy)?;
-        policy.max_session_lifetime = options.max_session_lifetime.ok_or_else(|| {
-            ConfigError::new(
-                "no session limit: give `max_session_lifetime(Duration)`, the longest a session may live however often its token is \
-                 renewed; 12 hours suit a working day",
-            )
-        })?;
-        check_times(&mut policy, options.grace, options.in_flight, options.store.is_some())?;
+        policy.max_session_lifetime = match options.max_session_lifetime {
+            Some(limit) => limit,
+            None if is_verify_only => None,
+            None => {
+                return refuse(
+                    "no session limit: give `max_session_lifetime(Duration)`, the longest a session may live however often its \
+                     token is renewed; 12 hours suit a working day",
+                );
+            }
+        };
+        check_bounds(&policy)?;
+        if is_verify_only {
+            check_verifier(&mut policy, options.store.is_some())?;
+        } else {
+            check_times(&mut policy, options.grace, options.in_flight, options.store.is_some())?;
+        }
         check_names(&policy)?;
         if options.lost_predicate {
             return refuse("`renew_if` came before `private_claims`, which it does not know: give it after");
         }
         let outlived = policy.lifetime + policy.grace;
-        if let Some(overlap) = options.keys.overlap().filter(|overlap| *overlap < outlived) {
+        let overlap = options.keys.overlap().filter(|_| !is_verify_only);
+        if let Some(overlap) = overlap.filter(|overlap| *overlap < outlived) {
             return refuse(format!(
                 "a replaced key verifies for {overlap} s more, and its last tokens live for {outlived} s, grace included: \
                  an overlap of that at least is right"
@@ -132,18 +150,9 @@ pub(in crate::authority) fn check_issuer(
 /// In seconds, the longest duration that is a policy and no mistake.
 const TEN_YEARS: u64 = 315_360_000;
 
-fn check_times(
-    policy: &mut Policy,
-    grace: Option<u64>,
-    in_flight: Option<u64>,
-    has_store: bool,
-) -> Result<(), ConfigError> {
-    let (lifetime, leeway) = (policy.lifetime, policy.leeway);
-    if !(2..=31_536_000).contains(&lifetime) {
-        return refuse(format!(
-            "the lifetime is {lifetime} s: between 2 s and a year is right, 600 s is the default"
-        ));
-    }
+/// What holds of every token, whoever issued it.
+fn check_bounds(policy: &Policy) -> Result<(), ConfigError> {
+    let leeway = policy.leeway;
     if leeway > 60 {
         return refuse(format!(
             "the leeway is {leeway} s: at most 60 s; a clock that differs more needs mending"
@@ -160,6 +169,52 @@ fn check_times(
             "`accept_without_iat` was given {longest} s: the longest life that their minter gives such tokens is right, from \
              1 s to ten years"
         ));
+    }
+    if policy.max_session_lifetime.is_some_and(|limit| limit > TEN_YEARS) {
+        return refuse(
+            "the session limit is longer than ten years: a shorter one is right, or `dangerous().unbounded_sessions()` said",
+        );
+    }
+    Ok(())
+}
+
+/// An authority without own keys: no token of its own lives, is renewed, or is exchanged.
+fn check_verifier(policy: &mut Policy, has_store: bool) -> Result<(), ConfigError> {
+    // A token is good for nothing once it is not admitted.
+    (policy.grace, policy.in_flight) = (policy.leeway, 0);
+    match policy.max_token_lifetime {
+        Some(longest) if !(1..=TEN_YEARS).contains(&longest) => refuse(format!(
+            "`max_token_lifetime` is {longest} s: the longest life that the issuers give their tokens is right, from 1 s to ten \
+             years"
+        )),
+        Some(longest) if policy.longest_without_iat.is_some_and(|without| without > longest) => refuse(
+            "`accept_without_iat` is longer than `max_token_lifetime`: such tokens would all be refused. The same is right",
+        ),
+        // Past its session's end no token is admitted: that bounds its life too.
+        None if has_store && policy.max_session_lifetime.is_none() => refuse(
+            "there is a `store` and no `max_token_lifetime(Duration)`: a revocation is kept for as long as the longest token that \
+             the trusted issuers sign, so name that life",
+        ),
+        _ => Ok(()),
+    }
+}
+
+fn check_times(
+    policy: &mut Policy,
+    grace: Option<u64>,
+    in_flight: Option<u64>,
+    has_store: bool,
+) -> Result<(), ConfigError> {
+    let (lifetime, leeway) = (policy.lifetime, policy.leeway);
+    if !(2..=31_536_000).contains(&lifetime) {
+        return refuse(format!(
+            "the lifetime is {lifetime} s: between 2 s and a year is right, 600 s is the default"
+        ));
+    }
+    if policy.max_token_lifetime.is_some() {
+        return refuse(
+            "`max_token_lifetime` is for keys that only verify: here `max_session_lifetime` bounds every token",
+        );
     }
     let fresh = lifetime - policy.renewal_window(lifetime);
     let chosen = grace.is_some();
@@ -183,11 +238,6 @@ fn check_times(
             "the grace is {grace} s, and a token of {lifetime} s becomes renewable {fresh} s into its life: its \
              successor could be dead on arrival. A grace under {fresh} s is right, or a longer lifetime"
         ));
-    }
-    if policy.max_session_lifetime.is_some_and(|limit| limit > TEN_YEARS) {
-        return refuse(
-            "the session limit is longer than ten years: a shorter one is right, or `dangerous().unbounded_sessions()` said",
-        );
     }
     if let Some(limit) = policy.max_session_lifetime.filter(|limit| *limit < lifetime) {
         return refuse(format!(

@@ -24,6 +24,10 @@ pub(super) const RESERVED: [&str; 8] = ["iss", "sub", "aud", "exp", "nbf", "iat"
 /// Builds an [`Authority`](super::Authority). Issuer, audience and session limit have no default: set each, or call
 /// the method that does without it. A duration is rounded down to whole seconds. [`build`](Self::build) reports a
 /// value that is out of bounds.
+///
+/// An authority on keys that only verify ([`KeyRotation::verify_only`](crate::keys::KeyRotation::verify_only),
+/// [`KeyRing::verify_only`](crate::keys::KeyRing::verify_only)) needs an audience alone. The options about issuing and
+/// renewing are errors at build there.
 #[must_use = "a builder does nothing until `build`"]
 pub struct AuthorityBuilder<C = PrivateClaims> {
     options: Options,
@@ -49,6 +53,14 @@ struct Options {
     observe: Option<Arc<Observer>>,
     /// A predicate over other claims was given before the claims' type.
     lost_predicate: bool,
+    /// The first option given that is about tokens which this service issues or renews.
+    issuing: Option<&'static str>,
+}
+
+impl Options {
+    fn issuing(&mut self, option: &'static str) {
+        self.issuing.get_or_insert(option);
+    }
 }
 
 /// A name that must be set or expressly left out.
@@ -98,6 +110,7 @@ impl AuthorityBuilder<PrivateClaims> {
                 grace: 60,
                 future_tolerance: 5,
                 max_session_lifetime: None,
+                max_token_lifetime: None,
                 old_horizons: Vec::new(),
                 max_sessions: 100,
                 in_flight: 60,
@@ -113,6 +126,7 @@ impl AuthorityBuilder<PrivateClaims> {
             confirm: None,
             observe: None,
             lost_predicate: false,
+            issuing: None,
         };
         Self { options, view: PrivateClaims::view, renew_if: None }
     }
@@ -162,6 +176,7 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     /// The issuer that this service's own tokens name in `iss`. It is compared exactly (RFC 8725 §3.8). Required,
     /// unless you call [`without_issuer`](Self::without_issuer).
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
+        self.options.issuing("issuer");
         self.options.issuer.name(issuer.into());
         self
     }
@@ -170,6 +185,7 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     ///
     /// Costs: a token of any other issuer that uses the same key counts as an own one.
     pub fn without_issuer(mut self) -> Self {
+        self.options.issuing("without_issuer");
         self.options.issuer.without();
         self
     }
@@ -190,6 +206,7 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
 
     /// Accepts one more audience, which is being phased out: a successor names the primary audience in its place.
     pub fn legacy_audience(mut self, audience: impl Into<String>) -> Self {
+        self.options.issuing("legacy_audience");
         let audience = audience.into();
         self.options.policy.legacy_audiences.push(audience.clone());
         self.options.accepted_audiences.push(audience);
@@ -204,7 +221,8 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
         self
     }
 
-    /// The longest a session may live, counted from its first token, however often it is renewed. Required.
+    /// The longest a session may live, counted from its first token, however often it is renewed. Required, unless
+    /// the keys only verify: tokens of trusted issuers are then bounded by their own `exp`.
     ///
     /// Where nothing is revoked, this is what ends the use of a stolen token (RFC 9700 §4.14.2). A session whose
     /// token is not renewed ends earlier: after the [`lifetime`](Self::lifetime) and the [`grace`](Self::grace), the
@@ -214,11 +232,24 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
         self
     }
 
+    /// Refuses a token whose life, `exp - iat`, is longer. Default: no bound; one second to ten years. Only for keys that
+    /// verify: this service's own tokens are bounded by [`max_session_lifetime`](Self::max_session_lifetime).
+    ///
+    /// Required beside a [`store`](Self::store): a revocation is kept for as long as a token that existed by then can
+    /// still be admitted. Name the longest life that the trusted issuers give their access tokens.
+    ///
+    /// Costs: with a larger value the store keeps each revocation longer.
+    pub fn max_token_lifetime(mut self, longest: Duration) -> Self {
+        self.options.policy.max_token_lifetime = Some(longest.as_secs());
+        self
+    }
+
     /// The lifetime of new tokens, `exp - iat`. Default 600 s; 2 s to a year.
     ///
     /// A longer lifetime means that a stolen token works longer without being renewed. Lifetime and grace together
     /// are the session's idle timeout.
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
+        self.options.issuing("lifetime");
         self.options.policy.lifetime = lifetime.as_secs();
         self
     }
@@ -238,6 +269,7 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     /// The grace must be shorter than the part of a token's life before its renewal window. Otherwise a successor
     /// could be expired when it is sent.
     pub fn grace(mut self, grace: Duration) -> Self {
+        self.options.issuing("grace");
         self.options.grace = Some(grace.as_secs());
         self
     }
@@ -281,6 +313,7 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     /// a [`max_session_lifetime`](Self::max_session_lifetime), which bounds how long the store keeps each token's
     /// record. [`Duration::MAX`] then means no limit.
     pub fn in_flight_allowance(mut self, allowance: Duration) -> Self {
+        self.options.issuing("in_flight_allowance");
         self.options.in_flight = Some(allowance.as_secs());
         self
     }
@@ -288,6 +321,7 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     /// The largest part of the renewal window, in percent, that the per-token jitter may take away. Default 10, at
     /// most 50. With 0 all tokens of one age become renewable at the same instant.
     pub fn jitter_percent(mut self, percent: u8) -> Self {
+        self.options.issuing("jitter_percent");
         self.options.policy.jitter_percent = percent.into();
         self
     }
@@ -346,6 +380,7 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     ///
     /// [`NotReissued::HeadTooLarge`]: crate::NotReissued::HeadTooLarge
     pub fn max_added_head_bytes(mut self, bytes: usize) -> Self {
+        self.options.issuing("max_added_head_bytes");
         self.options.policy.max_added_head_bytes = bytes;
         self
     }
@@ -377,6 +412,7 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     /// times as many sessions, with those that ended. If there are more, all sessions that began no later than the
     /// oldest are revoked in one record.
     pub fn max_sessions_per_subject(mut self, sessions: usize) -> Self {
+        self.options.issuing("max_sessions_per_subject");
         self.options.policy.max_sessions = sessions;
         self
     }
@@ -409,6 +445,7 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     /// Ends a session when one of its tokens arrives that was superseded two or more generations ago (RFC 9700
     /// §4.14.2). Default: this is reported, and the token is not renewed. Needs a store.
     pub fn end_session_on_reuse(mut self) -> Self {
+        self.options.issuing("end_session_on_reuse");
         self.options.policy.reuse_ends_session = true;
         self
     }
@@ -418,6 +455,7 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     ///
     /// Costs: the grace acts as leeway, for every token that was not superseded two or more generations ago.
     pub fn admit_in_grace(mut self) -> Self {
+        self.options.issuing("admit_in_grace");
         self.options.policy.admit_in_grace = true;
         self
     }
@@ -427,6 +465,7 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     /// With a store the predicate is called again after the successor was recorded; if it returns false then, the
     /// successor is not sent. A predicate that panics counts as false.
     pub fn renew_if(mut self, predicate: impl Fn(&VerifiedToken<C>) -> bool + Send + Sync + 'static) -> Self {
+        self.options.issuing("renew_if");
         self.renew_if = Some(Arc::new(predicate));
         self
     }
