@@ -39,6 +39,8 @@ mod cutoff;
 mod erased;
 mod error;
 mod feed;
+#[cfg(any(feature = "redis", feature = "sqlx"))]
+mod known_horizon;
 mod memory;
 #[cfg(feature = "redis")]
 mod redis;
@@ -135,6 +137,9 @@ pub trait ClaimsStore: Send + Sync + 'static {
     fn horizon(&self, need: Horizon) -> impl Future<Output = Result<StoreHorizon, StoreError>> + Send;
 
     /// The same answer, as it was when the store was opened, if it needs no waiting; otherwise `None`.
+    ///
+    /// Building an authority asks this. A store that answers `None` should note `need`, so that the first call of
+    /// [`horizon`](Self::horizon) sets the largest need of all authorities that were built on it.
     fn horizon_now(&self, need: Horizon) -> Option<StoreHorizon> {
         let _ = need;
         None

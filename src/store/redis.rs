@@ -21,12 +21,12 @@ use redis::cmd;
 
 use self::address::Servers;
 pub use self::connect::{DangerousRedisConnect, RedisConnect};
-use self::horizon::KnownHorizon;
 use self::keys::Keys;
 use self::link::Link;
 use self::replicas::Replicas;
 use self::script::Call;
 use self::state::{Answer as _, Field as _, Listing, SessionState, SubjectState, name};
+use super::known_horizon::KnownHorizon;
 use super::{
     ClaimsStore, Horizon, Page, Presented, Retention, Revocation, Rotated, Rotation, SessionId, SessionPage,
     Standing, StoreError, StoreErrorKind, StoreHorizon, SubjectId, SubjectLimit, chain,
@@ -233,8 +233,8 @@ impl ClaimsStore for RedisStore {
         self.0.settle_horizon(need).await
     }
 
-    fn horizon_now(&self, _: Horizon) -> Option<StoreHorizon> {
-        self.0.horizon.get()
+    fn horizon_now(&self, need: Horizon) -> Option<StoreHorizon> {
+        self.0.horizon.get_for(need)
     }
 
     async fn raise_horizon(&self, to: Horizon, now: NumericDate) -> Result<(), StoreError> {

@@ -30,8 +30,7 @@ impl Settling {
     async fn settled(self: Arc<Self>) -> Result<Arc<dyn ErasedStore>, StoreError> {
         if !self.is_settled() {
             let found = Arc::clone(&self.store).horizon(self.need).await?;
-            check(&found, self.need)
-                .and_then(|()| check_raises(&found, self.need))
+            check_late(&found, self.need)
                 .map_err(|error| StoreError::with_source(StoreErrorKind::Misconfigured, error))?;
             self.is_settled.store(true, Ordering::Release);
         }
@@ -54,12 +53,20 @@ pub(crate) fn check(found: &StoreHorizon, need: Horizon) -> Result<(), ConfigErr
     )))
 }
 
-/// The policy was made before the store told of these: it would let sessions live on whose revocations have expired.
-fn check_raises(found: &StoreHorizon, need: Horizon) -> Result<(), ConfigError> {
+/// The same for an authority that was built before the store told its horizon. Nothing makes it right after that: its
+/// policy does not know of raises, and would let sessions live on whose revocations have expired.
+fn check_late(found: &StoreHorizon, need: Horizon) -> Result<(), ConfigError> {
+    if let Err(error) = check(found, need) {
+        return Err(ConfigError::new(format!(
+            "another authority set the store's horizon after this one was built, and needs less: {error}; then build it \
+             again, as a restart of its process does"
+        )));
+    }
     match found.raises_below(need).next() {
         None => Ok(()),
         Some(raise) => Err(ConfigError::new(format!(
-            "the store's horizon was raised from {} s while this authority was built: build it again",
+            "the store's horizon was raised from {} s after this authority was built, which does not know that sessions \
+             begun before the raise end by the old horizon: build it again, as a restart of its process does",
             raise.from
         ))),
     }

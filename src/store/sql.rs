@@ -47,13 +47,13 @@ use self::backend::{Backend, on};
 pub use self::builder::SqlStoreBuilder;
 use self::change::{Cause, Step};
 use self::crowd::Opened;
-use self::horizon::Known;
 use self::proof::Identity;
 use self::purge::Purge;
 use self::record::Listed;
 use self::statements::Statements;
 use super::chain::Turn;
 use super::cutoff::Cutoff;
+use super::known_horizon::KnownHorizon;
 use super::{
     ClaimsStore, Horizon, Page, Presented, Retention, Revocation, Rotated, Rotation, SessionCursor,
     SessionId, SessionPage, SessionRecord, Standing, StoreError, StoreHorizon, SubjectId,
@@ -148,7 +148,7 @@ struct Inner {
     backend: Backend,
     statements: Statements,
     identity: Identity,
-    known: Known,
+    known: KnownHorizon,
     purge: Purge,
 }
 
@@ -242,8 +242,8 @@ impl ClaimsStore for SqlStore {
         self.settle_horizon(need).await
     }
 
-    fn horizon_now(&self, _need: Horizon) -> Option<StoreHorizon> {
-        self.0.known.read()
+    fn horizon_now(&self, need: Horizon) -> Option<StoreHorizon> {
+        self.0.known.get_for(need)
     }
 
     async fn raise_horizon(&self, to: Horizon, now: NumericDate) -> Result<(), StoreError> {

@@ -42,7 +42,7 @@ async fn a_revocation_is_kept_for_the_stores_horizon_by_whichever_process() {
         };
         let first = connect().await.unwrap();
         // Nobody has set it: for ever.
-        assert_eq!(first.horizon_now(SHORT), None);
+        assert_eq!(first.horizon_now(Horizon::Secs(5)), None);
         assert!(kept_by(&first, servers, 0).await > 250_000_000);
         assert_eq!(first.horizon(SHORT).await.unwrap(), StoreHorizon::new(SHORT));
         assert_eq!(first.horizon_now(LONG), Some(StoreHorizon::new(SHORT)));
@@ -84,6 +84,19 @@ async fn a_revocation_is_kept_for_the_stores_horizon_by_whichever_process() {
         assert_eq!(second.horizon(SHORT).await.unwrap().current, LONG);
         let kept = kept_by(&newcomer, servers, 60).await;
         assert!((100_300..100_500).contains(&kept), "{kept}");
+    }
+}
+
+/// The horizon is asked for so where an authority is built.
+#[tokio::test]
+async fn the_first_call_sets_the_largest_need_of_all_authorities_built_before_it() {
+    let server = RedisServer::start(&[]);
+    let store = RedisStore::connect(server.url()).await.unwrap();
+    for need in [SHORT, LONG, SHORT] {
+        assert_eq!(store.horizon_now(need), None);
+    }
+    for need in [SHORT, LONG] {
+        assert_eq!(store.horizon(need).await.unwrap(), StoreHorizon::new(LONG));
     }
 }
 

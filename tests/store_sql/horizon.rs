@@ -7,6 +7,7 @@ use crate::support::kept;
 
 on_each_database! {
     the_first_sets_the_horizon_and_it_survives_a_restart,
+    the_first_call_sets_the_largest_need_of_all_authorities_built_before_it,
     a_raise_is_dated_after_it_was_made_whoever_is_interrupted,
     many_raise_at_once_and_each_raise_is_on_record,
     a_revocation_is_kept_by_the_servers_clock_and_the_newest_horizon,
@@ -44,6 +45,26 @@ async fn the_first_sets_the_horizon_and_it_survives_a_restart(place: Place) {
     let other = Place { prefix: "other_".to_owned() + &place.prefix, ..place.clone() }.open().await;
     other.raise_horizon(Horizon::Secs(5), before).await.unwrap();
     assert_eq!(other.horizon(Horizon::Secs(9)).await.unwrap().current, Horizon::Secs(5));
+}
+
+/// Whichever is served first.
+async fn the_first_call_sets_the_largest_need_of_all_authorities_built_before_it(place: Place) {
+    use tower_reissue::{Algorithm, Authority, SigningKey};
+    let store = place.open().await;
+    let build = |hours: u64| {
+        let key = SigningKey::generate(Algorithm::EdDSA).unwrap();
+        let limit = Duration::from_secs(hours * 3_600);
+        let builder = Authority::builder(key).issuer("https://login.example").audience("orders");
+        builder.max_session_lifetime(limit).store(store.clone()).build()
+    };
+    let authorities = [1, 12, 2].map(|hours| build(hours).unwrap());
+    for authority in &authorities {
+        authority.revoke_subject("alice").await.unwrap();
+    }
+    let found = store.horizon_now(Horizon::Secs(0)).unwrap();
+    assert_eq!((found.current, found.raises.len()), (Horizon::Secs(12 * 3_600 + 60), 0));
+    let error = build(13).unwrap_err().to_string();
+    assert!(error.contains("`SqlStoreBuilder::horizon`"), "{error}");
 }
 
 /// The process ended between the two.

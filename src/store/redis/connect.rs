@@ -8,12 +8,12 @@ use redis::ConnectionInfo;
 
 use super::address::{self, Servers};
 use super::failure::failure_at;
-use super::horizon::KnownHorizon;
 use super::keys::Keys;
 use super::link::{Link, RESPONSE_TIMEOUT};
 use super::replicas::{Demand, Replicas};
 use super::{RedisStore, Shared};
 use crate::error::ConfigError;
+use crate::store::known_horizon::KnownHorizon;
 use crate::store::{Horizon, StoreError, StoreErrorKind};
 
 /// A connection that is being set up: await it. Made by [`RedisStore::connect`] and [`RedisStore::connect_cluster`].

@@ -1,10 +1,9 @@
 //! The store's horizon: one record, and a copy in every hash tag for the scripts that keep revocations by it.
 
-use arc_swap::ArcSwapOption;
-
 use super::Shared;
 use super::script::{self, Call};
 use super::state::{Answer as _, Field as _, corrupt};
+use crate::store::known_horizon::KnownHorizon;
 use crate::store::{Horizon, Raise, StoreError, StoreErrorKind, StoreHorizon};
 use crate::time::NumericDate;
 
@@ -14,25 +13,10 @@ const UNBOUNDED: u64 = NumericDate::MAX.as_secs();
 /// Attempts to write what others write too.
 const ATTEMPTS: usize = 16;
 
-/// What this process knows of it. A slot whose records were lost is given it back by the next call.
-#[derive(Default)]
-pub(super) struct KnownHorizon(ArcSwapOption<StoreHorizon>);
-
 impl KnownHorizon {
-    pub(super) fn get(&self) -> Option<StoreHorizon> {
-        self.0.load().as_deref().cloned()
-    }
-
-    /// For a script: nothing where it is not known.
+    /// For a script: nothing where it is not known. A slot whose records were lost is given it back by the next call.
     pub(super) fn text(&self) -> String {
-        self.0.load().as_deref().map(|known| secs(known.current).to_string()).unwrap_or_default()
-    }
-
-    fn learn(&self, found: &StoreHorizon) {
-        self.0.rcu(|known| match known {
-            Some(known) if known.current > found.current => Some(known.clone()),
-            _ => Some(found.clone().into()),
-        });
+        self.current().map(|current| secs(current).to_string()).unwrap_or_default()
     }
 }
 
@@ -68,7 +52,7 @@ impl Shared {
                 }
                 // The slots get their copies from the calls of those who know it.
                 (None, known) => {
-                    let lost_or_new = known.unwrap_or_else(|| StoreHorizon::new(need));
+                    let lost_or_new = known.unwrap_or_else(|| StoreHorizon::new(self.horizon.need(need)));
                     self.ask_horizon(&[String::new(), write(&lost_or_new)]).await?;
                 }
             }

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use super::backend::Backend;
 use super::failure::{failed, misconfigured};
-use super::horizon::Known;
 use super::proof::Identity;
 use super::purge::Purge;
 use super::statements::{Dialect, Statements};
 use super::{Inner, SqlStore, secs};
 use crate::error::ConfigError;
+use crate::store::known_horizon::KnownHorizon;
 use crate::store::{Horizon, StoreError, StoreErrorKind};
 use crate::time::Clock as _;
 use crate::time::SystemClock;
@@ -73,7 +73,8 @@ impl SqlStoreBuilder {
 
     /// The least [horizon](Horizon) that the store is to have: for how long after a session's start its tokens can be of use
     /// to any authority on it. It is recorded when the store opens, raised where it is smaller, and never lowered. Unless
-    /// told, the first authority sets what it needs, and one that needs more does not build.
+    /// told, the first call of an authority sets the largest need of those built by then; see [the
+    /// manual](crate::manual::operating).
     pub fn horizon(mut self, horizon: Horizon) -> Self {
         self.horizon = Some(horizon);
         self
@@ -137,7 +138,7 @@ impl SqlStoreBuilder {
             }
         };
         let (identity, statements) = (Identity::of(id).map_err(failed)?, Statements::new(dialect, &prefix));
-        let (known, purge) = (Known::default(), Purge::default());
+        let (known, purge) = (KnownHorizon::default(), Purge::default());
         let inner = Inner { backend, statements, identity, known, purge };
         let store = SqlStore(Arc::new(inner));
         match least {

@@ -66,7 +66,7 @@ impl SqlStore {
                 _ => {}
             }
             if let Cause::Revocation(_, retention) = cause
-                && let Some(known) = inner.known.horizon()
+                && let Some(known) = inner.known.current()
                 && found.horizon.is_none_or(|found| found < known)
             {
                 // It was lost, with what else an older backup did not have.

@@ -1,7 +1,5 @@
 //! The store's horizon, in the store's own row.
 
-use std::sync::{Mutex, PoisonError};
-
 use super::backend::{Backend, on};
 use super::change::Tries;
 use super::record::{horizon_column, raise_bytes};
@@ -19,27 +17,6 @@ pub(super) struct HorizonRow {
     pub(super) horizon: Option<StoreHorizon>,
 }
 
-/// What this process knows of the horizon.
-#[derive(Default)]
-pub(super) struct Known(Mutex<Option<StoreHorizon>>);
-
-impl Known {
-    pub(super) fn read(&self) -> Option<StoreHorizon> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(super) fn horizon(&self) -> Option<Horizon> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|known| known.current)
-    }
-
-    fn learn(&self, horizon: &StoreHorizon) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.as_ref().is_none_or(|known| known.current <= horizon.current) {
-            *known = Some(horizon.clone());
-        }
-    }
-}
-
 /// The instant of a raise that is under way.
 ///
 /// A raise is recorded first, and dated after that: by then every revocation reads the new horizon, so that sessions begun
@@ -50,6 +27,7 @@ const UNDER_WAY: NumericDate = NumericDate::MAX;
 impl SqlStore {
     /// Sets it, where nobody has yet.
     pub(super) async fn settle_horizon(&self, need: Horizon) -> Result<StoreHorizon, StoreError> {
+        let need = self.0.known.need(need);
         self.update_horizon(SystemClock.now(), |found| found.is_none().then(|| StoreHorizon::new(need))).await
     }
 
