@@ -41,12 +41,13 @@ debug_as_display!(ConfigError);
 ///
 /// Most logs print an error's `Display` and no more, so the causes stand there. [`source`](StdError::source) returns them as
 /// well, for programs that look at their types. Many errors repeat their cause in their own text: a cause that was
-/// printed already is left out.
+/// printed already is left out. Some libraries print several lines, and logs are read by lines: they become one.
 pub(crate) fn with_causes(message: impl Into<String>, cause: Option<&(dyn StdError + 'static)>) -> String {
     let mut text = message.into();
     let mut next = cause;
     while let Some(cause) = next {
         let told = cause.to_string();
+        let told = told.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
         if !text.contains(&told) {
             text.push_str(": ");
             text.push_str(&told);

@@ -78,6 +78,23 @@ async fn a_server_that_asks_for_a_client_certificate_is_shown_it() {
     connect().await.unwrap_err();
 }
 
+/// The port of a server that answers every connection as HTTP does what it can't read.
+async fn web_server() -> u16 {
+    use tokio::io::AsyncWriteExt as _;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            client.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_secs(5)).await;
+                drop(client);
+            });
+        }
+    });
+    port
+}
+
 /// Of each: who must act, and the words that tell what to do.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_cannot_be_used_is_told_with_cause_and_remedy() {
@@ -87,6 +104,7 @@ async fn a_server_that_cannot_be_used_is_told_with_cause_and_remedy() {
     let server = RedisServer::start(&["--requirepass", "hunter2"]);
     let open = start(tls_port, "no");
     let cluster = RedisCluster::start();
+    let web = web_server().await;
     let connect =
         |url: &str| RedisStore::connect(url.replace("SERVER", &format!("127.0.0.1:{}", server.port())));
     let tls = format!("rediss://127.0.0.1:{tls_port}");
@@ -106,6 +124,7 @@ async fn a_server_that_cannot_be_used_is_told_with_cause_and_remedy() {
         (connect("redis://:hunter2/@SERVER"), Misconfigured, "percent-encoded"),
         (connect("rediss://:hunter2@SERVER").root_certificate(AUTHORITY), Timeout, "speak no TLS"),
         (connect(&plain), Unavailable, "begins with `rediss://`"),
+        (connect(&format!("redis://127.0.0.1:{web}")), Misconfigured, "does not speak Redis's protocol"),
         (connect(&tls).root_certificate(CLIENT.0), Misconfigured, "`root_certificate`"),
         (connect(&tls).root_certificate("no PEM"), Misconfigured, "root certificate is not a PEM"),
         (connect(&tls).client_certificate(CLIENT.0, "no PEM"), Misconfigured, "private key"),
@@ -121,6 +140,7 @@ async fn a_server_that_cannot_be_used_is_told_with_cause_and_remedy() {
         assert_eq!(error.kind(), kind, "{error}");
         let text = error.to_string();
         assert!(text.contains(told), "{told}: {text}");
+        assert_eq!(text.lines().count(), 1, "{text}");
         let debug = format!("{printed} {error:?}");
         assert!(!text.contains("hunter") && !debug.contains("hunter"), "{text} {debug}");
         assert!(began.elapsed() < Duration::from_secs(5), "{text}: after {:?}", began.elapsed());

@@ -69,6 +69,8 @@ mod promises;
 mod pushed;
 mod races;
 mod records;
+#[cfg(feature = "postgres")]
+mod rewriting;
 #[cfg(feature = "sqlite")]
 mod sqlite_faults;
 

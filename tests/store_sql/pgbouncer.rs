@@ -23,10 +23,10 @@ async fn a_pooler_that_shares_sessions_is_refused_by_name() {
         for mode in ["transaction", "statement"] {
             for more in ["", "server_round_robin = 1", "server_reset_query_always = 1"] {
                 pooler.run_again(mode, sessions, more);
-                assert_refused(&pooler, &format!("{mode} {sessions} {more}")).await;
+                assert_refused(&pooler.url(), &format!("{mode} {sessions} {more}")).await;
                 let others = traffic(&pooler);
                 for _ in 0..5 {
-                    assert_refused(&pooler, &format!("{mode} {sessions} {more}, with others")).await;
+                    assert_refused(&pooler.url(), &format!("{mode} {sessions} {more}, with others")).await;
                 }
                 drop(others);
             }
@@ -52,8 +52,14 @@ async fn a_pooler_is_refused_though_each_connection_happens_to_keep_its_session(
     for connection in &mut connections {
         sqlx::raw_sql("COMMIT").execute(connection).await.unwrap();
     }
-    let why = assert_refused(&pooler, "lucky").await;
+    let why = assert_refused(&pooler.url(), "lucky").await;
     assert!(why.contains("hears nothing"), "{why}");
+    // The server's queue of notifications is full: nobody hears anything.
+    let full = "DO'BEGIN RAISE SQLSTATE''54000'';END'";
+    let rewriting =
+        rewriting::before(pooler.port(), Some(("NOTIFY tower_reissue_", full)), Duration::ZERO).await;
+    let why = assert_refused(&server.url_at(rewriting), "untold").await;
+    assert!(why.contains("in another session"), "{why}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -151,9 +157,9 @@ async fn an_answer_to_another_stores_statement_is_an_error_and_never_a_verdict()
 }
 
 /// Why.
-async fn assert_refused(pooler: &Pgbouncer, when: &str) -> String {
+async fn assert_refused(url: &str, when: &str) -> String {
     let builder = SqlStore::builder().wait(Duration::from_secs(2));
-    let error = builder.postgres(pooler.url()).await.expect_err(when);
+    let error = builder.postgres(url).await.expect_err(when);
     assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{when}: {error} {error:?}");
     let why = error.source().unwrap().to_string();
     assert!(why.contains("PgBouncer") && why.contains("pool_mode = session"), "{when}: {why}");

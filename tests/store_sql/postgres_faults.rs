@@ -105,8 +105,53 @@ async fn a_server_that_is_not_there_is_an_error_in_time() {
     let text = format!("{error} {:?} {}", error, std::error::Error::source(&error).unwrap());
     assert!(text.contains("127.0.0.1:9: ") && text.contains("Connection refused"), "{text}");
     assert!(!text.contains("secret") && !text.contains("somebody"), "{text}");
-    let error = SqlStore::postgres("http://127.0.0.1:9/x").await;
-    assert!(error.is_err());
+}
+
+/// The password may stand anywhere in a URL that is wrong.
+#[tokio::test]
+async fn a_url_that_is_wrong_is_told_by_what_is_wrong_and_never_repeated() {
+    for (url, told) in [
+        ("", "does not begin"),
+        ("hunter2", "does not begin"),
+        ("hunter2@127.0.0.1/x", "does not begin"),
+        ("mysql://root:hunter2@127.0.0.1:9/x", "does not begin"),
+        ("http://hunter2@127.0.0.1:9/x", "does not begin"),
+        ("postgres:/hunter2", "does not begin"),
+        ("postgres://user:hunter2/hunter2@127.0.0.1:9/x", "can't be read"),
+        ("postgres://127.0.0.1:65536/hunter2", "can't be read"),
+        ("postgres://127.0.0.1:9/hunter2?sslmode=on", "`ssl_mode`"),
+    ] {
+        let error = SqlStore::postgres(url).await.expect_err(url);
+        assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{url}: {error}");
+        let text = error.to_string();
+        assert!(text.contains(told) && text.contains("`postgres://[user"), "{url}: {text}");
+        assert!(!text.contains("hunter2"), "{url}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn tls_that_is_not_compiled_in_is_told_with_the_feature_that_has_it() {
+    let server = Postgres::start();
+    let error = SqlStore::postgres(server.url() + "?sslmode=require").await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{error}");
+    assert!(error.to_string().contains("`tls-rustls-ring`"), "{error}");
+}
+
+#[tokio::test]
+async fn an_error_of_the_server_is_not_taken_for_a_poolers() {
+    let server = Postgres::start();
+    let refusing = rewriting::before(server.port(), Some(("BEGIN", "BEGUN")), Duration::ZERO).await;
+    let error = SqlStore::postgres(server.url_at(refusing)).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");
+    assert!(error.to_string().contains("syntax error"), "{error}");
+}
+
+#[tokio::test]
+async fn a_notification_that_takes_longer_than_the_wait_is_not_taken_for_a_poolers_silence() {
+    let server = Postgres::start();
+    let slow = rewriting::before(server.port(), None, Duration::from_millis(500)).await;
+    let builder = SqlStore::builder().wait(Duration::from_millis(300));
+    builder.postgres(server.url_at(slow)).await.unwrap();
 }
 
 /// Each says what is wrong, and none says the password.

@@ -46,12 +46,16 @@ async fn a_file_that_is_no_database_is_refused_and_memory_too() {
     std::fs::write(&file, "a".repeat(8192)).unwrap();
     let error = SqlStore::sqlite(file.to_str().unwrap()).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Corrupt);
+    assert!(error.to_string().contains(file.to_str().unwrap()), "{error}");
     for memory in [":memory:", "sqlite::memory:", "sqlite://x?mode=memory", ""] {
         let error = SqlStore::sqlite(memory).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{memory:?}");
     }
-    let error = SqlStore::sqlite(dir.path().join("missing/sessions.db").to_str().unwrap()).await.unwrap_err();
+    let file = dir.path().join("missing/sessions.db");
+    let error = SqlStore::sqlite(file.to_str().unwrap()).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    let told = error.to_string();
+    assert!(told.contains(file.to_str().unwrap()) && told.matches("No such file").count() == 1, "{told}");
 }
 
 #[cfg(unix)]

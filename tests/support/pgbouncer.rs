@@ -32,6 +32,10 @@ impl Pgbouncer {
         pooler
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     pub fn url(&self) -> String {
         format!("postgres://tests@127.0.0.1:{}/postgres", self.port)
     }

@@ -56,10 +56,18 @@ fn told(servers: Option<&Servers>, error: RedisError) -> StoreError {
         (StoreErrorKind::Misconfigured, Some("give the server's certificate authority as `root_certificate`"))
     } else if text.contains("invalid peer certificate") {
         (StoreErrorKind::Misconfigured, Some("the server's certificate must be valid for the URL's host"))
+    } else if error.kind() == ErrorKind::Parse {
+        (
+            StoreErrorKind::Misconfigured,
+            Some("the port does not speak Redis's protocol: give a Redis server's"),
+        )
     } else if says("READONLY") {
         (StoreErrorKind::Unavailable, Some("the server is a replica: the primary is needed"))
     } else if is_tls == Some(false) && error.is_connection_dropped() && !error.is_connection_refusal() {
-        (StoreErrorKind::Unavailable, Some("where the port expects TLS, the URL begins with `rediss://`"))
+        (
+            StoreErrorKind::Unavailable,
+            Some("it may be no Redis server's port; where it expects TLS, the URL begins with `rediss://`"),
+        )
     } else {
         (StoreErrorKind::Unavailable, None)
     };

@@ -160,7 +160,13 @@ impl Backend {
         use sqlx::ConnectOptions as _;
         use sqlx::postgres::PgConnectOptions;
 
-        let options = PgConnectOptions::from_str(url).map_err(misconfigured)?.disable_statement_logging();
+        let scheme = url.split_once("://").map(|(scheme, _)| scheme).unwrap_or_default();
+        if !["postgres", "postgresql"].iter().any(|right| scheme.eq_ignore_ascii_case(right)) {
+            return Err(misconfigured(wrong_url("does not begin with `postgres://` or `postgresql://`")));
+        }
+        let options = PgConnectOptions::from_str(url)
+            .map_err(|error| misconfigured(wrong_url(&format!("can't be read ({error})"))))?
+            .disable_statement_logging();
         // PgBouncer refuses the parameter unless it is told otherwise. Nothing here is a float.
         let options = options.extra_float_digits(None);
         let options = match password {
@@ -203,6 +209,15 @@ impl Backend {
             Self::Postgres(pool) => (pool.size(), pool.options().get_max_connections()),
         }
     }
+}
+
+/// Repeats no part of the URL: in one that is wrong, the password may stand anywhere.
+#[cfg(feature = "postgres")]
+fn wrong_url(what: &str) -> crate::error::ConfigError {
+    crate::error::ConfigError::new(format!(
+        "the PostgreSQL URL {what}: `postgres://[user[:password]@]host[:port]/database` is right, with \
+         `?sslmode=verify-full` for TLS, where a password's `/ ? # @ : %` and spaces are percent-encoded"
+    ))
 }
 
 fn pool_options<DB: Database>(connections: u32, wait: Duration) -> PoolOptions<DB> {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::backend::Backend;
+#[cfg(feature = "sqlite")]
+use super::failure::at_file;
 use super::failure::{failed, misconfigured};
 use super::proof::Identity;
 use super::purge::Purge;
@@ -64,7 +66,7 @@ impl SqlStoreBuilder {
     }
 
     /// How long a statement waits for a free connection, and for another process's lock on an SQLite file; how long
-    /// opening waits for a PostgreSQL server's answer. Default 5 s, at most a day. An authority has given up by then: its own
+    /// opening waits for a PostgreSQL server's answer, 1 s at least. Default 5 s, at most a day. An authority has given up by then: its own
     /// [`store_deadline`](crate::AuthorityBuilder::store_deadline) is 1 s unless it says otherwise.
     pub fn wait(mut self, wait: Duration) -> Self {
         self.wait = wait.min(LONGEST_WAIT);
@@ -87,8 +89,12 @@ impl SqlStoreBuilder {
     #[cfg(feature = "sqlite")]
     pub async fn sqlite(self, path_or_url: impl AsRef<str>) -> Result<SqlStore, StoreError> {
         self.check()?;
-        let backend = Backend::sqlite(path_or_url.as_ref(), self.connections.unwrap_or(4), self.wait).await?;
-        self.open(backend).await
+        let file = path_or_url.as_ref();
+        let open = async {
+            let backend = Backend::sqlite(file, self.connections.unwrap_or(4), self.wait).await?;
+            self.open(backend).await
+        };
+        open.await.map_err(|error| at_file(file, error))
     }
 
     /// Connects to PostgreSQL; see [`SqlStore::postgres`].

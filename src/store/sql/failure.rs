@@ -1,6 +1,5 @@
 //! What a database's errors mean, and which are worth another try.
 
-#[cfg(feature = "postgres")]
 use std::fmt;
 use std::io;
 
@@ -20,6 +19,8 @@ fn kind(error: &sqlx::Error) -> StoreErrorKind {
         sqlx::Error::PoolTimedOut => StoreErrorKind::Timeout,
         sqlx::Error::Io(io) if io.kind() == io::ErrorKind::TimedOut => StoreErrorKind::Timeout,
         sqlx::Error::Configuration(_) => StoreErrorKind::Misconfigured,
+        #[cfg(feature = "postgres")]
+        _ if lacks_tls(error) => StoreErrorKind::Misconfigured,
         sqlx::Error::ColumnDecode { .. }
         | sqlx::Error::ColumnNotFound(_)
         | sqlx::Error::Decode(_)
@@ -28,6 +29,35 @@ fn kind(error: &sqlx::Error) -> StoreErrorKind {
         sqlx::Error::RowNotFound => StoreErrorKind::Corrupt,
         sqlx::Error::Database(database) => database_kind(database.code().as_deref().unwrap_or_default()),
         _ => StoreErrorKind::Unavailable,
+    }
+}
+
+/// What went wrong when an SQLite file was opened.
+#[cfg(feature = "sqlite")]
+pub(super) fn at_file(file: &str, error: StoreError) -> StoreError {
+    StoreError::with_source(error.kind(), AtFile { file: file.to_owned(), error })
+}
+
+#[cfg(feature = "sqlite")]
+#[derive(Debug)]
+struct AtFile {
+    file: String,
+    error: StoreError,
+}
+
+#[cfg(feature = "sqlite")]
+impl fmt::Display for AtFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SQLite file {:?}", self.file)?;
+        let cause = std::error::Error::source(&self.error);
+        cause.map_or(Ok(()), |cause| write!(f, ": {cause}"))
+    }
+}
+
+#[cfg(feature = "sqlite")]
+impl std::error::Error for AtFile {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.error)
     }
 }
 
@@ -41,6 +71,12 @@ pub(super) fn unreachable(options: &sqlx::postgres::PgConnectOptions, error: sql
     StoreError::with_source(kind(&error), Unreachable { address, error })
 }
 
+/// The URL asks for TLS, and sqlx is built without.
+#[cfg(feature = "postgres")]
+fn lacks_tls(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Tls(cause) if cause.to_string().contains("without TLS support"))
+}
+
 #[cfg(feature = "postgres")]
 #[derive(Debug)]
 struct Unreachable {
@@ -51,7 +87,11 @@ struct Unreachable {
 #[cfg(feature = "postgres")]
 impl fmt::Display for Unreachable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no connection to PostgreSQL at {}: {}", self.address, self.error)
+        write!(f, "no connection to PostgreSQL at {}: {}", self.address, self.error)?;
+        if lacks_tls(&self.error) {
+            f.write_str("; for TLS, depend on `sqlx` 0.9 too and turn on its feature `tls-rustls-ring` or another `tls-*`")?;
+        }
+        Ok(())
     }
 }
 
@@ -91,6 +131,12 @@ fn database_kind(code: &str) -> StoreErrorKind {
 /// program_limit_exceeded: the server's queue of notifications is full, said at the commit, which is undone.
 pub(super) fn is_untold(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("54000"))
+}
+
+/// protocol_violation: how PgBouncer refuses what its mode does not allow. PostgreSQL never answers BEGIN so.
+#[cfg(feature = "postgres")]
+pub(super) fn is_protocol_violation(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("08P01"))
 }
 
 /// A connection that died under the statement, or a transaction that another one forced out: worth another try.

@@ -12,13 +12,16 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection as _, Executor, Postgres, Row as _};
 
-use super::failure::{failed, is_untold, misconfigured, unreachable};
+use super::failure::{failed, is_protocol_violation, is_untold, misconfigured, unreachable};
 use super::random;
 use crate::error::ConfigError;
 use crate::store::StoreError;
 
 /// A parameter of a session, which PostgreSQL keeps as long as the session lasts.
 const MARK: &str = "tower_reissue.session";
+
+/// A shorter wait could take a slow server for a pooler that passes no notification on.
+const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Looks at the sessions of two connections, and closes them.
 ///
@@ -29,6 +32,7 @@ pub(super) async fn refuse_shared_sessions(
     options: &PgConnectOptions,
     wait: Duration,
 ) -> Result<(), StoreError> {
+    let wait = wait.max(SHORTEST_WAIT);
     // Where nothing listens this fails at once. A pool would try again until its time is over.
     let connected = in_time(wait, PgConnection::connect_with(options)).await;
     let mut second = connected.map_err(|error| unreachable(options, error))?;
@@ -67,8 +71,7 @@ async fn shared_session(
     let signs = async {
         match sign_of_sharing(first, second, &mark).await? {
             Some(sign) => Ok(Some(sign)),
-            None if hears_while_idle(first, second, &mark, wait).await? => Ok(None),
-            None => Ok(Some("a connection that listens hears nothing while it is idle")),
+            None => sign_of_deafness(first, second, &mark, wait).await,
         }
     };
     let sign = match signs.await {
@@ -94,9 +97,10 @@ async fn sign_of_sharing(
     let set = format!("set_config('{MARK}', '{mark}', false)");
     let read = format!("current_setting('{MARK}', true)");
     let own = session(&mut *first, &set).await?;
-    if let Err(sqlx::Error::Database(_)) = second.execute("BEGIN").await {
-        return Ok(Some("it refuses transactions"));
-    }
+    match second.execute("BEGIN").await {
+        Err(error) if is_protocol_violation(&error) => return Ok(Some("it refuses transactions")),
+        begun => begun?,
+    };
     let other = session(&mut *second, &read).await?;
     if other.process == own.process || other.mark == own.mark {
         return Ok(Some("two connections have one session"));
@@ -104,30 +108,56 @@ async fn sign_of_sharing(
     // The other session is taken as long as its transaction lasts.
     let later = session(&mut *first, &read).await?;
     second.execute("COMMIT").await?;
-    Ok((later != own).then_some("a connection's next transaction is in another session"))
+    Ok((later != own).then_some(ANOTHER_SESSION))
 }
 
-/// Whether a notification reaches a connection between two transactions. A pooler that shares sessions has taken the
+const ANOTHER_SESSION: &str = "a connection's next transaction is in another session";
+
+/// Sends a notification to a connection that is between two transactions. A pooler that shares sessions has taken the
 /// connection's away by then, so nothing can reach it, whatever the size of the pool and whoever else uses it.
-async fn hears_while_idle(
+async fn sign_of_deafness(
     first: &mut PgListener,
     second: &mut PgConnection,
     mark: &str,
     wait: Duration,
-) -> Result<bool, sqlx::Error> {
+) -> Result<Option<&'static str>, sqlx::Error> {
     let channel = format!("tower_reissue_{mark}");
     first.listen(&channel).await?;
     match second.execute(AssertSqlSafe(format!("NOTIFY {channel}"))).await {
-        // The server's queue is full: nobody hears anything, and the other signs have to do.
-        Err(error) if is_untold(&error) => return Ok(true),
+        // The server's queue is full: nobody hears anything.
+        Err(error) if is_untold(&error) => return sign_of_lending(first, second).await,
         told => told?,
     };
     match tokio::time::timeout(wait, first.try_recv()).await {
-        Ok(Ok(Some(heard))) => Ok(heard.channel() == channel),
+        Ok(Ok(Some(heard))) if heard.channel() == channel => Ok(None),
         Ok(Ok(None)) => Err(io::Error::from(io::ErrorKind::ConnectionAborted).into()),
         Ok(Err(error)) => Err(error),
-        Err(_) => Ok(false),
+        Ok(Ok(Some(_))) | Err(_) => Ok(Some("a connection that listens hears nothing while it is idle")),
     }
+}
+
+/// A pooler lends out the session that was given back last, or the one that has waited longest. Each connection gives one
+/// back, in either order: in one of them, the first connection's next transaction is in another session.
+async fn sign_of_lending(
+    first: &mut PgListener,
+    second: &mut PgConnection,
+) -> Result<Option<&'static str>, sqlx::Error> {
+    for is_first_last in [false, true] {
+        first.execute("BEGIN").await?;
+        second.execute("BEGIN").await?;
+        let own = session(&mut *first, "NULL").await?;
+        if is_first_last {
+            second.execute("COMMIT").await?;
+            first.execute("COMMIT").await?;
+        } else {
+            first.execute("COMMIT").await?;
+            second.execute("COMMIT").await?;
+        }
+        if session(&mut *first, "NULL").await? != own {
+            return Ok(Some(ANOTHER_SESSION));
+        }
+    }
+    Ok(None)
 }
 
 #[derive(PartialEq)]
