@@ -59,7 +59,7 @@ pub(super) fn judge(
         return Err(StoreErrorKind::Misused.into());
     }
     if let Some(revoked_until) = cutoff {
-        return Ok(Turn::Told(predated(rotation, revoked_until)));
+        return Ok(Turn::Told(predated(rotation.supersedes, revoked_until)));
     }
     if revoked || is_revoked(*successor) {
         return Ok(Turn::Told(Rotated::Revoked));
@@ -83,8 +83,8 @@ pub(super) fn judge(
 }
 
 /// What a rotation is told in a session that is older than the cutoff. A sign-in can begin again, and later.
-pub(super) fn predated(rotation: &Rotation, revoked_until: NumericDate) -> Rotated {
-    if rotation.supersedes { Rotated::Revoked } else { Rotated::Predated { revoked_until } }
+pub(super) fn predated(supersedes: bool, revoked_until: NumericDate) -> Rotated {
+    if supersedes { Rotated::Revoked } else { Rotated::Predated { revoked_until } }
 }
 
 /// Where a token stands in its session's chain.

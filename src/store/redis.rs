@@ -91,7 +91,8 @@ const AT_ONCE: usize = 128;
 ///
 /// The first process of this version that connects takes over the store. Processes of version 0.1 are refused from
 /// then on: they can't read the date of the records, and answer with [`StoreErrorKind::Corrupt`], a 503. They can
-/// still revoke sessions and subjects that have no record, and such revocations hold. Recorded sessions continue.
+/// still revoke sessions and subjects that have no record. Such a revocation holds for as long as version 0.1 keeps it,
+/// which is too short for tokens that live longer than the one presented. Recorded sessions continue.
 /// Revocations of version 0.1, also those kept until the year 9999, are brought under the horizon when they are read.
 /// One that is never read again stays.
 ///
@@ -173,7 +174,7 @@ impl ClaimsStore for RedisStore {
         };
         let state = listing.as_ref().map(|listing| &listing.state);
         if let Some(revoked_until) = state.and_then(|state| state.revoked_until) {
-            return Ok(chain::predated(&rotation, revoked_until));
+            return Ok(chain::predated(supersedes, revoked_until));
         }
         let [outcome, more, reborn] =
             self.0.ask_rotation(&rotation, state).run(&self.0.link).await?.fields()?;
@@ -185,7 +186,7 @@ impl ClaimsStore for RedisStore {
             "superseded" => Rotated::Superseded { head: more.into() },
             "reused" => Rotated::Reused { generations: more.number()? },
             "revoked" => Rotated::Revoked,
-            "cut off" => chain::predated(&rotation, more.instant()?),
+            "cut off" => chain::predated(supersedes, more.instant()?),
             "unknown" => Rotated::Unknown,
             "misused" => return Err(StoreErrorKind::Misused.into()),
             _ => return Err(StoreErrorKind::Corrupt.into()),
@@ -193,9 +194,15 @@ impl ClaimsStore for RedisStore {
         if let (Some(subject), Some(listing)) = (subject, listing) {
             match (&rotated, retention) {
                 (Rotated::Recorded, Some(retention)) => {
-                    self.0.end_excess(subject, &listing.excess, &retention).await;
+                    let mut forgotten = self.0.end_excess(subject, &listing.excess, &retention).await;
                     if listing.is_full {
-                        let _ = self.0.remember(&subject, None, &retention).await;
+                        let more = self.0.remember(&subject, None, &retention).await;
+                        forgotten = forgotten.max(more.unwrap_or_default());
+                    }
+                    if let Some(instant) = forgotten.filter(|instant| start <= *instant) {
+                        // Those that ended a moment ago count from the latest start that a token of theirs can have: this
+                        // one may be older than they are, and begins again after them.
+                        return Ok(chain::predated(supersedes, instant));
                     }
                 }
                 // It was listed before it could be known that there is nothing to list.
@@ -211,8 +218,10 @@ impl ClaimsStore for RedisStore {
     async fn revoke(&self, revocation: Revocation, retention: Retention) -> Result<(), StoreError> {
         let store = &*self.0;
         match revocation {
-            Revocation::Token { session, token } => store.end(session, Some(token), &retention).await,
-            Revocation::Session(session) => store.end(session, None, &retention).await,
+            Revocation::Token { session, token } => {
+                store.end(session, Some(token), &retention).await.map(drop)
+            }
+            Revocation::Session(session) => store.end(session, None, &retention).await.map(drop),
             Revocation::SubjectBefore { subject, instant, except } => {
                 store.end_all_of(&subject, instant, except, &retention).await
             }

@@ -113,6 +113,10 @@ pub enum Revocation {
         token: TokenId,
     },
     /// A session, with every token in it.
+    ///
+    /// If its subject has more sessions than are [remembered](SubjectLimit::remembered), the record of this one may
+    /// give way to an instant up to which all sessions of the subject are revoked. Tokens of this session that name
+    /// another subject, or none, are not covered from then on. No authority makes such tokens.
     Session(SessionId),
     /// Every session of the subject that began at or before the instant, but one.
     SubjectBefore {
@@ -132,32 +136,34 @@ pub enum Revocation {
 
 impl Revocation {
     /// The revocation with its instant as the store must record it. An instant in the revoker's past stays as it is.
-    /// Any other means "up to now": the later of the revoker's clock and the store's, moved past sessions that were
-    /// dated ahead because an `earlier` revocation of this kind reaches that far.
+    /// Any other means "up to now": the later of the revoker's clock and the store's, and at least `latest_start`.
     ///
-    /// `earlier` is the latest instant up to which sessions of the same subject, or all, were revoked before. For
-    /// [`AllBefore`](Self::AllBefore) it counts sessions of any subject.
+    /// `latest_start` is the latest start of the recorded sessions that are meant: the subject's, or all of them for
+    /// [`AllBefore`](Self::AllBefore), without those that are not [near](Self::is_near). It lies ahead of the clocks
+    /// if a sign-in was dated after an earlier revocation. A revocation that follows another without a sign-in between
+    /// them reaches no further than the first, so that repeating it keeps nobody from signing in.
     #[must_use]
-    pub fn dated(self, retention: &Retention, clock: NumericDate, earlier: Option<NumericDate>) -> Self {
-        let dated = |instant: NumericDate, earlier: Option<NumericDate>| {
-            if instant < retention.now {
-                return instant;
+    pub fn dated(self, retention: &Retention, clock: NumericDate, latest_start: Option<NumericDate>) -> Self {
+        let dated = |instant: NumericDate| match instant < retention.now {
+            true => instant,
+            false => {
+                let by_clock = instant.max(clock.after(instant.since(retention.now)));
+                latest_start.map_or(by_clock, |start| by_clock.max(start))
             }
-            let instant = instant.max(clock.after(instant.since(retention.now)));
-            earlier.map_or(instant, |earlier| instant.max(earlier.after(1)))
         };
-        // Nobody dates a session after an instant that is further ahead: one subject's must not hold up all.
-        let now = retention.now.max(clock);
-        let is_near = |earlier: &NumericDate| earlier.since(now) <= furthest_ahead(MAX_TOLERANCE);
         match self {
             Self::SubjectBefore { subject, instant, except } => {
-                Self::SubjectBefore { subject, instant: dated(instant, earlier), except }
+                Self::SubjectBefore { subject, instant: dated(instant), except }
             }
-            Self::AllBefore { instant } => {
-                Self::AllBefore { instant: dated(instant, earlier.filter(is_near)) }
-            }
+            Self::AllBefore { instant } => Self::AllBefore { instant: dated(instant) },
             Self::Token { .. } | Self::Session(_) => self,
         }
+    }
+
+    /// Whether an authority may have dated a session so, at most 121 s ahead of its clock. What is further ahead comes from a
+    /// clock that is wrong, and must not keep everybody from signing in.
+    pub fn is_near(start: NumericDate, retention: &Retention, clock: NumericDate) -> bool {
+        start.since(retention.now.max(clock)) <= furthest_ahead(MAX_TOLERANCE)
     }
 }
 
@@ -221,16 +227,17 @@ impl Retention {
         self
     }
 
-    /// The latest instant at which the session of a token that exists now can have begun. `clock` is the store's; a
-    /// store without one passes `now`.
+    /// The latest start that a token of the session can have if the token exists now: the start of the presented token,
+    /// or the clock's reading plus the tolerance. `clock` is the store's; a store without one passes `now`.
     pub fn latest_start(&self, clock: NumericDate) -> NumericDate {
-        self.now.max(clock).max(self.session_start).after(self.tolerance)
+        self.now.max(clock).after(self.tolerance).max(self.session_start)
     }
 
     /// Until when the revocation is kept. No token that exists now can be used from then on, whichever token was
     /// presented. For ever if the store's horizon is unbounded or not set yet.
     pub fn kept_until(&self, clock: NumericDate, horizon: Option<Horizon>) -> NumericDate {
-        horizon.unwrap_or(Horizon::Unbounded).after(self.latest_start(clock)).after(self.margin)
+        let latest = self.now.max(clock).max(self.session_start).after(self.tolerance);
+        horizon.unwrap_or(Horizon::Unbounded).after(latest).after(self.margin)
     }
 }
 

@@ -143,8 +143,8 @@ fn all_sessions_before_an_instant_are_revoked_and_none_after_it() {
             "iat": NOW + start, "exp": NOW + 9_000, "jti": jti, "sub": sub, "session_start": NOW + start,
         })))
     };
-    // What is not past means now; the second within a second reaches a second further.
-    for (revoked, reach) in [(500, 500), (1_000, 1_003), (2_000, 1_004)] {
+    // What is not past means now. Nobody signed in between the two, so the second reaches no further.
+    for (revoked, reach) in [(500, 500), (1_000, 1_003), (2_000, 1_003)] {
         at_once(authority.revoke_all_before(NumericDate::from_secs(NOW + revoked))).unwrap();
         for sub in [json!("alice"), json!("bob"), json!(null)] {
             for start in [0, reach - 1, reach, reach + 1] {
@@ -156,5 +156,57 @@ fn all_sessions_before_an_instant_are_revoked_and_none_after_it() {
                 );
             }
         }
+    }
+}
+
+#[test]
+fn a_thief_with_one_live_token_keeps_its_owner_from_signing_in_for_no_second() {
+    let clock = ManualClock::at(NOW);
+    let authority = node(&clock, 5, &Arc::new(MemoryStore::new()));
+    let guarded = Guarded::new(&authority);
+    let stolen = at_once(authority.issue(Login::new("alice"))).unwrap().into_string();
+    let thief = at_once(authority.admit(&stolen)).unwrap();
+    for _ in 0..1_000 {
+        at_once(authority.revoke_other_sessions(&thief)).unwrap();
+    }
+    let own = at_once(authority.issue(Login::new("alice"))).unwrap().into_string();
+    assert!(guarded.bearer(&own).is_admitted(), "at once");
+    // The owner changes the password, which ends what the thief has.
+    at_once(authority.revoke_subject("alice")).unwrap();
+    let again = at_once(authority.issue(Login::new("alice"))).unwrap().into_string();
+    assert!(guarded.bearer(&again).is_admitted(), "at once");
+    for ended in [&stolen, &own] {
+        assert_eq!(guarded.bearer(ended).reason, Some(Reason::Revoked));
+    }
+}
+
+#[test]
+fn what_one_user_revokes_delays_nobody_else_after_a_revocation_of_all() {
+    let clock = ManualClock::at(NOW);
+    let authority = node(&clock, 5, &Arc::new(MemoryStore::new()));
+    let guarded = Guarded::new(&authority);
+    let sign_in = |subject| at_once(authority.issue(Login::new(subject))).unwrap().into_string();
+    let mallory = at_once(authority.admit(&sign_in("mallory"))).unwrap();
+    for _ in 0..500 {
+        at_once(authority.revoke_other_sessions(&mallory)).unwrap();
+    }
+    // Bob signs in a second after his own revocation, which is as far ahead as anybody's.
+    at_once(authority.revoke_subject("bob")).unwrap();
+    let bobs = sign_in("bob");
+    assert!(guarded.bearer(&bobs).is_admitted());
+    at_once(authority.revoke_all_before(NumericDate::MAX)).unwrap();
+    assert_eq!(guarded.bearer(&bobs).reason, Some(Reason::Revoked), "all means all");
+    assert!(guarded.bearer(&sign_in("carol")).is_admitted(), "at once");
+}
+
+#[test]
+fn one_session_at_a_time_is_signed_in_to_as_often_as_one_likes() {
+    let clock = ManualClock::at(NOW);
+    let authority = builder(&clock).max_sessions_per_subject(1).store(MemoryStore::new()).build().unwrap();
+    let guarded = Guarded::new(&authority);
+    for n in 0..200 {
+        clock.set(NOW + n / 2);
+        let token = at_once(authority.issue(Login::new("alice"))).unwrap().into_string();
+        assert!(guarded.bearer(&token).is_admitted(), "sign-in {n}");
     }
 }

@@ -142,9 +142,11 @@ async fn a_revocation_that_arrives_again_is_dated_as_before() {
         let subject_before = Revocation::SubjectBefore { subject: scene.subject(), instant, except: None };
         store.revoke(subject_before, retention()).await.unwrap();
         assert_eq!(scene.sign_in(store).await, Rotated::Predated { revoked_until: instant }, "{n}");
-        // Another one is: sessions were dated after the first.
-        store.revoke(subject_before, retention()).await.unwrap();
+        // Another one is, since a session was dated after the first.
         let later = NumericDate::from_secs(instant.as_secs() + 1);
+        let dated = Scene { start: later.as_secs(), ..Scene::new(n) };
+        assert_eq!(dated.sign_in(store).await, Rotated::Recorded, "{n}");
+        store.revoke(subject_before, retention()).await.unwrap();
         assert_eq!(scene.sign_in(store).await, Rotated::Predated { revoked_until: later }, "{n}");
     }
     // In the slot that is written last, and waited for.

@@ -67,6 +67,33 @@ pub async fn signing_in_and_out_without_end_forgets_no_revocation<S: ClaimsStore
     assert_eq!(live.standing(store, token).await, Standing::Live, "a sign-in after fifty of them");
 }
 
+/// A session that ended counts from the latest start that a token of it can have, which lies ahead of the clock. A sign-in
+/// that would give way to such sessions is told when it may begin instead, and is live then.
+pub async fn a_session_that_was_just_opened_is_never_the_one_forgotten<S: ClaimsStore>(store: &S) {
+    let limit = SubjectLimit::new(1);
+    let first = Login::new();
+    for n in 0..40 {
+        // Two in each second.
+        let now = first.start.after(n / 2);
+        let mut login = first.another(n / 2).at(now);
+        let token = token();
+        for _ in 0..4 {
+            let retention = Retention::new(now, 5, 3600).limited_to(limit);
+            let sign_in = Rotation::sign_in(login.presents(token), claims(token), login.until);
+            match rotate(store, sign_in.limited_by(retention)).await {
+                Rotated::Recorded => break,
+                Rotated::Predated { revoked_until } => {
+                    login = Login { start: revoked_until.after(1), ..first.another(0) }.at(now);
+                }
+                other => panic!("the sign-in number {n}: {other:?}"),
+            }
+        }
+        let ahead = login.start.since(now);
+        assert_eq!(login.standing(store, token).await, Standing::Live, "sign-in {n}, dated {ahead} s ahead");
+        assert!(ahead <= 10, "sign-in {n} is dated {ahead} s ahead");
+    }
+}
+
 async fn open<S: ClaimsStore>(
     store: &S,
     login: &Login,

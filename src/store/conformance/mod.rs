@@ -40,7 +40,8 @@ pub use horizon::{
     the_first_need_sets_the_horizon_and_no_later_one_changes_it,
 };
 pub use limits::{
-    of_more_sessions_than_allowed_the_oldest_ends, signing_in_and_out_without_end_forgets_no_revocation,
+    a_session_that_was_just_opened_is_never_the_one_forgotten, of_more_sessions_than_allowed_the_oldest_ends,
+    signing_in_and_out_without_end_forgets_no_revocation,
 };
 pub use reading::{
     an_answer_without_waiting_is_the_same_answer, sessions_are_listed_in_pages_each_once_the_newest_first,
@@ -55,6 +56,7 @@ pub use revocation::{
     all_before_revokes_every_session_begun_at_or_before_the_instant,
     all_others_spares_one_session_and_nothing_that_was_revoked_before,
     revoking_a_token_that_has_a_successor_revokes_its_session,
+    revoking_again_without_a_sign_in_reaches_no_further,
     revoking_the_head_stops_its_predecessor_from_renewing,
     subject_before_revokes_sessions_begun_at_or_before_the_instant_and_no_later_one,
 };
@@ -95,6 +97,7 @@ pub async fn all<S: ClaimsStore>(store: &S) {
     all_before_revokes_every_session_begun_at_or_before_the_instant(store).await;
     a_sign_in_that_predates_a_revocation_is_told_its_instant(store).await;
     a_revocation_up_to_now_reaches_the_sessions_that_were_dated_after_the_last(store).await;
+    revoking_again_without_a_sign_in_reaches_no_further(store).await;
     a_weaker_revocation_never_replaces_a_stronger_one(store).await;
     a_tombstone_lives_until_its_instant(store).await;
     an_expired_record_leaves_no_trace_that_matters(store).await;
@@ -103,6 +106,7 @@ pub async fn all<S: ClaimsStore>(store: &S) {
     sessions_are_listed_in_pages_each_once_the_newest_first(store).await;
     of_more_sessions_than_allowed_the_oldest_ends(store).await;
     signing_in_and_out_without_end_forgets_no_revocation(store).await;
+    a_session_that_was_just_opened_is_never_the_one_forgotten(store).await;
     a_dropped_rotation_leaves_the_old_or_the_new_state(store).await;
     an_answer_without_waiting_is_the_same_answer(store).await;
     the_epoch_moves_with_every_revocation(store).await;

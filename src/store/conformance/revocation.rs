@@ -350,6 +350,31 @@ pub async fn a_revocation_up_to_now_reaches_the_sessions_that_were_dated_after_t
     }
 }
 
+/// However often it is said, "up to now" reaches no further than the clocks say and the latest session on record: whoever
+/// holds one live token could otherwise keep its owner from signing in, by saying so a thousand times.
+pub async fn revoking_again_without_a_sign_in_reaches_no_further<S: ClaimsStore>(store: &S) {
+    // By the system's clock, which the store's is likely to be: what it adds is the same each time.
+    let login = Login::new();
+    let login = login.at(login.start);
+    let retention = Retention::new(login.now, 5, 3600);
+    let except = Some(super::scene::session());
+    let revocations = [None, except].map(|except| Revocation::SubjectBefore {
+        subject: login.subject,
+        instant: login.now.after(3),
+        except,
+    });
+    let mut reached = None;
+    for revocation in revocations.into_iter().cycle().take(50) {
+        revoke_as(store, revocation, retention).await;
+        let told = login.another(0).sign_in(store, token()).await;
+        let Rotated::Predated { revoked_until } = told else {
+            panic!("a sign-in that is too early: {told:?}")
+        };
+        let first = *reached.get_or_insert(revoked_until);
+        assert_eq!(revoked_until, first, "the instant of a revocation that follows another");
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Order {
     RotationFirst,

@@ -231,14 +231,20 @@ impl Ledger {
             && let Some(oldest) = self.oldest_start(subject)
             && session_start <= oldest
         {
-            return Ok(chain::predated(&rotation, oldest));
+            return Ok(chain::predated(rotation.supersedes, oldest));
         }
+        let supersedes = rotation.supersedes;
         let chain = Chain::begun_by(rotation);
         self.make_room(1, chain.bytes(), self.limits.for_rotations(), now)?;
         self.replace(session, Some(Session::Recorded(Box::new(chain))));
         if let Some(((subject, limit), retention)) = limited.zip(retention) {
             self.end_oldest(subject, session, limit.live, retention);
-            self.forget_oldest(subject, limit.remembered, &retention);
+            let forgotten = self.forget_oldest(subject, limit.remembered, &retention);
+            // Those that ended a moment ago count from the latest start that a token of theirs can have: this one may be
+            // older than they are, and begins again after them.
+            if let Some(instant) = forgotten.filter(|instant| session_start <= *instant) {
+                return Ok(chain::predated(supersedes, instant));
+            }
         }
         Ok(Rotated::Recorded)
     }
@@ -260,7 +266,7 @@ impl Ledger {
     pub(super) fn revoke(&mut self, revocation: Revocation, retention: &Retention) -> Result<(), StoreError> {
         let now = retention.now;
         self.sweep(now);
-        match revocation.dated(retention, now, self.latest_cutoff(&revocation, now)) {
+        match revocation.dated(retention, now, self.latest_start(&revocation, retention)) {
             Revocation::Token { session, token } => self.revoke_token(session, token, retention),
             Revocation::Session(session) => self.revoke_session(session, retention),
             Revocation::SubjectBefore { subject, instant, except } => {
@@ -275,17 +281,22 @@ impl Ledger {
         }
     }
 
-    /// The latest instant up to which the sessions that are meant were revoked before.
-    fn latest_cutoff(&self, revocation: &Revocation, now: NumericDate) -> Option<NumericDate> {
-        let of_all = self.revoked_all.iter();
-        let cutoffs: &mut dyn Iterator<Item = &Cutoff> = match revocation {
+    /// The latest start of the sessions on record that are meant.
+    fn latest_start(&self, revocation: &Revocation, retention: &Retention) -> Option<NumericDate> {
+        match revocation {
             Revocation::SubjectBefore { subject, .. } => {
-                &mut of_all.chain(self.revoked_subjects.get(subject))
+                let mut listed = self.recorded.range((*subject, FIRST)..=(*subject, LAST));
+                listed.next_back().map(|(_, cursor)| cursor.session_start)
             }
-            Revocation::AllBefore { .. } => &mut of_all.chain(self.revoked_subjects.values()),
-            Revocation::Token { .. } | Revocation::Session(_) => return None,
-        };
-        cutoffs.filter(|cutoff| cutoff.until > now).map(|cutoff| cutoff.instant).max()
+            Revocation::AllBefore { .. } => {
+                let starts = self.sessions.values().filter_map(|session| match session {
+                    Session::Recorded(chain) => Some(chain.session_start),
+                    Session::Ended(_) => None,
+                });
+                starts.filter(|&start| Revocation::is_near(start, retention, retention.now)).max()
+            }
+            Revocation::Token { .. } | Revocation::Session(_) => None,
+        }
     }
 
     fn kept_until(&self, retention: &Retention) -> NumericDate {
@@ -454,9 +465,17 @@ impl Ledger {
     }
 
     /// Revokes the subject's sessions up to the oldest's start, and forgets those, until no more than this many are left.
-    fn forget_oldest(&mut self, subject: SubjectId, remembered: usize, retention: &Retention) {
+    /// The latest such start.
+    fn forget_oldest(
+        &mut self,
+        subject: SubjectId,
+        remembered: usize,
+        retention: &Retention,
+    ) -> Option<NumericDate> {
+        let mut latest = None;
         while self.count(subject) > remembered {
-            let Some(instant) = self.oldest_start(subject) else { return };
+            let Some(instant) = self.oldest_start(subject) else { break };
+            latest = Some(instant);
             let up_to = (subject, SessionCursor { session_start: instant, ..LAST });
             let listed = [&self.recorded, &self.ended].map(|listed| listed.range((subject, FIRST)..=up_to));
             let oldest = listed.into_iter().flatten().map(|(_, cursor)| cursor.session).collect::<Vec<_>>();
@@ -470,6 +489,7 @@ impl Ledger {
             self.put_cutoff(subject, Cutoff::new(instant, None, until), retention.now);
             self.displaced += 1;
         }
+        latest
     }
 }
 

@@ -1,7 +1,7 @@
 -- KEYS: subject, birth, its sessions by start, its ended ones by latest start, both by until.
 -- ARGV: now, known horizon, session start, tolerance, margin, how many are remembered, channel, message with @ for an
 -- instant, and where one has ended: session, the latest start of its tokens, until when it is kept.
--- Of more than are remembered the oldest make room for a cutoff: which.
+-- Of more than are remembered the oldest make room for a cutoff: its instant or nothing, and which.
 local now, start, tolerance, margin = tonumber(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local remembered, session, latest, till = tonumber(ARGV[6]), ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11])
 local over = over_by_both(now)
@@ -18,10 +18,10 @@ if session then
   keep(KEYS[5], over, till)
 end
 
-local forgotten = {}
+local forgotten = { '' }
 while redis.call('ZCARD', KEYS[3]) + redis.call('ZCARD', KEYS[4]) > remembered do
   local instant = oldest_start(KEYS[3], KEYS[4])
-  local last = kept_until(birth, latest_start(now, start, tolerance), margin)
+  local last = kept_until(birth, now, start, tolerance, margin)
   for n = 3, 4 do
     for _, oldest in ipairs(redis.call('ZRANGEBYSCORE', KEYS[n], '-inf', text(instant))) do
       last = math.max(last, tonumber(redis.call('ZSCORE', KEYS[5], oldest) or '0'))
@@ -30,7 +30,8 @@ while redis.call('ZCARD', KEYS[3]) + redis.call('ZCARD', KEYS[4]) > remembered d
       forgotten[#forgotten + 1] = oldest
     end
   end
-  cut_off(KEYS[1], KEYS[2], birth, cutoff, over, instant, '', last)
+  cut_off(KEYS[1], cutoff, over, instant, '', last)
+  forgotten[1] = text(instant)
   cutoff = subject_of(KEYS[1], birth, now, over)
   redis.pcall('PUBLISH', ARGV[7], (string.gsub(ARGV[8], '@', text(instant))))
 end

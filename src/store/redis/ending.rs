@@ -5,7 +5,7 @@ use redis::cmd;
 
 use super::failure::failure;
 use super::script::{self, Call};
-use super::state::name;
+use super::state::{Field as _, name};
 use super::{AT_ONCE, Shared, state};
 use crate::crypto;
 use crate::store::feed::message;
@@ -22,13 +22,14 @@ impl Shared {
         Ok(answer)
     }
 
-    /// Ends a session, or revokes one token of it.
+    /// Ends a session, or revokes one token of it. The instant up to which its subject's sessions were forgotten in its
+    /// favour.
     pub(super) async fn end(
         &self,
         session: SessionId,
         token: Option<TokenId>,
         retention: &Retention,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<NumericDate>, StoreError> {
         let revocation = match token {
             Some(token) => Revocation::Token { session, token },
             None => Revocation::Session(session),
@@ -46,9 +47,9 @@ impl Shared {
         {
             let ended = [name(session), latest_start.clone(), until.clone()];
             // The session has ended, whatever comes of this: how many are remembered bounds what they take.
-            let _ = self.remember(&subject, Some(ended), retention).await;
+            return Ok(self.remember(&subject, Some(ended), retention).await.unwrap_or_default());
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Ends every session of the subject begun up to an instant, but one.
@@ -67,7 +68,7 @@ impl Shared {
             call_name()?,
         ];
         let args = self.retaining(retention).into_iter().chain(args);
-        let keys = [self.keys.subject(subject), self.keys.subject_birth(subject)];
+        let keys = [self.keys.subject(subject), self.keys.subject_birth(subject), self.keys.listed(subject)];
         self.record(&Call::new(&script::REVOKE_SUBJECT, keys, args)).await.map(drop)
     }
 
@@ -97,14 +98,14 @@ impl Shared {
     }
 
     /// Notes at its subject a session that has `ended`, with the latest start of its tokens and until when it is kept. Of
-    /// more than are remembered the oldest give way to a cutoff.
+    /// more than are remembered the oldest give way to a cutoff, whose instant is the answer.
     pub(super) async fn remember(
         &self,
         subject: &SubjectId,
         ended: Option<[String; 3]>,
         retention: &Retention,
-    ) -> Result<(), StoreError> {
-        let Some(limit) = retention.limit else { return Ok(()) };
+    ) -> Result<Option<NumericDate>, StoreError> {
+        let Some(limit) = retention.limit else { return Ok(None) };
         // Its instant is the script's.
         let cutoff =
             Revocation::SubjectBefore { subject: *subject, instant: NumericDate::default(), except: None };
@@ -112,10 +113,9 @@ impl Shared {
             [limit.remembered.max(1).to_string(), self.keys.channel(), message::write_at(&cutoff, "@")];
         let args = self.retaining(retention).into_iter().chain(args).chain(ended.into_iter().flatten());
         let call = Call::new(&script::ENDED, self.keys.subject_slot(subject), args);
-        let forgotten = call.run(&self.link).await?;
-        if forgotten.is_empty() {
-            return Ok(());
-        }
+        let answer = call.run(&self.link).await?;
+        let [instant, forgotten @ ..] = &*answer else { return Err(state::corrupt()) };
+        let Some(instant) = instant.instant_or_nothing()? else { return Ok(None) };
         if let Some(replicas) = &self.replicas {
             // The cutoff is all that is left of them.
             replicas.hold(&call).await?;
@@ -128,20 +128,21 @@ impl Shared {
             });
             join_all(removed).await.into_iter().collect::<Result<Vec<_>, _>>()?;
         }
-        Ok(())
+        Ok(Some(instant))
     }
 
-    /// Ends the subject's oldest sessions, which are too many. The next listing tries again what fails.
+    /// Ends the subject's oldest sessions, which are too many, and answers as [`end`](Self::end) does. The next listing tries
+    /// again what fails.
     pub(super) async fn end_excess(
         &self,
         subject: SubjectId,
         excess: &[(SessionId, NumericDate)],
         retention: &Retention,
-    ) {
+    ) -> Option<NumericDate> {
         let ended = excess.iter().map(async |&(session, start)| {
             self.end(session, None, &retention.of(Some(subject), start)).await
         });
-        join_all(ended).await;
+        join_all(ended).await.into_iter().filter_map(Result::ok).flatten().max()
     }
 
     /// What a script needs to know to keep a revocation.

@@ -38,8 +38,8 @@ local function keep(key, over, till)
 end
 
 -- When this slot's records began, the name of their incarnation, whether it begins now (the records before it, if there
--- were any, are lost), the horizon, up to when and until when all sessions are revoked, and the latest instant of this
--- slot's cutoffs. nil: unreadable.
+-- were any, are lost), the horizon, up to when and until when all sessions are revoked, and the latest start of this
+-- slot's sessions that lay ahead of the clock when it was listed. nil: unreadable.
 --
 -- The horizon is every slot's own copy, so that a revocation is kept by it in the step that writes. `known` is the
 -- caller's: the larger one counts, for a slot that was lost has none.
@@ -77,33 +77,38 @@ local function born(key, now, known)
   end
   return {
     since = since, incarnation = found[2], reborn = reborn, horizon = horizon or LAST, is_set = horizon ~= nil,
-    all = all, all_until = all_until, latest_cutoff = tonumber(found[6] or nil),
+    all = all, all_until = all_until, latest_start = tonumber(found[6] or nil),
   }
 end
 
 -- The latest start of a session that can exist by now, and the instant until which a revocation made now is kept: as
 -- Retention::latest_start and Retention::kept_until.
 local function latest_start(now, start, tolerance)
-  return math.min(LAST, math.max(now, clock, start) + tolerance)
+  return math.min(LAST, math.max(math.max(now, clock) + tolerance, start))
 end
-local function kept_until(birth, latest, margin)
-  return math.min(LAST, latest + birth.horizon + margin)
+local function kept_until(birth, now, start, tolerance, margin)
+  return math.min(LAST, math.max(now, clock, start) + tolerance + birth.horizon + margin)
 end
 
--- The instant of a cutoff, up to now where it is not past, and past the sessions that were dated after an earlier one: as
+-- Whether an authority may have dated a session so: as Revocation::is_near.
+local function is_near(start, now)
+  return start <= math.max(now, clock) + 121
+end
+
+-- The instant of a cutoff, up to now where it is not past, and as far as the latest start of the sessions that are meant: as
 -- Revocation::dated.
-local function dated(instant, now, earlier)
+local function dated(instant, now, latest)
   if instant < now then
     return instant
   end
   instant = math.max(instant, clock + instant - now)
-  return math.min(LAST, math.max(instant, earlier and earlier + 1 or 0))
+  return math.min(LAST, math.max(instant, latest or 0))
 end
 
 -- Until when a record of version 1 is kept. One token's limit decided that there, so it may be too short, or for ever.
 -- No token that exists by now is of use past the horizon; 60 s are the most that tolerance can be, 300 s the margin.
 local function brought_in(birth, now)
-  return kept_until(birth, math.max(now, clock), 360)
+  return kept_until(birth, now, 0, 60, 300)
 end
 
 -- Whether all sessions of that age are revoked.
@@ -203,7 +208,7 @@ local function is_cut_off(cutoff, session, start)
 end
 
 -- As Cutoff::joined: what either revoked stays revoked for as long as either said, and nothing else is.
-local function cut_off(key, birth_key, birth, cutoff, over, instant, except, till)
+local function cut_off(key, cutoff, over, instant, except, till)
   local floor
   if cutoff.i then
     till = math.max(till, cutoff.u)
@@ -217,9 +222,6 @@ local function cut_off(key, birth_key, birth, cutoff, over, instant, except, til
     floor = floor >= 0 and text(floor) or nil
   end
   redis.call('HSET', key, 'v', '2', 'i', text(instant), 'e', except, 'f', floor or '', 'u', text(till))
-  -- Sessions are dated after it: the next revocation of all in this slot must reach them.
-  birth.latest_cutoff = math.max(birth.latest_cutoff or 0, instant)
-  redis.call('HSET', birth_key, 'c', text(birth.latest_cutoff))
   keep(key, over, till)
 end
 

@@ -11,7 +11,7 @@ if not session then
   return corrupt('session')
 end
 local latest = latest_start(now, start, tolerance)
-local till = kept_until(birth, latest, margin)
+local till = kept_until(birth, now, start, tolerance, margin)
 
 local function end_session()
   -- Never before the last of its tokens is past mattering, and never earlier than was promised before.

@@ -11,16 +11,12 @@ if redis.call('HGET', KEYS[1], 'n') == ARGV[9] then
   redis.call('HSET', KEYS[1], 'n', ARGV[9])
   return { 'done' }
 end
-local earlier = birth.latest_cutoff
-if birth.all and birth.all_until > over then
-  earlier = math.max(earlier or 0, birth.all)
+local latest = birth.latest_start
+if latest and not is_near(latest, now) then
+  latest = nil
 end
--- Nobody dates a session after an instant that is further ahead: one subject's must not hold up all.
-if earlier and earlier > math.max(now, clock) + 121 then
-  earlier = nil
-end
-local instant = dated(tonumber(ARGV[6]), now, earlier)
-local till = kept_until(birth, latest_start(now, start, tolerance), margin)
+local instant = dated(tonumber(ARGV[6]), now, latest)
+local till = kept_until(birth, now, start, tolerance, margin)
 if birth.all and birth.all_until > over then
   instant, till = math.max(instant, birth.all), math.max(till, birth.all_until)
 end

@@ -1,4 +1,4 @@
--- KEYS: subject, birth.
+-- KEYS: subject, birth, its sessions by start.
 -- ARGV: now, known horizon, session start, tolerance, margin, instant, session that is spared or nothing, channel,
 -- message with @ for the instant, the name of this call.
 local now, start, tolerance, margin = tonumber(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -14,13 +14,10 @@ if redis.call('HGET', KEYS[1], 'n') == ARGV[10] then
   redis.call('HSET', KEYS[1], 'n', ARGV[10])
   return { 'done' }
 end
-local earlier = cutoff.i
-if birth.all and birth.all_until > over then
-  earlier = math.max(earlier or 0, birth.all)
-end
-instant = dated(instant, now, earlier)
-local till = kept_until(birth, latest_start(now, start, tolerance), margin)
-cut_off(KEYS[1], KEYS[2], birth, cutoff, over, instant, except, till)
+local newest = redis.call('ZREVRANGE', KEYS[3], '0', '0', 'WITHSCORES')[2]
+instant = dated(instant, now, tonumber(newest or nil))
+local till = kept_until(birth, now, start, tolerance, margin)
+cut_off(KEYS[1], cutoff, over, instant, except, till)
 redis.call('HSET', KEYS[1], 'n', ARGV[10])
 redis.pcall('PUBLISH', ARGV[8], (string.gsub(ARGV[9], '@', text(instant))))
 return { 'done' }

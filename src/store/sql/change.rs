@@ -162,7 +162,7 @@ impl Inner {
     async fn find_for(&self, cause: Cause<'_>) -> Result<Found, sqlx::Error> {
         let (statement, session) = match cause.target() {
             Target::Session(session) => (&self.statements.find, Some(session)),
-            Target::Subject(_) => (&self.statements.find, None),
+            Target::Subject(_) => (&self.statements.find_subject, None),
             Target::Everybody => (&self.statements.find_latest, None),
         };
         self.find(statement, session, cause.subject()).await

@@ -47,14 +47,14 @@ impl SqlStore {
             && session_start <= *oldest
             && inner.persist(|| inner.undo(session, rotation.successor)).await?
         {
-            return Ok(chain::predated(rotation, *oldest));
+            return Ok(chain::predated(rotation.supersedes, *oldest));
         }
         for cursor in crowd.iter().filter_map(|row| row.displaced) {
             let retention = retention.of(Some(subject), cursor.session_start);
             self.end(Revocation::Session(cursor.session), &retention).await?;
         }
         match self.forget(subject, &crowd, &retention).await? {
-            Some(instant) if session_start <= instant => Ok(chain::predated(rotation, instant)),
+            Some(instant) if session_start <= instant => Ok(chain::predated(rotation.supersedes, instant)),
             _ => Ok(Rotated::Recorded),
         }
     }

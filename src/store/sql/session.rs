@@ -21,6 +21,8 @@ pub(super) struct Found {
     /// Of the subject that was asked about.
     pub(super) subject: CutoffRow,
     pub(super) everybody: CutoffRow,
+    /// Of the subject's sessions on record; where it was asked for.
+    pub(super) latest_start: Option<NumericDate>,
     /// Of the session's row; `None` where there is none.
     pub(super) stamp: Option<i64>,
     pub(super) session: Session,
@@ -103,13 +105,19 @@ impl Found {
         now.min(self.clock)
     }
 
-    /// A revocation with its instant as it is recorded. The subject is the one that is meant; where all are, the one whose
-    /// cutoff is the latest.
+    /// A revocation with its instant as it is recorded.
     pub(super) fn dated(&self, revocation: Revocation, retention: &Retention) -> Revocation {
-        let cutoffs = [&self.subject, &self.everybody].into_iter().filter_map(|row| row.cutoff);
-        let agreed = self.agreed(retention.now);
-        let live = cutoffs.filter(|cutoff| cutoff.until > agreed);
-        revocation.dated(retention, self.clock, live.map(|cutoff| cutoff.instant).max())
+        let latest_start = match revocation {
+            // No session starts later than a second after the latest cutoff before it: to look for the latest of all takes
+            // an index of its own. The subject here is the one with that cutoff.
+            Revocation::AllBefore { .. } => {
+                let cutoffs = [&self.subject, &self.everybody].into_iter().filter_map(|row| row.cutoff);
+                let starts = cutoffs.map(|cutoff| cutoff.instant.after(1));
+                starts.filter(|&start| Revocation::is_near(start, retention, self.clock)).max()
+            }
+            _ => self.latest_start,
+        };
+        revocation.dated(retention, self.clock, latest_start)
     }
 
     /// Until when a revocation that is made now is kept.

@@ -62,7 +62,9 @@ pub(super) struct Statements {
     pub(super) find: Statement,
     /// The same without the head's claims, which only a rotation needs.
     pub(super) find_without_claims: Statement,
-    /// The same with the subject whose cutoff is the latest, where none is asked about.
+    /// The same with the latest start of the subject's sessions on record.
+    pub(super) find_subject: Statement,
+    /// The same with the subject whose cutoff is the latest that is not far ahead, where none is asked about.
     pub(super) find_latest: Statement,
     /// Write a session's row, or the row that says up to when a subject's sessions are revoked, where all is still as it
     /// was read. See [`super`].
@@ -103,6 +105,9 @@ impl Statement {
     }
 }
 
+/// Typed, for the same reason as the claims that are left out.
+const NO_DATE: &str = "CAST(NULL AS BIGINT)";
+
 /// The row `m` of the store that was opened, and of no other.
 const OWN: &str = "m.one = 1 AND m.id = $1";
 
@@ -110,7 +115,7 @@ impl Statements {
     pub(super) fn new(dialect: &Dialect, p: &str) -> Self {
         let Dialect { clock, skip_locked, .. } = dialect;
         let everybody = dialect.everybody();
-        let find = |proof: &str, claims: &str, subject: &str| {
+        let find = |proof: &str, claims: &str, subject: &str, latest_start: &str| {
             format!(
                 "SELECT {proof}, m.born, m.horizon, {clock} AS clock, \
                  t.stamp AS t_stamp, t.instant AS t_instant, t.spared AS t_spared, t.floor AS t_floor, \
@@ -118,7 +123,8 @@ impl Statements {
                  a.stamp AS a_stamp, a.instant AS a_instant, a.spared AS a_spared, a.floor AS a_floor, \
                  a.kept_until AS a_kept_until, \
                  s.stamp, s.subject, s.session_start, s.head, s.head_until, s.generation, s.chain_until, \
-                 s.renewed, s.ancestors, s.revoked_until, s.revoked_tokens, s.orphan, {claims} AS claims \
+                 s.renewed, s.ancestors, s.revoked_until, s.revoked_tokens, s.orphan, {claims} AS claims, \
+                 {latest_start} AS latest_start \
                  FROM {p}store m LEFT JOIN {p}sessions s ON s.session = $3 \
                  LEFT JOIN {p}subjects t ON t.subject = {subject} \
                  LEFT JOIN {p}subjects a ON a.subject = {everybody} WHERE {OWN}"
@@ -192,14 +198,25 @@ impl Statements {
         };
         Self {
             prefix: p.to_owned(),
-            find: Statement::new("find", |proof| find(proof, "s.claims", "$4")),
+            find: Statement::new("find", |proof| find(proof, "s.claims", "$4", NO_DATE)),
             // Typed: a bare '' has no type in the first row of a PostgreSQL answer.
             find_without_claims: Statement::new("find_without_claims", |proof| {
-                find(proof, "CAST('' AS TEXT)", "$4")
+                find(proof, "CAST('' AS TEXT)", "$4", NO_DATE)
+            }),
+            find_subject: Statement::new("find_subject", |proof| {
+                let latest = format!(
+                    "(SELECT MAX(n.session_start) FROM {p}sessions n WHERE n.subject = $4 \
+                     AND n.head IS NOT NULL)"
+                );
+                find(proof, "CAST('' AS TEXT)", "$4", &latest)
             }),
             find_latest: Statement::new("find_latest", |proof| {
-                let latest = format!("(SELECT subject FROM {p}subjects ORDER BY instant DESC LIMIT 1)");
-                find(proof, "CAST('' AS TEXT)", &format!("COALESCE($4, {latest})"))
+                // As `Revocation::is_near` has it.
+                let latest = format!(
+                    "(SELECT subject FROM {p}subjects WHERE instant <= {clock} + 121 \
+                     ORDER BY instant DESC LIMIT 1)"
+                );
+                find(proof, "CAST('' AS TEXT)", &format!("COALESCE($4, {latest})"), NO_DATE)
             }),
             save: Statement::new("save", save),
             save_cutoff: Statement::new("save_cutoff", save_cutoff),
