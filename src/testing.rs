@@ -1,12 +1,12 @@
-//! What tests of an application need: a clock that they set. [`store::conformance`](crate::store::conformance) is for those
-//! of a store.
+//! What an application's tests need: a clock that they set. For tests of a store see
+//! [`store::conformance`](crate::store::conformance).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::time::{Clock, NumericDate};
 
-/// A clock that stands still until it is told otherwise, for tests. Clones share one reading.
+/// A clock for tests that changes only when it is set. Clones share one reading.
 ///
 /// ```
 /// use tower_reissue::{Clock, ManualClock};

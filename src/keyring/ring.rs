@@ -145,11 +145,11 @@ impl KeyRing {
         self.id
     }
 
-    /// The same ring without the key of this `kid` or fingerprint: for a key that was compromised.
+    /// The same ring without the key of this `kid` or fingerprint, which was compromised.
     ///
-    /// A key goes under all the names it had, and every key of that `kid`, a trusted issuer's too, but a further `kid`
-    /// ([`also_known_as`](SigningKey::also_known_as)) names none, for keys share it: give the fingerprint to name
-    /// one. Where it is the signing key, nothing can be signed until the ring is replaced.
+    /// A key is removed under all its names. A `kid` removes every key of that name, also a trusted issuer's; use the
+    /// fingerprint to remove one. A further `kid` ([`also_known_as`](SigningKey::also_known_as)) removes nothing,
+    /// because keys share it. If the signing key is removed, nothing can be signed until the ring is replaced.
     pub fn withdrawing(self, kid: &str) -> Self {
         let mut withdrawn = Withdrawn::default();
         withdrawn.extend([kid.to_owned()]);

@@ -1,4 +1,4 @@
-//! Why a key was refused.
+//! [`KeyError`]: why a key was refused.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -9,9 +9,9 @@ use crate::error::{debug_as_display, with_causes};
 
 /// A key could not be loaded, does not fit into its ring, or its source could not be read.
 ///
-/// Meant for the operator: the text names the key by its `kid` or thumbprint where it has one, and says what
-/// would be right, and ends with its causes. It holds no bytes of a key. The first cause is the
-/// [`source`](Error::source) too.
+/// It is meant for the operator. The text names the key by its `kid` or thumbprint if it has one, says what would be
+/// right, and ends with its causes. It holds no bytes of a key. The first cause is also the
+/// [`source`](Error::source).
 #[derive(Clone)]
 pub struct KeyError {
     kind: KeyErrorKind,
@@ -26,7 +26,7 @@ pub struct KeyError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KeyErrorKind {
-    /// Too little strength: a short secret, an RSA modulus under 2048 bits, a small exponent, a degenerate point.
+    /// Too weak: a short secret, an RSA modulus under 2048 bits, a small exponent, a degenerate point.
     Weak,
     /// A secret that anybody could guess: blank, one byte repeated, or copied from well-known documentation.
     Guessable,

@@ -72,14 +72,15 @@ impl VerifyingKey {
     /// A public key in PEM: SubjectPublicKeyInfo (`PUBLIC KEY`), PKCS#1 (`RSA PUBLIC KEY`), or an X.509 certificate
     /// (`CERTIFICATE`) that holds one.
     ///
-    /// A certificate is only a container here: its dates, signature, chain and revocation are **not** checked. That it
-    /// is the right one is for whoever put the file in its place.
+    /// A certificate is only a container here: its dates, signature, chain and revocation are **not** checked.
+    /// Whoever puts the file in place must make sure that it is the right one.
     ///
     /// # Errors
     ///
-    /// When the text holds no such key or more than one, when the key is of another type or curve than the algorithm
-    /// takes, an RSA key under 2048 or over 8192 bits or with an exponent under 65537, or a point that is not on its
-    /// curve, compressed, or of small order. A private key is refused: it need not be where tokens are only verified.
+    /// If the text holds no such key or more than one; if the key is of another type or curve than the algorithm
+    /// takes; for an RSA key under 2048 or over 8192 bits or with an exponent under 65537; for a point that is not on
+    /// its curve, compressed, or of small order. A private key is refused, because it need not be where tokens are
+    /// only verified.
     pub fn from_pem(algorithm: Algorithm, pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         let block = pem::read(pem.as_ref())?;
         match &*block.label {
@@ -101,25 +102,26 @@ impl VerifyingKey {
         Self::from_public(algorithm, scheme, &public)
     }
 
-    /// A key of a JWK set, RFC 7517. Its own `kid` is kept, and wins over its thumbprint.
+    /// A key of a JWK set (RFC 7517). Its own `kid` is kept, in place of its thumbprint.
     ///
     /// # Errors
     ///
-    /// As for [`from_pem`](Self::from_pem) and [`from_secret`](Self::from_secret), and when `use` is not `sig`, `key_ops`
-    /// lacks `verify`, or `alg` contradicts `kty` or `crv`. Where `alg` is absent, an `EC` or `OKP` key's curve decides;
-    /// an `RSA` or `oct` key without it is refused, for several algorithms would take it.
+    /// As for [`from_pem`](Self::from_pem) and [`from_secret`](Self::from_secret), and if `use` is not `sig`,
+    /// `key_ops` lacks `verify`, or `alg` contradicts `kty` or `crv`. Without `alg`, the curve of an `EC` or `OKP`
+    /// key decides; an `RSA` or `oct` key is refused, because several algorithms would take it.
     ///
-    /// jsonwebtoken's type forgets the name of an algorithm that it does not know, such as `Ed25519` (RFC 9864): load such a
-    /// key with [`from_jwk_text`](Self::from_jwk_text).
+    /// jsonwebtoken's type drops the name of an algorithm that it does not know, such as `Ed25519` (RFC 9864): load
+    /// such a key with [`from_jwk_text`](Self::from_jwk_text).
     pub fn from_jwk(jwk: &jsonwebtoken::jwk::Jwk) -> Result<Self, KeyError> {
         // Strings and enums only: there is nothing in it that could fail to serialise.
         let text = Zeroizing::new(serde_json::to_string(jwk).unwrap_or_default());
         Self::from_jwk_text(&text)
     }
 
-    /// A JWK as text, RFC 7517. Its own `kid` is kept, and wins over its thumbprint.
+    /// A JWK as text (RFC 7517). Its own `kid` is kept, in place of its thumbprint.
     ///
-    /// A member that is `null` is absent, and a member that says nothing of the key itself (`x5c`, `x5t`) is not read.
+    /// A member that is `null` counts as absent, and a member that does not describe the key itself (`x5c`, `x5t`) is
+    /// not read.
     ///
     /// # Errors
     ///
@@ -128,11 +130,11 @@ impl VerifyingKey {
         Jwk::parse(json)?.verifying_key(None)
     }
 
-    /// A key that a service already holds for jsonwebtoken. Its bytes are read afresh, under every rule above.
+    /// A key that a service already holds for jsonwebtoken. Its bytes are read again, under all the rules above.
     ///
     /// # Errors
     ///
-    /// As for [`from_secret`](Self::from_secret) and [`from_pem`](Self::from_pem), and when the key's family is not the
+    /// As for [`from_secret`](Self::from_secret) and [`from_pem`](Self::from_pem), and if the key's family is not the
     /// algorithm's.
     pub fn from_decoding_key(algorithm: Algorithm, key: &DecodingKey) -> Result<Self, KeyError> {
         require_family(algorithm, key.family())?;
@@ -161,13 +163,14 @@ impl VerifyingKey {
         DangerousVerifyingKey { _private: () }
     }
 
-    /// Names the key: the `kid` it answers to, in place of the thumbprint, fingerprint or JWK's own.
+    /// Sets the key's name: its `kid`, in place of the thumbprint, fingerprint or the JWK's own.
     pub fn with_kid(mut self, kid: impl Into<String>) -> Self {
         self.kid = kid.into().into();
         self
     }
 
-    /// A further `kid` it answers to. Several keys of a ring may share one; they are tried in turn.
+    /// A further `kid` that tokens under this key may carry. Several keys of a ring may share one; they are tried in
+    /// turn.
     pub fn also_known_as(mut self, kid: impl Into<String>) -> Self {
         self.further_kids.push(kid.into().into());
         self
@@ -181,13 +184,13 @@ impl VerifyingKey {
         self
     }
 
-    /// Its `kid`: the name it was given, else its JWK's, else its [`fingerprint`](Self::fingerprint).
+    /// Its `kid`: the name that was set, otherwise its JWK's, otherwise its [`fingerprint`](Self::fingerprint).
     pub fn kid(&self) -> &str {
         &self.kid
     }
 
-    /// The RFC 7638 thumbprint (43 characters); for a secret, a 22-character name that follows from it, equal in every
-    /// process that holds the same secret, and of no use to find it.
+    /// The RFC 7638 thumbprint (43 characters). For a secret, a 22-character name that is computed from it: the same
+    /// in every process with the same secret, and useless for finding the secret.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }

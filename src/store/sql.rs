@@ -62,8 +62,8 @@ use crate::time::NumericDate;
 
 /// A [`ClaimsStore`] in an SQL database: an SQLite file, for the processes of one machine, or PostgreSQL.
 ///
-/// It makes its own tables, and brings those of an older release up to date, when it opens; any number of processes
-/// may start at once. Sessions, heads and revocations survive a restart. Clones share one pool of connections.
+/// It creates its tables when it opens, and updates those of an older release. Several processes may start at once.
+/// Sessions, heads and revocations survive a restart. Clones share one connection pool.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -85,62 +85,65 @@ use crate::time::NumericDate;
 /// # Ok(()) }
 /// ```
 ///
-/// # What it promises, and what it asks of you
+/// # What it promises, and what it needs
 ///
-/// * **A revocation that returned is on disk**: SQLite runs with a write-ahead log and `synchronous=FULL`. On
-///   PostgreSQL it is as durable as a commit there: leave `fsync` and `synchronous_commit` on.
-/// * **Every node must ask the primary**, and a server that only reads is refused when the store opens: a standby that lags
-///   answers from the past. A failover that loses commits loses revocations with them; replicate synchronously where that matters.
-/// * **Each connection needs a session of the server.** A pooler that shares sessions, such as PgBouncer in transaction or
-///   statement mode, is refused when the store opens. Session mode is right, and so is a proxy of plain TCP. Where such
-///   a pooler comes in later, answers to other applications' statements are errors, never verdicts: each answer names
-///   the store and the question that it is for.
-/// * **Its birth is recorded** when its tables are made. Sessions begun earlier, and not signed in here, are
-///   [`Standing::Unknown`], however often they are renewed: a database that was lost and made anew does not make revoked sessions live. First use on a
-///   service that has live sessions looks the same from here: they have to sign in again, unless the authority says
-///   [`admit_after_store_loss`](crate::AuthorityBuilder::admit_after_store_loss). A backup put back is *not* noticed:
-///   what was revoked since it was taken is live again.
-/// * **Expired rows go by themselves**, a batch with every sixteenth write, behind the caller's back;
-///   [`purge`](Self::purge) removes them all. What is forgotten, there or when a row is written, has expired by the
-///   caller's clock and by the database's: a node whose clock is far ahead can't remove what matters to the others.
-/// * **A revocation is kept** until the latest of the revoker's clock, the server's and the session's start is the store's
-///   [horizon](Horizon) and a margin past. The horizon is in the database: the first authority sets it, or
-///   [`SqlStoreBuilder::horizon`] does, and it is raised for all at once. What was recorded before there was one, and would
-///   be kept for ever, is given an end with the writes that follow.
-/// * **A schema of an older release is brought up to date** when a newer one opens it. Processes of the older release
-///   that still run then fail, as in an outage, for they would not keep what they do not know: replace them at once. They
-///   can't open it again.
-/// * It is bounded by the disk alone, and by the authority's
-///   [limit on one subject's sessions](crate::AuthorityBuilder::max_sessions_per_subject): rate-limit sign-ins. With the disk full, writes fail with
-///   [`Full`](super::StoreErrorKind::Full), and nothing that matters is removed. A PostgreSQL without room for its
-///   write-ahead log ends itself: an outage, in which nothing is lost that was acknowledged.
-/// * An SQLite file must be on a local disk: its locks don't hold on network file systems.
+/// * **A revocation that returned is on disk.** SQLite runs with a write-ahead log and `synchronous=FULL`. On
+///   PostgreSQL it is as durable as a commit: leave `fsync` and `synchronous_commit` on.
+/// * **Every node must ask the primary.** A read-only server is refused when the store opens, because a standby that
+///   lags answers from the past. A failover that loses commits loses revocations too; replicate synchronously if that
+///   matters.
+/// * **Each connection needs a server session.** A pooler that shares sessions, such as PgBouncer in transaction or
+///   statement mode, is refused when the store opens. Session mode works, and so does a plain TCP proxy. If such a
+///   pooler is put in front later, answers to other applications' statements are errors, never verdicts: each answer
+///   names the store and the question.
+/// * **It records when its tables were created.** Sessions that began earlier and were not signed in here are
+///   [`Standing::Unknown`], however often they are renewed, so that a database that was lost and created again does
+///   not make revoked sessions live. First use on a service with live sessions looks the same: their users have to
+///   sign in again, unless [`admit_after_store_loss`](crate::AuthorityBuilder::admit_after_store_loss) is set. A
+///   restored backup is *not* detected: what was revoked after the backup is live again.
+/// * **Expired rows are removed** in batches, with every sixteenth write, after the caller got its answer;
+///   [`purge`](Self::purge) removes all of them. A row is removed only if it has expired by the caller's clock and by
+///   the database's, so a node whose clock is far ahead can't remove what matters to others.
+/// * **A revocation is kept** for the store's [horizon](Horizon) and a margin, counted from the latest of the
+///   revoker's clock, the server's clock and the session's start. The horizon is in the database. The first authority
+///   sets it, or [`SqlStoreBuilder::horizon`], and a raise applies to all processes at once. Records from before
+///   there was a horizon, which would be kept for ever, get an end with later writes.
+/// * **The tables of an older release are updated** when a newer one opens them. Processes of the older release then
+///   fail as in an outage, because they would not keep records that they do not know: replace them at once. They
+///   can't open the tables again.
+/// * **Its size is bounded** only by the disk and by the authority's [limit on one subject's
+///   sessions](crate::AuthorityBuilder::max_sessions_per_subject): rate-limit sign-ins. If the disk is full, writes
+///   fail with [`Full`](super::StoreErrorKind::Full), and nothing that matters is removed. A PostgreSQL server
+///   without room for its write-ahead log stops: an outage, in which nothing acknowledged is lost.
+/// * An SQLite file must be on a local disk, because its locks do not work on network file systems.
 ///
 /// # Costs
 ///
-/// A standing is one statement. A rotation is two, a read and a write; so is every revocation. A sign-in under a limit on
-/// its subject's sessions is a third, and two more for each session that ends in its favour. On PostgreSQL each is one round trip, and the pool's look at the connection that it is
-/// given back is another, behind the caller's back. In front of many requests put a [`Cached`](super::Cached).
+/// A standing is one statement. A rotation is two, a read and a write, and so is every revocation. A sign-in under a
+/// limit on its subject's sessions is a third, and two more for each session that it ends. On PostgreSQL each is one
+/// round trip. The pool's ping of a returned connection is another, after the caller got its answer. Put a
+/// [`Cached`](super::Cached) in front if there are many requests.
 ///
-/// # Heard as they happen
+/// # Notifications
 ///
-/// On PostgreSQL, [`hearing_revocations`](super::Cached::hearing_revocations) listens (LISTEN and NOTIFY, on a
-/// connection of its own): a revocation is told by the statement that records it, names only, so it is heard when it
-/// is committed. Commits that tell go one after the other on the whole server, which only revocations are.
-/// While the channel is broken the bound is what is left, as with any store. So it is while the server's queue of
-/// notifications is full (8 GB, unless `max_notify_queue_pages` says otherwise; one stalled listener, of whatever
-/// application, fills it): a revocation is then recorded, in two statements, and not told.
+/// On PostgreSQL, [`hearing_revocations`](super::Cached::hearing_revocations) listens for notifications (LISTEN and
+/// NOTIFY, on a connection of its own). The statement that records a revocation also notifies, with ids only, so
+/// listeners hear of it when it is committed. Commits that notify are serialised on the whole server; here only
+/// revocations are. While the channel is broken, only the bound of `Cached` applies, as with any store. The same is
+/// true while the server's notification queue is full (8 GB, or `max_notify_queue_pages`; one stalled listener of any
+/// application can fill it): a revocation is then recorded, in two statements, without a notification.
 ///
-/// SQLite tells nobody: asked to, it is [`Misconfigured`](super::StoreErrorKind::Misconfigured), and without the feature
-/// `postgres` it does not compile. What another process
-/// revoked is seen by the next standing, or at the bound of a `Cached`.
+/// SQLite has no notifications: listening is [`Misconfigured`](super::StoreErrorKind::Misconfigured), and without the
+/// feature `postgres` it does not compile. A revocation by another process is seen by the next standing, or at the
+/// bound of a `Cached`.
 ///
-/// # Silence
+/// # Lost connections
 ///
-/// A firewall can forget connections without telling either side. When a call is dropped, as by the authority's deadline,
-/// its connection and the idle ones of the pool are pinged; each that does not answer within 250 ms is closed. A
-/// connection that is given back after an answer is pinged too, and closed when it does not answer within 1 s. So a call
-/// that meets forgotten connections is an outage, and the calls after it use new ones.
+/// A firewall can forget connections without telling either side. When a call is dropped, for example at the
+/// authority's deadline, its connection and the idle ones of the pool are pinged, and each that does not answer
+/// within 250 ms is closed. A connection that is returned after an answer is pinged too, and closed if it does not
+/// answer within 1 s. So a call that meets a forgotten connection is an outage, and the calls after it use new
+/// connections.
 #[derive(Clone)]
 pub struct SqlStore(Arc<Inner>);
 
@@ -153,11 +156,11 @@ struct Inner {
 }
 
 impl SqlStore {
-    /// Opens an SQLite file, by path or `sqlite:` URL, and makes it where it is missing, readable by its owner alone.
+    /// Opens an SQLite file, by path or `sqlite:` URL. A missing file is created, readable by its owner only.
     ///
     /// # Errors
-    /// [`Misconfigured`](super::StoreErrorKind::Misconfigured) for a database in memory or a URL that is none; otherwise
-    /// what SQLite met.
+    /// [`Misconfigured`](super::StoreErrorKind::Misconfigured) for a database in memory or an invalid URL; otherwise
+    /// SQLite's error.
     #[cfg(feature = "sqlite")]
     pub async fn sqlite(path_or_url: impl AsRef<str>) -> Result<Self, StoreError> {
         Self::builder().sqlite(path_or_url).await
@@ -166,9 +169,9 @@ impl SqlStore {
     /// Connects to PostgreSQL by its URL, `postgres://user:password@host/database`.
     ///
     /// # Errors
-    /// [`Misconfigured`](super::StoreErrorKind::Misconfigured) for a URL that is none, a user or password that the server
-    /// does not take, a server that only reads, a pooler that shares sessions, and a database whose encoding is not UTF-8;
-    /// otherwise what PostgreSQL met. Where nothing listens this is said at once, with the address.
+    /// [`Misconfigured`](super::StoreErrorKind::Misconfigured) for an invalid URL, a user or password that the server
+    /// refuses, a read-only server, a pooler that shares sessions, and a database whose encoding is not UTF-8;
+    /// otherwise PostgreSQL's error. A port without a listener fails at once, with the address.
     #[cfg(feature = "postgres")]
     pub async fn postgres(url: impl AsRef<str>) -> Result<Self, StoreError> {
         Self::builder().postgres(url).await
@@ -179,8 +182,8 @@ impl SqlStore {
         SqlStoreBuilder::new()
     }
 
-    /// Closes the connections, once the calls in progress are done; SQLite then folds its log into the file. Calls
-    /// after it fail.
+    /// Closes the connections once the calls in progress are done. SQLite then merges its log into the file. Later
+    /// calls fail.
     pub async fn close(&self) {
         self.0.backend.close().await;
     }

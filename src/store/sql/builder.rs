@@ -18,7 +18,7 @@ use crate::store::{Horizon, StoreError, StoreErrorKind};
 use crate::time::Clock as _;
 use crate::time::SystemClock;
 
-/// Opens an [`SqlStore`]; made by [`SqlStore::builder`].
+/// The options of an [`SqlStore`]. Made by [`SqlStore::builder`].
 #[derive(Clone)]
 #[must_use = "a builder opens nothing until `sqlite` or `postgres`"]
 pub struct SqlStoreBuilder {
@@ -45,37 +45,38 @@ impl SqlStoreBuilder {
         }
     }
 
-    /// What the names of its tables begin with. Default `reissue_`. A lower-case letter, then lower-case letters, digits
-    /// and underscores, 32 at most. Two services that share a database, and no sessions, want one each.
+    /// The prefix of its tables' names. Default `reissue_`. A lower-case letter, then lower-case letters, digits and
+    /// underscores, at most 32. Two services that share a database but no sessions need different ones.
     pub fn table_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
     }
 
-    /// The password for PostgreSQL, as it is: in the URL it would have to be percent-encoded. It replaces the URL's.
+    /// The password for PostgreSQL, unescaped; in the URL it would have to be percent-encoded. It replaces the URL's.
     #[cfg(feature = "postgres")]
     pub fn password(mut self, password: impl Into<String>) -> Self {
         self.password = Some(password.into());
         self
     }
 
-    /// The most connections at once. Default 10 for PostgreSQL; for SQLite 4 that read, beside the one that writes.
+    /// The most connections at once. Default 10 for PostgreSQL; for SQLite 4 that read, in addition to the one that
+    /// writes.
     pub fn max_connections(mut self, connections: u32) -> Self {
         self.connections = Some(connections);
         self
     }
 
-    /// How long a statement waits for a free connection, and for another process's lock on an SQLite file; how long
-    /// opening waits for a PostgreSQL server's answer, 1 s at least. Default 5 s, at most a day. An authority has given up by then: its own
-    /// [`store_deadline`](crate::AuthorityBuilder::store_deadline) is 1 s unless it says otherwise.
+    /// How long a statement waits for a free connection or for another process's lock on an SQLite file, and how long
+    /// opening waits for a PostgreSQL server's answer (at least 1 s). Default 5 s, at most a day. An authority gives up
+    /// earlier: its own [`store_deadline`](crate::AuthorityBuilder::store_deadline) is 1 s by default.
     pub fn wait(mut self, wait: Duration) -> Self {
         self.wait = wait.min(LONGEST_WAIT);
         self
     }
 
-    /// The least [horizon](Horizon) that the store is to have: for how long after a session's start its tokens can be of use
-    /// to any authority on it. It is recorded when the store opens, raised where it is smaller, and never lowered. Unless
-    /// told, the first call of an authority sets the largest need of those built by then; see [the
+    /// The least [horizon](Horizon) of the store: for how long after a session's start its tokens can be used by any
+    /// authority on it. It is recorded when the store opens, raised if the recorded one is smaller, and never lowered.
+    /// Default: the first call of an authority sets the largest need of those built by then; see [the
     /// manual](crate::manual::operating).
     pub fn horizon(mut self, horizon: Horizon) -> Self {
         self.horizon = Some(horizon);
@@ -109,15 +110,16 @@ impl SqlStoreBuilder {
         self.open(backend).await
     }
 
-    /// Uses a pool of your own making, of sqlx 0.9, for settings that a URL can't say. Two of this store's own differ
-    /// from sqlx's defaults: `test_before_acquire(false)` saves a round trip per call, and the store repeats what met
-    /// a dead connection; `acquire_timeout` is [`wait`](Self::wait), which does not change yours.
+    /// Uses your own connection pool, of sqlx 0.9, for settings that a URL can't express. The store's own pool
+    /// differs from sqlx's defaults in two settings: `test_before_acquire(false)` saves a round trip for each call,
+    /// because the store repeats a call that meets a dead connection; and `acquire_timeout` is [`wait`](Self::wait),
+    /// which does not change yours.
     ///
-    /// The feature names sqlx's version, for the next one is another feature: this crate's version does not change with
-    /// sqlx's.
+    /// The feature names sqlx's version. Another version will be another feature, so that this crate's version does
+    /// not change with sqlx's.
     ///
     /// # Errors
-    /// As [`postgres`](Self::postgres).
+    /// As for [`postgres`](Self::postgres).
     #[cfg(feature = "sqlx_0_9")]
     pub async fn postgres_pool(self, pool: sqlx::PgPool) -> Result<SqlStore, StoreError> {
         self.check()?;
