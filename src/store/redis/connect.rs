@@ -51,7 +51,7 @@ impl RedisConnect {
     }
 
     /// Makes the store's horizon at least this: sets it if there is none, and raises it if it is smaller. Default:
-    /// the first authority on the store sets it. A raised horizon is never lowered: see
+    /// the first call of an authority sets the largest need of those built by then. A horizon is never lowered: see
     /// [`StoreHorizon`](crate::store::StoreHorizon).
     pub fn with_horizon(mut self, horizon: Horizon) -> Self {
         self.horizon = Some(horizon);
