@@ -22,12 +22,12 @@ pub(super) use build::check_issuer;
 pub(super) const RESERVED: [&str; 8] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "sid"];
 
 /// Builds an [`Authority`](super::Authority). Issuer, audience and session limit have no default: set each, or call
-/// the method that does without it. A duration is rounded down to whole seconds. [`build`](Self::build) reports a
-/// value that is out of bounds.
+/// the method that does without it. Durations are rounded down to whole seconds unless an option says otherwise. A
+/// value that is out of bounds is an error of [`build`](Self::build).
 ///
 /// An authority on keys that only verify ([`KeyRotation::verify_only`](crate::keys::KeyRotation::verify_only),
-/// [`KeyRing::verify_only`](crate::keys::KeyRing::verify_only)) needs an audience alone. The options about issuing and
-/// renewing are errors at build there.
+/// [`KeyRing::verify_only`](crate::keys::KeyRing::verify_only)) needs only an audience. There the options about
+/// issuing and renewing are errors at build.
 #[must_use = "a builder does nothing until `build`"]
 pub struct AuthorityBuilder<C = PrivateClaims> {
     options: Options,
@@ -232,13 +232,14 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
         self
     }
 
-    /// Refuses a token whose life, `exp - iat`, is longer. Default: no bound; one second to ten years. Only for keys that
-    /// verify: this service's own tokens are bounded by [`max_session_lifetime`](Self::max_session_lifetime).
+    /// Refuses a token whose life, `exp - iat`, is longer. Default: no bound; one second to ten years. Only for keys
+    /// that verify: this service's own tokens are bounded by [`max_session_lifetime`](Self::max_session_lifetime).
     ///
-    /// Required beside a [`store`](Self::store): a revocation is kept for as long as a token that existed by then can
-    /// still be admitted. Name the longest life that the trusted issuers give their access tokens.
+    /// Required together with a [`store`](Self::store), because a revocation is kept for as long as a token that
+    /// exists at that time can still be admitted. Set the longest life that the trusted issuers give their access
+    /// tokens.
     ///
-    /// Costs: with a larger value the store keeps each revocation longer.
+    /// Costs: a larger value makes the store keep each revocation longer.
     pub fn max_token_lifetime(mut self, longest: Duration) -> Self {
         self.options.policy.max_token_lifetime = Some(longest.as_secs());
         self
@@ -327,7 +328,8 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     }
 
     /// Accepts only access tokens with this `typ` in the header, and writes it (RFC 8725 §3.11). Call it again to
-    /// accept several; the first is written. Default: `JWT`, `at+jwt` and an absent `typ` are accepted, and `JWT` is written.
+    /// accept several; the first is written. Default: `JWT`, `at+jwt` and an absent `typ` are accepted, and `JWT` is
+    /// written.
     pub fn access_type(mut self, typ: impl Into<String>) -> Self {
         self.options.policy.access_types.push(typ.into());
         self
@@ -418,7 +420,7 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     }
 
     /// How long one call to the store may take before it counts as an outage. Default 1 s, more than 0, at most ten
-    /// years.
+    /// years. It is not rounded.
     pub fn store_deadline(mut self, deadline: Duration) -> Self {
         self.options.store_deadline = clamped(deadline);
         self

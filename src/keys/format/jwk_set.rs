@@ -18,19 +18,19 @@ const MAX_KEYS: usize = 256;
 const MAX_KID: usize = 256;
 
 impl KeySet {
-    /// A set that another party publishes: its keys verify. A key that does not load is named in
-    /// [`skipped`](Self::skipped), and the others serve; one that says itself that it is for encryption (`use`, `key_ops`
-    /// or `alg`) is left out without a word, as many sets have one. A set without any entry is empty: its issuer has taken
-    /// all its keys back.
+    /// A set that another party publishes. Its keys verify. A key that does not load is listed in
+    /// [`skipped`](Self::skipped), and the others are used. A key that is marked for encryption (`use`, `key_ops` or
+    /// `alg`) is ignored silently, because many sets have one. A set without entries is empty: its issuer has
+    /// withdrawn all its keys.
     ///
-    /// Two keys may share a `kid` where their algorithms differ: a token's `alg` tells which is meant (RFC 7517 §4.5).
+    /// Two keys may share a `kid` if their algorithms differ: a token's `alg` says which is meant (RFC 7517 §4.5).
     ///
     /// # Errors
     ///
-    /// When the text is no JWK set, when it has more than 256 entries, when it mixes secrets with public keys (whoever
-    /// reads the set could sign with the secrets, so one of the two is a mistake), or when it has entries and none of them
-    /// loads. A key that comes with its private members or a `kid` of more than 256 bytes is skipped, and so is every key
-    /// whose `kid` and algorithm another one has.
+    /// If the text is not a JWK set, has more than 256 entries, mixes secrets with public keys (whoever reads the set
+    /// could sign with the secrets, so one of the two is a mistake), or has entries of which none loads. Skipped are
+    /// keys with private members, keys with a `kid` of more than 256 bytes, and keys that share both `kid` and
+    /// algorithm.
     pub fn from_jwk_set(text: &str) -> Result<Self, KeyError> {
         Self::published(text, None)
     }
@@ -59,14 +59,14 @@ impl KeySet {
         if is_empty { Ok(set) } else { set.or_nothing_usable(for_encryption) }
     }
 
-    /// A set of one's own, as in a file: its first private or `oct` key signs, every other key verifies. A key that does
-    /// not load is named in [`skipped`](Self::skipped), and the others serve; one that says itself that it is for
-    /// encryption is left out.
+    /// A set of own keys, as in a file. Its first private or `oct` key signs, every other key verifies. A key that
+    /// does not load is listed in [`skipped`](Self::skipped), and the others are used. A key that is marked for
+    /// encryption is ignored.
     ///
     /// # Errors
     ///
-    /// When the text is no JWK set, when it has more than 256 entries, when its first private or `oct` key does not load (a
-    /// `kid` of more than 256 bytes is a reason too), or when it has entries and none of them loads.
+    /// If the text is not a JWK set, has more than 256 entries, its first private or `oct` key does not load (also
+    /// for a `kid` of more than 256 bytes), or it has entries of which none loads.
     pub fn from_own_jwk_set(text: &str) -> Result<Self, KeyError> {
         let entries = entries(text)?;
         let is_empty = entries.is_empty();

@@ -3,7 +3,7 @@
 use super::scene::{Login, claims, head, revoke, subject, subject_before, token, tokens};
 use crate::store::{ClaimsStore, Revocation, Rotated, Standing};
 
-/// To the last second before it, whatever was recorded since, and however often it was looked at.
+/// To the last second before it, whatever was recorded in the meantime, and however often it was read.
 pub async fn a_tombstone_lives_until_its_instant<S: ClaimsStore>(store: &S) {
     let login = Login::new();
     let revoked = token();
@@ -31,8 +31,7 @@ pub async fn a_tombstone_lives_until_its_instant<S: ClaimsStore>(store: &S) {
     }
 }
 
-/// From its `until` on, which counts as expired, a session is as if it had never been recorded; a second before, it
-/// is all there.
+/// From its `until` on, a session is as if it had never been recorded. A second before, it is still complete.
 pub async fn an_expired_record_leaves_no_trace_that_matters<S: ClaimsStore>(store: &S) {
     let login = Login::new();
     let [first, second, third, fourth] = tokens();

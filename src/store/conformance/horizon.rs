@@ -4,7 +4,7 @@ use super::scene::{Login, horizon, revoke_as, standing, subject_before, token};
 use crate::store::{ClaimsStore, Horizon, Presented, Raise, Retention, Revocation, Standing, TokenId};
 use crate::time::NumericDate;
 
-/// Whatever a later authority needs: it is told what the store has, and decides for itself.
+/// Whatever a later authority needs: it gets the store's horizon and decides itself.
 pub async fn the_first_need_sets_the_horizon_and_no_later_one_changes_it<S: ClaimsStore>(store: &S) {
     let first = horizon(store, Horizon::Secs(1)).await;
     for need in [Horizon::Secs(0), Horizon::Secs(u64::from(u32::MAX)), Horizon::Unbounded] {
@@ -15,8 +15,8 @@ pub async fn the_first_need_sets_the_horizon_and_no_later_one_changes_it<S: Clai
     }
 }
 
-/// The raise is recorded with the old horizon and an instant that is no earlier than the caller's; a horizon that is
-/// smaller, or as large, changes nothing.
+/// The raise is recorded with the old horizon and an instant no earlier than the caller's. A horizon that is not
+/// larger changes nothing.
 pub async fn a_horizon_is_raised_with_its_instant_and_never_lowered<S: ClaimsStore>(store: &S) {
     let now = Login::new().now;
     let before = horizon(store, Horizon::Secs(1)).await;
@@ -36,14 +36,13 @@ pub async fn a_horizon_is_raised_with_its_instant_and_never_lowered<S: ClaimsSto
     assert!(at >= now, "the raise is dated {at}, and was made at {now}");
 }
 
-/// To the last second of [`Retention::kept_until`], whichever of its instants is the latest: the horizon and the seconds
-/// on top count from there.
+/// To the last second of [`Retention::kept_until`], whichever of its instants is the latest.
 pub async fn a_revocation_is_kept_for_the_horizon_from_the_latest_of_its_instants<S: ClaimsStore>(store: &S) {
     horizon(store, Horizon::Secs(1)).await;
     is_kept(store, &[0, 40, 90_000]).await;
 }
 
-/// By the handle that raised it, and by one that has known the old one.
+/// By the handle that raised it, and by one that knew the old horizon.
 pub async fn after_a_raise_every_revocation_is_kept_for_the_new_horizon<S: ClaimsStore>(store: &S) {
     let Horizon::Secs(from) = horizon(store, Horizon::Secs(1)).await.current else { return };
     raise(store, Horizon::Secs(from + 600), Login::new().now).await;

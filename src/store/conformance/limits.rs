@@ -3,8 +3,8 @@
 use super::scene::{Login, claims, revoke_as, rotate, token, tokens};
 use crate::store::{ClaimsStore, Retention, Revocation, Rotated, Rotation, Standing, SubjectLimit, TokenId};
 
-/// The oldest on record ends, whether the newest is signed in or recorded by its first renewal; its tokens read revoked, and
-/// it is not listed. Other subjects' sessions are as they were.
+/// The oldest on record ends, whether the newest is signed in or recorded by its first renewal. Its tokens are
+/// revoked, and it is not listed. Other subjects' sessions do not change.
 pub async fn of_more_sessions_than_allowed_the_oldest_ends<S: ClaimsStore>(store: &S) {
     let limit = SubjectLimit::new(3);
     for by_renewal in [false, true] {
@@ -37,7 +37,7 @@ pub async fn of_more_sessions_than_allowed_the_oldest_ends<S: ClaimsStore>(store
     }
 }
 
-/// However many sessions a subject begins and ends: each stays revoked, though not each is remembered.
+/// However many sessions a subject begins and ends, each stays revoked, though not each is remembered.
 pub async fn signing_in_and_out_without_end_forgets_no_revocation<S: ClaimsStore>(store: &S) {
     let limit = SubjectLimit::new(2);
     let first = Login::new();
@@ -67,8 +67,8 @@ pub async fn signing_in_and_out_without_end_forgets_no_revocation<S: ClaimsStore
     assert_eq!(live.standing(store, token).await, Standing::Live, "a sign-in after fifty of them");
 }
 
-/// A session that ended counts from the latest start that a token of it can have, which lies ahead of the clock. A sign-in
-/// that would give way to such sessions is told when it may begin instead, and is live then.
+/// A session that ended counts from the latest start that a token of it can have, which is ahead of the clock. A
+/// sign-in that would be older than such sessions gets the instant after which it may begin, and is live then.
 pub async fn a_session_that_was_just_opened_is_never_the_one_forgotten<S: ClaimsStore>(store: &S) {
     let limit = SubjectLimit::new(1);
     let first = Login::new();

@@ -73,10 +73,10 @@ pub use rotation::{
 
 use super::ClaimsStore;
 
-/// Every promise, one after the other.
+/// Tests every promise, one after the other.
 ///
 /// # Panics
-/// As each of the functions does: when the store breaks the promise, or fails.
+/// If the store breaks a promise, or fails.
 pub async fn all<S: ClaimsStore>(store: &S) {
     the_first_need_sets_the_horizon_and_no_later_one_changes_it(store).await;
     a_sign_in_opens_its_session_once(store).await;

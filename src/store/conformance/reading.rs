@@ -36,8 +36,8 @@ pub async fn sessions_lists_the_live_sessions_of_one_subject_only<S: ClaimsStore
     assert_eq!(stranger.listed(store).await.len(), 1, "another subject's sessions");
 }
 
-/// Whatever the size of the pages. Sessions of one second follow each other by their names; one that ended in between is not
-/// listed, and costs no other its place.
+/// For every page size. Sessions of one second are ordered by their ids. A session that ended meanwhile is not
+/// listed, and no other is skipped because of it.
 pub async fn sessions_are_listed_in_pages_each_once_the_newest_first<S: ClaimsStore>(store: &S) {
     let first = Login::new();
     let mut logins = [0, 3, 3, 3, 7, 3, 1, 9].map(|later| first.another(later)).to_vec();
@@ -69,7 +69,7 @@ pub async fn sessions_are_listed_in_pages_each_once_the_newest_first<S: ClaimsSt
     }
 }
 
-/// [`ClaimsStore::standing_now`] is `None` or what [`ClaimsStore::standing`] says.
+/// [`ClaimsStore::standing_now`] is `None` or equals [`ClaimsStore::standing`].
 pub async fn an_answer_without_waiting_is_the_same_answer<S: ClaimsStore>(store: &S) {
     let login = Login::new();
     let [first, second, third, revoked, stranger] = tokens();
@@ -88,8 +88,8 @@ pub async fn an_answer_without_waiting_is_the_same_answer<S: ClaimsStore>(store:
     }
 }
 
-/// A live standing that was remembered is asked again after any revocation, of whatever: [`ClaimsStore::epoch`]
-/// moves, where there is one, no later than the revocation returns.
+/// After any revocation a remembered live standing is read again: [`ClaimsStore::epoch`], if it is `Some`, has
+/// changed when the revocation returns.
 pub async fn the_epoch_moves_with_every_revocation<S: ClaimsStore>(store: &S) {
     let login = Login::new();
     let revocations = [

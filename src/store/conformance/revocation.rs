@@ -4,8 +4,8 @@ use super::scene::{Login, claims, revoke, revoke_as, standing, subject, subject_
 use crate::store::{ClaimsStore, Presented, Retention, Revocation, Rotated, Standing, TokenId};
 use crate::time::NumericDate;
 
-/// Not its head, not a predecessor, not a token the store has never seen, and no sign-in opens it again. Other
-/// sessions are as they were.
+/// Not its head, not a predecessor, not a token that the store has never seen; and no sign-in opens it again. Other
+/// sessions do not change.
 pub async fn a_revoked_session_rotates_nothing<S: ClaimsStore>(store: &S) {
     let login = Login::new();
     let neighbour = login.another(0);
@@ -29,8 +29,7 @@ pub async fn a_revoked_session_rotates_nothing<S: ClaimsStore>(store: &S) {
     );
 }
 
-/// A rotation and a revocation of what it rotates: whichever comes first, and when they race, nothing of the
-/// session is live afterwards.
+/// Whichever comes first, and also when they race, nothing of the session is live afterwards.
 pub async fn a_revocation_beats_a_rotation_in_either_order<S: ClaimsStore>(store: &S) {
     type Kind = fn(&Login, TokenId) -> Revocation;
     let kinds: [(&str, Kind); 3] = [
@@ -82,7 +81,7 @@ pub async fn a_revocation_beats_a_rotation_in_either_order<S: ClaimsStore>(store
     }
 }
 
-/// A successor's name may be known before it is recorded, where it is derived: revoked, it is never recorded.
+/// The id of a derived successor is known before it is recorded. If it is revoked, it is never recorded.
 pub async fn a_revoked_token_is_never_recorded_as_a_successor<S: ClaimsStore>(store: &S) {
     let login = Login::new();
     let [first, revoked] = tokens();
@@ -129,8 +128,8 @@ pub async fn revoking_a_token_that_has_a_successor_revokes_its_session<S: Claims
     }
 }
 
-/// A revoked head is never handed out again, and nothing else takes its place. Its predecessor is not itself
-/// revoked: to end the whole session, revoke the session.
+/// A revoked head is never given out again, and nothing else becomes the head. Its predecessor itself is not revoked:
+/// to end the whole session, revoke the session.
 pub async fn revoking_the_head_stops_its_predecessor_from_renewing<S: ClaimsStore>(store: &S) {
     let login = Login::new();
     let [first, second, third, stranger] = tokens();
@@ -146,8 +145,8 @@ pub async fn revoking_the_head_stops_its_predecessor_from_renewing<S: ClaimsStor
     }
 }
 
-/// "Sign out everywhere": equal counts as before. A token that names no subject, and another subject's, are not
-/// meant.
+/// "Sign out everywhere". A session that began at the instant is revoked. Tokens without a subject, and other
+/// subjects' tokens, are not covered.
 pub async fn subject_before_revokes_sessions_begun_at_or_before_the_instant_and_no_later_one<
     S: ClaimsStore,
 >(
@@ -193,7 +192,7 @@ pub async fn subject_before_revokes_sessions_begun_at_or_before_the_instant_and_
     assert_eq!(earlier.another(3).sign_in(store, token()).await, Rotated::Recorded, "a later sign-in");
 }
 
-/// Neither a shorter `until` nor an earlier instant takes back what was revoked before.
+/// Neither a shorter `until` nor an earlier instant undoes an earlier revocation.
 pub async fn a_weaker_revocation_never_replaces_a_stronger_one<S: ClaimsStore>(store: &S) {
     let login = Login::new();
     let revoked = token();
@@ -232,8 +231,8 @@ pub async fn a_weaker_revocation_never_replaces_a_stronger_one<S: ClaimsStore>(s
     }
 }
 
-/// "All others": the session named is spared, on record or not, and no other. What an earlier revocation ended stays so,
-/// though a later one spares it; and what one spares a later one ends.
+/// The named session is spared, recorded or not, and no other. A session that an earlier revocation ended stays
+/// ended, even if a later one spares it. A later revocation ends a session that an earlier one spared.
 pub async fn all_others_spares_one_session_and_nothing_that_was_revoked_before<S: ClaimsStore>(store: &S) {
     for is_recorded in [true, false] {
         let mine = Login::new();
@@ -274,7 +273,8 @@ pub async fn all_others_spares_one_session_and_nothing_that_was_revoked_before<S
     }
 }
 
-/// Whoever's, and those that name no subject. The scene is of 1970, for nothing of the store's may be meant.
+/// Of every subject and of none. The test uses instants in 1970, so that it revokes nothing that the store really
+/// holds.
 pub async fn all_before_revokes_every_session_begun_at_or_before_the_instant<S: ClaimsStore>(store: &S) {
     let instant = NumericDate::from_secs(1);
     let login = Login::new();
@@ -299,7 +299,7 @@ pub async fn all_before_revokes_every_session_begun_at_or_before_the_instant<S: 
     assert_eq!(Login::new().sign_in(store, token()).await, Rotated::Recorded, "a sign-in of today");
 }
 
-/// [`Rotated::Predated`], and nothing is recorded. A session that begins a second after that instant is.
+/// [`Rotated::Predated`], and nothing is recorded. A session that begins a second after that instant is recorded.
 pub async fn a_sign_in_that_predates_a_revocation_is_told_its_instant<S: ClaimsStore>(store: &S) {
     for instant in [0, 1, 5] {
         let early = Login::new();
@@ -316,8 +316,9 @@ pub async fn a_sign_in_that_predates_a_revocation_is_told_its_instant<S: ClaimsS
     }
 }
 
-/// A sign-in that comes after a revocation begins its session after the instant, which may be ahead of all clocks. The next
-/// "up to now" reaches it, though no clock has moved; an instant of the past reaches no further than it says.
+/// A sign-in after a revocation begins its session after the revoked instant, which may be ahead of all clocks. The
+/// next revocation "up to now" covers it, even if no clock has moved. A revocation up to an instant in the past
+/// covers no more than that.
 pub async fn a_revocation_up_to_now_reaches_the_sessions_that_were_dated_after_the_last<S: ClaimsStore>(
     store: &S,
 ) {
@@ -350,8 +351,8 @@ pub async fn a_revocation_up_to_now_reaches_the_sessions_that_were_dated_after_t
     }
 }
 
-/// However often it is said, "up to now" reaches no further than the clocks say and the latest session on record: whoever
-/// holds one live token could otherwise keep its owner from signing in, by saying so a thousand times.
+/// However often it is repeated, "up to now" covers no more than the clocks and the latest recorded session.
+/// Otherwise anybody with one live token could keep its owner from signing in, by repeating it.
 pub async fn revoking_again_without_a_sign_in_reaches_no_further<S: ClaimsStore>(store: &S) {
     // By the system's clock, which the store's is likely to be: what it adds is the same each time.
     let login = Login::new();

@@ -7,7 +7,7 @@ use super::scene::{Login, claims, head, revoke, rotate, token, tokens};
 use crate::store::{ClaimsStore, Revocation, Rotated, Rotation, Standing};
 use crate::time::NumericDate;
 
-/// A sign-in records its token as the head. Repeated, it is given what was recorded; another token's is
+/// A sign-in records its token as the head. Repeated, it gets what was recorded. With another token it gets
 /// [`Rotated::Unknown`].
 pub async fn a_sign_in_opens_its_session_once<S: ClaimsStore>(store: &S) {
     let login = Login::new();
@@ -24,8 +24,7 @@ pub async fn a_sign_in_opens_its_session_once<S: ClaimsStore>(store: &S) {
     assert_eq!(login.head(store).await, Some(claims(first)), "the head, after all that");
 }
 
-/// A token that was issued before the store was put in place, or by somebody else, is live, and its successor is
-/// recorded.
+/// A token that was issued before the store was added, or by other software, is live, and its successor is recorded.
 pub async fn a_session_without_a_record_is_recorded_by_its_first_rotation<S: ClaimsStore>(store: &S) {
     let login = Login::new();
     let [elsewhere, successor, rival] = tokens();
@@ -34,9 +33,9 @@ pub async fn a_session_without_a_record_is_recorded_by_its_first_rotation<S: Cla
     assert_eq!(login.renew(store, elsewhere, rival).await, head(successor), "its second rotation");
 }
 
-/// What nobody vouches for is not vouched for by a record of its own: a session that began long before any store did is
-/// [`Standing::Unknown`] however often it is renewed, and renewed all the same, for an authority that admits it. A
-/// store that does not record its birth says live, before and after.
+/// A session that began long before the store was created is [`Standing::Unknown`], however often it is renewed. It
+/// is renewed nevertheless, for an authority that admits it. A store that does not record when it was created answers
+/// live, before and after.
 pub async fn a_session_that_is_unknown_is_renewed_and_stays_unknown<S: ClaimsStore>(store: &S) {
     let login = Login { start: NumericDate::from_secs(1_000), ..Login::new() };
     let [elsewhere, second, third, rival] = tokens();
@@ -53,9 +52,9 @@ pub async fn a_session_that_is_unknown_is_renewed_and_stays_unknown<S: ClaimsSto
     assert_eq!(login.standing(store, third).await, Standing::Revoked, "a session of 1970, revoked");
 }
 
-/// Sixteen rotations of one token, polled by turns: one is recorded, and the fifteen are given its claims.
+/// Sixteen rotations of one token, polled in turn: one is recorded, and the other fifteen get its claims.
 ///
-/// For rotations on several threads, call it from several tasks and see that your runtime has the threads.
+/// For rotations on several threads, call it from several tasks on a runtime with several threads.
 pub async fn of_n_concurrent_rotations_exactly_one_is_recorded_and_all_learn_the_same_head<S: ClaimsStore>(
     store: &S,
 ) {
@@ -85,7 +84,7 @@ pub async fn of_n_concurrent_rotations_exactly_one_is_recorded_and_all_learn_the
     }
 }
 
-/// A lost response is made good: its request, repeated, is given the head, however often, and records nothing.
+/// A client that lost a response repeats its request and gets the head, however often, and nothing is recorded.
 pub async fn the_predecessor_of_the_head_is_given_the_head<S: ClaimsStore>(store: &S) {
     let login = Login::new();
     let [first, second, third, rival] = tokens();
@@ -99,8 +98,8 @@ pub async fn the_predecessor_of_the_head_is_given_the_head<S: ClaimsStore>(store
     assert_eq!(login.renew(store, third, rival).await, Rotated::Recorded, "the head's own rotation");
 }
 
-/// One that is not the head's predecessor any more: [`Rotated::Reused`] and [`Standing::Superseded`], with the
-/// number of generations, and the chain stays as it is.
+/// A token older than the head's predecessor: [`Rotated::Reused`] and [`Standing::Superseded`], with the number of
+/// generations. The chain does not change.
 pub async fn a_token_superseded_two_generations_ago_is_reported_as_reused<S: ClaimsStore>(store: &S) {
     let login = Login::new();
     let [first, second, third, fourth, rival] = tokens();
@@ -121,7 +120,7 @@ pub async fn a_token_superseded_two_generations_ago_is_reported_as_reused<S: Cla
     assert_eq!(login.renew(store, fourth, rival).await, Rotated::Recorded, "the head's own rotation");
 }
 
-/// While a session has a head, a token that the store can't place is merely not renewed. It is not reuse either.
+/// While a session has a head, a token that the store does not know is not renewed. It is not reuse either.
 pub async fn an_unknown_token_of_a_recorded_session_is_not_recorded<S: ClaimsStore>(store: &S) {
     let login = Login::new();
     let [first, second, stranger, rival] = tokens();
@@ -132,8 +131,8 @@ pub async fn an_unknown_token_of_a_recorded_session_is_not_recorded<S: ClaimsSto
     assert_eq!(login.renew(store, second, rival).await, Rotated::Recorded, "the head's own rotation");
 }
 
-/// A chain that met itself would never end. Such a rotation is the caller's bug: an error, or any answer but
-/// [`Rotated::Recorded`], and the chain stays as it is.
+/// Otherwise the chain would be a circle. Such a rotation is a bug of the caller: the answer is an error, or anything
+/// but [`Rotated::Recorded`], and the chain does not change.
 pub async fn a_token_never_succeeds_itself_or_an_ancestor<S: ClaimsStore>(store: &S) {
     let login = Login::new();
     let [first, second, third, fourth] = tokens();
@@ -152,7 +151,7 @@ pub async fn a_token_never_succeeds_itself_or_an_ancestor<S: ClaimsStore>(store:
     );
 }
 
-/// A caller that goes away in the middle: the token has its successor or has none, and is renewed either way.
+/// A rotation that is dropped in the middle was recorded or was not, and the token can be renewed in either case.
 pub async fn a_dropped_rotation_leaves_the_old_or_the_new_state<S: ClaimsStore>(store: &S) {
     for polls in 0..6 {
         let login = Login::new();
@@ -187,7 +186,7 @@ pub async fn a_dropped_rotation_leaves_the_old_or_the_new_state<S: ClaimsStore>(
     }
 }
 
-/// The store keeps text: numbers in any spelling, escapes, the order of names, white space, all of Unicode, 8 KiB.
+/// The store keeps text: numbers in any notation, escapes, the order of names, white space, all of Unicode, 8 KiB.
 pub async fn claims_come_back_byte_for_byte<S: ClaimsStore>(store: &S) {
     let long = format!("{{\"long\":\"{}\"}}", "\u{65e5}x\\u0041\\n".repeat(8 * 1024 / 12 + 1));
     let texts = [
