@@ -15,17 +15,17 @@ use crate::server::control::NoReissue;
 /// [`without_extension`](crate::ReissueLayer::without_extension), or the type of private claims differs: under
 /// [`private_claims::<T>()`](crate::AuthorityBuilder::private_claims) take a `VerifiedToken<T>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnguardedRoute;
+pub struct VerifiedTokenRejection;
 
 impl<S: Sync, C: Send + Sync + 'static> FromRequestParts<S> for VerifiedToken<C> {
-    type Rejection = UnguardedRoute;
+    type Rejection = VerifiedTokenRejection;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, UnguardedRoute> {
-        parts.extensions.get::<Self>().cloned().ok_or(UnguardedRoute)
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, VerifiedTokenRejection> {
+        parts.extensions.get::<Self>().cloned().ok_or(VerifiedTokenRejection)
     }
 }
 
-impl IntoResponse for UnguardedRoute {
+impl IntoResponse for VerifiedTokenRejection {
     fn into_response(self) -> Response {
         (StatusCode::INTERNAL_SERVER_ERROR, "no layer here put a verified token with these claims")
             .into_response()

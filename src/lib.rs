@@ -118,7 +118,7 @@ pub use authority::{
 pub use endpoint::{JwksEndpoint, RevokeEndpoint};
 pub use error::ConfigError;
 #[cfg(feature = "axum")]
-pub use extract::UnguardedRoute;
+pub use extract::VerifiedTokenRejection;
 pub use keys::{Algorithm, KeyError, KeyRing, SigningKey, VerifyingKey};
 pub use refusal::{Reason, Refusal};
 pub use request::cookie::{Cookie, SameSite};
