@@ -48,6 +48,7 @@
 //! * [`Authority`] and its [builder](AuthorityBuilder): keys, policy, clock and store. The layer, the login handler and the
 //!   endpoints share one. [`Authority::admit`] checks a token outside HTTP.
 //! * [`ReissueLayer`]: guards a service. [`VerifiedToken`]: what handlers find in the request's extensions.
+//! * [`RequireScope`] and [`RequireStepUp`]: routes that require more than a good token.
 //! * [`Cookie`] and [`Source`]: where tokens are read from and sent back. [`RevokeEndpoint`]: signing out.
 //!   [`JwksEndpoint`]: publishes the public keys.
 //! * [`store`]: a [`ClaimsStore`] makes sessions revocable. It is optional.
@@ -118,15 +119,15 @@ pub use authority::{
 pub use endpoint::{JwksEndpoint, RevokeEndpoint};
 pub use error::ConfigError;
 #[cfg(feature = "axum")]
-pub use extract::VerifiedTokenRejection;
+pub use extract::{Guarded, TokenGuard, VerifiedTokenRejection};
 pub use keys::{Algorithm, KeyError, KeyRing, SigningKey, VerifyingKey};
 pub use refusal::{Reason, Refusal};
 pub use request::cookie::{Cookie, SameSite};
 pub use request::credential::Source;
 pub use request::head::RequestHead;
 pub use server::{
-    Challenge, DangerousChallenge, FixedBody, NoReissue, RefusalResponse, Reissue, ReissueLayer,
-    ResponseBody, ResponseFuture,
+    Challenge, DangerousChallenge, FixedBody, NoReissue, RefusalResponse, Reissue, ReissueLayer, Require,
+    RequireFuture, RequireScope, RequireStepUp, ResponseBody, ResponseFuture,
 };
 pub use store::{ClaimsStore, MemoryStore};
 pub use telemetry::{Event, ReissueKind};

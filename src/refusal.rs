@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use http::StatusCode;
 use jsonwebtoken::errors::ErrorKind;
@@ -19,6 +20,16 @@ pub struct Refusal {
     expected: Option<Box<str>>,
     /// The cookie that the token came in is of no use any more.
     removes_cookie: bool,
+    required: Option<Box<Required>>,
+}
+
+/// What a route requires and the token has not, as a challenge names it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Required {
+    pub(crate) scope: Option<Cow<'static, str>>,
+    pub(crate) acr_values: Option<Cow<'static, str>>,
+    /// In seconds.
+    pub(crate) max_age: Option<u64>,
 }
 
 /// What a refusal says of the request. Its HTTP status, its challenge and its gRPC status follow from it.
@@ -28,7 +39,7 @@ pub(crate) enum Class {
     Unauthenticated,
     /// More than one credential, or one that can't be read: 400 (RFC 6750 §3.1). gRPC has no such status: 16.
     BadRequest,
-    /// The request is not allowed, whoever sends it: 403, gRPC 7.
+    /// The request is not allowed, whoever sends it, or not with this token: 403, gRPC 7.
     Forbidden,
     /// Not a verdict on the request: 503, gRPC 14.
     Unavailable,
@@ -95,13 +106,19 @@ pub enum Reason {
     /// The token came in a cookie, with a request that must come from the same origin or an allowed one, and neither
     /// `Sec-Fetch-Site` nor `Origin` shows that it does: 403.
     CrossSite,
+    /// The token is good and has not the scopes that the route requires, or a predicate of the route's said no (RFC 6750 §3.1):
+    /// 403.
+    InsufficientScope,
+    /// The token is good, and its holder signed in too weakly or too long ago for the route (RFC 9470 §3). This claim tells: `acr`
+    /// or `auth_time`.
+    InsufficientAuthentication(&'static str),
 }
 
 impl Refusal {
     pub(crate) fn new(reason: Reason) -> Self {
         let hint = (reason == Reason::Unconfirmed)
             .then_some("it is bound to a key by cnf, and no confirm_with confirmed its holder");
-        Self { reason, kid: None, hint, expected: None, removes_cookie: false }
+        Self { reason, kid: None, hint, expected: None, removes_cookie: false, required: None }
     }
 
     /// Names the token's `kid`, made safe for a log line: escaped, and cut to 64 bytes.
@@ -122,6 +139,11 @@ impl Refusal {
     /// Says whether it removes the cookie that the token came in.
     pub(crate) fn removing_cookie(self, removes_cookie: bool) -> Self {
         Self { removes_cookie, ..self }
+    }
+
+    /// Says what the route requires.
+    pub(crate) fn requiring(self, required: Required) -> Self {
+        Self { required: Some(Box::new(required)), ..self }
     }
 
     /// The same token refused for another reason.
@@ -145,13 +167,53 @@ impl Refusal {
     pub fn claim(&self) -> Option<&str> {
         match &self.reason {
             Reason::MissingClaim(name) | Reason::InvalidClaim(name) => Some(name),
-            Reason::NotYetValid(name) => Some(name),
+            Reason::NotYetValid(name) | Reason::InsufficientAuthentication(name) => Some(name),
+            Reason::InsufficientScope => self.scope().map(|_| "scope"),
             Reason::WrongIssuer => Some("iss"),
             Reason::WrongAudience => Some("aud"),
             Reason::Unconfirmed => Some("cnf"),
             Reason::Expired | Reason::ExpiredInGrace => Some("exp"),
-            _ => None,
+            Reason::NoCredential
+            | Reason::SeveralCredentials
+            | Reason::MalformedCredential
+            | Reason::UnsupportedScheme
+            | Reason::TooLong
+            | Reason::MalformedToken
+            | Reason::UnsupportedHeader
+            | Reason::WrongType
+            | Reason::UnknownKey
+            | Reason::WrongAlgorithm
+            | Reason::KeysUnavailable
+            | Reason::BadSignature
+            | Reason::SessionOver
+            | Reason::Revoked
+            | Reason::Reused
+            | Reason::UnknownSession
+            | Reason::StoreUnavailable
+            | Reason::CrossSite => None,
         }
+    }
+
+    pub(crate) fn required(&self) -> Option<&Required> {
+        self.required.as_deref()
+    }
+
+    /// The scopes that the route requires, all of them, as configured: of an
+    /// [`InsufficientScope`](Reason::InsufficientScope) that no predicate stands for.
+    pub fn scope(&self) -> Option<&str> {
+        self.required()?.scope.as_deref()
+    }
+
+    /// The `acr` values of which the route requires one, as configured: of an
+    /// [`InsufficientAuthentication`](Reason::InsufficientAuthentication).
+    pub fn acr_values(&self) -> Option<&str> {
+        self.required()?.acr_values.as_deref()
+    }
+
+    /// How long ago the sign-in may be for the route, in whole seconds: of an
+    /// [`InsufficientAuthentication`](Reason::InsufficientAuthentication).
+    pub fn max_age(&self) -> Option<Duration> {
+        self.required()?.max_age.map(Duration::from_secs)
     }
 
     /// The minter's likely mistake, if the token shows one: milliseconds instead of seconds, for example.
@@ -176,15 +238,26 @@ impl Refusal {
         }
     }
 
-    /// The `error` of the challenge (RFC 6750 §3.1), or `None` for a bare challenge.
+    /// The `error` of the challenge (RFC 6750 §3.1, RFC 9470 §3), or `None` for a bare challenge.
     pub fn error(&self) -> Option<&'static str> {
-        match self.class() {
-            Class::Unauthenticated if self.reason == Reason::NoCredential => None,
-            Class::Unauthenticated => Some("invalid_token"),
-            Class::BadRequest => Some("invalid_request"),
+        match (&self.reason, self.class()) {
+            (Reason::NoCredential, _) => None,
+            (Reason::InsufficientScope, _) => Some("insufficient_scope"),
+            (Reason::InsufficientAuthentication(_), _) => Some("insufficient_user_authentication"),
+            (_, Class::Unauthenticated) => Some("invalid_token"),
+            (_, Class::BadRequest) => Some("invalid_request"),
             // RFC 6749 §4.1.2.1, as the next one.
-            Class::Forbidden => Some("access_denied"),
-            Class::Unavailable => Some("temporarily_unavailable"),
+            (_, Class::Forbidden) => Some("access_denied"),
+            (_, Class::Unavailable) => Some("temporarily_unavailable"),
+        }
+    }
+
+    /// Whether another token would do, so that the challenge says which.
+    pub(crate) fn is_about_the_token(&self) -> bool {
+        match self.class() {
+            Class::Unauthenticated | Class::BadRequest => true,
+            Class::Forbidden => self.reason == Reason::InsufficientScope,
+            Class::Unavailable => false,
         }
     }
 
@@ -229,6 +302,8 @@ impl Refusal {
             Reason::Expired | Reason::ExpiredInGrace | Reason::SessionOver => ErrorKind::ExpiredSignature,
             Reason::Unconfirmed
             | Reason::CrossSite
+            | Reason::InsufficientScope
+            | Reason::InsufficientAuthentication(_)
             | Reason::Revoked
             | Reason::Reused
             | Reason::UnknownSession
@@ -260,6 +335,8 @@ impl Reason {
             | Self::SessionOver
             | Self::Revoked
             | Self::Reused
+            | Self::InsufficientScope
+            | Self::InsufficientAuthentication(_)
             | Self::UnknownSession => true,
             Self::NoCredential
             | Self::SeveralCredentials
@@ -280,9 +357,30 @@ impl Reason {
     fn class(&self) -> Class {
         match self {
             Self::SeveralCredentials | Self::MalformedCredential => Class::BadRequest,
-            Self::CrossSite => Class::Forbidden,
+            Self::CrossSite | Self::InsufficientScope => Class::Forbidden,
             Self::KeysUnavailable | Self::StoreUnavailable => Class::Unavailable,
-            _ => Class::Unauthenticated,
+            Self::NoCredential
+            | Self::UnsupportedScheme
+            | Self::TooLong
+            | Self::MalformedToken
+            | Self::UnsupportedHeader
+            | Self::WrongType
+            | Self::UnknownKey
+            | Self::WrongAlgorithm
+            | Self::BadSignature
+            | Self::MissingClaim(_)
+            | Self::InvalidClaim(_)
+            | Self::WrongIssuer
+            | Self::WrongAudience
+            | Self::NotYetValid(_)
+            | Self::Unconfirmed
+            | Self::Expired
+            | Self::ExpiredInGrace
+            | Self::SessionOver
+            | Self::Revoked
+            | Self::Reused
+            | Self::UnknownSession
+            | Self::InsufficientAuthentication(_) => Class::Unauthenticated,
         }
     }
 
@@ -312,6 +410,8 @@ impl Reason {
             | Self::InvalidClaim(_)
             | Self::WrongIssuer
             | Self::WrongAudience => false,
+            // Another route does.
+            Self::InsufficientScope | Self::InsufficientAuthentication(_) => false,
             // Another time or another request does.
             Self::NotYetValid(_) | Self::Unconfirmed | Self::ExpiredInGrace | Self::CrossSite => false,
             // The store may find its records again.
@@ -348,6 +448,8 @@ impl Reason {
             Self::UnknownSession => "unknown_session",
             Self::StoreUnavailable => "store_unavailable",
             Self::CrossSite => "cross_site",
+            Self::InsufficientScope => "insufficient_scope",
+            Self::InsufficientAuthentication(_) => "insufficient_authentication",
         }
     }
 }
@@ -389,6 +491,10 @@ impl fmt::Display for Refusal {
             Reason::CrossSite => {
                 "The request carries its token in a cookie and is not known to come from this site"
             }
+            Reason::InsufficientScope => "The token does not have the scope that is required",
+            // As RFC 9470 §3 has them.
+            Reason::InsufficientAuthentication("acr") => "A different authentication level is required",
+            Reason::InsufficientAuthentication(_) => "More recent authentication is required",
         };
         f.write_str(description)?;
         if let Reason::MissingClaim(name) | Reason::InvalidClaim(name) = &self.reason {
@@ -475,6 +581,8 @@ mod tests {
             StoreUnavailable,
             CrossSite,
             UnsupportedScheme,
+            InsufficientScope,
+            InsufficientAuthentication("acr"),
         ];
         // A new reason does not compile here: give it the next number, and a place in the list above.
         let number = |reason: &Reason| match reason {
@@ -504,8 +612,10 @@ mod tests {
             StoreUnavailable => 23,
             CrossSite => 24,
             UnsupportedScheme => 25,
+            InsufficientScope => 26,
+            InsufficientAuthentication(_) => 27,
         };
-        assert!(all.iter().map(number).eq(0..26), "every reason, in this order");
+        assert!(all.iter().map(number).eq(0..28), "every reason, in this order");
         let labels: std::collections::BTreeSet<_> = all.iter().map(Reason::label).collect();
         assert_eq!(labels.len(), all.len(), "each has a label of its own");
         all
@@ -537,6 +647,8 @@ mod tests {
                 "no_credential" => (401, None),
                 "several_credentials" | "malformed_credential" => (400, Some("invalid_request")),
                 "cross_site" => (403, Some("access_denied")),
+                "insufficient_scope" => (403, Some("insufficient_scope")),
+                "insufficient_authentication" => (401, Some("insufficient_user_authentication")),
                 "keys_unavailable" | "store_unavailable" => (503, Some("temporarily_unavailable")),
                 _ => (401, Some("invalid_token")),
             };

@@ -35,6 +35,8 @@ pub(crate) struct Admission<C> {
 /// A token that is not admitted, or not yet.
 pub(crate) enum NotAdmitted<C> {
     Refused(Refused),
+    /// It has no credential and needs none.
+    Anonymous,
     /// Something has to be waited for: the store's word, an exchange that is recorded, a session that is ended.
     Pending(Pin<Box<dyn Future<Output = Verdict<C>> + Send>>),
     /// No key that is held answers to it, and its issuer is asked for newer ones: let it arrive again after that.

@@ -196,9 +196,13 @@ impl<C: Send + Sync + 'static> Authority<C> {
     pub(crate) fn ask_hook<T>(&self, hook: &'static str, ask: impl FnOnce() -> T) -> Option<T> {
         let answer = caught(ask);
         if answer.is_none() {
-            self.emit(Event::HookPanicked { hook });
+            self.report_panic(hook);
         }
         answer
+    }
+
+    pub(crate) fn report_panic(&self, hook: &'static str) {
+        self.emit(Event::HookPanicked { hook });
     }
 
     /// At the start: which keys these are, for two processes to be compared.

@@ -1,5 +1,7 @@
 //! The proof that a token was signed as it reads: from memory, by verification, or after its issuer was asked for newer keys.
 
+use std::sync::Arc;
+
 use super::arrive::NotAdmitted;
 use super::{Authority, VerifiedToken};
 use crate::keyring::handle::Refetched;
@@ -26,7 +28,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
             .ask_hook("private_claims", || (inner.view)(verified.claims().text()))
             .and_then(Result::ok)
             .ok_or_else(|| Refusal::new(Reason::InvalidClaim("private claims".into())))?;
-        let token = VerifiedToken::new(verified, private, ring);
+        let token = VerifiedToken::new(verified, private, ring, Arc::downgrade(&self.0));
         Ok(match &inner.cache {
             Some(cache) => {
                 cache.insert(text, token, ring, now, |token| inner.policy.dead_at(token.verified()))

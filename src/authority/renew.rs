@@ -26,6 +26,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
     }
 
     /// The successor that is due, if the response can carry it.
+    // Always: see `finish` in the layer's future.
+    #[inline(always)]
     pub(crate) fn renew(&self, token: &VerifiedToken<C>, now: NumericDate, capacity: Capacity) -> Renewal {
         let reissue = Reissue::at_response(now, Some(capacity), self.can_revoke());
         if !self.can_revoke() {

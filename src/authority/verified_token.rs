@@ -1,17 +1,19 @@
 //! [`VerifiedToken`]: what handlers see of a token, and what is remembered beside it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::hash::BuildHasher as _;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use foldhash::quality::FixedState;
 
-use super::{PrivateClaims, SignedSuccessor};
+use super::{Inner, PrivateClaims, SignedSuccessor};
 use crate::keyring::handle::Keys;
 use crate::keyring::ring::KeyRing;
 use crate::store::{Presented, SessionId, SubjectId};
 use crate::time::NumericDate;
+use crate::token::requirement::holds;
 use crate::token::verify::Verified;
 
 /// A token that was admitted. Handlers find it in the request's extensions or, with the feature `axum`, as an
@@ -27,6 +29,8 @@ pub struct VerifiedToken<C = PrivateClaims>(Arc<Parts<C>>);
 struct Parts<C> {
     verified: Verified,
     private: C,
+    /// Weak, for the authority remembers its tokens.
+    authority: Weak<Inner<C>>,
     names: OnceLock<Names>,
     /// The ring that was last seen to hold its key.
     ring: AtomicU64,
@@ -52,10 +56,11 @@ struct Memo {
 impl<C> VerifiedToken<C> {
     // Always, for what it is handed is a few hundred bytes, and is put in its place without a stop.
     #[inline(always)]
-    pub(super) fn new(verified: Verified, private: C, ring: &KeyRing) -> Self {
+    pub(super) fn new(verified: Verified, private: C, ring: &KeyRing, authority: Weak<Inner<C>>) -> Self {
         Self(Arc::new(Parts {
             verified,
             private,
+            authority,
             names: OnceLock::new(),
             ring: AtomicU64::new(ring.id()),
             live: AtomicU64::new(0),
@@ -130,6 +135,11 @@ impl<C> VerifiedToken<C> {
         &self.0.verified
     }
 
+    /// The time by the clock of its authority; `None` where that is gone.
+    pub(crate) fn now(&self) -> Option<NumericDate> {
+        Some(self.0.authority.upgrade()?.clock.now())
+    }
+
     /// The private claims.
     pub fn claims(&self) -> &C {
         &self.0.private
@@ -148,6 +158,22 @@ impl<C> VerifiedToken<C> {
     /// `jti`.
     pub fn jti(&self) -> Option<&str> {
         self.verified().claims().jti()
+    }
+
+    /// Whether the token holds this scope, in `scope` or, where it has no such claim, in `scp`: a string with spaces between
+    /// them (RFC 8693 §4.2), or an array of strings. Byte for byte.
+    pub fn has_scope(&self, scope: &str) -> bool {
+        self.verified().claims().scopes().is_some_and(|held| holds(held, scope))
+    }
+
+    /// `acr`, how strongly its holder signed in; `None` where it is absent or no string.
+    pub fn acr(&self) -> Option<Cow<'_, str>> {
+        self.verified().claims().acr()
+    }
+
+    /// `auth_time`, when its holder signed in; `None` where it is absent or no NumericDate. A renewal keeps it.
+    pub fn authenticated_at(&self) -> Option<NumericDate> {
+        self.verified().claims().auth_time()
     }
 
     /// `iat`; of a token without one, the earliest instant at which it can have been issued

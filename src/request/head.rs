@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use http::{Extensions, HeaderMap, Method, Request, Uri, Version, header};
+use http::{Extensions, HeaderMap, Method, Request, Uri, Version, header, request};
 
 /// The head of a request, without its body.
 #[derive(Clone, Copy)]
@@ -23,6 +23,16 @@ impl<'a> RequestHead<'a> {
             version: request.version(),
             headers: request.headers(),
             extensions: request.extensions(),
+        }
+    }
+
+    pub(crate) fn of_parts(parts: &'a request::Parts) -> Self {
+        Self {
+            method: &parts.method,
+            uri: &parts.uri,
+            version: parts.version,
+            headers: &parts.headers,
+            extensions: &parts.extensions,
         }
     }
 

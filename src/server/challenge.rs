@@ -136,18 +136,31 @@ fn http(refusal: &Refusal, realm: &str) -> Response<Bytes> {
 
 /// Says how to do better, where the credential is at fault (RFC 6750 §3).
 fn challenge(response: &mut Response<Bytes>, refusal: &Refusal, realm: &str) {
-    if !matches!(refusal.class(), Class::Unauthenticated | Class::BadRequest) {
+    if !refusal.is_about_the_token() {
         return;
     }
-    let challenge = match refusal.error() {
+    let mut challenge = match refusal.error() {
         // RFC 6750 §3.1: a request without a credential learns no error code.
         None => format!(r#"Bearer realm="{realm}""#),
         Some(error) => {
             format!(r#"Bearer realm="{realm}", error="{error}", error_description="{refusal}""#)
         }
     };
+    if refusal.required().is_some() {
+        name_required(&mut challenge, refusal);
+    }
     if let Ok(challenge) = HeaderValue::try_from(challenge) {
         response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+}
+
+/// What another token needs (RFC 6750 §3, RFC 9470 §3): all of it quoted, and none of it holds what would need escaping.
+fn name_required(challenge: &mut String, refusal: &Refusal) {
+    let max_age = refusal.max_age().map(|age| age.as_secs().to_string());
+    let required =
+        [("scope", refusal.scope()), ("acr_values", refusal.acr_values()), ("max_age", max_age.as_deref())];
+    for (name, value) in required {
+        challenge.extend(value.map(|value| format!(r#", {name}="{value}""#)));
     }
 }
 

@@ -1,23 +1,26 @@
 //! [`ResponseFuture`]: one request's path from its arrival to its response, told in states.
 
 use std::fmt;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::{Extensions, HeaderMap, Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::body::ResponseBody;
-use super::deliver::{REISSUE_REPLAY, deliver, may_carry};
+use super::deferred::{Deferred, merge, remove_replay, take_deferred};
+use super::deliver::{deliver, may_carry};
 use super::refusal::refusal_response;
 use super::reply::ReplyChannel;
 use super::shared::Shared;
 use crate::authority::{Admission, NotAdmitted, Refused, Renewal, SignedSuccessor, Verdict, still_unknown};
 use crate::keyring::handle::Refetched;
 use crate::keyring::handle::Refetching;
+use crate::refusal::Reason;
 use crate::request::head::RequestHead;
 use crate::telemetry::ReissueKind;
 use crate::time::NumericDate;
@@ -40,7 +43,7 @@ pin_project! {
         Arriving { settling: BoxFuture<Verdict<C>>, suspended: Option<SuspendedRequest<S, B, C>> },
         // The request is admitted; where it gave its place back, it waits for another and arrives anew.
         Admitted { admitted: Option<(SuspendedRequest<S, B, C>, Admission<C>)> },
-        // The handler is running; whether a successor is due is judged after it. A preflight has no token.
+        // The handler is running; whether a successor is due is judged after it.
         Running { #[pin] response: F, context: Option<RequestContext<C>> },
         // The response is in hand; the successor is being recorded.
         Recording {
@@ -48,6 +51,8 @@ pin_project! {
             response: Option<Response<R>>,
             context: RequestContext<C>,
         },
+        // A refusal that was made inside the layer is answered, and the successor that goes out with it is being recorded.
+        Refusing { response: BoxFuture<Response<Bytes>> },
         Refused { response: Option<Response<Bytes>> },
     }
 }
@@ -64,10 +69,11 @@ pub(super) struct SuspendedRequest<S, B, C> {
     pub(super) channel: ReplyChannel,
 }
 
-/// What an admitted request's response is judged with.
+/// What the response of a request that reached the handler is judged with.
 pub(super) struct RequestContext<C> {
     pub(super) shared: Arc<Shared<C>>,
-    pub(super) admission: Admission<C>,
+    /// `None` where it reached the handler without a token.
+    pub(super) admission: Option<Admission<C>>,
     pub(super) channel: ReplyChannel,
 }
 
@@ -76,8 +82,8 @@ impl<F, S, B, R, C> ResponseFuture<F, S, B, R, C> {
         Self { state: State::Refused { response: Some(response) } }
     }
 
-    pub(super) fn running(response: F, context: Option<RequestContext<C>>) -> Self {
-        Self { state: State::Running { response, context } }
+    pub(super) fn running(response: F, context: RequestContext<C>) -> Self {
+        Self { state: State::Running { response, context: Some(context) } }
     }
 
     pub(super) fn refetching(refetching: Refetching, suspended: SuspendedRequest<S, B, C>) -> Self {
@@ -126,21 +132,27 @@ where
                 }
                 StateProj::Running { response, context } => {
                     let mut response = ready!(response.poll(cx))?;
-                    // That a request may be sent again is never the inner service's to say: it ran.
-                    if !response.headers().is_empty() {
-                        remove_replay(response.headers_mut());
-                    }
-                    // Looked at where it lies: it is moved only where something is due.
-                    let Some(now) = context.as_ref().and_then(|context| context.due(&response)) else {
-                        return Poll::Ready(Ok(response.map(ResponseBody::inner)));
-                    };
-                    let context = context.take().expect("it was just asked");
-                    match context.renew(now) {
-                        Renewal::Decided(successor) => {
-                            return Poll::Ready(Ok(finish(response, successor, &context)));
-                        }
-                        Renewal::Pending(successor) => {
-                            State::Recording { successor, response: Some(response), context }
+                    if !response.headers().is_empty()
+                        && remove_replay(response.headers_mut())
+                        && let Some(deferred) = take_deferred(response.extensions_mut())
+                    {
+                        let context = context.take().expect(POLLED_AGAIN);
+                        // Taken out of it, so that on its usual way the response is moved once.
+                        let headers = mem::take(response.headers_mut());
+                        context.answer(headers, mem::take(response.extensions_mut()), &deferred)
+                    } else {
+                        // Looked at where it lies: it is moved only where something is due.
+                        let Some(now) = context.as_ref().and_then(|context| context.due(&response)) else {
+                            return Poll::Ready(Ok(response.map(ResponseBody::inner)));
+                        };
+                        let context = context.take().expect("it was just asked");
+                        match context.renew(now) {
+                            Renewal::Decided(successor) => {
+                                return Poll::Ready(Ok(finish(response, successor, &context)));
+                            }
+                            Renewal::Pending(successor) => {
+                                State::Recording { successor, response: Some(response), context }
+                            }
                         }
                     }
                 }
@@ -148,6 +160,10 @@ where
                     let successor = ready!(successor.as_mut().poll(cx));
                     let response = response.take().expect(POLLED_AGAIN);
                     return Poll::Ready(Ok(finish(response, successor, context)));
+                }
+                StateProj::Refusing { response } => {
+                    let response = Some(ready!(response.as_mut().poll(cx)));
+                    State::Refused { response }
                 }
                 StateProj::Refused { response } => {
                     let response = response.take().expect(POLLED_AGAIN);
@@ -172,6 +188,8 @@ where
         match self.shared.arrive(&RequestHead::of(&self.request)).0.map_err(|not_admitted| *not_admitted) {
             Ok(admission) => self.admitted(admission),
             Err(NotAdmitted::Refused(refused)) => self.refused(refused),
+            // Of a custom source that found a credential a moment ago.
+            Err(NotAdmitted::Anonymous) => self.refused(Reason::NoCredential.into()),
             Err(NotAdmitted::Pending(settling)) => State::Arriving { settling, suspended: Some(self) },
             Err(NotAdmitted::Refetching { refusal, .. }) => {
                 self.refused(still_unknown(refusal, refetched).into())
@@ -201,7 +219,7 @@ where
         shared.show(&admission, &mut request);
         State::Running {
             response: service.call(request),
-            context: Some(RequestContext { shared, admission, channel }),
+            context: Some(RequestContext { shared, admission: Some(admission), channel }),
         }
     }
 }
@@ -210,37 +228,69 @@ impl<C: Send + Sync + 'static> RequestContext<C> {
     /// The instant of the response, where a successor is due then and this response can carry one.
     #[inline(always)]
     fn due<R>(&self, response: &Response<R>) -> Option<NumericDate> {
-        let now = self.shared.authority.due(&self.admission)?;
+        let now = self.shared.authority.due(self.admission.as_ref()?)?;
         may_carry(response, self.channel, &self.shared).then_some(now)
     }
 
     /// The successor that is due, if it is not too long for the response.
+    // Always: `answer` calls it too.
+    #[inline(always)]
     fn renew(&self, now: NumericDate) -> Renewal {
-        match self.shared.capacity(self.channel) {
-            Some(capacity) => self.shared.authority.renew(&self.admission.token, now, capacity),
-            None => Renewal::Decided(None),
+        match (&self.admission, self.shared.capacity(self.channel)) {
+            (Some(admission), Some(capacity)) => self.shared.authority.renew(&admission.token, now, capacity),
+            _ => Renewal::Decided(None),
+        }
+    }
+
+    /// Answers a refusal that was made inside the layer as the layer answers its own. The token was admitted, so a successor
+    /// may be due.
+    #[cold]
+    #[inline(never)]
+    fn answer<F, S, B, R>(
+        self,
+        headers: HeaderMap,
+        extensions: Extensions,
+        deferred: &Deferred,
+    ) -> State<F, S, B, R, C> {
+        if let Some(hook) = deferred.panicked() {
+            self.shared.authority.report_panic(hook);
+        }
+        let refused = deferred.refusal().clone().into();
+        let refusal = refusal_response(&self.shared, &deferred.head(), refused, self.channel);
+        let mut response = merge(headers, extensions, refusal);
+        match self.due(&response).map(|now| self.renew(now)) {
+            None => {}
+            Some(Renewal::Decided(successor)) => self.deliver(&mut response, successor),
+            Some(Renewal::Pending(successor)) => {
+                let recorded = async move {
+                    let successor = successor.await;
+                    self.deliver(&mut response, successor);
+                    response
+                };
+                return State::Refusing { response: Box::pin(recorded) };
+            }
+        }
+        State::Refused { response: Some(response) }
+    }
+
+    #[inline(always)]
+    fn deliver<T>(&self, response: &mut Response<T>, successor: Option<SignedSuccessor>) {
+        let Self { shared, admission, channel } = self;
+        if let (Some(successor), Some(admission)) = (successor, admission) {
+            deliver(response.headers_mut(), &successor, ReissueKind::Renewed, admission.at, *channel, shared);
         }
     }
 }
 
+// Always, as `renew`, which has two callers since refusals are answered here too: not inlined it was measured.
+#[inline(always)]
 fn finish<R, C: Send + Sync + 'static>(
     mut response: Response<R>,
     successor: Option<SignedSuccessor>,
     context: &RequestContext<C>,
 ) -> Response<ResponseBody<R>> {
-    if let Some(successor) = successor {
-        let RequestContext { shared, admission, channel } = context;
-        deliver(response.headers_mut(), &successor, ReissueKind::Renewed, admission.at, *channel, shared);
-    }
+    context.deliver(&mut response, successor);
     response.map(ResponseBody::inner)
-}
-
-#[inline(never)]
-fn remove_replay(headers: &mut HeaderMap) {
-    // A walk, as in `bearer::from_authorization`.
-    if headers.keys().any(|name| *name == REISSUE_REPLAY) {
-        headers.remove(&REISSUE_REPLAY);
-    }
 }
 
 impl<F, S, B, R, C> fmt::Debug for ResponseFuture<F, S, B, R, C> {

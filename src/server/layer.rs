@@ -31,6 +31,7 @@ impl<C: Send + Sync + 'static> ReissueLayer<C> {
         let settings = Settings {
             sources: vec![Source::authorization()],
             header: HeaderName::from_static("refreshed-api-token"),
+            optional: false,
             pass_preflight: false,
             shows_token: true,
             refusals: Arc::new(Challenge::default()),
@@ -75,6 +76,47 @@ impl<C: Send + Sync + 'static> ReissueLayer<C> {
     /// The response header that carries a successor. Default `Refreshed-API-Token`.
     pub fn deliver_in(self, header: HeaderName) -> Self {
         self.with(|settings| settings.header = header)
+    }
+
+    /// Lets a request without a credential through to the handler, which then finds no token: not that of a layer further out
+    /// either. A request with a bad credential is refused as ever. Default: a request without a credential is refused.
+    ///
+    /// Costs: whatever takes a credential away on the way makes its sender anonymous, and nobody is told. Some proxies drop a
+    /// header that they find malformed or too long; [the manual](crate::manual::operating) names their settings.
+    ///
+    /// With axum, a handler behind such a layer takes `Option<VerifiedToken>`. One that takes `VerifiedToken` answers an
+    /// anonymous request as the layer refuses: 401 with its challenge. `Result<VerifiedToken, VerifiedTokenRejection>` keeps
+    /// that refusal for the handler to look at. On other frameworks, look for a [`VerifiedToken`](crate::VerifiedToken) in the
+    /// request's extensions.
+    ///
+    /// Routes that must, may and must not have a caller's token are three routers. The last has no layer: it never looks at a
+    /// credential, so that a bad one does not hinder a sign-in.
+    ///
+    /// ```
+    /// # #[cfg(feature = "axum")] {
+    /// use axum::{Router, routing::get};
+    /// use tower_reissue::{Authority, ReissueLayer, VerifiedToken};
+    ///
+    /// async fn account(token: VerifiedToken) -> String {
+    ///     format!("Account of {}", token.subject().unwrap_or_default())
+    /// }
+    ///
+    /// async fn shop(token: Option<VerifiedToken>) -> &'static str {
+    ///     if token.is_some() { "Welcome back" } else { "Welcome" }
+    /// }
+    ///
+    /// fn routes(authority: Authority) -> Router {
+    ///     let layer = ReissueLayer::new(authority);
+    ///     let must = Router::new().route("/account", get(account)).route_layer(layer.clone());
+    ///     let may = Router::new().route("/shop", get(shop)).route_layer(layer.optional());
+    ///     let must_not = Router::new().route("/health", get(async || "ok"));
+    ///     must.merge(may).merge(must_not)
+    /// }
+    /// # let _ = routes;
+    /// # }
+    /// ```
+    pub fn optional(self) -> Self {
+        self.with(|settings| settings.optional = true)
     }
 
     /// Passes CORS preflights (`OPTIONS` with `Origin` and `Access-Control-Request-Method`) to the handler without a

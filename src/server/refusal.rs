@@ -63,7 +63,7 @@ pub(crate) fn respond<C: Send + Sync + 'static>(
 }
 
 /// No refusal succeeds, no cache keeps one, an outage says when to come back, and layers further out can read why.
-fn sealed(mut response: Response<Bytes>, refusal: Refusal) -> Response<Bytes> {
+pub(super) fn sealed(mut response: Response<Bytes>, refusal: Refusal) -> Response<Bytes> {
     let may_succeed = response.extensions_mut().remove::<MaySucceed>().is_some();
     let status = response.status();
     // 304 is one too: a cache answers it with what it keeps, which may be what is protected.

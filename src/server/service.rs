@@ -65,15 +65,15 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let head = RequestHead::of(&request);
         if self.shared.settings.pass_preflight && head.is_preflight() {
-            self.shared.hide(&mut request);
-            return ResponseFuture::running(self.inner.call(request), None);
+            return self.run_anonymous(request);
         }
         let (arrival, channel) = self.shared.arrive(&head);
         match arrival {
             Ok(admission) => {
                 self.shared.show(&admission, &mut request);
-                let context = RequestContext { shared: Arc::clone(&self.shared), admission, channel };
-                ResponseFuture::running(self.inner.call(request), Some(context))
+                let context =
+                    RequestContext { shared: Arc::clone(&self.shared), admission: Some(admission), channel };
+                ResponseFuture::running(self.inner.call(request), context)
             }
             Err(not_admitted) => self.refuse_or_suspend(*not_admitted, request, channel),
         }
@@ -83,13 +83,17 @@ where
 impl<S: Clone, C: Send + Sync + 'static> Reissue<S, C> {
     /// What becomes of a request whose token is not admitted at once.
     #[inline(never)]
-    fn refuse_or_suspend<F, B, R>(
+    fn refuse_or_suspend<B, R>(
         &mut self,
         not_admitted: NotAdmitted<C>,
         request: Request<B>,
         channel: ReplyChannel,
-    ) -> ResponseFuture<F, S, B, R, C> {
+    ) -> ResponseFuture<S::Future, S, B, R, C>
+    where
+        S: Service<Request<B>, Response = Response<R>>,
+    {
         match not_admitted {
+            NotAdmitted::Anonymous => self.run_anonymous(request),
             NotAdmitted::Refused(refused) => {
                 let response = refusal_response(&self.shared, &RequestHead::of(&request), refused, channel);
                 self.release();
@@ -105,6 +109,17 @@ impl<S: Clone, C: Send + Sync + 'static> Reissue<S, C> {
                 ResponseFuture::refetching(refetching, suspended)
             }
         }
+    }
+
+    /// The handler runs without a token.
+    #[inline(never)]
+    fn run_anonymous<B, R>(&mut self, mut request: Request<B>) -> ResponseFuture<S::Future, S, B, R, C>
+    where
+        S: Service<Request<B>, Response = Response<R>>,
+    {
+        self.shared.show_anonymous(&mut request);
+        let (shared, channel) = (Arc::clone(&self.shared), ReplyChannel::Nowhere);
+        ResponseFuture::running(self.inner.call(request), RequestContext { shared, admission: None, channel })
     }
 
     /// The service that reported ready waits with its request; a fresh clone takes its place.

@@ -13,6 +13,7 @@ use crate::request::cross_site::AllowedOrigins;
 pub(super) struct Settings {
     pub(super) sources: Vec<Source>,
     pub(super) header: HeaderName,
+    pub(super) optional: bool,
     pub(super) pass_preflight: bool,
     pub(super) shows_token: bool,
     pub(super) refusals: Arc<dyn RefusalResponse>,

@@ -1,13 +1,16 @@
 //! [`Shared`]: what a layer, its services and their response futures have in common.
 
-use http::Request;
+use std::any::TypeId;
+
+use http::{Extensions, Request};
 
 use super::reply::ReplyChannel;
 use super::settings::Settings;
 use crate::authority::{Admission, Arrived, Authority, NotAdmitted, VerifiedToken};
-use crate::refusal::Refusal;
+use crate::refusal::{Reason, Refusal};
 use crate::request::credential;
 use crate::request::head::RequestHead;
+use crate::token::decision::admits_anonymous;
 use crate::token::reissue::Capacity;
 
 /// Behind one reference: some frameworks clone the layer and make the service for each request.
@@ -30,7 +33,15 @@ impl<C: Send + Sync + 'static> Shared<C> {
                 }
                 (self.authority.arrive(&credential, head, || self.capacity(channel)), channel)
             }
-            Err(reason) => (Err(NotAdmitted::refused(reason)), ReplyChannel::Nowhere),
+            Err(reason) => (Err(self.without_credential(reason)), ReplyChannel::Nowhere),
+        }
+    }
+
+    #[inline(never)]
+    fn without_credential(&self, reason: Reason) -> Box<NotAdmitted<C>> {
+        match admits_anonymous(self.settings.optional, &reason) {
+            true => Box::new(NotAdmitted::Anonymous),
+            false => NotAdmitted::refused(reason),
         }
     }
 
@@ -58,9 +69,46 @@ impl<C: Send + Sync + 'static> Shared<C> {
         }
     }
 
-    pub(super) fn hide<B>(&self, request: &mut Request<B>) {
+    /// Handlers find no token, and learn that a layer was there.
+    pub(super) fn show_anonymous<B>(&self, request: &mut Request<B>) {
+        self.hide(request);
+        mark_anonymous(request.extensions_mut(), TypeId::of::<C>());
+    }
+
+    fn hide<B>(&self, request: &mut Request<B>) {
         request.extensions_mut().remove::<VerifiedToken<C>>();
     }
+}
+
+/// The token that a layer put there; `None` where a layer let the request through without one.
+#[inline]
+pub(crate) fn shown<C: Send + Sync + 'static>(
+    extensions: &Extensions,
+) -> Result<Option<&VerifiedToken<C>>, NotShown> {
+    match extensions.get::<VerifiedToken<C>>() {
+        None if !is_anonymous(extensions, TypeId::of::<C>()) => Err(NotShown),
+        token => Ok(token),
+    }
+}
+
+/// No layer of this `C` guards the route, or it shows no token: the application is at fault.
+pub(crate) struct NotShown;
+
+pub(crate) const NOT_SHOWN: &str = "no layer here put a verified token with these claims";
+
+/// In the extensions of a request that a layer of this `C` let through without a token.
+#[derive(Clone)]
+struct Anonymous(TypeId);
+
+// Not generic: with a second caller in the user's crate the insertion of the token is no longer inlined.
+#[inline(never)]
+fn mark_anonymous(extensions: &mut Extensions, claims: TypeId) {
+    extensions.insert(Anonymous(claims));
+}
+
+#[inline(never)]
+fn is_anonymous(extensions: &Extensions, claims: TypeId) -> bool {
+    extensions.get::<Anonymous>().is_some_and(|anonymous| anonymous.0 == claims)
 }
 
 impl<C> Clone for Shared<C> {

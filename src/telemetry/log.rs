@@ -75,7 +75,7 @@ pub(super) fn log(event: &Event<'_>) {
 
 /// What a key may explain, and what is wrong with a token under a good key, is a WARN: somebody's keys, minter or
 /// configuration is wrong. That a token's life has come to its end is an INFO: every sign-out and every idle client causes
-/// that. What anybody could have sent is a DEBUG.
+/// that. So is that a route requires more than a good token. What anybody could have sent is a DEBUG.
 fn log_refusal(refusal: &Refusal, ring: &KeyRing) {
     let reason = refusal.reason().label();
     let claim = refusal.claim().map(|claim| clipped(claim, NAME));
@@ -89,6 +89,10 @@ fn log_refusal(refusal: &Refusal, ring: &KeyRing) {
         }
         Reason::Expired | Reason::ExpiredInGrace | Reason::SessionOver | Reason::Revoked => {
             log!(INFO, reason, claim, "token refused, under a good key");
+        }
+        // No fault of anybody's: the caller asked for what another token may do.
+        Reason::InsufficientScope | Reason::InsufficientAuthentication(_) => {
+            log!(INFO, reason, claim, "request refused, under a good key");
         }
         reason_ if reason_.is_under_a_good_key() => {
             log!(WARN, reason, claim, hint, expected, "token refused, under a good key");

@@ -23,6 +23,10 @@ pub(crate) struct Claims {
     nbf: Option<NumericDate>,
     session_start: NumericDate,
     confirmation: Option<Span>,
+    /// `scope`, or `scp` where there is no `scope`.
+    scopes: Option<Span>,
+    acr: Option<Span>,
+    auth_time: Option<Span>,
     places: Places,
 }
 
@@ -57,6 +61,9 @@ struct Raw<'a> {
     sid: Option<&'a str>,
     cnf: Option<&'a str>,
     auth_time: Option<&'a str>,
+    scope: Option<&'a str>,
+    scp: Option<&'a str>,
+    acr: Option<&'a str>,
     session_start: Option<&'a str>,
 }
 
@@ -139,6 +146,9 @@ impl Claims {
             nbf,
             session_start,
             confirmation: raw.cnf.map(place).transpose()?,
+            scopes: raw.scope.or(raw.scp).map(place).transpose()?,
+            acr: raw.acr.map(place).transpose()?,
+            auth_time: raw.auth_time.map(place).transpose()?,
             places: Places {
                 exp: place(exp_text)?,
                 iat: raw.iat.map(place).transpose()?,
@@ -200,6 +210,21 @@ impl Claims {
         self.confirmation?.of_text(&self.text)
     }
 
+    /// The JSON text of `scope` (RFC 8693 §4.2), or of `scp`, which some issuers write in its stead.
+    pub(crate) fn scopes(&self) -> Option<&str> {
+        self.scopes?.of_text(&self.text)
+    }
+
+    /// `acr`; `None` where it is absent or no string.
+    pub(crate) fn acr(&self) -> Option<Cow<'_, str>> {
+        json::string(self.acr?.of_text(&self.text)?)
+    }
+
+    /// `auth_time`; `None` where it is absent or no NumericDate.
+    pub(crate) fn auth_time(&self) -> Option<NumericDate> {
+        date("auth_time", self.auth_time?.of_text(&self.text)?).ok()
+    }
+
     pub(crate) fn places(&self) -> &Places {
         &self.places
     }
@@ -230,6 +255,9 @@ impl<'a> Raw<'a> {
                 "sid" => &mut raw.sid,
                 "cnf" => &mut raw.cnf,
                 "auth_time" => &mut raw.auth_time,
+                "scope" => &mut raw.scope,
+                "scp" => &mut raw.scp,
+                "acr" => &mut raw.acr,
                 name if name == policy.session_start_claim => &mut raw.session_start,
                 _ => continue,
             };

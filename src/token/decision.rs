@@ -29,6 +29,12 @@ pub(crate) enum Decision {
     Refuse(Reason),
 }
 
+/// Judges a request in which no credential to verify was found: whether it reaches the handler without a token. A credential
+/// that is there and can't be used is refused, for its sender means to be known.
+pub(crate) fn admits_anonymous(optional: bool, reason: &Reason) -> bool {
+    optional && *reason == Reason::NoCredential
+}
+
 impl Policy {
     /// Judges a token as it arrives.
     ///
@@ -156,4 +162,23 @@ pub(crate) struct SignOut<'a> {
     /// The store's: how long after its start a session may be of use to any authority on it.
     pub(crate) horizon: Horizon,
     pub(crate) now: NumericDate,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_anonymous_where_it_has_no_credential_and_needs_none() {
+        for (reason, anonymous) in [
+            (Reason::NoCredential, true),
+            (Reason::SeveralCredentials, false),
+            (Reason::MalformedCredential, false),
+            (Reason::UnsupportedScheme, false),
+            (Reason::CrossSite, false),
+        ] {
+            assert_eq!(admits_anonymous(true, &reason), anonymous, "{reason:?}");
+            assert!(!admits_anonymous(false, &reason), "{reason:?}");
+        }
+    }
 }

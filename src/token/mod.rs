@@ -11,6 +11,8 @@
 //!    [`decision`] judge the token under the [`policy`].
 //! 4. [`reissue`]: the protocol that makes the token's successor, in exchange for an expired token or at the response.
 //!    [`succession`] splices its claims into the same text.
+//!
+//! A route may require more of a token that was admitted: [`requirement`].
 
 pub(crate) mod arrival;
 pub(crate) mod capacity;
@@ -20,6 +22,7 @@ pub(crate) mod horizon;
 pub(crate) mod identity;
 pub(crate) mod policy;
 pub(crate) mod reissue;
+pub(crate) mod requirement;
 pub(crate) mod standing;
 pub(crate) mod succession;
 pub(crate) mod successor;

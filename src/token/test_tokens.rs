@@ -46,15 +46,30 @@ pub(super) fn policy() -> Policy {
 /// A token of 600 s, issued at [`ISSUED`], in a session that began `age` seconds before.
 #[allow(clippy::unwrap_used)]
 pub(super) fn token(policy: &Policy, age: u64) -> Verified {
-    let key = SigningKey::from_secret(Algorithm::HS256, b"0123456789abcdef0123456789abcdef").unwrap();
     let (exp, start) = (ISSUED + 600, ISSUED - age);
     let claims = format!(
         r#"{{"iss":"https://login.example","aud":"orders","sub":"alice","jti":"j","sid":"s","iat":{ISSUED},"exp":{exp},"session_start":{start}}}"#
     );
+    minted(policy, &claims)
+}
+
+#[allow(clippy::unwrap_used)]
+fn minted(policy: &Policy, claims: &str) -> Verified {
+    let key = SigningKey::from_secret(Algorithm::HS256, b"0123456789abcdef0123456789abcdef").unwrap();
     let mut text = [header::write("HS256", Some("JWT"), key.kid()), base64::encode_url(claims)].join(".");
     let signature = key.sign(text.as_bytes()).unwrap();
     text = [text, base64::encode_url(signature)].join(".");
     verify(text.as_bytes(), &KeyRing::new(key), policy).unwrap()
+}
+
+/// A token of 600 s, issued at [`ISSUED`], with these claims beside.
+#[allow(clippy::unwrap_used)]
+pub(super) fn token_with(policy: &Policy, claims: &serde_json::Value) -> Verified {
+    let mut all = serde_json::json!({
+        "iss": "https://login.example", "aud": "orders", "sub": "alice", "jti": "j", "iat": ISSUED, "exp": ISSUED + 600,
+    });
+    all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
+    minted(policy, &all.to_string())
 }
 
 /// This many seconds after [`ISSUED`].

@@ -9,8 +9,10 @@ use tonic::{Code, Request, Status};
 use tonic_health::ServingStatus;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
+use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic_health::server::HealthReporter;
 use tower_reissue::store::{MemoryStore, StoreErrorKind};
-use tower_reissue::{ManualClock, ReissueLayer};
+use tower_reissue::{ManualClock, ReissueLayer, RequireScope, RequireStepUp};
 
 use crate::support::*;
 use crate::wire::{HEADER, layer};
@@ -22,15 +24,32 @@ async fn client(
     layer: ReissueLayer,
     token: Option<String>,
 ) -> Client<impl Fn(Request<()>) -> Result<Request<()>, Status> + Clone> {
+    let (reporter, health) = health().await;
+    let server = Server::builder().layer(layer).add_service(health);
+    connect(reporter, |incoming| server.serve_with_incoming(incoming), token).await
+}
+
+async fn health() -> (HealthReporter, HealthServer<impl Health>) {
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_service_status("orders", ServingStatus::Serving).await;
+    (reporter, health)
+}
+
+async fn connect<S>(
+    reporter: HealthReporter,
+    serve: impl FnOnce(TcpListenerStream) -> S,
+    token: Option<String>,
+) -> Client<impl Fn(Request<()>) -> Result<Request<()>, Status> + Clone>
+where
+    S: Future<Output: Send> + Send + 'static,
+{
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let server = Server::builder().layer(layer).add_service(health);
+    let server = serve(TcpListenerStream::new(listener));
     tokio::spawn(async move {
         // The service watched stays as long as its reporter does.
         let _reporter = reporter;
-        server.serve_with_incoming(TcpListenerStream::new(listener)).await
+        server.await
     });
     let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
     HealthClient::with_interceptor(channel, move |mut request: Request<()>| {
@@ -94,4 +113,36 @@ async fn an_outage_is_a_status_of_unavailable() {
     ));
     let mut client = client(ReissueLayer::new(authority), Some(mint(&claims()))).await;
     assert_eq!(client.check(orders()).await.unwrap_err().code(), Code::Unavailable);
+}
+
+#[tokio::test]
+async fn a_scope_is_permission_denied_and_a_step_up_unauthenticated() {
+    let token = mint(&claims());
+    let (reporter, service) = health().await;
+    let scope = RequireScope::new("orders:read").unwrap();
+    let server = Server::builder().layer(layer(500)).layer(scope).add_service(service);
+    let mut scoped =
+        connect(reporter, |incoming| server.serve_with_incoming(incoming), Some(token.clone())).await;
+    let (reporter, service) = health().await;
+    let step_up = RequireStepUp::acr_values("urn:mfa").unwrap();
+    let server = Server::builder().layer(layer(500)).layer(step_up).add_service(service);
+    let mut stepped = connect(reporter, |incoming| server.serve_with_incoming(incoming), Some(token)).await;
+    for (status, code, message) in [
+        (
+            scoped.check(orders()).await,
+            Code::PermissionDenied,
+            "The token does not have the scope that is required",
+        ),
+        (
+            stepped.check(orders()).await,
+            Code::Unauthenticated,
+            "A different authentication level is required",
+        ),
+    ] {
+        let status = status.unwrap_err();
+        assert_eq!((status.code(), status.message()), (code, message));
+        assert!(status.metadata().contains_key(HEADER), "the token was admitted, and its successor is due");
+    }
+    let status = scoped.watch(orders()).await.unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied);
 }

@@ -1,0 +1,100 @@
+//! `ReissueLayer::optional`: what reaches the handler without a token, and what does not.
+
+use bytes::Bytes;
+use http::header::COOKIE;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use serde_json::json;
+use tower::{Layer, ServiceExt, service_fn};
+use tower_reissue::{Cookie, Reason, Refusal, ReissueLayer, Source};
+use tower_test::mock;
+
+use crate::kit::*;
+use crate::support::*;
+
+/// A handler that says whom it sees.
+async fn whom(request: Request<()>) -> Handled {
+    let whom = token_of(&request).map_or("nobody", |token| token.subject().unwrap());
+    Ok(Response::new(Full::from(whom.to_owned())))
+}
+
+fn optional(at: u64) -> ReissueLayer {
+    ReissueLayer::new(stateless(at).0).optional()
+}
+
+#[tokio::test]
+async fn a_request_without_a_credential_reaches_the_handler_and_carries_no_successor() {
+    let basic = Request::builder().header("authorization", "Basic dXNlcjpwYXNz").body(()).unwrap();
+    for (request, whose, carries) in
+        [(bare(), "nobody", false), (basic, "nobody", false), (request(&mint(&claims())), "alice", true)]
+    {
+        let answer = optional(500).layer(service_fn(whom)).oneshot(request).await.unwrap();
+        assert_status(&answer, 200);
+        assert_eq!(successor(&answer).is_some(), carries);
+        assert_eq!(text(answer).await, whose);
+    }
+}
+
+#[tokio::test]
+async fn a_bad_credential_is_refused_as_ever() {
+    let bearer = |value: &str| Request::builder().header("authorization", value).body(()).unwrap();
+    let expired = mint(&claims_with(json!({ "iat": NOW - 9_000, "exp": NOW - 8_000 })));
+    let both = Request::builder()
+        .header("authorization", "Bearer a")
+        .header("authorization", "Bearer b")
+        .body(())
+        .unwrap();
+    for (request, status, reason) in [
+        (bearer("Bearer"), 400, Reason::MalformedCredential),
+        (bearer("Bearer  a"), 400, Reason::MalformedCredential),
+        (both, 400, Reason::SeveralCredentials),
+        (bearer("DPoP a.b.c"), 401, Reason::UnsupportedScheme),
+        (bearer("Bearer a.b.c"), 401, Reason::MalformedToken),
+        (request(&expired), 401, Reason::Expired),
+        (request(&mint(&claims_with(json!({ "aud": "another" })))), 401, Reason::WrongAudience),
+    ] {
+        let never = service_fn(async |_: Request<()>| -> Handled { panic!("the handler ran") });
+        let answer = optional(0).layer(never).oneshot(request).await.unwrap();
+        assert_status(&answer, status);
+        assert_eq!(answer.extensions().get::<Refusal>().unwrap().reason(), &reason);
+    }
+}
+
+#[tokio::test]
+async fn a_dead_cookie_is_refused_and_removed_so_that_the_next_request_is_anonymous() {
+    let (authority, _) = stateless(100_000);
+    let layer =
+        ReissueLayer::new(authority).read_from([Source::cookie(Cookie::new("session").unwrap())]).optional();
+    let cookie = format!("__Host-session={}", mint(&claims()));
+    let request = Request::builder().header(COOKIE, cookie).body(()).unwrap();
+    let answer = layer.layer(service_fn(whom)).oneshot(request).await.unwrap();
+    assert_status(&answer, 401);
+    assert!(header(&answer, "set-cookie").unwrap().contains("Max-Age=0"), "{:?}", answer.headers());
+    let answer = layer.layer(service_fn(whom)).oneshot(bare()).await.unwrap();
+    assert_eq!(text(answer).await, "nobody");
+}
+
+#[tokio::test]
+async fn a_token_that_a_layer_further_out_put_there_is_removed() {
+    let cookie = Source::cookie(Cookie::new("session").unwrap());
+    let outer = ReissueLayer::new(stateless(0).0);
+    let inner = ReissueLayer::new(stateless(0).0).read_from([cookie]).optional();
+    let service = outer.layer(inner.layer(service_fn(whom)));
+    let answer = service.oneshot(request(&mint(&claims()))).await.unwrap();
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "nobody");
+}
+
+/// What the inner service reserved is used by the anonymous request, not given back.
+#[tokio::test]
+async fn an_anonymous_request_goes_to_the_service_that_was_polled_ready() {
+    let layer = optional(0);
+    let (mut service, mut handle) =
+        mock::spawn_with::<Request<()>, Response<Full<Bytes>>, _, _>(|inner| layer.layer(inner));
+    handle.allow(1);
+    assert!(service.poll_ready().is_ready());
+    let answer = tokio::spawn(service.call(bare()));
+    let (seen, reply) = handle.next_request().await.unwrap();
+    assert!(token_of(&seen).is_none());
+    reply.send_response(ok());
+    assert_status(&answer.await.unwrap().unwrap(), 200);
+}

@@ -1,0 +1,99 @@
+//! `RequireScope` as a tower service: readiness, and a refusal whose successor the store records.
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use serde_json::json;
+use tower::limit::ConcurrencyLimit;
+use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_reissue::store::{Rotated, Standing};
+use tower_reissue::{ReissueLayer, RequireScope};
+use tower_test::mock;
+
+use crate::kit::*;
+use crate::support::*;
+
+fn scope() -> RequireScope {
+    RequireScope::new("orders:read").unwrap()
+}
+
+fn with_token(claims: serde_json::Value) -> Request<()> {
+    request(&mint(&claims_with(claims)))
+}
+
+#[tokio::test]
+async fn readiness_is_the_inner_services_and_a_refusal_never_reaches_it() {
+    let layer = ReissueLayer::new(stateless(0).0);
+    let (mut service, mut handle) = mock::spawn_with::<Request<()>, Response<Full<Bytes>>, _, _>(|inner| {
+        layer.layer(scope().layer(inner))
+    });
+    handle.allow(0);
+    assert!(service.poll_ready().is_pending());
+    handle.allow(1);
+    assert!(service.poll_ready().is_ready());
+    let refused = service.call(with_token(json!({}))).await.unwrap();
+    assert_status(&refused, 403);
+    handle.allow(1);
+    assert!(service.poll_ready().is_ready());
+    let response = tokio::spawn(service.call(with_token(json!({ "scope": "orders:read" }))));
+    let (seen, reply) = handle.next_request().await.unwrap();
+    assert!(token_of(&seen).unwrap().has_scope("orders:read"));
+    reply.send_response(ok());
+    assert_status(&response.await.unwrap().unwrap(), 200);
+}
+
+/// A permit that is kept would starve the next request.
+#[tokio::test]
+async fn a_refusal_gives_back_what_readiness_reserved() {
+    let limited = ConcurrencyLimit::new(service_fn(handler), 1);
+    let mut service = ReissueLayer::new(stateless(0).0).layer(scope().layer(limited));
+    for _ in 0..3 {
+        let answer = service.ready().await.unwrap().call(with_token(json!({}))).await.unwrap();
+        assert_status(&answer, 403);
+    }
+    let answer = service.ready().await.unwrap().call(with_token(json!({ "scope": "orders:read" })));
+    assert_status(&answer.await.unwrap(), 200);
+}
+
+#[tokio::test]
+async fn a_refusal_waits_for_the_store_to_record_its_successor() {
+    let rotated = |store| async move {
+        let (authority, _, events) = storing(500, store);
+        let service = ReissueLayer::new(authority).layer(scope().layer(service_fn(handler)));
+        let answer = service.oneshot(with_token(json!({}))).await.unwrap();
+        assert_status(&answer, 403);
+        assert!(header(&answer, "www-authenticate").unwrap().ends_with("scope=\"orders:read\""));
+        let carries = answer.headers().contains_key(HEADER);
+        (carries, events.take())
+    };
+    let store = Scripted::new(Reply::Now(Standing::Live), Reply::Now(Rotated::Recorded));
+    assert_eq!(
+        rotated(store).await,
+        (true, vec!["refused insufficient_scope".to_owned(), "reissued renewed".to_owned()])
+    );
+    let store = Scripted::new(Reply::Now(Standing::Live), Reply::Now(Rotated::Revoked));
+    let (carries, events) = rotated(store).await;
+    assert!(!carries && events[0] == "refused insufficient_scope", "{events:?}");
+}
+
+#[tokio::test]
+async fn private_claims_of_another_type_are_looked_for_by_it() {
+    #[derive(serde::Deserialize)]
+    struct Tenant {
+        tenant: String,
+    }
+    let clock = tower_reissue::ManualClock::at(NOW);
+    let authority = builder(&clock).private_claims::<Tenant>().build().unwrap();
+    let layer = ReissueLayer::new(authority);
+    let token = || with_token(json!({ "scope": "orders:read", "tenant": "acme" }));
+    let same = scope().private_claims::<Tenant>();
+    let answer = layer.layer(same.layer(service_fn(handler))).oneshot(token()).await.unwrap();
+    assert_status(&answer, 200);
+    let acme =
+        RequireScope::that(|token: &tower_reissue::VerifiedToken<Tenant>| token.claims().tenant == "acme");
+    let answer = layer.layer(acme.layer(service_fn(handler))).oneshot(token()).await.unwrap();
+    assert_status(&answer, 200);
+    // No token of the default type is there.
+    let answer = layer.layer(scope().layer(service_fn(handler))).oneshot(token()).await.unwrap();
+    assert_status(&answer, 500);
+}
