@@ -39,6 +39,7 @@ mod statements;
 mod telling;
 #[cfg(all(test, feature = "sqlite"))]
 mod tests;
+mod tries;
 
 use std::fmt;
 use std::sync::Arc;
@@ -255,7 +256,8 @@ impl ClaimsStore for SqlStore {
 }
 
 impl SqlStore {
-    /// Whose session it was, where it had no record until now.
+    /// Records a revocation. If that made the first record of a session, returns the session's subject, whose limit may
+    /// be exceeded by it.
     async fn end(
         &self,
         revocation: Revocation,

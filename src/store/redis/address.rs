@@ -1,13 +1,19 @@
 //! Where the servers are, and how they are reached: read from URLs.
 
+use std::time::Duration;
+
+use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisResult};
 use url::Url;
 
-use super::link;
 use crate::error::ConfigError;
 
 const RIGHT: &str = "`redis://[[user]:password@]host[:port][/database]` is right, `rediss://` for TLS, where a password's \
                      `/ ? # @ : %` and spaces are percent-encoded";
+
+/// A peer that acknowledges nothing for so long is gone: without it a connection cut without a word would be
+/// written to until the operating system gives up, after a quarter of an hour.
+const GONE_AFTER: Duration = Duration::from_secs(5);
 
 /// One server, or some nodes of one cluster.
 #[derive(Clone)]
@@ -106,7 +112,15 @@ pub(super) fn read(url: &str) -> Result<ConnectionInfo, ConfigError> {
         return Err(wrong("names a protocol other than `protocol=2` and `protocol=3`"));
     }
     let info = url.into_connection_info().map_err(|error| wrong(&format!("can't be used ({error})")))?;
-    Ok(info.set_tcp_settings(link::tcp_settings()))
+    Ok(info.set_tcp_settings(tcp_settings()))
+}
+
+pub(super) fn tcp_settings() -> TcpSettings {
+    let alive = TcpKeepalive::new().with_time(GONE_AFTER).with_interval(Duration::from_secs(1));
+    let settings = TcpSettings::default().set_nodelay(true).set_keepalive(alive);
+    #[cfg(all(any(target_os = "android", target_os = "fuchsia", target_os = "linux"), not(assume_not_unix)))]
+    let settings = settings.set_user_timeout(GONE_AFTER);
+    settings
 }
 
 #[cfg(not(feature = "redis-tls"))]

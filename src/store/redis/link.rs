@@ -9,17 +9,13 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
-use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{Client, Cmd, Pipeline, RedisResult, Value, cmd};
 
-use super::address::Servers;
+use super::address::{Servers, tcp_settings};
 
 /// The authority's deadline comes first; this is for callers without one.
 pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(1);
-/// A peer that acknowledges nothing for so long is gone: without it a connection cut without a word would be
-/// written to until the operating system gives up, after a quarter of an hour.
-const GONE_AFTER: Duration = Duration::from_secs(5);
 /// Between two attempts to connect: well under the second within which a server that is back must serve again.
 const RETRY_DELAYS: (Duration, Duration) = (Duration::from_millis(25), Duration::from_millis(100));
 const RETRIES: usize = 2;
@@ -223,14 +219,6 @@ fn collect_policies(reply: &Value, policies: &mut Vec<String>) {
         Value::Map(pairs) => pairs.iter().for_each(|(_, value)| collect_policies(value, policies)),
         _ => {}
     }
-}
-
-pub(super) fn tcp_settings() -> TcpSettings {
-    let alive = TcpKeepalive::new().with_time(GONE_AFTER).with_interval(Duration::from_secs(1));
-    let settings = TcpSettings::default().set_nodelay(true).set_keepalive(alive);
-    #[cfg(all(any(target_os = "android", target_os = "fuchsia", target_os = "linux"), not(assume_not_unix)))]
-    let settings = settings.set_user_timeout(GONE_AFTER);
-    settings
 }
 
 fn manager_config(patience: Duration) -> ConnectionManagerConfig {

@@ -1,19 +1,15 @@
 //! One session's row changed in one step, however many want to.
 
-use std::future::Future;
-
 use super::backend::{Backend, on};
-use super::failure::{failed, is_passing};
+use super::failure::failed;
 use super::record::{ancestor_bytes, horizon_column, revoked_token_bytes};
 use super::session::{CutoffRow, Found, Session};
 use super::statements::Statement;
 use super::telling::Telling;
+use super::tries::Tries;
 use super::{Inner, SqlStore, random, secs};
-use crate::store::{Presented, Retention, Revocation, SessionId, StoreError, StoreErrorKind, SubjectId};
+use crate::store::{Presented, Retention, Revocation, SessionId, StoreError, SubjectId};
 use crate::time::NumericDate;
-
-/// A row that changes under so many tries in a row is not contention any more.
-const TRIES: u32 = 64;
 
 /// What was read holds for so many seconds by the server's clock: a process that was suspended since reads again.
 const HOLDS: u64 = 60;
@@ -145,20 +141,6 @@ impl Target {
 }
 
 impl Inner {
-    /// Repeats a call that may be made twice for as long as its failure passes.
-    pub(super) async fn persist<T, F>(&self, call: impl Fn() -> F) -> Result<T, StoreError>
-    where
-        F: Future<Output = Result<T, sqlx::Error>>,
-    {
-        let mut tries = Tries::new(self.backend.connections().1);
-        loop {
-            match call().await {
-                Ok(answer) => return Ok(answer),
-                Err(error) => tries.failed(error)?,
-            }
-        }
-    }
-
     async fn find_for(&self, cause: Cause<'_>) -> Result<Found, sqlx::Error> {
         let (statement, session) = match cause.target() {
             Target::Session(session) => (&self.statements.find, Some(session)),
@@ -290,38 +272,5 @@ impl Inner {
             };
             question.has_written(query.fetch_all(connection).await)
         })
-    }
-}
-
-/// How often a call may yet be tried again.
-pub(super) struct Tries {
-    lost: u32,
-    broken: u32,
-}
-
-impl Tries {
-    /// Every connection of the pool may have died with the server.
-    pub(super) fn new(connections: u32) -> Self {
-        Self { lost: TRIES, broken: connections + 1 }
-    }
-
-    pub(super) fn lost(&mut self) -> Result<(), StoreError> {
-        self.lost = self.lost.checked_sub(1).ok_or_else(|| {
-            StoreError::with_source(
-                StoreErrorKind::Unavailable,
-                "the row changed under every try to write it",
-            )
-        })?;
-        Ok(())
-    }
-
-    pub(super) fn failed(&mut self, error: sqlx::Error) -> Result<(), StoreError> {
-        match self.broken.checked_sub(1) {
-            Some(left) if is_passing(&error) => {
-                self.broken = left;
-                Ok(())
-            }
-            _ => Err(failed(error)),
-        }
     }
 }

@@ -2,12 +2,13 @@
 
 use super::backend::{Backend, on};
 use super::change::{Cause, Step};
+use super::record::Crowd;
 use super::{Inner, SqlStore, secs};
 use crate::store::chain;
 use crate::store::cutoff::Cutoff;
 use crate::store::{
-    Presented, Retention, Revocation, Rotated, Rotation, SessionCursor, SessionId, StoreError, SubjectId,
-    SubjectLimit, TokenId,
+    Presented, Retention, Revocation, Rotated, Rotation, SessionId, StoreError, SubjectId, SubjectLimit,
+    TokenId,
 };
 use crate::time::NumericDate;
 
@@ -17,23 +18,13 @@ const DISPLACED_AT_ONCE: i64 = 64;
 /// A session was put on record.
 #[derive(Clone, Copy)]
 pub(super) struct Opened {
-    /// It had no row before: of tokens that were revoked, say.
+    /// The session had no row before. A row can precede the sign-in: one that names revoked tokens.
     pub(super) is_new: bool,
 }
 
-/// One row of what is too much.
-pub(super) struct Crowd {
-    /// A live session beyond the limit.
-    pub(super) displaced: Option<SessionCursor>,
-    /// The latest start of those that are not to be remembered, and until when those up to it are kept.
-    pub(super) forgettable: Option<(NumericDate, NumericDate)>,
-    /// The earliest start of the others.
-    pub(super) oldest: Option<NumericDate>,
-}
-
 impl SqlStore {
-    /// Keeps the limit on a subject's sessions when one was opened. What becomes of it: where as many as are remembered
-    /// began later, it goes again.
+    /// Keeps the limit on a subject's sessions after one was opened, and returns what became of that one. If the limit on
+    /// remembered sessions is reached by sessions that began later, its record is removed again.
     pub(super) async fn make_way(&self, rotation: &Rotation, opened: Opened) -> Result<Rotated, StoreError> {
         let Presented { session, subject, session_start, now, .. } = rotation.presented;
         let Some((subject, retention)) = subject.zip(rotation.retention) else {

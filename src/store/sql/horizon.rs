@@ -1,21 +1,13 @@
 //! The store's horizon, in the store's own row.
 
 use super::backend::{Backend, on};
-use super::change::Tries;
-use super::record::{horizon_column, raise_bytes};
+use super::record::{HorizonRow, horizon_column, raise_bytes};
+use super::tries::Tries;
 use super::{Inner, SqlStore};
 use crate::store::{Horizon, Raise, StoreError, StoreErrorKind, StoreHorizon};
 use crate::time::Clock as _;
 use crate::time::NumericDate;
 use crate::time::SystemClock;
-
-/// The row as it was read.
-pub(super) struct HorizonRow {
-    /// The server's.
-    pub(super) clock: NumericDate,
-    /// `None` where nobody has set one yet.
-    pub(super) horizon: Option<StoreHorizon>,
-}
 
 /// The instant of a raise that is under way.
 ///

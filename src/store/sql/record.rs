@@ -12,8 +12,6 @@ use super::super::cutoff::Cutoff;
 use super::super::{
     Horizon, Raise, SessionCursor, SessionId, SessionRecord, StoreHorizon, SubjectId, TokenId,
 };
-use super::crowd::Crowd;
-use super::horizon::HorizonRow;
 use super::secs;
 use super::session::{CutoffRow, Found, Session};
 use crate::time::NumericDate;
@@ -86,6 +84,16 @@ impl<'r, R: Row + Columns> FromRow<'r, R> for Listed {
     }
 }
 
+/// A row about the sessions that are beyond the limit on their subject's.
+pub(super) struct Crowd {
+    /// A live session beyond the limit.
+    pub(super) displaced: Option<SessionCursor>,
+    /// The latest start of those that are not to be remembered, and until when those up to it are kept.
+    pub(super) forgettable: Option<(NumericDate, NumericDate)>,
+    /// The earliest start of the others.
+    pub(super) oldest: Option<NumericDate>,
+}
+
 impl<'r, R: Row + Columns> FromRow<'r, R> for Crowd {
     fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
         let displaced = match optional_id(row, "session")?.map(SessionId::from_bytes) {
@@ -100,6 +108,14 @@ impl<'r, R: Row + Columns> FromRow<'r, R> for Crowd {
         };
         Ok(Self { displaced, forgettable, oldest: optional_date(row, "oldest")? })
     }
+}
+
+/// The horizon as it was read.
+pub(super) struct HorizonRow {
+    /// The server's.
+    pub(super) clock: NumericDate,
+    /// `None` where nobody has set one yet.
+    pub(super) horizon: Option<StoreHorizon>,
 }
 
 impl<'r, R: Row + Columns> FromRow<'r, R> for HorizonRow {
