@@ -1,7 +1,11 @@
 //! PgBouncer before a PostgreSQL server of the tests' own.
 
+#[path = "ports.rs"]
+#[allow(clippy::duplicate_mod, reason = "each of these files brings what it needs")]
+mod ports;
+
 use std::fs::{self, File};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -25,8 +29,7 @@ impl Pgbouncer {
     /// # Panics
     /// Where it is not installed; the message says what to install.
     pub fn before(server: &Postgres, mode: &str, sessions: u32) -> Self {
-        // Free a moment ago; nothing else here takes ports at that rate.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = ports::free_port();
         let mut pooler = Self { dir: tempfile::tempdir().unwrap(), port, server: server.port(), guard: None };
         pooler.run_again(mode, sessions, "");
         pooler

@@ -2,9 +2,12 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing)]
 
+#[path = "ports.rs"]
+#[allow(clippy::duplicate_mod, reason = "each of these files brings what it needs")]
+mod ports;
+
 use std::fs;
 use std::io::Write as _;
-use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -55,8 +58,7 @@ impl Postgres {
             .args(options)
             .arg("-D")
             .arg(&data));
-        // Free a moment ago; nothing else here takes ports at that rate.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = ports::free_port();
         let server = Self { dir, port, guard: Mutex::new(None), counts };
         server.run_again();
         server

@@ -3,12 +3,18 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing)]
 
+#[path = "ports.rs"]
+#[allow(clippy::duplicate_mod, reason = "each of these files brings what it needs")]
+mod ports;
+
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+pub use self::ports::free_port;
 
 /// One `redis-server`.
 pub struct RedisServer {
@@ -239,8 +245,4 @@ impl RedisCluster {
     pub fn urls(&self) -> Vec<String> {
         self.0.iter().map(RedisServer::url).collect()
     }
-}
-
-pub fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
