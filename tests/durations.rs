@@ -11,16 +11,16 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tower::ServiceExt as _;
 use tower_reissue::keys::{
-    Algorithm, CommandSource, JwksUrl, KeyFormat, KeyRotation, KeySet, KeySource, SigningKey,
+    Algorithm, CommandSource, JwksUrl, KeyFormat, KeyRing, KeyRotation, KeySet, KeySource, SigningKey,
 };
 use tower_reissue::store::{Cached, SqlStore};
-use tower_reissue::{Authority, AuthorityBuilder, JwksEndpoint, Login, MemoryStore};
+use tower_reissue::{Authority, AuthorityBuilder, JwksEndpoint, Login, MemoryStore, RequireStepUp};
 
 const EXTREMES: [Duration; 3] = [Duration::ZERO, Duration::from_nanos(1), Duration::MAX];
 
 /// Every public function that takes a duration, and every public field that is one, by file and name; each is tried
 /// below under this name.
-const KNOWN: [&str; 22] = [
+const KNOWN: [&str; 25] = [
     "authority/builder/mod.rs max_session_lifetime",
     "authority/builder/mod.rs lifetime",
     "authority/builder/mod.rs leeway",
@@ -28,8 +28,11 @@ const KNOWN: [&str; 22] = [
     "authority/builder/mod.rs future_tolerance",
     "authority/builder/mod.rs accept_without_iat",
     "authority/builder/mod.rs in_flight_allowance",
+    "authority/builder/mod.rs max_token_lifetime",
     "authority/builder/mod.rs store_deadline",
     "endpoint/jwks.rs max_age",
+    "server/require.rs max_age",
+    "server/require.rs recent",
     "rotation/mod.rs activation_delay",
     "rotation/mod.rs reload_every",
     "rotation/mod.rs overlap",
@@ -130,6 +133,27 @@ async fn an_authority_is_built_with_any_or_refuses_it() {
             let works = works(builder).await;
             assert_eq!(works.is_ok(), is_accepted, "option {at}, {time:?}: {works:?}");
         }
+    }
+}
+
+#[test]
+fn an_authority_that_only_verifies_bounds_the_life_of_tokens_within_ten_years() {
+    let year = Duration::from_secs(365 * 24 * 3600);
+    for (time, is_accepted) in EXTREMES.map(|time| (time, false)).into_iter().chain([(year, true)]) {
+        let key = SigningKey::generate(Algorithm::EdDSA).unwrap().verifying_key();
+        let ring = KeyRing::verify_only().trust("https://login.example", [key]).unwrap();
+        let built = Authority::builder(ring).audience("orders").max_token_lifetime(time).build();
+        assert_eq!(built.is_ok(), is_accepted, "{time:?}: {:?}", built.err());
+    }
+}
+
+#[test]
+fn a_sign_in_may_be_required_to_be_as_recent_as_can_be_told_in_seconds() {
+    for time in EXTREMES {
+        let is_longest = time == Duration::MAX;
+        assert_eq!(RequireStepUp::recent(time).is_ok(), is_longest, "{time:?}");
+        let required = RequireStepUp::acr_values("urn:example:gold").unwrap().max_age(time);
+        assert_eq!(required.is_ok(), is_longest, "{time:?}");
     }
 }
 
