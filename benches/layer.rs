@@ -3,7 +3,8 @@
 //!
 //! This layer has seen the token before, and then once more without the request extension and once with a `MemoryStore`; or
 //! it sees it for the first time. The table at the end gives nanoseconds of the thread's CPU time over the floor, beside the
-//! budgets; what criterion prints above it compares with the last run.
+//! budgets; what criterion prints above it compares with the last run. A second table has what a route may require: scopes, a
+//! step-up, and a layer that lets anonymous requests through.
 #![allow(missing_docs, clippy::unwrap_used, clippy::result_large_err)]
 
 #[path = "support/last_run.rs"]
@@ -18,14 +19,17 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::Empty;
 use jsonwebtoken::Algorithm;
 use last_run::compare_with_last_run;
+use serde_json::json;
 use support::*;
 use tower::{Layer as _, Service, service_fn};
 use tower_http::validate_request::ValidateRequestHeaderLayer;
-use tower_reissue::{MemoryStore, ReissueLayer};
+use tower_reissue::{Clock as _, Login, MemoryStore, ReissueLayer, RequireScope, RequireStepUp, SystemClock};
 
 /// What a token seen before may add, in nanoseconds, and what where handlers are not shown it.
 const SEEN_BEFORE: f64 = 200.0;
 const UNSHOWN: f64 = 150.0;
+/// What a requirement may add to a token seen before.
+const REQUIREMENT: f64 = 30.0;
 
 fn main() {
     use_aws_lc();
@@ -84,6 +88,53 @@ fn main() {
         );
     }
     println!("{table}");
+    requirements();
+}
+
+/// What is required of a token seen before, over a layer that requires nothing.
+fn requirements() {
+    let authority = authority(key_for(Algorithm::HS256)).build().unwrap();
+    let claims = |claims| Login::new("alice").claims(&claims);
+    let bearer = |login: Login| bearer(at_once(authority.issue(login)).unwrap().as_str());
+    let held = "openid profile orders:read orders:write";
+    let list: Vec<_> = held.split(' ').collect();
+    let now = SystemClock.now().as_secs();
+    let text = bearer(claims(json!({ "scope": held, "acr": "urn:mfa", "auth_time": now })));
+    let list = bearer(claims(json!({ "scp": list })));
+    let plain = bearer(Login::new("alice"));
+
+    let layer = ReissueLayer::new(authority.clone());
+    let scope = RequireScope::new("orders:write").unwrap();
+    let step_up = RequireStepUp::acr_values("urn:mfa").unwrap().max_age(DAY).unwrap();
+    let mut nothing = layer.layer(service_fn(handler));
+    let mut scoped = layer.layer(scope.layer(service_fn(handler)));
+    let mut stepped = layer.layer(step_up.layer(service_fn(handler)));
+    let mut optional = layer.clone().optional().layer(service_fn(handler));
+    assert_eq!(respond(&mut scoped, &text).status(), StatusCode::OK);
+    assert_eq!(respond(&mut scoped, &list).status(), StatusCode::OK);
+    assert_eq!(respond(&mut scoped, &plain).status(), StatusCode::FORBIDDEN);
+    assert_eq!(respond(&mut stepped, &text).status(), StatusCode::OK);
+    assert_eq!(respond(&mut stepped, &plain).status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(respond(&mut optional, &text).status(), StatusCode::OK);
+
+    let (mut with_text, mut with_list) = (scoped.clone(), scoped);
+    let mut list_alone = nothing.clone();
+    let mut contest = Contest::new();
+    let alone = contest.add("nothing required", || respond(&mut nothing, &text));
+    let alone_list = contest.add("nothing required, token with a list", || respond(&mut list_alone, &list));
+    let with_text = contest.add("a scope of a string", || respond(&mut with_text, &text));
+    let with_list = contest.add("a scope of a list", || respond(&mut with_list, &list));
+    let stepped = contest.add("acr and auth_time", || respond(&mut stepped, &text));
+    let optional = contest.add("optional, with a token", || respond(&mut optional, &text));
+    let results = contest.run();
+    for (name, over) in [
+        ("a scope of a string", results.over(with_text, alone)),
+        ("a scope of a list", results.over(with_list, alone_list)),
+        ("acr and auth_time", results.over(stepped, alone)),
+        ("optional, with a token", results.over(optional, alone)),
+    ] {
+        println!("{name:<26}+ {over:.1} ns (<= {REQUIREMENT:.0}: {})", verdict(over, REQUIREMENT));
+    }
 }
 
 fn validate_request_header(

@@ -93,8 +93,32 @@ fn is_recent(auth_time: Option<NumericDate>, now: Option<NumericDate>, max_age: 
 /// Whether the JSON text of `scope` or `scp`, a string (RFC 8693 §4.2) or an array of strings, holds this scope. A value of
 /// another type holds none.
 pub(crate) fn holds(value: &str, scope: &str) -> bool {
+    let bytes = value.as_bytes();
+    if memchr::memchr(b'\\', bytes).is_some() {
+        return holds_escaped(value, scope);
+    }
+    // It is JSON, so without a backslash each quote begins or ends a string.
+    if let Some(list) = bytes.strip_prefix(b"\"").and_then(|list| list.strip_suffix(b"\"")) {
+        return list.split(|&byte| byte == b' ').any(|name| name == scope.as_bytes());
+    }
+    let Some(list) = bytes.strip_prefix(b"[").and_then(|list| list.strip_suffix(b"]")) else { return false };
+    let (mut held, mut in_string) = (false, false);
+    for part in list.split(|&byte| byte == b'"') {
+        match in_string {
+            true => held |= part == scope.as_bytes(),
+            // An element that is no string: the claim is no list of scopes.
+            false if !matches!(part.trim_ascii(), b"" | b",") => return false,
+            false => {}
+        }
+        in_string = !in_string;
+    }
+    held
+}
+
+#[cold]
+fn holds_escaped(value: &str, scope: &str) -> bool {
     match json::string(value) {
-        Some(list) => list.as_bytes().split(|&byte| byte == b' ').any(|name| name == scope.as_bytes()),
+        Some(list) => list.split(' ').any(|name| name == scope),
         None => json::strings(value).is_some_and(|list| list.iter().any(|(_, name)| name == scope)),
     }
 }
@@ -185,7 +209,12 @@ mod tests {
             (json!({ "scope": ["orders:read orders:write"] }), false),
             // A list with anything else in it is none.
             (json!({ "scope": ["orders:read", "orders:write", 1] }), false),
+            (json!({ "scope": [1, "orders:read", "orders:write"] }), false),
+            (json!({ "scope": ["orders:read", null, "orders:write"] }), false),
+            (json!({ "scope": ["orders:read", {}, "orders:write"] }), false),
             (json!({ "scope": [["orders:read", "orders:write"]] }), false),
+            (json!({ "scope": [] }), false),
+            (json!({ "scope": true }), false),
             (json!({ "scope": { "orders:read": true, "orders:write": true } }), false),
             // The registered claim counts alone where it is there.
             (json!({ "scope": "orders:read", "scp": "orders:write" }), false),
@@ -205,6 +234,11 @@ mod tests {
     fn a_scope_is_read_through_its_escapes() {
         for value in [r#""orders\u003aread""#, r#"["\u006frders:read"]"#, r#"[ "a" , "orders:read" ]"#] {
             assert!(holds(value, "orders:read"), "{value}");
+        }
+        for value in
+            [r#"[ ]"#, r#"[["orders"]]"#, r#"["orders",[]]"#, r#"["orders" , 1 ]"#, r#"["\u006frders", 1]"#]
+        {
+            assert!(!holds(value, "orders"), "{value}");
         }
         for value in [r#""a\u0020orders""#, r#""a\torders""#] {
             assert_eq!(holds(value, "orders"), value.contains("0020"), "{value}");
