@@ -171,15 +171,17 @@ impl<C> Guard<C> {
 }
 
 impl<C: Send + Sync + 'static> Guard<C> {
+    // The error is boxed: whatever is returned is handed through several calls, and few requests have one.
     #[inline]
-    fn check(&self, extensions: &Extensions) -> Result<(), Unmet> {
-        let Some(token) = shown::<C>(extensions).map_err(|_| Unmet::NotShown)? else {
-            return Err(Unmet::Refused { refusal: Reason::NoCredential.into(), panicked: None });
+    fn check(&self, extensions: &Extensions) -> Result<(), Box<Unmet>> {
+        let Some(token) = shown::<C>(extensions).map_err(|_| Box::new(Unmet::NotShown))? else {
+            return Err(Box::new(Unmet::Refused { refusal: Reason::NoCredential.into(), panicked: None }));
         };
         let answer = self.predicate.as_ref().map(|predicate| caught(|| predicate(token)));
         let panicked = (answer == Some(None)).then_some("RequireScope::that");
         let predicate = answer.is_none_or(|answer| answer == Some(true));
-        judge(&self.requirement, token, predicate).map_err(|refusal| Unmet::Refused { refusal, panicked })
+        judge(&self.requirement, token, predicate)
+            .map_err(|refusal| Box::new(Unmet::Refused { refusal, panicked }))
     }
 }
 

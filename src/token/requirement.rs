@@ -36,6 +36,7 @@ pub(crate) struct Names(Cow<'static, str>);
 
 impl Requirement {
     /// Judges a token that was admitted. Scopes come first: signing in anew gives nobody a scope.
+    #[inline]
     pub(crate) fn judge(&self, evidence: Evidence<'_>) -> Result<(), Refusal> {
         let Evidence { claims, predicate, now } = evidence;
         let has_scopes = |names: &Names| match claims.scopes() {
