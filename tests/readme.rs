@@ -15,7 +15,7 @@ use tower_reissue::keys::{DirectorySource, KeyRotation};
 use tower_reissue::store::Page;
 use tower_reissue::{
     Algorithm, Authority, AuthorityBuilder, JwksEndpoint, Login, ManualClock, RefusalResponse, ReissueLayer,
-    RevokeEndpoint, SigningKey, Source, VerifiedToken,
+    RequireScope, RevokeEndpoint, SigningKey, Source, VerifiedToken,
 };
 
 const README: &str = include_str!("../README.md");
@@ -49,8 +49,11 @@ async fn session_tasks(authority: Authority, token: &str, kid: &str) -> Result<(
 fn server_tasks(authority: Authority, response: impl RefusalResponse) -> Result<(), Box<dyn Error>> {
     let _ = ReissueLayer::new(authority.clone())
         .read_from([Source::websocket_query("token")])
+        .optional()
         .refuse_with(response);
     let _: Router = Router::new()
+        .route("/refunds", axum::routing::get(|| async {}))
+        .route_layer(RequireScope::new("orders:refund")?)
         .route_service("/.well-known/jwks.json", JwksEndpoint::new(&authority))
         .route_service("/logout", RevokeEndpoint::new(authority)?);
     Ok(())
