@@ -39,7 +39,7 @@ const PATHS: [(&str, u64); 8] = [
 
 const TIMES: u64 = 100;
 const TOLERANCE_PERCENT: u64 = 5;
-const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
+const SECRET: &[u8] = b"owls hunt mice while fog drifts.";
 const BORN: u64 = 1_800_000_000;
 const LIFETIME: u64 = 600;
 

@@ -25,7 +25,7 @@ fn authority(algorithm: Algorithm, clock: &ManualClock) -> AuthorityBuilder {
         Algorithm::ES256 => SigningKey::from_pem(algorithm, include_bytes!("keys/p256.pem")),
         Algorithm::RS256 => SigningKey::from_pem(algorithm, include_bytes!("keys/rsa2048.pem")),
         Algorithm::EdDSA => SigningKey::from_pem(algorithm, include_bytes!("keys/ed25519.pem")),
-        _ => SigningKey::from_secret(algorithm, b"0123456789abcdef0123456789abcdef"),
+        _ => SigningKey::from_secret(algorithm, b"owls hunt mice while fog drifts."),
     };
     Authority::builder(key.unwrap())
         .issuer("https://login.example")

@@ -121,7 +121,7 @@ fn an_example_refuses_flags_it_does_not_know() {
 // Airflow.
 
 /// 64 bytes, as HS512 wants them.
-const SECRET: &str = "a6Vn1x0pQz8RkT3uW5yB7dF9hJ2mL4oSa6Vn1x0pQz8RkT3uW5yB7dF9hJ2mL4oS";
+const SECRET: &str = "a6Vn1x0pQz8RkT3uW5yB7dF9hJ2mL4oSgH0tY2cE4iK6qN8sM1bU3wX5vZ7jD9fP";
 const SECRET_VARIABLE: &str = "AIRFLOW__API_AUTH__JWT_SECRET";
 const ISSUER: &str = "https://airflow.example";
 const TASK: &str = "/execution/task-instances/0198f6a2-7c1e-7d60-8d58-3f1b9c0e4a11/heartbeat";

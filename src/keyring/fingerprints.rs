@@ -314,8 +314,10 @@ mod tests {
 
     #[test]
     fn no_stranger_writes_a_list_into_a_line() {
-        let real = KeyRing::new(SigningKey::from_secret(Algorithm::HS256, "-".repeat(31) + "x").unwrap())
-            .fingerprints();
+        let real = KeyRing::new(
+            SigningKey::from_secret(Algorithm::HS256, "owls hunt mice while fog drifts.").unwrap(),
+        )
+        .fingerprints();
         let forged = "signs HS256 forged";
         let json = |text: &str| serde_json::Value::from(text).to_string();
         for line in [
@@ -350,7 +352,7 @@ mod tests {
 
     #[test]
     fn a_kid_of_another_name_is_printed_and_a_line_without_it_is_read_too() {
-        let plain = SigningKey::from_secret(Algorithm::HS256, "-".repeat(31) + "x").unwrap();
+        let plain = SigningKey::from_secret(Algorithm::HS256, "owls hunt mice while fog drifts.").unwrap();
         let fingerprint = plain.fingerprint().to_owned();
         assert_eq!(
             KeyRing::new(plain.clone()).fingerprints().to_string(),

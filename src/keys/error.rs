@@ -28,9 +28,10 @@ pub struct KeyError {
 pub enum KeyErrorKind {
     /// Too weak: a short secret, an RSA modulus under 2048 bits, a small exponent, a degenerate point.
     Weak,
-    /// A secret that anybody could guess: blank, one byte repeated, or copied from well-known documentation.
+    /// A secret that anybody could guess: blank, a shorter text repeated, a template that was not filled in, or publicly
+    /// known. Also a key pair whose private key is publicly known.
     Guessable,
-    /// A PEM, DER, JWK or SSH key given as an HMAC secret.
+    /// A PEM, DER, JWK or SSH key, a path or a URL given as an HMAC secret.
     NotASecret,
     /// The bytes are not the document they should be, or its parts contradict one another.
     Malformed,
@@ -101,7 +102,14 @@ impl fmt::Display for KeyError {
             (Some(kid), _) => format!("key \"{kid}\" refused: {}", self.message),
             (None, _) => format!("key refused: {}", self.message),
         });
-        f.write_str(&with_causes(text, self.source()))
+        let Some(cause) = self.source().and_then(|cause| cause.downcast_ref::<Self>()) else {
+            return f.write_str(&with_causes(text, self.source()));
+        };
+        // The prefix was printed once. The cause prints its own causes.
+        let cause = cause.to_string();
+        let prefixes = ["keys unavailable: ", "key refused: "];
+        let cause = prefixes.iter().find_map(|prefix| cause.strip_prefix(prefix)).unwrap_or(&cause);
+        if text.contains(cause) { f.write_str(&text) } else { write!(f, "{text}: {cause}") }
     }
 }
 
@@ -110,5 +118,38 @@ debug_as_display!(KeyError);
 impl Error for KeyError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.source.as_deref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_is_printed_once_however_deep_its_causes_are() {
+        let file = || KeyError::unavailable("the token's file can't be read").because("no such file");
+        let set = || KeyError::new(KeyErrorKind::Malformed, "it is HTML, not a JWK set");
+        let key = || KeyError::new(KeyErrorKind::Weak, "its RSA modulus has 1024 bits").about("k1");
+        for (error, expected) in [
+            (
+                KeyError::unavailable("https://a.example").because(file()),
+                "keys unavailable: https://a.example: the token's file can't be read: no such file",
+            ),
+            (
+                KeyError::unavailable("https://a.example").because(set()),
+                "keys unavailable: https://a.example: it is HTML, not a JWK set",
+            ),
+            (
+                KeyError::unavailable("https://a.example").because(key()),
+                "keys unavailable: https://a.example: key \"k1\" refused: its RSA modulus has 1024 bits",
+            ),
+            (
+                KeyError::unavailable("outer").because(KeyError::unavailable("inner").because(file())),
+                "keys unavailable: outer: inner: the token's file can't be read: no such file",
+            ),
+            (set().at("set.json"), "set.json: key refused: it is HTML, not a JWK set"),
+        ] {
+            assert_eq!(error.to_string(), expected);
+        }
     }
 }

@@ -43,8 +43,8 @@ impl SigningKey {
     ///
     /// # Errors
     ///
-    /// If the secret is shorter than the hash (32, 48, 64 bytes; RFC 7518 §3.2), blank, one byte repeated, publicly
-    /// known, or a PEM, DER, JWK or SSH key; or if the algorithm takes a key pair.
+    /// If the secret is shorter than the hash (32, 48, 64 bytes; RFC 7518 §3.2), blank, a shorter text repeated,
+    /// publicly known or a placeholder, or a PEM, DER, JWK or SSH key, a path or a URL; or if the algorithm takes a key pair.
     pub fn from_secret(algorithm: Algorithm, secret: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         Self::from_checked_secret(algorithm, secret.as_ref(), Shorter::Refused)
     }

@@ -55,7 +55,7 @@ pub(super) fn token(policy: &Policy, age: u64) -> Verified {
 
 #[allow(clippy::unwrap_used)]
 fn minted(policy: &Policy, claims: &str) -> Verified {
-    let key = SigningKey::from_secret(Algorithm::HS256, b"0123456789abcdef0123456789abcdef").unwrap();
+    let key = SigningKey::from_secret(Algorithm::HS256, b"owls hunt mice while fog drifts.").unwrap();
     let mut text = [header::write("HS256", Some("JWT"), key.kid()), base64::encode_url(claims)].join(".");
     let signature = key.sign(text.as_bytes()).unwrap();
     text = [text, base64::encode_url(signature)].join(".");

@@ -4,7 +4,7 @@
 use jsonwebtoken::{AlgorithmFamily, DecodingKey, EncodingKey};
 use tower_reissue::keys::{Algorithm, SigningKey};
 
-pub const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+pub const SECRET: &[u8] = b"owls hunt mice while fog drifts over harbours as nine bells ring";
 
 /// Key pairs, in the formats keys come in.
 pub mod pems {

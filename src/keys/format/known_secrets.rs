@@ -48,7 +48,7 @@ fn to_hex(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
 }
 
 /// Nothing, where it is no hexadecimal.
-fn from_hex(text: &[u8]) -> Zeroizing<Vec<u8>> {
+pub(crate) fn from_hex(text: &[u8]) -> Zeroizing<Vec<u8>> {
     let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let pairs = text.trim_ascii().chunks(2).map(|pair| match pair {
         [high, low] => Some(digit(high)? << 4 | digit(low)?),

@@ -6,5 +6,6 @@ pub(crate) mod jwk_set;
 pub(crate) mod known_secrets;
 pub(crate) mod pem;
 pub(crate) mod pkcs8;
+pub(crate) mod placeholder;
 pub(crate) mod secret;
 pub(crate) mod text;

@@ -1,13 +1,13 @@
 //! What may be an HMAC secret.
 
-use std::path::Path;
-
 use zeroize::Zeroizing;
 
 use crate::jose::base64::Base64;
 use crate::keys::error::{KeyError, KeyErrorKind};
 use crate::keys::format::der;
 use crate::keys::format::known_secrets;
+use crate::keys::format::placeholder;
+use crate::keys::format::text::is_path;
 use crate::keys::format::text::is_ssh_public_key;
 use crate::keys::format::text::leading_base64;
 use crate::keys::format::text::undressed;
@@ -44,7 +44,7 @@ impl<'a> Secret<'a> {
         };
         refuse_guessable(bytes)?;
         refuse_key_documents(bytes)?;
-        refuse_paths(bytes)?;
+        placeholder::refuse(bytes)?;
         let is_short = bytes.len() < hash.len();
         let minimum = if shorter == Shorter::Allowed { MIN_LEN } else { hash.len() };
         if bytes.len() < minimum {
@@ -77,14 +77,29 @@ pub(crate) fn decode_base64url(text: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyErr
 }
 
 fn decode(form: Base64, text: &[u8], name: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    form.decode(text).ok_or_else(|| {
-        let remedy = if text.iter().any(u8::is_ascii_whitespace) {
-            "; it holds white space: strip the line end"
-        } else {
-            "; the other alphabet, or a secret to be used as it stands?"
-        };
-        KeyError::new(KeyErrorKind::Malformed, format!("the secret is not {name}{remedy}"))
-    })
+    form.decode(text).ok_or_else(|| not_in(form, text, name))
+}
+
+/// Why a text is not in this form of base64, and what would help.
+pub(crate) fn not_in(form: Base64, text: &[u8], name: &str) -> KeyError {
+    let joined: Zeroizing<Vec<u8>> =
+        text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect::<Vec<_>>().into();
+    let is_path = || std::str::from_utf8(text).is_ok_and(is_path);
+    let is_in = |form: Base64| form.decode(&joined).is_some();
+    let remedy = if is_in(form) && form.decode(text.trim_ascii()).is_some() {
+        "it has white space at an end: strip it"
+    } else if is_in(form) {
+        "it has white space or line ends inside: join the lines, with `tr -d '\\n'` where a tool wraps them"
+    } else if is_path() {
+        "it is the path of a file, and the file's text belongs here; a `FileSource` reads a file"
+    } else if is_in(Base64::StandardAnyPadding) {
+        "it is base64 with the alphabet of `+` and `/`, or without its padding"
+    } else if is_in(Base64::UrlAnyPadding) {
+        "it is base64url, with the alphabet of `-` and `_`"
+    } else {
+        "if it is to be used as it stands, load it as a plain secret"
+    };
+    KeyError::new(KeyErrorKind::Malformed, format!("the secret is not {name}: {remedy}"))
 }
 
 fn refuse_guessable(secret: &[u8]) -> Result<(), KeyError> {
@@ -99,18 +114,6 @@ fn refuse_guessable(secret: &[u8]) -> Result<(), KeyError> {
         return Err(KeyError::new(
             KeyErrorKind::Guessable,
             format!("the secret is publicly known, from {place}; make one with `openssl rand -base64 64`"),
-        ));
-    }
-    Ok(())
-}
-
-/// Whoever knows where files lie can guess the name of one. No random secret names one that exists.
-fn refuse_paths(secret: &[u8]) -> Result<(), KeyError> {
-    let text = undressed(secret);
-    if std::str::from_utf8(text.trim_ascii()).is_ok_and(|path| Path::new(path).is_file()) {
-        return Err(KeyError::new(
-            KeyErrorKind::NotASecret,
-            "the secret is the path of a file, and the file's text belongs here; a `FileSource` reads a file",
         ));
     }
     Ok(())
@@ -219,6 +222,8 @@ mod tests {
             &[0; 64],
             &[b'a'; 64],
             b"a-string-secret-at-least-256-bits-long",
+            b"passwordpasswordpasswordpassword",
+            b"${JWT_SECRET_OF_THE_ORDERS_SERVICE}",
         ] {
             assert_eq!(refusal(HS256, secret), Some(KeyErrorKind::Guessable), "{secret:?}");
         }
@@ -318,7 +323,6 @@ mod tests {
         for secret in [path.to_owned(), format!("{path}\n"), format!("\"{path}\"")] {
             assert_eq!(refusal(HS256, secret.as_bytes()), Some(KeyErrorKind::NotASecret), "{secret}");
         }
-        assert_eq!(refusal(HS256, format!("{path}.none").as_bytes()), None);
     }
 
     #[test]
@@ -341,6 +345,34 @@ mod tests {
         {
             assert_eq!(refusal(HS256, secret), None);
         }
+    }
+
+    #[test]
+    fn a_secret_that_is_not_in_its_form_is_told_what_would_help() {
+        let bytes: Vec<u8> = (0..60_u8).map(|n| n.wrapping_mul(251) ^ 0xfb).collect();
+        let (standard, url) = (STANDARD.encode(&bytes), URL_SAFE_NO_PAD.encode(&bytes));
+        assert!(standard.contains(['+', '/']) && !standard.contains('='), "{standard}");
+        let wrapped = format!("{}\n{}", &standard[..64], &standard[64..]);
+        let padded = STANDARD.encode(&bytes[1..]);
+        for (text, remedy) in [
+            (format!("{standard}\n"), "at an end: strip it"),
+            (format!(" {standard}"), "at an end: strip it"),
+            (wrapped.clone(), "inside: join the lines"),
+            (format!("{wrapped}\n"), "inside: join the lines"),
+            (format!("{} {}", &standard[..20], &standard[20..]), "inside: join the lines"),
+            ("/etc/orders/jwt.secret".to_owned(), "`FileSource`"),
+            ("./jwt.secret\n".to_owned(), "`FileSource`"),
+            (url, "it is base64url"),
+            (padded.trim_end_matches('=').to_owned(), "without its padding"),
+            ("not in base64 at all: a passphrase".to_owned(), "as a plain secret"),
+        ] {
+            let error = decode_base64(text.as_bytes()).unwrap_err();
+            assert_eq!(error.kind(), KeyErrorKind::Malformed);
+            assert!(error.to_string().contains(remedy), "{text:?}: {error}");
+            assert!(!error.to_string().contains(text.trim()), "{error}");
+        }
+        let error = decode_base64url(standard.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains("alphabet of `+` and `/`"), "{error}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::keys::error::{KeyError, KeyErrorKind};
 use crate::keys::format::der;
 use crate::keys::format::jwk::Jwk;
 use crate::keys::format::pem;
+use crate::keys::format::secret;
 use crate::keys::format::text;
 use crate::keys::key_set::KeySet;
 use crate::keys::signing_key::SigningKey;
@@ -128,9 +129,9 @@ impl KeyFormat {
             Encoding::Base64(algorithm, form) => {
                 // What an editor or a shell puts around a text is no base64, so nothing is guessed.
                 let text = text::undressed(bytes);
-                let secret = form.decode(text.trim_ascii()).ok_or_else(|| {
-                    KeyError::new(KeyErrorKind::Malformed, "the secret is not in the base64 it should be in")
-                })?;
+                let text = text.trim_ascii();
+                let name = if matches!(form, Base64::UrlAnyPadding) { "base64url" } else { "base64" };
+                let secret = form.decode(text).ok_or_else(|| secret::not_in(form, text, name))?;
                 self.secret_key(algorithm, &secret)?
             }
             Encoding::Pem(algorithm) if pem::read(bytes)?.label.ends_with("PRIVATE KEY") => {
@@ -243,15 +244,10 @@ mod tests {
 
     #[test]
     fn base64_is_read_in_the_alphabet_that_was_said() {
-        let bytes = [0xfb; 40]
-            .map(|byte: u8| byte)
-            .iter()
-            .enumerate()
-            .map(|(n, b)| b ^ (n as u8 & 1))
-            .collect::<Vec<_>>();
-        let expected = SigningKey::from_secret(Algorithm::HS256, &bytes).unwrap();
-        let standard = general_purpose::STANDARD.encode(&bytes);
-        let url = general_purpose::URL_SAFE_NO_PAD.encode(&bytes);
+        let bytes = std::array::from_fn::<u8, 40, _>(|n| 0xfb ^ (n as u8 * 6));
+        let expected = SigningKey::from_secret(Algorithm::HS256, bytes).unwrap();
+        let standard = general_purpose::STANDARD.encode(bytes);
+        let url = general_purpose::URL_SAFE_NO_PAD.encode(bytes);
         assert!(standard.contains(['+', '/']));
         let read = KeyFormat::base64(Algorithm::HS256).read(format!("{standard}\n").as_bytes()).unwrap();
         assert_eq!(fingerprint(&read), expected.fingerprint());
@@ -263,6 +259,18 @@ mod tests {
             let error = format.read(other.as_bytes()).unwrap_err();
             assert_eq!(error.kind(), KeyErrorKind::Malformed);
             assert!(!format!("{error:?}").contains(&other[..8]));
+        }
+    }
+
+    #[test]
+    fn a_path_or_wrapped_base64_is_told_apart() {
+        let wrapped =
+            format!("{}\n{}", "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo", "wMTIzNDU2Nzg5YWJjZGVmZ2hpamtsbW5vcA==");
+        for (text, remedy) in [("/run/secrets/jwt.b64\n", "`FileSource`"), (&*wrapped, "join the lines")] {
+            for format in [KeyFormat::base64(Algorithm::HS256), KeyFormat::base64url(Algorithm::HS256)] {
+                let error = format.read(text.as_bytes()).unwrap_err().to_string();
+                assert!(error.contains(remedy), "{error}");
+            }
         }
     }
 

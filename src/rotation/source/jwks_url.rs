@@ -278,7 +278,8 @@ impl JwksUrl {
         }
         let tag = response.headers().get(ETAG).filter(|tag| tag.len() <= 1024).cloned();
         let text = self.read(&uri, response).await?;
-        let set = self.parse_set(&text).map_err(|error| unfit(&uri, "it is of no use").because(error))?;
+        let set =
+            self.parse_set(&text).map_err(|error| unfit(&uri, "its keys can't be used").because(error))?;
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) =
             tag.map(|tag| Last { uri, tag, set: set.clone() });
         Ok(KeySet { fresh_for, ..set })
@@ -713,7 +714,7 @@ fn refused_url(why: impl fmt::Display) -> KeyError {
 }
 
 fn unfit(uri: &Uri, why: impl fmt::Display) -> KeyError {
-    KeyError::new(KeyErrorKind::Unavailable, format!("the keys at {} can't be had: {why}", Shown(uri)))
+    KeyError::new(KeyErrorKind::Unavailable, format!("{}: {why}", Shown(uri)))
 }
 
 #[cfg(test)]
