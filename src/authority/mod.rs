@@ -39,10 +39,13 @@ use crate::error::ConfigError;
 use crate::keyring::handle::IntoKeys;
 use crate::keyring::handle::Keys;
 use crate::keyring::ring::KeyRing;
+use crate::keyring::trusted_issuer::TrustedIssuer;
+use crate::keys::error::{KeyError, KeyErrorKind};
 use crate::refusal::Refusal;
 use crate::request::cookie::Cookie;
 use crate::request::credential::Source;
 use crate::request::head::RequestHead;
+use crate::rotation::source::KeySource;
 use crate::store::{ErasedStore, StoreError, StoreErrorKind};
 use crate::telemetry::{self, Event, Observer, ReissueKind};
 use crate::time::Clock;
@@ -138,10 +141,49 @@ impl<C: Send + Sync + 'static> Authority<C> {
                 "one ring has own keys and the other only verifies: that is settled when the authority is built",
             ));
         }
-        builder::check_issuer(|issuer| keys.trusts(issuer), &self.0.policy)?;
+        builder::check_issuer(|iss| keys.trusted(iss).is_some(), &self.0.policy)?;
         self.0.keys.replace(keys);
         self.emit(Event::KeysReplaced { ring: &self.0.keys.current() });
         Ok(())
+    }
+
+    /// Trusts a further issuer from now on, under keys that the [`KeyRotation`](crate::keys::KeyRotation) of this authority's
+    /// keys reads from this source, as [`KeyRotation::trust`](crate::keys::KeyRotation::trust) does at the start. A plain name
+    /// will do for `issuer`; a [`TrustedIssuer`] states what its tokens must be like.
+    ///
+    /// Call it for issuers of a list that you keep: no token causes an issuer to be trusted. It returns after the source
+    /// answered or failed for the first time. A source that fails is reported as an event and read again in the background;
+    /// until then the layer answers the issuer's tokens 503.
+    ///
+    /// # Errors
+    /// If it is this authority's own issuer, another trusted issuer can mean the same `iss`, one of the issuer's options
+    /// can't be right, or no rotation keeps the keys.
+    pub async fn trust_issuer(
+        &self,
+        issuer: impl Into<TrustedIssuer>,
+        source: impl KeySource,
+    ) -> Result<(), KeyError> {
+        let issuer = issuer.into();
+        if self.0.policy.issuer.as_deref().is_some_and(|own| issuer.names(own)) {
+            return Err(KeyError::new(
+                KeyErrorKind::Ring,
+                format!("{:?} is the own issuer, and can't be a foreign one", issuer.name()),
+            ));
+        }
+        self.0.keys.trust(issuer, Arc::new(source))?.await;
+        Ok(())
+    }
+
+    /// Trusts an issuer no longer, by its name or template. Its tokens are refused at once, those of requests in flight
+    /// included: such a request gets no successor, and no further step of it is admitted. Returns whether it was trusted.
+    ///
+    /// Its sessions are not revoked in the store: should it be trusted again, its unexpired tokens are admitted again.
+    pub fn distrust_issuer(&self, issuer: &str) -> bool {
+        let is_removed = self.0.keys.distrust(issuer);
+        if is_removed && !self.0.keys.is_kept() {
+            self.emit(Event::KeysReplaced { ring: &self.0.keys.current() });
+        }
+        is_removed
     }
 
     /// Removes a compromised key at once, as [`Keys::withdraw`] does. Returns whether the ring held it.

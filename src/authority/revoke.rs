@@ -191,7 +191,9 @@ impl<C: Send + Sync + 'static> Authority<C> {
     }
 
     async fn revoke_subject_of(&self, issuer: Option<&str>, subject: &str) -> Result<(), StoreError> {
-        self.revoke_sessions_of(SubjectId::new(issuer, subject), None).await
+        let trusted = issuer.and_then(|issuer| self.0.keys.trusted(issuer));
+        let tolerance = self.0.policy.terms(trusted.as_deref()).future_tolerance();
+        self.revoke_sessions_of(SubjectId::new(issuer, subject), None, tolerance).await
     }
 
     /// Ends all other sessions of this token's subject in one step, recorded or not: "sign out my other devices". It
@@ -202,17 +204,19 @@ impl<C: Send + Sync + 'static> Authority<C> {
     pub async fn revoke_other_sessions(&self, token: &VerifiedToken<C>) -> Result<(), StoreError> {
         self.recording_store()?;
         let subject = token.verified().subject().ok_or(StoreErrorKind::Misused)?;
-        self.revoke_sessions_of(subject, Some(token.session())).await
+        self.revoke_sessions_of(subject, Some(token.session()), self.tolerance_of(token.verified())).await
     }
 
     async fn revoke_sessions_of(
         &self,
         subject: SubjectId,
         except: Option<SessionId>,
+        tolerance: u64,
     ) -> Result<(), StoreError> {
         let now = self.now();
-        let instant = self.0.policy.up_to(now);
-        self.revoke(Revocation::SubjectBefore { subject, instant, except }, self.retention(now)).await
+        let instant = self.0.policy.up_to(now, tolerance);
+        let retention = self.retention_within(now, tolerance);
+        self.revoke(Revocation::SubjectBefore { subject, instant, except }, retention).await
     }
 
     /// Ends every session that began at or before `instant`, of every subject and issuer on this store, after a leak
@@ -223,7 +227,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// If there is no store, or it did not record the revocation.
     pub async fn revoke_all_before(&self, instant: NumericDate) -> Result<(), StoreError> {
         let now = self.now();
-        let instant = if instant < now { instant } else { self.0.policy.up_to(now) };
+        let instant =
+            if instant < now { instant } else { self.0.policy.up_to(now, self.0.policy.future_tolerance) };
         self.revoke(Revocation::AllBefore { instant }, self.retention(now)).await
     }
 
@@ -246,13 +251,22 @@ impl<C: Send + Sync + 'static> Authority<C> {
 
     /// How a revocation made at `now` is kept, and how many sessions of a subject are.
     pub(super) fn retention(&self, now: NumericDate) -> Retention {
-        let policy = &self.0.policy;
-        let limit = SubjectLimit::new(policy.max_sessions);
-        Retention::new(now, policy.future_tolerance, SKEW_MARGIN).limited_to(limit)
+        self.retention_within(now, self.0.policy.future_tolerance)
+    }
+
+    fn retention_within(&self, now: NumericDate, tolerance: u64) -> Retention {
+        let limit = SubjectLimit::new(self.0.policy.max_sessions);
+        Retention::new(now, tolerance, SKEW_MARGIN).limited_to(limit)
+    }
+
+    /// How far ahead of this clock the issuer of this token may be.
+    fn tolerance_of(&self, token: &Verified) -> u64 {
+        self.0.policy.terms(token.key().trusted().map(|issuer| &**issuer)).future_tolerance()
     }
 
     fn retention_of(&self, token: &Verified) -> Retention {
-        self.retention(self.now()).of(token.subject(), token.claims().session_start())
+        self.retention_within(self.now(), self.tolerance_of(token))
+            .of(token.subject(), token.claims().session_start())
     }
 
     /// Without own keys every subject is an issuer's: one without it names nobody.

@@ -7,9 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::Guard;
 
+use crate::keyring::erased_source::ErasedSource;
 use crate::keyring::ring::KeyRing;
 use crate::keyring::ring_cell::RingCell;
+use crate::keyring::trusted_issuer::TrustedIssuer;
 use crate::keyring::withdrawn::Withdrawn;
+use crate::keys::error::{KeyError, KeyErrorKind};
 use crate::keys::signing_key::SigningKey;
 use crate::keys::verifying_key::VerifyingKey;
 use crate::telemetry::{self, Event};
@@ -44,8 +47,18 @@ pub(crate) trait Keeper: Send + Sync + 'static {
     /// How long a key that was replaced goes on verifying, in seconds.
     fn overlap(&self) -> u64;
 
-    /// Whether the issuer is a trusted foreign one, even while none of its keys is known.
-    fn trusts(&self, issuer: &str) -> bool;
+    /// The trusted foreign issuer that this `iss` belongs to, even while none of its keys is known.
+    fn trusted(&self, iss: &str) -> Option<Arc<TrustedIssuer>>;
+
+    /// Trusts a further issuer. Its source is asked at once; the future ends with the first answer.
+    fn trust(
+        self: Arc<Self>,
+        issuer: TrustedIssuer,
+        source: Arc<dyn ErasedSource>,
+    ) -> Result<Trusting, KeyError>;
+
+    /// Trusts the issuer of this name or template no longer. Whether it was trusted.
+    fn distrust(&self, name: &str) -> bool;
 }
 
 /// An own key that has left the ring: no token is admitted under it.
@@ -54,6 +67,9 @@ pub(crate) struct RetiredKey {
     /// How long ago that was, in seconds.
     pub(crate) for_secs: u64,
 }
+
+/// A newly trusted issuer's first load.
+pub(crate) type Trusting = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 pub(crate) type Refetching = Pin<Box<dyn Future<Output = Refetched> + Send>>;
 
@@ -138,8 +154,43 @@ impl Keys {
         self.keeper.as_ref().map(|keeper| keeper.overlap())
     }
 
-    pub(crate) fn trusts(&self, issuer: &str) -> bool {
-        self.ring.load().trusts(issuer) || self.keeper.as_ref().is_some_and(|keeper| keeper.trusts(issuer))
+    /// The trusted foreign issuer that this `iss` belongs to, even while none of its keys is known.
+    pub(crate) fn trusted(&self, iss: &str) -> Option<Arc<TrustedIssuer>> {
+        match &self.keeper {
+            Some(keeper) => keeper.trusted(iss),
+            None => self.ring.load().trusted(iss).cloned(),
+        }
+    }
+
+    /// Trusts a further issuer.
+    pub(crate) fn trust(
+        &self,
+        issuer: TrustedIssuer,
+        source: Arc<dyn ErasedSource>,
+    ) -> Result<Trusting, KeyError> {
+        match &self.keeper {
+            Some(keeper) => keeper.clone().trust(issuer, source),
+            None => Err(KeyError::new(
+                KeyErrorKind::Ring,
+                "no `KeyRotation` keeps these keys, so no source can be read again: put a ring that trusts the issuer in place \
+                 with `Authority::replace_keys`",
+            )),
+        }
+    }
+
+    /// Trusts the issuer of this name no longer. Whether it was trusted.
+    pub(crate) fn distrust(&self, name: &str) -> bool {
+        if let Some(keeper) = &self.keeper {
+            return keeper.distrust(name);
+        }
+        let mut withdrawn = self.withdrawn.lock().unwrap_or_else(PoisonError::into_inner);
+        let ring = self.ring.load_full();
+        let without = ring.without_issuer(name);
+        let is_removed = !without.is_same(&ring);
+        if is_removed {
+            self.put(without, &mut withdrawn);
+        }
+        is_removed
     }
 
     pub(crate) fn refetch(&self, issuer: &str) -> Option<Refetching> {

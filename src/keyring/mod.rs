@@ -2,8 +2,10 @@
 //!
 //! It holds what it is given: where keys come from, and when they change, is the business of `rotation`.
 
+pub(crate) mod erased_source;
 pub(crate) mod fingerprints;
 pub(crate) mod handle;
 pub(crate) mod ring;
 pub(crate) mod ring_cell;
+pub(crate) mod trusted_issuer;
 pub(crate) mod withdrawn;

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use foldhash::quality::RandomState;
 
 use crate::jose::header::Written;
+use crate::keyring::trusted_issuer::TrustedIssuer;
 use crate::keyring::withdrawn::Withdrawn;
 use crate::keys::error::{KeyError, KeyErrorKind};
 use crate::keys::signing_key::SigningKey;
@@ -47,7 +48,7 @@ pub(crate) struct RingKey {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Origin {
     Own,
-    Issuer(Arc<str>),
+    Issuer(Arc<TrustedIssuer>),
 }
 
 impl KeyRing {
@@ -90,25 +91,25 @@ impl KeyRing {
         Ok(self)
     }
 
-    /// Adds the keys of another issuer. Tokens under them with this `iss` are admitted, and never signed again.
+    /// Adds the keys of another issuer. Tokens under them with this `iss` are admitted, and never signed again. A
+    /// [`TrustedIssuer`] in place of the name states what its tokens must be like.
     ///
     /// Two issuers may use the same `kid`. Prefer public keys: whoever verifies with a secret, this service included,
     /// can also sign with it.
     ///
     /// # Errors
     ///
-    /// If the issuer's name is empty, there is no key, or two of the keys have one algorithm and one `kid`.
+    /// If the issuer's name is empty, or one of its options can't be right; if another trusted issuer can mean the same
+    /// `iss`; if there is no key; if two of the keys have one algorithm and one `kid`.
     pub fn trust(
         mut self,
-        issuer: impl Into<String>,
+        issuer: impl Into<TrustedIssuer>,
         keys: impl IntoIterator<Item = VerifyingKey>,
     ) -> Result<Self, KeyError> {
-        let issuer: Arc<str> = issuer.into().into();
-        if issuer.is_empty() {
-            return Err(KeyError::new(
-                KeyErrorKind::Ring,
-                "a trusted issuer needs a name, the `iss` of its tokens",
-            ));
+        let issuer = Arc::new(issuer.into().checked()?);
+        let rival = self.keys.iter().filter_map(|key| key.trusted()).find(|held| held.overlaps(&issuer));
+        if let Some(rival) = rival.filter(|rival| **rival != issuer) {
+            return Err(ambiguous(rival, &issuer));
         }
         let before = self.keys.len();
         for key in keys {
@@ -118,7 +119,8 @@ impl KeyRing {
             return Err(KeyError::new(
                 KeyErrorKind::Ring,
                 format!(
-                    "the trusted issuer {issuer:?} comes with no keys: none of its tokens could be admitted"
+                    "the trusted issuer {:?} comes with no keys: none of its tokens could be admitted",
+                    issuer.name()
                 ),
             ));
         }
@@ -189,8 +191,12 @@ impl KeyRing {
 
     /// As [`trust`](Self::trust), for keys that were checked when they were loaded, without own keys: an issuer that
     /// publishes one of them must not make its own of that key's tokens.
-    pub(crate) fn with_foreign(mut self, issuer: &str, keys: impl Iterator<Item = VerifyingKey>) -> Self {
-        let origin = Origin::Issuer(issuer.into());
+    pub(crate) fn with_foreign(
+        mut self,
+        issuer: &Arc<TrustedIssuer>,
+        keys: impl Iterator<Item = VerifyingKey>,
+    ) -> Self {
+        let origin = Origin::Issuer(Arc::clone(issuer));
         let own: HashSet<String> = self.own_keys().map(|key| key.fingerprint().to_owned()).collect();
         for key in keys.filter(|key| !own.contains(key.fingerprint())) {
             self.insert_new(RingKey { key, origin: origin.clone() });
@@ -212,6 +218,14 @@ impl KeyRing {
                 ring.insert(key);
             }
         }
+        ring
+    }
+
+    /// Without the keys of a trusted issuer.
+    pub(crate) fn without_issuer(&self, name: &str) -> Self {
+        let mut ring = Self { is_verify_only: self.is_verify_only, ..Self::of(None) };
+        ring.signing = self.signing.clone();
+        self.keys.iter().filter(|key| key.issuer() != Some(name)).for_each(|key| ring.insert(key.clone()));
         ring
     }
 
@@ -267,7 +281,8 @@ impl KeyRing {
             None => &self.keys,
         };
         let is_alone = keys.len() == 1;
-        keys.iter().filter(move |key| is_alone || key.is_own() || key.issuer() == issuer())
+        keys.iter()
+            .filter(move |key| is_alone || key.is_own() || issuer().is_some_and(|iss| key.may_sign_for(iss)))
     }
 
     /// Whether an own key answers to the `kid`.
@@ -277,7 +292,7 @@ impl KeyRing {
 
     /// Whether a key of this trusted issuer answers to the `kid`; any, for a token without.
     pub(crate) fn has_key_of(&self, issuer: &str, kid: Option<&str>) -> bool {
-        let mut its = self.keys.iter().filter(|key| key.issuer() == Some(issuer));
+        let mut its = self.keys.iter().filter(|key| !key.is_own() && key.may_sign_for(issuer));
         match kid {
             Some(kid) => its.any(|key| key.kid() == kid || key.further_kids().any(|further| further == kid)),
             None => its.next().is_some(),
@@ -299,9 +314,9 @@ impl KeyRing {
         self.keys.iter().any(|held| held.is_same(key))
     }
 
-    /// Whether the issuer is a trusted foreign one.
-    pub(crate) fn trusts(&self, issuer: &str) -> bool {
-        self.keys.iter().any(|key| key.issuer() == Some(issuer))
+    /// The trusted foreign issuer that this `iss` belongs to.
+    pub(crate) fn trusted(&self, iss: &str) -> Option<&Arc<TrustedIssuer>> {
+        self.keys.iter().filter_map(|key| key.trusted()).find(|issuer| issuer.names(iss))
     }
 
     fn add(&mut self, key: RingKey) -> Result<(), KeyError> {
@@ -377,6 +392,21 @@ impl KeyRing {
     }
 }
 
+/// Which keys and which terms count for a token of theirs would depend on their order.
+pub(crate) fn ambiguous(one: &TrustedIssuer, other: &TrustedIssuer) -> KeyError {
+    let message = match (one.name(), other.name()) {
+        (one, other) if one == other => {
+            format!(
+                "the issuer {one:?} is trusted twice, and would mean the same `iss`: give it one source and one policy"
+            )
+        }
+        (one, other) => {
+            format!("the trusted issuers {one:?} and {other:?} can mean the same `iss`: give each its own")
+        }
+    };
+    KeyError::new(KeyErrorKind::Ring, message)
+}
+
 /// A ring of this key alone.
 impl From<SigningKey> for KeyRing {
     fn from(signing: SigningKey) -> Self {
@@ -393,8 +423,27 @@ impl RingKey {
     pub(crate) fn issuer(&self) -> Option<&str> {
         match &self.origin {
             Origin::Own => None,
+            Origin::Issuer(issuer) => Some(issuer.name()),
+        }
+    }
+
+    /// The same, with what its tokens are held to.
+    pub(crate) fn trusted(&self) -> Option<&Arc<TrustedIssuer>> {
+        match &self.origin {
+            Origin::Own => None,
             Origin::Issuer(issuer) => Some(issuer),
         }
+    }
+
+    /// Whether a token of this `iss` may be under it: both its source's word and its own JWK's count. Whose own keys they
+    /// are, the policy knows.
+    pub(crate) fn may_sign_for(&self, iss: &str) -> bool {
+        self.trusted().is_none_or(|issuer| issuer.names(iss)) && self.key.may_sign_for(Some(iss))
+    }
+
+    /// What its own JWK says, where that is all that is asked.
+    pub(crate) fn jwk_allows(&self, iss: Option<&str>) -> bool {
+        self.key.may_sign_for(iss)
     }
 
     #[inline]
@@ -414,6 +463,8 @@ impl RingKey {
         // Not by kid, which a ring may change: by what the key is.
         self.key.fingerprint() == other.key.fingerprint()
             && self.key.algorithm() == other.key.algorithm()
+            && self.key.issuer() == other.key.issuer()
+            // Where the issuer's terms changed, the token was judged on others.
             && self.origin == other.origin
     }
 }
@@ -422,7 +473,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Own => f.write_str("an own key"),
-            Self::Issuer(issuer) => write!(f, "a key of the issuer {issuer:?}"),
+            Self::Issuer(issuer) => write!(f, "a key of the issuer {:?}", issuer.name()),
         }
     }
 }

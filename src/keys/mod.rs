@@ -46,6 +46,7 @@ pub use self::verifying_key::{DangerousVerifyingKey, VerifyingKey};
 pub use crate::keyring::fingerprints::{Fingerprint, Fingerprints, Role};
 pub use crate::keyring::handle::{IntoKeys, Keys};
 pub use crate::keyring::ring::KeyRing;
+pub use crate::keyring::trusted_issuer::TrustedIssuer;
 pub use crate::rotation::source::{
     CommandSource, DirectorySource, EnvSource, FileSource, GeneratedSource, KeyFormat, KeySource,
 };
@@ -56,6 +57,7 @@ pub use crate::rotation::{KeyRotation, source};
 pub(crate) mod backend;
 pub(crate) mod error;
 pub(crate) mod format;
+pub(crate) mod issuer_name;
 pub(crate) mod key_set;
 pub(crate) mod material;
 pub(crate) mod scheme;

@@ -19,6 +19,7 @@ use crate::keys::format::pem;
 use crate::keys::format::secret;
 use crate::keys::format::secret::Secret;
 use crate::keys::format::secret::Shorter;
+use crate::keys::issuer_name::IssuerName;
 
 /// A public key or an HMAC secret, pinned to one algorithm: a token's header never chooses another.
 ///
@@ -37,6 +38,8 @@ pub struct VerifyingKey {
     fingerprint: Arc<str>,
     kid: Arc<str>,
     further_kids: Vec<Arc<str>>,
+    /// The only `iss` that it may sign, where its JWK says so.
+    issuer: Option<IssuerName>,
     is_short_hmac: bool,
 }
 
@@ -283,6 +286,16 @@ impl VerifyingKey {
             && self.written_alg == other.written_alg
             && self.kid == other.kid
             && self.further_kids == other.further_kids
+            && self.issuer == other.issuer
+    }
+
+    pub(crate) fn issuer(&self) -> Option<&IssuerName> {
+        self.issuer.as_ref()
+    }
+
+    /// Whether its JWK lets it sign for this `iss`. Entra's JWKs have a member `issuer`, an `iss` or a template of one.
+    pub(crate) fn may_sign_for(&self, iss: Option<&str>) -> bool {
+        self.issuer.as_ref().is_none_or(|name| iss.is_some_and(|iss| name.matches(iss)))
     }
 
     pub(crate) fn from_public(
@@ -326,6 +339,7 @@ impl VerifyingKey {
             kid: fingerprint.clone(),
             fingerprint,
             further_kids: Vec::new(),
+            issuer: None,
             is_short_hmac,
         }
     }
@@ -381,9 +395,13 @@ impl Jwk<'_> {
             }
             VerifyingKey::from_public(algorithm, Scheme::of(algorithm)?, &self.public()?)
         })
-        .map(|key| match self.kid() {
-            Some(kid) => key.with_kid(kid),
-            None => key,
+        .and_then(|key| {
+            let issuer = self.string("issuer")?.map(|text| IssuerName::parse(&text)).transpose()?;
+            let key = VerifyingKey { issuer, ..key };
+            Ok(match self.kid() {
+                Some(kid) => key.with_kid(kid),
+                None => key,
+            })
         })
     }
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
+use crate::keyring::erased_source::ErasedSource;
 use crate::keys::error::KeyError;
 use crate::keys::key_set::KeySet;
-use crate::rotation::source::erased::ErasedSource;
 use crate::rotation::source::turn::Turn;
 use crate::rotation::source::turn::Turns;
 

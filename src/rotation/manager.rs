@@ -1,5 +1,6 @@
 //! [`Manager`]: the task that loads, and the ring it puts in place.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
@@ -7,17 +8,19 @@ use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
+use crate::keyring::erased_source::ErasedSource;
 use crate::keyring::handle::Keeper;
 use crate::keyring::handle::Keys;
 use crate::keyring::handle::Refetching;
 use crate::keyring::handle::RetiredKey;
+use crate::keyring::handle::Trusting;
 use crate::keyring::ring_cell::RingCell;
+use crate::keyring::trusted_issuer::TrustedIssuer;
 use crate::keys::error::KeyError;
 use crate::rotation::Trusted;
 use crate::rotation::load::Loaded;
 use crate::rotation::load::Loader;
 use crate::rotation::refetch::Gate;
-use crate::rotation::source::erased::ErasedSource;
 use crate::rotation::state;
 use crate::rotation::state::Rotation;
 use crate::rotation::state::Timing;
@@ -40,8 +43,8 @@ pub(super) struct Settings {
 }
 
 /// A trusted issuer: where its keys come from, and what requests that wait for them meet.
-pub(super) struct Foreign {
-    issuer: String,
+struct Foreign {
+    issuer: Arc<TrustedIssuer>,
     source: Loader,
     gate: Gate,
 }
@@ -51,7 +54,6 @@ pub(super) struct Manager {
     /// `None`: there are no own keys.
     own: Option<Loader>,
     own_gate: Gate,
-    trusted: Vec<Foreign>,
     settings: Settings,
     ring: Arc<RingCell>,
     state: Mutex<State>,
@@ -62,7 +64,7 @@ pub(super) struct Manager {
 struct State {
     rotation: Rotation,
     own: Progress,
-    foreign: Vec<Progress>,
+    foreign: BTreeMap<usize, (Arc<Foreign>, Progress)>,
     /// Until every source was asked once, the ring is being put together and not replaced.
     is_loaded: bool,
 }
@@ -81,8 +83,7 @@ impl Manager {
         trusted: Vec<Trusted>,
         settings: Settings,
     ) -> Result<Keys, KeyError> {
-        let issuers = trusted.iter().map(|trusted| trusted.issuer.clone());
-        let mut rotation = Rotation::new(settings.timing, issuers);
+        let mut rotation = Rotation::new(settings.timing);
         if own.is_none() {
             rotation = rotation.verify_only();
         }
@@ -94,31 +95,26 @@ impl Manager {
             rotation.own_loaded(set, settings.clock.now())?;
         }
         let ring = Arc::new(RingCell::new(rotation.ring(settings.clock.now())));
-        let (every, count) = (settings.reload_every, trusted.len());
-        let foreign = |Trusted { issuer, source }| Foreign {
-            issuer,
-            source: Loader::new(source),
-            gate: Gate::default(),
-        };
+        let every = settings.reload_every;
         let manager = Arc::new(Self {
             own,
             own_gate: Gate::default(),
-            trusted: trusted.into_iter().map(foreign).collect(),
             settings,
             ring: ring.clone(),
             state: Mutex::new(State {
                 rotation,
                 own: Progress::new(every),
-                foreign: (0..count).map(|_| Progress::new(every)).collect(),
+                foreign: BTreeMap::new(),
                 is_loaded: false,
             }),
             runtime: Handle::current(),
             task: OnceLock::new(),
         });
         let mut loads = JoinSet::new();
-        (0..count).for_each(|at| {
+        let added = trusted.into_iter().map(|Trusted { issuer, source }| manager.add(issuer, source));
+        for at in added.collect::<Result<Vec<_>, _>>()? {
             loads.spawn(manager.clone().load_foreign(at));
-        });
+        }
         while loads.join_next().await.is_some() {}
         let told = {
             let mut state = manager.state();
@@ -142,17 +138,39 @@ impl Manager {
 
     /// Asks the trusted issuers whose sources are due.
     fn reload_due(self: &Arc<Self>) {
-        for at in 0..self.trusted.len() {
-            if self.state().foreign.get(at).is_some_and(Progress::is_due) {
-                // A slow issuer does not hold up the own keys, nor the next round.
-                self.runtime.spawn(self.clone().reload_foreign(at));
-            }
+        let is_due = |(at, (_, progress)): (&usize, &(_, Progress))| progress.is_due().then_some(*at);
+        let due: Vec<usize> = self.state().foreign.iter().filter_map(is_due).collect();
+        for at in due {
+            // A slow issuer does not hold up the own keys, nor the next round.
+            self.runtime.spawn(self.clone().reload_foreign(at));
         }
+    }
+
+    /// Trusts a further issuer, none of whose keys is known yet.
+    fn add(&self, issuer: TrustedIssuer, source: Arc<dyn ErasedSource>) -> Result<usize, KeyError> {
+        let issuer = Arc::new(issuer.checked()?);
+        let foreign = Foreign { issuer: issuer.clone(), source: Loader::new(source), gate: Gate::default() };
+        let mut state = self.state();
+        let at = state.rotation.trust(issuer)?;
+        state.foreign.insert(at, (Arc::new(foreign), Progress::new(self.settings.reload_every)));
+        Ok(at)
+    }
+
+    /// The issuer of this number, unless it was removed.
+    fn foreign(&self, at: usize) -> Option<Arc<Foreign>> {
+        self.state().foreign.get(&at).map(|(foreign, _)| foreign.clone())
+    }
+
+    /// The issuer that this `iss` belongs to.
+    fn issuer_of(&self, iss: &str) -> Option<(usize, Arc<Foreign>)> {
+        let state = self.state();
+        let mut its = state.foreign.iter().filter(|(_, (foreign, _))| foreign.issuer.names(iss));
+        its.next().map(|(at, (foreign, _))| (*at, foreign.clone()))
     }
 
     /// When a trusted issuer's source is due next; one that is being asked is due until it has answered.
     fn next_due(&self) -> Option<Instant> {
-        self.state().foreign.iter().map(|progress| progress.due).min()
+        self.state().foreign.values().map(|(_, progress)| progress.due).min()
     }
 
     async fn load_own(&self) {
@@ -196,25 +214,25 @@ impl Manager {
 
     /// Asks a foreign source that is due, unless it is being asked.
     async fn reload_foreign(self: Arc<Self>, at: usize) {
-        let Some(foreign) = self.trusted.get(at) else { return };
+        let Some(foreign) = self.foreign(at) else { return };
         if let Some(loaded) = foreign.source.load_now().await {
-            self.take_foreign(at, loaded);
+            self.take_foreign(at, &foreign, loaded);
         }
     }
 
     /// Asks a foreign source, after the load under way where there is one. Whether it answered.
     pub(super) async fn load_foreign(self: Arc<Self>, at: usize) -> bool {
-        let Some(foreign) = self.trusted.get(at) else { return true };
+        let Some(foreign) = self.foreign(at) else { return true };
         let loaded = foreign.source.load_next().await;
-        self.take_foreign(at, loaded)
+        self.take_foreign(at, &foreign, loaded)
     }
 
-    fn take_foreign(&self, at: usize, loaded: Loaded) -> bool {
-        let Some(Foreign { issuer, source, .. }) = self.trusted.get(at) else { return true };
+    fn take_foreign(&self, at: usize, Foreign { issuer, source, .. }: &Foreign, loaded: Loaded) -> bool {
         let (outcome, told) = {
             let mut state = self.state();
             let State { rotation, foreign, .. } = &mut *state;
-            let Some(progress) = foreign.get_mut(at) else { return true };
+            // Removed meanwhile.
+            let Some((_, progress)) = foreign.get_mut(&at) else { return true };
             let now = self.settings.clock.now();
             let skipped = loaded.set.as_ref().map(|set| set.skipped.clone()).unwrap_or_default();
             let told = progress.tell_skipped(&skipped);
@@ -234,7 +252,7 @@ impl Manager {
         };
         self.publish();
         if let Ok(state::Loaded::TakenBack) = outcome {
-            self.emit(&Event::KeysTakenBack { source: &source.describe(), issuer });
+            self.emit(&Event::KeysTakenBack { source: &source.describe(), issuer: issuer.name() });
         }
         let is_ok = outcome.is_ok();
         self.report(source, outcome.map(|_| ()), &told);
@@ -284,9 +302,8 @@ impl Manager {
 
 impl Keeper for Manager {
     fn refetch(self: Arc<Self>, issuer: &str) -> Option<Refetching> {
-        let at = self.trusted.iter().position(|trusted| trusted.issuer == issuer)?;
-        let gate = &self.trusted.get(at)?.gate;
-        gate.wait(&self.runtime, self.settings.cooldown, || self.clone().load_foreign(at))
+        let (at, foreign) = self.issuer_of(issuer)?;
+        foreign.gate.wait(&self.runtime, self.settings.cooldown, || self.clone().load_foreign(at))
     }
 
     fn refetch_own(self: Arc<Self>) -> Option<Refetching> {
@@ -307,8 +324,34 @@ impl Keeper for Manager {
         self.settings.timing.overlap
     }
 
-    fn trusts(&self, issuer: &str) -> bool {
-        self.trusted.iter().any(|trusted| trusted.issuer == issuer)
+    fn trusted(&self, iss: &str) -> Option<Arc<TrustedIssuer>> {
+        self.issuer_of(iss).map(|(_, foreign)| foreign.issuer.clone())
+    }
+
+    fn trust(
+        self: Arc<Self>,
+        issuer: TrustedIssuer,
+        source: Arc<dyn ErasedSource>,
+    ) -> Result<Trusting, KeyError> {
+        let at = self.add(issuer, source)?;
+        Ok(Box::pin(async move {
+            self.load_foreign(at).await;
+        }))
+    }
+
+    fn distrust(&self, name: &str) -> bool {
+        let is_removed = {
+            let mut state = self.state();
+            let mut its = state.foreign.iter().filter(|(_, (foreign, _))| foreign.issuer.name() == name);
+            let at = its.next().map(|(at, _)| *at);
+            if let Some(at) = at {
+                state.foreign.remove(&at);
+                state.rotation.distrust(at);
+            }
+            at.is_some()
+        };
+        self.publish();
+        is_removed
     }
 }
 

@@ -11,13 +11,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::keyring::erased_source::ErasedSource;
 use crate::keyring::handle::Keys;
+use crate::keyring::trusted_issuer::TrustedIssuer;
 use crate::keys::error::{KeyError, KeyErrorKind};
 use crate::rotation::manager::Manager;
 use crate::rotation::manager::Settings;
 use crate::rotation::pace::SteadyClock;
 use crate::rotation::source::KeySource;
-use crate::rotation::source::erased::ErasedSource;
 use crate::rotation::state::Timing;
 use crate::telemetry::{Event, Observer};
 use crate::time::{Clock, clamped};
@@ -67,7 +68,7 @@ pub struct KeyRotation {
 
 /// A foreign issuer and where its keys come from.
 struct Trusted {
-    issuer: String,
+    issuer: TrustedIssuer,
     source: Arc<dyn ErasedSource>,
 }
 
@@ -111,9 +112,10 @@ impl KeyRotation {
         }
     }
 
-    /// Admits the tokens of another issuer: those whose `iss` is exactly `issuer`, under a key of this source. They
+    /// Admits the tokens of another issuer: those whose `iss` is exactly `issuer`, under a key of this source. A
+    /// [`TrustedIssuer`] in place of the name states what its tokens must be like, or names many tenants. They
     /// are never signed again. A private key in the source is only used to verify.
-    pub fn trust(mut self, issuer: impl Into<String>, source: impl KeySource) -> Self {
+    pub fn trust(mut self, issuer: impl Into<TrustedIssuer>, source: impl KeySource) -> Self {
         self.trusted.push(Trusted { issuer: issuer.into(), source: Arc::new(source) });
         self
     }
@@ -198,8 +200,8 @@ impl KeyRotation {
     /// background. Until then the layer answers its tokens 503.
     ///
     /// # Errors
-    /// If the own source can't be loaded or holds no signing key, the reload interval is 0, or a trusted issuer has
-    /// no name or is named twice.
+    /// If the own source can't be loaded or holds no signing key, the reload interval is 0, a trusted issuer has
+    /// no name or an option that can't be right, or two of them can mean the same `iss`.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -207,14 +209,6 @@ impl KeyRotation {
         let refuse = |message| Err(KeyError::new(KeyErrorKind::Ring, message));
         if self.reload_every.is_zero() {
             return refuse("the reload interval is 0: 10 s is the default".to_owned());
-        }
-        for (at, Trusted { issuer, .. }) in self.trusted.iter().enumerate() {
-            if issuer.is_empty() {
-                return refuse("a trusted issuer needs a name, the `iss` of its tokens".to_owned());
-            }
-            if self.trusted.iter().take(at).any(|other| other.issuer == *issuer) {
-                return refuse(format!("the issuer {issuer:?} is trusted twice: give it one source"));
-            }
         }
         let timing = self.timing();
         let settings = Settings {
@@ -248,7 +242,7 @@ fn whole_seconds(time: Duration) -> u64 {
 impl fmt::Debug for Trusted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Trusted")
-            .field("issuer", &self.issuer)
+            .field("issuer", &self.issuer.name())
             .field("source", &self.source.describe())
             .finish()
     }

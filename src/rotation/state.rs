@@ -2,10 +2,13 @@
 //!
 //! No clock, no waiting, no randomness: sets and instants go in, a ring comes out.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use crate::keyring::handle::RetiredKey;
 use crate::keyring::ring::KeyRing;
+use crate::keyring::ring::ambiguous;
+use crate::keyring::trusted_issuer::TrustedIssuer;
 use crate::keyring::withdrawn::Withdrawn;
 use crate::keys::error::{KeyError, KeyErrorKind};
 use crate::keys::key_set::KeySet;
@@ -46,7 +49,10 @@ pub(super) struct Rotation {
     serving: Vec<VerifyingKey>,
     /// Those that have left the ring without being withdrawn, the last first, and since when.
     retired: VecDeque<(VerifyingKey, u64)>,
-    foreign: Vec<Foreign>,
+    /// By a number that is never given twice: what an issuer's source answers after it was removed is nobody's.
+    foreign: BTreeMap<usize, Foreign>,
+    /// The next number.
+    next_issuer: usize,
     /// By the own source or by hand; of an issuer's keys, by its source too.
     withdrawn: Withdrawn,
     /// What time has passed: instants in here are its counts, not dates.
@@ -64,7 +70,7 @@ struct Retiring {
 }
 
 struct Foreign {
-    issuer: String,
+    issuer: Arc<TrustedIssuer>,
     keys: Vec<VerifyingKey>,
     /// Until the source answers it is taken to have some.
     has_keys: bool,
@@ -80,8 +86,7 @@ pub(super) enum Loaded {
 }
 
 impl Rotation {
-    pub(super) fn new(timing: Timing, issuers: impl IntoIterator<Item = String>) -> Self {
-        let foreign = |issuer| Foreign { issuer, keys: Vec::new(), has_keys: true, failing_since: None };
+    pub(super) fn new(timing: Timing) -> Self {
         Self {
             timing,
             is_verify_only: false,
@@ -91,7 +96,8 @@ impl Rotation {
             listed: Vec::new(),
             serving: Vec::new(),
             retired: VecDeque::new(),
-            foreign: issuers.into_iter().map(foreign).collect(),
+            foreign: BTreeMap::new(),
+            next_issuer: 0,
             withdrawn: Withdrawn::default(),
             pace: Pace::default(),
         }
@@ -100,6 +106,24 @@ impl Rotation {
     /// The same without own keys.
     pub(super) fn verify_only(self) -> Self {
         Self { is_verify_only: true, ..self }
+    }
+
+    /// Trusts another issuer from now on. The number is what its source's answers are taken by.
+    pub(super) fn trust(&mut self, issuer: Arc<TrustedIssuer>) -> Result<usize, KeyError> {
+        if let Some(rival) = self.foreign.values().find(|held| held.issuer.overlaps(&issuer)) {
+            return Err(ambiguous(&rival.issuer, &issuer));
+        }
+        let at = self.next_issuer;
+        self.next_issuer += 1;
+        let foreign = Foreign { issuer, keys: Vec::new(), has_keys: true, failing_since: None };
+        self.foreign.insert(at, foreign);
+        Ok(at)
+    }
+
+    /// Trusts the issuer of this number no longer. What it withdrew stays withdrawn, should it come again.
+    pub(super) fn distrust(&mut self, at: usize) {
+        self.withdraw_other_names();
+        self.foreign.remove(&at);
     }
 
     /// The own source holds this now. Its withdrawals count even where its signing key can't be used.
@@ -156,9 +180,9 @@ impl Rotation {
         let withdrawn = set.withdrawn.clone();
         let failure = set.skipped.first().cloned();
         let keys: Vec<_> = set.into_verifying().collect();
-        if let Some(Foreign { issuer, .. }) = self.foreign.get(at) {
+        if let Some(Foreign { issuer, .. }) = self.foreign.get(&at) {
             // Even where it holds nothing else: the last key may be the compromised one.
-            self.withdrawn.extend_of(issuer, withdrawn);
+            self.withdrawn.extend_of(issuer.name(), withdrawn);
         }
         // Those that go now are met by the names they had.
         self.withdraw_other_names();
@@ -167,7 +191,7 @@ impl Rotation {
             let what = "no key of the issuer's set loads; the ones held so far serve on for a time";
             return Err(did_not_load(what, &error));
         }
-        let Some(foreign) = self.foreign.get_mut(at) else { return Ok(Loaded::Keys) };
+        let Some(foreign) = self.foreign.get_mut(&at) else { return Ok(Loaded::Keys) };
         foreign.failing_since = None;
         foreign.keys = keys;
         let had_keys = std::mem::replace(&mut foreign.has_keys, !foreign.keys.is_empty());
@@ -177,7 +201,7 @@ impl Rotation {
     /// A foreign issuer's source could not be loaded.
     pub(super) fn foreign_failed(&mut self, at: usize, now: NumericDate) {
         let now = self.tick(now);
-        if let Some(foreign) = self.foreign.get_mut(at) {
+        if let Some(foreign) = self.foreign.get_mut(&at) {
             foreign.failing_since.get_or_insert(now);
         }
     }
@@ -214,13 +238,13 @@ impl Rotation {
                 let message = format!(
                     "it is an own key, and the issuer {:?} publishes it as its own: there it is passed over, for \
                      tokens of the one would pass for the other's",
-                    foreign.issuer
+                    foreign.issuer.name()
                 );
                 KeyError::new(KeyErrorKind::Ring, message).about(key.kid())
             };
             claimed.into_iter().map(error).collect::<Vec<_>>()
         };
-        self.foreign.iter().flat_map(claims).collect()
+        self.foreign.values().flat_map(claims).collect()
     }
 
     /// The ring at this instant.
@@ -233,7 +257,7 @@ impl Rotation {
         let ring =
             if self.is_verify_only { KeyRing::verify_only() } else { KeyRing::of(self.signing.clone()) };
         let ring = own.fold(ring, KeyRing::with_own);
-        let serving = self.foreign.iter().filter(|foreign| {
+        let serving = self.foreign.values().filter(|foreign| {
             foreign.failing_since.is_none_or(|since| now < since.saturating_add(self.timing.stale_for))
         });
         let ring = serving
@@ -321,9 +345,9 @@ impl Rotation {
         for key in self.own_keys().collect::<Vec<_>>().into_iter().chain(retired) {
             self.withdrawn.meet(&key, None);
         }
-        for Foreign { issuer, keys, .. } in &self.foreign {
+        for Foreign { issuer, keys, .. } in self.foreign.values() {
             for key in keys {
-                self.withdrawn.meet(key, Some(issuer));
+                self.withdrawn.meet(key, Some(issuer.name()));
             }
         }
     }

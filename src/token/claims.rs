@@ -7,6 +7,7 @@ use super::policy::Policy;
 use crate::jose::json;
 use crate::jose::json::Member;
 use crate::jose::json::Span;
+use crate::keyring::trusted_issuer::TrustedIssuer;
 use crate::refusal::{Reason, Refusal};
 use crate::time::NumericDate;
 
@@ -69,19 +70,24 @@ struct Raw<'a> {
 
 impl Claims {
     /// Rule 5, all of it but what depends on the time. `foreign` is the issuer a trusted foreign key belongs to.
-    pub(crate) fn parse(text: Arc<str>, policy: &Policy, foreign: Option<&str>) -> Result<Self, Refusal> {
+    pub(crate) fn parse(
+        text: Arc<str>,
+        policy: &Policy,
+        foreign: Option<&TrustedIssuer>,
+    ) -> Result<Self, Refusal> {
+        let terms = policy.terms(foreign);
         let members = json::members(&text).map_err(|_| Reason::MalformedToken)?;
         let raw = Raw::of(&members, policy);
         let string = |name, value: Option<&str>| value.map(|value| Text::of(name, value, &text)).transpose();
         let place = |value: &str| Span::of(value, &text).ok_or(Reason::TooLong);
         let iss = string("iss", raw.iss)?;
-        check_issuer(iss.as_ref().and_then(|iss| iss.read(&text)), policy, foreign)?;
-        check_audience(raw.aud, policy)?;
+        check_issuer(iss.as_ref().and_then(|iss| iss.read(&text)), policy, foreign, &members)?;
+        check_audience(raw.aud, terms.audiences())?;
         let exp_text = raw.exp.ok_or(Reason::MissingClaim("exp".into()))?;
         let exp = date("exp", exp_text)?;
         let iat = match raw.iat {
             Some(value) => date("iat", value)?,
-            None => issued_no_earlier(exp, policy)?,
+            None => issued_no_earlier(exp, terms.longest_without_iat())?,
         };
         if exp <= iat {
             return Err(
@@ -93,12 +99,12 @@ impl Claims {
                 .with_hint("it is further after iat than max_token_lifetime"));
         }
         let nbf = raw.nbf.map(|value| date("nbf", value)).transpose()?;
-        for name in &policy.required_claims {
+        for name in terms.required_claims() {
             if !members.iter().any(|member| member.name == **name && member.value != "null") {
                 return Err(Reason::MissingClaim(name.clone().into()).into());
             }
         }
-        if let Some((name, wanted)) = &policy.access_claim {
+        if let Some((name, wanted)) = terms.access_claim() {
             let marked = members
                 .iter()
                 .find(|member| member.name == **name)
@@ -285,39 +291,68 @@ impl Text {
     }
 }
 
-fn check_issuer(iss: Option<&str>, policy: &Policy, foreign: Option<&str>) -> Result<(), Refusal> {
-    match (foreign.or(policy.issuer.as_deref()), iss) {
-        (None, _) => Ok(()),
-        (Some(_), None) => Err(Reason::MissingClaim("iss".into()).into()),
-        (Some(wanted), Some(iss)) if wanted == iss => Ok(()),
-        (Some(wanted), _) => Err(Refusal::new(Reason::WrongIssuer).expecting(wanted.to_owned())),
+fn check_issuer(
+    iss: Option<&str>,
+    policy: &Policy,
+    foreign: Option<&TrustedIssuer>,
+    members: &[Member<'_>],
+) -> Result<(), Refusal> {
+    let own = policy.issuer.as_deref();
+    let wrong = |expected: &str| Err(Refusal::new(Reason::WrongIssuer).expecting(expected.to_owned()));
+    match (foreign, own, iss) {
+        (None, None, _) => Ok(()),
+        (_, _, None) => Err(Reason::MissingClaim("iss".into()).into()),
+        (None, Some(own), Some(iss)) => {
+            if own == iss {
+                Ok(())
+            } else {
+                wrong(own)
+            }
+        }
+        // Own tokens are under own keys, whatever a trusted issuer's keys may sign besides.
+        (Some(foreign), own, Some(iss)) if !foreign.names(iss) || own == Some(iss) => wrong(foreign.name()),
+        (Some(foreign), _, Some(iss)) => check_tenant(foreign.tenant_of(iss), members),
     }
 }
 
-fn check_audience(aud: Option<&str>, policy: &Policy) -> Result<(), Refusal> {
+/// One provider signs for all its tenants: the claim says which one it meant, and `iss` must say the same.
+fn check_tenant(expected: Option<(&str, &str)>, members: &[Member<'_>]) -> Result<(), Refusal> {
+    let Some((name, tenant)) = expected else { return Ok(()) };
+    let member = members.iter().find(|member| member.name == name);
+    let member = member.ok_or_else(|| Reason::MissingClaim(name.to_owned().into()))?;
+    match json::string(member.value).as_deref() == Some(tenant) {
+        true => Ok(()),
+        false => Err(Refusal::new(Reason::InvalidClaim(name.to_owned().into()))
+            .with_hint("it is another tenant than the one that iss names")),
+    }
+}
+
+/// None accepted: `aud` is not looked at.
+fn check_audience(aud: Option<&str>, accepted: &[String]) -> Result<(), Refusal> {
     let Some(value) = aud else {
-        return match policy.audiences.is_empty() {
+        return match accepted.is_empty() {
             true => Ok(()),
             false => Err(Reason::MissingClaim("aud".into()).into()),
         };
     };
     let invalid = || Refusal::new(Reason::InvalidClaim("aud".into()));
+    let is_accepted = |name: &str| accepted.iter().any(|accepted| accepted == name);
     let named = if value.starts_with('"') {
-        policy.accepts_audience(&json::string(value).ok_or_else(invalid)?)
+        is_accepted(&json::string(value).ok_or_else(invalid)?)
     } else {
-        json::strings(value).ok_or_else(invalid)?.iter().any(|(_, name)| policy.accepts_audience(name))
+        json::strings(value).ok_or_else(invalid)?.iter().any(|(_, name)| is_accepted(name))
     };
-    match named || policy.audiences.is_empty() {
+    match named || accepted.is_empty() {
         true => Ok(()),
-        false => Err(Refusal::new(Reason::WrongAudience).expecting(policy.audiences.join(", "))),
+        false => Err(Refusal::new(Reason::WrongAudience).expecting(accepted.join(", "))),
     }
 }
 
 /// When a token without `iat` was issued, at the earliest: its life is the longest that its minter gives. Never later than
 /// it was, so whatever revokes the tokens of its true age revokes it too.
-fn issued_no_earlier(exp: NumericDate, policy: &Policy) -> Result<NumericDate, Refusal> {
+fn issued_no_earlier(exp: NumericDate, longest: Option<u64>) -> Result<NumericDate, Refusal> {
     const HINT: &str = "accept_without_iat is for minters that write none";
-    match policy.longest_without_iat {
+    match longest {
         Some(longest) => Ok(exp.before(longest)),
         None => Err(Refusal::new(Reason::MissingClaim("iat".into())).with_hint(HINT)),
     }

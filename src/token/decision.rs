@@ -35,6 +35,20 @@ pub(crate) fn admits_anonymous(optional: bool, reason: &Reason) -> bool {
     optional && *reason == Reason::NoCredential
 }
 
+impl Verified {
+    /// Which date is too far ahead: `iat`, unless it is `nbf` alone.
+    #[cold]
+    fn not_yet_valid(&self, now: NumericDate) -> Reason {
+        let claims = self.claims();
+        let tolerance =
+            claims.nbf().map_or(claims.iat(), |nbf| nbf.max(claims.iat())).since(self.valid_from());
+        match claims.iat().since(now) > tolerance {
+            true => Reason::NotYetValid(claims.dated_by()),
+            false => Reason::NotYetValid("nbf"),
+        }
+    }
+}
+
 impl Policy {
     /// Judges a token as it arrives.
     ///
@@ -52,12 +66,8 @@ impl Policy {
         if !confirmed && !self.ignore_confirmation {
             return refuse(Reason::Unconfirmed);
         }
-        let is_ahead = |date: NumericDate| date.since(now) > self.future_tolerance;
-        if is_ahead(claims.iat()) {
-            return refuse(Reason::NotYetValid(claims.dated_by()));
-        }
-        if claims.nbf().is_some_and(is_ahead) {
-            return refuse(Reason::NotYetValid("nbf"));
+        if now < token.valid_from() {
+            return refuse(token.not_yet_valid(now));
         }
         match standing {
             Standing::Live => {}
@@ -71,7 +81,7 @@ impl Policy {
         if now < token.admitted_until() {
             return Decision::Admit;
         }
-        if now >= self.session_end(claims.session_start()) {
+        if now >= token.session_end() {
             return refuse(Reason::SessionOver);
         }
         // Counted from `exp`, never from the end of the leeway. A foreign issuer's token can't be exchanged, nor one that
@@ -94,7 +104,7 @@ impl Policy {
             && now >= self.renewable_from(token)
             && token.key().is_own()
             && now.since(claims.exp().after(self.leeway)) < self.in_flight
-            && now < self.session_end(claims.session_start())
+            && now < token.session_end()
     }
 
     /// Says of a refusal whether it removes the cookie that held the token: where no service that reads the cookie admits
@@ -117,7 +127,7 @@ impl Policy {
 
     /// The instant from which the token is good for nothing at all.
     pub(crate) fn dead_at(&self, token: &Verified) -> NumericDate {
-        token.claims().exp().after(self.grace)
+        token.claims().exp().after(self.grace).max(token.admitted_until())
     }
 
     /// Whether the record of this token may still be there, so that a store can tell of its reuse.

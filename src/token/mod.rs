@@ -26,6 +26,7 @@ pub(crate) mod requirement;
 pub(crate) mod standing;
 pub(crate) mod succession;
 pub(crate) mod successor;
+pub(crate) mod terms;
 #[cfg(test)]
 mod test_tokens;
 pub(crate) mod verify;

@@ -6,7 +6,7 @@ use super::horizon::{Horizon, MAX_TOLERANCE, StoreHorizon, furthest_ahead};
 use crate::time::NumericDate;
 
 /// Every field is checked when the authority is built; past that point a policy can't be wrong, and it never changes:
-/// `Verified` keeps dates that were made from it.
+/// `Verified` keeps dates that were made from it. What differs for a trusted issuer, [`Terms`](super::terms::Terms) tell.
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
     /// The own issuer; `None` if the caller chose `without_issuer()`.
@@ -70,35 +70,12 @@ pub(crate) const MAX_GRACE: u64 = 300;
 pub(crate) const SKEW_MARGIN: u64 = 300;
 
 impl Policy {
-    pub(crate) fn accepts_audience(&self, name: &str) -> bool {
-        self.audiences.iter().any(|accepted| accepted == name)
-    }
-
     pub(crate) fn primary_audience(&self) -> Option<&str> {
         self.audiences.first().map(String::as_str)
     }
 
     pub(crate) fn is_legacy_audience(&self, name: &str) -> bool {
         self.legacy_audiences.iter().any(|legacy| legacy == name)
-    }
-
-    /// Media types compare without regard to case and to an omitted `application/` (RFC 7515 §4.1.9).
-    pub(crate) fn accepts_type(&self, typ: Option<&str>) -> bool {
-        let Some(typ) = typ else { return self.access_types.is_empty() };
-        let is = |wanted: &str| short(typ).eq_ignore_ascii_case(short(wanted));
-        if self.access_types.is_empty() {
-            is("JWT") || is("at+jwt")
-        } else {
-            self.access_types.iter().any(|t| is(t))
-        }
-    }
-
-    /// The accepted values of `typ`, for the log.
-    pub(crate) fn accepted_types(&self) -> String {
-        match &*self.access_types {
-            [] => "JWT, at+jwt, none".to_owned(),
-            types => types.join(", "),
-        }
     }
 
     /// The `typ` of a token that begins a session.
@@ -117,17 +94,9 @@ impl Policy {
         exp.before(self.renewal_window(exp.since(iat)))
     }
 
-    /// The instant from which the token is admitted no more. `Verified` keeps it.
-    pub(crate) fn admitted_until(&self, exp: NumericDate, session_start: NumericDate) -> NumericDate {
-        exp.after(self.leeway).min(self.session_end(session_start))
-    }
-
-    /// The instant from which the session is over, whatever was reissued.
-    #[inline]
-    pub(crate) fn session_end(&self, session_start: NumericDate) -> NumericDate {
-        let end = self.max_session_lifetime.map_or(NumericDate::MAX, |limit| session_start.after(limit));
-        let old = self.old_horizons.iter().filter(|old| session_start <= old.begun_by);
-        old.fold(end, |end, old| end.min(session_start.after(old.secs)))
+    /// The limits, in seconds, of a session that began before the store's horizon was raised.
+    pub(super) fn old_limits(&self, session_start: NumericDate) -> impl Iterator<Item = u64> {
+        self.old_horizons.iter().filter(move |old| session_start <= old.begun_by).map(|old| old.secs)
     }
 
     /// What this authority needs of its store: the longest time after a session's start at which one of its tokens is of
@@ -167,8 +136,8 @@ impl Policy {
     /// The tolerance would be the reach to wish for. But a session that begins after it has an `iat` no earlier than its
     /// start, and is to be admitted here at once: it may be ahead by the tolerance and no more. So two seconds are kept
     /// for the sessions that begin after it, and after a second revocation within the same second.
-    pub(crate) fn up_to(&self, now: NumericDate) -> NumericDate {
-        now.after(self.future_tolerance.saturating_sub(2))
+    pub(crate) fn up_to(&self, now: NumericDate, tolerance: u64) -> NumericDate {
+        now.after(tolerance.saturating_sub(2))
     }
 
     /// When a session begins that is signed in at `now`, after those up to an instant were revoked. `None` where that is
@@ -184,12 +153,5 @@ impl Policy {
     pub(crate) fn token_matters_until(&self, exp: NumericDate, session_start: NumericDate) -> NumericDate {
         let window = self.grace.max(self.leeway.saturating_add(self.in_flight));
         exp.after(window).min(self.session_end(session_start)).after(self.lifetime + SKEW_MARGIN)
-    }
-}
-
-fn short(typ: &str) -> &str {
-    match typ.split_at_checked(12) {
-        Some((prefix, rest)) if prefix.eq_ignore_ascii_case("application/") && !rest.contains('/') => rest,
-        _ => typ,
     }
 }

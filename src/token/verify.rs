@@ -28,9 +28,11 @@ pub(crate) struct Verified {
     typ: Option<Cow<'static, str>>,
     /// The issuer that own keys sign for.
     own_issuer: Option<Arc<str>>,
-    /// Dates that every request is held against: they follow from the claims and the policy alone.
+    /// Dates that every request is held against: they follow from the claims, the policy and the issuer's terms alone.
+    valid_from: NumericDate,
     admitted_until: NumericDate,
     window_opens: NumericDate,
+    session_end: NumericDate,
     /// Hashed when it is first asked for: most tokens are never named.
     id: OnceLock<TokenId>,
     /// What every node derives as its successor, made once.
@@ -55,14 +57,19 @@ pub(crate) fn verify(token: &[u8], ring: &KeyRing, policy: &Policy) -> Result<Ve
 
     let key = prove(&header, ring, signing_input, signature, &payload)
         .map_err(|reason| refused_key(reason, &header, ring))?;
-    if !policy.accepts_type(header.typ.as_deref()) {
+    let terms = policy.terms(key.trusted().map(|issuer| &**issuer));
+    if !terms.accepts_type(header.typ.as_deref()) {
         let hint = match header.typ {
             Some(_) => "its header's typ is another one than access_type names",
             None => "its header has no typ, and access_type asks for one",
         };
-        return Err(refuse(Reason::WrongType).with_hint(hint).expecting(policy.accepted_types()));
+        return Err(refuse(Reason::WrongType).with_hint(hint).expecting(terms.accepted_types()));
     }
-    let claims = Claims::parse(payload, policy, key.issuer())?;
+    let claims = Claims::parse(payload, policy, key.trusted().map(|issuer| &**issuer))?;
+    if !key.jwk_allows(claims.iss()) {
+        let hint = "the key's JWK has an issuer member, and iss is another one";
+        return Err(refuse(Reason::WrongIssuer).with_hint(hint));
+    }
     Ok(Verified {
         id: match claims.jti() {
             Some(_) => OnceLock::new(),
@@ -70,7 +77,9 @@ pub(crate) fn verify(token: &[u8], ring: &KeyRing, policy: &Policy) -> Result<Ve
         },
         derived: OnceLock::new(),
         own_issuer: policy.issuer.clone(),
-        admitted_until: policy.admitted_until(claims.exp(), claims.session_start()),
+        valid_from: terms.valid_from(claims.iat(), claims.nbf()),
+        admitted_until: terms.admitted_until(claims.exp(), claims.session_start()),
+        session_end: terms.session_end(claims.session_start()),
         window_opens: policy.window_opens(claims.iat(), claims.exp()),
         claims,
         key,
@@ -188,15 +197,27 @@ impl Verified {
         self.admitted_until
     }
 
+    /// The instant from which `iat` and `nbf` are not too far ahead.
+    #[inline]
+    pub(crate) fn valid_from(&self) -> NumericDate {
+        self.valid_from
+    }
+
+    /// The instant from which its session is over.
+    pub(crate) fn session_end(&self) -> NumericDate {
+        self.session_end
+    }
+
     /// Where the renewal window opens, before jitter.
     #[inline]
     pub(crate) fn window_opens(&self) -> NumericDate {
         self.window_opens
     }
 
-    /// The issuer that the key belongs to: whose names the token's are. An issuer that nobody looks at names nothing.
+    /// Whose names the token's are: of a foreign one its own `iss`, which its key may sign for many tenants. An issuer
+    /// that nobody looks at names nothing.
     pub(crate) fn namespace(&self) -> Option<&str> {
-        self.key.issuer().or(self.own_issuer.as_deref())
+        if self.key.is_own() { self.own_issuer.as_deref() } else { self.claims.iss() }
     }
 
     /// The header's `typ`, which a successor keeps.

@@ -6,6 +6,7 @@ mod support;
 
 mod files;
 mod generated;
+mod issuers;
 mod processes;
 mod refetch;
 mod rotating;

@@ -28,6 +28,7 @@ mod rule_12_claims_survive;
 mod rule_13_own_keys;
 mod rule_19_signing_out;
 mod rule_20_verify_only;
+mod rule_21_issuers;
 mod rule_22_scopes;
 mod rule_27_bounds;
 mod vectors;

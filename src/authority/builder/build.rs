@@ -61,7 +61,7 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
                 "the primary audience is declared legacy too: a legacy audience moves to the primary one",
             );
         }
-        check_issuer(|issuer| options.keys.trusts(issuer), &policy)?;
+        check_issuer(|iss| options.keys.trusted(iss).is_some(), &policy)?;
         policy.max_session_lifetime = match options.max_session_lifetime {
             Some(limit) => limit,
             None if is_verify_only => None,
@@ -150,10 +150,13 @@ pub(in crate::authority) fn check_issuer(
 /// In seconds, the longest duration that is a policy and no mistake.
 const TEN_YEARS: u64 = 315_360_000;
 
+/// In seconds, as for a trusted issuer of its own.
+const MAX_LEEWAY: u64 = 60;
+
 /// What holds of every token, whoever issued it.
 fn check_bounds(policy: &Policy) -> Result<(), ConfigError> {
     let leeway = policy.leeway;
-    if leeway > 60 {
+    if leeway > MAX_LEEWAY {
         return refuse(format!(
             "the leeway is {leeway} s: at most 60 s; a clock that differs more needs mending"
         ));
@@ -180,8 +183,8 @@ fn check_bounds(policy: &Policy) -> Result<(), ConfigError> {
 
 /// An authority without own keys: no token of its own lives, is renewed, or is exchanged.
 fn check_verifier(policy: &mut Policy, has_store: bool) -> Result<(), ConfigError> {
-    // A token is good for nothing once it is not admitted.
-    (policy.grace, policy.in_flight) = (policy.leeway, 0);
+    // A token is good for nothing once it is not admitted: at most the longest leeway that an issuer can have after `exp`.
+    (policy.grace, policy.in_flight) = (policy.leeway, MAX_LEEWAY);
     match policy.max_token_lifetime {
         Some(longest) if !(1..=TEN_YEARS).contains(&longest) => refuse(format!(
             "`max_token_lifetime` is {longest} s: the longest life that the issuers give their tokens is right, from 1 s to ten \

@@ -27,8 +27,16 @@ fn ring(rotation: &mut Rotation, secs: u64) -> String {
     format!("{signing} | {}", ring.kids().collect::<Vec<_>>().join(" "))
 }
 
+fn trusting(timing: Timing, issuers: &[&str]) -> Rotation {
+    let mut rotation = Rotation::new(timing);
+    for (at, issuer) in issuers.iter().enumerate() {
+        assert_eq!(rotation.trust(Arc::new((*issuer).into())).unwrap(), at);
+    }
+    rotation
+}
+
 fn rotation(timing: Timing) -> Rotation {
-    let mut rotation = Rotation::new(timing, ["x".to_owned()]);
+    let mut rotation = trusting(timing, &["x"]);
     rotation.own_loaded(set("a"), at(0)).unwrap();
     assert_eq!(ring(&mut rotation, 0), "a | a");
     rotation
@@ -201,7 +209,7 @@ fn an_issuer_that_publishes_anothers_key_under_a_withdrawn_name_withdraws_its_ow
     let old = key("old").fingerprint().to_owned();
     for name in ["old", &old] {
         let prepare = || {
-            let mut rotation = Rotation::new(TIMING, ["x", "x2", "y"].map(str::to_owned));
+            let mut rotation = trusting(TIMING, &["x", "x2", "y"]);
             rotation.own_loaded(set("new").retiring(key("old")), at(0)).unwrap();
             rotation.foreign_loaded(0, named("new", name), at(0)).unwrap();
             rotation.foreign_loaded(1, named("y", name), at(0)).unwrap();
@@ -242,7 +250,7 @@ fn a_foreign_source_that_withdraws_its_last_key_withdraws_it() {
 
 #[test]
 fn retired_keys_of_the_source_survive_a_restart_and_go_when_they_are_no_longer_listed() {
-    let mut rotation = Rotation::new(TIMING, []);
+    let mut rotation = Rotation::new(TIMING);
     rotation.own_loaded(set("b").retiring(key("a")), at(0)).unwrap();
     assert_eq!(ring(&mut rotation, 0), "b | b a");
     rotation.own_loaded(set("b"), at(2)).unwrap();
@@ -256,7 +264,7 @@ fn a_retired_key_that_is_missing_while_something_does_not_load_verifies_on_for_i
         set.skipped.push(KeyError::unavailable("half written"));
         set
     };
-    let mut rotation = Rotation::new(TIMING, []);
+    let mut rotation = Rotation::new(TIMING);
     rotation.own_loaded(half_read(set("b").retiring(key("a")).retiring(key("z"))), at(0)).unwrap();
     assert_eq!(ring(&mut rotation, 0), "b | b a z");
     let gone = 1 + SPREAD + OVERLAP;
@@ -292,7 +300,7 @@ fn a_key_that_signs_and_is_listed_is_one_key() {
 
 #[test]
 fn keys_that_share_a_name_are_all_tried() {
-    let mut rotation = Rotation::new(Timing { activation_delay: 0, ..TIMING }, []);
+    let mut rotation = Rotation::new(Timing { activation_delay: 0, ..TIMING });
     for (n, name) in ["one", "two", "three"].into_iter().enumerate() {
         rotation.own_loaded(KeySet::signing(key(name).with_kid("main")), at(n as u64)).unwrap();
         rotation.ring(at(n as u64));
