@@ -145,17 +145,25 @@ pub(crate) fn find<'a>(sources: &'a [Source], head: &RequestHead<'a>) -> Result<
 }
 
 impl Credential<'_> {
-    /// Checks that this is one credential, not empty and without blanks, and returns the bytes to verify. Cache hits skip this.
-    /// A cookie's or parameter's token is held to the header's strictness.
+    /// Checks that this is one credential, not empty, without blanks around it and with nothing after it, and returns the
+    /// bytes to verify. Cache hits skip this. A cookie's or parameter's token is held to the header's strictness. A blank
+    /// inside a token is left to whoever reads it: the token is malformed, and not the request.
     pub(crate) fn token(&self) -> Result<&[u8], Reason> {
         let bytes = &*self.bytes;
         if matches!(self.source.0, Place::Authorization) && is_joined(bytes) {
             return Err(Reason::SeveralCredentials);
         }
-        if bytes.is_empty() || memchr::memchr2(b' ', b'\t', bytes).is_some() {
-            return Err(Reason::MalformedCredential);
+        match memchr::memchr2(b' ', b'\t', bytes) {
+            None if !bytes.is_empty() => Ok(bytes),
+            Some(blank)
+                if !bytes.ends_with(b" ")
+                    && !bytes.ends_with(b"\t")
+                    && !bytes.get(..blank).is_some_and(is_whole) =>
+            {
+                Ok(bytes)
+            }
+            _ => Err(Reason::MalformedCredential),
         }
-        Ok(bytes)
     }
 }
 
@@ -222,6 +230,12 @@ fn carries_token(part: &[u8]) -> bool {
     let scheme = part.split(|&b| is_blank(b)).next().unwrap_or_default();
     scheme.len() < part.len()
         && (scheme.eq_ignore_ascii_case(b"bearer") || scheme.eq_ignore_ascii_case(b"dpop"))
+}
+
+/// Whether it has the three parts of a token. Nothing at all, before a leading blank, passes for one.
+fn is_whole(bytes: &[u8]) -> bool {
+    let mut parts = bytes.split(|&b| b == b'.');
+    bytes.is_empty() || (parts.clone().count() == 3 && parts.all(|part| !part.is_empty()))
 }
 
 fn is_blank(byte: u8) -> bool {

@@ -77,8 +77,6 @@ fn odd_spacing_is_a_bad_request_everywhere() {
         "Bearer\t".to_owned(),
         "Bearer a.b.c x".to_owned(),
         format!("Bearer {token} x"),
-        format!("Bearer {}", token.replacen('.', ". ", 1)),
-        format!("Bearer {}", token.replacen('.', "\t.", 1)),
     ] {
         let answer = guarded().send(request(&[("authorization", value.as_bytes())]));
         answer.assert_refused(400, &value);
@@ -122,6 +120,10 @@ fn what_no_token_is_made_of_is_a_bad_token_and_not_a_bad_request() {
         format!("{head}.?{signature}"),
         format!("{head}?.{signature}"),
         format!("{head}.{signature}?"),
+        // Somebody else's tokens hold blanks so, and are to be refused with a 401.
+        token.replacen('.', ". ", 1),
+        token.replacen('.', "\t.", 1),
+        format!("{head}. {signature}"),
         format!("\"{token}\""),
         r#"{"payload":"Zm9v","signatures":[{"protected":"eyJ9","signature":"Zm9v"}]}"#.to_owned(),
         "\u{fc}\u{fc}.\u{fc}.\u{fc}".to_owned(),
