@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tower::ServiceExt as _;
 use tower_reissue::keys::{
     Algorithm, CommandSource, JwksUrl, KeyFormat, KeyRing, KeyRotation, KeySet, KeySource, SigningKey,
+    TrustedIssuer,
 };
 use tower_reissue::store::{Cached, SqlStore};
 use tower_reissue::{Authority, AuthorityBuilder, JwksEndpoint, Login, MemoryStore, RequireStepUp};
@@ -20,7 +21,7 @@ const EXTREMES: [Duration; 3] = [Duration::ZERO, Duration::from_nanos(1), Durati
 
 /// Every public function that takes a duration, and every public field that is one, by file and name; each is tried
 /// below under this name.
-const KNOWN: [&str; 25] = [
+const KNOWN: [&str; 29] = [
     "authority/builder/mod.rs max_session_lifetime",
     "authority/builder/mod.rs lifetime",
     "authority/builder/mod.rs leeway",
@@ -31,6 +32,10 @@ const KNOWN: [&str; 25] = [
     "authority/builder/mod.rs max_token_lifetime",
     "authority/builder/mod.rs store_deadline",
     "endpoint/jwks.rs max_age",
+    "keyring/trusted_issuer.rs accept_without_iat",
+    "keyring/trusted_issuer.rs future_tolerance",
+    "keyring/trusted_issuer.rs leeway",
+    "keyring/trusted_issuer.rs max_session_lifetime",
     "server/require.rs max_age",
     "server/require.rs recent",
     "rotation/mod.rs activation_delay",
@@ -144,6 +149,24 @@ fn an_authority_that_only_verifies_bounds_the_life_of_tokens_within_ten_years() 
         let ring = KeyRing::verify_only().trust("https://login.example", [key]).unwrap();
         let built = Authority::builder(ring).audience("orders").max_token_lifetime(time).build();
         assert_eq!(built.is_ok(), is_accepted, "{time:?}: {:?}", built.err());
+    }
+}
+
+#[test]
+fn a_trusted_issuer_is_taken_with_any_or_refused_by_name() {
+    for time in EXTREMES {
+        let is_longest = time == Duration::MAX;
+        let issuer = || TrustedIssuer::new("https://login.example");
+        for (name, issuer, is_accepted) in [
+            ("leeway", issuer().leeway(time), !is_longest),
+            ("future_tolerance", issuer().future_tolerance(time), !is_longest),
+            ("max_session_lifetime", issuer().max_session_lifetime(time), false),
+            ("accept_without_iat", issuer().accept_without_iat(time), !is_longest && !time.is_zero()),
+        ] {
+            let key = SigningKey::generate(Algorithm::EdDSA).unwrap().verifying_key();
+            let trusted = KeyRing::verify_only().trust(issuer, [key]);
+            assert_eq!(trusted.is_ok(), is_accepted, "{name} {time:?}: {:?}", trusted.err());
+        }
     }
 }
 
