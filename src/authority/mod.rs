@@ -153,7 +153,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
     ///
     /// Call it for issuers of a list that you keep: no token causes an issuer to be trusted. It returns after the source
     /// answered or failed for the first time. A source that fails is reported as an event and read again in the background;
-    /// until then the layer answers the issuer's tokens 503.
+    /// until then the layer answers the issuer's tokens 503. The issuer stays trusted if the future is dropped meanwhile.
     ///
     /// # Errors
     /// If it is this authority's own issuer, another trusted issuer can mean the same `iss`, one of the issuer's options

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, timeout_at};
 
 use crate::keyring::erased_source::ErasedSource;
 use crate::keyring::handle::Keeper;
@@ -57,6 +58,8 @@ pub(super) struct Manager {
     settings: Settings,
     ring: Arc<RingCell>,
     state: Mutex<State>,
+    /// A source is due earlier than its task knows.
+    rescheduled: Arc<Notify>,
     runtime: Handle,
     task: OnceLock<AbortHandle>,
 }
@@ -107,6 +110,7 @@ impl Manager {
                 foreign: BTreeMap::new(),
                 is_loaded: false,
             }),
+            rescheduled: Arc::default(),
             runtime: Handle::current(),
             task: OnceLock::new(),
         });
@@ -125,7 +129,7 @@ impl Manager {
             manager.report_skipped(own, &told);
         }
         manager.emit(&Event::KeysLoaded { ring: &ring.load() });
-        let task = tokio::spawn(keep(Arc::downgrade(&manager), every));
+        let task = tokio::spawn(keep(Arc::downgrade(&manager), manager.rescheduled.clone(), every));
         let _ = manager.task.set(task.abort_handle());
         Ok(Keys::kept(ring, manager))
     }
@@ -246,7 +250,10 @@ impl Manager {
             };
             match &outcome {
                 Ok(_) => progress.succeeded(fresh_for, self.settings.reload_every),
-                Err(_) => progress.failed(),
+                Err(_) => {
+                    progress.failed();
+                    self.rescheduled.notify_one();
+                }
             }
             (outcome, told)
         };
@@ -334,8 +341,10 @@ impl Keeper for Manager {
         source: Arc<dyn ErasedSource>,
     ) -> Result<Trusting, KeyError> {
         let at = self.add(issuer, source)?;
+        // A task of its own: the issuer is trusted, whoever waits for its first answer.
+        let load = self.runtime.clone().spawn(self.load_foreign(at));
         Ok(Box::pin(async move {
-            self.load_foreign(at).await;
+            let _ = load.await;
         }))
     }
 
@@ -399,13 +408,16 @@ impl Progress {
     }
 }
 
-async fn keep(manager: Weak<Manager>, every: Duration) {
+async fn keep(manager: Weak<Manager>, rescheduled: Arc<Notify>, every: Duration) {
     let mut round = Instant::now() + every;
     loop {
         let Some(due) = manager.upgrade().map(|manager| manager.next_due()) else { return };
         // Between the rounds, a trusted issuer that failed is asked again as soon as it is due.
         let earliest = Instant::now() + LEAST_RETRY.min(every);
-        sleep_until(due.map_or(round, |due| due.max(earliest).min(round))).await;
+        let due = due.map_or(round, |due| due.max(earliest).min(round));
+        if timeout_at(due, rescheduled.notified()).await.is_ok() {
+            continue;
+        }
         let Some(manager) = manager.upgrade() else { return };
         if Instant::now() < round {
             manager.reload_due();

@@ -171,3 +171,41 @@ async fn issuers_by_the_hundred_come_and_go() {
         assert!(verdict(&authority, &token(n, &name(n), json!({}))).await.is_err(), "{n}");
     }
 }
+
+/// Fails until it is let.
+struct Down(Arc<AtomicBool>);
+
+impl KeySource for Down {
+    fn describe(&self) -> String {
+        "down".to_owned()
+    }
+
+    async fn load(&self) -> Result<KeySet, KeyError> {
+        if self.0.load(Ordering::SeqCst) { Ok(foreign(1)) } else { Err(KeyError::unavailable("down")) }
+    }
+}
+
+/// Not a reload interval later: whoever adds an issuer at run time waits for its users to get in.
+#[tokio::test(start_paused = true)]
+async fn an_issuer_that_is_down_when_it_is_added_is_asked_again_within_seconds() {
+    for waits in [true, false] {
+        let keys =
+            KeyRotation::verify_only().reload_every(Duration::from_secs(86_400)).start().await.unwrap();
+        let authority = Authority::builder(keys.clone()).audience(AUDIENCE).clock(ManualClock::at(NOW));
+        let authority = authority.build().unwrap();
+        let is_up = Arc::new(AtomicBool::new(false));
+        let trusting = authority.trust_issuer(A, Down(is_up.clone()));
+        if waits {
+            trusting.await.unwrap();
+        } else {
+            // Whoever called it has gone: the issuer is trusted all the same.
+            assert!(futures_util::FutureExt::now_or_never(trusting).is_none());
+        }
+        tokio::time::sleep(Duration::from_millis(900)).await;
+        is_up.store(true, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
+        // Before any request asks for its keys.
+        assert_eq!(keys.current().kids().count(), 1, "{waits}");
+        assert_eq!(verdict(&authority, &token(1, A, json!({}))).await, Ok(()), "{waits}");
+    }
+}
