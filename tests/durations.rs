@@ -217,7 +217,7 @@ async fn a_rotation_starts_with_any_or_refuses_it() {
 
 #[tokio::test]
 async fn a_source_waits_as_long_as_it_is_told() {
-    let set = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+    let set = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"1dyN9qxG5hs3CW0q8g7HY3X9ncI0u1PA-Aivtkzjb_A"}]}"#;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     tokio::spawn(async move {

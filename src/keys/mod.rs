@@ -21,7 +21,7 @@
 //!
 //! # fn main() -> Result<(), tower_reissue::keys::KeyError> {
 //! # let (last_years_secret, partner_jwk) = ("last year's secret: 32 random bytes or more", r#"
-//! #     {"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","kid":"partner-1"}"#);
+//! #     {"kty":"OKP","crv":"Ed25519","x":"1dyN9qxG5hs3CW0q8g7HY3X9ncI0u1PA-Aivtkzjb_A","kid":"partner-1"}"#);
 //! # let partner_jwk = serde_json::from_str(partner_jwk).unwrap();
 //! let ring = KeyRing::new(SigningKey::generate(Algorithm::EdDSA)?)
 //!     .retiring(SigningKey::from_secret(Algorithm::HS256, last_years_secret)?)?

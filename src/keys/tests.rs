@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 use super::format::pem;
 use super::test_keys::*;
 use super::*;
+use crate::keys::backend::Verifier;
+use crate::keys::material::Public;
+use crate::keys::scheme::{Curve, Scheme};
 
 const MESSAGE: &[u8] = b"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0";
 const SECRET: &[u8] = b"an HMAC secret for these tests, of 64 bytes and more: long enough for all.";
@@ -77,26 +80,24 @@ fn jwk(value: Value) -> Jwk {
 }
 
 fn ed25519_jwk() -> Value {
-    json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"})
+    json!({"kty": "OKP", "crv": "Ed25519", "x": "1dyN9qxG5hs3CW0q8g7HY3X9ncI0u1PA-Aivtkzjb_A"})
 }
 
-/// RFC 7515 A.3.
 fn p256_jwk() -> Value {
     json!({
         "kty": "EC",
         "crv": "P-256",
-        "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
-        "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+        "x": "_bM5gJV07JwURturGmoCiZJjqeptITDdT9oTTV4a1f0",
+        "y": "Vfm8VxSR1FL7qMn0uwt0Y2WNerNi8H_Tn5d3gh6cAws",
     })
 }
 
-/// RFC 7638 §3.1.
 fn rsa_jwk() -> Value {
     json!({
         "kty": "RSA",
-        "n": "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknj\
-              hMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5\
-              hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw",
+        "n": "zS_n13DLwJbpSU3I-c-os3Qmsh6-ZnOry2_WmSsNILwLSVob-3bS-bwIGQ3Gi_mSBL7NbylGTDP3OXM3FS9GMLS0KFZc5_VkhKgPlQ79QCTFHvNkSQ\
+              2oSNsRMVTGqTEmuruTMwj7U9-xUJo3bGK8l4B6_iw2kLjtmZVmYKLRe0iLoEL_QWpt0ggf5vIGUvufxIvUc9IwGnRECDm6Pbg-Wc3NpkpXl30dNsCA\
+              0t_2FIMFlpFqfDLU1Lg6EE-iOg4HJJGiSWIgR7hZgo4Mc9cHQz31KZ5sXYUAetdYBuVs7DOopZ8LEgm_ls4vZs6dVE1_-NQIMP56_1pGOcyNFAL9bQ",
         "e": "AQAB",
         "alg": "RS256",
         "kid": "2011-04-29",
@@ -449,7 +450,7 @@ fn a_jwk_becomes_the_key_it_describes() {
     let rsa = VerifyingKey::from_jwk(&jwk(rsa_jwk())).unwrap();
     // Its own kid wins over the thumbprint.
     assert_eq!(rsa.kid(), "2011-04-29");
-    assert_eq!(rsa.fingerprint(), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
+    assert_eq!(rsa.fingerprint(), "PZJE4b3mpWEw7STas-3WsLBc8kXtsJ67tyzV1qNHqBg");
     assert_eq!(rsa.algorithm(), Algorithm::RS256);
     assert_eq!(rsa.with_kid("renamed").kid(), "renamed");
 
@@ -502,7 +503,12 @@ fn the_signature_of_rfc_7515_a3_verifies() {
     let message = "eyJhbGciOiJFUzI1NiJ9.\
                    eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
     let signature = "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q";
-    let key = VerifyingKey::from_jwk(&jwk(p256_jwk())).unwrap();
+    // Its private key is printed there, so no `VerifyingKey` is made of it.
+    let coordinates =
+        ["f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"];
+    let [x, y] = coordinates.map(|text| URL_SAFE_NO_PAD.decode(text).unwrap());
+    let public = Public::ec(Curve::P256, &[&[4], &*x, &y].concat()).unwrap();
+    let key = Verifier::from_public(Scheme::of(Algorithm::ES256).unwrap(), &public).unwrap();
     assert!(key.verify(message.as_bytes(), &URL_SAFE_NO_PAD.decode(signature).unwrap()));
 }
 
@@ -529,10 +535,10 @@ fn what_restricts_a_jwk_is_obeyed() {
         (with(p256_jwk(), "x", "AA"), Some(KeyErrorKind::Malformed)),
         (with(p256_jwk(), "x", ""), Some(KeyErrorKind::Malformed)),
         (
-            with(p256_jwk(), "x", "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU="),
+            with(p256_jwk(), "x", "_bM5gJV07JwURturGmoCiZJjqeptITDdT9oTTV4a1f0="),
             Some(KeyErrorKind::Malformed),
         ),
-        (with(p256_jwk(), "y", "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU"), Some(KeyErrorKind::Malformed)),
+        (with(p256_jwk(), "y", "_bM5gJV07JwURturGmoCiZJjqeptITDdT9oTTV4a1f0"), Some(KeyErrorKind::Malformed)),
         (with(ed25519_jwk(), "crv", "P-256"), Some(KeyErrorKind::Unsupported)),
         (with(ed25519_jwk(), "alg", "ES256"), Some(KeyErrorKind::WrongType)),
         (with(ed25519_jwk(), "x", "AA"), Some(KeyErrorKind::Malformed)),
@@ -708,4 +714,29 @@ fn a_published_key_is_the_key() {
         let theirs = (ORACLE.verifier_factory)(&algorithm, &theirs).unwrap();
         assert!(theirs.verify(MESSAGE, &signature).is_ok(), "{algorithm:?}");
     }
+}
+
+#[test]
+fn a_key_pair_whose_private_key_is_printed_in_public_neither_signs_nor_verifies() {
+    let public = r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+    let private = public.replace('}', r#","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"}"#);
+    let p256 = json!({
+        "kty": "EC",
+        "crv": "P-256",
+        "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+        "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+    });
+    for refused in [
+        VerifyingKey::from_jwk(&serde_json::from_str(public).unwrap()).err(),
+        VerifyingKey::from_jwk(&jwk(p256)).err(),
+        SigningKey::from_jwk(&private).err(),
+    ] {
+        let error = refused.unwrap();
+        assert_eq!(error.kind(), KeyErrorKind::Guessable, "{error}");
+        assert!(error.to_string().contains("publicly known, from RFC"), "{error}");
+    }
+    // In a set the other keys are used.
+    let set = format!(r#"{{"keys":[{public},{}]}}"#, ed25519_jwk());
+    let set = KeySet::from_jwk_set(&set).unwrap();
+    assert_eq!((set.verifying.len(), set.skipped.len()), (1, 1));
 }

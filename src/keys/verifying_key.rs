@@ -15,6 +15,7 @@ use super::thumbprint;
 use crate::keys::format::der;
 use crate::keys::format::jwk;
 use crate::keys::format::jwk::Jwk;
+use crate::keys::format::known_secrets;
 use crate::keys::format::pem;
 use crate::keys::format::secret;
 use crate::keys::format::secret::Secret;
@@ -305,6 +306,13 @@ impl VerifyingKey {
     ) -> Result<Self, KeyError> {
         let fingerprint = thumbprint::of_public(public);
         scheme.require(public.key_type()).map_err(|error| error.about(&fingerprint))?;
+        if let Some(place) = known_secrets::private_key_printed_in(&fingerprint) {
+            return Err(KeyError::new(
+                KeyErrorKind::Guessable,
+                format!("its private key is publicly known, from {place}; generate a new pair"),
+            )
+            .about(&fingerprint));
+        }
         // The library also checks that a point is on its curve.
         let verifier = Verifier::from_public(scheme, public).map_err(|source| {
             KeyError::new(KeyErrorKind::Malformed, "the cryptographic library refused the public key")

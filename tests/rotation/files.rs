@@ -193,7 +193,7 @@ async fn a_jwk_set_file_signs_with_its_private_key() {
     write(
         &path,
         r#"{"keys":[
-            {"kty":"OKP","crv":"Ed25519","kid":"old","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},
+            {"kty":"OKP","crv":"Ed25519","kid":"old","x":"1dyN9qxG5hs3CW0q8g7HY3X9ncI0u1PA-Aivtkzjb_A"},
             {"kty":"oct","alg":"HS256","kid":"new","k":"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T"}]}"#,
     );
     let set = FileSource::new(&path, KeyFormat::jwk_set()).load().await.unwrap();
@@ -422,6 +422,17 @@ async fn a_certificate_beside_the_keys_is_a_key_only_where_it_was_asked_for() {
         assert!(set.verifying.is_empty());
         let told = set.skipped[0].to_string();
         assert!(told.contains(name) && told.contains("DirectorySource::retired"), "{told}");
+        fs::remove_file(scratch.path(name)).unwrap();
+    }
+    // So is the authority's private key, by its usual names.
+    for name in ["ca.key", "ca-key.pem", "rootCA.key"] {
+        fs::copy("tests/keys/p256.pem", scratch.path(name)).unwrap();
+        let set = source().load().await.unwrap();
+        assert!(set.verifying.is_empty(), "{name}");
+        let told = set.skipped[0].to_string();
+        assert!(told.contains(name) && told.contains("DirectorySource::retired"), "{told}");
+        let asked = source().retired(name, format()).load().await.unwrap();
+        assert_eq!((asked.verifying.len(), asked.skipped.len()), (1, 0), "{name}");
         fs::remove_file(scratch.path(name)).unwrap();
     }
     let der = |pem: &[u8]| {

@@ -42,7 +42,9 @@ fn every_vector_is_a_401_without_a_successor() {
             for authority in [lenient(&keys), strict(&keys)] {
                 let authority = authority.clock(ManualClock::at(now)).build().unwrap();
                 let answer = Guarded::new(&authority).bearer(token);
-                answer.assert_refused(401, &id);
+                // A blank within it makes it two credentials, which is no matter of the token.
+                let status = if token.contains(' ') { 400 } else { 401 };
+                answer.assert_refused(status, &id);
             }
         }
         // How far it came tells more than the status: whoever wrote the row says whether its signature holds.
@@ -60,11 +62,22 @@ fn every_vector_is_a_401_without_a_successor() {
         }
     }
     assert!(rows.len() >= 529 && sent >= 523, "{sent} of {} rows could be sent", rows.len());
-    assert_eq!(verified, 42, "rows with a good signature");
-    // Two rows of the secret of RFC 7520, and seven of one that counts up from 0: guessable, and refused.
+    assert_eq!(verified, 34, "rows with a good signature");
+    // Rows of keys whose private half is printed in an RFC, two rows of the secret of RFC 7520, and seven of one that counts up from 0: guessable, and refused.
     let guessable =
         [348, 352, 357, 358, 359, 367, 370, 376, 377].map(|tc| format!("wycheproof/json_web_signature/{tc}"));
-    let printed = ["cookbook/jws/4_4.hmac-sha2_integrity_protection.json", "rfc7515/A.1"];
+    let printed = [
+        "cookbook/jws/4_4.hmac-sha2_integrity_protection.json",
+        "rfc7515/A.1",
+        "wycheproof/json_web_signature/345",
+        "wycheproof/json_web_signature/349",
+        "cookbook/curve25519/jws.json",
+        "cookbook/jws/4_1.rsa_v15_signature.json",
+        "cookbook/jws/4_2.rsa-pss_signature.json",
+        "rfc7515/A.2",
+        "rfc7515/A.3",
+        "rfc8037/A.4",
+    ];
     keyless.sort_unstable();
     let mut expected: Vec<&str> = guessable.iter().map(String::as_str).chain(printed).collect();
     expected.sort_unstable();

@@ -258,13 +258,12 @@ mod tests {
     use crate::keys::test_keys::RSA_2048_JWK;
 
     fn ed25519(kid: &str) -> Value {
-        json!({"kty": "OKP", "crv": "Ed25519", "kid": kid, "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"})
+        json!({"kty": "OKP", "crv": "Ed25519", "kid": kid, "x": "Tbe0QQmrk-ZX3mjJiJ2GGI7IDArI6jai9byAvyst2c8"})
     }
 
-    /// RFC 8037, appendix A.1.
     fn private(kid: &str) -> Value {
         let mut key = ed25519(kid);
-        key["d"] = json!("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A");
+        key["d"] = json!("Jh7KH8i0OUwbzl3rOL4TIvTevhKJ0jdLOVxC5NPNBp0");
         key
     }
 
@@ -285,7 +284,7 @@ mod tests {
         let bad = [
             json!({"kty": "RSA", "kid": "weak", "alg": "RS256", "n": "AQAB", "e": "AQAB"}),
             json!({"kty": "future", "kid": "unknown"}),
-            json!({"kty": "OKP", "crv": "Ed25519", "kid": "other", "use": "tls", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}),
+            json!({"kty": "OKP", "crv": "Ed25519", "kid": "other", "use": "tls", "x": "Tbe0QQmrk-ZX3mjJiJ2GGI7IDArI6jai9byAvyst2c8"}),
         ];
         let keys: Vec<Value> = bad.into_iter().chain([ed25519("good")]).collect();
         let read = KeySet::from_jwk_set(&set(&keys)).unwrap();
@@ -450,7 +449,7 @@ mod tests {
                 let read = read(&set(&[key.clone(), ed25519("sig")])).unwrap();
                 assert_eq!((kids(&read), read.skipped.len()), (vec!["sig"], 0), "{mark}");
             }
-            key["d"] = json!("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A");
+            key["d"] = json!("Jh7KH8i0OUwbzl3rOL4TIvTevhKJ0jdLOVxC5NPNBp0");
             let read = KeySet::from_jwk_set(&set(&[key.clone(), ed25519("sig")])).unwrap();
             assert!(read.skipped[0].to_string().contains("private members"), "{mark}");
             // It was never to sign.
@@ -462,8 +461,8 @@ mod tests {
     #[test]
     fn a_kid_is_shared_by_keys_of_two_algorithms_and_by_no_two_of_one() {
         let mut p256 = json!({"kty": "EC", "crv": "P-256", "kid": "same",
-            "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
-            "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"});
+            "x": "PYuOb9vqx27AaiU66RtIfLaT0Se05WNk7bwA3idYM5c",
+            "y": "5BrIlc2Rfm-D98snEcccyx9tJRQeCgcolcOhhmkwfEg"});
         let both = KeySet::from_jwk_set(&set(&[ed25519("same"), p256.clone()])).unwrap();
         assert_eq!((kids(&both), both.skipped.len()), (vec!["same", "same"], 0));
         p256["kid"] = json!("other");
@@ -489,13 +488,12 @@ mod tests {
         for (algorithm, jwk) in [
             (Algorithm::EdDSA, private("a")),
             (Algorithm::HS256, oct("a")),
-            // RFC 7515, appendix A.3.1.
             (
                 Algorithm::ES256,
                 json!({"kty": "EC", "crv": "P-256", "kid": "a",
-                "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
-                "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
-                "d": "jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI"}),
+                "x": "PYuOb9vqx27AaiU66RtIfLaT0Se05WNk7bwA3idYM5c",
+                "y": "5BrIlc2Rfm-D98snEcccyx9tJRQeCgcolcOhhmkwfEg",
+                "d": "gkegx1b4XQoW55nttkOiYZ2DWD67g_u5UQDir4a6IXQ"}),
             ),
             (Algorithm::RS256, rsa()),
         ] {
@@ -516,7 +514,7 @@ mod tests {
                     KeyErrorKind::WrongType
                 );
                 let mut wrong = jwk.clone();
-                wrong["d"] = json!("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2B");
+                wrong["d"] = json!("Jh7KH8i0OUwbzl3rOL4TIvTevhKJ0jdLOVxC5NPNBp1");
                 let refused = SigningKey::from_jwk(&wrong.to_string()).unwrap_err().to_string();
                 assert!(!refused.contains("nWGx"), "{refused}");
             }

@@ -1,4 +1,4 @@
-//! Secrets that are printed in public: in standards, documentation, templates, and lists of secrets that were leaked.
+//! Secrets and private keys that are printed in public: in standards, documentation, templates, and lists of secrets that were leaked.
 //!
 //! Each is long enough for the rules, so nothing but its name tells it from a good one; whoever tries the known ones signs
 //! any token. There is no option that admits one.
@@ -56,6 +56,26 @@ pub(crate) fn from_hex(text: &[u8]) -> Zeroizing<Vec<u8>> {
     });
     Zeroizing::new(pairs.collect::<Option<_>>().unwrap_or_default())
 }
+
+/// Where the private key of this public key is printed, if it is known: whoever reads it there can sign. By the RFC 7638
+/// thumbprint.
+pub(crate) fn private_key_printed_in(thumbprint: &str) -> Option<&'static str> {
+    KNOWN_KEYS.iter().find(|(known, _)| *known == thumbprint).map(|(_, place)| *place)
+}
+
+/// The thumbprint of a key pair, and where its private key is printed.
+#[rustfmt::skip]
+const KNOWN_KEYS: &[(&str, &str)] = &[
+    ("oGDmHqCJ7yzMkWEkrlZVHkvrHIyQwtlDmeq5ForUHeY", "jwt.io"),
+    ("19J8y7Zprt2-QKLjF2I5pVk0OELX6cY2AfaAv1LC_w8", "jwt.io"),
+    ("iTqXXI0zbAnJCKDaobfhkM1f-6rMSpTfyZMRp_2tKI8", "jwt.io"),
+    ("IsUn6_e04MaShXFIISMp4kG62LWzMIPy_MvSA5pJgX8", "RFC 7515, appendix A.2"),
+    ("oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U", "RFC 7515, appendix A.3"),
+    ("cn-I_WNMClehiVp51i_0VpOENW1upEerA8sEam5hn-s", "RFC 7517, appendix A.2"),
+    ("NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs", "RFC 7517, appendix A.2"),
+    ("9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI", "RFC 7520, section 3.4"),
+    ("kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k", "RFC 8037, appendix A.1"),
+];
 
 /// The SHA-256 of a secret's letters and digits, in lower case, and where the secret is printed.
 #[rustfmt::skip]

@@ -32,7 +32,8 @@ use crate::rotation::source::look::blocking;
 /// A certificate is a key only if its file is named with [`retired`](Self::retired): a certificate beside the keys
 /// usually has another purpose, and that of a certificate authority would let the authority sign tokens. `tls.crt`
 /// and `ca.crt`, which cert-manager puts beside `tls.key`, are ignored silently; any other certificate is reported in
-/// an event. A bare public key is a key, because it has no other purpose.
+/// an event. A bare public key is a key, because it has no other purpose. A file with the name of an authority's key
+/// (`ca.key`, `ca-key.pem`, `rootCA.key`) is treated as a certificate is: a key only if it is named, else reported.
 ///
 /// Put nothing else there. With [`KeyFormat::secret`] almost any text of 32 bytes or more is a key (a README, an
 /// editor's backup), and whoever knows the text can sign with it. Prefer base64, PEM or JWK.
@@ -189,6 +190,10 @@ impl DirectorySource {
                 }
                 continue;
             }
+            if named.is_none() && is_of_an_authority(place) {
+                set.skipped.push(at(place, of_an_authority()));
+                continue;
+            }
             match named.unwrap_or(&self.format).read(bytes) {
                 Ok(retired) => set.retire(retired),
                 Err(error) => set.skipped.push(at(place, error)),
@@ -214,6 +219,21 @@ fn not_asked_for() -> KeyError {
         KeyErrorKind::WrongUse,
         "it is a certificate that nobody asked for by name; if its key signed tokens of this service, name the file with \
          `DirectorySource::retired`, else take it out",
+    )
+}
+
+/// Whether it has a name that the key of a certificate authority usually has: `ca.key`, `ca.pem`, `ca-key.pem`, `rootCA.key`.
+fn is_of_an_authority(name: &Path) -> bool {
+    let stem = name.file_stem().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    let stem = stem.trim_end_matches("key").trim_end_matches(['-', '_', '.']);
+    ["ca", "rootca", "root-ca", "root_ca"].contains(&stem)
+}
+
+fn of_an_authority() -> KeyError {
+    KeyError::new(
+        KeyErrorKind::WrongUse,
+        "it has the name of a certificate authority's key; if it signed tokens of this service, name the file with \
+         `DirectorySource::retired`, else remove it",
     )
 }
 
@@ -284,6 +304,27 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(withdrawn_name(line).as_deref(), expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn an_authority_is_told_by_the_name_of_its_key() {
+        for (name, expected) in [
+            ("ca.key", true),
+            ("ca.pem", true),
+            ("CA.key", true),
+            ("ca-key.pem", true),
+            ("ca_key.pem", true),
+            ("ca.key.pem", true),
+            ("rootCA.key", true),
+            ("rootCA-key.pem", true),
+            ("tls.key", false),
+            ("key.pem", false),
+            ("ca2024.pem", false),
+            ("canada.key", false),
+            ("current.pem", false),
+        ] {
+            assert_eq!(is_of_an_authority(Path::new(name)), expected, "{name}");
         }
     }
 
