@@ -107,6 +107,9 @@ impl Authority<PrivateClaims> {
     /// Builds an authority on these keys: [`Keys`] that a rotation keeps up to date, a [`KeyRing`], or a single
     /// [`SigningKey`](crate::keys::SigningKey).
     ///
+    /// Keys that only verify ([`KeyRotation::verify_only`](crate::keys::KeyRotation::verify_only),
+    /// [`KeyRing::verify_only`]) make an authority that admits the tokens of trusted issuers, and issues and renews nothing.
+    ///
     /// A key source is none of these: a [`KeyRotation`](crate::keys::KeyRotation) reads it. The compiler's message
     /// says how.
     ///

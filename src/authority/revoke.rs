@@ -182,7 +182,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
         self.revoke_subject_of(self.0.policy.issuer.as_deref(), subject).await
     }
 
-    /// The same for a subject of a trusted foreign issuer: this service then refuses its tokens.
+    /// The same for a subject of a trusted foreign issuer: this service then refuses its tokens. `issuer` is the `iss` of the
+    /// subject's tokens, also where a template is trusted, and its own future tolerance counts.
     ///
     /// # Errors
     /// If there is no store, or it did not record the revocation.
