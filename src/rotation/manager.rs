@@ -39,6 +39,8 @@ pub(super) struct Settings {
     pub(super) timing: Timing,
     pub(super) reload_every: Duration,
     pub(super) cooldown: Duration,
+    /// Whether the start fails where a trusted issuer's keys can't be loaded.
+    pub(super) is_every_issuer_required: bool,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) observe: Option<Arc<Observer>>,
 }
@@ -117,9 +119,14 @@ impl Manager {
         let mut loads = JoinSet::new();
         let added = trusted.into_iter().map(|Trusted { issuer, source }| manager.add(issuer, source));
         for at in added.collect::<Result<Vec<_>, _>>()? {
-            loads.spawn(manager.clone().load_foreign(at));
+            loads.spawn(manager.clone().ask_foreign(at));
         }
-        while loads.join_next().await.is_some() {}
+        while let Some(loaded) = loads.join_next().await {
+            match loaded {
+                Ok(Err(error)) if manager.settings.is_every_issuer_required => return Err(error),
+                _ => {}
+            }
+        }
         let told = {
             let mut state = manager.state();
             state.is_loaded = true;
@@ -220,23 +227,32 @@ impl Manager {
     async fn reload_foreign(self: Arc<Self>, at: usize) {
         let Some(foreign) = self.foreign(at) else { return };
         if let Some(loaded) = foreign.source.load_now().await {
-            self.take_foreign(at, &foreign, loaded);
+            drop(self.take_foreign(at, &foreign, loaded));
         }
     }
 
     /// Asks a foreign source, after the load under way where there is one. Whether it answered.
     pub(super) async fn load_foreign(self: Arc<Self>, at: usize) -> bool {
-        let Some(foreign) = self.foreign(at) else { return true };
+        self.ask_foreign(at).await.is_ok()
+    }
+
+    async fn ask_foreign(self: Arc<Self>, at: usize) -> Result<(), KeyError> {
+        let Some(foreign) = self.foreign(at) else { return Ok(()) };
         let loaded = foreign.source.load_next().await;
         self.take_foreign(at, &foreign, loaded)
     }
 
-    fn take_foreign(&self, at: usize, Foreign { issuer, source, .. }: &Foreign, loaded: Loaded) -> bool {
+    fn take_foreign(
+        &self,
+        at: usize,
+        Foreign { issuer, source, .. }: &Foreign,
+        loaded: Loaded,
+    ) -> Result<(), KeyError> {
         let (outcome, told) = {
             let mut state = self.state();
             let State { rotation, foreign, .. } = &mut *state;
             // Removed meanwhile.
-            let Some((_, progress)) = foreign.get_mut(&at) else { return true };
+            let Some((_, progress)) = foreign.get_mut(&at) else { return Ok(()) };
             let now = self.settings.clock.now();
             let skipped = loaded.set.as_ref().map(|set| set.skipped.clone()).unwrap_or_default();
             let told = progress.tell_skipped(&skipped);
@@ -261,9 +277,9 @@ impl Manager {
         if let Ok(state::Loaded::TakenBack) = outcome {
             self.emit(&Event::KeysTakenBack { source: &source.describe(), issuer: issuer.name() });
         }
-        let is_ok = outcome.is_ok();
-        self.report(source, outcome.map(|_| ()), &told);
-        is_ok
+        let outcome = outcome.map(|_| ());
+        self.report(source, outcome.clone(), &told);
+        outcome.map_err(|error| error.at(issuer.name()))
     }
 
     /// Puts the ring of this moment in place, if it is another one.

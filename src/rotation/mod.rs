@@ -62,6 +62,7 @@ pub struct KeyRotation {
     overlap: Duration,
     stale_for: Duration,
     cooldown: Duration,
+    is_every_issuer_required: bool,
     clock: Option<Arc<dyn Clock>>,
     observe: Option<Arc<Observer>>,
 }
@@ -107,6 +108,7 @@ impl KeyRotation {
             overlap: Duration::from_secs(3600),
             stale_for: Duration::from_secs(24 * 3600),
             cooldown: Duration::from_secs(30),
+            is_every_issuer_required: false,
             clock: None,
             observe: None,
         }
@@ -117,6 +119,16 @@ impl KeyRotation {
     /// are never signed again. A private key in the source is only used to verify.
     pub fn trust(mut self, issuer: impl Into<TrustedIssuer>, source: impl KeySource) -> Self {
         self.trusted.push(Trusted { issuer: issuer.into(), source: Arc::new(source) });
+        self
+    }
+
+    /// Makes [`start`](Self::start) fail if the keys of a trusted issuer can't be loaded, so that a wrong URL or issuer
+    /// name stops a deployment. Default: the failure is reported as [`KeysFailed`](crate::Event::KeysFailed), to
+    /// [`on_event`](Self::on_event) and with the feature `tracing` to the log, and the service starts.
+    ///
+    /// Costs: the service can't start while an issuer is down. An issuer that publishes an empty set has answered.
+    pub fn require_trusted_issuers(mut self) -> Self {
+        self.is_every_issuer_required = true;
         self
     }
 
@@ -196,8 +208,9 @@ impl KeyRotation {
     ///
     /// Durations longer than ten years count as ten years.
     ///
-    /// If a foreign issuer can't be reached, this is reported as an event, and the issuer is asked again in the
-    /// background. Until then the layer answers its tokens 503.
+    /// If a foreign issuer's keys can't be loaded, because it is down or its URL is wrong, this is reported as an event
+    /// and the issuer is asked again in the background. Until then the layer answers its tokens 503. With
+    /// [`require_trusted_issuers`](Self::require_trusted_issuers) it is an error.
     ///
     /// # Errors
     /// If the own source can't be loaded or holds no signing key, the reload interval is 0, a trusted issuer has
@@ -215,6 +228,7 @@ impl KeyRotation {
             timing,
             reload_every: clamped(self.reload_every),
             cooldown: clamped(self.cooldown).max(SHORTEST_COOLDOWN),
+            is_every_issuer_required: self.is_every_issuer_required,
             clock: self.clock.unwrap_or_else(|| Arc::new(SteadyClock::start())),
             observe: self.observe,
         };
@@ -314,6 +328,32 @@ mod tests {
         let keys = all.start().await.unwrap();
         assert_eq!(keys.overlap(), Some(LONGEST.as_secs()));
         assert!(keys.refetch("x").is_some());
+    }
+
+    /// Holds no keys that could be read.
+    struct Down;
+
+    impl KeySource for Down {
+        fn describe(&self) -> String {
+            "down".to_owned()
+        }
+
+        async fn load(&self) -> Result<KeySet, KeyError> {
+            Err(KeyError::unavailable("it answered 404, not 200"))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_start_that_requires_its_issuers_fails_without_their_keys() {
+        let up = || KeySet::verifying([key("f").into()]);
+        let both = || rotation().trust("https://up.example", up()).trust("https://down.example", Down);
+        assert!(both().start().await.is_ok());
+        let error = both().require_trusted_issuers().start().await.unwrap_err();
+        assert_eq!(error.to_string(), "https://down.example: keys unavailable: it answered 404, not 200");
+        let all_up = rotation().trust("https://up.example", up()).require_trusted_issuers();
+        assert!(all_up.start().await.is_ok());
+        let empty = rotation().trust("https://empty.example", KeySet::default()).require_trusted_issuers();
+        assert!(empty.start().await.is_ok());
     }
 
     /// Answers once, then never.

@@ -50,6 +50,9 @@ use crate::time::clamped;
 /// # }
 /// ```
 ///
+/// A wrong URL is found at the first load. [`KeyRotation::start`](crate::keys::KeyRotation::start) reports it as an event and
+/// goes on, unless [`require_trusted_issuers`](crate::keys::KeyRotation::require_trusted_issuers) was called.
+///
 /// One load is one `GET`. With [`discover`](Self::discover) it is two, or up to four if the first addresses have no
 /// configuration. It must be complete within [`timeout`](Self::timeout), and each response has at most
 /// [`max_bytes`](Self::max_bytes). Nothing of a token is sent: the URL, the header fields and the trusted
