@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use self::memory::{Asked, Memory};
 use super::{
-    ClaimsStore, Horizon, Page, Presented, Pushed, Retention, Revocation, RevocationFeed, Rotated, Rotation,
-    SessionPage, Standing, StoreError, StoreErrorKind, StoreHorizon, SubjectId, Subscription,
+    ClaimsStore, FeedEvent, Horizon, Page, Presented, Retention, Revocation, RevocationFeed, Rotated,
+    Rotation, SessionPage, Standing, StoreError, StoreErrorKind, StoreHorizon, SubjectId, Subscription,
 };
 use crate::time::NumericDate;
 use crate::time::clamped;
@@ -101,11 +101,11 @@ impl<S: ClaimsStore> Cached<S> {
         S: RevocationFeed,
     {
         let memory = Arc::clone(&self.memory);
-        let hear = move |pushed| match pushed {
-            Pushed::Revoked(revocation) => memory.forget_revoked(&revocation),
-            Pushed::Resumed => memory.forget_all(),
+        let listener = move |event| match event {
+            FeedEvent::Revoked(revocation) => memory.forget_revoked(&revocation),
+            FeedEvent::Resumed => memory.forget_all(),
         };
-        self.feed = Some(self.inner.subscribe(Arc::new(hear)).await?);
+        self.feed = Some(self.inner.subscribe(Arc::new(listener)).await?);
         Ok(self)
     }
 

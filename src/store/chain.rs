@@ -35,13 +35,13 @@ pub(super) struct Ancestor {
 }
 
 /// What a rotation comes to.
-pub(super) enum Turn {
+pub(super) enum RotationOutcome {
     /// There is no chain: it begins one.
     Open,
     /// Its token is the head: it makes its successor the head.
     Advance,
     /// It changes nothing.
-    Told(Rotated),
+    Answered(Rotated),
 }
 
 /// Decides a rotation against the session's live chain. `revoked`: the token or its session; `cutoff`: the instant up to
@@ -52,33 +52,35 @@ pub(super) fn judge(
     cutoff: Option<NumericDate>,
     chain: Option<&Chain>,
     is_revoked: impl Fn(TokenId) -> bool,
-) -> Result<Turn, StoreError> {
+) -> Result<RotationOutcome, StoreError> {
     let Rotation { presented, supersedes, successor, .. } = rotation;
     // A sign-in records the token itself; a renewal records another.
     if *supersedes == (*successor == presented.token) {
         return Err(StoreErrorKind::Misused.into());
     }
     if let Some(revoked_until) = cutoff {
-        return Ok(Turn::Told(predated(rotation.supersedes, revoked_until)));
+        return Ok(RotationOutcome::Answered(predated(rotation.supersedes, revoked_until)));
     }
     if revoked || is_revoked(*successor) {
-        return Ok(Turn::Told(Rotated::Revoked));
+        return Ok(RotationOutcome::Answered(Rotated::Revoked));
     }
-    let Some(chain) = chain else { return Ok(Turn::Open) };
+    let Some(chain) = chain else { return Ok(RotationOutcome::Open) };
     if is_revoked(chain.head) {
-        return Ok(Turn::Told(Rotated::Revoked));
+        return Ok(RotationOutcome::Answered(Rotated::Revoked));
     }
     match (chain.place(&presented.token, presented.now), supersedes) {
         // A chain that met itself again would never end.
         (Place::Head, true) if chain.place(successor, presented.now) != Place::Stranger => {
             Err(StoreErrorKind::Misused.into())
         }
-        (Place::Head, true) => Ok(Turn::Advance),
+        (Place::Head, true) => Ok(RotationOutcome::Advance),
         (Place::Predecessor, true) | (Place::Head, false) => {
-            Ok(Turn::Told(Rotated::Superseded { head: Arc::clone(&chain.claims) }))
+            Ok(RotationOutcome::Answered(Rotated::Superseded { head: Arc::clone(&chain.claims) }))
         }
-        (Place::Ancestor { generations }, true) => Ok(Turn::Told(Rotated::Reused { generations })),
-        (Place::Stranger, true) | (_, false) => Ok(Turn::Told(Rotated::Unknown)),
+        (Place::Ancestor { generations }, true) => {
+            Ok(RotationOutcome::Answered(Rotated::Reused { generations }))
+        }
+        (Place::Stranger, true) | (_, false) => Ok(RotationOutcome::Answered(Rotated::Unknown)),
     }
 }
 

@@ -15,27 +15,33 @@ use super::{ClaimsStore, Revocation, StoreError};
 ///
 /// Delivery is best effort, because a channel may break. A listener may rely on it to be fast, never to be correct.
 pub trait RevocationFeed: ClaimsStore {
-    /// Calls `hear` with every revocation from its return on, until the subscription is dropped. It reopens a channel
+    /// Calls `listener` with every revocation from its return on, until the subscription is dropped. It reopens a channel
     /// that broke, and says so.
     ///
     /// # Errors
     /// When the channel can't be opened.
-    fn subscribe(&self, hear: Hear) -> impl Future<Output = Result<Subscription, StoreError>> + Send;
+    fn subscribe(
+        &self,
+        listener: RevocationListener,
+    ) -> impl Future<Output = Result<Subscription, StoreError>> + Send;
 }
 
 impl<S: RevocationFeed> RevocationFeed for Arc<S> {
-    fn subscribe(&self, hear: Hear) -> impl Future<Output = Result<Subscription, StoreError>> + Send {
-        S::subscribe(self, hear)
+    fn subscribe(
+        &self,
+        listener: RevocationListener,
+    ) -> impl Future<Output = Result<Subscription, StoreError>> + Send {
+        S::subscribe(self, listener)
     }
 }
 
 /// Who is told. It must not wait.
-pub type Hear = Arc<dyn Fn(Pushed) + Send + Sync>;
+pub type RevocationListener = Arc<dyn Fn(FeedEvent) + Send + Sync>;
 
 /// What a feed tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Pushed {
+pub enum FeedEvent {
     /// This was revoked.
     Revoked(Revocation),
     /// The channel was broken and is open again: any revocation in between may have been missed.

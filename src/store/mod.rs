@@ -47,7 +47,7 @@ mod redis;
 pub(crate) mod settling;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod sql;
-mod vocabulary;
+mod types;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -58,14 +58,14 @@ pub use any::AnyStore;
 pub use cached::Cached;
 pub(crate) use erased::ErasedStore;
 pub use error::{StoreError, StoreErrorKind};
-pub use feed::{Hear, Pushed, RevocationFeed, Subscription};
+pub use feed::{FeedEvent, RevocationFeed, RevocationListener, Subscription};
 pub use memory::MemoryStore;
 #[cfg(feature = "redis")]
 pub use redis::{DangerousRedisConnect, RedisConnect, RedisStore};
 pub(crate) use settling::Settling;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub use sql::{SqlStore, SqlStoreBuilder};
-pub use vocabulary::{
+pub use types::{
     Page, Presented, Retention, Revocation, Rotation, SessionCursor, SessionPage, SessionRecord, SubjectLimit,
 };
 

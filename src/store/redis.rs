@@ -152,7 +152,7 @@ impl ClaimsStore for RedisStore {
             None => (ask_session.run(&self.0.link).await?, None),
         };
         let session = SessionState::read(session)?;
-        if session.reborn || subject.as_ref().is_some_and(|subject| subject.reborn) {
+        if session.recreated || subject.as_ref().is_some_and(|subject| subject.recreated) {
             self.0.restore_births(presented.now).await;
         }
         Ok(state::judge(presented, &session, subject.as_ref()))
@@ -176,9 +176,9 @@ impl ClaimsStore for RedisStore {
         if let Some(revoked_until) = state.and_then(|state| state.revoked_until) {
             return Ok(chain::predated(supersedes, revoked_until));
         }
-        let [outcome, more, reborn] =
+        let [outcome, more, recreated] =
             self.0.ask_rotation(&rotation, state).run(&self.0.link).await?.fields()?;
-        if reborn == "1" || state.is_some_and(|state| state.reborn) {
+        if recreated == "1" || state.is_some_and(|state| state.recreated) {
             self.0.restore_births(now).await;
         }
         let rotated = match &*outcome {
@@ -266,7 +266,7 @@ impl Shared {
 
     fn ask_rotation(&self, rotation: &Rotation, state: Option<&SubjectState>) -> Call {
         let Rotation { presented, supersedes, successor, claims, until, .. } = rotation;
-        let vouched = state.is_none_or(|state| presented.session_start >= state.born);
+        let vouched = state.is_none_or(|state| presented.session_start >= state.created_at);
         let flag = |set: bool| u8::from(set).to_string();
         let args = [
             presented.now.to_string(),

@@ -28,6 +28,7 @@ mod failure;
 #[cfg(feature = "postgres")]
 mod feed;
 mod horizon;
+mod notification;
 #[cfg(feature = "postgres")]
 mod pooler;
 mod proof;
@@ -36,7 +37,6 @@ mod record;
 mod schema;
 mod session;
 mod statements;
-mod telling;
 #[cfg(all(test, feature = "sqlite"))]
 mod tests;
 mod tries;
@@ -52,7 +52,7 @@ use self::proof::Identity;
 use self::purge::Purge;
 use self::record::Listed;
 use self::statements::Statements;
-use super::chain::Turn;
+use super::chain::RotationOutcome;
 use super::cutoff::Cutoff;
 use super::known_horizon::KnownHorizon;
 use super::{
@@ -202,12 +202,12 @@ impl ClaimsStore for SqlStore {
         let (rotated, opened) = self
             .change(Cause::Rotation(&rotation.presented), |found| {
                 let opened = match found.judge(&rotation)? {
-                    Turn::Told(rotated) => return Ok(Step::Done((rotated, None))),
-                    Turn::Open => {
+                    RotationOutcome::Answered(rotated) => return Ok(Step::Done((rotated, None))),
+                    RotationOutcome::Open => {
                         found.begin(rotation.clone());
                         Some(Opened { is_new: found.stamp.is_none() })
                     }
-                    Turn::Advance => {
+                    RotationOutcome::Advance => {
                         found.advance(rotation.clone());
                         None
                     }

@@ -5,7 +5,7 @@ use futures_util::FutureExt as _;
 use tokio::sync::Notify;
 
 use super::*;
-use crate::store::{Hear, MemoryStore, SessionId, TokenId};
+use crate::store::{MemoryStore, RevocationListener, SessionId, TokenId};
 
 /// A store that has to be waited for: it counts its questions, fails where it is told to, and holds an answer back
 /// after it was read.
@@ -16,7 +16,7 @@ struct Remote {
     fails: Mutex<Option<StoreErrorKind>>,
     held: Mutex<Option<Arc<Notify>>>,
     held_revocation: Mutex<Option<Arc<Notify>>>,
-    hear: Mutex<Option<Hear>>,
+    listener: Mutex<Option<RevocationListener>>,
 }
 
 impl ClaimsStore for Remote {
@@ -66,8 +66,8 @@ impl ClaimsStore for Remote {
 }
 
 impl RevocationFeed for Remote {
-    async fn subscribe(&self, hear: Hear) -> Result<Subscription, StoreError> {
-        *self.hear.lock().expect("a lock") = Some(hear);
+    async fn subscribe(&self, listener: RevocationListener) -> Result<Subscription, StoreError> {
+        *self.listener.lock().expect("a lock") = Some(listener);
         Ok(Subscription::until_dropped(|| {}))
     }
 }
@@ -233,15 +233,15 @@ async fn in_an_outage_the_last_known_live_standing_serves_for_a_bounded_time() {
 
 #[test]
 fn what_is_heard_is_forgotten_and_so_is_all_that_may_have_been_missed() {
-    for pushed in [Pushed::Revoked(session()), Pushed::Resumed] {
+    for event in [FeedEvent::Revoked(session()), FeedEvent::Resumed] {
         let (remote, cached) = cached();
         let cached = cached.hearing_revocations().now_or_never().expect("at once").expect("a channel");
         assert_eq!(standing(&cached, &presents(1, 100)), Ok(Standing::Live));
         revoke(&*remote, session());
         assert_eq!(cached.standing_now(&presents(1, 100)), Some(Standing::Live), "not heard yet");
-        let hear = remote.hear.lock().expect("a lock").clone().expect("a listener");
-        hear(pushed);
-        assert_eq!(standing(&cached, &presents(1, 100)), Ok(Standing::Revoked), "{pushed:?}");
+        let listener = remote.listener.lock().expect("a lock").clone().expect("a listener");
+        listener(event);
+        assert_eq!(standing(&cached, &presents(1, 100)), Ok(Standing::Revoked), "{event:?}");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use super::{Hear, Pushed, Subscription, message};
+use super::{FeedEvent, RevocationListener, Subscription, message};
 use crate::caught::caught;
 use crate::store::{StoreError, StoreErrorKind};
 use crate::telemetry::{self, Event};
@@ -28,7 +28,7 @@ pub(in crate::store) trait Channel: Send + 'static {
 pub(in crate::store) fn listen<C, F>(
     mut channel: C,
     mut open: impl FnMut() -> F + Send + 'static,
-    hear: Hear,
+    listener: RevocationListener,
 ) -> Subscription
 where
     C: Channel,
@@ -36,7 +36,7 @@ where
 {
     let task = tokio::spawn(async move {
         loop {
-            until_it_breaks(&mut channel, &hear).await;
+            until_it_breaks(&mut channel, &listener).await;
             channel = loop {
                 tokio::time::sleep(REOPEN_AFTER).await;
                 if let Ok(channel) = in_time(open()).await {
@@ -44,7 +44,7 @@ where
                 }
             };
             // Only now: whatever is revoked from here on is heard.
-            tell(&hear, Pushed::Resumed);
+            tell(&listener, FeedEvent::Resumed);
         }
     });
     Subscription::until_dropped(move || task.abort())
@@ -58,17 +58,19 @@ pub(in crate::store) async fn in_time<C>(
 }
 
 /// A listener that panics misses this and hears the next.
-fn tell(hear: &Hear, pushed: Pushed) {
-    if caught(|| hear(pushed)).is_none() {
+fn tell(listener: &RevocationListener, event: FeedEvent) {
+    if caught(|| listener(event)).is_none() {
         telemetry::record(&Event::HookPanicked { hook: "subscribe" });
     }
 }
 
-async fn until_it_breaks(channel: &mut impl Channel, hear: &Hear) {
+async fn until_it_breaks(channel: &mut impl Channel, listener: &RevocationListener) {
     loop {
         match tokio::time::timeout(ASK_EVERY, channel.next()).await {
             // What can't be read may have been any revocation.
-            Ok(Some(said)) => tell(hear, message::read(&said).map_or(Pushed::Resumed, Pushed::Revoked)),
+            Ok(Some(said)) => {
+                tell(listener, message::read(&said).map_or(FeedEvent::Resumed, FeedEvent::Revoked))
+            }
             Ok(None) => return,
             Err(_) => match tokio::time::timeout(ANSWER_WITHIN, channel.is_alive()).await {
                 Ok(true) => {}
@@ -103,11 +105,11 @@ mod tests {
     async fn a_listener_that_panics_hears_what_follows() {
         let heard = Arc::new(AtomicUsize::new(0));
         let counted = heard.clone();
-        let hear: Hear = Arc::new(move |_| {
+        let listener: RevocationListener = Arc::new(move |_| {
             let nth = counted.fetch_add(1, Ordering::SeqCst);
             assert!(nth > 1, "it panics over the first two");
         });
-        let subscription = listen(Talkative(2), || async { Ok(Talkative(2)) }, hear);
+        let subscription = listen(Talkative(2), || async { Ok(Talkative(2)) }, listener);
         tokio::time::sleep(REOPEN_AFTER * 3).await;
         assert!(heard.load(Ordering::SeqCst) > 5, "{heard:?}");
         drop(subscription);

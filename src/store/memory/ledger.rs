@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::store::chain::{self, Chain, Place, Turn};
+use crate::store::chain::{self, Chain, Place, RotationOutcome};
 use crate::store::cutoff::Cutoff;
 use crate::store::{
     Horizon, Page, Presented, Retention, Revocation, Rotated, Rotation, SessionCursor, SessionId,
@@ -215,9 +215,9 @@ impl Ledger {
             |token| self.is_token_revoked(session, token, now),
         )?;
         match turn {
-            Turn::Open => self.open(rotation),
-            Turn::Advance => self.advance(rotation),
-            Turn::Told(rotated) => Ok(rotated),
+            RotationOutcome::Open => self.open(rotation),
+            RotationOutcome::Advance => self.advance(rotation),
+            RotationOutcome::Answered(rotated) => Ok(rotated),
         }
     }
 

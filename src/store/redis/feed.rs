@@ -7,12 +7,12 @@ use redis::{Client, RedisResult};
 use super::RedisStore;
 use super::failure::failure;
 use crate::store::feed::channel::{self, Channel};
-use crate::store::{Hear, RevocationFeed, StoreError, StoreErrorKind, Subscription};
+use crate::store::{RevocationFeed, RevocationListener, StoreError, StoreErrorKind, Subscription};
 
 /// By publish and subscribe, on a connection of its own. A cluster spreads what is published to every node, so any
 /// node serves.
 impl RevocationFeed for RedisStore {
-    async fn subscribe(&self, hear: Hear) -> Result<Subscription, StoreError> {
+    async fn subscribe(&self, listener: RevocationListener) -> Result<Subscription, StoreError> {
         let (servers, channel) = (&self.0.servers, self.0.keys.channel());
         let clients = servers.nodes.iter().map(|node| servers.client(node.clone()));
         let clients = clients.collect::<RedisResult<Vec<_>>>().map_err(failure)?;
@@ -24,7 +24,7 @@ impl RevocationFeed for RedisStore {
             }
         }
         let mut candidates = clients.into_iter().cycle();
-        Ok(channel::listen(first?, move || open(candidates.next(), channel.clone()), hear))
+        Ok(channel::listen(first?, move || open(candidates.next(), channel.clone()), listener))
     }
 }
 

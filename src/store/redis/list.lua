@@ -4,7 +4,7 @@
 -- 1 listed some; then the newest sessions, each with its start.
 local now, count, last = tonumber(ARGV[1]), tonumber(ARGV[3]), ARGV[5]
 local over = over_by_both(now)
-local birth = born(KEYS[2], now, ARGV[2])
+local birth = created(KEYS[2], now, ARGV[2])
 local cutoff = birth and subject_of(KEYS[1], birth, now, over)
 if not cutoff then
   return corrupt('subject')

@@ -13,7 +13,7 @@ use crate::store::{Page, SessionCursor, SessionId, SessionPage, SessionRecord, S
 use crate::time::NumericDate;
 
 /// The cutoffs hold for every session of a page, and each session's own slot was not asked for them.
-struct Looked {
+struct Snapshot {
     cutoffs: Vec<Cutoff>,
     /// There is a list of version 1.
     has_old: bool,
@@ -29,12 +29,12 @@ impl Shared {
     ) -> Result<SessionPage, StoreError> {
         let limit = page.limit.clamp(1, 1_000);
         let page = Page { limit: limit + 1, ..page };
-        let mut looked = self.look(subject, now, page).await?;
-        if looked.has_old && page.after.is_none() {
+        let mut snapshot = self.snapshot(subject, now, page).await?;
+        if snapshot.has_old && page.after.is_none() {
             self.adopt(subject, now).await?;
-            looked = self.look(subject, now, page).await?;
+            snapshot = self.snapshot(subject, now, page).await?;
         }
-        let Looked { cutoffs, mut found, .. } = looked;
+        let Snapshot { cutoffs, mut found, .. } = snapshot;
         let follows = found.len() > limit;
         found.truncate(limit);
         let mut records = Vec::new();
@@ -51,7 +51,12 @@ impl Shared {
         Ok(SessionPage::new(records, found.last().copied().filter(|_| follows)))
     }
 
-    async fn look(&self, subject: &SubjectId, now: NumericDate, page: Page) -> Result<Looked, StoreError> {
+    async fn snapshot(
+        &self,
+        subject: &SubjectId,
+        now: NumericDate,
+        page: Page,
+    ) -> Result<Snapshot, StoreError> {
         let keys = &self.keys;
         let places = [
             keys.subject(subject),
@@ -75,7 +80,7 @@ impl Shared {
         cutoffs.extend(all.map(|instant| Cutoff::new(instant, None, NumericDate::MAX)));
         let found = sessions(found)?.into_iter();
         let found = found.map(|(session, session_start)| SessionCursor { session_start, session }).collect();
-        Ok(Looked { cutoffs, has_old: has_old == "1", found })
+        Ok(Snapshot { cutoffs, has_old: has_old == "1", found })
     }
 
     /// A session of the subject as it is recorded and live, and until when.

@@ -43,7 +43,7 @@ end
 --
 -- The horizon is every slot's own copy, so that a revocation is kept by it in the step that writes. `known` is the
 -- caller's: the larger one counts, for a slot that was lost has none.
-local function born(key, now, known)
+local function created(key, now, known)
   local found = redis.pcall('HMGET', key, 's', 'i', 'h', 'a', 'u', 'c')
   if found.err then
     -- Version 1 was a text, which is the name of the incarnation. Its scripts can't read a hash: a process that knows
@@ -57,12 +57,12 @@ local function born(key, now, known)
     redis.call('HSET', key, 's', since, 'i', name)
     found = { since, name }
   end
-  local reborn = '0'
+  local recreated = '0'
   if not found[1] then
     -- What began within this second began before the loss, for all that can be told.
     found = { text(math.max(clock, now) + 1), time[1] .. '.' .. time[2] }
     redis.call('HSET', key, 's', found[1], 'i', found[2])
-    reborn = '1'
+    recreated = '1'
   end
   known = tonumber(known)
   local horizon = tonumber(found[3] or nil)
@@ -76,7 +76,7 @@ local function born(key, now, known)
     return nil
   end
   return {
-    since = since, incarnation = found[2], reborn = reborn, horizon = horizon or LAST, is_set = horizon ~= nil,
+    since = since, incarnation = found[2], recreated = recreated, horizon = horizon or LAST, is_set = horizon ~= nil,
     all = all, all_until = all_until, latest_start = tonumber(found[6] or nil),
   }
 end

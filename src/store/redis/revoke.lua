@@ -5,7 +5,7 @@
 local now, start, tolerance, margin = tonumber(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local subject, token = ARGV[6], ARGV[7]
 local over = over_by_both(now)
-local birth = born(KEYS[3], now, ARGV[2])
+local birth = created(KEYS[3], now, ARGV[2])
 local session = birth and session_of(KEYS[1], birth, now, over)
 if not session then
   return corrupt('session')

@@ -2,7 +2,7 @@
 -- for the instant, the name of this call.
 local now, start, tolerance, margin = tonumber(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local over = over_by_both(now)
-local birth = born(KEYS[1], now, ARGV[2])
+local birth = created(KEYS[1], now, ARGV[2])
 if not birth then
   return corrupt('birth')
 end

@@ -4,7 +4,7 @@
 local now, start, tolerance, margin = tonumber(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local instant, except = tonumber(ARGV[6]), ARGV[7]
 local over = over_by_both(now)
-local birth = born(KEYS[2], now, ARGV[2])
+local birth = created(KEYS[2], now, ARGV[2])
 local cutoff = birth and subject_of(KEYS[1], birth, now, over)
 if not cutoff then
   return corrupt('subject')

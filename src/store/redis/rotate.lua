@@ -1,12 +1,12 @@
 -- KEYS: session, its revoked tokens, birth.
 -- ARGV: now, known horizon, token, successor, supersedes, until, claims, session start, subject, its incarnation, whether
 -- the subject's slot vouches for a session of that age.
--- What came of it, the head's claims or generations or the instant of a cutoff, reborn.
+-- What came of it, the head's claims or generations or the instant of a cutoff, recreated.
 local now, token, successor, supersedes = tonumber(ARGV[1]), ARGV[3], ARGV[4], ARGV[5] == '1'
 local till, claims, start = tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
 local subject, incarnation, vouched = ARGV[9], ARGV[10], ARGV[11] == '1'
 local over = over_by_both(now)
-local birth = born(KEYS[3], now, ARGV[2])
+local birth = created(KEYS[3], now, ARGV[2])
 local session = birth and session_of(KEYS[1], birth, now, over)
 local e, c = unpack(redis.call('HMGET', KEYS[1], 'e', 'c'))
 if not session or (session.h and not (c and e and tonumber(e))) then
@@ -18,7 +18,7 @@ local function is_revoked(which)
 end
 
 local function answer(what, more)
-  return { what, more or '', birth.reborn }
+  return { what, more or '', birth.recreated }
 end
 
 if is_all_revoked(birth, start, over) then
@@ -30,9 +30,9 @@ end
 if not session.h or session.u <= now then
   -- Nobody vouches for a session older than the records are: it is recorded, so that its tokens have one successor
   -- each, and stays unknown.
-  local orphan = '0'
+  local unattested = '0'
   if supersedes and not (vouched and start >= birth.since) then
-    orphan = '1'
+    unattested = '1'
   end
   local generation, older = '0', ''
   if supersedes then
@@ -40,7 +40,7 @@ if not session.h or session.u <= now then
     generation, older = '1', token .. ':0:' .. text(till) .. ','
   end
   redis.call('HSET', KEYS[1], 'v', '2', 'h', successor, 'e', text(till), 'g', generation, 'a', older,
-    'u', text(till), 'c', claims, 'r', text(now), 's', text(start), 'p', subject, 'i', incarnation, 'o', orphan)
+    'u', text(till), 'c', claims, 'r', text(now), 's', text(start), 'p', subject, 'i', incarnation, 'o', unattested)
   redis.call('HDEL', KEYS[1], 'x')
   keep(KEYS[1], over, till)
   return answer('recorded')

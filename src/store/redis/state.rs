@@ -6,8 +6,8 @@ use crate::time::NumericDate;
 /// What the session's slot says.
 pub(super) struct SessionState {
     pub(super) verdict: Verdict,
-    born: NumericDate,
-    pub(super) reborn: bool,
+    created_at: NumericDate,
+    pub(super) recreated: bool,
 }
 
 pub(super) enum Verdict {
@@ -17,7 +17,7 @@ pub(super) enum Verdict {
         generations: u32,
         /// Of the subject's records, when this one was written.
         incarnation: String,
-        is_orphan: bool,
+        is_unattested: bool,
     },
 }
 
@@ -25,9 +25,9 @@ pub(super) enum Verdict {
 pub(super) struct SubjectState {
     /// The instant up to which sessions are revoked, where the session asked about is one of them.
     pub(super) revoked_until: Option<NumericDate>,
-    pub(super) born: NumericDate,
+    pub(super) created_at: NumericDate,
     pub(super) incarnation: String,
-    pub(super) reborn: bool,
+    pub(super) recreated: bool,
 }
 
 /// What it says when a session is listed there.
@@ -42,7 +42,7 @@ pub(super) struct Listing {
 
 impl SessionState {
     pub(super) fn read(answer: Vec<String>) -> Result<Self, StoreError> {
-        let [verdict, generations, born, reborn, incarnation, orphan] = answer.fields()?;
+        let [verdict, generations, created_at, recreated, incarnation, unattested] = answer.fields()?;
         let verdict = match &*verdict {
             "revoked" => Verdict::Revoked,
             "unrecorded" => Verdict::Unrecorded,
@@ -50,22 +50,22 @@ impl SessionState {
                 generations: generations.number()?,
                 incarnation,
                 // Anything but the word that it is none.
-                is_orphan: orphan != "0",
+                is_unattested: unattested != "0",
             },
             _ => return Err(corrupt()),
         };
-        Ok(Self { verdict, born: born.instant()?, reborn: reborn == "1" })
+        Ok(Self { verdict, created_at: created_at.instant()?, recreated: recreated == "1" })
     }
 }
 
 impl SubjectState {
     pub(super) fn read(answer: Vec<String>) -> Result<Self, StoreError> {
-        let [revoked_until, born, incarnation, reborn] = answer.fields()?;
+        let [revoked_until, created_at, incarnation, recreated] = answer.fields()?;
         Ok(Self {
             revoked_until: revoked_until.instant_or_nothing()?,
-            born: born.instant()?,
+            created_at: created_at.instant()?,
             incarnation,
-            reborn: reborn == "1",
+            recreated: recreated == "1",
         })
     }
 }
@@ -93,11 +93,11 @@ pub(super) fn judge(
     if subject.is_some_and(|subject| subject.revoked_until.is_some()) {
         return Standing::Revoked;
     }
-    let subject_began_later = subject.is_none_or(|subject| start >= subject.born);
+    let subject_began_later = subject.is_none_or(|subject| start >= subject.created_at);
     match &session.verdict {
         Verdict::Revoked => Standing::Revoked,
-        Verdict::Unrecorded if start >= session.born && subject_began_later => Standing::Live,
-        Verdict::Recorded { generations, incarnation, is_orphan: false }
+        Verdict::Unrecorded if start >= session.created_at && subject_began_later => Standing::Live,
+        Verdict::Recorded { generations, incarnation, is_unattested: false }
             if subject_began_later || subject.is_some_and(|subject| subject.incarnation == *incarnation) =>
         {
             match generations {

@@ -3,12 +3,12 @@
 -- ARGV: now, known horizon, session, session start, and to list it: until, and nothing or how many are kept live and how
 -- many are remembered.
 -- What the subject's slot says: the instant up to which sessions of that age are revoked or nothing, birth, incarnation,
--- reborn; then whether the session is listed only now, whether more than are remembered are, and those that are too many
+-- recreated; then whether the session is listed only now, whether more than are remembered are, and those that are too many
 -- to be live, each with its start.
 local now, session, start = tonumber(ARGV[1]), ARGV[3], tonumber(ARGV[4])
 local till, live, remembered = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local over = over_by_both(now)
-local birth = born(KEYS[2], now, ARGV[2])
+local birth = created(KEYS[2], now, ARGV[2])
 local cutoff = birth and subject_of(KEYS[1], birth, now, over)
 if not cutoff then
   return corrupt('subject')
@@ -17,7 +17,7 @@ local instant = is_cut_off(cutoff, session, start) and cutoff.i or -1
 if is_all_revoked(birth, start, over) then
   instant = math.max(instant, birth.all)
 end
-local answer = { instant >= 0 and text(instant) or '', text(birth.since), birth.incarnation, birth.reborn }
+local answer = { instant >= 0 and text(instant) or '', text(birth.since), birth.incarnation, birth.recreated }
 if not till or instant >= 0 then
   return answer
 end

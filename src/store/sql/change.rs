@@ -2,10 +2,10 @@
 
 use super::backend::{Backend, on};
 use super::failure::failed;
+use super::notification::Notification;
 use super::record::{ancestor_bytes, horizon_column, revoked_token_bytes};
 use super::session::{CutoffRow, Found, Session};
 use super::statements::Statement;
-use super::telling::Telling;
 use super::tries::Tries;
 use super::{Inner, SqlStore, random, secs};
 use crate::store::{Presented, Retention, Revocation, SessionId, StoreError, SubjectId};
@@ -81,7 +81,7 @@ impl SqlStore {
             };
             // Random, so that a row that was removed and made anew never passes for the one that was read.
             let stamp = random().map_err(failed)?.cast_signed();
-            let save = |telling| inner.save(cause, &found, stamp, telling);
+            let save = |notification| inner.save(cause, &found, stamp, notification);
             let saved = match told {
                 Some(revocation) => inner.record_and_tell(&revocation, save).await,
                 None => save(None).await,
@@ -174,14 +174,14 @@ impl Inner {
         cause: Cause<'_>,
         found: &Found,
         stamp: i64,
-        telling: Option<Telling>,
+        notification: Option<Notification>,
     ) -> Result<bool, sqlx::Error> {
         match cause.target() {
-            Target::Session(session) => self.save_session(session, cause, found, stamp, telling).await,
+            Target::Session(session) => self.save_session(session, cause, found, stamp, notification).await,
             Target::Subject(subject) => {
-                self.save_cutoff(&subject.as_bytes()[..], &found.subject, found, stamp, telling).await
+                self.save_cutoff(&subject.as_bytes()[..], &found.subject, found, stamp, notification).await
             }
-            Target::Everybody => self.save_cutoff(&[], &found.everybody, found, stamp, telling).await,
+            Target::Everybody => self.save_cutoff(&[], &found.everybody, found, stamp, notification).await,
         }
     }
 
@@ -191,15 +191,15 @@ impl Inner {
         cause: Cause<'_>,
         found: &Found,
         stamp: i64,
-        telling: Option<Telling>,
+        notification: Option<Notification>,
     ) -> Result<bool, sqlx::Error> {
-        let Session { chain, is_orphan, revoked_until, revoked_tokens, .. } = &found.session;
+        let Session { chain, is_unattested, revoked_until, revoked_tokens, .. } = &found.session;
         let chain = chain.as_ref();
         let subject = found.session.subject();
         let head = chain.map(|chain| &chain.head.as_bytes()[..]);
         let generation = chain.map(|chain| i64::try_from(chain.generation).unwrap_or(i64::MAX));
         let asked = cause.subject();
-        let statement = match &telling {
+        let statement = match &notification {
             Some(_) => &self.statements.save_and_tell,
             None => &self.statements.save,
         };
@@ -222,16 +222,16 @@ impl Inner {
                 .bind(revoked_token_bytes(revoked_tokens))
                 .bind(secs(found.session.kept_until()))
                 .bind(stamp)
-                .bind(i64::from(*is_orphan))
+                .bind(i64::from(*is_unattested))
                 .bind(found.horizon.map(horizon_column))
                 .bind(secs(found.clock.after(HOLDS)))
-                .bind(secs(found.born))
+                .bind(secs(found.created_at))
                 .bind(asked.as_ref().map(|subject| &subject.as_bytes()[..]))
                 .bind(found.subject.stamp)
                 .bind(found.everybody.stamp)
                 .bind(found.stamp);
-            let query = match telling {
-                Some(Telling { channel, message }) => query.bind(channel).bind(message),
+            let query = match notification {
+                Some(Notification { channel, message }) => query.bind(channel).bind(message),
                 None => query,
             };
             // To its end: a commit that fails is told behind the rows.
@@ -245,10 +245,10 @@ impl Inner {
         row: &CutoffRow,
         found: &Found,
         stamp: i64,
-        telling: Option<Telling>,
+        notification: Option<Notification>,
     ) -> Result<bool, sqlx::Error> {
         let Some(cutoff) = row.cutoff else { return Ok(true) };
-        let statement = match &telling {
+        let statement = match &notification {
             Some(_) => &self.statements.save_cutoff_and_tell,
             None => &self.statements.save_cutoff,
         };
@@ -266,8 +266,8 @@ impl Inner {
                 .bind(found.horizon.map(horizon_column))
                 .bind(secs(found.clock.after(HOLDS)))
                 .bind(row.stamp);
-            let query = match telling {
-                Some(Telling { channel, message }) => query.bind(channel).bind(message),
+            let query = match notification {
+                Some(Notification { channel, message }) => query.bind(channel).bind(message),
                 None => query,
             };
             question.has_written(query.fetch_all(connection).await)

@@ -9,11 +9,11 @@ use super::failure::failed;
 use super::pooler::listener;
 use super::{Inner, SqlStore};
 use crate::store::feed::channel::{self, Channel};
-use crate::store::{Hear, RevocationFeed, StoreError, Subscription};
+use crate::store::{RevocationFeed, RevocationListener, StoreError, Subscription};
 
 /// On PostgreSQL; see [heard as they happen](SqlStore#heard-as-they-happen).
 impl RevocationFeed for SqlStore {
-    async fn subscribe(&self, hear: Hear) -> Result<Subscription, StoreError> {
+    async fn subscribe(&self, listener: RevocationListener) -> Result<Subscription, StoreError> {
         let options = match &self.0.backend {
             Backend::Postgres(pool) => pool.connect_options(),
             #[cfg(feature = "sqlite")]
@@ -26,7 +26,7 @@ impl RevocationFeed for SqlStore {
         };
         let name = self.0.channel();
         let open = move || open(Arc::clone(&options), name.clone());
-        Ok(channel::listen(channel::in_time(open()).await?, open, hear))
+        Ok(channel::listen(channel::in_time(open()).await?, open, listener))
     }
 }
 

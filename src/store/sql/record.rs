@@ -31,7 +31,7 @@ impl<'r, R: Row + Columns> FromRow<'r, R> for Found {
             Some(_) => Session {
                 chain: chain(row)?,
                 // Anything but the word that it is none.
-                is_orphan: required("orphan", row.integer("orphan"))? != 0,
+                is_unattested: required("orphan", row.integer("orphan"))? != 0,
                 revoked_until: required_date(row, "revoked_until")?,
                 revoked_tokens: revoked_tokens(&required("revoked_tokens", row.bytes("revoked_tokens"))?)?,
                 subject: optional_id(row, "subject")?.map(SubjectId::from_bytes),
@@ -39,7 +39,7 @@ impl<'r, R: Row + Columns> FromRow<'r, R> for Found {
             },
         };
         Ok(Self {
-            born: required_date(row, "born")?,
+            created_at: required_date(row, "born")?,
             clock: required_date(row, "clock")?,
             horizon: optional_date(row, "horizon")?.map(horizon_of),
             subject: cutoff(row, &SUBJECTS)?,

@@ -1,6 +1,6 @@
 //! One session as its row tells it, and what may become of it: plain values, no waiting.
 
-use super::super::chain::{self, Chain, Place, Turn};
+use super::super::chain::{self, Chain, Place, RotationOutcome};
 use super::super::cutoff::Cutoff;
 use super::super::{
     Horizon, Presented, Retention, Revocation, Rotation, Standing, StoreError, StoreErrorKind, SubjectId,
@@ -14,7 +14,7 @@ const MAX_REVOKED_TOKENS: usize = 1024;
 /// What the store knows of a presented token, all as one statement saw it.
 pub(super) struct Found {
     /// When the store's tables were made.
-    pub(super) born: NumericDate,
+    pub(super) created_at: NumericDate,
     /// The server's clock.
     pub(super) clock: NumericDate,
     pub(super) horizon: Option<Horizon>,
@@ -40,7 +40,7 @@ pub(super) struct CutoffRow {
 pub(super) struct Session {
     pub(super) chain: Option<Chain>,
     /// Nobody vouches for the time before the chain was begun: what was revoked then may be lost.
-    pub(super) is_orphan: bool,
+    pub(super) is_unattested: bool,
     /// The session's own tombstone; the epoch where it has none.
     pub(super) revoked_until: NumericDate,
     pub(super) revoked_tokens: Vec<(TokenId, NumericDate)>,
@@ -55,7 +55,7 @@ impl Found {
             return Standing::Revoked;
         }
         match self.session.chain(presented.now) {
-            Some(_) if self.session.is_orphan => Standing::Unknown,
+            Some(_) if self.session.is_unattested => Standing::Unknown,
             Some(chain) => match chain.place(&presented.token, presented.now) {
                 Place::Ancestor { generations } => Standing::Superseded { generations },
                 Place::Head | Place::Predecessor | Place::Stranger => Standing::Live,
@@ -65,7 +65,7 @@ impl Found {
         }
     }
 
-    pub(super) fn judge(&self, rotation: &Rotation) -> Result<Turn, StoreError> {
+    pub(super) fn judge(&self, rotation: &Rotation) -> Result<RotationOutcome, StoreError> {
         let presented = &rotation.presented;
         let now = presented.now;
         let (revoked, cutoff) = (self.is_revoked(presented), self.cutoff_of(presented));
@@ -77,9 +77,9 @@ impl Found {
     /// A session older than the store is recorded by a renewal, so that its tokens have one successor each, and stays
     /// unknown. A sign-in begins one that is as new as its record.
     pub(super) fn begin(&mut self, rotation: Rotation) {
-        let is_orphan = rotation.supersedes && !self.vouches_for(&rotation.presented);
+        let is_unattested = rotation.supersedes && !self.vouches_for(&rotation.presented);
         self.session.forget_expired(self.agreed(rotation.presented.now));
-        self.session.begin(rotation, is_orphan);
+        self.session.begin(rotation, is_unattested);
     }
 
     pub(super) fn advance(&mut self, rotation: Rotation) {
@@ -126,7 +126,7 @@ impl Found {
     }
 
     fn vouches_for(&self, presented: &Presented) -> bool {
-        presented.session_start >= self.born
+        presented.session_start >= self.created_at
     }
 
     /// The token or its session.
@@ -171,8 +171,8 @@ impl Session {
         self.chain.as_ref().map_or(self.latest_start, |chain| Some(chain.session_start))
     }
 
-    fn begin(&mut self, rotation: Rotation, is_orphan: bool) {
-        self.is_orphan = is_orphan;
+    fn begin(&mut self, rotation: Rotation, is_unattested: bool) {
+        self.is_unattested = is_unattested;
         self.chain = Some(Chain::begun_by(rotation));
     }
 
@@ -195,7 +195,7 @@ impl Session {
         self.revoked_until = until;
         // A revoked session has nothing left to say.
         self.chain = None;
-        self.is_orphan = false;
+        self.is_unattested = false;
         true
     }
 

@@ -10,7 +10,7 @@ use crate::store::Revocation;
 use crate::store::feed::message;
 
 /// Where a revocation is told, and what.
-pub(super) struct Telling {
+pub(super) struct Notification {
     pub(super) channel: String,
     pub(super) message: String,
 }
@@ -21,7 +21,7 @@ impl Inner {
     pub(super) async fn record_and_tell<T, F>(
         &self,
         revocation: &Revocation,
-        record: impl Fn(Option<Telling>) -> F,
+        record: impl Fn(Option<Notification>) -> F,
     ) -> Result<T, sqlx::Error>
     where
         F: Future<Output = Result<T, sqlx::Error>>,
@@ -32,12 +32,12 @@ impl Inner {
         }
     }
 
-    fn news(&self, revocation: &Revocation) -> Option<Telling> {
+    fn news(&self, revocation: &Revocation) -> Option<Notification> {
         let _ = revocation;
         match &self.backend {
             #[cfg(feature = "postgres")]
             Backend::Postgres(_) => {
-                Some(Telling { channel: self.channel(), message: message::write(revocation) })
+                Some(Notification { channel: self.channel(), message: message::write(revocation) })
             }
             #[cfg(feature = "sqlite")]
             Backend::Sqlite { .. } => None,
