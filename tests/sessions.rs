@@ -54,6 +54,13 @@ async fn no_token_that_existed_at_a_revocation_is_ever_admitted_again_and_nobody
     assert!(renewed > 0, "no token was ever renewed");
 }
 
+#[tokio::test]
+async fn revoking_everything_spares_no_session_and_holds_up_nobody() {
+    let store = Arc::new(MemoryStore::new());
+    let open = async || Arc::clone(&store);
+    revocations::revoking_everything_spares_no_session_and_holds_up_nobody(open, NOW).await;
+}
+
 /// Listed page by page, and ended in one step.
 #[tokio::test]
 async fn a_hundred_thousand_sessions_of_one_subject_are_listed_and_ended() {

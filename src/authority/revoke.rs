@@ -222,7 +222,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
 
     /// Ends every session that began at or before `instant`, of every subject and issuer on this store, after a leak
     /// for instance. An instant that is not in the past counts as the one that
-    /// [`revoke_subject`](Self::revoke_subject) uses.
+    /// [`revoke_subject`](Self::revoke_subject) uses, and recorded sessions that begin later end as well. Nobody has to
+    /// wait to sign in again.
     ///
     /// # Errors
     /// If there is no store, or it did not record the revocation.

@@ -280,8 +280,9 @@ impl Shared {
             presented.subject.map(|subject| subject.to_string()).unwrap_or_default(),
             state.map(|state| state.incarnation.clone()).unwrap_or_default(),
             flag(vouched),
+            name(presented.session),
         ];
-        Call::new(&script::ROTATE, self.keys.session_slot(&presented.session), args)
+        Call::new(&script::ROTATE, self.keys.rotation_slot(&presented.session), args)
     }
 
     /// Asks the subject's slot, and lists a session there.

@@ -50,7 +50,7 @@ use self::change::{Cause, Step};
 use self::crowd::Opened;
 use self::proof::Identity;
 use self::purge::Purge;
-use self::record::Listed;
+use self::record::{BegunAfter, Listed};
 use self::statements::Statements;
 use super::chain::RotationOutcome;
 use super::cutoff::Cutoff;
@@ -60,6 +60,9 @@ use super::{
     SessionId, SessionPage, SessionRecord, Standing, StoreError, StoreHorizon, SubjectId,
 };
 use crate::time::NumericDate;
+
+/// Sessions read at once, where a revocation of all ends them one by one.
+const AT_ONCE: usize = 64;
 
 /// A [`ClaimsStore`] in an SQL database: an SQLite file, for the processes of one machine, or PostgreSQL.
 ///
@@ -222,6 +225,11 @@ impl ClaimsStore for SqlStore {
     }
 
     async fn revoke(&self, revocation: Revocation, retention: Retention) -> Result<(), StoreError> {
+        if let Revocation::AllBefore { instant } = revocation
+            && revocation.ends_all_on_record(&retention)
+        {
+            self.end_begun_after(instant, &retention).await?;
+        }
         if let Some(subject) = self.end(revocation, &retention).await? {
             // It is recorded; a limit that can't be kept now is kept with the next.
             let _ = self.make_room(subject, &retention).await;
@@ -256,6 +264,22 @@ impl ClaimsStore for SqlStore {
 }
 
 impl SqlStore {
+    /// Ends the sessions on record that begin after a revocation of all that is about to be recorded: one that begins after it
+    /// because it has been recorded already is left alone.
+    async fn end_begun_after(&self, instant: NumericDate, retention: &Retention) -> Result<(), StoreError> {
+        let inner = &*self.0;
+        loop {
+            let later = inner.persist(|| inner.begun_after(instant, retention.now)).await?;
+            for &SessionCursor { session, session_start } in &later {
+                let retention = Retention { limit: None, ..retention.of(None, session_start) };
+                self.end(Revocation::Session(session), &retention).await?;
+            }
+            if later.len() < AT_ONCE {
+                return Ok(());
+            }
+        }
+    }
+
     /// Records a revocation. If that made the first record of a session, returns the session's subject, whose limit may
     /// be exceeded by it.
     async fn end(
@@ -298,6 +322,27 @@ impl fmt::Debug for SqlStore {
 }
 
 impl Inner {
+    async fn begun_after(
+        &self,
+        instant: NumericDate,
+        now: NumericDate,
+    ) -> Result<Vec<SessionCursor>, sqlx::Error> {
+        let statement = &self.statements.begun_after;
+        let question = self.identity.ask(statement);
+        let found: Vec<BegunAfter> = on!(&self.backend, read, connection => question.rows(
+            sqlx::query(&statement.sql)
+                .bind(question.store)
+                .bind(&*question.number)
+                .bind(secs(instant))
+                .bind(i64::try_from(instant.since(now)).unwrap_or(i64::MAX))
+                .bind(secs(now))
+                .bind(i64::try_from(AT_ONCE).unwrap_or(i64::MAX))
+                .fetch_all(connection)
+                .await,
+        ))?;
+        Ok(found.into_iter().filter_map(|row| row.0).collect())
+    }
+
     /// One more than a page holds, where there are more.
     async fn sessions(
         &self,

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::{Horizon, SessionId, SubjectId, TokenId};
 use crate::time::NumericDate;
-use crate::token::horizon::{MAX_TOLERANCE, furthest_ahead};
 
 /// A token that was presented, as a store sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +126,8 @@ pub enum Revocation {
         /// The session that is spared: "all others". It is not spared from what was revoked before.
         except: Option<SessionId>,
     },
-    /// Every session, of whatever subject or none, that began at or before the instant.
+    /// Every session, of whatever subject or none, that began at or before the instant. If that is not in the past, also
+    /// every other session on record: see [`ends_all_on_record`](Self::ends_all_on_record).
     AllBefore {
         /// The instant, compared with session starts. See [`dated`](Self::dated).
         instant: NumericDate,
@@ -136,15 +136,15 @@ pub enum Revocation {
 
 impl Revocation {
     /// The revocation with its instant as the store must record it. An instant in the revoker's past stays as it is.
-    /// Any other means "up to now": the later of the revoker's clock and the store's, and at least `latest_start`.
+    /// Any other means "up to now": the later of the revoker's clock and the store's, and for a
+    /// [`SubjectBefore`](Self::SubjectBefore) at least `latest_start`.
     ///
-    /// `latest_start` is the latest start of the recorded sessions that are meant: the subject's, or all of them for
-    /// [`AllBefore`](Self::AllBefore), without those that are not [near](Self::is_near). It lies ahead of the clocks
-    /// if a sign-in was dated after an earlier revocation. A revocation that follows another without a sign-in between
-    /// them reaches no further than the first, so that repeating it keeps nobody from signing in.
+    /// `latest_start` is the latest start of the subject's recorded sessions. It lies ahead of the clocks if a sign-in
+    /// was dated after an earlier revocation. A revocation that follows another without a sign-in between them reaches
+    /// no further than the first, so that repeating it keeps nobody from signing in.
     #[must_use]
     pub fn dated(self, retention: &Retention, clock: NumericDate, latest_start: Option<NumericDate>) -> Self {
-        let dated = |instant: NumericDate| match instant < retention.now {
+        let dated = |instant: NumericDate, latest_start: Option<NumericDate>| match instant < retention.now {
             true => instant,
             false => {
                 let by_clock = instant.max(clock.after(instant.since(retention.now)));
@@ -153,17 +153,19 @@ impl Revocation {
         };
         match self {
             Self::SubjectBefore { subject, instant, except } => {
-                Self::SubjectBefore { subject, instant: dated(instant), except }
+                Self::SubjectBefore { subject, instant: dated(instant, latest_start), except }
             }
-            Self::AllBefore { instant } => Self::AllBefore { instant: dated(instant) },
+            Self::AllBefore { instant } => Self::AllBefore { instant: dated(instant, None) },
             Self::Token { .. } | Self::Session(_) => self,
         }
     }
 
-    /// Whether an authority may have dated a session so, at most 121 s ahead of its clock. What is further ahead comes from a
-    /// clock that is wrong, and must not keep everybody from signing in.
-    pub fn is_near(start: NumericDate, retention: &Retention, clock: NumericDate) -> bool {
-        start.since(retention.now.max(clock)) <= furthest_ahead(MAX_TOLERANCE)
+    /// Whether this is an [`AllBefore`](Self::AllBefore) whose instant is not in the revoker's past. The store then also
+    /// ends, one by one, the recorded sessions that began after the instant that it [dates](Self::dated) it. They lie
+    /// ahead of the clocks, for instance because they follow a revocation of their subject. An instant that covered them
+    /// would keep everybody from signing in until then.
+    pub fn ends_all_on_record(&self, retention: &Retention) -> bool {
+        matches!(self, Self::AllBefore { instant } if *instant >= retention.now)
     }
 }
 

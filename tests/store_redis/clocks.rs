@@ -47,7 +47,7 @@ async fn no_record_expires_before_its_instant_by_either_clock() {
             );
             records += 1;
         }
-        assert_eq!(records, 7);
+        assert_eq!(records, 8);
         server.command(&["FLUSHALL"]);
     }
 }

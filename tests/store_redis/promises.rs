@@ -55,6 +55,14 @@ async fn no_token_that_existed_at_a_revocation_is_ever_admitted_again_and_nobody
     }
 }
 
+#[tokio::test]
+async fn revoking_everything_spares_no_session_and_holds_up_nobody() {
+    let server = RedisServer::start(&[]);
+    let open = async || RedisStore::connect(server.url()).await.unwrap();
+    let begin = SystemClock.now().as_secs() + 10;
+    revocations::revoking_everything_spares_no_session_and_holds_up_nobody(open, begin).await;
+}
+
 /// The memory store is itself held against a model: any calls in any order have one answer in both. Either sessions expire
 /// as time moves on, or they are revoked and limited: of what is over by one clock alone, a shared store says more.
 #[tokio::test]

@@ -9,6 +9,7 @@ on_each_database! {
     promises_about_races_are_kept_while_others_use_the_store,
     it_answers_as_the_memory_store_does,
     no_token_that_existed_at_a_revocation_is_ever_admitted_again_and_nobody_is_refused_after_it,
+    revoking_everything_spares_no_session_and_holds_up_nobody,
     debug_prints_no_address,
 }
 
@@ -47,6 +48,12 @@ async fn no_token_that_existed_at_a_revocation_is_ever_admitted_again_and_nobody
         revocations::no_token_that_existed_at_a_revocation_is_ever_admitted_again(open, begin, seed, 150)
             .await;
     }
+}
+
+async fn revoking_everything_spares_no_session_and_holds_up_nobody(place: Place) {
+    let begin = SystemClock.now().as_secs() + 10;
+    let open = async || place.open().await;
+    revocations::revoking_everything_spares_no_session_and_holds_up_nobody(open, begin).await;
 }
 
 /// Any calls in any order, time moving on.

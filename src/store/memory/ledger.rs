@@ -266,7 +266,7 @@ impl Ledger {
     pub(super) fn revoke(&mut self, revocation: Revocation, retention: &Retention) -> Result<(), StoreError> {
         let now = retention.now;
         self.sweep(now);
-        match revocation.dated(retention, now, self.latest_start(&revocation, retention)) {
+        match revocation.dated(retention, now, self.latest_start(&revocation)) {
             Revocation::Token { session, token } => self.revoke_token(session, token, retention),
             Revocation::Session(session) => self.revoke_session(session, retention),
             Revocation::SubjectBefore { subject, instant, except } => {
@@ -276,27 +276,32 @@ impl Ledger {
             Revocation::AllBefore { instant } => {
                 let cutoff = Cutoff::new(instant, None, self.kept_until(retention));
                 self.revoked_all = Some(cutoff.joined(self.revoked_all, now));
+                if revocation.ends_all_on_record(retention) {
+                    self.revoke_begun_after(instant, retention)?;
+                }
                 Ok(())
             }
         }
     }
 
-    /// The latest start of the sessions on record that are meant.
-    fn latest_start(&self, revocation: &Revocation, retention: &Retention) -> Option<NumericDate> {
-        match revocation {
-            Revocation::SubjectBefore { subject, .. } => {
-                let mut listed = self.recorded.range((*subject, FIRST)..=(*subject, LAST));
-                listed.next_back().map(|(_, cursor)| cursor.session_start)
+    /// The latest start of the subject's sessions on record.
+    fn latest_start(&self, revocation: &Revocation) -> Option<NumericDate> {
+        let Revocation::SubjectBefore { subject, .. } = revocation else { return None };
+        let mut listed = self.recorded.range((*subject, FIRST)..=(*subject, LAST));
+        listed.next_back().map(|(_, cursor)| cursor.session_start)
+    }
+
+    fn revoke_begun_after(&mut self, instant: NumericDate, retention: &Retention) -> Result<(), StoreError> {
+        let later = self.sessions.iter().filter_map(|(id, session)| match session {
+            Session::Recorded(chain) if chain.session_start > instant => {
+                Some((*id, retention.of(chain.subject, chain.session_start)))
             }
-            Revocation::AllBefore { .. } => {
-                let starts = self.sessions.values().filter_map(|session| match session {
-                    Session::Recorded(chain) => Some(chain.session_start),
-                    Session::Ended(_) => None,
-                });
-                starts.filter(|&start| Revocation::is_near(start, retention, retention.now)).max()
-            }
-            Revocation::Token { .. } | Revocation::Session(_) => None,
+            _ => None,
+        });
+        for (session, retention) in later.collect::<Vec<_>>() {
+            self.revoke_session(session, &retention)?;
         }
+        Ok(())
     }
 
     fn kept_until(&self, retention: &Retention) -> NumericDate {

@@ -5,7 +5,7 @@ use redis::cmd;
 
 use super::failure::failure;
 use super::script::{self, Call};
-use super::state::{Field as _, name};
+use super::state::{Field as _, name, sessions};
 use super::{AT_ONCE, Shared, state};
 use crate::crypto;
 use crate::store::feed::message;
@@ -72,7 +72,8 @@ impl Shared {
         self.record(&Call::new(&script::REVOKE_SUBJECT, keys, args)).await.map(drop)
     }
 
-    /// Ends every session begun up to an instant, slot by slot. It is published with the last one.
+    /// Ends every session begun up to an instant, slot by slot. It is published with the last one. Where that is up to now,
+    /// the sessions on record that begin later end by their names.
     pub(super) async fn end_all(
         &self,
         instant: NumericDate,
@@ -80,21 +81,31 @@ impl Shared {
     ) -> Result<(), StoreError> {
         let message = message::write_at(&Revocation::AllBefore { instant }, "@");
         let name = call_name()?;
-        let in_slot = |birth: String, channel: String| {
+        let in_slot = |slot: [String; 2], channel: String| {
             let args = [instant.to_string(), channel, message.clone(), name.clone()];
-            Call::new(&script::REVOKE_ALL, [birth], self.retaining(retention).into_iter().chain(args))
+            Call::new(&script::REVOKE_ALL, slot, self.retaining(retention).into_iter().chain(args))
         };
-        let mut births = self.keys.births().collect::<Vec<_>>();
-        let Some(last) = births.pop() else { return Ok(()) };
-        for some in births.chunks(AT_ONCE) {
-            let ended = some.iter().map(async |birth| {
-                let call = in_slot(birth.clone(), String::new());
+        let mut slots = self.keys.slots().collect::<Vec<_>>();
+        let Some(last) = slots.pop() else { return Ok(()) };
+        let mut later = Vec::new();
+        for some in slots.chunks(AT_ONCE) {
+            let ended = some.iter().map(async |slot| {
+                let call = in_slot(slot.clone(), String::new());
                 // On one server, replicas that have the last one have them all.
                 if self.servers.is_cluster { self.record(&call).await } else { call.run(&self.link).await }
             });
+            for answer in join_all(ended).await {
+                later.extend(sessions(&answer?)?);
+            }
+        }
+        later.extend(sessions(&self.record(&in_slot(last, self.keys.channel())).await?)?);
+        for some in later.chunks(AT_ONCE) {
+            let ended = some.iter().map(async |&(session, start)| {
+                self.end(session, None, &Retention { limit: None, ..retention.of(None, start) }).await
+            });
             join_all(ended).await.into_iter().collect::<Result<Vec<_>, _>>()?;
         }
-        self.record(&in_slot(last, self.keys.channel())).await.map(drop)
+        Ok(())
     }
 
     /// Notes at its subject a session that has `ended`, with the latest start of its tokens and until when it is kept. Of

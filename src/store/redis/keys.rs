@@ -26,6 +26,12 @@ impl Keys {
         self.key(tag(session.as_bytes()), &format!("revoked:{session}"))
     }
 
+    /// What a rotation reads and writes: the same, and its slot's sessions that begin ahead of the clock.
+    pub(super) fn rotation_slot(&self, session: &SessionId) -> [String; 4] {
+        let [record, revoked, birth] = self.session_slot(session);
+        [record, revoked, birth, self.ahead(tag(session.as_bytes()))]
+    }
+
     /// What a script of a session reads: its record, its revoked tokens, the birth of its slot.
     pub(super) fn session_slot(&self, session: &SessionId) -> [String; 3] {
         [self.session(session), self.revoked_tokens(session), self.birth(tag(session.as_bytes()))]
@@ -61,6 +67,15 @@ impl Keys {
     /// Of every slot.
     pub(super) fn births(&self) -> impl Iterator<Item = String> {
         (0..TAGS).map(|tag| self.birth(tag))
+    }
+
+    /// What a revocation of all reads and writes in every slot: its birth, its sessions that begin ahead of the clock.
+    pub(super) fn slots(&self) -> impl Iterator<Item = [String; 2]> {
+        (0..TAGS).map(|tag| [self.birth(tag), self.ahead(tag)])
+    }
+
+    fn ahead(&self, tag: u16) -> String {
+        self.key(tag, "ahead")
     }
 
     fn birth(&self, tag: u16) -> String {

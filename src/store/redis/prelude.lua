@@ -38,13 +38,12 @@ local function keep(key, over, till)
 end
 
 -- When this slot's records began, the name of their incarnation, whether it begins now (the records before it, if there
--- were any, are lost), the horizon, up to when and until when all sessions are revoked, and the latest start of this
--- slot's sessions that lay ahead of the clock when it was listed. nil: unreadable.
+-- were any, are lost), the horizon, and up to when and until when all sessions are revoked. nil: unreadable.
 --
 -- The horizon is every slot's own copy, so that a revocation is kept by it in the step that writes. `known` is the
 -- caller's: the larger one counts, for a slot that was lost has none.
 local function created(key, now, known)
-  local found = redis.pcall('HMGET', key, 's', 'i', 'h', 'a', 'u', 'c')
+  local found = redis.pcall('HMGET', key, 's', 'i', 'h', 'a', 'u')
   if found.err then
     -- Version 1 was a text, which is the name of the incarnation. Its scripts can't read a hash: a process that knows
     -- no horizon does nothing here any more.
@@ -77,7 +76,7 @@ local function created(key, now, known)
   end
   return {
     since = since, incarnation = found[2], recreated = recreated, horizon = horizon or LAST, is_set = horizon ~= nil,
-    all = all, all_until = all_until, latest_start = tonumber(found[6] or nil),
+    all = all, all_until = all_until,
   }
 end
 
@@ -90,12 +89,7 @@ local function kept_until(birth, now, start, tolerance, margin)
   return math.min(LAST, math.max(now, clock, start) + tolerance + birth.horizon + margin)
 end
 
--- Whether an authority may have dated a session so: as Revocation::is_near.
-local function is_near(start, now)
-  return start <= math.max(now, clock) + 121
-end
-
--- The instant of a cutoff, up to now where it is not past, and as far as the latest start of the sessions that are meant: as
+-- The instant of a cutoff, up to now where it is not past, and at least the latest start of the subject's sessions: as
 -- Revocation::dated.
 local function dated(instant, now, latest)
   if instant < now then

@@ -1,6 +1,6 @@
--- KEYS: session, its revoked tokens, birth.
+-- KEYS: session, its revoked tokens, birth, its slot's sessions that begin ahead of the clock.
 -- ARGV: now, known horizon, token, successor, supersedes, until, claims, session start, subject, its incarnation, whether
--- the subject's slot vouches for a session of that age.
+-- the subject's slot vouches for a session of that age, session.
 -- What came of it, the head's claims or generations or the instant of a cutoff, recreated.
 local now, token, successor, supersedes = tonumber(ARGV[1]), ARGV[3], ARGV[4], ARGV[5] == '1'
 local till, claims, start = tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
@@ -43,6 +43,12 @@ if not session.h or session.u <= now then
     'u', text(till), 'c', claims, 'r', text(now), 's', text(start), 'p', subject, 'i', incarnation, 'o', unattested)
   redis.call('HDEL', KEYS[1], 'x')
   keep(KEYS[1], over, till)
+  if start > clock then
+    -- A revocation of all ends it by its name.
+    redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', text(clock))
+    redis.call('ZADD', KEYS[4], text(start), ARGV[12])
+    keep(KEYS[4], over, till)
+  end
   return answer('recorded')
 end
 

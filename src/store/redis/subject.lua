@@ -36,11 +36,6 @@ if is_new and remembered and redis.call('ZCARD', KEYS[3]) + redis.call('ZCARD', 
   end
 end
 redis.call('ZADD', KEYS[3], 'NX', text(start), session)
-if start > math.max(now, clock) and is_near(start, now) then
-  -- Dated after a revocation: the next one of all must reach it.
-  birth.latest_start = math.max(birth.latest_start or 0, start)
-  redis.call('HSET', KEYS[2], 'c', text(birth.latest_start))
-end
 redis.call('ZADD', KEYS[5], text(math.max(till, tonumber(redis.call('ZSCORE', KEYS[5], session) or '0'))), session)
 if cutoff.is_absent then
   -- Version 1's revocation of a subject can't read it, and is refused.

@@ -145,7 +145,7 @@ impl Inner {
         let (statement, session) = match cause.target() {
             Target::Session(session) => (&self.statements.find, Some(session)),
             Target::Subject(_) => (&self.statements.find_subject, None),
-            Target::Everybody => (&self.statements.find_latest, None),
+            Target::Everybody => (&self.statements.find_without_claims, None),
         };
         self.find(statement, session, cause.subject()).await
     }

@@ -84,6 +84,15 @@ impl<'r, R: Row + Columns> FromRow<'r, R> for Listed {
     }
 }
 
+/// A session that begins ahead of the clock. `None`: the row says that there is none.
+pub(super) struct BegunAfter(pub(super) Option<SessionCursor>);
+
+impl<'r, R: Row + Columns> FromRow<'r, R> for BegunAfter {
+    fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
+        cursor(row).map(Self)
+    }
+}
+
 /// A row about the sessions that are beyond the limit on their subject's.
 pub(super) struct Crowd {
     /// A live session beyond the limit.
@@ -96,18 +105,17 @@ pub(super) struct Crowd {
 
 impl<'r, R: Row + Columns> FromRow<'r, R> for Crowd {
     fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
-        let displaced = match optional_id(row, "session")?.map(SessionId::from_bytes) {
-            None => None,
-            Some(session) => {
-                Some(SessionCursor { session_start: required_date(row, "session_start")?, session })
-            }
-        };
         let forgettable = match optional_date(row, "forgettable")? {
             None => None,
             Some(start) => Some((start, required_date(row, "kept_until")?)),
         };
-        Ok(Self { displaced, forgettable, oldest: optional_date(row, "oldest")? })
+        Ok(Self { displaced: cursor(row)?, forgettable, oldest: optional_date(row, "oldest")? })
     }
+}
+
+fn cursor(row: &impl Columns) -> Result<Option<SessionCursor>, sqlx::Error> {
+    let Some(session) = optional_id(row, "session")?.map(SessionId::from_bytes) else { return Ok(None) };
+    Ok(Some(SessionCursor { session_start: required_date(row, "session_start")?, session }))
 }
 
 /// The horizon as it was read.

@@ -142,8 +142,10 @@ fn versions(dialect: &Dialect, p: &str) -> Vec<Vec<String>> {
             format!("DROP INDEX {p}sessions_by_subject"),
             format!("CREATE INDEX {p}sessions_by_subject ON {p}sessions (subject, session_start, session)"),
         ],
-        // A revocation of everybody's sessions looks for the latest cutoff there is.
-        vec![format!("CREATE INDEX {p}subjects_by_instant ON {p}subjects (instant)")],
+        // A revocation of everybody's sessions looks for those that begin ahead of the clock.
+        vec![format!(
+            "CREATE INDEX {p}sessions_by_start ON {p}sessions (session_start) WHERE head IS NOT NULL"
+        )],
     ]
 }
 

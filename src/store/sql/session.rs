@@ -107,17 +107,7 @@ impl Found {
 
     /// A revocation with its instant as it is recorded.
     pub(super) fn dated(&self, revocation: Revocation, retention: &Retention) -> Revocation {
-        let latest_start = match revocation {
-            // No session starts later than a second after the latest cutoff before it: to look for the latest of all takes
-            // an index of its own. The subject here is the one with that cutoff.
-            Revocation::AllBefore { .. } => {
-                let cutoffs = [&self.subject, &self.everybody].into_iter().filter_map(|row| row.cutoff);
-                let starts = cutoffs.map(|cutoff| cutoff.instant.after(1));
-                starts.filter(|&start| Revocation::is_near(start, retention, self.clock)).max()
-            }
-            _ => self.latest_start,
-        };
-        revocation.dated(retention, self.clock, latest_start)
+        revocation.dated(retention, self.clock, self.latest_start)
     }
 
     /// Until when a revocation that is made now is kept.

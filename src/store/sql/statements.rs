@@ -64,8 +64,6 @@ pub(super) struct Statements {
     pub(super) find_without_claims: Statement,
     /// The same with the latest start of the subject's sessions on record.
     pub(super) find_subject: Statement,
-    /// The same with the subject whose cutoff is the latest that is not far ahead, where none is asked about.
-    pub(super) find_latest: Statement,
     /// Write a session's row, or the row that says up to when a subject's sessions are revoked, where all is still as it
     /// was read. See [`super`].
     pub(super) save: Statement,
@@ -75,6 +73,9 @@ pub(super) struct Statements {
     pub(super) save_cutoff_and_tell: Statement,
     /// A page. One row at least: without a session, where there is none.
     pub(super) sessions: Statement,
+    /// Live sessions on record that begin after an instant and more than so many seconds ahead of the server's clock. One
+    /// row at least.
+    pub(super) begun_after: Statement,
     /// Of a subject's sessions those that are too many: each live one, and of all the latest start, and until when they
     /// are kept; and the start of the oldest. One row at least.
     pub(super) crowd: Statement,
@@ -115,7 +116,7 @@ impl Statements {
     pub(super) fn new(dialect: &Dialect, p: &str) -> Self {
         let Dialect { clock, skip_locked, .. } = dialect;
         let everybody = dialect.everybody();
-        let find = |proof: &str, claims: &str, subject: &str, latest_start: &str| {
+        let find = |proof: &str, claims: &str, latest_start: &str| {
             format!(
                 "SELECT {proof}, m.born, m.horizon, {clock} AS clock, \
                  t.stamp AS t_stamp, t.instant AS t_instant, t.spared AS t_spared, t.floor AS t_floor, \
@@ -126,7 +127,7 @@ impl Statements {
                  s.renewed, s.ancestors, s.revoked_until, s.revoked_tokens, s.orphan, {claims} AS claims, \
                  {latest_start} AS latest_start \
                  FROM {p}store m LEFT JOIN {p}sessions s ON s.session = $3 \
-                 LEFT JOIN {p}subjects t ON t.subject = {subject} \
+                 LEFT JOIN {p}subjects t ON t.subject = $4 \
                  LEFT JOIN {p}subjects a ON a.subject = {everybody} WHERE {OWN}"
             )
         };
@@ -198,25 +199,17 @@ impl Statements {
         };
         Self {
             prefix: p.to_owned(),
-            find: Statement::new("find", |proof| find(proof, "s.claims", "$4", NO_DATE)),
+            find: Statement::new("find", |proof| find(proof, "s.claims", NO_DATE)),
             // Typed: a bare '' has no type in the first row of a PostgreSQL answer.
             find_without_claims: Statement::new("find_without_claims", |proof| {
-                find(proof, "CAST('' AS TEXT)", "$4", NO_DATE)
+                find(proof, "CAST('' AS TEXT)", NO_DATE)
             }),
             find_subject: Statement::new("find_subject", |proof| {
                 let latest = format!(
                     "(SELECT MAX(n.session_start) FROM {p}sessions n WHERE n.subject = $4 \
                      AND n.head IS NOT NULL)"
                 );
-                find(proof, "CAST('' AS TEXT)", "$4", &latest)
-            }),
-            find_latest: Statement::new("find_latest", |proof| {
-                // As `Revocation::is_near` has it.
-                let latest = format!(
-                    "(SELECT subject FROM {p}subjects WHERE instant <= {clock} + 121 \
-                     ORDER BY instant DESC LIMIT 1)"
-                );
-                find(proof, "CAST('' AS TEXT)", &format!("COALESCE($4, {latest})"), NO_DATE)
+                find(proof, "CAST('' AS TEXT)", &latest)
             }),
             save: Statement::new("save", save),
             save_cutoff: Statement::new("save_cutoff", save_cutoff),
@@ -237,6 +230,14 @@ impl Statements {
                      WHERE s.subject = $3 AND (s.session_start, s.session) < ($5, $6) \
                      AND s.head IS NOT NULL AND s.chain_until > $4 AND s.revoked_until <= $4 \
                      AND NOT {is_cut_off} {newest_first} LIMIT $7) s ON 1 = 1 WHERE {OWN} {newest_first}"
+                )
+            }),
+            begun_after: Statement::new("begun_after", |proof| {
+                format!(
+                    "SELECT {proof}, s.session, s.session_start FROM {p}store m \
+                     LEFT JOIN (SELECT s.session, s.session_start FROM {p}sessions s \
+                     WHERE s.head IS NOT NULL AND s.session_start > $3 AND s.session_start > {clock} + $4 \
+                     AND s.revoked_until <= $5 ORDER BY s.session_start LIMIT $6) s ON 1 = 1 WHERE {OWN}"
                 )
             }),
             crowd: Statement::new("crowd", |proof| {

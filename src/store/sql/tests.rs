@@ -60,9 +60,9 @@ async fn a_full_disk_refuses_what_is_new_and_keeps_what_was_revoked() {
     store.close().await;
 }
 
-/// A subject that was revoked once has a row for as long as the horizon: there may be many.
+/// They are few among all that are on record.
 #[tokio::test]
-async fn the_latest_cutoff_is_found_by_an_index() {
+async fn the_sessions_that_begin_ahead_of_the_clock_are_found_by_an_index() {
     let dir = tempfile::tempdir().unwrap();
     let store = SqlStore::sqlite(dir.path().join("sessions.db").to_str().unwrap()).await.unwrap();
     let readers = match &store.0.backend {
@@ -72,11 +72,11 @@ async fn the_latest_cutoff_is_found_by_an_index() {
     };
     let plan = format!(
         "EXPLAIN QUERY PLAN {}",
-        sqlx::SqlSafeStr::into_sql_str(&store.0.statements.find_latest.sql).as_str()
+        sqlx::SqlSafeStr::into_sql_str(&store.0.statements.begun_after.sql).as_str()
     );
     let rows = sqlx::raw_sql(sqlx::AssertSqlSafe(plan)).fetch_all(readers).await.unwrap();
     let steps = rows.iter().map(|row| sqlx::Row::get::<String, _>(row, "detail")).collect::<Vec<_>>();
-    assert!(steps.iter().any(|step| step.contains("subjects_by_instant")), "{steps:#?}");
+    assert!(steps.iter().any(|step| step.contains("sessions_by_start")), "{steps:#?}");
     assert!(!steps.iter().any(|step| step.contains("TEMP B-TREE")), "{steps:#?}");
 }
 
