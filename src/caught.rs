@@ -1,10 +1,36 @@
 //! Calls into code that is not this crate's: an observer, a hook, a subscriber, a store.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Runs code that is not this crate's; `None` where it panicked. What it panicked over is its own: nothing here is left half
 /// done by it.
 #[inline(always)]
 pub(crate) fn caught<T>(run: impl FnOnce() -> T) -> Option<T> {
-    catch_unwind(AssertUnwindSafe(run)).ok()
+    catch_unwind(AssertUnwindSafe(run)).map_err(discard).ok()
+}
+
+/// What it panicked with may panic once more when it is dropped.
+#[cold]
+fn discard(payload: Box<dyn Any + Send>) {
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        std::mem::forget(again);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_whose_payload_panics_is_caught() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                std::panic::panic_any(Self);
+            }
+        }
+        assert_eq!(caught(|| std::panic::panic_any(Bomb)), None::<()>);
+        assert_eq!(caught(|| 1), Some(1));
+    }
 }

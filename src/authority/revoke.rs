@@ -1,5 +1,6 @@
 //! Ending sessions. Every call here fails aloud: a revocation that may not hold is never reported as done.
 
+use std::collections::HashSet;
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,8 +12,8 @@ use crate::keyring::handle::RetiredKey;
 use crate::keyring::ring::KeyRing;
 use crate::refusal::{Reason, Refusal};
 use crate::store::{
-    ErasedStore, Horizon, Page, Presented, Retention, Revocation, SessionId, SessionPage, SessionRecord,
-    Standing, StoreError, StoreErrorKind, SubjectId, SubjectLimit,
+    ErasedStore, Horizon, Page, Retention, Revocation, SessionId, SessionPage, SessionRecord, StoreError,
+    StoreErrorKind, SubjectId, SubjectLimit,
 };
 use crate::telemetry::Event;
 use crate::time::NumericDate;
@@ -84,20 +85,23 @@ impl<C: Send + Sync + 'static> Authority<C> {
         policy
             .may_end_session(&SignOut { token: &token, retired_at, horizon, now })
             .map_err(|reason| SignOutError::Refused(Refusal::new(reason)))?;
+        let mut retention = self.retention_of(&token);
         if retired_at.is_some() {
-            let presented = Presented::new(token.session(), token.id(), token.subject(), start, now);
-            let store = self.recording_store().map_err(SignOutError::Store)?;
-            match self.ask(store.standing(presented)).await.map_err(SignOutError::Store)? {
-                Standing::Revoked => return Ok(()),
-                _ => self.count_retired(horizon, now).map_err(SignOutError::Store)?,
-            }
+            self.count_retired(token.session(), horizon, now).map_err(SignOutError::Store)?;
+            // Who holds a leaked key names sessions that never were: they must not count as their subject's, or they would
+            // end the subject's own.
+            retention.subject = None;
         }
-        let retention = self.retention_of(&token);
         self.revoke(Revocation::Session(token.session()), retention).await.map_err(SignOutError::Store)
     }
 
-    fn count_retired(&self, horizon: Horizon, now: NumericDate) -> Result<(), StoreError> {
-        if self.0.retired_sign_outs.count(horizon, now) {
+    fn count_retired(
+        &self,
+        session: SessionId,
+        horizon: Horizon,
+        now: NumericDate,
+    ) -> Result<(), StoreError> {
+        if self.0.retired_sign_outs.count(session, horizon, now) {
             return Ok(());
         }
         let error = StoreError::with_source(
@@ -293,19 +297,23 @@ pub(super) struct RetiredSignOuts(Mutex<Counted>);
 #[derive(Default)]
 struct Counted {
     until: NumericDate,
-    sessions: u32,
+    sessions: HashSet<SessionId>,
 }
 
 impl RetiredSignOuts {
-    const MAX: u32 = 10_000;
+    const MAX: usize = 10_000;
 
-    /// Counts one more; `false` where there were too many within the time that the store keeps them.
-    fn count(&self, horizon: Horizon, now: NumericDate) -> bool {
+    /// Counts this session, once however often it is ended; `false` where there were too many within the time that the
+    /// store keeps them.
+    fn count(&self, session: SessionId, horizon: Horizon, now: NumericDate) -> bool {
         let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if now >= counted.until {
-            *counted = Counted { until: horizon.after(now), sessions: 0 };
+            *counted = Counted { until: horizon.after(now), sessions: HashSet::new() };
         }
-        counted.sessions = counted.sessions.saturating_add(1);
-        counted.sessions <= Self::MAX
+        if counted.sessions.len() >= Self::MAX {
+            return counted.sessions.contains(&session);
+        }
+        counted.sessions.insert(session);
+        true
     }
 }

@@ -138,6 +138,40 @@ pub(super) fn uncache(headers: &mut HeaderMap) {
 }
 
 /// Fields that CDNs heed before `Cache-Control`: the targeted ones of RFC 9213, which end in its name, and older ones.
+/// Whether a response field of this name says something already: to caches, to browsers, of the response, or of a refusal.
+pub(super) fn has_a_meaning(name: &HeaderName) -> bool {
+    let is_cors = name.as_str().starts_with("access-control-");
+    is_cors
+        || is_for_caches(name)
+        || name == REISSUE_REPLAY
+        || matches!(
+            name.as_str(),
+            "cache-control"
+                | "expires"
+                | "age"
+                | "pragma"
+                | "vary"
+                | "etag"
+                | "set-cookie"
+                | "www-authenticate"
+                | "retry-after"
+                | "location"
+                | "connection"
+                | "transfer-encoding"
+                | "trailer"
+                | "upgrade"
+                | "content-type"
+                | "content-length"
+                | "content-encoding"
+                | "content-range"
+                | "clear-site-data"
+                | "grpc-status"
+                | "grpc-message"
+                | "strict-transport-security"
+                | "content-security-policy"
+        )
+}
+
 fn is_for_caches(name: &HeaderName) -> bool {
     let name = name.as_str();
     name.ends_with("-cache-control")

@@ -184,8 +184,11 @@ where
     C: Send + Sync + 'static,
 {
     /// Nobody is asked for a key again: a token whose key is unknown now is refused.
-    fn arrive_again(self, refetched: Refetched) -> State<S::Future, S, B, R, C> {
-        match self.shared.arrive(&RequestHead::of(&self.request)).0.map_err(|not_admitted| *not_admitted) {
+    fn arrive_again(mut self, refetched: Refetched) -> State<S::Future, S, B, R, C> {
+        // A custom source may give another answer the second time: what is judged now is answered where it was found.
+        let (arrived, channel) = self.shared.arrive(&RequestHead::of(&self.request));
+        self.channel = channel;
+        match arrived.map_err(|not_admitted| *not_admitted) {
             Ok(admission) => self.admitted(admission),
             Err(NotAdmitted::Refused(refused)) => self.refused(refused),
             // Of a custom source that found a credential a moment ago.

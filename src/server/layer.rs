@@ -7,6 +7,7 @@ use http::HeaderName;
 use tower_layer::Layer;
 
 use super::challenge::{Challenge, RefusalResponse};
+use super::deliver::has_a_meaning;
 use super::service::Reissue;
 use super::settings::Settings;
 use super::shared::Shared;
@@ -74,8 +75,17 @@ impl<C: Send + Sync + 'static> ReissueLayer<C> {
     }
 
     /// The response header that carries a successor. Default `Refreshed-API-Token`.
-    pub fn deliver_in(self, header: HeaderName) -> Self {
-        self.with(|settings| settings.header = header)
+    ///
+    /// # Errors
+    /// If the layer, a cache or the client gives the header a meaning of its own, as `Cache-Control` has one.
+    pub fn deliver_in(self, header: HeaderName) -> Result<Self, ConfigError> {
+        if has_a_meaning(&header) {
+            return Err(ConfigError::new(format!(
+                "a successor can't be delivered in `{header}`, which has a meaning of its own: choose a name of your own, \
+                 or keep `Refreshed-API-Token`"
+            )));
+        }
+        Ok(self.with(|settings| settings.header = header))
     }
 
     /// Lets a request without a credential through to the handler, which then finds no token: not that of a layer further out

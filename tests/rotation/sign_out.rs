@@ -256,3 +256,64 @@ async fn a_withdrawn_key_proves_nothing_whether_it_was_retired_before_or_not() {
         }
     }
 }
+
+fn under_the_retired(claims: serde_json::Value) -> String {
+    let header = json!({"alg": "HS256", "kid": secret_key(0).kid()});
+    let key = jsonwebtoken::EncodingKey::from_secret(secret(0).as_bytes());
+    support::sign_raw(&header.to_string(), &support::claims_with(claims).to_string(), &key, Algorithm::HS256)
+}
+
+/// That its token was revoked by itself says nothing of the session.
+#[tokio::test(start_paused = true)]
+async fn a_sign_out_under_a_retired_key_ends_the_session_of_a_revoked_token() {
+    let own = Own::default();
+    let (authority, clock) = of(&own, RELOAD).await;
+    let old = under_the_retired(json!({"sid": "S", "jti": "one"}));
+    let verified = authority.admit(&old).await.unwrap();
+    authority.revoke_token(&verified).await.unwrap();
+    retire(&own, &authority, &clock, 0).await;
+    let begun = tower_reissue::Clock::now(&clock).as_secs();
+    let header = json!({"alg": "HS256", "kid": secret_key(1).kid()});
+    let claims =
+        json!({"iat": begun, "exp": begun + 600, "session_start": support::NOW, "sid": "S", "jti": "two"});
+    let key = jsonwebtoken::EncodingKey::from_secret(secret(1).as_bytes());
+    let new = support::sign_raw(
+        &header.to_string(),
+        &support::claims_with(claims).to_string(),
+        &key,
+        Algorithm::HS256,
+    );
+    assert!(authority.admit(&new).await.is_ok());
+    authority.sign_out(&old).await.unwrap();
+    assert_eq!(authority.admit(&new).await.unwrap_err().reason(), &Reason::Revoked);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leaked_retired_key_ends_no_session_that_began_after_it_was_retired() {
+    let own = Own::default();
+    let (authority, clock) = of(&own, RELOAD).await;
+    retire(&own, &authority, &clock, 0).await;
+    clock.advance(600);
+    let victims = authority.issue(tower_reissue::Login::new("victim")).await.unwrap().into_string();
+    for n in 0..1_100 {
+        let invented =
+            under_the_retired(json!({"sub": "victim", "sid": format!("s{n}"), "jti": format!("j{n}")}));
+        authority.sign_out(&invented).await.unwrap();
+    }
+    assert!(authority.admit(&victims).await.is_ok());
+    let again = authority.issue(tower_reissue::Login::new("victim")).await.unwrap().into_string();
+    assert!(authority.admit(&again).await.is_ok());
+}
+
+/// One session counts once, however often and in parallel it is ended.
+#[tokio::test(start_paused = true)]
+async fn one_session_ended_again_and_again_leaves_room_for_the_others() {
+    let own = Own::default();
+    let (authority, clock) = of(&own, RELOAD).await;
+    retire(&own, &authority, &clock, 0).await;
+    let mine = under_the_retired(json!({"sub": "alice", "sid": "mine"}));
+    for _ in 0..10_001 {
+        authority.sign_out(&mine).await.unwrap();
+    }
+    authority.sign_out(&under_the_retired(json!({"sub": "bob", "sid": "bobs"}))).await.unwrap();
+}

@@ -117,7 +117,7 @@ async fn a_long_name_counts_in_full() {
     let authority = || builder(&ManualClock::at(NOW + 500)).max_added_head_bytes(bound).build().unwrap();
     for (len, goes_out) in [(30, true), (300, false)] {
         let name = http::HeaderName::from_bytes(&vec![b'x'; len]).unwrap();
-        let layer = ReissueLayer::new(authority()).deliver_in(name.clone());
+        let layer = ReissueLayer::new(authority()).deliver_in(name.clone()).unwrap();
         let response = through(&layer, request(&token), ok()).await;
         assert_eq!(response.headers().contains_key(name), goes_out, "{len}");
     }

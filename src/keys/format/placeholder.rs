@@ -257,6 +257,7 @@ mod tests {
         #[test]
         fn a_random_secret_is_no_placeholder(bytes in prop::array::uniform32(any::<u8>()), printable in "[!-~]{32,64}") {
             // A strategy shrinks towards what is repeated: such bytes are not random.
+            prop_assume!(!printable.contains("://"));
             prop_assume!(bytes.iter().collect::<std::collections::HashSet<_>>().len() > 16);
             let random = crate::crypto::sha256(&bytes);
             let short: String = random.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
