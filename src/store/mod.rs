@@ -39,7 +39,7 @@ mod cutoff;
 mod erased;
 mod error;
 mod feed;
-#[cfg(any(feature = "redis", feature = "sqlx"))]
+#[cfg(any(feature = "redis", feature = "sqlite", feature = "postgres"))]
 mod known_horizon;
 mod memory;
 #[cfg(feature = "redis")]
