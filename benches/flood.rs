@@ -13,8 +13,8 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
-use jsonwebtoken::Algorithm;
 use support::*;
+use tower_reissue::Algorithm;
 use tower_reissue::{Authority, Clock as _, MemoryStore, SystemClock};
 
 /// What the allocator and the rest of the process may take beside the cache.

@@ -8,9 +8,10 @@
 mod support;
 
 use http::{HeaderValue, StatusCode};
-use jsonwebtoken::{Algorithm, Header};
+use jsonwebtoken::Header;
 use support::*;
 use tower::service_fn;
+use tower_reissue::Algorithm;
 use tower_reissue::{Authority, KeyRing, Login, SigningKey};
 
 const DEFAULT_CACHE: u64 = 64 << 20;
@@ -79,7 +80,7 @@ fn without_kid(count: usize) -> f64 {
     let (decoding, validation) = (decoding_key_for(Algorithm::ES256), validation(Algorithm::ES256));
     let claims = jsonwebtoken::decode::<Claims>(issue(&oldest), &decoding, &validation).unwrap().claims;
     let encoding = encoding_key_for(Algorithm::ES256);
-    let token = jsonwebtoken::encode(&Header::new(Algorithm::ES256), &claims, &encoding).unwrap();
+    let token = jsonwebtoken::encode(&Header::new(Algorithm::ES256.into()), &claims, &encoding).unwrap();
     let expected = if count <= TRIED { StatusCode::OK } else { StatusCode::UNAUTHORIZED };
     over_floor_answering(expected, &forgetting, &[bearer(&token)])
 }

@@ -17,12 +17,12 @@ use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::Empty;
-use jsonwebtoken::Algorithm;
 use last_run::compare_with_last_run;
 use serde_json::json;
 use support::*;
 use tower::{Layer as _, Service, service_fn};
 use tower_http::validate_request::ValidateRequestHeaderLayer;
+use tower_reissue::Algorithm;
 use tower_reissue::{Clock as _, Login, MemoryStore, ReissueLayer, RequireScope, RequireStepUp, SystemClock};
 
 /// What a token seen before may add, in nanoseconds, and what where handlers are not shown it.

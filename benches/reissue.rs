@@ -17,9 +17,10 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderName, HeaderValue, StatusCode};
-use jsonwebtoken::{Algorithm, Header};
+use jsonwebtoken::Header;
 use last_run::compare_with_last_run;
 use support::*;
+use tower_reissue::Algorithm;
 use tower_reissue::{Authority, Clock as _, ManualClock, SystemClock};
 
 const LIFETIME: u64 = 600;
@@ -40,7 +41,7 @@ fn main() {
         let rig = Rig::new(algorithm);
         let token = issue(&rig.authority);
         let claims: Claims = claims(&token);
-        let mut header = Header::new(algorithm);
+        let mut header = Header::new(algorithm.into());
         header.kid = Some(key_for(algorithm).kid().to_owned());
         let encoding = encoding_key_for(algorithm);
         let sign = bare::sign(algorithm);

@@ -12,9 +12,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue, StatusCode};
-use jsonwebtoken::Algorithm;
 use support::*;
 use tower::ServiceExt as _;
+use tower_reissue::Algorithm;
 use tower_reissue::{Authority, Clock as _, ManualClock, SystemClock};
 
 const LIFETIME: u64 = 600;

@@ -14,9 +14,9 @@ mod support;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::Algorithm;
 use last_run::compare_with_last_run;
 use support::*;
+use tower_reissue::Algorithm;
 
 /// What a first sight may cost: against `decode`, against the bare primitive (a factor), over it (nanoseconds).
 struct Budget {

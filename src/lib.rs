@@ -92,6 +92,8 @@ compile_error!("tower-reissue needs one of its features `aws_lc_rs` (default), `
 
 mod authority;
 mod caught;
+#[cfg(feature = "jsonwebtoken")]
+mod conversions;
 mod crypto;
 mod endpoint;
 mod error;

@@ -5,7 +5,6 @@ use std::fmt;
 use std::time::Duration;
 
 use http::StatusCode;
-use jsonwebtoken::errors::ErrorKind;
 
 /// A refusal: its [`Reason`], the `kid` that the token named, and a hint at the minter's likely mistake.
 ///
@@ -279,37 +278,6 @@ impl Refusal {
                 self.reason,
                 Reason::MalformedToken | Reason::MalformedCredential | Reason::SessionOver
             )
-    }
-
-    /// The same refusal as an error kind of the jsonwebtoken crate.
-    pub fn kind(&self) -> ErrorKind {
-        match &self.reason {
-            Reason::NoCredential
-            | Reason::SeveralCredentials
-            | Reason::MalformedCredential
-            | Reason::UnsupportedScheme
-            | Reason::TooLong
-            | Reason::MalformedToken
-            | Reason::UnsupportedHeader
-            | Reason::WrongType => ErrorKind::InvalidToken,
-            Reason::WrongAlgorithm => ErrorKind::InvalidAlgorithm,
-            Reason::UnknownKey | Reason::BadSignature => ErrorKind::InvalidSignature,
-            Reason::MissingClaim(name) => ErrorKind::MissingRequiredClaim(name.to_string()),
-            Reason::InvalidClaim(name) => ErrorKind::InvalidClaimFormat(name.to_string()),
-            Reason::WrongIssuer => ErrorKind::InvalidIssuer,
-            Reason::WrongAudience => ErrorKind::InvalidAudience,
-            Reason::NotYetValid(_) => ErrorKind::ImmatureSignature,
-            Reason::Expired | Reason::ExpiredInGrace | Reason::SessionOver => ErrorKind::ExpiredSignature,
-            Reason::Unconfirmed
-            | Reason::CrossSite
-            | Reason::InsufficientScope
-            | Reason::InsufficientAuthentication(_)
-            | Reason::Revoked
-            | Reason::Reused
-            | Reason::UnknownSession
-            | Reason::KeysUnavailable
-            | Reason::StoreUnavailable => ErrorKind::Provider(self.to_string()),
-        }
     }
 }
 

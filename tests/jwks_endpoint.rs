@@ -105,9 +105,9 @@ async fn what_is_published_verifies_the_tokens_here_and_in_jsonwebtoken() {
 
         let theirs: JwkSet = serde_json::from_str(text).unwrap();
         assert_eq!(theirs.keys.len(), 1);
-        assert_eq!(VerifyingKey::from_jwk(&theirs.keys[0]).unwrap().algorithm(), algorithm);
+        assert_eq!(VerifyingKey::try_from(&theirs.keys[0]).unwrap().algorithm(), algorithm);
         let decoding = jsonwebtoken::DecodingKey::from_jwk(&theirs.keys[0]).unwrap();
-        let mut validation = jsonwebtoken::Validation::new(algorithm);
+        let mut validation = jsonwebtoken::Validation::new(algorithm.into());
         validation.set_audience(&[AUDIENCE]);
         validation.validate_exp = false;
         let claims =

@@ -126,7 +126,7 @@ fn every_verdict_on_a_mutated_token_is_jsonwebtokens() {
             .clock(ManualClock::at(NOW))
             .build()
             .unwrap();
-        let mut validation = Validation::new(algorithm);
+        let mut validation = Validation::new(algorithm.into());
         validation.set_issuer(&[ISSUER]);
         validation.set_audience(&[AUDIENCE]);
         validation.validate_exp = false;

@@ -15,8 +15,9 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, HeaderValue};
 use http::{Request, Response};
 use http_body_util::{Empty, Full};
-use jsonwebtoken::{Algorithm, Validation};
+use jsonwebtoken::Validation;
 use tower::{Layer, Service, service_fn};
+use tower_reissue::Algorithm;
 use tower_reissue::{Authority, AuthorityBuilder, KeyRing, Login, ReissueLayer};
 
 pub use self::contest::{Contest, cpu_time, is_smoke, median, verdict};
@@ -53,7 +54,7 @@ pub fn issue(authority: &Authority) -> String {
 
 /// jsonwebtoken as strict as it gets.
 pub fn validation(algorithm: Algorithm) -> Validation {
-    let mut validation = Validation::new(algorithm);
+    let mut validation = Validation::new(algorithm.into());
     validation.set_issuer(&[ISSUER]);
     validation.set_audience(&[AUDIENCE]);
     validation.leeway = 0;

@@ -22,10 +22,9 @@
 //! # fn main() -> Result<(), tower_reissue::keys::KeyError> {
 //! # let (last_years_secret, partner_jwk) = ("last year's secret: 32 random bytes or more", r#"
 //! #     {"kty":"OKP","crv":"Ed25519","x":"1dyN9qxG5hs3CW0q8g7HY3X9ncI0u1PA-Aivtkzjb_A","kid":"partner-1"}"#);
-//! # let partner_jwk = serde_json::from_str(partner_jwk).unwrap();
 //! let ring = KeyRing::new(SigningKey::generate(Algorithm::EdDSA)?)
 //!     .retiring(SigningKey::from_secret(Algorithm::HS256, last_years_secret)?)?
-//!     .trust("https://partner.example", [VerifyingKey::from_jwk(&partner_jwk)?])?;
+//!     .trust("https://partner.example", [VerifyingKey::from_jwk(partner_jwk)?])?;
 //!
 //! assert_eq!(ring.kids().count(), 3);
 //!
@@ -37,8 +36,7 @@
 //! ```
 
 // The public face of this room and of the two above it.
-pub use jsonwebtoken::Algorithm;
-
+pub use self::algorithm::Algorithm;
 pub use self::error::{KeyError, KeyErrorKind};
 pub use self::key_set::KeySet;
 pub use self::signing_key::{DangerousSigningKey, SigningKey};
@@ -54,6 +52,7 @@ pub use crate::rotation::source::{
 pub use crate::rotation::source::{DangerousJwksUrl, JwksUrl};
 pub use crate::rotation::{KeyRotation, source};
 
+pub(crate) mod algorithm;
 pub(crate) mod backend;
 pub(crate) mod error;
 pub(crate) mod format;

@@ -3,12 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use jsonwebtoken::{Algorithm, AlgorithmFamily, EncodingKey};
-
+use super::algorithm::Algorithm;
 use super::backend::{SignError, Signer};
 use super::error::{KeyError, KeyErrorKind};
 use super::material::{Private, Public};
-use super::scheme::{Scheme, require_family};
 use super::thumbprint;
 use super::verifying_key::VerifyingKey;
 use crate::keys::format::der;
@@ -93,9 +91,8 @@ impl SigningKey {
     ///
     /// As for [`from_pem`](Self::from_pem).
     pub fn from_der(algorithm: Algorithm, der: &[u8]) -> Result<Self, KeyError> {
-        let scheme = Scheme::of(algorithm)?;
         let PrivateDocument { private, claimed_public } = der::private_key(der)?;
-        Self::from_private(algorithm, scheme, &private, claimed_public)
+        Self::from_private(algorithm, &private, claimed_public)
     }
 
     /// A private JWK (RFC 7517): an `oct` key, or a key pair with its private members. Its own `kid` is kept.
@@ -110,12 +107,11 @@ impl SigningKey {
 
     pub(crate) fn from_private(
         algorithm: Algorithm,
-        scheme: Scheme,
         private: &Private<'_>,
         claimed_public: Option<&[u8]>,
     ) -> Result<Self, KeyError> {
-        scheme.require(private.key_type())?;
-        let (signer, public) = Signer::from_private(scheme, private).map_err(|source| {
+        algorithm.require(private.key_type())?;
+        let (signer, public) = Signer::from_private(algorithm.scheme(), private).map_err(|source| {
             KeyError::new(KeyErrorKind::Malformed, "the cryptographic library refused the private key")
                 .because(source)
         })?;
@@ -126,21 +122,7 @@ impl SigningKey {
             )
             .about(&thumbprint::of_public(&public)));
         }
-        Self::from_pair(algorithm, scheme, signer, &public)
-    }
-
-    /// A key that a service already holds for jsonwebtoken. Its bytes are read again, under all the rules above.
-    ///
-    /// # Errors
-    ///
-    /// As for [`from_secret`](Self::from_secret) and [`from_pem`](Self::from_pem), and if the key's family is not the
-    /// algorithm's.
-    pub fn from_encoding_key(algorithm: Algorithm, key: &EncodingKey) -> Result<Self, KeyError> {
-        require_family(algorithm, key.family())?;
-        match key.family() {
-            AlgorithmFamily::Hmac => Self::from_secret(algorithm, key.as_bytes()),
-            _ => Self::from_der(algorithm, key.as_bytes()),
-        }
+        Self::from_pair(algorithm, signer, &public)
     }
 
     /// Ways to load a key that weaken it.
@@ -154,7 +136,7 @@ impl SigningKey {
     ///
     /// # Errors
     ///
-    /// If the system's source of randomness fails, or the algorithm is not supported.
+    /// If the system's source of randomness fails.
     pub fn generate(algorithm: Algorithm) -> Result<Self, KeyError> {
         let mut key = match pkcs8::generate(algorithm)? {
             Generated::Secret(secret) => Self::from_secret(algorithm, secret.as_slice())?,
@@ -238,24 +220,19 @@ impl SigningKey {
     }
 
     fn from_checked_secret(algorithm: Algorithm, secret: &[u8], shorter: Shorter) -> Result<Self, KeyError> {
-        let secret = Secret::check(Scheme::of(algorithm)?, secret, shorter)?;
+        let secret = Secret::check(algorithm, secret, shorter)?;
         let signer = Arc::new(Signer::from_secret(secret.hash, secret.bytes));
-        let (public, signature_len) = (VerifyingKey::from_checked(algorithm, &secret), secret.hash.len());
+        let (public, signature_len) = (VerifyingKey::from_checked(&secret), secret.hash.len());
         Ok(Self { signer, public, signature_len, is_ephemeral: false })
     }
 
-    fn from_pair(
-        algorithm: Algorithm,
-        scheme: Scheme,
-        signer: Signer,
-        public: &Public,
-    ) -> Result<Self, KeyError> {
+    fn from_pair(algorithm: Algorithm, signer: Signer, public: &Public) -> Result<Self, KeyError> {
         let signature_len = match public {
             Public::Rsa { n, .. } => n.len(),
             Public::Ec { curve, .. } => 2 * curve.field_len(),
             Public::Ed25519 { .. } => 64,
         };
-        let public = VerifyingKey::from_public(algorithm, scheme, public)?;
+        let public = VerifyingKey::from_public(algorithm, public)?;
         Ok(Self { signer: Arc::new(signer), public, signature_len, is_ephemeral: false })
     }
 }
@@ -337,7 +314,6 @@ impl Jwk<'_> {
         if self.is_secret() {
             return SigningKey::from_secret(algorithm, self.required("k")?);
         }
-        let scheme = Scheme::of(algorithm)?;
-        self.with_private(|private, public| SigningKey::from_private(algorithm, scheme, private, public))
+        self.with_private(|private, public| SigningKey::from_private(algorithm, private, public))
     }
 }

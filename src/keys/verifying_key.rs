@@ -3,14 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind};
-use zeroize::Zeroizing;
-
+use super::algorithm::Algorithm;
 use super::backend::Verifier;
 use super::error::{KeyError, KeyErrorKind};
 use super::material::Public;
-use super::scheme::Scheme;
-use super::scheme::require_family;
 use super::thumbprint;
 use crate::keys::format::der;
 use crate::keys::format::jwk;
@@ -51,8 +47,8 @@ impl VerifyingKey {
     ///
     /// As for [`SigningKey::from_secret`](crate::keys::SigningKey::from_secret).
     pub fn from_secret(algorithm: Algorithm, secret: impl AsRef<[u8]>) -> Result<Self, KeyError> {
-        let secret = Secret::check(Scheme::of(algorithm)?, secret.as_ref(), Shorter::Refused)?;
-        Ok(Self::from_checked(algorithm, &secret))
+        let secret = Secret::check(algorithm, secret.as_ref(), Shorter::Refused)?;
+        Ok(Self::from_checked(&secret))
     }
 
     /// An HMAC secret written in base64, padded, in one line: what `openssl rand -base64 64 | tr -d '\n'` prints.
@@ -100,26 +96,9 @@ impl VerifyingKey {
     ///
     /// As for [`from_pem`](Self::from_pem).
     pub fn from_der(algorithm: Algorithm, der: &[u8]) -> Result<Self, KeyError> {
-        let scheme = Scheme::of(algorithm)?;
         let public = der::public_key(der)
             .map_err(|error| if der::private_key(der).is_ok() { private_half() } else { error })?;
-        Self::from_public(algorithm, scheme, &public)
-    }
-
-    /// A key of a JWK set (RFC 7517). Its own `kid` is kept, in place of its thumbprint.
-    ///
-    /// # Errors
-    ///
-    /// As for [`from_pem`](Self::from_pem) and [`from_secret`](Self::from_secret), and if `use` is not `sig`,
-    /// `key_ops` lacks `verify`, or `alg` contradicts `kty` or `crv`. Without `alg`, the curve of an `EC` or `OKP`
-    /// key decides; an `RSA` or `oct` key is refused, because several algorithms would take it.
-    ///
-    /// jsonwebtoken's type drops the name of an algorithm that it does not know, such as `Ed25519` (RFC 9864): load
-    /// such a key with [`from_jwk_text`](Self::from_jwk_text).
-    pub fn from_jwk(jwk: &jsonwebtoken::jwk::Jwk) -> Result<Self, KeyError> {
-        // Strings and enums only: there is nothing in it that could fail to serialise.
-        let text = Zeroizing::new(serde_json::to_string(jwk).unwrap_or_default());
-        Self::from_jwk_text(&text)
+        Self::from_public(algorithm, &public)
     }
 
     /// A JWK as text (RFC 7517). Its own `kid` is kept, in place of its thumbprint.
@@ -129,37 +108,11 @@ impl VerifyingKey {
     ///
     /// # Errors
     ///
-    /// As for [`from_jwk`](Self::from_jwk).
-    pub fn from_jwk_text(json: &str) -> Result<Self, KeyError> {
+    /// As for [`from_pem`](Self::from_pem) and [`from_secret`](Self::from_secret), and if `use` is not `sig`,
+    /// `key_ops` lacks `verify`, or `alg` contradicts `kty` or `crv`. Without `alg`, the curve of an `EC` or `OKP`
+    /// key decides; an `RSA` or `oct` key is refused, because several algorithms would take it.
+    pub fn from_jwk(json: &str) -> Result<Self, KeyError> {
         Jwk::parse(json)?.verifying_key(None)
-    }
-
-    /// A key that a service already holds for jsonwebtoken. Its bytes are read again, under all the rules above.
-    ///
-    /// # Errors
-    ///
-    /// As for [`from_secret`](Self::from_secret) and [`from_pem`](Self::from_pem), and if the key's family is not the
-    /// algorithm's.
-    pub fn from_decoding_key(algorithm: Algorithm, key: &DecodingKey) -> Result<Self, KeyError> {
-        require_family(algorithm, key.family())?;
-        let scheme = Scheme::of(algorithm)?;
-        let bytes = match key.kind() {
-            DecodingKeyKind::SecretOrDer(bytes) => bytes,
-            DecodingKeyKind::RsaModulusExponent { n, e } => {
-                return Self::from_public(algorithm, scheme, &Public::rsa(n, e)?);
-            }
-        };
-        // jsonwebtoken keeps bare points where it was given PEM or a JWK, and whatever it was given as DER.
-        match (key.family(), scheme) {
-            (AlgorithmFamily::Hmac, _) => Self::from_secret(algorithm, bytes),
-            (AlgorithmFamily::Ec, Scheme::Ecdsa(curve)) if bytes.first() == Some(&4) => {
-                Self::from_public(algorithm, scheme, &Public::ec(curve, bytes)?)
-            }
-            (AlgorithmFamily::Ed, _) if bytes.len() == 32 => {
-                Self::from_public(algorithm, scheme, &Public::ed25519(bytes)?)
-            }
-            _ => Self::from_der(algorithm, bytes),
-        }
     }
 
     /// Ways to load a key that weaken it.
@@ -209,7 +162,7 @@ impl VerifyingKey {
         self.is_short_hmac
     }
 
-    /// The public key as a JWK (RFC 7517) to publish, with `use`, `alg` and `kid`; `None` for a secret.
+    /// The public key as the text of a JWK (RFC 7517) to publish, with `use`, `alg` and `kid`; `None` for a secret.
     ///
     /// ```
     /// use tower_reissue::keys::{Algorithm, SigningKey, VerifyingKey};
@@ -223,16 +176,8 @@ impl VerifyingKey {
     /// # Ok(())
     /// # }
     /// ```
-    ///
-    /// jsonwebtoken's type can't hold the name `Ed25519`
-    /// ([`with_fully_specified_alg`](Self::with_fully_specified_alg)): there it says no `alg`, which the key's curve decides. A
-    /// [`JwksEndpoint`](crate::JwksEndpoint) publishes the name.
-    pub fn to_jwk(&self) -> Option<jsonwebtoken::jwk::Jwk> {
-        let text = self.published(&self.kid)?;
-        // It is read by the type that it was written for.
-        let mut jwk: jsonwebtoken::jwk::Jwk = serde_json::from_str(&text).ok()?;
-        jwk.common.key_algorithm = (self.written_alg == self.alg()).then(|| self.algorithm.into());
-        Some(jwk)
+    pub fn to_jwk(&self) -> Option<String> {
+        self.published(&self.kid)
     }
 
     /// The public key as the text of a JWK, under this name; `None` for a secret.
@@ -299,13 +244,9 @@ impl VerifyingKey {
         self.issuer.as_ref().is_none_or(|name| iss.is_some_and(|iss| name.matches(iss)))
     }
 
-    pub(crate) fn from_public(
-        algorithm: Algorithm,
-        scheme: Scheme,
-        public: &Public,
-    ) -> Result<Self, KeyError> {
+    pub(crate) fn from_public(algorithm: Algorithm, public: &Public) -> Result<Self, KeyError> {
         let fingerprint = thumbprint::of_public(public);
-        scheme.require(public.key_type()).map_err(|error| error.about(&fingerprint))?;
+        algorithm.require(public.key_type()).map_err(|error| error.about(&fingerprint))?;
         if let Some(place) = known_secrets::private_key_printed_in(&fingerprint) {
             return Err(KeyError::new(
                 KeyErrorKind::Guessable,
@@ -314,24 +255,23 @@ impl VerifyingKey {
             .about(&fingerprint));
         }
         // The library also checks that a point is on its curve.
-        let verifier = Verifier::from_public(scheme, public).map_err(|source| {
+        let verifier = Verifier::from_public(algorithm.scheme(), public).map_err(|source| {
             KeyError::new(KeyErrorKind::Malformed, "the cryptographic library refused the public key")
                 .about(&fingerprint)
                 .because(source)
         })?;
         let public = Some(Arc::new(public.clone()));
-        Ok(Self::new(algorithm, scheme, verifier, public, fingerprint, false))
+        Ok(Self::new(algorithm, verifier, public, fingerprint, false))
     }
 
-    pub(crate) fn from_checked(algorithm: Algorithm, secret: &Secret<'_>) -> Self {
+    pub(crate) fn from_checked(secret: &Secret<'_>) -> Self {
         let verifier = Verifier::from_secret(secret.hash, secret.bytes);
         let fingerprint = thumbprint::of_secret(secret.bytes);
-        Self::new(algorithm, secret.scheme, verifier, None, fingerprint, secret.is_short)
+        Self::new(secret.algorithm, verifier, None, fingerprint, secret.is_short)
     }
 
     fn new(
         algorithm: Algorithm,
-        scheme: Scheme,
         verifier: Verifier,
         public: Option<Arc<Public>>,
         fingerprint: String,
@@ -342,8 +282,8 @@ impl VerifyingKey {
             verifier: Arc::new(verifier),
             public,
             algorithm,
-            alg_names: scheme.names(),
-            written_alg: scheme.name(),
+            alg_names: algorithm.names(),
+            written_alg: algorithm.name(),
             kid: fingerprint.clone(),
             fingerprint,
             further_kids: Vec::new(),
@@ -380,8 +320,8 @@ impl DangerousVerifyingKey {
         algorithm: Algorithm,
         secret: impl AsRef<[u8]>,
     ) -> Result<VerifyingKey, KeyError> {
-        let secret = Secret::check(Scheme::of(algorithm)?, secret.as_ref(), Shorter::Allowed)?;
-        Ok(VerifyingKey::from_checked(algorithm, &secret))
+        let secret = Secret::check(algorithm, secret.as_ref(), Shorter::Allowed)?;
+        Ok(VerifyingKey::from_checked(&secret))
     }
 }
 
@@ -401,7 +341,7 @@ impl Jwk<'_> {
             if self.is_secret() {
                 return VerifyingKey::from_secret(algorithm, self.required("k")?);
             }
-            VerifyingKey::from_public(algorithm, Scheme::of(algorithm)?, &self.public()?)
+            VerifyingKey::from_public(algorithm, &self.public()?)
         })
         .and_then(|key| {
             let issuer = self.string("issuer")?.map(|text| IssuerName::parse(&text)).transpose()?;

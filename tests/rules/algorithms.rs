@@ -21,7 +21,7 @@ fn authority(algorithm: Algorithm, clock: &ManualClock) -> Authority {
 
 /// jsonwebtoken's own reading of a token, times aside: its clock is the real one.
 fn decoded(algorithm: Algorithm, token: &str) -> Value {
-    let mut validation = jsonwebtoken::Validation::new(algorithm);
+    let mut validation = jsonwebtoken::Validation::new(algorithm.into());
     validation.validate_exp = false;
     validation.set_issuer(&[ISSUER]);
     validation.set_audience(&[AUDIENCE]);

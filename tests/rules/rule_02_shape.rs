@@ -252,7 +252,7 @@ fn a_credential_that_is_no_text_is_no_token() {
 fn hmac_of(message: &[u8]) -> String {
     let _ = mint(&claims());
     let key = jsonwebtoken::EncodingKey::from_secret(SECRET);
-    jsonwebtoken::crypto::sign(message, &key, tower_reissue::Algorithm::HS256).unwrap()
+    jsonwebtoken::crypto::sign(message, &key, jsonwebtoken::Algorithm::HS256).unwrap()
 }
 
 /// Bytes that an HTTP field may hold.

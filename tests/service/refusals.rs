@@ -310,7 +310,7 @@ async fn a_refusal_reads_as_the_jsonwebtoken_error_its_users_know() {
         let status = if reason == Reason::MalformedCredential { 400 } else { 401 };
         assert_status(&response, status);
         assert_eq!(refusal(&response).reason(), &reason);
-        assert_eq!(refusal(&response).kind(), kind, "{reason:?}");
+        assert_eq!(ErrorKind::from(refusal(&response)), kind, "{reason:?}");
     }
 }
 

@@ -51,7 +51,7 @@ pub fn key_for(algorithm: Algorithm) -> SigningKey {
 
 /// The same key, as jsonwebtoken loads it.
 pub fn encoding_key_for(algorithm: Algorithm) -> EncodingKey {
-    match (algorithm.family(), pem_for(algorithm)) {
+    match (jsonwebtoken::Algorithm::from(algorithm).family(), pem_for(algorithm)) {
         (AlgorithmFamily::Rsa, Some((pem, _))) => EncodingKey::from_rsa_pem(pem).unwrap(),
         (AlgorithmFamily::Ec, Some((pem, _))) => EncodingKey::from_ec_pem(pem).unwrap(),
         (AlgorithmFamily::Ed, Some((pem, _))) => EncodingKey::from_ed_pem(pem).unwrap(),
@@ -61,7 +61,7 @@ pub fn encoding_key_for(algorithm: Algorithm) -> EncodingKey {
 
 /// Its public half, as jsonwebtoken loads it.
 pub fn decoding_key_for(algorithm: Algorithm) -> DecodingKey {
-    match (algorithm.family(), pem_for(algorithm)) {
+    match (jsonwebtoken::Algorithm::from(algorithm).family(), pem_for(algorithm)) {
         (AlgorithmFamily::Rsa, Some((_, pem))) => DecodingKey::from_rsa_pem(pem).unwrap(),
         (AlgorithmFamily::Ec, Some((_, pem))) => DecodingKey::from_ec_pem(pem).unwrap(),
         (AlgorithmFamily::Ed, Some((_, pem))) => DecodingKey::from_ed_pem(pem).unwrap(),

@@ -86,7 +86,7 @@ pub fn sign_raw(
 ) -> String {
     let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
     let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
-    let signature = jsonwebtoken::crypto::sign(message.as_bytes(), key, algorithm).unwrap();
+    let signature = jsonwebtoken::crypto::sign(message.as_bytes(), key, algorithm.into()).unwrap();
     format!("{message}.{signature}")
 }
 

@@ -8,7 +8,8 @@ use axum::middleware::{Next, from_fn};
 use axum::response::IntoResponse as _;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, StatusCode};
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use jsonwebtoken::{DecodingKey, Validation};
+use tower_reissue::Algorithm;
 
 use crate::support::*;
 

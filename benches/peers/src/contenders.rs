@@ -12,7 +12,6 @@ use bytes::Bytes;
 use http::header::HeaderValue;
 use http::{Request, Response, StatusCode};
 use http_body_util::Empty;
-use jsonwebtoken::Algorithm;
 use jwt_authorizer::{IntoLayer as _, JwtAuthorizer};
 use tokio::runtime::Runtime;
 use tower::{Layer as _, service_fn};
@@ -21,6 +20,7 @@ use tower_http::validate_request::ValidateRequestHeaderLayer;
 use tower_oauth2_resource_server::server::OAuth2ResourceServer;
 use tower_oauth2_resource_server::tenant::TenantConfiguration;
 use tower_oauth2_resource_server::validation::ClaimsValidationSpec;
+use tower_reissue::Algorithm;
 use tower_reissue::{MemoryStore, ReissueLayer};
 
 use crate::by_hand::{self, Judge};

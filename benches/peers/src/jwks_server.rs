@@ -3,8 +3,8 @@
 use axum::{Json, Router, routing::get};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
+use tower_reissue::Algorithm;
 
 use crate::support::*;
 

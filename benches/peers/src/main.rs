@@ -26,9 +26,10 @@ mod table;
 use contenders::Contender;
 use http::StatusCode;
 use http::header::HeaderValue;
-use jsonwebtoken::{Algorithm, Header};
+use jsonwebtoken::Header;
 use support::*;
 use table::{Column, Row};
+use tower_reissue::Algorithm;
 
 fn main() {
     use_aws_lc();
@@ -81,7 +82,7 @@ impl Tokens {
         let authority = authority(key_for(algorithm)).build().unwrap();
         let good = issue(&authority);
         let encoding = encoding_key_for(algorithm);
-        let mut header = Header::new(algorithm);
+        let mut header = Header::new(algorithm.into());
         header.kid = Some(key_for(algorithm).kid().to_owned());
         let decoding = decoding_key_for(algorithm);
         let claims = jsonwebtoken::decode::<Claims>(&good, &decoding, &validation(algorithm)).unwrap().claims;

@@ -1,6 +1,6 @@
 //! The one table: what each contender adds to its floor, and how many times what this crate adds.
 
-use jsonwebtoken::Algorithm;
+use tower_reissue::Algorithm;
 
 use crate::contenders::OURS;
 use crate::support::verdict;

@@ -1,4 +1,4 @@
-use jsonwebtoken::Algorithm;
+use crate::keys::Algorithm;
 
 use super::*;
 

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::jose::base64::Base64;
@@ -10,9 +9,10 @@ use crate::jose::base64::encode_url;
 use crate::jose::json;
 use crate::jose::json::Member;
 use crate::jose::json::quoted;
+use crate::keys::algorithm::Algorithm;
 use crate::keys::error::{KeyError, KeyErrorKind};
 use crate::keys::material::{Private, Public, RsaParts};
-use crate::keys::scheme::{self, Curve};
+use crate::keys::scheme::{Curve, KeyType};
 
 /// A JWK as text: its members are read when they are asked for. A member that is `null` is absent; one that nothing here
 /// needs (`x5c`, `x5t`, `ext`) may be anything.
@@ -163,7 +163,7 @@ impl<'a> Jwk<'a> {
     /// The algorithm it names, else the only one that its curve leaves, else the assumed one where that takes its type.
     pub(in crate::keys) fn algorithm(&self, assumed: Option<Algorithm>) -> Result<Algorithm, KeyError> {
         if let Some(alg) = self.string("alg")? {
-            return scheme::algorithm_named(&alg).ok_or_else(|| {
+            return alg.parse().map_err(|_| {
                 let alg: String = alg.chars().take(32).flat_map(char::escape_debug).collect();
                 KeyError::new(
                     KeyErrorKind::Unsupported,
@@ -171,14 +171,14 @@ impl<'a> Jwk<'a> {
                 )
             });
         }
-        let family = match self.kind()? {
+        let key_type = match self.kind()? {
             Kind::Ec(Curve::P256) => return Ok(Algorithm::ES256),
             Kind::Ec(Curve::P384) => return Ok(Algorithm::ES384),
             Kind::Ed25519 => return Ok(Algorithm::EdDSA),
-            Kind::Rsa => AlgorithmFamily::Rsa,
-            Kind::Oct => AlgorithmFamily::Hmac,
+            Kind::Rsa => Some(KeyType::Rsa),
+            Kind::Oct => None,
         };
-        assumed.filter(|assumed| assumed.family() == family).ok_or_else(|| {
+        assumed.filter(|assumed| assumed.key_type() == key_type).ok_or_else(|| {
             KeyError::new(
                 KeyErrorKind::AlgorithmMissing,
                 "it names no `alg`, and several algorithms take a key of its type; in a file of yours, set it, as in \

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use jsonwebtoken::Algorithm;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::keys::algorithm::Algorithm;
 use crate::keys::error::{KeyError, KeyErrorKind};
 use crate::keys::format::jwk::Jwk;
 use crate::keys::key_set::KeySet;
@@ -500,7 +500,7 @@ mod tests {
             let key = SigningKey::from_jwk(&jwk.to_string()).unwrap();
             assert_eq!((key.algorithm(), key.kid()), (algorithm, "a"));
             assert!(key.verifying_key().verify(b"message", &key.sign(b"message").unwrap()));
-            let public = VerifyingKey::from_jwk(&serde_json::from_value(jwk.clone()).unwrap()).unwrap();
+            let public = VerifyingKey::from_jwk(&jwk.to_string()).unwrap();
             assert_eq!(public.fingerprint(), key.fingerprint());
 
             let mut other = jwk.clone();

@@ -316,7 +316,7 @@ mod tests {
             VerifyingKey::from_base64url_secret(Algorithm::HS256, &url),
             VerifyingKey::dangerous().short_hmac(Algorithm::HS512, secret),
             VerifyingKey::from_decoding_key(Algorithm::HS256, &decoding),
-            VerifyingKey::from_jwk(&serde_json::from_str(&jwk).unwrap()),
+            VerifyingKey::from_jwk(&jwk),
         ];
         for (at, way) in ways.into_iter().enumerate() {
             let error = way.unwrap_err();

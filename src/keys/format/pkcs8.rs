@@ -1,12 +1,11 @@
 //! Generated keys, and the armour they are written down in.
 
-use jsonwebtoken::Algorithm;
 use zeroize::Zeroizing;
 
 use crate::jose::base64;
+use crate::keys::algorithm::Algorithm;
 use crate::keys::backend;
 use crate::keys::error::{KeyError, KeyErrorKind};
-use crate::keys::scheme::Scheme;
 
 /// A fresh key, before it is prepared.
 pub(crate) enum Generated {
@@ -16,7 +15,7 @@ pub(crate) enum Generated {
 
 /// RSA keys have 2048 bits.
 pub(crate) fn generate(algorithm: Algorithm) -> Result<Generated, KeyError> {
-    Ok(match Scheme::of(algorithm)?.key_type() {
+    Ok(match algorithm.key_type() {
         None => Generated::Secret(backend::random().map(Zeroizing::new).map_err(|source| {
             KeyError::new(KeyErrorKind::Randomness, "no random bytes to generate a key from").because(source)
         })?),

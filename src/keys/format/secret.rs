@@ -3,6 +3,7 @@
 use zeroize::Zeroizing;
 
 use crate::jose::base64::Base64;
+use crate::keys::algorithm::Algorithm;
 use crate::keys::error::{KeyError, KeyErrorKind};
 use crate::keys::format::der;
 use crate::keys::format::known_secrets;
@@ -27,18 +28,18 @@ pub(crate) enum Shorter {
 pub(crate) struct Secret<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) hash: Hash,
-    pub(crate) scheme: Scheme,
+    pub(crate) algorithm: Algorithm,
     pub(crate) is_short: bool,
 }
 
 impl<'a> Secret<'a> {
-    pub(crate) fn check(scheme: Scheme, bytes: &'a [u8], shorter: Shorter) -> Result<Self, KeyError> {
-        let Scheme::Hmac(hash) = scheme else {
+    pub(crate) fn check(algorithm: Algorithm, bytes: &'a [u8], shorter: Shorter) -> Result<Self, KeyError> {
+        let Scheme::Hmac(hash) = algorithm.scheme() else {
             return Err(KeyError::new(
                 KeyErrorKind::WrongType,
                 format!(
                     "{} takes a key pair, not a secret; load it with `from_pem` or `from_der`",
-                    scheme.name()
+                    algorithm.name()
                 ),
             ));
         };
@@ -50,7 +51,7 @@ impl<'a> Secret<'a> {
         if bytes.len() < minimum {
             let mut message = format!(
                 "the secret for {} has {} bytes and needs {minimum}; make one with `openssl rand -base64 {}`",
-                scheme.name(),
+                algorithm.name(),
                 bytes.len(),
                 hash.len(),
             );
@@ -62,7 +63,7 @@ impl<'a> Secret<'a> {
             });
             return Err(KeyError::new(KeyErrorKind::Weak, message));
         }
-        Ok(Self { bytes, hash, scheme, is_short })
+        Ok(Self { bytes, hash, algorithm, is_short })
     }
 }
 
@@ -178,24 +179,28 @@ mod tests {
     use crate::keys::format::pem;
     use crate::keys::test_keys::*;
 
-    const HS256: Scheme = Scheme::Hmac(Hash::Sha256);
+    const HS256: Algorithm = Algorithm::HS256;
 
-    fn refusal(scheme: Scheme, secret: &[u8]) -> Option<KeyErrorKind> {
-        Secret::check(scheme, secret, Shorter::Refused).err().map(|error| error.kind())
+    fn refusal(algorithm: Algorithm, secret: &[u8]) -> Option<KeyErrorKind> {
+        Secret::check(algorithm, secret, Shorter::Refused).err().map(|error| error.kind())
     }
 
     #[test]
     fn a_secret_is_at_least_as_long_as_its_hash() {
         let secret: Vec<u8> = (1..=64).collect();
-        for hash in [Hash::Sha256, Hash::Sha384, Hash::Sha512] {
+        for (algorithm, hash) in [
+            (Algorithm::HS256, Hash::Sha256),
+            (Algorithm::HS384, Hash::Sha384),
+            (Algorithm::HS512, Hash::Sha512),
+        ] {
             for len in [1, 31, 32, 47, 48, 63, 64] {
                 let secret = &secret[..len];
                 let expected = (len < hash.len()).then_some(KeyErrorKind::Weak);
                 // One byte is one byte repeated.
                 let expected = if len == 1 { Some(KeyErrorKind::Guessable) } else { expected };
-                assert_eq!(refusal(Scheme::Hmac(hash), secret), expected, "{hash:?}, {len} bytes");
+                assert_eq!(refusal(algorithm, secret), expected, "{hash:?}, {len} bytes");
 
-                let dangerous = Secret::check(Scheme::Hmac(hash), secret, Shorter::Allowed);
+                let dangerous = Secret::check(algorithm, secret, Shorter::Allowed);
                 assert_eq!(dangerous.is_ok(), len >= MIN_LEN, "{hash:?}, {len} bytes, dangerous");
                 if let Ok(secret) = dangerous {
                     assert_eq!(secret.is_short, len < hash.len());
@@ -207,9 +212,8 @@ mod tests {
     #[test]
     fn a_short_secret_is_pointed_to_the_exception_only_where_it_helps() {
         let secret: Vec<u8> = (1..=32).collect();
-        let message = |bytes| {
-            Secret::check(Scheme::Hmac(Hash::Sha512), bytes, Shorter::Refused).err().unwrap().to_string()
-        };
+        let message =
+            |bytes| Secret::check(Algorithm::HS512, bytes, Shorter::Refused).err().unwrap().to_string();
         assert!(message(&secret).contains("short_hmac"));
         assert!(!message(&secret[..31]).contains("short_hmac"));
     }
@@ -377,6 +381,6 @@ mod tests {
 
     #[test]
     fn only_hmac_takes_a_secret() {
-        assert_eq!(refusal(Scheme::Ed25519, &[7; 64]), Some(KeyErrorKind::WrongType));
+        assert_eq!(refusal(Algorithm::EdDSA, &[7; 64]), Some(KeyErrorKind::WrongType));
     }
 }

@@ -5,10 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::keyring::fingerprints;
+use crate::keys::algorithm::Algorithm;
 use crate::keys::error::{KeyError, KeyErrorKind};
 use crate::keys::format::text;
 use crate::keys::key_set::KeySet;
-use crate::keys::scheme;
 use crate::rotation::source::KeySource;
 use crate::rotation::source::format::KeyFormat;
 use crate::rotation::source::given;
@@ -249,9 +249,8 @@ fn parse_withdrawn(found: &[Found]) -> KeySet {
 
 /// The `kid` or fingerprint of a line, which may be copied from the log: `signs HS256 <fingerprint> kid=main`.
 fn withdrawn_name(line: &str) -> Option<String> {
-    let is_of_the_log = |word: &str| {
-        matches!(word, "signs" | "verifies" | "trusted") || scheme::algorithm_named(word).is_some()
-    };
+    let is_of_the_log =
+        |word: &str| matches!(word, "signs" | "verifies" | "trusted") || word.parse::<Algorithm>().is_ok();
     // A `kid` may hold the sign itself, as a DID's does.
     let words = line.split_whitespace().take_while(|word| !word.starts_with('#'));
     // Quotes, separators, the dash of a list, and what editors put in unseen.

@@ -1,9 +1,9 @@
 //! [`KeyFormat`]: how the bytes of a source are read.
 
-use jsonwebtoken::Algorithm;
 use zeroize::Zeroizing;
 
 use crate::jose::base64::Base64;
+use crate::keys::algorithm::Algorithm;
 use crate::keys::error::{KeyError, KeyErrorKind};
 use crate::keys::format::der;
 use crate::keys::format::jwk::Jwk;

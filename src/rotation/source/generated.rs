@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use zeroize::Zeroizing;
 
+use crate::keys::algorithm::Algorithm;
 use crate::keys::error::{KeyError, KeyErrorKind};
 use crate::keys::format::pem;
 use crate::keys::format::pkcs8;
@@ -112,7 +112,7 @@ impl GeneratedSource {
     }
 
     fn is_secret(&self) -> bool {
-        self.algorithm.family() == AlgorithmFamily::Hmac
+        self.algorithm.is_hmac()
     }
 
     fn generate(&self) -> Result<Zeroizing<String>, KeyError> {

@@ -21,7 +21,6 @@ use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -29,6 +28,7 @@ use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
+use crate::keys::algorithm::Algorithm;
 use crate::keys::error::{KeyError, KeyErrorKind};
 use crate::keys::key_set::KeySet;
 use crate::keys::verifying_key::VerifyingKey;
@@ -419,9 +419,7 @@ impl JwksUrl {
             return certificates(text, algorithm);
         }
         let set = KeySet::published(text, self.assumed)?;
-        if let Some(secret) =
-            set.verifying.iter().find(|key| key.algorithm().family() == AlgorithmFamily::Hmac)
-        {
+        if let Some(secret) = set.verifying.iter().find(|key| key.algorithm().is_hmac()) {
             return Err(KeyError::new(
                 KeyErrorKind::WrongType,
                 "it is a shared secret for everybody to read, who could then sign with it; have its owner replace it",

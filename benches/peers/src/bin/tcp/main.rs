@@ -25,10 +25,10 @@ mod by_hand;
 mod load;
 mod server;
 
-use jsonwebtoken::Algorithm;
 use load::{Load, Loaded};
 use server::{Kind, Server};
 use support::*;
+use tower_reissue::Algorithm;
 
 fn main() {
     use_aws_lc();

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use axum::{Router, body::Body, routing::get};
 use http_body_util::BodyExt as _;
-use jsonwebtoken::Algorithm;
 use tower_http::map_response_body::MapResponseBodyLayer;
+use tower_reissue::Algorithm;
 use tower_reissue::ReissueLayer;
 
 use crate::by_hand;
