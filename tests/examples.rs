@@ -109,9 +109,100 @@ fn hyper_and_tonic_keep_serving() {
     TcpStream::connect(&server.address).unwrap();
 }
 
+#[cfg(all(feature = "axum", feature = "jwks"))]
+#[test]
+fn resource_server_walks_through_what_may_happen_to_its_issuers_within_30_s() {
+    let begun = Instant::now();
+    let output = example("resource_server").output().unwrap();
+    let transcript = succeeded(&output);
+    assert!(begun.elapsed() < Duration::from_secs(30), "it took {:?}", begun.elapsed());
+    assert_eq!(stderr(&output), "");
+    let mut lines = transcript.lines();
+    for (sent, came_back, told) in [
+        ("GET /orders    none ", "401", "a token is required"),
+        ("", "", r#"Bearer realm="api""#),
+        ("GET /orders    alice's", "200", "a key of the issuer"),
+        ("POST /refunds  alice's", "403", "lacks a scope"),
+        ("", "", r#"error="insufficient_scope""#),
+        ("POST /refunds  bob's", "200", "has that scope"),
+        ("GET /shop      none", "200", "optional"),
+        ("GET /shop      alice's", "200", "is seen"),
+        ("GET /shop      a.b.c", "401", "optional is not unchecked"),
+        ("GET /health    none", "200", "nobody asks"),
+        ("", "", "fetched once, at the start"),
+        ("GET /orders    carol's", "200", "the new key"),
+        ("GET /orders    alice's", "200", "the key before"),
+        ("", "", "fetched once more"),
+        ("", "", "The issuer is down"),
+        ("GET /orders    alice's", "200", "seen before"),
+        ("GET /orders    dave's", "200", "not seen before"),
+        ("GET /orders    erin's", "503", "can't be fetched now"),
+        ("", "", "retry-after: 1"),
+        ("GET /orders    erin's", "200", "the issuer is back"),
+        ("GET /orders    partner's", "401", "not trusted"),
+        ("GET /orders    partner's", "200", "of another issuer"),
+        ("GET /orders    partner's", "401", "removed"),
+        ("GET /orders    dave's", "200", "as good as ever"),
+        ("", "", "Every request was answered as it says."),
+    ] {
+        let is_it = |line: &&str| line.contains(sent) && line.contains(came_back) && line.contains(told);
+        assert!(lines.any(|line| is_it(&line)), "{sent} {came_back} {told}: not in\n{transcript}");
+    }
+}
+
+/// The second process knows of the first what it knows of any provider: the address.
+#[cfg(all(feature = "axum", feature = "jwks"))]
+#[test]
+fn resource_server_keeps_serving_an_issuer_of_its_own_or_a_real_one() {
+    let mut first = Server::start(example("resource_server").arg("--serve"));
+    let mut commands = first.commands("Ctrl-C");
+    let issuer = format!("http://{}", between(&commands, "http://", "/token"));
+    let mut second = Server::start(example("resource_server").args([
+        "--issuer",
+        &issuer,
+        "--audience",
+        "orders",
+        "--listen",
+        "127.0.0.1:0",
+    ]));
+    commands.push_str(&second.commands("Ctrl-C"));
+    let transcript = paste(&commands);
+    let seen: Vec<&str> = transcript
+        .lines()
+        .filter(|line| ["HTTP/1.1 ", "the orders", "welcome"].iter().any(|known| line.starts_with(known)))
+        .collect();
+    let alice = format!("alice at {issuer}");
+    let (orders, back) = (format!("the orders of {alice}"), format!("welcome back, {alice}"));
+    let each = [
+        "HTTP/1.1 200 OK",
+        &orders,
+        "HTTP/1.1 403 Forbidden",
+        "HTTP/1.1 200 OK",
+        "welcome",
+        "HTTP/1.1 200 OK",
+        &back,
+    ];
+    assert_eq!(seen, [each, each].concat(), "{transcript}");
+}
+
+#[cfg(all(feature = "axum", feature = "jwks"))]
+#[test]
+fn resource_server_does_not_start_without_its_issuer() {
+    // A port that nobody listens on: it was free a moment ago.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let issuer = format!("http://127.0.0.1:{port}");
+    let output =
+        example("resource_server").args(["--issuer", &issuer, "--audience", "orders"]).output().unwrap();
+    assert!(!output.status.success());
+    let said = stderr(&output);
+    assert!(said.contains(&issuer) && said.contains("no connection could be made"), "{said}");
+    assert_eq!(output.stdout, b"");
+}
+
 #[test]
 fn an_example_refuses_flags_it_does_not_know() {
-    for name in ["quickstart", "hyper", "tonic", "airflow"] {
+    let featured = if cfg!(all(feature = "axum", feature = "jwks")) { &["resource_server"][..] } else { &[] };
+    for name in ["quickstart", "hyper", "tonic", "airflow"].iter().chain(featured) {
         let output = example(name).env(SECRET_VARIABLE, SECRET).arg("--no-such-flag").output().unwrap();
         assert!(!output.status.success());
         assert!(stderr(&output).contains(&format!("usage: {name}")), "{}", stderr(&output));
@@ -399,6 +490,11 @@ fn succeeded(output: &Output) -> String {
 
 fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[cfg(all(feature = "axum", feature = "jwks"))]
+fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
+    text.split_once(before).unwrap().1.split_once(after).unwrap().0
 }
 
 /// Runs printed commands in one shell, as a person pastes them.

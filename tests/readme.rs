@@ -82,10 +82,16 @@ async fn key_tasks(source: DirectorySource) -> Result<(), Box<dyn Error>> {
 
 #[cfg(feature = "jwks")]
 #[allow(dead_code, reason = "only compiled")]
-fn issuer_tasks(source: DirectorySource, issuer: &str) -> Result<(), Box<dyn Error>> {
+async fn issuer_tasks(
+    source: DirectorySource,
+    authority: Authority,
+    issuer: &str,
+) -> Result<(), Box<dyn Error>> {
     use tower_reissue::keys::JwksUrl;
 
     let _ = KeyRotation::new(source).trust(issuer, JwksUrl::discover(issuer)?);
+    authority.trust_issuer(issuer, JwksUrl::discover(issuer)?).await?;
+    authority.distrust_issuer(issuer);
     Ok(())
 }
 
