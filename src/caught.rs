@@ -18,6 +18,19 @@ fn discard(payload: Box<dyn Any + Send>) {
     }
 }
 
+/// Records that code of the application panicked, by the name of the option that it was given with.
+pub(crate) fn record_panic(hook: &'static str) {
+    // What records may panic as well.
+    caught(|| {
+        #[cfg(feature = "tracing")]
+        crate::log::log!(ERROR, hook, "a hook panicked; that counts as a no");
+        #[cfg(feature = "metrics")]
+        metrics::counter!("tower_reissue_hook_panicked_total", "hook" => hook).increment(1);
+        #[cfg(not(any(feature = "tracing", feature = "metrics")))]
+        let _ = hook;
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

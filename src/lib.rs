@@ -102,6 +102,8 @@ mod extract;
 mod jose;
 mod keyring;
 pub mod keys;
+#[cfg_attr(not(feature = "tracing"), allow(dead_code))]
+mod log;
 pub mod manual;
 mod refusal;
 mod request;
@@ -122,7 +124,7 @@ pub use endpoint::{JwksEndpoint, RevokeEndpoint};
 pub use error::ConfigError;
 #[cfg(feature = "axum")]
 pub use extract::{Guarded, TokenGuard, VerifiedTokenRejection};
-pub use keys::{Algorithm, KeyError, KeyRing, SigningKey, VerifyingKey};
+pub use keys::{Algorithm, KeyError, KeyEvent, KeyRing, SigningKey, VerifyingKey};
 pub use refusal::{Reason, Refusal};
 pub use request::cookie::{Cookie, SameSite};
 pub use request::credential::Source;

@@ -9,9 +9,9 @@
 #[cfg(feature = "tracing")]
 mod log;
 
-use crate::caught::caught;
+use crate::caught::{caught, record_panic};
+use crate::keyring::event::KeyEvent;
 use crate::keyring::ring::KeyRing;
-use crate::keys::error::KeyError;
 use crate::refusal::Refusal;
 use crate::store::StoreError;
 use crate::time::NumericDate;
@@ -67,45 +67,9 @@ pub enum Event<'a> {
         /// How.
         error: &'a StoreError,
     },
-    /// The keys at the start.
-    #[non_exhaustive]
-    KeysLoaded {
-        /// The ring; its [`fingerprints`](KeyRing::fingerprints) tell whether two processes hold the same keys.
-        ring: &'a KeyRing,
-    },
-    /// The ring was replaced, by a [`KeyRotation`](crate::keys::KeyRotation) or by a call: a key was added, began to
-    /// sign, or was removed.
-    #[non_exhaustive]
-    KeysReplaced {
-        /// The ring from now on.
-        ring: &'a KeyRing,
-    },
-    /// A key source could not be loaded. The own source's last keys stay in use; a trusted issuer's stay in use until
-    /// [`stale_for`](crate::keys::KeyRotation::stale_for) is over.
-    #[non_exhaustive]
-    KeysFailed {
-        /// Which, as [`KeySource::describe`](crate::keys::KeySource::describe) names it.
-        source: &'a str,
-        /// Why.
-        error: &'a KeyError,
-    },
-    /// A trusted issuer now publishes an empty key set. None of its tokens is admitted until it publishes a key.
-    /// Reported once each time.
-    #[non_exhaustive]
-    KeysTakenBack {
-        /// Which source.
-        source: &'a str,
-        /// The issuer.
-        issuer: &'a str,
-    },
-    /// One key of a source did not load, or may not be used. The source's other keys are used.
-    #[non_exhaustive]
-    KeySkipped {
-        /// Which source.
-        source: &'a str,
-        /// Which key, and why.
-        error: &'a KeyError,
-    },
+    /// Something about the keys of this authority. Those that a [`KeyRotation`](crate::keys::KeyRotation) manages are
+    /// reported to its own [`on_event`](crate::keys::KeyRotation::on_event), except for an ephemeral one.
+    Keys(KeyEvent<'a>),
     /// Code of the application panicked; its message went to standard error. Its answer counts as no, so a request is
     /// refused or not renewed. For an observer, a listener to a store's feed, or a store method that answers at once,
     /// nothing but this event follows.
@@ -121,13 +85,6 @@ pub enum Event<'a> {
     InsecureCookie {
         /// The cookie's name.
         name: &'a str,
-    },
-    /// Tokens are signed with a generated key that is not stored. They become invalid when this process ends, and no
-    /// other process admits them.
-    #[non_exhaustive]
-    EphemeralKey {
-        /// Its `kid`.
-        kid: &'a str,
     },
 }
 
@@ -165,12 +122,17 @@ pub(crate) fn observe(event: &Event<'_>, observer: Option<&Observer>) {
     if let Some(observe) = observer
         && caught(|| observe(event)).is_none()
     {
-        record(&Event::HookPanicked { hook: "on_event" });
+        record_panic("on_event");
     }
 }
 
 /// Hands an event to whatever this build records with.
-pub(crate) fn record(event: &Event<'_>) {
+fn record(event: &Event<'_>) {
+    match event {
+        Event::Keys(event) => return event.record(),
+        Event::HookPanicked { hook } => return record_panic(hook),
+        _ => {}
+    }
     caught(|| {
         #[cfg(feature = "tracing")]
         log::log(event);
@@ -198,13 +160,6 @@ fn count(event: &Event<'_>) {
         Event::Reused { .. } => counter!("tower_reissue_reused_total").increment(1),
         Event::Revoked => counter!("tower_reissue_revoked_total").increment(1),
         Event::StoreFailed { .. } => counter!("tower_reissue_store_failed_total").increment(1),
-        Event::KeysReplaced { .. } => counter!("tower_reissue_keys_replaced_total").increment(1),
-        Event::KeysFailed { .. } => counter!("tower_reissue_keys_failed_total").increment(1),
-        Event::KeysTakenBack { .. } => counter!("tower_reissue_keys_taken_back_total").increment(1),
-        Event::KeySkipped { .. } => counter!("tower_reissue_key_skipped_total").increment(1),
-        Event::HookPanicked { hook } => {
-            counter!("tower_reissue_hook_panicked_total", "hook" => *hook).increment(1);
-        }
-        Event::KeysLoaded { .. } | Event::EphemeralKey { .. } | Event::InsecureCookie { .. } => {}
+        Event::Keys(_) | Event::HookPanicked { .. } | Event::InsecureCookie { .. } => {}
     }
 }

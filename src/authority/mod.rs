@@ -36,6 +36,7 @@ pub use verified_token::VerifiedToken;
 
 use crate::caught::caught;
 use crate::error::ConfigError;
+use crate::keyring::event::KeyEvent;
 use crate::keyring::handle::IntoKeys;
 use crate::keyring::handle::Keys;
 use crate::keyring::ring::KeyRing;
@@ -146,7 +147,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         }
         builder::check_issuer(|iss| keys.trusted(iss).is_some(), &self.0.policy)?;
         self.0.keys.replace(keys);
-        self.emit(Event::KeysReplaced { ring: &self.0.keys.current() });
+        self.emit(Event::Keys(KeyEvent::Replaced { ring: &self.0.keys.current() }));
         Ok(())
     }
 
@@ -184,7 +185,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
     pub fn distrust_issuer(&self, issuer: &str) -> bool {
         let is_removed = self.0.keys.distrust(issuer);
         if is_removed && !self.0.keys.is_kept() {
-            self.emit(Event::KeysReplaced { ring: &self.0.keys.current() });
+            self.emit(Event::Keys(KeyEvent::Replaced { ring: &self.0.keys.current() }));
         }
         is_removed
     }
@@ -195,7 +196,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         if held && !self.0.keys.is_kept() {
             // On record already: the keys may be withdrawn from without their authority.
             telemetry::observe(
-                &Event::KeysReplaced { ring: &self.0.keys.current() },
+                &Event::Keys(KeyEvent::Replaced { ring: &self.0.keys.current() }),
                 self.0.hooks.observe.as_deref(),
             );
         }
@@ -254,10 +255,10 @@ impl<C: Send + Sync + 'static> Authority<C> {
     fn report_keys(&self) {
         let ring = self.0.keys.load();
         if !self.0.keys.is_kept() {
-            self.emit(Event::KeysLoaded { ring: &ring });
+            self.emit(Event::Keys(KeyEvent::Loaded { ring: &ring }));
         }
         if let Some(key) = ring.signing_key().filter(|key| key.is_ephemeral()) {
-            self.emit(Event::EphemeralKey { kid: key.kid() });
+            self.emit(Event::Keys(KeyEvent::Ephemeral { kid: key.kid() }));
         }
     }
 

@@ -74,7 +74,6 @@ impl KeyRing {
 
     /// As many of them as fit into this many bytes, the signing key first, and how many are left out. It looks at no more
     /// keys than it prints: every forged token asks for it.
-    #[cfg(feature = "tracing")]
     pub(crate) fn fingerprint_summary(&self, most: usize) -> String {
         let mut line = String::new();
         for (nth, key) in self.each_fingerprint().enumerate() {

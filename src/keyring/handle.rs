@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::Guard;
 
 use crate::keyring::erased_source::ErasedSource;
+use crate::keyring::event::KeyEvent;
 use crate::keyring::ring::KeyRing;
 use crate::keyring::ring_cell::RingCell;
 use crate::keyring::trusted_issuer::TrustedIssuer;
@@ -15,7 +16,6 @@ use crate::keyring::withdrawn::Withdrawn;
 use crate::keys::error::{KeyError, KeyErrorKind};
 use crate::keys::signing_key::SigningKey;
 use crate::keys::verifying_key::VerifyingKey;
-use crate::telemetry::{self, Event};
 
 /// The current keys of an authority. Clones share one ring: if one replaces it, all see the new one.
 ///
@@ -110,7 +110,7 @@ impl Keys {
         self.put(KeyRing::clone(&ring), &mut withdrawn);
         let held = ring.holds_kid(kid);
         if held {
-            telemetry::record(&Event::KeysReplaced { ring: &self.ring.load() });
+            KeyEvent::Replaced { ring: &self.ring.load() }.record();
         }
         held
     }

@@ -3,6 +3,7 @@
 //! It holds what it is given: where keys come from, and when they change, is the business of `rotation`.
 
 pub(crate) mod erased_source;
+pub(crate) mod event;
 pub(crate) mod fingerprints;
 pub(crate) mod handle;
 pub(crate) mod ring;

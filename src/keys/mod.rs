@@ -41,6 +41,7 @@ pub use self::error::{KeyError, KeyErrorKind};
 pub use self::key_set::KeySet;
 pub use self::signing_key::{DangerousSigningKey, SigningKey};
 pub use self::verifying_key::{DangerousVerifyingKey, VerifyingKey};
+pub use crate::keyring::event::KeyEvent;
 pub use crate::keyring::fingerprints::{Fingerprint, Fingerprints, Role};
 pub use crate::keyring::handle::{IntoKeys, Keys};
 pub use crate::keyring::ring::KeyRing;

@@ -10,6 +10,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
 use crate::keyring::erased_source::ErasedSource;
+use crate::keyring::event::{KeyEvent, KeyObserver};
 use crate::keyring::handle::Keeper;
 use crate::keyring::handle::Keys;
 use crate::keyring::handle::Refetching;
@@ -25,7 +26,6 @@ use crate::rotation::refetch::Gate;
 use crate::rotation::state;
 use crate::rotation::state::Rotation;
 use crate::rotation::state::Timing;
-use crate::telemetry::{self, Event, Observer};
 use crate::time::Clock;
 
 /// The longest that caching headers can keep an issuer from being asked, and the longest between two tries of one
@@ -42,7 +42,7 @@ pub(super) struct Settings {
     /// Whether the start fails where a trusted issuer's keys can't be loaded.
     pub(super) is_every_issuer_required: bool,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) observe: Option<Arc<Observer>>,
+    pub(super) observe: Option<Arc<KeyObserver>>,
 }
 
 /// A trusted issuer: where its keys come from, and what requests that wait for them meet.
@@ -135,7 +135,7 @@ impl Manager {
         if let Some(own) = &manager.own {
             manager.report_skipped(own, &told);
         }
-        manager.emit(&Event::KeysLoaded { ring: &ring.load() });
+        manager.emit(&KeyEvent::Loaded { ring: &ring.load() });
         let task = tokio::spawn(keep(Arc::downgrade(&manager), manager.rescheduled.clone(), every));
         let _ = manager.task.set(task.abort_handle());
         Ok(Keys::kept(ring, manager))
@@ -275,7 +275,7 @@ impl Manager {
         };
         self.publish();
         if let Ok(state::Loaded::TakenBack) = outcome {
-            self.emit(&Event::KeysTakenBack { source: &source.describe(), issuer: issuer.name() });
+            self.emit(&KeyEvent::EmptyKeySet { source: &source.describe(), issuer: issuer.name() });
         }
         let outcome = outcome.map(|_| ());
         self.report(source, outcome.clone(), &told);
@@ -295,26 +295,26 @@ impl Manager {
             is_new && state.is_loaded
         };
         if replaced {
-            self.emit(&Event::KeysReplaced { ring: &self.ring.load() });
+            self.emit(&KeyEvent::Replaced { ring: &self.ring.load() });
         }
     }
 
     fn report(&self, source: &Loader, outcome: Result<(), KeyError>, told: &[KeyError]) {
         self.report_skipped(source, told);
         if let Err(error) = outcome {
-            self.emit(&Event::KeysFailed { source: &source.describe(), error: &error });
+            self.emit(&KeyEvent::LoadFailed { source: &source.describe(), error: &error });
         }
     }
 
     fn report_skipped(&self, source: &Loader, told: &[KeyError]) {
         for error in told {
-            self.emit(&Event::KeySkipped { source: &source.describe(), error });
+            self.emit(&KeyEvent::Skipped { source: &source.describe(), error });
         }
     }
 
     /// Never under the lock: an observer may withdraw a key.
-    fn emit(&self, event: &Event<'_>) {
-        telemetry::tell(event, self.settings.observe.as_deref());
+    fn emit(&self, event: &KeyEvent<'_>) {
+        event.tell(self.settings.observe.as_deref());
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -444,7 +444,7 @@ async fn keep(manager: Weak<Manager>, rescheduled: Arc<Notify>, every: Duration)
         let round = manager.runtime.spawn(manager.clone().reload()).await;
         if round.is_err_and(|error| error.is_panic()) {
             let error = KeyError::unavailable("a round panicked; its message went to standard error");
-            manager.emit(&Event::KeysFailed { source: "the key rotation", error: &error });
+            manager.emit(&KeyEvent::LoadFailed { source: "the key rotation", error: &error });
         }
     }
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::keyring::erased_source::ErasedSource;
+use crate::keyring::event::{KeyEvent, KeyObserver};
 use crate::keyring::handle::Keys;
 use crate::keyring::trusted_issuer::TrustedIssuer;
 use crate::keys::error::{KeyError, KeyErrorKind};
@@ -20,7 +21,6 @@ use crate::rotation::manager::Settings;
 use crate::rotation::pace::SteadyClock;
 use crate::rotation::source::KeySource;
 use crate::rotation::state::Timing;
-use crate::telemetry::{Event, Observer};
 use crate::time::{Clock, clamped};
 
 /// Whoever sends tokens with an unknown `kid` sets the pace of the refetches: not faster than this.
@@ -64,7 +64,7 @@ pub struct KeyRotation {
     cooldown: Duration,
     is_every_issuer_required: bool,
     clock: Option<Arc<dyn Clock>>,
-    observe: Option<Arc<Observer>>,
+    observe: Option<Arc<KeyObserver>>,
 }
 
 /// A foreign issuer and where its keys come from.
@@ -123,7 +123,7 @@ impl KeyRotation {
     }
 
     /// Makes [`start`](Self::start) fail if the keys of a trusted issuer can't be loaded, so that a wrong URL or issuer
-    /// name stops a deployment. Default: the failure is reported as [`KeysFailed`](crate::Event::KeysFailed), to
+    /// name stops a deployment. Default: the failure is reported as [`LoadFailed`](crate::keys::KeyEvent::LoadFailed), to
     /// [`on_event`](Self::on_event) and with the feature `tracing` to the log, and the service starts.
     ///
     /// Costs: the service can't start while an issuer is down. An issuer that publishes an empty set has answered.
@@ -168,7 +168,7 @@ impl KeyRotation {
     }
 
     /// How long a foreign issuer's keys stay in use after its source began to fail. Default 24 h. Then they are
-    /// dropped ([`KeysReplaced`](crate::Event::KeysReplaced)), and the issuer's tokens are answered 503 until its
+    /// dropped ([`Replaced`](crate::keys::KeyEvent::Replaced)), and the issuer's tokens are answered 503 until its
     /// keys can be fetched. Only this process remembers the keys: one that starts during the outage has none of that
     /// issuer.
     ///
@@ -195,10 +195,10 @@ impl KeyRotation {
         self
     }
 
-    /// Calls `observe` with every [`Event`] about these keys: loaded, replaced, failed, skipped. The authority's
+    /// Calls `observe` with every [`KeyEvent`] about these keys: loaded, replaced, failed, skipped. The authority's
     /// [`on_event`](crate::AuthorityBuilder::on_event) does not get them: set both. If it panics, the rotation
     /// continues.
-    pub fn on_event(mut self, observe: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
+    pub fn on_event(mut self, observe: impl Fn(&KeyEvent<'_>) + Send + Sync + 'static) -> Self {
         self.observe = Some(Arc::new(observe));
         self
     }

@@ -8,8 +8,7 @@ use super::{
     ClaimsStore, Horizon, Page, Presented, Retention, Revocation, Rotated, Rotation, SessionPage, Standing,
     StoreError, StoreHorizon, SubjectId,
 };
-use crate::caught::caught;
-use crate::telemetry::{self, Event};
+use crate::caught::{caught, record_panic};
 use crate::time::NumericDate;
 
 pub(crate) type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
@@ -80,7 +79,7 @@ impl<S: ClaimsStore> ErasedStore for S {
 #[inline(always)]
 fn at_once<T>(ask: impl FnOnce() -> Option<T>) -> Option<T> {
     caught(ask).unwrap_or_else(|| {
-        telemetry::record(&Event::HookPanicked { hook: "store" });
+        record_panic("store");
         None
     })
 }

@@ -1,22 +1,10 @@
-//! Events as `tracing` records, each line within 2 KiB.
-
-use std::fmt::{self, Display, Write as _};
+//! Events as `tracing` records.
 
 use super::Event;
 use crate::keyring::ring::KeyRing;
+use crate::log::{Clipped, ERROR, KEYS, NAME, clipped, log};
 use crate::refusal::{Reason, Refusal};
 use crate::token::reissue::NotReissued;
-
-/// What a line holds of a list of keys. The whole list is logged where a ring is new, on as many lines as it takes.
-const KEYS: usize = 1_200;
-/// What a line holds of an error, which ends with its causes, and of a name that configuration or an issuer gave.
-const ERROR: usize = 1_400;
-const NAME: usize = 256;
-
-// The crate's name, whatever its modules are called: filters name it.
-macro_rules! log {
-    ($level:ident, $($told:tt)+) => { tracing::event!(target: "tower_reissue", tracing::Level::$level, $($told)+) };
-}
 
 pub(super) fn log(event: &Event<'_>) {
     match event {
@@ -32,44 +20,11 @@ pub(super) fn log(event: &Event<'_>) {
         Event::StoreFailed { error } => {
             log!(ERROR, error = %Clipped(error, ERROR), "the claims store failed");
         }
-        Event::KeysLoaded { ring } => {
-            for fingerprints in ring.fingerprints().lines(KEYS) {
-                log!(INFO, fingerprints = %fingerprints, "keys loaded");
-            }
-        }
-        Event::KeysReplaced { ring } => {
-            for fingerprints in ring.fingerprints().lines(KEYS) {
-                log!(INFO, fingerprints = %fingerprints, "keys replaced");
-            }
-            if ring.signing_key().is_none() {
-                log!(ERROR, "no key signs: no token can be issued or renewed");
-            }
-        }
-        Event::KeysFailed { source, error } => {
-            let source = clipped(source, NAME);
-            let error = Clipped(error, ERROR);
-            log!(ERROR, source, %error, "keys could not be loaded; those held so far, if any, serve on");
-        }
-        Event::KeysTakenBack { source, issuer } => {
-            let (source, issuer) = (clipped(source, NAME), clipped(issuer, NAME));
-            log!(
-                ERROR,
-                source,
-                issuer,
-                "the issuer publishes no key any more; none of its tokens is admitted"
-            );
-        }
-        Event::KeySkipped { source, error } => {
-            log!(WARN, source = clipped(source, NAME), error = %Clipped(error, ERROR), "a key was passed over");
-        }
-        Event::HookPanicked { hook } => log!(ERROR, hook, "a hook panicked; that counts as a no"),
         Event::InsecureCookie { name } => {
             log!(WARN, name = clipped(name, NAME), "the cookie is not `Secure`: for development only");
         }
-        Event::EphemeralKey { kid } => {
-            let kid = clipped(kid, NAME);
-            log!(WARN, kid, "the signing key is generated and kept nowhere: tokens die with this process");
-        }
+        // Recorded where they happen.
+        Event::Keys(_) | Event::HookPanicked { .. } => {}
     }
 }
 
@@ -102,56 +57,6 @@ fn log_refusal(refusal: &Refusal, ring: &KeyRing) {
     }
 }
 
-fn clipped(text: impl Display, most: usize) -> String {
-    Clipped(text, most).to_string()
-}
-
-/// At most this many bytes of a text, on one line: what would end the line or change how a terminal shows it is escaped.
-struct Clipped<T>(T, usize);
-
-impl<T: Display> Display for Clipped<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut out = Limited { f, left: self.1, is_cut: false };
-        let written = write!(out, "{}", self.0);
-        if out.is_cut { f.write_str("…") } else { written }
-    }
-}
-
-struct Limited<'a, 'f> {
-    f: &'a mut fmt::Formatter<'f>,
-    left: usize,
-    is_cut: bool,
-}
-
-impl fmt::Write for Limited<'_, '_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for c in text.chars() {
-            let escaped = c.escape_default();
-            let plain = is_plain(c);
-            // A log in JSON, and `tracing`'s own quotes around a text, double each quote and backslash.
-            let len = match c {
-                '"' | '\\' => 2,
-                c if plain => c.len_utf8(),
-                _ => escaped.len() + 1,
-            };
-            if len > self.left {
-                self.is_cut = true;
-                // Ends the writing: what follows would be cut too.
-                return Err(fmt::Error);
-            }
-            self.left -= len;
-            if plain { self.f.write_char(c)? } else { write!(self.f, "{escaped}")? }
-        }
-        Ok(())
-    }
-}
-
-/// Whether it prints as itself, with a width: control and format characters, such as those that turn the direction of text,
-/// line separators and unassigned ones do not.
-fn is_plain(c: char) -> bool {
-    matches!(c, '"' | '\'' | '\\') || c.escape_debug().eq([c])
-}
-
 #[cfg(test)]
 mod tests {
     use std::fmt::{Debug, Write as _};
@@ -162,6 +67,7 @@ mod tests {
 
     use super::*;
     use crate::authority::Authority;
+    use crate::keyring::event::KeyEvent;
     use crate::keyring::fingerprints::Fingerprints;
     use crate::keyring::handle::Keys;
     use crate::keys::Algorithm;
@@ -311,13 +217,13 @@ mod tests {
         let error = KeyError::unavailable(long.to_owned()).because(std::io::Error::other(long.to_owned()));
         let mut events = vec![
             Event::StoreFailed { error: &store },
-            Event::KeysFailed { source: long, error: &error },
-            Event::KeysTakenBack { source: long, issuer: long },
-            Event::KeySkipped { source: long, error: &error },
-            Event::EphemeralKey { kid: long },
+            Event::Keys(KeyEvent::LoadFailed { source: long, error: &error }),
+            Event::Keys(KeyEvent::EmptyKeySet { source: long, issuer: long }),
+            Event::Keys(KeyEvent::Skipped { source: long, error: &error }),
+            Event::Keys(KeyEvent::Ephemeral { kid: long }),
             Event::InsecureCookie { name: long },
-            Event::KeysLoaded { ring: &ring },
-            Event::KeysReplaced { ring: &ring },
+            Event::Keys(KeyEvent::Loaded { ring: &ring }),
+            Event::Keys(KeyEvent::Replaced { ring: &ring }),
         ];
         let refusals: Vec<Refusal> = [
             Reason::UnknownKey,
@@ -331,8 +237,12 @@ mod tests {
         .collect();
         events.extend(refusals.iter().map(|refusal| Event::Refused { refusal, ring: &ring }));
         for event in &events {
-            let lines = logged_in_both(|| log(event));
+            let lines = logged_in_both(|| super::super::record(event));
             assert!(!lines.text.is_empty(), "{event:?}");
+            if let Event::Keys(event) = event {
+                let text = event.to_string();
+                assert!(text.len() <= 2_048 && text.chars().all(|c| !c.is_control()), "{text}");
+            }
             for line in lines.text.iter().chain(&lines.json) {
                 assert!(line.len() <= 2_048, "{} bytes: {line}", line.len());
                 assert!(
@@ -342,7 +252,7 @@ mod tests {
             }
         }
         // What is cut from a refusal stands in full where the ring was new.
-        let loaded = logged(|| log(&Event::KeysLoaded { ring: &ring }));
+        let loaded = logged(|| super::super::record(&Event::Keys(KeyEvent::Loaded { ring: &ring })));
         let told: usize = loaded.iter().map(|line| line.matches(" HS256 ").count()).sum();
         assert_eq!((told, loaded.len() > 1), (61, true));
         let refused =

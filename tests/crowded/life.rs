@@ -228,7 +228,7 @@ async fn serve_tls(endpoint: JwksEndpoint) -> String {
 }
 
 async fn a_command_prints_a_key() {
-    let secret = "a secret of this test: 32 bytes and more";
+    let secret = "owls hunt mice while fog drifts over the moor";
     let source = CommandSource::new("echo", [secret], KeyFormat::secret(Algorithm::HS256));
     let expected = SigningKey::from_secret(Algorithm::HS256, secret).unwrap();
     assert_eq!(source.load().await.unwrap().signing.unwrap().fingerprint(), expected.fingerprint());

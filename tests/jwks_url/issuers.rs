@@ -1,7 +1,7 @@
 //! A service that trusts issuers with real servers: new keys, dead servers, keys taken back.
 
 use tower_reissue::keys::{KeyRotation, KeySet};
-use tower_reissue::{Authority, Event, Login, ReissueLayer};
+use tower_reissue::{Authority, KeyEvent, Login, ReissueLayer};
 
 use super::*;
 
@@ -15,7 +15,7 @@ struct Issuer {
 impl Issuer {
     async fn start(name: &str) -> Self {
         let published = SigningKey::generate(Algorithm::EdDSA).unwrap();
-        let set = json!({ "keys": [VerifyingKey::from(published.clone()).to_jwk().unwrap()] }).to_string();
+        let set = format!(r#"{{"keys":[{}]}}"#, published.verifying_key().to_jwk().unwrap());
         let server = Server::plain(move |_, _| ok(set.clone())).await;
         Self { name: name.to_owned(), server, published }
     }
@@ -81,7 +81,7 @@ async fn of_two_issuers_one_dead_only_the_dead_ones_unknown_kid_is_a_503() {
 #[tokio::test]
 async fn an_issuer_that_publishes_an_empty_set_has_taken_its_keys_back_and_an_outage_brings_none_back() {
     let signing = SigningKey::generate(Algorithm::EdDSA).unwrap();
-    let published = json!({ "keys": [VerifyingKey::from(signing.clone()).to_jwk().unwrap()] }).to_string();
+    let published = format!(r#"{{"keys":[{}]}}"#, signing.verifying_key().to_jwk().unwrap());
     let answers = Arc::new(Mutex::new(published.clone()));
     let server = Server::plain({
         let answers = answers.clone();
@@ -98,10 +98,10 @@ async fn an_issuer_that_publishes_an_empty_set_has_taken_its_keys_back_and_an_ou
         .reload_every(Duration::from_millis(10))
         .trust(name, server.source())
         .on_event(move |event| match event {
-            Event::KeysTakenBack { source, issuer, .. } => {
+            KeyEvent::EmptyKeySet { source, issuer, .. } => {
                 seen.lock().unwrap().push(format!("{issuer} {source}"))
             }
-            Event::KeysFailed { .. } => seen.lock().unwrap().push("failed".to_owned()),
+            KeyEvent::LoadFailed { .. } => seen.lock().unwrap().push("failed".to_owned()),
             _ => {}
         })
         .start()
@@ -163,7 +163,7 @@ async fn a_thousand_unknown_kids_of_two_issuers_are_one_fetch_of_each_per_cooldo
 #[tokio::test]
 async fn an_issuer_that_is_down_at_the_start_is_asked_again_soon() {
     let published = SigningKey::generate(Algorithm::EdDSA).unwrap();
-    let set = json!({ "keys": [VerifyingKey::from(published.clone()).to_jwk().unwrap()] }).to_string();
+    let set = format!(r#"{{"keys":[{}]}}"#, published.verifying_key().to_jwk().unwrap());
     let server = Server::plain(move |_, number| if number < 3 { status(503) } else { ok(set.clone()) }).await;
     let issuer = Issuer { name: "https://login.example".to_owned(), server, published };
     // The reload interval is an hour, and the cooldown too.

@@ -8,7 +8,7 @@ use tower_reissue::keys::{
     Algorithm, CommandSource, DirectorySource, EnvSource, FileSource, GeneratedSource, KeyErrorKind,
     KeyFormat, KeySource,
 };
-use tower_reissue::{Event, VerifyingKey};
+use tower_reissue::{KeyEvent, VerifyingKey};
 
 use super::*;
 
@@ -237,8 +237,8 @@ async fn a_withdrawal_counts_whatever_is_wrong_with_the_keys() {
             let told = told.clone();
             move |event| {
                 told.lock().unwrap().push(match event {
-                    Event::KeySkipped { error, .. } => format!("skipped {error}"),
-                    Event::KeysFailed { error, .. } => format!("failed {error}"),
+                    KeyEvent::Skipped { error, .. } => format!("skipped {error}"),
+                    KeyEvent::LoadFailed { error, .. } => format!("failed {error}"),
                     _ => return,
                 });
             }
@@ -367,9 +367,9 @@ async fn a_bad_file_leaves_the_ring_serving_and_says_so() {
             let told = told.clone();
             move |event| {
                 told.lock().unwrap().push(match event {
-                    Event::KeysLoaded { ring, .. } => format!("loaded {}", ring.fingerprints()),
-                    Event::KeysReplaced { ring, .. } => format!("replaced {}", ring.fingerprints()),
-                    Event::KeysFailed { source, error, .. } => format!("failed {source} {error}"),
+                    KeyEvent::Loaded { ring, .. } => format!("loaded {}", ring.fingerprints()),
+                    KeyEvent::Replaced { ring, .. } => format!("replaced {}", ring.fingerprints()),
+                    KeyEvent::LoadFailed { source, error, .. } => format!("failed {source} {error}"),
                     other => panic!("{other:?}"),
                 });
             }
@@ -475,7 +475,7 @@ async fn an_own_set_without_keys_changes_nothing_and_is_told() {
     let source = FileSource::new(&path, KeyFormat::jwk_set()).retired(&retired, format());
     let keys = rotation(source)
         .on_event(move |event| {
-            if let Event::KeysFailed { error, .. } = event {
+            if let KeyEvent::LoadFailed { error, .. } = event {
                 told.lock().unwrap().push(error.to_string());
             }
         })

@@ -284,7 +284,7 @@ async fn a_key_that_is_opened_to_others_while_it_serves_is_told_and_serves_on() 
     let seen = told.clone();
     let keys = rotation(GeneratedSource::new(scratch.dir(), Algorithm::EdDSA))
         .on_event(move |event| {
-            if let tower_reissue::Event::KeysFailed { error, .. } = event {
+            if let tower_reissue::KeyEvent::LoadFailed { error, .. } = event {
                 seen.lock().unwrap().push(error.to_string());
             }
         })

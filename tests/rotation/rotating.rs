@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use tower_reissue::keys::{FileSource, KeyErrorKind, KeyFormat, KeySet};
-use tower_reissue::{Event, KeyRing, Login, ManualClock, NotReissued, VerifyingKey};
+use tower_reissue::{Event, KeyEvent, KeyRing, Login, ManualClock, NotReissued, VerifyingKey};
 
 use super::*;
 
@@ -54,7 +54,7 @@ async fn the_key_file_is_replaced_100_times_and_no_valid_token_is_refused() {
         .on_event({
             let failures = failures.clone();
             move |event| {
-                if matches!(event, Event::KeysFailed { .. }) {
+                if matches!(event, KeyEvent::LoadFailed { .. }) {
                     failures.fetch_add(1, Ordering::SeqCst);
                 }
             }
@@ -121,7 +121,7 @@ async fn a_secret_that_is_written_slowly_is_never_taken_by_half() {
     let signers = seen.clone();
     let keys = rotation(file(&path))
         .on_event(move |event| {
-            if let Event::KeysReplaced { ring, .. } = event {
+            if let KeyEvent::Replaced { ring, .. } = event {
                 signers.lock().unwrap().push(ring.kids().next().unwrap_or_default().to_owned());
             }
         })
@@ -281,7 +281,7 @@ async fn a_key_is_withdrawn_by_hand_from_keys_of_every_kind() {
     let seen = told.clone();
     let plain = authority(ring.into())
         .on_event(move |event| {
-            if let Event::KeysReplaced { ring, .. } = event {
+            if let Event::Keys(KeyEvent::Replaced { ring, .. }) = event {
                 seen.lock().unwrap().push(ring.fingerprints().to_string());
             }
         })
@@ -372,8 +372,10 @@ async fn a_key_that_is_kept_nowhere_is_told() {
         let told = told.clone();
         authority(key.into())
             .on_event(move |event| match event {
-                Event::EphemeralKey { kid, .. } => told.lock().unwrap().push(format!("ephemeral {kid}")),
-                Event::KeysLoaded { ring, .. } => {
+                Event::Keys(KeyEvent::Ephemeral { kid, .. }) => {
+                    told.lock().unwrap().push(format!("ephemeral {kid}"))
+                }
+                Event::Keys(KeyEvent::Loaded { ring, .. }) => {
                     told.lock().unwrap().push(format!("loaded {}", ring.fingerprints()))
                 }
                 _ => {}
@@ -397,7 +399,7 @@ async fn an_own_key_that_a_trusted_issuer_publishes_makes_no_token_the_issuers()
     let keys = KeyRotation::new(KeySet::signing(secret_key(1)))
         .trust(PARTNER, KeySet::verifying(published))
         .on_event(move |event| {
-            if let Event::KeySkipped { error, .. } = event {
+            if let KeyEvent::Skipped { error, .. } = event {
                 seen.lock().unwrap().push(error.to_string());
             }
         })
@@ -431,9 +433,9 @@ async fn the_ring_is_loaded_before_it_is_replaced() {
         .trust("https://partner.example", KeySet::verifying([VerifyingKey::from(secret_key(2))]))
         .on_event(move |event| {
             seen.lock().unwrap().push(match event {
-                Event::KeysLoaded { ring, .. } => format!("loaded {}", ring.kids().count()),
-                Event::KeysReplaced { ring, .. } => format!("replaced {}", ring.kids().count()),
-                Event::KeySkipped { .. } => "skipped".to_owned(),
+                KeyEvent::Loaded { ring, .. } => format!("loaded {}", ring.kids().count()),
+                KeyEvent::Replaced { ring, .. } => format!("replaced {}", ring.kids().count()),
+                KeyEvent::Skipped { .. } => "skipped".to_owned(),
                 other => panic!("{other:?}"),
             });
         })

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::FileTypeExt as _;
 use std::sync::{Arc, Mutex};
 
-use tower_reissue::Event;
+use tower_reissue::KeyEvent;
 use tower_reissue::keys::{FileSource, KeyError, KeyFormat, KeySet, KeySource};
 
 use super::*;
@@ -44,7 +44,7 @@ fn failures(rotation: KeyRotation) -> (KeyRotation, Arc<Mutex<Vec<String>>>) {
     let told = Arc::new(Mutex::new(Vec::new()));
     let seen = told.clone();
     let rotation = rotation.on_event(move |event| {
-        if let Event::KeysFailed { source, error, .. } = event {
+        if let KeyEvent::LoadFailed { source, error, .. } = event {
             seen.lock().unwrap().push(format!("{source}: {error}"));
         }
     });

@@ -147,17 +147,17 @@ fn own_keys_and_none_are_not_exchanged_for_each_other() {
 async fn a_rotation_without_own_keys_follows_its_issuers() {
     let source = KeySet::verifying([support::key().into()]);
     let events = Arc::new(Mutex::new(Vec::new()));
-    let observe = || {
-        let events = events.clone();
-        move |event: &Event<'_>| {
-            events.lock().unwrap().push(format!("{event:?}").split([' ', '{']).next().unwrap().to_owned())
-        }
-    };
-    let keys = KeyRotation::verify_only().trust(ISSUER, source).on_event(observe()).start().await.unwrap();
+    let of_keys = events.clone();
+    let keys = KeyRotation::verify_only().trust(ISSUER, source);
+    let keys = keys.on_event(move |event| of_keys.lock().unwrap().push(event.to_string()));
+    let keys = keys.start().await.unwrap();
     let builder = Authority::builder(keys.clone()).audience(support::AUDIENCE).clock(clock());
-    let authority = builder.on_event(observe()).build().unwrap();
+    let of_authority = events.clone();
+    let observe = move |event: &Event<'_>| of_authority.lock().unwrap().push(format!("{event:?}"));
+    let authority = builder.on_event(observe).build().unwrap();
     // A clean start says which keys it has, and warns of nothing.
-    assert_eq!(*events.lock().unwrap(), ["KeysLoaded"]);
+    let fingerprint = support::key().fingerprint().to_owned();
+    assert_eq!(*events.lock().unwrap(), [format!("keys loaded: trusted HS256 {fingerprint}")]);
     assert!(authority.admit(&mint(&claims())).await.is_ok());
     assert!(matches!(authority.issue(Login::new("alice")).await, Err(IssueError::VerifyOnly)));
     assert!(authority.sign_out(&mint(&claims())).await.is_err());

@@ -13,7 +13,8 @@ use tower_reissue::store::{
     StoreError, StoreErrorKind, StoreHorizon, SubjectId,
 };
 use tower_reissue::{
-    Authority, ClaimsStore, Event, ManualClock, NumericDate, ReissueLayer, ResponseBody, VerifiedToken,
+    Authority, ClaimsStore, Event, KeyEvent, ManualClock, NumericDate, ReissueLayer, ResponseBody,
+    VerifiedToken,
 };
 
 use crate::support::*;
@@ -81,7 +82,7 @@ impl Events {
         let seen = self.clone();
         move |event| {
             // Told once, when the authority is built; the rotation's tests look at it.
-            if !matches!(event, Event::KeysLoaded { .. }) {
+            if !matches!(event, Event::Keys(KeyEvent::Loaded { .. })) {
                 seen.0.lock().unwrap().push((label(event), format!("{event:?}")));
             }
         }
@@ -105,7 +106,7 @@ fn label(event: &Event<'_>) -> String {
         Event::Reused { generations, .. } => format!("reused {generations}"),
         Event::Revoked => "revoked".into(),
         Event::StoreFailed { error, .. } => format!("store_failed {:?}", error.kind()),
-        Event::KeysReplaced { .. } => "keys_replaced".into(),
+        Event::Keys(KeyEvent::Replaced { .. }) => "keys_replaced".into(),
         other => format!("{other:?}"),
     }
 }

@@ -21,7 +21,7 @@ pub async fn serve(algorithm: Algorithm) -> String {
 fn jwk(algorithm: Algorithm) -> Value {
     let key = key_for(algorithm);
     let mut jwk = match key.verifying_key().to_jwk() {
-        Some(public) => serde_json::to_value(public).unwrap(),
+        Some(public) => serde_json::from_str(&public).unwrap(),
         // A secret is published nowhere but here, where it is no secret.
         None => json!({ "kty": "oct", "k": URL_SAFE_NO_PAD.encode(SECRET) }),
     };

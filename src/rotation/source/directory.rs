@@ -23,7 +23,7 @@ use crate::rotation::source::look::blocking;
 ///
 /// The file `withdrawn` lists compromised keys: a `kid` or fingerprint on each line, or `HS256 <fingerprint>` as in
 /// the log. `#` begins a comment. A byte order mark, quotes, a list's dash and Windows line ends are accepted. A name
-/// that no key had is reported as [`KeySkipped`](crate::Event::KeySkipped). Nothing under a listed key is admitted
+/// that no key had is reported as [`Skipped`](crate::keys::KeyEvent::Skipped). Nothing under a listed key is admitted
 /// from then on, even if no other file can be read.
 ///
 /// Directories and names that begin with a dot are ignored. A file that can't be read or holds no key is reported in

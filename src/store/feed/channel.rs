@@ -4,9 +4,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use super::{FeedEvent, RevocationListener, Subscription, message};
-use crate::caught::caught;
+use crate::caught::{caught, record_panic};
 use crate::store::{StoreError, StoreErrorKind};
-use crate::telemetry::{self, Event};
 
 /// How long the channel may be silent before it is asked whether it lives, and how long it may think about it.
 const ASK_EVERY: Duration = Duration::from_secs(5);
@@ -60,7 +59,7 @@ pub(in crate::store) async fn in_time<C>(
 /// A listener that panics misses this and hears the next.
 fn tell(listener: &RevocationListener, event: FeedEvent) {
     if caught(|| listener(event)).is_none() {
-        telemetry::record(&Event::HookPanicked { hook: "subscribe" });
+        record_panic("subscribe");
     }
 }
 

@@ -1,0 +1,177 @@
+//! [`KeyEvent`]: what happened to keys.
+
+use std::fmt;
+
+use crate::caught::{caught, record_panic};
+use crate::keyring::ring::KeyRing;
+use crate::keys::error::KeyError;
+use crate::log::{Clipped, ERROR, KEYS, NAME};
+
+/// Something about keys that an operator may want to count or read.
+///
+/// A [`KeyRotation`](crate::keys::KeyRotation) reports its events to its own
+/// [`on_event`](crate::keys::KeyRotation::on_event). An authority whose keys no rotation manages reports them as
+/// [`Event::Keys`](crate::Event::Keys). As text an event is one line of at most 2 KiB, without secrets.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum KeyEvent<'a> {
+    /// The keys at the start.
+    #[non_exhaustive]
+    Loaded {
+        /// The ring; its [`fingerprints`](KeyRing::fingerprints) tell whether two processes hold the same keys.
+        ring: &'a KeyRing,
+    },
+    /// The ring was replaced, by a [`KeyRotation`](crate::keys::KeyRotation) or by a call: a key was added, began to
+    /// sign, or was removed.
+    #[non_exhaustive]
+    Replaced {
+        /// The ring from now on.
+        ring: &'a KeyRing,
+    },
+    /// A key source could not be loaded. The own source's last keys stay in use; a trusted issuer's stay in use until
+    /// [`stale_for`](crate::keys::KeyRotation::stale_for) is over.
+    #[non_exhaustive]
+    LoadFailed {
+        /// Which, as [`KeySource::describe`](crate::keys::KeySource::describe) names it.
+        source: &'a str,
+        /// Why.
+        error: &'a KeyError,
+    },
+    /// A trusted issuer now publishes an empty key set. None of its tokens is admitted until it publishes a key.
+    /// Reported once each time.
+    #[non_exhaustive]
+    EmptyKeySet {
+        /// Which source.
+        source: &'a str,
+        /// The issuer.
+        issuer: &'a str,
+    },
+    /// One key of a source did not load, or may not be used. The source's other keys are used.
+    #[non_exhaustive]
+    Skipped {
+        /// Which source.
+        source: &'a str,
+        /// Which key, and why.
+        error: &'a KeyError,
+    },
+    /// Tokens are signed with a generated key that is not stored. They become invalid when this process ends, and no
+    /// other process admits them. The authority that signs with it reports this.
+    #[non_exhaustive]
+    Ephemeral {
+        /// Its `kid`.
+        kid: &'a str,
+    },
+}
+
+/// Who is told of what happens to keys.
+pub(crate) type KeyObserver = dyn Fn(&KeyEvent<'_>) + Send + Sync;
+
+impl KeyEvent<'_> {
+    /// Records it and tells the observer. Call it once what it tells of is done.
+    pub(crate) fn tell(&self, observer: Option<&KeyObserver>) {
+        self.record();
+        if let Some(observe) = observer
+            && caught(|| observe(self)).is_none()
+        {
+            record_panic("on_event");
+        }
+    }
+
+    /// Hands it to whatever this build records with.
+    pub(crate) fn record(&self) {
+        caught(|| {
+            #[cfg(feature = "tracing")]
+            self.log();
+            #[cfg(feature = "metrics")]
+            self.count();
+        });
+    }
+
+    #[cfg(feature = "tracing")]
+    pub(crate) fn log(&self) {
+        use crate::log::{clipped, log};
+        match self {
+            Self::Loaded { ring } => {
+                for fingerprints in ring.fingerprints().lines(KEYS) {
+                    log!(INFO, fingerprints = %fingerprints, "keys loaded");
+                }
+            }
+            Self::Replaced { ring } => {
+                for fingerprints in ring.fingerprints().lines(KEYS) {
+                    log!(INFO, fingerprints = %fingerprints, "keys replaced");
+                }
+                if ring.signing_key().is_none() {
+                    log!(ERROR, "no key signs: no token can be issued or renewed");
+                }
+            }
+            Self::LoadFailed { source, error } => {
+                let (source, error) = (clipped(source, NAME), Clipped(error, ERROR));
+                log!(ERROR, source, %error, "keys could not be loaded; the last ones, if any, stay in use");
+            }
+            Self::EmptyKeySet { source, issuer } => {
+                let (source, issuer) = (clipped(source, NAME), clipped(issuer, NAME));
+                log!(
+                    ERROR,
+                    source,
+                    issuer,
+                    "the issuer publishes no key any more; none of its tokens is admitted"
+                );
+            }
+            Self::Skipped { source, error } => {
+                let (source, error) = (clipped(source, NAME), Clipped(error, ERROR));
+                log!(WARN, source, %error, "a key is not used");
+            }
+            Self::Ephemeral { kid } => {
+                let kid = clipped(kid, NAME);
+                log!(
+                    WARN,
+                    kid,
+                    "the signing key is generated and not stored: its tokens become invalid with this process"
+                );
+            }
+        }
+    }
+
+    #[cfg(feature = "metrics")]
+    fn count(&self) {
+        use metrics::counter;
+        match self {
+            Self::Replaced { .. } => counter!("tower_reissue_keys_replaced_total").increment(1),
+            Self::LoadFailed { .. } => counter!("tower_reissue_keys_load_failed_total").increment(1),
+            Self::EmptyKeySet { .. } => counter!("tower_reissue_empty_key_set_total").increment(1),
+            Self::Skipped { .. } => counter!("tower_reissue_key_skipped_total").increment(1),
+            Self::Loaded { .. } | Self::Ephemeral { .. } => {}
+        }
+    }
+}
+
+impl fmt::Display for KeyEvent<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Loaded { ring } => write!(f, "keys loaded: {}", ring.fingerprint_summary(KEYS)),
+            Self::Replaced { ring } => write!(f, "keys replaced: {}", ring.fingerprint_summary(KEYS)),
+            Self::LoadFailed { source, error } => {
+                write!(
+                    f,
+                    "the keys of {} could not be loaded: {}",
+                    Clipped(source, NAME),
+                    Clipped(error, ERROR)
+                )
+            }
+            Self::EmptyKeySet { source, issuer } => {
+                let (source, issuer) = (Clipped(source, NAME), Clipped(issuer, NAME));
+                write!(f, "{issuer} publishes no key any more, by {source}; none of its tokens is admitted")
+            }
+            Self::Skipped { source, error } => {
+                write!(f, "a key of {} is not used: {}", Clipped(source, NAME), Clipped(error, ERROR))
+            }
+            Self::Ephemeral { kid } => {
+                let kid = Clipped(kid, NAME);
+                write!(
+                    f,
+                    "the signing key {kid} is generated and not stored: its tokens become invalid with this process"
+                )
+            }
+        }
+    }
+}
