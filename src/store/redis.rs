@@ -181,13 +181,17 @@ impl ClaimsStore for RedisStore {
         if recreated == "1" || state.is_some_and(|state| state.recreated) {
             self.0.restore_births(now).await;
         }
+        let mut is_theirs = false;
         let rotated = match &*outcome {
             "recorded" => Rotated::Recorded,
             "superseded" => Rotated::Superseded { head: more.into() },
             "reused" => Rotated::Reused { generations: more.number()? },
             "revoked" => Rotated::Revoked,
             "cut off" => chain::predated(supersedes, more.instant()?),
-            "unknown" => Rotated::Unknown,
+            "unknown" => {
+                is_theirs = subject.is_some_and(|subject| subject.to_string() == more);
+                Rotated::Unknown
+            }
             "misused" => return Err(StoreErrorKind::Misused.into()),
             _ => return Err(StoreErrorKind::Corrupt.into()),
         };
@@ -206,7 +210,10 @@ impl ClaimsStore for RedisStore {
                     }
                 }
                 // It was listed before it could be known that there is nothing to list.
-                (Rotated::Revoked | Rotated::Predated { .. }, _) if listing.is_new => {
+                // A session of theirs may have been recorded meanwhile, with another token.
+                (Rotated::Revoked | Rotated::Predated { .. } | Rotated::Unknown, _)
+                    if listing.is_new && !is_theirs =>
+                {
                     self.0.unlist(&subject, session).await;
                 }
                 _ => {}

@@ -56,6 +56,59 @@ async fn a_subject_that_signs_in_and_out_without_end_takes_a_bounded_number_of_r
     }
 }
 
+const PRELUDE: &str = include_str!("../../src/store/redis/prelude.lua");
+
+fn integer(answer: &str) -> Option<u64> {
+    answer.lines().next().unwrap().trim_start_matches(':').parse().ok()
+}
+
+/// A cutoff that makes room takes the place of the records it covers, and of no others. A record may say more by then than
+/// its subject was told.
+#[tokio::test]
+async fn what_a_cutoff_does_not_cover_stays() {
+    let server = RedisServer::start(&[]);
+    let forget = format!("{PRELUDE}{}", include_str!("../../src/store/redis/forget.lua"));
+    let stays = |fields: &[&str]| {
+        server.command(&["DEL", "k"]);
+        server.command(&[&["HSET", "k", "v", "2", "p", "alice"], fields].concat());
+        let answer = server.command(&["EVAL", &forget, "1", "k", "alice", "100", "5000"]);
+        assert!(!answer.starts_with('-'), "{answer}");
+        integer(&server.command(&["EXISTS", "k"])) == Some(1)
+    };
+    assert!(!stays(&["s", "100", "x", "5000"]), "a session that ended");
+    assert!(!stays(&["s", "100", "h", "head", "u", "5000"]), "a session that did not");
+    assert!(stays(&["s", "101", "x", "5000"]), "a token of it may have begun later");
+    assert!(stays(&["s", "100", "x", "5001"]), "it was promised for longer");
+    assert!(stays(&["s", "101", "h", "head", "u", "5000"]), "a session begun later");
+    assert!(stays(&["s", "100", "h", "head", "u", "5001"]), "a session that lives longer");
+    assert!(stays(&["s", "100", "x", "5000", "p", "bob"]), "another subject's");
+    // As version 1 wrote it, it does not say whose it was.
+    server.command(&["DEL", "k"]);
+    server.command(&["HSET", "k", "v", "1", "x", "5000"]);
+    assert!(!server.command(&["EVAL", &forget, "1", "k", "", "100", "5000"]).starts_with('-'));
+    assert_eq!(integer(&server.command(&["EXISTS", "k"])), Some(1));
+}
+
+#[tokio::test]
+async fn a_session_that_ended_twice_counts_by_the_later_instants_in_either_order() {
+    let server = RedisServer::start(&[]);
+    let ended = format!("{PRELUDE}{}", include_str!("../../src/store/redis/ended.lua"));
+    let now = SystemClock.now().as_secs();
+    for (first, second) in [(0, 9), (9, 0)] {
+        for more in [first, second] {
+            let [latest, till] = [now + more, now + 1_000 + more].map(|secs| secs.to_string());
+            let args = ["0", "0", "5", "300", "10", "channel", "@", "session", &latest, &till];
+            let keys = ["subject", "birth", "listed", "ended", "expiry"];
+            let now = now.to_string();
+            let words = [&["EVAL", &*ended, "5"], &keys[..], &[&*now], &args].concat();
+            assert!(!server.command(&words).starts_with('-'));
+        }
+        let score = |key| server.command(&["ZSCORE", key, "session"]).lines().nth(1).unwrap().to_owned();
+        assert_eq!([score("ended"), score("expiry")], [now + 9, now + 1_009].map(|secs| secs.to_string()));
+        server.command(&["FLUSHALL"]);
+    }
+}
+
 /// Of a session that was never recorded, somebody may hold any number of tokens.
 #[tokio::test]
 async fn revoking_the_tokens_of_a_session_without_end_ends_the_session() {

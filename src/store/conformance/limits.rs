@@ -94,6 +94,62 @@ pub async fn a_session_that_was_just_opened_is_never_the_one_forgotten<S: Claims
     }
 }
 
+/// Tokens of two subjects may name one session. It belongs to the subject it was recorded for: however many sessions the
+/// other one begins, it neither ends for them nor comes back if it has ended.
+pub async fn a_session_is_its_subjects_whoever_else_names_it<S: ClaimsStore>(store: &S) {
+    let limit = SubjectLimit::new(1);
+    for is_revoked in [true, false] {
+        let owner = Login::new();
+        let other = Login { subject: super::scene::subject(), ..owner };
+        let head = token();
+        open(store, &owner, head, limit, true).await;
+        assert_eq!(
+            renew(store, &other, token(), token(), limit).await,
+            Rotated::Unknown,
+            "the renewal of a token of another subject's session"
+        );
+        if is_revoked {
+            let retention = Retention::new(owner.now, 0, 3600).of(Some(owner.subject), owner.start);
+            revoke_as(store, Revocation::Session(owner.session), retention.limited_to(limit)).await;
+        }
+        for n in 1..=30 {
+            let begun = other.now.after(20 * n);
+            let theirs = Login { start: begun, ..other.another(0) }.at(begun);
+            open(store, &theirs, token(), limit, false).await;
+        }
+        let expected = if is_revoked { Standing::Revoked } else { Standing::Live };
+        assert_eq!(
+            owner.at(owner.now.after(600)).standing(store, head).await,
+            expected,
+            "after 30 sign-ins of another subject"
+        );
+    }
+}
+
+/// A session that ended counts from the latest start that a token of it can have, even if its end was not limited: what
+/// makes room covers it only from then on.
+pub async fn a_session_that_ended_is_not_forgotten_by_its_old_start<S: ClaimsStore>(store: &S) {
+    let first = Login::new();
+    open(store, &first, token(), SubjectLimit::new(1), true).await;
+    // Another token of it begins later.
+    let begun = first.start.after(100);
+    let later = Login { start: begun, ..first }.at(begun);
+    let ended = Retention::new(begun, 5, 3600).of(Some(later.subject), begun);
+    revoke_as(store, Revocation::Session(later.session), ended).await;
+    let (presented, limit) = (token(), SubjectLimit::new(3));
+    for n in 1..=40 {
+        let login = later.another(20 * n).at(begun.after(20 * n));
+        open(store, &login, token(), limit, false).await;
+        let retention = Retention::new(login.now, 5, 3600).of(Some(login.subject), login.start);
+        revoke_as(store, Revocation::Session(login.session), retention.limited_to(limit)).await;
+        assert_eq!(
+            later.at(login.now).standing(store, presented).await,
+            Standing::Revoked,
+            "a token of the session that ended, after {n} sessions more"
+        );
+    }
+}
+
 async fn open<S: ClaimsStore>(
     store: &S,
     login: &Login,

@@ -1,9 +1,7 @@
 //! Ending sessions: one, a subject's, all; and those of a subject that are too many.
 
 use futures_util::future::join_all;
-use redis::cmd;
 
-use super::failure::failure;
 use super::script::{self, Call};
 use super::state::{Field as _, name, sessions};
 use super::{AT_ONCE, Shared, state};
@@ -125,21 +123,24 @@ impl Shared {
         let args = self.retaining(retention).into_iter().chain(args).chain(ended.into_iter().flatten());
         let call = Call::new(&script::ENDED, self.keys.subject_slot(subject), args);
         let answer = call.run(&self.link).await?;
-        let [instant, forgotten @ ..] = &*answer else { return Err(state::corrupt()) };
-        let Some(instant) = instant.instant_or_nothing()? else { return Ok(None) };
-        if let Some(replicas) = &self.replicas {
-            // The cutoff is all that is left of them.
-            replicas.hold(&call).await?;
+        let [instant, until, forgotten @ ..] = &*answer else { return Err(state::corrupt()) };
+        let Some(forgotten_until) = instant.instant_or_nothing()? else { return Ok(None) };
+        if let Some(replicas) = &self.replicas
+            && replicas.hold(&call).await.is_err()
+        {
+            // The cutoff may be lost: their own records stay.
+            return Ok(Some(forgotten_until));
         }
         for some in forgotten.chunks(AT_ONCE) {
             let removed = some.iter().map(async |session| {
-                let mut remove = cmd("DEL");
-                remove.arg(self.keys.session(&state::name_of(session)?));
-                self.link.ask(&remove).await.map_err(failure)
+                let args = [subject.to_string(), instant.clone(), until.clone()];
+                let forget = Call::new(&script::FORGET, [self.keys.session(&state::name_of(session)?)], args);
+                forget.run(&self.link).await
             });
-            join_all(removed).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+            // What stays is revoked twice, until it expires.
+            join_all(removed).await;
         }
-        Ok(Some(instant))
+        Ok(Some(forgotten_until))
     }
 
     /// Ends the subject's oldest sessions, which are too many, and answers as [`end`](Self::end) does. The next listing tries

@@ -1,7 +1,7 @@
 -- KEYS: session, its revoked tokens, birth, its slot's sessions that begin ahead of the clock.
 -- ARGV: now, known horizon, token, successor, supersedes, until, claims, session start, subject, its incarnation, whether
 -- the subject's slot vouches for a session of that age, session.
--- What came of it, the head's claims or generations or the instant of a cutoff, recreated.
+-- What came of it, the head's claims or generations or the instant of a cutoff or whose session it is, recreated.
 local now, token, successor, supersedes = tonumber(ARGV[1]), ARGV[3], ARGV[4], ARGV[5] == '1'
 local till, claims, start = tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
 local subject, incarnation, vouched = ARGV[9], ARGV[10], ARGV[11] == '1'
@@ -57,7 +57,7 @@ if is_revoked(session.h) then
 end
 local ago = generations(token, now, session)
 if ago == nil or (ago > 0 and not supersedes) then
-  return answer('unknown')
+  return answer('unknown', session.p)
 elseif ago == 1 or not supersedes then
   return answer('superseded', c)
 elseif ago > 1 then

@@ -26,6 +26,7 @@ scripts! {
     SUBJECT = "subject.lua";
     LIST = "list.lua";
     ENDED = "ended.lua";
+    FORGET = "forget.lua";
     BIRTH = "birth.lua";
     HORIZON = "horizon.lua";
 }
