@@ -221,7 +221,7 @@ impl Refusal {
     }
 
     /// The issuers, audiences or types that the configuration accepts, separated by commas, if the token has another
-    /// one. It is meant for the log. The default response does not contain it, because a sender of another service's
+    /// one. Of an [`UnknownKey`](Reason::UnknownKey) the issuers, at most 240 bytes, if the token claims another. It is meant for the log. The default response does not contain it, because a sender of another service's
     /// token need not learn how this one is configured.
     pub fn expected(&self) -> Option<&str> {
         self.expected.as_deref()

@@ -214,7 +214,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// # Errors
     /// An [`IssueError`]. No token was issued then.
     pub async fn issue(&self, login: Login) -> Result<IssuedToken, IssueError> {
-        if self.0.keys.is_verify_only() {
+        if self.verifies_only() {
             return Err(IssueError::VerifyOnly);
         }
         if login.subject.trim().is_empty() {

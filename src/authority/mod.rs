@@ -140,7 +140,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
                 "these keys are kept by a `KeyRotation`: put another key into its source, or `withdraw_key`",
             ));
         }
-        if keys.is_verify_only() != self.0.keys.is_verify_only() {
+        if keys.is_verify_only() != self.verifies_only() {
             return Err(ConfigError::new(
                 "one ring has own keys and the other only verifies: that is settled when the authority is built",
             ));
@@ -206,6 +206,11 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// Whether there is a store, so that sessions are recorded and can be revoked.
     pub fn can_revoke(&self) -> bool {
         self.0.store.is_some()
+    }
+
+    /// Whether it has no own keys, so that all its sessions are other issuers'.
+    pub(crate) fn verifies_only(&self) -> bool {
+        self.0.keys.is_verify_only()
     }
 
     fn now(&self) -> NumericDate {

@@ -22,7 +22,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
     pub(super) fn verify(&self, text: &[u8], now: NumericDate) -> Result<VerifiedToken<C>, Refusal> {
         let inner = &*self.0;
         let ring = &inner.keys.load();
-        let verified = verify::verify(text, ring, &inner.policy)?;
+        let verified = verify::verify(text, ring, &inner.policy)
+            .map_err(|refusal| self.naming_issuers(text, refusal))?;
         // The type that reads them is the application's own.
         let private = self
             .ask_hook("private_claims", || (inner.view)(verified.claims().text()))
@@ -35,6 +36,37 @@ impl<C: Send + Sync + 'static> Authority<C> {
             }
             None => token,
         })
+    }
+
+    /// Names the issuers whose tokens are admitted, where a token under an unknown key claims another: what it claims nobody has
+    /// proven, but most such tokens come of a configuration that has another `iss` than its issuer writes.
+    #[cold]
+    fn naming_issuers(&self, text: &[u8], refusal: Refusal) -> Refusal {
+        const MOST: usize = 8;
+        const MOST_BYTES: usize = 240;
+        let inner = &*self.0;
+        let own = inner.policy.issuer.as_deref();
+        let is_known = |iss: &str| own == Some(iss) || inner.keys.trusted(iss).is_some();
+        let claimed = match refusal.reason() {
+            Reason::UnknownKey => verify::claimed_key(text),
+            _ => None,
+        };
+        if claimed.is_none_or(|(iss, _)| is_known(&iss)) {
+            return refusal;
+        }
+        let mut names = String::new();
+        let all = own.map(str::to_owned).into_iter().chain(inner.keys.issuers(MOST + 1));
+        for (nth, name) in all.enumerate() {
+            let between = if nth == 0 { "" } else { ", " };
+            if nth == MOST || names.len() + between.len() + name.len() > MOST_BYTES {
+                names += between;
+                names += "...";
+                break;
+            }
+            names += between;
+            names += &name;
+        }
+        refusal.expecting(names)
     }
 
     /// The proof of a request's token seen first, or what becomes of a request without one.

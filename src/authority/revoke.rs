@@ -277,7 +277,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
 
     /// Without own keys every subject is an issuer's: one without it names nobody.
     fn has_own_subjects(&self) -> Result<(), StoreError> {
-        if !self.0.keys.is_verify_only() {
+        if !self.verifies_only() {
             return Ok(());
         }
         let error = "the authority's keys only verify, so it has no subjects of its own: `revoke_foreign_subject` names the issuer";

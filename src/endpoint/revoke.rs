@@ -61,8 +61,15 @@ impl<C: Send + Sync + 'static> RevokeEndpoint<C> {
     /// An endpoint that reads `Authorization: Bearer`.
     ///
     /// # Errors
-    /// If the authority has no store: it can't revoke anything.
+    /// If the authority has no store: it can't revoke anything. If its keys only verify: a session that another issuer began
+    /// ends there, so every token would be refused.
     pub fn new(authority: Authority<C>) -> Result<Self, ConfigError> {
+        if authority.verifies_only() {
+            return Err(ConfigError::new(
+                "a revoke endpoint over keys that only verify: a session ends at its issuer; to refuse its tokens here, call \
+                 `revoke_session` or `revoke_foreign_subject`",
+            ));
+        }
         if !authority.can_revoke() {
             return Err(ConfigError::new(
                 "a revoke endpoint over a stateless authority: it could not revoke; give the builder a `store`",

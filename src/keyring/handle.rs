@@ -50,6 +50,9 @@ pub(crate) trait Keeper: Send + Sync + 'static {
     /// The trusted foreign issuer that this `iss` belongs to, even while none of its keys is known.
     fn trusted(&self, iss: &str) -> Option<Arc<TrustedIssuer>>;
 
+    /// The names of the first of the trusted issuers, in the order in which they came to be trusted.
+    fn issuers(&self, most: usize) -> Vec<String>;
+
     /// Trusts a further issuer. Its source is asked at once; the future ends with the first answer.
     fn trust(
         self: Arc<Self>,
@@ -162,6 +165,14 @@ impl Keys {
         }
     }
 
+    /// The names of the first of the trusted issuers.
+    pub(crate) fn issuers(&self, most: usize) -> Vec<String> {
+        match &self.keeper {
+            Some(keeper) => keeper.issuers(most),
+            None => self.ring.load().issuers(most),
+        }
+    }
+
     /// Trusts a further issuer.
     pub(crate) fn trust(
         &self,
@@ -213,7 +224,7 @@ impl Keys {
 /// It is a trait of its own so that the compiler can explain what to do with a key source.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not what an authority's keys can be made from: `Keys`, a `KeyRing` or a `SigningKey`",
-    note = "a source of keys is read by a rotation: `KeyRotation::new(source).start().await?` gives `Keys`",
+    note = "a source of keys is read by a rotation, which gives `Keys` at its start: `KeyRotation::new(source).start().await?`",
     note = "keys of another issuer, such as a `JwksUrl`'s, only verify: `KeyRotation::verify_only().trust(issuer, source).start().await?`"
 )]
 pub trait IntoKeys {

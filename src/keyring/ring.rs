@@ -319,6 +319,13 @@ impl KeyRing {
         self.keys.iter().filter_map(|key| key.trusted()).find(|issuer| issuer.names(iss))
     }
 
+    /// The names of the first of the trusted issuers.
+    pub(crate) fn issuers(&self, most: usize) -> Vec<String> {
+        let mut names: Vec<&str> = self.keys.iter().filter_map(|key| Some(key.trusted()?.name())).collect();
+        names.dedup();
+        names.into_iter().take(most).map(str::to_owned).collect()
+    }
+
     fn add(&mut self, key: RingKey) -> Result<(), KeyError> {
         self.refuse_duplicates(&key)?;
         self.insert(Arc::new(key));

@@ -351,6 +351,12 @@ impl Keeper for Manager {
         self.issuer_of(iss).map(|(_, foreign)| foreign.issuer.clone())
     }
 
+    fn issuers(&self, most: usize) -> Vec<String> {
+        let state = self.state();
+        let names = state.foreign.values().map(|(foreign, _)| foreign.issuer.name().to_owned());
+        names.take(most).collect()
+    }
+
     fn trust(
         self: Arc<Self>,
         issuer: TrustedIssuer,

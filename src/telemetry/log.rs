@@ -40,7 +40,7 @@ fn log_refusal(refusal: &Refusal, ring: &KeyRing) {
         reason_ if reason_.is_about_keys() || refusal.kid().is_some() => {
             // `Fingerprints` reads them from the line, whatever the token's `kid` holds.
             let fingerprints = ring.fingerprint_summary(KEYS);
-            log!(WARN, reason, hint, kid = refusal.kid(), %fingerprints, "token refused");
+            log!(WARN, reason, hint, kid = refusal.kid(), issuers = expected, %fingerprints, "token refused");
         }
         Reason::Expired | Reason::ExpiredInGrace | Reason::SessionOver | Reason::Revoked => {
             log!(INFO, reason, claim, "token refused, under a good key");
@@ -233,7 +233,9 @@ mod tests {
             Reason::InvalidClaim(long.to_owned().into()),
         ]
         .into_iter()
-        .map(|reason| Refusal::with_kid(reason, Some(long)).with_hint("a word on it"))
+        .map(|reason| {
+            Refusal::with_kid(reason, Some(long)).with_hint("a word on it").expecting(long.to_owned())
+        })
         .collect();
         events.extend(refusals.iter().map(|refusal| Event::Refused { refusal, ring: &ring }));
         for event in &events {
@@ -282,6 +284,11 @@ mod tests {
         let line = |refusal: &Refusal| logged(|| log(&Event::Refused { refusal, ring: &ring })).concat();
         for (refusal, level, told) in [
             (Refusal::new(Reason::UnknownKey).with_hint("it has another kid"), "WARN", "it has another kid"),
+            (
+                Refusal::new(Reason::UnknownKey).expecting("https://a, https://b".to_owned()),
+                "WARN",
+                "issuers=\"https://a, https://b\"",
+            ),
             (Refusal::new(Reason::MissingClaim("iat".into())), "WARN", "claim=\"iat\""),
             (
                 Refusal::new(Reason::InvalidClaim("exp".into())).with_hint("it looks like milliseconds"),

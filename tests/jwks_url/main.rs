@@ -546,7 +546,8 @@ fn only_https_and_loopback_urls_are_taken() {
         ("https://user:hidden@login.example/", "password"),
         ("/jwks.json", "not absolute"),
         ("login.example", "not an https URL"),
-        ("", "URL"),
+        ("login.example/jwks.json", "begins with https://"),
+        ("", "begins with https://"),
     ] {
         let text = told(&JwksUrl::new(url).unwrap_err());
         assert!(text.contains(says) && !text.contains("hidden"), "{url}: {text}");

@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde_json::json;
 use tower_reissue::keys::{KeyRing, KeyRotation, KeySet, VerifyingKey};
 use tower_reissue::store::{MemoryStore, StoreErrorKind};
-use tower_reissue::{Authority, AuthorityBuilder, Event, IssueError, Login, ManualClock, Reason};
+use tower_reissue::{
+    Authority, AuthorityBuilder, Event, IssueError, Login, ManualClock, Reason, RevokeEndpoint,
+};
 
 use crate::support::guarded::Guarded;
 use crate::support::{self, ISSUER, NOW, at_once, claims, claims_with, mint};
@@ -61,6 +63,19 @@ fn to_issue_is_an_error_that_says_why() {
     assert!(refused.to_string().contains("only verify"), "{refused}");
     // Nor does it sign anybody out of a session that is not its own.
     assert!(at_once(authority.sign_out(&mint(&claims()))).is_err());
+}
+
+/// With a store or without one: an endpoint that could only refuse is not built, and says what to do in its place.
+#[test]
+fn a_revoke_endpoint_is_an_error_that_says_what_to_call() {
+    let with_store =
+        verifier(&clock()).store(MemoryStore::new()).max_token_lifetime(Duration::from_secs(600));
+    for builder in [verifier(&clock()), with_store] {
+        let refused = RevokeEndpoint::new(builder.build().unwrap()).unwrap_err().to_string();
+        for word in ["only verify", "at its issuer", "`revoke_session`"] {
+            assert!(refused.contains(word), "{refused}");
+        }
+    }
 }
 
 #[test]

@@ -37,12 +37,70 @@ fn typed(name: &str, iss: &str, changes: Value, typ: &str) -> String {
     sign_raw(&header, &claims.to_string(), &key, Algorithm::HS256)
 }
 
+fn encoding(name: &str) -> EncodingKey {
+    EncodingKey::from_secret(secret(name).as_bytes())
+}
+
+/// A token whose header names this `kid`.
+fn under(kid: &str, name: &str, iss: &str) -> String {
+    let header = json!({"alg": "HS256", "kid": kid}).to_string();
+    sign_raw(&header, &claims_with(json!({"iss": iss})).to_string(), &encoding(name), Algorithm::HS256)
+}
+
+fn ring_with_own() -> KeyRing {
+    KeyRing::new(crate::support::key()).trust(A, [key("a")]).unwrap()
+}
+
 fn verifier(ring: KeyRing) -> AuthorityBuilder {
     Authority::builder(ring).audience(AUDIENCE).clock(ManualClock::at(NOW))
 }
 
 fn admit(authority: &Authority, token: &str) -> Result<VerifiedToken, Reason> {
     at_once(authority.admit(token)).map_err(|refusal| refusal.reason().clone())
+}
+
+/// For the log: whoever configured `https://a.example/` finds the slash. The response names none of them.
+#[test]
+fn a_token_of_an_issuer_that_nobody_trusts_says_which_are_trusted() {
+    let tenants = TrustedIssuer::tenants(TEMPLATE, ["t1"]);
+    let ring = || {
+        let ring = KeyRing::verify_only().trust(A, [key("a")]).unwrap();
+        ring.trust(tenants.clone(), [key("b").with_kid("2")]).unwrap()
+    };
+    let own = || Authority::builder(ring_with_own()).issuer(ISSUER).audience(AUDIENCE);
+    let limit = Duration::from_secs(3600);
+    let both = format!("{A}, {TEMPLATE}");
+    for (authority, all) in [
+        (verifier(ring()).build().unwrap(), both.clone()),
+        (own().max_session_lifetime(limit).build().unwrap(), format!("{ISSUER}, {A}")),
+    ] {
+        let refused = |token: &str| at_once(authority.admit(token)).unwrap_err();
+        for iss in ["https://a.example/", "https://login.example/t2/v2.0", "https://evil.example"] {
+            // Nobody's key of this name, or that of another.
+            let refusal = refused(&under("9", "c", iss));
+            assert_eq!(refusal.reason(), &Reason::UnknownKey, "{iss}");
+            assert_eq!(refusal.expected(), Some(&*all), "{iss}");
+            assert!(!refusal.to_string().contains("https:"), "{refusal}");
+        }
+        // An issuer that is trusted, or none: it is the key that is unknown.
+        assert_eq!(refused(&under("9", "c", A)).expected(), None);
+        let refusal =
+            refused(&sign_raw(r#"{"alg":"HS256","kid":"9"}"#, "{}", &encoding("c"), Algorithm::HS256));
+        assert_eq!((refusal.reason(), refusal.expected()), (&Reason::UnknownKey, None));
+    }
+}
+
+/// A long list is not written in full for everybody who sends a token.
+#[test]
+fn of_many_trusted_issuers_the_first_are_named() {
+    let ring = (0..100).fold(KeyRing::verify_only(), |ring, n| {
+        ring.trust(format!("https://{n:03}.example"), [key(&n.to_string())]).unwrap()
+    });
+    let authority = verifier(ring).build().unwrap();
+    let refusal = at_once(authority.admit(&under("9", "c", "https://evil.example"))).unwrap_err();
+    let expected = refusal.expected().unwrap();
+    assert!(expected.starts_with("https://000.example, https://001.example, "), "{expected}");
+    assert!(expected.ends_with(", ...") && expected.len() < 256, "{expected}");
 }
 
 #[test]

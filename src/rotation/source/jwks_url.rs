@@ -617,9 +617,9 @@ fn tls(provider: Arc<CryptoProvider>, roots: RootCertStore) -> Result<ClientConf
 }
 
 fn parse(url: &str) -> Result<Uri, KeyError> {
-    let uri: Uri = url
-        .parse()
-        .map_err(|error: http::uri::InvalidUri| refused_url("it can't be read as a URL").because(error))?;
+    let uri: Uri = url.parse().map_err(|error: http::uri::InvalidUri| {
+        refused_url("it can't be read as a URL, which begins with https://").because(error)
+    })?;
     let Some(authority) = uri.authority() else {
         return Err(refused_url("it is not absolute; begin it with https://"));
     };

@@ -57,7 +57,8 @@ pub use self::jwks_url::{DangerousJwksUrl, JwksUrl};
 /// the threads that it starts itself. A panic is a failed load.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no source of keys",
-    note = "keys at hand are one as a `KeySet`: `KeySet::signing(key)`, `KeySet::verifying([key])`"
+    note = "keys at hand are one as a `KeySet`: `KeySet::signing(key)`, `KeySet::verifying([key])`",
+    note = "a URL is one as a `JwksUrl` (feature `jwks`): `JwksUrl::new(url)?`, or by its issuer `JwksUrl::discover(issuer)?`"
 )]
 pub trait KeySource: Send + Sync + 'static {
     /// Names the source in logs; no secrets.
