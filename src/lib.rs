@@ -118,7 +118,7 @@ mod token;
 
 pub use authority::{
     Authority, AuthorityBuilder, DangerousBuilder, IssueError, IssuedToken, Login, PrivateClaims,
-    SignOutError, VerifiedToken,
+    RefreshTokens, SignOutError, TokenPair, VerifiedToken,
 };
 pub use endpoint::{JwksEndpoint, RevokeEndpoint};
 pub use error::ConfigError;

@@ -15,13 +15,15 @@ use tower_reissue::keys::{
     TrustedIssuer,
 };
 use tower_reissue::store::{Cached, SqlStore};
-use tower_reissue::{Authority, AuthorityBuilder, JwksEndpoint, Login, MemoryStore, RequireStepUp};
+use tower_reissue::{
+    Authority, AuthorityBuilder, JwksEndpoint, Login, MemoryStore, RefreshTokens, RequireStepUp,
+};
 
 const EXTREMES: [Duration; 3] = [Duration::ZERO, Duration::from_nanos(1), Duration::MAX];
 
 /// Every public function that takes a duration, and every public field that is one, by file and name; each is tried
 /// below under this name.
-const KNOWN: [&str; 29] = [
+const KNOWN: [&str; 30] = [
     "authority/builder/mod.rs max_session_lifetime",
     "authority/builder/mod.rs lifetime",
     "authority/builder/mod.rs leeway",
@@ -31,6 +33,7 @@ const KNOWN: [&str; 29] = [
     "authority/builder/mod.rs in_flight_allowance",
     "authority/builder/mod.rs max_token_lifetime",
     "authority/builder/mod.rs store_deadline",
+    "authority/builder/refresh_tokens.rs lifetime",
     "endpoint/jwks.rs max_age",
     "keyring/trusted_issuer.rs accept_without_iat",
     "keyring/trusted_issuer.rs future_tolerance",
@@ -128,6 +131,10 @@ async fn an_authority_is_built_with_any_or_refuses_it() {
             // However long the handler took.
             (builder().in_flight_allowance(time), true),
             (builder().store_deadline(time), !time.is_zero()),
+            (
+                builder().refresh_tokens(RefreshTokens::new("https://login.example/refresh").lifetime(time)),
+                false,
+            ),
             // Nothing would bound the records of sessions that are unbounded too.
             (builder().dangerous().unbounded_sessions().in_flight_allowance(time), !is_longest),
             (builder().store(Cached::new(MemoryStore::new()).for_at_most(time)), true),

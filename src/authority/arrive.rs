@@ -87,10 +87,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let verdict = async {
             let (token, now) = self.verify_refetching(token.as_bytes()).await?;
             let confirmed = token.verified().claims().confirmation().is_none();
-            let arrival = Arrival { now, confirmed, may_exchange: false };
-            let store = if self.can_revoke() { StoreState::NotAsked } else { StoreState::Absent };
-            let next = self.0.policy.arrive(arrival, self.facts(&token), store);
-            self.settle(token, arrival, next, None, None).await.map_err(|refused| refused.refusal)
+            self.admit_message(token, Arrival { now, confirmed, may_exchange: false }).await
         };
         match verdict.await {
             Ok(admission) => Ok(admission.token),
@@ -99,6 +96,22 @@ impl<C: Send + Sync + 'static> Authority<C> {
                 Err(refusal)
             }
         }
+    }
+
+    /// Judges once more a token that was admitted, its sender's proof included: at this instant, and by the store's word.
+    pub(super) async fn admit_again(&self, token: &VerifiedToken<C>) -> Result<NumericDate, Refusal> {
+        let arrival = Arrival { now: self.now(), confirmed: true, may_exchange: false };
+        Ok(self.admit_message(token.clone(), arrival).await?.at)
+    }
+
+    async fn admit_message(
+        &self,
+        token: VerifiedToken<C>,
+        arrival: Arrival,
+    ) -> Result<Admission<C>, Refusal> {
+        let store = if self.can_revoke() { StoreState::NotAsked } else { StoreState::Absent };
+        let next = self.0.policy.arrive(arrival, self.facts(&token), store);
+        self.settle(token, arrival, next, None, None).await.map_err(|refused| refused.refusal)
     }
 
     /// `capacity` says what the response can carry back to where the token was; it is asked only where that matters.

@@ -1,53 +1,80 @@
-//! The first token of a session, for the login handler.
+//! Issuing, for the login handler: the first token of a session, or a further one.
 
+use std::any::Any;
 use std::error::Error as StdError;
 use std::fmt;
-use std::sync::Arc;
 
 use http::HeaderValue;
 use serde::Serialize;
-use serde::de::Error as _;
 
-use super::builder::RESERVED;
-use super::{Authority, sign};
-use crate::crypto;
+use super::builder::{PAIR_CLAIMS, RESERVED};
+use super::mint::{Draft, Grant, Unsigned, new_jti, split_off};
+use super::{Authority, VerifiedToken};
 use crate::error::{debug_as_display, with_causes};
-use crate::jose::base64;
 use crate::jose::json;
-use crate::jose::json::Change;
-use crate::jose::json::quoted;
 use crate::refusal::{Reason, Refusal};
 use crate::request::cookie::Cookie;
 use crate::store::{Presented, Rotated, Rotation, SessionId, StoreError, SubjectId};
 use crate::telemetry::Event;
 use crate::time::NumericDate;
-use crate::token::claims::Claims;
-use crate::token::identity::{SUCCESSOR_JTI_LEN, TokenId};
+use crate::token::claims::CLIENT_ID;
+use crate::token::identity::TokenId;
 use crate::token::reissue::{Capacity, NotReissued};
 
 /// A sign-in: the subject, and the claims for its tokens.
-#[must_use = "a login is a request to `Authority::issue`"]
+#[must_use = "a login is a request to `Authority::issue` or `Authority::issue_pair`"]
 pub struct Login {
     subject: String,
+    /// The `VerifiedToken` whose session it joins; the authority knows the type of its private claims.
+    joins: Option<Box<dyn Any + Send + Sync>>,
     private: Result<String, serde_json::Error>,
+    client_id: Option<String>,
     allows_undeliverable: bool,
 }
 
 impl Login {
     /// A sign-in of `subject`, the token's `sub`. [`issue`](Authority::issue) refuses an empty or blank subject.
     pub fn new(subject: impl Into<String>) -> Self {
-        Self { subject: subject.into(), private: Ok("{}".to_owned()), allows_undeliverable: false }
+        Self {
+            subject: subject.into(),
+            joins: None,
+            private: Ok("{}".to_owned()),
+            client_id: None,
+            allows_undeliverable: false,
+        }
+    }
+
+    /// More tokens in the session of a token that was admitted. They inherit its `sub`, `sid`, session start and `cnf`;
+    /// every other claim is given with [`claims`](Self::claims). The token must be an own one that this authority admits
+    /// now. If the store does not answer, or the session was revoked, nothing is issued.
+    ///
+    /// * [`issue`](Authority::issue) then issues an access token that is never renewed, besides the one that was presented.
+    /// * [`issue_pair`](Authority::issue_pair) continues the session with the pair. The store records that the refresh token
+    ///   supersedes the presented one, which is not renewed any more.
+    pub fn in_session<C: Send + Sync + 'static>(token: &VerifiedToken<C>) -> Self {
+        Self { joins: Some(Box::new(token.clone())), ..Self::new("") }
     }
 
     /// The private claims, which must serialise to a JSON object. Names that the authority writes itself are refused:
-    /// `iss`, `sub`, `aud`, `exp`, `nbf`, `iat`, `jti`, `sid`, the session-start claim and the access claim.
+    /// `iss`, `sub`, `aud`, `exp`, `nbf`, `iat`, `jti`, `sid`, the session-start claim and the access claim; in a pair, and
+    /// for [`in_session`](Self::in_session), also `sliding`, `access_claims` and `client_id`.
+    ///
+    /// A token with the claim `"sliding": false` is never renewed.
     pub fn claims(mut self, private: &impl Serialize) -> Self {
         self.private = serde_json::to_string(private);
         self
     }
 
+    /// The client that the tokens are issued to, their `client_id` (RFC 9068 §2.2). A refresh must then name the same one
+    /// (RFC 6749 §6). Default: none.
+    pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
+        self.client_id = Some(client_id.into());
+        self
+    }
+
     /// Issues the token even if its successors are too large for a response head. Use it for a token that no layer
-    /// renews, or whose holder signs in again when it expires. Default: [`IssueError::HeadTooLarge`].
+    /// renews, or whose holder signs in again when it expires. Default: [`IssueError::HeadTooLarge`]. The tokens of a pair
+    /// travel in bodies, so it does not matter there.
     pub fn allow_undeliverable(mut self) -> Self {
         self.allows_undeliverable = true;
         self
@@ -61,15 +88,16 @@ impl fmt::Debug for Login {
     }
 }
 
-/// The first token of a session.
+/// A token as it was issued.
 #[derive(Clone)]
 pub struct IssuedToken {
-    token: String,
-    issued_at: NumericDate,
-    expires_at: NumericDate,
-    session: SessionId,
+    pub(super) token: String,
+    pub(super) jti: String,
+    pub(super) issued_at: NumericDate,
+    pub(super) expires_at: NumericDate,
+    pub(super) session: SessionId,
     /// The length of its successors, which are to fit where it fits; `None` where that does not matter.
-    renewed_len: Option<usize>,
+    pub(super) renewed_len: Option<usize>,
 }
 
 impl IssuedToken {
@@ -88,7 +116,12 @@ impl IssuedToken {
         self.expires_at
     }
 
-    /// The session that it begins.
+    /// Its `jti`: a name for it that is no secret, for an audit log.
+    pub fn jti(&self) -> &str {
+        &self.jti
+    }
+
+    /// The session that it belongs to.
     pub fn session(&self) -> SessionId {
         self.session
     }
@@ -116,6 +149,15 @@ pub enum IssueError {
     NotAnObject,
     /// The private claims hold a name that the authority writes itself.
     ReservedClaim(String),
+    /// There are no refresh tokens here: the builder was given no
+    /// [`refresh_tokens`](super::AuthorityBuilder::refresh_tokens).
+    NoRefreshTokens,
+    /// The token of [`Login::in_session`] is not admitted here, or can't be judged. Answer with the refusal's
+    /// [`status`](Refusal::status): it is a 503 where the store does not answer.
+    NotLive(Refusal),
+    /// The session of [`Login::in_session`] goes on with another token: the given one was superseded, or the session has a
+    /// pair already.
+    Superseded,
     /// This service would refuse the token, for the reason in the refusal: a required claim is missing, say.
     Unacceptable(Refusal),
     /// The private claims can't be read as the [`private_claims::<T>()`](super::AuthorityBuilder::private_claims) of
@@ -152,6 +194,15 @@ impl fmt::Display for IssueError {
             Self::NotAnObject => "the private claims must be one JSON object with distinct names".to_owned(),
             Self::ReservedClaim(name) => {
                 format!("the private claims hold {name:?}, which the authority writes itself")
+            }
+            Self::NoRefreshTokens => {
+                "the authority has no refresh tokens: give its builder `refresh_tokens`".to_owned()
+            }
+            Self::NotLive(refusal) => {
+                format!("the token whose session the login joins is refused: {refusal} ({:?})", refusal.reason())
+            }
+            Self::Superseded => {
+                "the session goes on with another token than the one that the login names".to_owned()
             }
             Self::Unacceptable(refusal) => {
                 format!("this service would refuse the token: {refusal} ({:?})", refusal.reason())
@@ -191,59 +242,119 @@ impl StdError for IssueError {
 
 debug_as_display!(IssueError);
 
-/// What a new session's first token is called, whose it is, and whether it may be too large to be renewed.
-struct Names {
-    subject: String,
-    jti: String,
-    sid: String,
+/// A login that was checked.
+pub(super) struct SignIn<C> {
+    pub(super) grant: Grant,
+    /// The token whose session the login joins.
+    pub(super) joined: Option<VerifiedToken<C>>,
     allows_undeliverable: bool,
-}
-
-/// A session's first token, signed.
-struct First {
-    token: String,
-    renewed_len: Option<usize>,
-    claims: Arc<str>,
-    expires_at: NumericDate,
+    pub(super) now: NumericDate,
 }
 
 impl<C: Send + Sync + 'static> Authority<C> {
-    /// Issues the first token of a session. With a store the session is recorded, so it can be listed and revoked
-    /// from then on.
+    /// Issues the first token of a session, or a further one of the session that [`Login::in_session`] names. With a store a
+    /// new session is recorded, so it can be listed and revoked from then on.
     ///
     /// # Errors
     /// An [`IssueError`]. No token was issued then.
     pub async fn issue(&self, login: Login) -> Result<IssuedToken, IssueError> {
+        let jti = new_jti()?;
+        let sign_in = self.sign_in(login, &jti, false).await?;
+        let now = sign_in.now;
+        if let Some(joined) = &sign_in.joined {
+            let start = joined.session_start();
+            let draft = Draft::access(&sign_in.grant, jti, now.max(start), start).not_sliding();
+            let token = self.sign_unsigned(&self.0.keys.load(), &self.draft(&draft)?, now)?;
+            self.emit(Event::Issued { expires_at: token.expires_at });
+            return Ok(token);
+        }
+        self.begin(&sign_in, |start| {
+            let draft = Draft::access(&sign_in.grant, jti.clone(), start, start);
+            let unsigned = self.draft(&draft)?;
+            let ring = self.0.keys.load();
+            let renewed_len = self.renewed_len(&ring, &unsigned)?;
+            let renewed_len = (!sign_in.allows_undeliverable).then_some(renewed_len);
+            check_capacity(renewed_len, self.0.policy.any_capacity())?;
+            let token = self.sign_unsigned(&ring, &unsigned, now)?;
+            let until = self.0.policy.token_matters_until(unsigned.expires_at, start);
+            Ok((IssuedToken { renewed_len, ..token }, unsigned, until))
+        })
+        .await
+    }
+
+    /// What a login asks for, checked. `jti` is the name of the token that begins the session, should it begin one.
+    pub(super) async fn sign_in(
+        &self,
+        login: Login,
+        jti: &str,
+        is_pair: bool,
+    ) -> Result<SignIn<C>, IssueError> {
         if self.verifies_only() {
             return Err(IssueError::VerifyOnly);
         }
-        if login.subject.trim().is_empty() {
+        let iss = self.0.policy.issuer.as_deref();
+        let Login { subject, joins, private, client_id, allows_undeliverable } = login;
+        let joined = joins.map(|token| self.to_join(token)).transpose().map_err(IssueError::NotLive)?;
+        if joined.is_none() && subject.trim().is_empty() {
             return Err(IssueError::NoSubject);
         }
-        let policy = &self.0.policy;
-        let private = login.private.map_err(IssueError::Claims)?;
-        self.check_private(&private)?;
+        let mut private = private.map_err(IssueError::Claims)?;
+        let is_written = |name: &str| match name {
+            "cnf" => joined.is_some(),
+            CLIENT_ID => is_pair || client_id.is_some(),
+            name => (is_pair || joined.is_some()) && PAIR_CLAIMS.contains(&name),
+        };
+        self.check_private(&private, is_written)?;
+        let mut now = self.now();
+        let (subject, sid, mut cnf) = match &joined {
+            Some(token) => {
+                now = self.admit_again(token).await.map_err(IssueError::NotLive)?;
+                let claims = token.verified().claims();
+                let cnf = claims.confirmation().map(str::to_owned);
+                (claims.sub().map(str::to_owned), token.verified().sid(), cnf)
+            }
+            None => {
+                let sid = TokenId::from_claims(iss, Some(&subject), jti).derived_sid();
+                (Some(subject), sid, None)
+            }
+        };
+        if is_pair && cnf.is_none() {
+            // Both tokens are bound, and so are all that follow.
+            (private, cnf) = split_off(&private, "cnf");
+        }
+        let grant = Grant { session: SessionId::new(iss, &sid), subject, sid, cnf, client_id, private };
+        Ok(SignIn { grant, joined, allows_undeliverable, now })
+    }
 
-        let now = self.now();
-        let iss = policy.issuer.as_deref();
-        let jti = base64::encode_url(crypto::random::<16>().map_err(|_| IssueError::Signing)?);
-        let id = TokenId::from_claims(iss, Some(&login.subject), &jti);
-        let Login { subject, allows_undeliverable, .. } = login;
-        let names = Names { sid: id.derived_sid(), jti, subject, allows_undeliverable };
-        let session = SessionId::new(iss, &names.sid);
+    /// The token whose session a login joins, if it is one of this authority's own.
+    fn to_join(&self, token: Box<dyn Any + Send + Sync>) -> Result<VerifiedToken<C>, Refusal> {
+        let foreign = "it is not an own token that this very authority admitted";
+        let foreign = || Refusal::new(Reason::WrongIssuer).with_hint(foreign);
+        let token = *token.downcast::<VerifiedToken<C>>().map_err(|_| foreign())?;
+        if token.is_own() && token.is_of(&self.0) { Ok(token) } else { Err(foreign()) }
+    }
+
+    /// Begins a session with the token that `sign` makes for a start, until when its record matters told beside it.
+    pub(super) async fn begin<T>(
+        &self,
+        sign_in: &SignIn<C>,
+        sign: impl Fn(NumericDate) -> Result<(T, Unsigned, NumericDate), IssueError>,
+    ) -> Result<T, IssueError> {
+        let (policy, now) = (&self.0.policy, sign_in.now);
         let mut start = now;
         // Again where sessions of that age were revoked: before it was asked, or while it was.
         for _ in 0..3 {
-            let First { token, renewed_len, claims, expires_at } =
-                self.sign_first(&names, &private, start)?;
+            let (issued, recorded, until) = sign(start)?;
             let revoked_until = match self.0.store.clone() {
                 None => None,
                 Some(store) => {
-                    let subject = SubjectId::new(iss, &names.subject);
-                    let presented = Presented::new(session, id, Some(subject), start, now);
-                    let until = policy.token_matters_until(expires_at, start);
-                    let sign_in = Rotation::sign_in(presented, claims, until).limited_by(self.retention(now));
-                    match self.ask(store.rotate(sign_in)).await.map_err(IssueError::Store)? {
+                    let subject = sign_in.grant.subject.as_deref();
+                    let subject = subject.map(|sub| SubjectId::new(policy.issuer.as_deref(), sub));
+                    let id = self.token_id(&sign_in.grant, &recorded.jti);
+                    let presented = Presented::new(sign_in.grant.session, id, subject, start, now);
+                    let rotation = Rotation::sign_in(presented, recorded.claims, until);
+                    let rotation = rotation.limited_by(self.retention(now));
+                    match self.ask(store.rotate(rotation)).await.map_err(IssueError::Store)? {
                         Rotated::Predated { revoked_until } => Some(revoked_until),
                         Rotated::Revoked => return Err(IssueError::Revoked),
                         _ => None,
@@ -252,44 +363,13 @@ impl<C: Send + Sync + 'static> Authority<C> {
             };
             match revoked_until {
                 None => {
-                    self.emit(Event::Issued { expires_at });
-                    return Ok(IssuedToken { token, issued_at: now, expires_at, session, renewed_len });
+                    self.emit(Event::Issued { expires_at: recorded.expires_at });
+                    return Ok(issued);
                 }
                 Some(instant) => start = policy.begins_after(instant, now).ok_or(IssueError::Revoked)?,
             }
         }
         Err(IssueError::Revoked)
-    }
-
-    /// The first token of a session that begins at `start`.
-    fn sign_first(&self, names: &Names, private: &str, start: NumericDate) -> Result<First, IssueError> {
-        let policy = &self.0.policy;
-        let exp = start.after(policy.lifetime).min(policy.session_end(start));
-        let mut own =
-            vec![("sub", quoted(&names.subject)), ("exp", exp.to_string()), ("iat", start.to_string())];
-        own.extend(policy.issuer.as_deref().map(|iss| ("iss", quoted(iss))));
-        own.extend(policy.primary_audience().map(|aud| ("aud", quoted(aud))));
-        own.extend([("jti", quoted(&names.jti)), ("sid", quoted(&names.sid))]);
-        own.push((&policy.session_start_claim, start.to_string()));
-        own.extend(policy.access_claim.as_ref().map(|(name, value)| (&**name, quoted(value))));
-        let own = own.into_iter().map(|(name, value)| Change::Append { name, value: value.into() });
-        let claims = json::splice(private, own.collect()).ok_or(IssueError::NotAnObject)?;
-        let claims: Arc<str> = claims.into();
-        self.check_own(&claims)?;
-
-        let ring = self.0.keys.load();
-        let typ = Some(policy.issued_type());
-        // A successor differs in its dates, which are as long, and in its `jti`.
-        let successor = claims.len() + SUCCESSOR_JTI_LEN - names.jti.len();
-        let bytes = sign::signed_len(&ring, successor, typ).ok_or(IssueError::Signing)?;
-        if bytes > policy.max_token_bytes {
-            return Err(IssueError::TooLong);
-        }
-        let renewed_len = (!names.allows_undeliverable).then_some(bytes);
-        check_capacity(renewed_len, policy.any_capacity())?;
-        let token = sign::sign(&ring, &claims, typ).map_err(|_| IssueError::Signing)?;
-        let token = String::from_utf8(token).map_err(|_| IssueError::Signing)?;
-        Ok(First { token, renewed_len, claims, expires_at: exp })
     }
 
     /// The value of the `Set-Cookie` field that gives a new token to a browser, in the cookie that
@@ -306,25 +386,12 @@ impl<C: Send + Sync + 'static> Authority<C> {
         cookie.set(&token.token, max_age).ok_or(IssueError::TooLong)
     }
 
-    /// A token that this very service would refuse is a mistake that its developer should hear of at once.
-    fn check_own(&self, claims: &Arc<str>) -> Result<(), IssueError> {
-        let policy = &self.0.policy;
-        let parsed = Claims::parse(Arc::clone(claims), policy, None).map_err(IssueError::Unacceptable)?;
-        let bound = parsed.confirmation().is_some() && !policy.ignore_confirmation;
-        if bound && self.0.hooks.confirm.is_none() {
-            return Err(IssueError::Unacceptable(Refusal::new(Reason::Unconfirmed)));
-        }
-        // The type that reads them is the application's own.
-        match self.ask_hook("private_claims", || (self.0.view)(claims).map(drop)) {
-            Some(read) => read.map_err(IssueError::Unreadable),
-            None => Err(IssueError::Unreadable(serde_json::Error::custom("it panicked"))),
-        }
-    }
-
-    fn check_private(&self, private: &str) -> Result<(), IssueError> {
+    /// `is_written` tells which further names this login's tokens get from the authority.
+    fn check_private(&self, private: &str, is_written: impl Fn(&str) -> bool) -> Result<(), IssueError> {
         let policy = &self.0.policy;
         let own = |name: &str| {
             RESERVED.contains(&name)
+                || is_written(name)
                 || name == policy.session_start_claim
                 || policy.access_claim.as_ref().is_some_and(|(claim, _)| name == claim)
         };

@@ -9,6 +9,7 @@ use crate::keyring::handle::Refetching;
 use crate::refusal::{Reason, Refusal};
 use crate::request::credential::Credential;
 use crate::time::NumericDate;
+use crate::token::kind::Expected;
 use crate::token::verify;
 
 impl<C: Send + Sync + 'static> Authority<C> {
@@ -22,7 +23,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
     pub(super) fn verify(&self, text: &[u8], now: NumericDate) -> Result<VerifiedToken<C>, Refusal> {
         let inner = &*self.0;
         let ring = &inner.keys.load();
-        let verified = verify::verify(text, ring, &inner.policy)
+        let verified = verify::verify(text, ring, &inner.policy, Expected::Access)
             .map_err(|refusal| self.naming_issuers(text, refusal))?;
         // The type that reads them is the application's own.
         let private = self

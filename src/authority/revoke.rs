@@ -18,6 +18,7 @@ use crate::store::{
 use crate::telemetry::Event;
 use crate::time::NumericDate;
 use crate::token::decision::SignOut;
+use crate::token::kind::Expected;
 use crate::token::policy::SKEW_MARGIN;
 use crate::token::verify::{self, Verified};
 
@@ -116,7 +117,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// from before that changed signs out too.
     async fn verify_to_sign_out(&self, token: &[u8]) -> Result<(Verified, Option<NumericDate>), Refusal> {
         let Inner { keys, policy, .. } = &*self.0;
-        let verify = |ring: &KeyRing| verify::verify(token, ring, policy);
+        let verify = |ring: &KeyRing| verify::verify(token, ring, policy, Expected::Any);
         let refusal = match verify(&keys.load()) {
             Err(refusal) if refusal.reason().is_about_keys() => refusal,
             verdict => return Ok((verdict?, None)),

@@ -68,6 +68,11 @@ impl<C> VerifiedToken<C> {
         }))
     }
 
+    /// Whether this authority admitted it: a token's dates are those of the policy that it was verified under.
+    pub(super) fn is_of(&self, authority: &Arc<Inner<C>>) -> bool {
+        std::ptr::eq(self.0.authority.as_ptr(), Arc::as_ptr(authority))
+    }
+
     /// Whether both are one value, not merely equal.
     #[cfg(test)]
     pub(super) fn is(&self, other: &Self) -> bool {

@@ -5,3 +5,4 @@
 pub(crate) mod base64;
 pub(crate) mod header;
 pub(crate) mod json;
+pub(crate) mod media_type;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
+use crate::jose::media_type;
 use crate::keys::error::{KeyError, KeyErrorKind};
 use crate::keys::issuer_name::{IssuerName, is_tenant};
 
@@ -257,6 +258,9 @@ impl TrustedIssuer {
         if texts.chain(claim).any(|text| text.trim().is_empty()) {
             return refuse("an audience, a type and a claim need a name");
         }
+        if access_types.iter().flatten().any(|typ| media_type::is_refresh(typ)) {
+            return refuse("`refresh+jwt` is the type of refresh tokens, which are no access tokens");
+        }
         if [self.terms.leeway, self.terms.future_tolerance].into_iter().flatten().any(|secs| secs > MAX_SKEW)
         {
             return refuse("its leeway and its future tolerance are at most 60 s");
@@ -337,6 +341,7 @@ mod tests {
             (TrustedIssuer::tenants("https://x/{tid}", ["a/b"]), "made of letters"),
             (issuer().audience(" "), "need a name"),
             (issuer().access_type(""), "need a name"),
+            (issuer().access_type("Application/Refresh+JWT"), "no access tokens"),
             (issuer().access_claim("use", ""), "need a name"),
             (issuer().require_claim(""), "need a name"),
             (issuer().leeway(secs(61)), "at most 60 s"),

@@ -4,12 +4,26 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::policy::Policy;
+use super::terms::Terms;
 use crate::jose::json;
 use crate::jose::json::Member;
 use crate::jose::json::Span;
 use crate::keyring::trusted_issuer::TrustedIssuer;
 use crate::refusal::{Reason, Refusal};
 use crate::time::NumericDate;
+
+/// The claim that is `false` in a token that is never renewed: the access token of a pair, whose refresh token is its renewal.
+pub(crate) const NOT_SLIDING: &str = "sliding";
+
+/// The claim of a refresh token that holds the private claims of its access tokens. They stand in an object of their own, so
+/// that software that takes the one token for the other finds none of them.
+pub(crate) const ACCESS_CLAIMS: &str = "access_claims";
+
+/// The value of the access claim in a refresh token, for software that tells the two apart by that claim.
+pub(crate) const NO_ACCESS: &str = "refresh";
+
+/// The client that a pair was issued to (RFC 9068 §2.2).
+pub(crate) const CLIENT_ID: &str = "client_id";
 
 /// The text is the truth. Everything beside it was read from it and is checked for type and range.
 #[derive(Debug)]
@@ -28,6 +42,7 @@ pub(crate) struct Claims {
     scopes: Option<Span>,
     acr: Option<Span>,
     auth_time: Option<Span>,
+    is_sliding: bool,
     places: Places,
 }
 
@@ -65,17 +80,19 @@ struct Raw<'a> {
     scope: Option<&'a str>,
     scp: Option<&'a str>,
     acr: Option<&'a str>,
+    sliding: Option<&'a str>,
     session_start: Option<&'a str>,
 }
 
 impl Claims {
-    /// Rule 5, all of it but what depends on the time. `foreign` is the issuer a trusted foreign key belongs to.
+    /// Rule 5, all of it but what depends on the time. `terms` are those of the token's kind and issuer, and `foreign` is
+    /// the issuer a trusted foreign key belongs to.
     pub(crate) fn parse(
         text: Arc<str>,
         policy: &Policy,
+        terms: Terms<'_>,
         foreign: Option<&TrustedIssuer>,
     ) -> Result<Self, Refusal> {
-        let terms = policy.terms(foreign);
         let members = json::members(&text).map_err(|_| Reason::MalformedToken)?;
         let raw = Raw::of(&members, policy);
         let string = |name, value: Option<&str>| value.map(|value| Text::of(name, value, &text)).transpose();
@@ -155,6 +172,7 @@ impl Claims {
             scopes: raw.scope.or(raw.scp).map(place).transpose()?,
             acr: raw.acr.map(place).transpose()?,
             auth_time: raw.auth_time.map(place).transpose()?,
+            is_sliding: raw.sliding != Some("false"),
             places: Places {
                 exp: place(exp_text)?,
                 iat: raw.iat.map(place).transpose()?,
@@ -231,6 +249,11 @@ impl Claims {
         date("auth_time", self.auth_time?.of_text(&self.text)?).ok()
     }
 
+    /// Whether it can be renewed, as far as its claims tell: not where [`NOT_SLIDING`] is `false`.
+    pub(crate) fn is_sliding(&self) -> bool {
+        self.is_sliding
+    }
+
     pub(crate) fn places(&self) -> &Places {
         &self.places
     }
@@ -264,6 +287,7 @@ impl<'a> Raw<'a> {
                 "scope" => &mut raw.scope,
                 "scp" => &mut raw.scp,
                 "acr" => &mut raw.acr,
+                NOT_SLIDING => &mut raw.sliding,
                 name if name == policy.session_start_claim => &mut raw.session_start,
                 _ => continue,
             };

@@ -84,10 +84,10 @@ impl Policy {
         if now >= token.session_end() {
             return refuse(Reason::SessionOver);
         }
-        // Counted from `exp`, never from the end of the leeway. A foreign issuer's token can't be exchanged, nor one that
-        // was superseded long ago.
+        // Counted from `exp`, never from the end of the leeway. A foreign issuer's token can't be exchanged, nor one of a
+        // pair, nor one that was superseded long ago.
         let is_superseded = matches!(standing, Standing::Superseded { .. });
-        if token.key().is_own() && !is_superseded && now < claims.exp().after(self.grace) {
+        if token.is_sliding() && !is_superseded && now < claims.exp().after(self.grace) {
             return Decision::Grace;
         }
         refuse(Reason::Expired)
@@ -102,7 +102,7 @@ impl Policy {
         // Its name is hashed only near the end of its life: jitter can only shrink the window.
         now >= token.window_opens()
             && now >= self.renewable_from(token)
-            && token.key().is_own()
+            && token.is_sliding()
             && now.since(claims.exp().after(self.leeway)) < self.in_flight
             && now < token.session_end()
     }
@@ -133,7 +133,7 @@ impl Policy {
     /// Whether the record of this token may still be there, so that a store can tell of its reuse.
     pub(crate) fn may_be_recorded(&self, token: &Verified, now: NumericDate) -> bool {
         let claims = token.claims();
-        token.key().is_own() && now < self.token_matters_until(claims.exp(), claims.session_start())
+        token.is_sliding() && now < self.token_matters_until(claims.exp(), claims.session_start())
     }
 
     /// Judges a token that is to end its session: any own one, expired or not, while an authority on the store may admit a

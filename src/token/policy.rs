@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::horizon::{Horizon, MAX_TOLERANCE, StoreHorizon, furthest_ahead};
+use super::kind::TokenKind;
 use crate::time::NumericDate;
 
 /// Every field is checked when the authority is built; past that point a policy can't be wrong, and it never changes:
@@ -54,6 +55,17 @@ pub(crate) struct Policy {
     pub(crate) reuse_ends_session: bool,
     /// Sessions begun before the store lost its records are admitted.
     pub(crate) admit_after_store_loss: bool,
+    /// `None`: there are no refresh tokens.
+    pub(crate) refresh: Option<RefreshPolicy>,
+}
+
+/// What holds of refresh tokens alone.
+#[derive(Clone, Debug)]
+pub(crate) struct RefreshPolicy {
+    /// The refresh endpoint; no access token names it.
+    pub(crate) audience: String,
+    /// Of new refresh tokens, in seconds.
+    pub(crate) lifetime: u64,
 }
 
 /// Sessions begun at or before an instant end this many seconds after their start.
@@ -81,6 +93,14 @@ impl Policy {
     /// The `typ` of a token that begins a session.
     pub(crate) fn issued_type(&self) -> &str {
         self.access_types.first().map_or("JWT", String::as_str)
+    }
+
+    /// The life of new tokens of this kind, in seconds.
+    pub(crate) fn lifetime_of(&self, kind: TokenKind) -> u64 {
+        match (kind, &self.refresh) {
+            (TokenKind::Refresh, Some(refresh)) => refresh.lifetime,
+            _ => self.lifetime,
+        }
     }
 
     /// w, before jitter, for a token of `lifetime` seconds.
@@ -145,6 +165,16 @@ impl Policy {
     pub(crate) fn begins_after(&self, revoked_until: NumericDate, now: NumericDate) -> Option<NumericDate> {
         let start = revoked_until.after(1).max(now);
         (start.since(now) <= furthest_ahead(self.future_tolerance)).then_some(start)
+    }
+
+    /// How long the record of a refresh token matters: while it can be presented. Past its `exp` it is refused, whatever the
+    /// store says.
+    pub(crate) fn refresh_token_matters_until(
+        &self,
+        exp: NumericDate,
+        session_start: NumericDate,
+    ) -> NumericDate {
+        self.terms(None).admitted_until(exp, session_start).after(SKEW_MARGIN)
     }
 
     /// How long the record of a token matters: while it could be admitted, exchanged or still be in flight, and for a

@@ -31,7 +31,7 @@ impl Policy {
 
     fn successor(&self, token: &Verified, iat: NumericDate) -> Option<Successor> {
         let claims = token.claims();
-        let exp = iat.after(self.lifetime).min(self.session_end(claims.session_start()));
+        let exp = iat.after(self.lifetime_of(token.kind())).min(self.session_end(claims.session_start()));
         let (places, now) = (claims.places(), number(iat));
         let jti = named(&token.id().successor_jti()).into();
         let replace = |at, value| Change::Replace { at, value };
@@ -87,7 +87,7 @@ impl Policy {
     /// nodes of before hand out no head of after.
     pub(crate) fn accept_head(&self, token: &Verified, head: &str, now: NumericDate) -> Option<Successor> {
         let claims = token.claims();
-        let parsed = Claims::parse(head.into(), self, None).ok()?;
+        let parsed = Claims::parse(head.into(), self, self.terms_of(token.kind(), None)?, None).ok()?;
         // Without `iat` no more than a bound of the token's own life is known.
         let own_life = claims.places().iat.map_or(0, |_| claims.exp().since(claims.iat()));
         let jti = token.id().successor_jti();
@@ -98,7 +98,7 @@ impl Policy {
             && parsed.iat() <= now.after(self.future_tolerance)
             && parsed.nbf() == claims.nbf().map(|_| parsed.iat())
             && parsed.exp() > claims.exp().max(now)
-            && parsed.exp().since(parsed.iat()) <= self.lifetime.max(own_life)
+            && parsed.exp().since(parsed.iat()) <= self.lifetime_of(token.kind()).max(own_life)
             && parsed.exp() <= self.session_end(claims.session_start());
         if !named || !dated || !self.only_renewed(claims.text(), head) {
             return None;

@@ -1,20 +1,42 @@
 //! [`Terms`]: what a token is held to.
 
-use super::policy::Policy;
+use std::slice;
+
+use super::kind::TokenKind;
+use super::policy::{Policy, RefreshPolicy};
+use crate::jose::media_type;
 use crate::keyring::trusted_issuer::{IssuerTerms, TrustedIssuer};
 use crate::time::NumericDate;
 
-/// The policy for the tokens of one issuer: what its [`TrustedIssuer`] says, and the authority's own in all else.
+/// The policy for the tokens of one issuer and kind: what its [`TrustedIssuer`] says, or what is said of refresh tokens, and
+/// the authority's own in all else.
 #[derive(Clone, Copy)]
 pub(crate) struct Terms<'a> {
     policy: &'a Policy,
     issuer: Option<&'a IssuerTerms>,
+    refresh: Option<&'a RefreshPolicy>,
 }
 
 impl Policy {
-    /// `None`: the terms of own tokens.
+    /// Of access tokens. `None`: the terms of own ones.
     pub(crate) fn terms<'a>(&'a self, issuer: Option<&'a TrustedIssuer>) -> Terms<'a> {
-        Terms { policy: self, issuer: issuer.map(TrustedIssuer::terms) }
+        Terms { policy: self, issuer: issuer.map(TrustedIssuer::terms), refresh: None }
+    }
+
+    /// Of tokens of this kind. Only own refresh tokens have terms, and only where there are any.
+    pub(crate) fn terms_of<'a>(
+        &'a self,
+        kind: TokenKind,
+        issuer: Option<&'a TrustedIssuer>,
+    ) -> Option<Terms<'a>> {
+        match kind {
+            TokenKind::Access => Some(self.terms(issuer)),
+            TokenKind::Refresh if issuer.is_some() => None,
+            TokenKind::Refresh => {
+                let refresh = Some(self.refresh.as_ref()?);
+                Some(Terms { policy: self, issuer: None, refresh })
+            }
+        }
     }
 
     /// The instant from which a session of own tokens is over, whatever was reissued.
@@ -30,19 +52,27 @@ impl<'a> Terms<'a> {
 
     /// Accepted audiences; empty where `aud` is not looked at.
     pub(crate) fn audiences(self) -> &'a [String] {
+        if let Some(refresh) = self.refresh {
+            return slice::from_ref(&refresh.audience);
+        }
         self.own(|issuer| issuer.audiences.as_deref()).unwrap_or(&self.policy.audiences)
     }
 
-    /// Media types compare without regard to case and to an omitted `application/` (RFC 7515 §4.1.9).
     pub(crate) fn accepts_type(self, typ: Option<&str>) -> bool {
+        if self.refresh.is_some() {
+            return typ.is_some_and(media_type::is_refresh);
+        }
         let types = self.access_types();
         let Some(typ) = typ else { return types.is_empty() };
-        let is = |wanted: &str| short(typ).eq_ignore_ascii_case(short(wanted));
+        let is = |wanted: &str| media_type::is(typ, wanted);
         if types.is_empty() { is("JWT") || is("at+jwt") } else { types.iter().any(|wanted| is(wanted)) }
     }
 
     /// The accepted values of `typ`, for the log.
     pub(crate) fn accepted_types(self) -> String {
+        if self.refresh.is_some() {
+            return media_type::REFRESH.to_owned();
+        }
         match self.access_types() {
             [] => "JWT, at+jwt, none".to_owned(),
             types => types.join(", "),
@@ -54,14 +84,23 @@ impl<'a> Terms<'a> {
     }
 
     pub(crate) fn access_claim(self) -> Option<&'a (String, String)> {
+        if self.refresh.is_some() {
+            return None;
+        }
         self.own(|issuer| issuer.access_claim.as_ref()).unwrap_or(&self.policy.access_claim).as_ref()
     }
 
     pub(crate) fn required_claims(self) -> &'a [String] {
+        if self.refresh.is_some() {
+            return &[];
+        }
         self.own(|issuer| issuer.required_claims.as_deref()).unwrap_or(&self.policy.required_claims)
     }
 
     pub(crate) fn longest_without_iat(self) -> Option<u64> {
+        if self.refresh.is_some() {
+            return None;
+        }
         self.own(|issuer| issuer.longest_without_iat).or(self.policy.longest_without_iat)
     }
 
@@ -86,12 +125,5 @@ impl<'a> Terms<'a> {
         let limits = [self.policy.max_session_lifetime, self.own(|issuer| issuer.max_session_lifetime)];
         let limits = limits.into_iter().flatten().chain(self.policy.old_limits(session_start));
         limits.fold(NumericDate::MAX, |end, limit| end.min(session_start.after(limit)))
-    }
-}
-
-fn short(typ: &str) -> &str {
-    match typ.split_at_checked(12) {
-        Some((prefix, rest)) if prefix.eq_ignore_ascii_case("application/") && !rest.contains('/') => rest,
-        _ => typ,
     }
 }

@@ -1,5 +1,6 @@
 //! A policy and tokens for the unit tests of the decision core.
 
+use super::kind::Expected;
 use super::policy::Policy;
 use super::verify::{Verified, verify};
 use crate::jose::base64;
@@ -40,6 +41,7 @@ pub(super) fn policy() -> Policy {
         admit_in_grace: false,
         reuse_ends_session: false,
         admit_after_store_loss: false,
+        refresh: None,
     }
 }
 
@@ -59,7 +61,7 @@ fn minted(policy: &Policy, claims: &str) -> Verified {
     let mut text = [header::write("HS256", Some("JWT"), key.kid()), base64::encode_url(claims)].join(".");
     let signature = key.sign(text.as_bytes()).unwrap();
     text = [text, base64::encode_url(signature)].join(".");
-    verify(text.as_bytes(), &KeyRing::new(key), policy).unwrap()
+    verify(text.as_bytes(), &KeyRing::new(key), policy, Expected::Access).unwrap()
 }
 
 /// A token of 600 s, issued at [`ISSUED`], with these claims beside.

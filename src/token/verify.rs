@@ -7,11 +7,13 @@ use std::sync::{Arc, OnceLock};
 
 use super::claims::Claims;
 use super::identity::{SessionId, SubjectId, TokenId};
+use super::kind::{Expected, TokenKind};
 use super::policy::Policy;
 use super::successor::Successor;
 use crate::jose::base64;
 use crate::jose::header::Header;
 use crate::jose::json;
+use crate::jose::media_type;
 use crate::keyring::ring::KeyRing;
 use crate::keyring::ring::RingKey;
 use crate::refusal::{Reason, Refusal};
@@ -26,6 +28,7 @@ pub(crate) struct Verified {
     claims: Claims,
     key: Arc<RingKey>,
     typ: Option<Cow<'static, str>>,
+    kind: TokenKind,
     /// The issuer that own keys sign for.
     own_issuer: Option<Arc<str>>,
     /// Dates that every request is held against: they follow from the claims, the policy and the issuer's terms alone.
@@ -39,7 +42,12 @@ pub(crate) struct Verified {
     pub(super) derived: OnceLock<Option<Successor>>,
 }
 
-pub(crate) fn verify(token: &[u8], ring: &KeyRing, policy: &Policy) -> Result<Verified, Refusal> {
+pub(crate) fn verify(
+    token: &[u8],
+    ring: &KeyRing,
+    policy: &Policy,
+    expected: Expected,
+) -> Result<Verified, Refusal> {
     let refuse = Refusal::new;
     if token.len() > policy.max_token_bytes {
         return Err(refuse(Reason::TooLong));
@@ -57,7 +65,13 @@ pub(crate) fn verify(token: &[u8], ring: &KeyRing, policy: &Policy) -> Result<Ve
 
     let key = prove(&header, ring, signing_input, signature, &payload)
         .map_err(|reason| refused_key(reason, &header, ring))?;
-    let terms = policy.terms(key.trusted().map(|issuer| &**issuer));
+    let kind = TokenKind::of(header.typ.as_deref());
+    expected.check(kind)?;
+    let foreign = key.trusted().map(|issuer| &**issuer);
+    let Some(terms) = policy.terms_of(kind, foreign) else {
+        let hint = "it is a refresh token, and this authority has none of its own";
+        return Err(refuse(Reason::WrongType).with_hint(hint));
+    };
     if !terms.accepts_type(header.typ.as_deref()) {
         let hint = match header.typ {
             Some(_) => "its header's typ is another one than access_type names",
@@ -65,7 +79,7 @@ pub(crate) fn verify(token: &[u8], ring: &KeyRing, policy: &Policy) -> Result<Ve
         };
         return Err(refuse(Reason::WrongType).with_hint(hint).expecting(terms.accepted_types()));
     }
-    let claims = Claims::parse(payload, policy, key.trusted().map(|issuer| &**issuer))?;
+    let claims = Claims::parse(payload, policy, terms, foreign)?;
     if !key.jwk_allows(claims.iss()) {
         let hint = "the key's JWK has an issuer member, and iss is another one";
         return Err(refuse(Reason::WrongIssuer).with_hint(hint));
@@ -80,16 +94,21 @@ pub(crate) fn verify(token: &[u8], ring: &KeyRing, policy: &Policy) -> Result<Ve
         valid_from: terms.valid_from(claims.iat(), claims.nbf()),
         admitted_until: terms.admitted_until(claims.exp(), claims.session_start()),
         session_end: terms.session_end(claims.session_start()),
-        window_opens: policy.window_opens(claims.iat(), claims.exp()),
+        // A window that never opens costs a request nothing.
+        window_opens: match kind == TokenKind::Access && claims.is_sliding() {
+            true => policy.window_opens(claims.iat(), claims.exp()),
+            false => NumericDate::MAX,
+        },
         claims,
         key,
+        kind,
         typ: header.typ.map(kept),
     })
 }
 
 /// The common names are not copied.
 fn kept(typ: Cow<'_, str>) -> Cow<'static, str> {
-    ["JWT", "at+jwt"]
+    ["JWT", "at+jwt", media_type::REFRESH]
         .into_iter()
         .find(|known| typ == *known)
         .map_or_else(|| Cow::Owned(typ.into_owned()), Cow::Borrowed)
@@ -189,6 +208,15 @@ impl Verified {
     #[inline]
     pub(crate) fn key(&self) -> &RingKey {
         &self.key
+    }
+
+    pub(crate) fn kind(&self) -> TokenKind {
+        self.kind
+    }
+
+    /// Whether it can be renewed or exchanged at all: an own access token that is not part of a pair.
+    pub(crate) fn is_sliding(&self) -> bool {
+        self.key.is_own() && self.kind == TokenKind::Access && self.claims.is_sliding()
     }
 
     /// The instant from which the token is admitted no more.

@@ -30,5 +30,6 @@ mod rule_19_signing_out;
 mod rule_20_verify_only;
 mod rule_21_issuers;
 mod rule_22_scopes;
+mod rule_24_pairs;
 mod rule_27_bounds;
 mod vectors;

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::{AuthorityBuilder, Choice, RESERVED};
+use super::{AuthorityBuilder, Choice, PAIR_CLAIMS, RESERVED};
 use crate::authority::cache::TokenCache;
 use crate::authority::{Authority, Hooks, Inner, RetiredSignOuts};
 use crate::error::ConfigError;
+use crate::jose::media_type;
 use crate::store::{ErasedStore, Settling, settling};
+use crate::token::claims::NO_ACCESS;
 use crate::token::horizon::MAX_TOLERANCE;
-use crate::token::policy::{MAX_GRACE, Policy};
+use crate::token::policy::{MAX_GRACE, Policy, RefreshPolicy};
 
 impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     /// The authority.
@@ -79,10 +81,12 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
             check_times(&mut policy, options.grace, options.in_flight, options.store.is_some())?;
         }
         check_names(&policy)?;
+        check_refresh_tokens(&policy, options.store.is_some())?;
         if options.lost_predicate {
             return refuse("`renew_if` came before `private_claims`, which it does not know: give it after");
         }
-        let outlived = policy.lifetime + policy.grace;
+        let refresh_life = policy.refresh.as_ref().map_or(0, |refresh| refresh.lifetime + policy.leeway);
+        let outlived = (policy.lifetime + policy.grace).max(refresh_life);
         let overlap = options.keys.overlap().filter(|_| !is_verify_only);
         if let Some(overlap) = overlap.filter(|overlap| *overlap < outlived) {
             return refuse(format!(
@@ -269,6 +273,53 @@ fn check_times(
     Ok(())
 }
 
+/// Neither token of a pair can stand in for the other, whatever software looks at it.
+fn check_refresh_tokens(policy: &Policy, has_store: bool) -> Result<(), ConfigError> {
+    let Some(RefreshPolicy { audience, lifetime, .. }) = &policy.refresh else { return Ok(()) };
+    if !has_store {
+        return refuse(
+            "there are `refresh_tokens` and no `store`: whether a refresh token was used twice is known from its record alone. \
+             Give `store`, or leave `refresh_tokens` out",
+        );
+    }
+    if audience.trim().is_empty() {
+        return refuse("the audience of `refresh_tokens` is empty: the refresh endpoint's URL is right");
+    }
+    if policy.audiences.contains(audience) {
+        return refuse(format!(
+            "{audience:?} is the audience of `refresh_tokens`, and one that access tokens may name: the refresh endpoint needs \
+             one of its own, its URL for instance"
+        ));
+    }
+    if policy.audiences.is_empty() && policy.access_claim.is_none() {
+        return refuse(
+            "`refresh_tokens` beside `without_audience()`: software that ignores `typ` could take a refresh token for an access \
+             token. Mark access tokens with `access_claim(\"token_use\", \"access\")`, or name an `audience`",
+        );
+    }
+    if !(policy.lifetime..=TEN_YEARS).contains(lifetime) {
+        return refuse(format!(
+            "the lifetime of refresh tokens is {lifetime} s: from that of access tokens, {} s, to ten years is right; 7 days is \
+             the default",
+            policy.lifetime
+        ));
+    }
+    if let Some((name, value)) = policy.access_claim.as_ref().filter(|(_, value)| value == NO_ACCESS) {
+        return refuse(format!(
+            "the access claim {name:?} = {value:?} is what refresh tokens hold: another value is right, `access` for instance"
+        ));
+    }
+    let own =
+        [policy.session_start_claim.as_str(), policy.access_claim.as_ref().map_or("", |(name, _)| name)];
+    if let Some(name) = PAIR_CLAIMS.iter().find(|name| own.contains(name)) {
+        return refuse(format!(
+            "the claim {name:?} is one that the tokens of a pair hold: the session-start claim and the access claim need other \
+             names"
+        ));
+    }
+    Ok(())
+}
+
 fn check_names(policy: &Policy) -> Result<(), ConfigError> {
     let start = policy.session_start_claim.as_str();
     if start.is_empty() || RESERVED.contains(&start) || matches!(start, "cnf" | "auth_time") {
@@ -279,6 +330,12 @@ fn check_names(policy: &Policy) -> Result<(), ConfigError> {
     }
     if policy.access_types.iter().any(|typ| typ.trim().is_empty()) {
         return refuse("an empty access type: name it, `at+jwt` for instance, or leave the default");
+    }
+    if policy.access_types.iter().any(|typ| media_type::is_refresh(typ)) {
+        return refuse(
+            "`refresh+jwt` is the type of refresh tokens, which are no access tokens: another access type is right, `at+jwt` for \
+             instance",
+        );
     }
     if let Some((name, value)) = &policy.access_claim
         && (name.is_empty()

@@ -1,6 +1,7 @@
 //! [`AuthorityBuilder`]: every option of an authority.
 
 mod build;
+mod refresh_tokens;
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,12 +15,17 @@ use crate::request::head::RequestHead;
 use crate::store::{ClaimsStore, ErasedStore};
 use crate::telemetry::{Event, Observer};
 use crate::time::{Clock, SystemClock, clamped};
+use crate::token::claims::{ACCESS_CLAIMS, CLIENT_ID, NOT_SLIDING};
 use crate::token::policy::Policy;
 
 pub(super) use build::check_issuer;
+pub use refresh_tokens::RefreshTokens;
 
 /// Names that an authority writes itself.
 pub(super) const RESERVED: [&str; 8] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "sid"];
+
+/// Names that an authority writes itself into the tokens of a pair.
+pub(super) const PAIR_CLAIMS: [&str; 3] = [NOT_SLIDING, ACCESS_CLAIMS, CLIENT_ID];
 
 /// Builds an [`Authority`](super::Authority). Issuer, audience and session limit have no default: set each, or call
 /// the method that does without it. Durations are rounded down to whole seconds unless an option says otherwise. A
@@ -118,6 +124,7 @@ impl AuthorityBuilder<PrivateClaims> {
                 admit_in_grace: false,
                 reuse_ends_session: false,
                 admit_after_store_loss: false,
+                refresh: None,
             },
             clock: Box::new(SystemClock),
             store: None,
@@ -359,6 +366,18 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     /// Default: `iat` is taken.
     pub fn session_starts_at_auth_time(mut self) -> Self {
         self.options.policy.session_starts_at_auth_time = true;
+        self
+    }
+
+    /// Issues refresh tokens: [`issue_pair`](super::Authority::issue_pair) begins a session with a short access token and a
+    /// refresh token. Default: there are none, and access tokens are renewed in responses.
+    ///
+    /// Needs a [`store`](Self::store), because a refresh token that is used twice is noticed by its record alone. Beside
+    /// [`without_audience`](Self::without_audience) it needs an [`access_claim`](Self::access_claim), which holds `refresh` in
+    /// a refresh token: software that looks at neither `typ` nor `aud` can then tell the two apart.
+    pub fn refresh_tokens(mut self, refresh_tokens: RefreshTokens) -> Self {
+        self.options.issuing("refresh_tokens");
+        self.options.policy.refresh = Some(refresh_tokens.into_policy());
         self
     }
 

@@ -1,0 +1,134 @@
+//! Pairs: an access token, and the refresh token that it is renewed with.
+
+use std::fmt;
+
+use serde_json::json;
+
+use super::mint::{Draft, new_jti};
+use super::{Authority, IssueError, IssuedToken, Login};
+use crate::store::{Rotated, Rotation};
+use crate::telemetry::Event;
+use crate::token::scope;
+
+/// An access token and the refresh token of its session.
+///
+/// The access token is like any other, and is never renewed in a response: it carries the claim `"sliding": false`. The
+/// refresh token has the `typ` `refresh+jwt` and the refresh endpoint's audience, so no service takes it for an access token.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct TokenPair {
+    /// Goes to the services.
+    pub access: IssuedToken,
+    /// Goes to the refresh endpoint alone.
+    pub refresh: IssuedToken,
+    /// The access token's scopes, where it has any.
+    pub(super) scope: Option<String>,
+}
+
+impl TokenPair {
+    /// The body of a token response (RFC 6749 §5.1): `access_token`, `token_type`, `expires_in` (seconds), `refresh_token`
+    /// and, if the access token has scopes, `scope`. Send it as `application/json` with `Cache-Control: no-store`.
+    pub fn to_json(&self) -> String {
+        let Self { access, refresh, scope } = self;
+        let mut body = json!({
+            "access_token": access.as_str(),
+            "token_type": "Bearer",
+            "expires_in": access.expires_at().since(access.issued_at),
+            "refresh_token": refresh.as_str(),
+        });
+        if let (Some(scope), Some(body)) = (scope, body.as_object_mut()) {
+            body.insert("scope".to_owned(), scope.as_str().into());
+        }
+        body.to_string()
+    }
+}
+
+/// Tokens are secrets.
+impl fmt::Debug for TokenPair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenPair")
+            .field("access", &self.access)
+            .field("refresh", &self.refresh)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<C: Send + Sync + 'static> Authority<C> {
+    /// Begins a session with an access token and a refresh token, or continues the session that [`Login::in_session`] names
+    /// with them. The store records the refresh token, so the session can be listed and revoked from then on; either token
+    /// ends it at a [`RevokeEndpoint`](crate::RevokeEndpoint).
+    ///
+    /// The access token lives for the [`lifetime`](super::AuthorityBuilder::lifetime) and the refresh token for
+    /// [`RefreshTokens::lifetime`](super::RefreshTokens::lifetime), both until the session's limit at most. The refresh token
+    /// holds the login's private claims in its claim `access_claims`, for the access tokens to come. Both get the login's
+    /// `cnf` (RFC 7800), so that a refresh needs the proof too.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use serde_json::json;
+    /// # use tower_reissue::{Algorithm, SigningKey};
+    /// use tower_reissue::{Authority, Login, MemoryStore, RefreshTokens};
+    ///
+    /// # async fn sign_in() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let key = SigningKey::generate(Algorithm::EdDSA)?;
+    /// let authority = Authority::builder(key)
+    ///     .issuer("https://login.example")
+    ///     .audience("orders")
+    ///     .max_session_lifetime(Duration::from_secs(30 * 24 * 3600))
+    ///     .store(MemoryStore::new())
+    ///     .refresh_tokens(RefreshTokens::new("https://login.example/refresh"))
+    ///     .build()?;
+    ///
+    /// // In the login handler:
+    /// let login = Login::new("alice").claims(&json!({ "scope": "orders:read orders:write" }));
+    /// let pair = authority.issue_pair(login).await?;
+    /// let body = pair.to_json();
+    /// # assert!(body.contains(pair.refresh.as_str()));
+    /// assert!(authority.admit(pair.access.as_str()).await.is_ok());
+    /// assert!(authority.admit(pair.refresh.as_str()).await.is_err());
+    /// # Ok(())
+    /// # }
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(sign_in()).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// An [`IssueError`]. No token was issued then.
+    pub async fn issue_pair(&self, login: Login) -> Result<TokenPair, IssueError> {
+        if self.0.policy.refresh.is_none() {
+            return Err(IssueError::NoRefreshTokens);
+        }
+        let (refresh_jti, access_jti) = (new_jti()?, new_jti()?);
+        let sign_in = self.sign_in(login, &refresh_jti, true).await?;
+        let (policy, now) = (&self.0.policy, sign_in.now);
+        let sign = |start| {
+            let iat = now.max(start);
+            let refresh = self.draft(&Draft::refresh(&sign_in.grant, refresh_jti.clone(), iat, start))?;
+            let access = Draft::access(&sign_in.grant, access_jti.clone(), iat, start).not_sliding();
+            let access = self.draft(&access)?;
+            let ring = self.0.keys.load();
+            let pair = TokenPair {
+                access: self.sign_unsigned(&ring, &access, now)?,
+                refresh: self.sign_unsigned(&ring, &refresh, now)?,
+                scope: scope::named(&access.claims),
+            };
+            let until = policy.refresh_token_matters_until(refresh.expires_at, start);
+            Ok((pair, refresh, until))
+        };
+        let Some(joined) = &sign_in.joined else { return self.begin(&sign_in, sign).await };
+        let (pair, recorded, until) = sign(joined.session_start())?;
+        let store = self.0.store.clone().ok_or(IssueError::NoRefreshTokens)?;
+        let id = self.token_id(&sign_in.grant, &recorded.jti);
+        let rotation = Rotation::renewal(joined.presented(now), id, recorded.claims, until)
+            .limited_by(self.retention(now));
+        match self.ask(store.rotate(rotation)).await.map_err(IssueError::Store)? {
+            Rotated::Recorded => {
+                self.emit(Event::Issued { expires_at: recorded.expires_at });
+                Ok(pair)
+            }
+            Rotated::Revoked | Rotated::Predated { .. } => Err(IssueError::Revoked),
+            Rotated::Superseded { .. } | Rotated::Reused { .. } | Rotated::Unknown => {
+                Err(IssueError::Superseded)
+            }
+        }
+    }
+}
