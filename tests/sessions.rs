@@ -55,10 +55,10 @@ async fn no_token_that_existed_at_a_revocation_is_ever_admitted_again_and_nobody
 }
 
 #[tokio::test]
-async fn revoking_everything_spares_no_session_and_holds_up_nobody() {
+async fn revoking_up_to_now_spares_no_session_and_holds_up_nobody() {
     let store = Arc::new(MemoryStore::new());
     let open = async || Arc::clone(&store);
-    revocations::revoking_everything_spares_no_session_and_holds_up_nobody(open, NOW).await;
+    revocations::revoking_up_to_now_spares_no_session_and_holds_up_nobody(open, || NOW).await;
 }
 
 /// Listed page by page, and ended in one step.

@@ -174,7 +174,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
 
     /// Ends every session that `subject` began up to now, after a lost password for instance. "Now" is the later of
     /// this authority's clock and the store's, plus the [tolerance](super::AuthorityBuilder::future_tolerance) less
-    /// two seconds (3 s by default), so that it covers sessions begun on a machine whose clock is ahead.
+    /// two seconds (3 s by default), so that it covers sessions begun on a machine whose clock is ahead. Recorded sessions
+    /// that begin later end as well.
     ///
     /// The subject can sign in again at once: within those seconds [`issue`](Self::issue) dates the new session after
     /// the revocation. A machine whose clock is behind by more than a second may refuse its first token as not yet

@@ -123,7 +123,8 @@ const AT_ONCE: usize = 64;
 ///
 /// # Costs
 ///
-/// A standing is one statement. A rotation is two, a read and a write, and so is every revocation. A sign-in under a
+/// A standing is one statement. A rotation is two, a read and a write, and so is a revocation. One of a subject's or all
+/// sessions up to now is a third, and two more for each session that begins ahead of the clock. A sign-in under a
 /// limit on its subject's sessions is a third, and two more for each session that it ends. On PostgreSQL each is one
 /// round trip. The pool's ping of a returned connection is another, after the caller got its answer. Put a
 /// [`Cached`](super::Cached) in front if there are many requests.
@@ -225,10 +226,8 @@ impl ClaimsStore for SqlStore {
     }
 
     async fn revoke(&self, revocation: Revocation, retention: Retention) -> Result<(), StoreError> {
-        if let Revocation::AllBefore { instant } = revocation
-            && revocation.ends_all_on_record(&retention)
-        {
-            self.end_begun_after(instant, &retention).await?;
+        if revocation.ends_all_on_record(&retention) {
+            self.end_begun_after(revocation, &retention).await?;
         }
         if let Some(subject) = self.end(revocation, &retention).await? {
             // It is recorded; a limit that can't be kept now is kept with the next.
@@ -264,12 +263,17 @@ impl ClaimsStore for SqlStore {
 }
 
 impl SqlStore {
-    /// Ends the sessions on record that begin after a revocation of all that is about to be recorded: one that begins after it
+    /// Ends the sessions on record that begin after a revocation that is about to be recorded: one that begins after it
     /// because it has been recorded already is left alone.
-    async fn end_begun_after(&self, instant: NumericDate, retention: &Retention) -> Result<(), StoreError> {
+    async fn end_begun_after(&self, revocation: Revocation, retention: &Retention) -> Result<(), StoreError> {
         let inner = &*self.0;
+        let (instant, subject, except) = match revocation {
+            Revocation::SubjectBefore { subject, instant, except } => (instant, Some(subject), except),
+            Revocation::AllBefore { instant } => (instant, None, None),
+            Revocation::Token { .. } | Revocation::Session(_) => return Ok(()),
+        };
         loop {
-            let later = inner.persist(|| inner.begun_after(instant, retention.now)).await?;
+            let later = inner.persist(|| inner.begun_after(instant, subject, except, retention.now)).await?;
             for &SessionCursor { session, session_start } in &later {
                 let retention = Retention { limit: None, ..retention.of(None, session_start) };
                 self.end(Revocation::Session(session), &retention).await?;
@@ -325,6 +329,8 @@ impl Inner {
     async fn begun_after(
         &self,
         instant: NumericDate,
+        subject: Option<SubjectId>,
+        except: Option<SessionId>,
         now: NumericDate,
     ) -> Result<Vec<SessionCursor>, sqlx::Error> {
         let statement = &self.statements.begun_after;
@@ -336,6 +342,8 @@ impl Inner {
                 .bind(secs(instant))
                 .bind(i64::try_from(instant.since(now)).unwrap_or(i64::MAX))
                 .bind(secs(now))
+                .bind(subject.as_ref().map(|subject| &subject.as_bytes()[..]))
+                .bind(except.as_ref().map(|session| &session.as_bytes()[..]))
                 .bind(i64::try_from(AT_ONCE).unwrap_or(i64::MAX))
                 .fetch_all(connection)
                 .await,

@@ -117,7 +117,8 @@ pub enum Revocation {
     /// give way to an instant up to which all sessions of the subject are revoked. Tokens of this session that name
     /// another subject, or none, are not covered from then on. No authority makes such tokens.
     Session(SessionId),
-    /// Every session of the subject that began at or before the instant, but one.
+    /// Every session of the subject that began at or before the instant, but one. If the instant is not in the past, also
+    /// every other session of the subject on record: see [`ends_all_on_record`](Self::ends_all_on_record).
     SubjectBefore {
         /// Whose sessions.
         subject: SubjectId,
@@ -136,36 +137,35 @@ pub enum Revocation {
 
 impl Revocation {
     /// The revocation with its instant as the store must record it. An instant in the revoker's past stays as it is.
-    /// Any other means "up to now": the later of the revoker's clock and the store's, and for a
-    /// [`SubjectBefore`](Self::SubjectBefore) at least `latest_start`.
+    /// Any other means "up to now", by the later of the revoker's clock and the store's.
     ///
-    /// `latest_start` is the latest start of the subject's recorded sessions. It lies ahead of the clocks if a sign-in
-    /// was dated after an earlier revocation. A revocation that follows another without a sign-in between them reaches
-    /// no further than the first, so that repeating it keeps nobody from signing in.
+    /// What is on record has no part in it. Repeating a revocation, with sign-ins in between or without, reaches no further
+    /// than the clocks do, so it keeps nobody from signing in.
     #[must_use]
-    pub fn dated(self, retention: &Retention, clock: NumericDate, latest_start: Option<NumericDate>) -> Self {
-        let dated = |instant: NumericDate, latest_start: Option<NumericDate>| match instant < retention.now {
+    pub fn dated(self, retention: &Retention, clock: NumericDate) -> Self {
+        let dated = |instant: NumericDate| match instant < retention.now {
             true => instant,
-            false => {
-                let by_clock = instant.max(clock.after(instant.since(retention.now)));
-                latest_start.map_or(by_clock, |start| by_clock.max(start))
-            }
+            false => instant.max(clock.after(instant.since(retention.now))),
         };
         match self {
             Self::SubjectBefore { subject, instant, except } => {
-                Self::SubjectBefore { subject, instant: dated(instant, latest_start), except }
+                Self::SubjectBefore { subject, instant: dated(instant), except }
             }
-            Self::AllBefore { instant } => Self::AllBefore { instant: dated(instant, None) },
+            Self::AllBefore { instant } => Self::AllBefore { instant: dated(instant) },
             Self::Token { .. } | Self::Session(_) => self,
         }
     }
 
-    /// Whether this is an [`AllBefore`](Self::AllBefore) whose instant is not in the revoker's past. The store then also
-    /// ends, one by one, the recorded sessions that began after the instant that it [dates](Self::dated) it. They lie
-    /// ahead of the clocks, for instance because they follow a revocation of their subject. An instant that covered them
-    /// would keep everybody from signing in until then.
+    /// Whether this is a [`SubjectBefore`](Self::SubjectBefore) or an [`AllBefore`](Self::AllBefore) whose instant is not in
+    /// the revoker's past. The store then also ends, one by one, the recorded sessions that are meant and began after
+    /// the instant that it [dates](Self::dated) the revocation. They lie ahead of the clocks because they follow a
+    /// revocation of their subject, or because a clock was wrong. An instant that covered them would keep their subject,
+    /// or everybody, from signing in until then.
     pub fn ends_all_on_record(&self, retention: &Retention) -> bool {
-        matches!(self, Self::AllBefore { instant } if *instant >= retention.now)
+        match self {
+            Self::SubjectBefore { instant, .. } | Self::AllBefore { instant } => *instant >= retention.now,
+            Self::Token { .. } | Self::Session(_) => false,
+        }
     }
 }
 

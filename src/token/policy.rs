@@ -154,8 +154,8 @@ impl Policy {
     /// one's too.
     ///
     /// The tolerance would be the reach to wish for. But a session that begins after it has an `iat` no earlier than its
-    /// start, and is to be admitted here at once: it may be ahead by the tolerance and no more. So two seconds are kept
-    /// for the sessions that begin after it, and after a second revocation within the same second.
+    /// start, and is to be admitted here at once: it may be ahead by the tolerance and no more. So two seconds are kept:
+    /// one for the sessions that begin after it, and one for a store's clock that is a second further.
     pub(crate) fn up_to(&self, now: NumericDate, tolerance: u64) -> NumericDate {
         now.after(tolerance.saturating_sub(2))
     }

@@ -286,6 +286,10 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     ///
     /// It also bounds how far ahead [`issue`](super::Authority::issue) may date a session that begins within seconds
     /// of a revocation of its subject. With less than 1 s such a sign-in has to wait for the next second.
+    ///
+    /// Give all authorities on one store the same tolerance. A revocation reaches as far ahead as its revoker tolerates, so
+    /// after one by an authority with a larger tolerance, a sign-in through this one may have to wait for up to the
+    /// difference.
     pub fn future_tolerance(mut self, tolerance: Duration) -> Self {
         self.options.policy.future_tolerance = tolerance.as_secs();
         self

@@ -52,6 +52,7 @@ pub use revocation::{
     a_revocation_beats_a_rotation_in_either_order,
     a_revocation_up_to_now_reaches_the_sessions_that_were_dated_after_the_last,
     a_revoked_session_rotates_nothing, a_revoked_token_is_never_recorded_as_a_successor,
+    a_session_dated_far_ahead_is_ended_and_holds_up_no_sign_in,
     a_sign_in_that_predates_a_revocation_is_told_its_instant,
     a_weaker_revocation_never_replaces_a_stronger_one,
     all_before_revokes_every_session_begun_at_or_before_the_instant,
@@ -99,6 +100,7 @@ pub async fn all<S: ClaimsStore>(store: &S) {
     a_sign_in_that_predates_a_revocation_is_told_its_instant(store).await;
     a_revocation_up_to_now_reaches_the_sessions_that_were_dated_after_the_last(store).await;
     revoking_again_without_a_sign_in_reaches_no_further(store).await;
+    a_session_dated_far_ahead_is_ended_and_holds_up_no_sign_in(store).await;
     a_weaker_revocation_never_replaces_a_stronger_one(store).await;
     a_tombstone_lives_until_its_instant(store).await;
     an_expired_record_leaves_no_trace_that_matters(store).await;

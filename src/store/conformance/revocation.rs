@@ -317,8 +317,8 @@ pub async fn a_sign_in_that_predates_a_revocation_is_told_its_instant<S: ClaimsS
 }
 
 /// A sign-in after a revocation begins its session after the revoked instant, which may be ahead of all clocks. The
-/// next revocation "up to now" covers it, even if no clock has moved. A revocation up to an instant in the past
-/// covers no more than that.
+/// next revocation "up to now" ends it, even if no clock has moved, and reaches no further than the first did: the
+/// next sign-in begins no later. A revocation up to an instant in the past covers no more than that.
 pub async fn a_revocation_up_to_now_reaches_the_sessions_that_were_dated_after_the_last<S: ClaimsStore>(
     store: &S,
 ) {
@@ -328,6 +328,7 @@ pub async fn a_revocation_up_to_now_reaches_the_sessions_that_were_dated_after_t
     let first = token();
     login.chain(store, &[first]).await;
     let mut sessions = vec![(login, first)];
+    let mut reached = None;
     for _ in 0..4 {
         revoke_as(store, up_to_now, Retention::new(login.now, 5, 3600)).await;
         for (earlier, token) in &sessions {
@@ -342,6 +343,8 @@ pub async fn a_revocation_up_to_now_reaches_the_sessions_that_were_dated_after_t
         let Rotated::Predated { revoked_until } = told else {
             panic!("a sign-in that is too early: {told:?}")
         };
+        let first = *reached.get_or_insert(revoked_until);
+        assert_eq!(revoked_until, first, "the instant of a revocation that follows a sign-in");
         let (dated, token) = (Login { start: revoked_until.after(1), ..login.another(0) }, token());
         dated.chain(store, &[token]).await;
         let past = subject_before(login.subject, login.now.before(1));
@@ -351,7 +354,30 @@ pub async fn a_revocation_up_to_now_reaches_the_sessions_that_were_dated_after_t
     }
 }
 
-/// However often it is repeated, "up to now" covers no more than the clocks and the latest recorded session.
+/// A clock that was wrong may have dated a session days ahead. "Up to now" ends it as well, unless it is spared, and does
+/// not reach that far: otherwise its subject could not sign in for days.
+pub async fn a_session_dated_far_ahead_is_ended_and_holds_up_no_sign_in<S: ClaimsStore>(store: &S) {
+    for is_spared in [false, true] {
+        let login = Login::new();
+        let far = Login { until: login.now.after(300_000), ..login.another(200_000) };
+        let head = token();
+        far.chain(store, &[head]).await;
+        let except = Some(far.session).filter(|_| is_spared);
+        let instant = login.now.after(3);
+        let revocation = Revocation::SubjectBefore { subject: login.subject, instant, except };
+        revoke_as(store, revocation, Retention::new(login.now, 5, 3600)).await;
+        let expected = if is_spared { Standing::Live } else { Standing::Revoked };
+        for now in [login.now, far.start] {
+            assert_eq!(far.at(now).standing(store, head).await, expected, "at {now}, spared: {is_spared}");
+        }
+        assert_eq!(far.head(store).await.is_some(), is_spared, "whether it is listed");
+        let next = login.another(0);
+        let next = Login { start: login.now.after(60), ..next }.at(login.now.after(60));
+        assert_eq!(next.sign_in(store, token()).await, Rotated::Recorded, "a sign-in a minute later");
+    }
+}
+
+/// However often it is repeated, "up to now" covers no more than the clocks do.
 /// Otherwise anybody with one live token could keep its owner from signing in, by repeating it.
 pub async fn revoking_again_without_a_sign_in_reaches_no_further<S: ClaimsStore>(store: &S) {
     // By the system's clock, which the store's is likely to be: what it adds is the same each time.

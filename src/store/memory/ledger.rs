@@ -266,40 +266,44 @@ impl Ledger {
     pub(super) fn revoke(&mut self, revocation: Revocation, retention: &Retention) -> Result<(), StoreError> {
         let now = retention.now;
         self.sweep(now);
-        match revocation.dated(retention, now, self.latest_start(&revocation)) {
+        match revocation.dated(retention, now) {
             Revocation::Token { session, token } => self.revoke_token(session, token, retention),
             Revocation::Session(session) => self.revoke_session(session, retention),
             Revocation::SubjectBefore { subject, instant, except } => {
                 let cutoff = Cutoff::new(instant, except, self.kept_until(retention));
-                self.revoke_subject(subject, cutoff, now)
+                self.revoke_subject(subject, cutoff, now)?;
+                if revocation.ends_all_on_record(retention) {
+                    let first = SessionCursor { session_start: instant.after(1), ..FIRST };
+                    let later =
+                        self.recorded.range((subject, first)..=(subject, LAST)).map(|&(_, cursor)| cursor);
+                    let later = later.filter(|cursor| except != Some(cursor.session));
+                    self.revoke_each(later.collect(), retention)?;
+                }
+                Ok(())
             }
             Revocation::AllBefore { instant } => {
                 let cutoff = Cutoff::new(instant, None, self.kept_until(retention));
                 self.revoked_all = Some(cutoff.joined(self.revoked_all, now));
                 if revocation.ends_all_on_record(retention) {
-                    self.revoke_begun_after(instant, retention)?;
+                    let later = self.sessions.iter().filter_map(|(&session, known)| match known {
+                        Session::Recorded(chain) if chain.session_start > instant => {
+                            Some(SessionCursor { session_start: chain.session_start, session })
+                        }
+                        _ => None,
+                    });
+                    self.revoke_each(later.collect(), retention)?;
                 }
                 Ok(())
             }
         }
     }
 
-    /// The latest start of the subject's sessions on record.
-    fn latest_start(&self, revocation: &Revocation) -> Option<NumericDate> {
-        let Revocation::SubjectBefore { subject, .. } = revocation else { return None };
-        let mut listed = self.recorded.range((*subject, FIRST)..=(*subject, LAST));
-        listed.next_back().map(|(_, cursor)| cursor.session_start)
-    }
-
-    fn revoke_begun_after(&mut self, instant: NumericDate, retention: &Retention) -> Result<(), StoreError> {
-        let later = self.sessions.iter().filter_map(|(id, session)| match session {
-            Session::Recorded(chain) if chain.session_start > instant => {
-                Some((*id, retention.of(chain.subject, chain.session_start)))
+    fn revoke_each(&mut self, sessions: Vec<SessionCursor>, retention: &Retention) -> Result<(), StoreError> {
+        for SessionCursor { session, session_start } in sessions {
+            // One that ended may have made room for others, and forgotten this one.
+            if self.sessions.contains_key(&session) {
+                self.revoke_session(session, &retention.of(None, session_start))?;
             }
-            _ => None,
-        });
-        for (session, retention) in later.collect::<Vec<_>>() {
-            self.revoke_session(session, &retention)?;
         }
         Ok(())
     }

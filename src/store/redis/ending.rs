@@ -50,7 +50,8 @@ impl Shared {
         Ok(None)
     }
 
-    /// Ends every session of the subject begun up to an instant, but one.
+    /// Ends every session of the subject begun up to an instant, but one. Where that is up to now, those on record that
+    /// begin later end by their names.
     pub(super) async fn end_all_of(
         &self,
         subject: &SubjectId,
@@ -67,7 +68,8 @@ impl Shared {
         ];
         let args = self.retaining(retention).into_iter().chain(args);
         let keys = [self.keys.subject(subject), self.keys.subject_birth(subject), self.keys.listed(subject)];
-        self.record(&Call::new(&script::REVOKE_SUBJECT, keys, args)).await.map(drop)
+        let answer = self.record(&Call::new(&script::REVOKE_SUBJECT, keys, args)).await?;
+        self.end_each(Some(*subject), &sessions(&answer)?, retention).await
     }
 
     /// Ends every session begun up to an instant, slot by slot. It is published with the last one. Where that is up to now,
@@ -97,10 +99,19 @@ impl Shared {
             }
         }
         later.extend(sessions(&self.record(&in_slot(last, self.keys.channel())).await?)?);
-        for some in later.chunks(AT_ONCE) {
-            let ended = some.iter().map(async |&(session, start)| {
-                self.end(session, None, &Retention { limit: None, ..retention.of(None, start) }).await
-            });
+        self.end_each(None, &later, retention).await
+    }
+
+    async fn end_each(
+        &self,
+        subject: Option<SubjectId>,
+        sessions: &[(SessionId, NumericDate)],
+        retention: &Retention,
+    ) -> Result<(), StoreError> {
+        for some in sessions.chunks(AT_ONCE) {
+            let ended = some
+                .iter()
+                .map(async |&(session, start)| self.end(session, None, &retention.of(subject, start)).await);
             join_all(ended).await.into_iter().collect::<Result<Vec<_>, _>>()?;
         }
         Ok(())

@@ -89,14 +89,12 @@ local function kept_until(birth, now, start, tolerance, margin)
   return math.min(LAST, math.max(now, clock, start) + tolerance + birth.horizon + margin)
 end
 
--- The instant of a cutoff, up to now where it is not past, and at least the latest start of the subject's sessions: as
--- Revocation::dated.
-local function dated(instant, now, latest)
+-- The instant of a cutoff, up to now where it is not past: as Revocation::dated.
+local function dated(instant, now)
   if instant < now then
     return instant
   end
-  instant = math.max(instant, clock + instant - now)
-  return math.min(LAST, math.max(instant, latest or 0))
+  return math.min(LAST, math.max(instant, clock + instant - now))
 end
 
 -- Until when a record of version 1 is kept. One token's limit decided that there, so it may be too short, or for ever.

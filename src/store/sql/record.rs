@@ -44,7 +44,6 @@ impl<'r, R: Row + Columns> FromRow<'r, R> for Found {
             horizon: optional_date(row, "horizon")?.map(horizon_of),
             subject: cutoff(row, &SUBJECTS)?,
             everybody: cutoff(row, &EVERYBODYS)?,
-            latest_start: optional_date(row, "latest_start")?,
             stamp,
             session,
         })

@@ -21,8 +21,6 @@ pub(super) struct Found {
     /// Of the subject that was asked about.
     pub(super) subject: CutoffRow,
     pub(super) everybody: CutoffRow,
-    /// Of the subject's sessions on record; where it was asked for.
-    pub(super) latest_start: Option<NumericDate>,
     /// Of the session's row; `None` where there is none.
     pub(super) stamp: Option<i64>,
     pub(super) session: Session,
@@ -107,7 +105,7 @@ impl Found {
 
     /// A revocation with its instant as it is recorded.
     pub(super) fn dated(&self, revocation: Revocation, retention: &Retention) -> Revocation {
-        revocation.dated(retention, self.clock, self.latest_start)
+        revocation.dated(retention, self.clock)
     }
 
     /// Until when a revocation that is made now is kept.

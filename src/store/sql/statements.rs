@@ -62,8 +62,6 @@ pub(super) struct Statements {
     pub(super) find: Statement,
     /// The same without the head's claims, which only a rotation needs.
     pub(super) find_without_claims: Statement,
-    /// The same with the latest start of the subject's sessions on record.
-    pub(super) find_subject: Statement,
     /// Write a session's row, or the row that says up to when a subject's sessions are revoked, where all is still as it
     /// was read. See [`super`].
     pub(super) save: Statement,
@@ -73,8 +71,8 @@ pub(super) struct Statements {
     pub(super) save_cutoff_and_tell: Statement,
     /// A page. One row at least: without a session, where there is none.
     pub(super) sessions: Statement,
-    /// Live sessions on record that begin after an instant and more than so many seconds ahead of the server's clock. One
-    /// row at least.
+    /// Live sessions on record, of a subject or of all, that begin after an instant and more than so many seconds ahead of
+    /// the server's clock, but one. One row at least.
     pub(super) begun_after: Statement,
     /// Of a subject's sessions those that are too many: each live one, and of all the latest start, and until when they
     /// are kept; and the start of the oldest. One row at least.
@@ -106,9 +104,6 @@ impl Statement {
     }
 }
 
-/// Typed, for the same reason as the claims that are left out.
-const NO_DATE: &str = "CAST(NULL AS BIGINT)";
-
 /// The row `m` of the store that was opened, and of no other.
 const OWN: &str = "m.one = 1 AND m.id = $1";
 
@@ -116,7 +111,7 @@ impl Statements {
     pub(super) fn new(dialect: &Dialect, p: &str) -> Self {
         let Dialect { clock, skip_locked, .. } = dialect;
         let everybody = dialect.everybody();
-        let find = |proof: &str, claims: &str, latest_start: &str| {
+        let find = |proof: &str, claims: &str| {
             format!(
                 "SELECT {proof}, m.born, m.horizon, {clock} AS clock, \
                  t.stamp AS t_stamp, t.instant AS t_instant, t.spared AS t_spared, t.floor AS t_floor, \
@@ -124,8 +119,7 @@ impl Statements {
                  a.stamp AS a_stamp, a.instant AS a_instant, a.spared AS a_spared, a.floor AS a_floor, \
                  a.kept_until AS a_kept_until, \
                  s.stamp, s.subject, s.session_start, s.head, s.head_until, s.generation, s.chain_until, \
-                 s.renewed, s.ancestors, s.revoked_until, s.revoked_tokens, s.orphan, {claims} AS claims, \
-                 {latest_start} AS latest_start \
+                 s.renewed, s.ancestors, s.revoked_until, s.revoked_tokens, s.orphan, {claims} AS claims \
                  FROM {p}store m LEFT JOIN {p}sessions s ON s.session = $3 \
                  LEFT JOIN {p}subjects t ON t.subject = $4 \
                  LEFT JOIN {p}subjects a ON a.subject = {everybody} WHERE {OWN}"
@@ -199,17 +193,10 @@ impl Statements {
         };
         Self {
             prefix: p.to_owned(),
-            find: Statement::new("find", |proof| find(proof, "s.claims", NO_DATE)),
+            find: Statement::new("find", |proof| find(proof, "s.claims")),
             // Typed: a bare '' has no type in the first row of a PostgreSQL answer.
             find_without_claims: Statement::new("find_without_claims", |proof| {
-                find(proof, "CAST('' AS TEXT)", NO_DATE)
-            }),
-            find_subject: Statement::new("find_subject", |proof| {
-                let latest = format!(
-                    "(SELECT MAX(n.session_start) FROM {p}sessions n WHERE n.subject = $4 \
-                     AND n.head IS NOT NULL)"
-                );
-                find(proof, "CAST('' AS TEXT)", &latest)
+                find(proof, "CAST('' AS TEXT)")
             }),
             save: Statement::new("save", save),
             save_cutoff: Statement::new("save_cutoff", save_cutoff),
@@ -237,7 +224,9 @@ impl Statements {
                     "SELECT {proof}, s.session, s.session_start FROM {p}store m \
                      LEFT JOIN (SELECT s.session, s.session_start FROM {p}sessions s \
                      WHERE s.head IS NOT NULL AND s.session_start > $3 AND s.session_start > {clock} + $4 \
-                     AND s.revoked_until <= $5 ORDER BY s.session_start LIMIT $6) s ON 1 = 1 WHERE {OWN}"
+                     AND s.revoked_until <= $5 AND (s.subject = $6 OR $6 IS NULL) \
+                     AND s.session IS DISTINCT FROM $7 ORDER BY s.session_start LIMIT $8) s \
+                     ON 1 = 1 WHERE {OWN}"
                 )
             }),
             crowd: Statement::new("crowd", |proof| {
