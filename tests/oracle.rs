@@ -109,7 +109,6 @@ fn twin(token: &str, order: &str) -> String {
 
 #[test]
 fn every_verdict_on_a_mutated_token_is_jsonwebtokens() {
-    let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
     let (mut accepted, mut refused) = (0, 0);
     for (seed, algorithm) in ALGORITHMS.into_iter().enumerate() {
         let (signing, decoding, encoding) =
@@ -135,7 +134,7 @@ fn every_verdict_on_a_mutated_token_is_jsonwebtokens() {
             admitted.ok().map(|token| token.subject().unwrap().to_owned())
         };
         let theirs = |token: &str| {
-            let decoded = jsonwebtoken::decode::<serde_json::Value>(token, &decoding, &validation);
+            let decoded = jwt::decode(token, &decoding, &validation);
             decoded.ok().map(|token| token.claims["sub"].as_str().unwrap().to_owned())
         };
 

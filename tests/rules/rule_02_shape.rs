@@ -250,9 +250,7 @@ fn a_credential_that_is_no_text_is_no_token() {
 
 /// The signature that `mint_raw` would make of a message that is no text.
 fn hmac_of(message: &[u8]) -> String {
-    let _ = mint(&claims());
-    let key = jsonwebtoken::EncodingKey::from_secret(SECRET);
-    jsonwebtoken::crypto::sign(message, &key, jsonwebtoken::Algorithm::HS256).unwrap()
+    jwt::sign(message, &jsonwebtoken::EncodingKey::from_secret(SECRET), jsonwebtoken::Algorithm::HS256)
 }
 
 /// Bytes that an HTTP field may hold.

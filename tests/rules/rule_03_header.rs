@@ -236,7 +236,7 @@ fn a_key_that_the_token_brings_along_is_not_believed() {
     let prefix = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
     let der: Vec<u8> = prefix.into_iter().chain(1..=32).collect();
     let attacker = jsonwebtoken::EncodingKey::from_ed_der(&der);
-    let jwk = jsonwebtoken::jwk::Jwk::from_encoding_key(&attacker, Algorithm::EdDSA.into()).unwrap();
+    let jwk = jwt::jwk_of(&attacker, Algorithm::EdDSA.into());
     let jwk = serde_json::to_value(&jwk).unwrap();
     let guarded = guarded_by(key_for(Algorithm::EdDSA).with_kid("ed"));
     for kid in [json!(null), json!("ed"), json!("attacker")] {

@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing)]
 
 pub mod guarded;
+pub mod jwt;
 mod keys;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -84,9 +85,8 @@ pub fn sign_raw(
     key: &jsonwebtoken::EncodingKey,
     algorithm: Algorithm,
 ) -> String {
-    let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
     let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
-    let signature = jsonwebtoken::crypto::sign(message.as_bytes(), key, algorithm.into()).unwrap();
+    let signature = jwt::sign(message.as_bytes(), key, algorithm.into());
     format!("{message}.{signature}")
 }
 
