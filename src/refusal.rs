@@ -145,9 +145,9 @@ impl Refusal {
         Self { required: Some(Box::new(required)), ..self }
     }
 
-    /// The same token refused for another reason.
-    pub(crate) fn because(&self, reason: Reason) -> Self {
-        Self { reason, ..self.clone() }
+    /// The same token refused for another reason. Only the `kid` is kept: a hint explains the reason that it came with.
+    pub(crate) fn because(self, reason: Reason) -> Self {
+        Self { kid: self.kid, ..Self::new(reason) }
     }
 
     /// The reason.
@@ -644,6 +644,15 @@ mod tests {
         }
         let long = Refusal::new(Reason::InvalidClaim("x".repeat(10_000).into())).to_string();
         assert!(long.len() < 128, "{long}");
+    }
+
+    #[test]
+    fn the_same_token_refused_for_another_reason_keeps_its_kid_and_no_hint() {
+        let first = Refusal::with_kid(Reason::UnknownKey, Some("key-2019"))
+            .with_hint("a hint at the key")
+            .expecting("main".to_owned());
+        let second = first.because(Reason::KeysUnavailable);
+        assert_eq!(second, Refusal::with_kid(Reason::KeysUnavailable, Some("key-2019")));
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(super) fn log(event: &Event<'_>) {
 fn log_refusal(refusal: &Refusal, ring: &KeyRing) {
     let reason = refusal.reason().label();
     let claim = refusal.claim().map(|claim| clipped(claim, NAME));
-    let hint = refusal.hint();
+    let hint = refusal.hint().or_else(|| renamed_key(refusal, ring));
     let expected = refusal.expected().map(|expected| clipped(expected, NAME));
     match refusal.reason() {
         reason_ if reason_.is_about_keys() || refusal.kid().is_some() => {
@@ -55,6 +55,14 @@ fn log_refusal(refusal: &Refusal, ring: &KeyRing) {
         _ if hint.is_some() => log!(WARN, reason, hint, "token refused"),
         _ => log!(DEBUG, reason, "request refused"),
     }
+}
+
+/// The remedy where the ring's only key may be the one that signed the token, under an earlier `kid`. It is not part of the
+/// refusal: a sender whose token no key has verified must not learn how many keys there are.
+fn renamed_key(refusal: &Refusal, ring: &KeyRing) -> Option<&'static str> {
+    let is_renamed =
+        *refusal.reason() == Reason::UnknownKey && refusal.kid().is_some() && ring.keys().count() == 1;
+    is_renamed.then_some("the only key has another kid; also_known_as gives it a further one")
 }
 
 #[cfg(test)]
@@ -194,6 +202,22 @@ mod tests {
             lines.iter().any(|line| line.starts_with("ERROR") && line.contains("no key signs")),
             "{lines:?}"
         );
+    }
+
+    #[test]
+    fn the_log_says_how_a_token_of_a_renamed_key_is_admitted() {
+        let kid = |kid| Refusal::with_kid(Reason::UnknownKey, kid);
+        let two = KeyRing::new(key("main")).retiring(key("old")).expect("two names");
+        for (ring, refusal, is_renamed) in [
+            (KeyRing::new(key("main")), kid(Some("key-2019")), true),
+            (KeyRing::new(key("main")), kid(None), false),
+            (KeyRing::new(key("main")), Refusal::with_kid(Reason::BadSignature, Some("main")), false),
+            // Nobody knows of which.
+            (two, kid(Some("key-2019")), false),
+        ] {
+            let line = logged(|| log(&Event::Refused { refusal: &refusal, ring: &ring })).concat();
+            assert_eq!(line.contains("also_known_as"), is_renamed, "{line}");
+        }
     }
 
     /// Every event, as full as strangers and configuration can make it.

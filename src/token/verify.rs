@@ -64,7 +64,7 @@ pub(crate) fn verify(
     let signature = decode(signature, &mut room)?;
 
     let key = prove(&header, ring, signing_input, signature, &payload)
-        .map_err(|reason| refused_key(reason, &header, ring))?;
+        .map_err(|reason| Refusal::with_kid(reason, header.kid.as_deref()))?;
     let kind = TokenKind::of(header.typ.as_deref());
     expected.check(kind)?;
     let foreign = key.trusted().map(|issuer| &**issuer);
@@ -130,14 +130,6 @@ fn prove(
         return Err(if ring.knows_kid(kid, issuer) { Reason::WrongAlgorithm } else { Reason::UnknownKey });
     }
     candidates.find(|key| key.verify(signing_input, signature)).cloned().ok_or(Reason::BadSignature)
-}
-
-/// Names the `kid`. Where one key is all there is, a token of an older name may well be that key's.
-#[cold]
-fn refused_key(reason: Reason, header: &Header<'_>, ring: &KeyRing) -> Refusal {
-    const HINT: &str = "the only key has another kid, and also_known_as gives it a further one";
-    let is_renamed = reason == Reason::UnknownKey && header.kid.is_some() && ring.keys().count() == 1;
-    Refusal::with_kid(reason, header.kid.as_deref()).with_hint(is_renamed.then_some(HINT))
 }
 
 /// What a payload says whose it is, before anything of it is proven.
