@@ -71,11 +71,11 @@ pub enum Event<'a> {
     /// reported to its own [`on_event`](crate::keys::KeyRotation::on_event), except for an ephemeral one.
     Keys(KeyEvent<'a>),
     /// Code of the application panicked; its message went to standard error. Its answer counts as no, so a request is
-    /// refused or not renewed. For an observer, a listener to a store's feed, or a store method that answers at once,
-    /// nothing but this event follows.
+    /// refused or not renewed. A store or a key source that panics has failed, which is reported as well. For an observer, a
+    /// listener to a store's feed, or a store method that answers at once, nothing but this event follows.
     #[non_exhaustive]
     HookPanicked {
-        /// Which: the name of the option that it was given with.
+        /// Which: the name of the option or the trait.
         hook: &'static str,
     },
     /// A layer or an endpoint reads a cookie without `Secure`

@@ -228,9 +228,9 @@ impl<C: Send + Sync + 'static> Authority<C> {
     ) -> Result<T, StoreError> {
         // A store that panics has not answered.
         let mut answer = std::future::poll_fn(|cx| {
-            let panicked =
-                || Poll::Ready(Err(StoreError::with_source(StoreErrorKind::Unavailable, "it panicked")));
-            caught(|| answer.poll_unpin(cx)).unwrap_or_else(panicked)
+            self.ask_hook("store", || answer.poll_unpin(cx)).unwrap_or_else(|| {
+                Poll::Ready(Err(StoreError::with_source(StoreErrorKind::Unavailable, "it panicked")))
+            })
         });
         let answer = match (&mut answer).now_or_never() {
             Some(answer) => answer,

@@ -14,7 +14,7 @@ use tower_service::Service;
 use crate::authority::{Authority, PrivateClaims, SignOutError};
 use crate::error::ConfigError;
 use crate::refusal::{Reason, Refusal};
-use crate::request::credential::{self, Source};
+use crate::request::credential::{self, NotFound, Source};
 use crate::request::cross_site::AllowedOrigins;
 use crate::request::head::RequestHead;
 use crate::server::{Challenge, FixedBody, RefusalResponse, remove_cookie, respond};
@@ -127,7 +127,9 @@ impl<B, C: Send + Sync + 'static> Service<Request<B>> for RevokeEndpoint<C> {
         // What a refusal looks at of a request is kept; its body is not waited for.
         let request = request.map(|_| ());
         let head = RequestHead::of(&request);
-        let found = credential::find(&self.sources, &head).map_err(Refusal::new).and_then(|credential| {
+        let reason = |not_found: NotFound| not_found.into_reason(|hook| self.authority.report_panic(hook));
+        let found = credential::find(&self.sources, &head);
+        let found = found.map_err(|not_found| Refusal::new(reason(not_found))).and_then(|credential| {
             let cookie = credential.source.as_cookie().cloned();
             if cookie.is_some() {
                 self.origins.check(&head)?;

@@ -91,17 +91,16 @@ impl Source {
     }
 
     #[inline(never)]
-    fn look<'a>(&self, head: &RequestHead<'a>) -> Result<Option<Cow<'a, [u8]>>, Reason> {
-        match &self.0 {
-            Place::Authorization => from_authorization(head).map(|(found, _)| found.map(Cow::Borrowed)),
-            Place::Cookie(cookie) => from_cookies(head, cookie.name()).map(|found| found.map(Cow::Borrowed)),
-            Place::Query(name) => from_query(head, name).map(|found| found.map(bytes)),
-            // What it panicked over is no credential that anybody could judge.
-            Place::Custom(find) => match caught(|| find(head)) {
-                Some(found) => Ok(found.map(|found| Cow::Owned(found.into_bytes()))),
-                None => Err(Reason::MalformedCredential),
-            },
-        }
+    fn read<'a>(&self, head: &RequestHead<'a>) -> Result<Option<Cow<'a, [u8]>>, NotFound> {
+        Ok(match &self.0 {
+            Place::Authorization => from_authorization(head)?.0.map(Cow::Borrowed),
+            Place::Cookie(cookie) => from_cookies(head, cookie.name())?.map(Cow::Borrowed),
+            Place::Query(name) => from_query(head, name)?.map(bytes),
+            Place::Custom(find) => {
+                let found = caught(|| find(head)).ok_or(NotFound::Panicked)?;
+                found.map(|found| Cow::Owned(found.into_bytes()))
+            }
+        })
     }
 }
 
@@ -126,8 +125,34 @@ pub(crate) struct Credential<'a> {
     pub(crate) has_origin: bool,
 }
 
+/// Why a request has no credential to judge.
+pub(crate) enum NotFound {
+    Because(Reason),
+    /// The application's [`Source::custom`] panicked.
+    Panicked,
+}
+
+impl NotFound {
+    /// The reason of the refusal. `report` gets the name of a hook that panicked.
+    pub(crate) fn into_reason(self, report: impl FnOnce(&'static str)) -> Reason {
+        match self {
+            Self::Because(reason) => reason,
+            Self::Panicked => {
+                report("Source::custom");
+                Reason::MalformedCredential
+            }
+        }
+    }
+}
+
+impl From<Reason> for NotFound {
+    fn from(reason: Reason) -> Self {
+        Self::Because(reason)
+    }
+}
+
 #[inline]
-pub(crate) fn find<'a>(sources: &'a [Source], head: &RequestHead<'a>) -> Result<Credential<'a>, Reason> {
+pub(crate) fn find<'a>(sources: &'a [Source], head: &RequestHead<'a>) -> Result<Credential<'a>, NotFound> {
     for (nth, source) in sources.iter().enumerate() {
         let (found, has_origin) = match source.0 {
             // The usual place is looked at here and not in a call: that was measured.
@@ -135,13 +160,13 @@ pub(crate) fn find<'a>(sources: &'a [Source], head: &RequestHead<'a>) -> Result<
                 let (found, has_origin) = from_authorization(head)?;
                 (found.map(Cow::Borrowed), has_origin)
             }
-            _ => (source.look(head)?, head.has_origin()),
+            _ => (source.read(head)?, head.has_origin()),
         };
         if let Some(bytes) = found {
             return Ok(Credential { bytes, source, nth, has_origin });
         }
     }
-    Err(Reason::NoCredential)
+    Err(Reason::NoCredential.into())
 }
 
 impl Credential<'_> {

@@ -7,11 +7,15 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
+use crate::caught::{caught, record_panic};
 use crate::keyring::erased_source::ErasedSource;
 use crate::keys::error::KeyError;
 use crate::keys::key_set::KeySet;
 use crate::rotation::source::turn::Turn;
 use crate::rotation::source::turn::Turns;
+
+/// What a panic of a source is recorded under.
+const HOOK: &str = "KeySource";
 
 /// A source that takes longer has failed.
 pub(super) const LOAD_DEADLINE: Duration = Duration::from_secs(15);
@@ -35,7 +39,10 @@ impl Loader {
     }
 
     pub(super) fn describe(&self) -> String {
-        self.source.describe()
+        caught(|| self.source.describe()).unwrap_or_else(|| {
+            record_panic(HOOK);
+            "a source whose `describe` panicked".to_owned()
+        })
     }
 
     /// Loads at once; `None` while another load is under way that may yet answer.
@@ -63,8 +70,9 @@ impl Loader {
         task.spawn(turn.clone().during(load));
         let set = match timeout(LOAD_DEADLINE, task.join_next()).await {
             Ok(Some(Ok(set))) => set,
-            // What it says may be of a key, and is not for the log.
+            // The panic's message may hold a key, so it is not logged.
             Ok(Some(Err(error))) if error.is_panic() => {
+                record_panic(HOOK);
                 Err(KeyError::unavailable("the source panicked; its message went to standard error"))
             }
             Ok(_) => Err(KeyError::unavailable("the load was broken off")),
@@ -89,5 +97,64 @@ impl Loader {
 impl fmt::Debug for Loader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.describe().fmt(f)
+    }
+}
+
+#[cfg(all(test, feature = "metrics"))]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+
+    use super::*;
+    use crate::keyring::erased_source::Loading;
+
+    /// Collects the counters that are incremented.
+    #[derive(Default)]
+    struct Counters(Mutex<Vec<String>>);
+
+    impl Recorder for Counters {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+            let labels = key.labels().map(|label| format!(" {}", label.value()));
+            self.0.lock().unwrap().push(key.name().to_owned() + &labels.collect::<String>());
+            Counter::noop()
+        }
+
+        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+            Gauge::noop()
+        }
+
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::noop()
+        }
+    }
+
+    struct Panics;
+
+    impl ErasedSource for Panics {
+        fn describe(&self) -> String {
+            panic!("a description")
+        }
+
+        fn load(self: Arc<Self>) -> Loading {
+            Box::pin(async { panic!("a load") })
+        }
+    }
+
+    #[test]
+    fn a_source_that_panics_is_counted_as_a_hook_and_fails_its_load() {
+        let counters = Counters::default();
+        metrics::with_local_recorder(&counters, || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            let loader = Loader::new(Arc::new(Panics));
+            let loaded = runtime.block_on(loader.load_next());
+            assert!(loaded.set.unwrap_err().to_string().contains("the source panicked"));
+            assert_eq!(loader.describe(), "a source whose `describe` panicked");
+        });
+        let counted = counters.0.into_inner().unwrap();
+        assert_eq!(counted, ["tower_reissue_hook_panicked_total KeySource"; 2]);
     }
 }

@@ -7,8 +7,8 @@ use http::{Extensions, Request};
 use super::reply::ReplyChannel;
 use super::settings::Settings;
 use crate::authority::{Admission, Arrived, Authority, NotAdmitted, VerifiedToken};
-use crate::refusal::{Reason, Refusal};
-use crate::request::credential;
+use crate::refusal::Refusal;
+use crate::request::credential::{self, NotFound};
 use crate::request::head::RequestHead;
 use crate::token::decision::admits_anonymous;
 use crate::token::reissue::Capacity;
@@ -33,12 +33,13 @@ impl<C: Send + Sync + 'static> Shared<C> {
                 }
                 (self.authority.arrive(&credential, head, || self.capacity(channel)), channel)
             }
-            Err(reason) => (Err(self.without_credential(reason)), ReplyChannel::Nowhere),
+            Err(not_found) => (Err(self.without_credential(not_found)), ReplyChannel::Nowhere),
         }
     }
 
     #[inline(never)]
-    fn without_credential(&self, reason: Reason) -> Box<NotAdmitted<C>> {
+    fn without_credential(&self, not_found: NotFound) -> Box<NotAdmitted<C>> {
+        let reason = not_found.into_reason(|hook| self.authority.report_panic(hook));
         match admits_anonymous(self.settings.optional, &reason) {
             true => Box::new(NotAdmitted::Anonymous),
             false => NotAdmitted::refused(reason),

@@ -105,6 +105,7 @@ fn label(event: &Event<'_>) -> String {
         Event::NotReissued { why, .. } => format!("not_reissued {why}"),
         Event::Reused { generations, .. } => format!("reused {generations}"),
         Event::Revoked => "revoked".into(),
+        Event::HookPanicked { hook, .. } => format!("hook_panicked {hook}"),
         Event::StoreFailed { error, .. } => format!("store_failed {:?}", error.kind()),
         Event::Keys(KeyEvent::Replaced { .. }) => "keys_replaced".into(),
         other => format!("{other:?}"),

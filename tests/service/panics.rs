@@ -63,10 +63,20 @@ async fn a_confirmation_that_panics_confirms_nothing() {
 
 #[tokio::test]
 async fn a_source_that_panics_has_found_no_token() {
-    let (authority, _) = stateless(0);
-    let layer = ReissueLayer::new(authority)
-        .read_from([Source::custom(|_| panic!("a source")), Source::authorization()]);
+    let events = Events::default();
+    let clock = tower_reissue::ManualClock::at(NOW);
+    let authority = builder(&clock).store(MemoryStore::new()).on_event(events.observe()).build().unwrap();
+    let sources = || [Source::custom(|_| panic!("a source")), Source::authorization()];
+    let told = ["hook_panicked Source::custom", "refused malformed_credential"];
+    let layer = ReissueLayer::new(authority.clone()).read_from(sources());
     assert_status(&through(&layer, request(&mint(&claims())), ok()).await, 400);
+    assert_eq!(events.take(), told);
+    let endpoint = tower_reissue::RevokeEndpoint::new(authority).unwrap().read_from(sources());
+    let mut request = request(&mint(&claims()));
+    *request.method_mut() = http::Method::POST;
+    let response = tower::ServiceExt::oneshot(endpoint, request).await.unwrap();
+    assert_eq!(response.status(), 400);
+    assert_eq!(events.take(), told);
 }
 
 #[tokio::test]
@@ -181,5 +191,6 @@ async fn a_store_that_panics_is_an_outage() {
     let (authority, _, events) = storing(500, scripted);
     let response = present(&authority, &mint(&claims())).await;
     assert_status(&response, 200);
-    assert_eq!(events.take(), ["store_failed Unavailable", "not_reissued store_failed"]);
+    let told = ["hook_panicked store", "store_failed Unavailable", "not_reissued store_failed"];
+    assert_eq!(events.take(), told);
 }
