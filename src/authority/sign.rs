@@ -104,8 +104,38 @@ fn len(header: &str, claims: usize, key: &SigningKey) -> usize {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::time::Duration;
+
+    use futures_util::FutureExt;
+
     use super::*;
     use crate::keys::Algorithm;
+
+    /// Between the check of the reissue protocol and the signature another thread may withdraw the predecessor's key.
+    #[test]
+    fn a_token_whose_key_is_withdrawn_at_the_last_moment_gets_no_signature() {
+        for kid in ["main", "old"] {
+            let [main, old] =
+                ["main", "old"].map(|kid| SigningKey::generate(Algorithm::HS256).unwrap().with_kid(kid));
+            let signing = KeyRing::new(if kid == "main" { main.clone() } else { old.clone() });
+            let claims = r#"{"iss":"i","aud":"a","iat":1800000000,"exp":1800000600}"#;
+            let token = String::from_utf8(sign(&signing, claims, Some("JWT")).unwrap()).unwrap();
+            let ring = KeyRing::new(main).retiring(old).unwrap();
+            let authority = Authority::builder(ring)
+                .issuer("i")
+                .audience("a")
+                .max_session_lifetime(Duration::from_secs(3_600))
+                .clock(|| NumericDate::from_secs(1_800_000_500))
+                .build()
+                .unwrap();
+            let token = authority.admit(&token).now_or_never().unwrap().unwrap();
+            let successor = authority.0.policy.propose(token.verified(), authority.now()).unwrap();
+            let signed = || authority.sign_successor(&successor, &token, authority.0.policy.any_capacity());
+            assert!(signed().is_ok());
+            assert!(authority.withdraw_key(kid));
+            assert_eq!(signed().unwrap_err(), NotReissued::KeyWithdrawn, "{kid}");
+        }
+    }
 
     #[test]
     fn a_tokens_length_is_known_before_it_is_signed() {

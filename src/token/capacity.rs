@@ -9,7 +9,7 @@ use crate::request::cookie::Cookie;
 const FIELDS: &str = "cache-control: no-store\r\n\
     reissue-replay: safe\r\n\
     access-control-expose-headers: reissue-replay\r\n\
-    content-type: application/grpc-web\r\n\
+    content-type: application/grpc\r\n\
     grpc-status: 16\r\n\
     grpc-message: The token expired; the response carries its successor\r\n\
     www-authenticate: Bearer realm=\"\", error=\"invalid_token\", \

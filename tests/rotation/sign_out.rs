@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use http::header::SET_COOKIE;
 use serde_json::json;
 use tower_reissue::keys::{KeyError, KeySet, KeySource};
-use tower_reissue::store::StoreErrorKind;
+use tower_reissue::store::{Horizon, StoreErrorKind};
 use tower_reissue::{Cookie, ManualClock, MemoryStore, Reason, RevokeEndpoint, SignOutError, Source};
 
 use super::*;
@@ -61,10 +61,14 @@ async fn lazy(own: &Own) -> (Authority, ManualClock) {
 }
 
 async fn of(own: &Own, reload_every: Duration) -> (Authority, ManualClock) {
+    over(own, reload_every, MemoryStore::new()).await
+}
+
+async fn over(own: &Own, reload_every: Duration, store: MemoryStore) -> (Authority, ManualClock) {
     let clock = ManualClock::at(support::NOW);
     let rotation =
         KeyRotation::new(own.clone()).reload_every(reload_every).cooldown(COOLDOWN).clock(clock.clone());
-    let authority = authority(rotation.start().await.unwrap()).clock(clock.clone()).store(MemoryStore::new());
+    let authority = authority(rotation.start().await.unwrap()).clock(clock.clone()).store(store);
     (authority.build().unwrap(), clock)
 }
 
@@ -221,6 +225,23 @@ async fn a_leaked_retired_key_fills_no_store() {
     // What was recorded is forgotten by then, and so is what was counted.
     clock.advance(LIMIT + 60);
     assert_eq!(refusal(&authority, &of(10_001)).await, Some(Reason::SessionOver));
+}
+
+/// Another authority on the store has a longer limit, so that the store keeps what this one recorded for longer than this
+/// one's own horizon.
+#[tokio::test(start_paused = true)]
+async fn what_a_leaked_retired_key_recorded_counts_for_as_long_as_the_store_keeps_it() {
+    let own = Own::default();
+    let store = MemoryStore::new().with_horizon(Horizon::Secs(2 * LIMIT));
+    let (authority, clock) = over(&own, RELOAD, store).await;
+    retire(&own, &authority, &clock, 0).await;
+    let of = |n: u32| under_the_retired(json!({"sub": format!("u{n}"), "sid": format!("s{n}")}));
+    for n in 0..10_000 {
+        assert!(authority.sign_out(&of(n)).await.is_ok(), "{n}");
+    }
+    clock.advance(LIMIT + 61);
+    let full = authority.sign_out(&of(10_000)).await;
+    assert!(matches!(full, Err(SignOutError::Store(error)) if error.kind() == StoreErrorKind::Full));
 }
 
 #[tokio::test(start_paused = true)]

@@ -64,6 +64,21 @@ async fn a_store_that_says_reused_and_then_recorded_is_believed_each_time() {
         assert_eq!(successor(&response).is_some(), renewed, "at {at}");
         assert_eq!(events.take(), told, "at {at}");
     }
+    // Between the two calls of an exchange the session went on elsewhere: only the rotation says it.
+    for (ends, told) in
+        [(false, &["reused 2", "refused expired"][..]), (true, &["revoked", "reused 2", "refused reused"])]
+    {
+        let events = Events::default();
+        let store = Scripted::rotating(Reply::Now(Rotated::Reused { generations: 2 }));
+        let builder = builder(&ManualClock::at(NOW + 630)).store(store).on_event(events.observe());
+        let builder = if ends { builder.end_session_on_reuse() } else { builder };
+        let response = present(&builder.build().unwrap(), &mint(&claims())).await;
+        assert_status(&response, 401);
+        assert_eq!(
+            (successor(&response), events.take()),
+            (None, told.iter().map(ToString::to_string).collect())
+        );
+    }
     // The rotation says it first, and records at the next request.
     let replies = std::sync::Mutex::new(vec![Rotated::Recorded, Rotated::Reused { generations: 2 }]);
     let store = Scripted {

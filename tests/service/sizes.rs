@@ -150,6 +150,32 @@ async fn a_head_with_a_successor_is_within_the_bound_as_it_leaves() {
     }
 }
 
+/// Where the names take more than what is kept for them, the bound counts each byte of the largest head there is: that of an
+/// exchange over gRPC with the longest realm.
+#[tokio::test]
+async fn the_bound_counts_the_largest_head_to_the_byte() {
+    let token = fat(1_000);
+    let exchange = async |realm: usize, bound: usize| {
+        let authority = builder(&ManualClock::at(NOW + 630)).max_added_head_bytes(bound).build().unwrap();
+        let layer = ReissueLayer::new(authority).refuse_with(Challenge::new(&"r".repeat(realm)));
+        let layer = layer.deliver_in(http::HeaderName::from_bytes(&[b'x'; 100]).unwrap()).unwrap();
+        let mut request = request(&token);
+        *request.method_mut() = http::Method::POST;
+        *request.version_mut() = http::Version::HTTP_2;
+        request.headers_mut().insert("origin", "https://app.example".parse().unwrap());
+        request.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+        let response = through(&layer, request, ok()).await;
+        let added = response.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+        (response.headers().contains_key("reissue-replay"), added.sum::<usize>())
+    };
+    let (goes_out, largest) = exchange(64, 65_536).await;
+    assert!(goes_out);
+    for (realm, added) in [(63, largest - 1), (64, largest), (65, largest), (2_000, largest)] {
+        assert_eq!(exchange(realm, largest).await, (true, added), "{realm}");
+        assert!(!exchange(realm, largest - 1).await.0, "{realm}");
+    }
+}
+
 #[tokio::test]
 async fn a_cookie_fits_into_what_browsers_keep() {
     let empty = "__Host-session=; Max-Age=34560000; Path=/; Secure; HttpOnly; SameSite=Lax";
