@@ -14,8 +14,9 @@ use tonic::transport::Server;
 use tower_reissue::keys::{DirectorySource, KeyRotation};
 use tower_reissue::store::Page;
 use tower_reissue::{
-    Algorithm, Authority, AuthorityBuilder, JwksEndpoint, Login, ManualClock, RefusalResponse, ReissueLayer,
-    RequireScope, RevokeEndpoint, SigningKey, Source, VerifiedToken,
+    Algorithm, Authority, AuthorityBuilder, IntrospectionEndpoint, JwksEndpoint, Login, ManualClock,
+    RefusalResponse, ReissueLayer, RequestHead, RequireScope, RevokeEndpoint, SigningKey, Source,
+    VerifiedToken,
 };
 
 const README: &str = include_str!("../README.md");
@@ -57,6 +58,12 @@ fn server_tasks(authority: Authority, response: impl RefusalResponse) -> Result<
         .route_service("/.well-known/jwks.json", JwksEndpoint::new(&authority))
         .route_service("/logout", RevokeEndpoint::new(authority)?);
     Ok(())
+}
+
+#[allow(dead_code, reason = "only compiled")]
+fn introspection_tasks(authority: Authority, may_ask: fn(&RequestHead<'_>) -> bool) {
+    let _: Router =
+        Router::new().route_service("/introspect", IntrospectionEndpoint::new(authority, may_ask));
 }
 
 #[allow(dead_code, reason = "only compiled")]

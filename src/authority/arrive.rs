@@ -84,18 +84,23 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// The [`Refusal`]. A token within the grace is refused as expired, also under
     /// [`admit_in_grace`](super::AuthorityBuilder::admit_in_grace).
     pub async fn admit(&self, token: &str) -> Result<VerifiedToken<C>, Refusal> {
-        let verdict = async {
-            let (token, now) = self.verify_refetching(token.as_bytes()).await?;
-            let confirmed = token.verified().claims().confirmation().is_none();
-            self.admit_message(token, Arrival { now, confirmed, may_exchange: false }).await
-        };
-        match verdict.await {
-            Ok(admission) => Ok(admission.token),
-            Err(refusal) => {
-                self.report_refusal(&refusal);
-                Err(refusal)
-            }
-        }
+        let admitted = self.admit_if(token, |token| token.verified().claims().confirmation().is_none()).await;
+        admitted.inspect_err(|refusal| self.report_refusal(refusal))
+    }
+
+    /// The same whoever sent it: for services that check the proof of possession themselves. It reports no refusal.
+    pub(crate) async fn admit_unconfirmed(&self, token: &str) -> Result<VerifiedToken<C>, Refusal> {
+        self.admit_if(token, |_| true).await
+    }
+
+    async fn admit_if(
+        &self,
+        token: &str,
+        confirmed: impl Fn(&VerifiedToken<C>) -> bool,
+    ) -> Result<VerifiedToken<C>, Refusal> {
+        let (token, now) = self.verify_refetching(token.as_bytes()).await?;
+        let arrival = Arrival { now, confirmed: confirmed(&token), may_exchange: false };
+        Ok(self.admit_message(token, arrival).await?.token)
     }
 
     /// Judges once more a token that was admitted, its sender's proof included: at this instant, and by the store's word.

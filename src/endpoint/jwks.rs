@@ -6,11 +6,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response};
 use tower_service::Service;
 
-use crate::crypto::sha256;
+use super::document::{self, cache_control};
 use crate::keyring::handle::IntoKeys;
 use crate::keyring::handle::Keys;
 use crate::keyring::ring::KeyRing;
@@ -92,35 +91,6 @@ impl JwksEndpoint {
         self.cache_control = cache_control(clamped(max_age));
         self
     }
-
-    fn respond(&self, method: &Method, headers: &HeaderMap) -> Response<FixedBody> {
-        if method != Method::GET && method != Method::HEAD {
-            let mut response = Response::new(FixedBody::default());
-            *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return response;
-        }
-        let body = published(&self.keys.load());
-        let tag = format!("\"{}\"", crate::jose::base64::encode_url(sha256(&body)));
-        let is_known = is_known(headers, &tag);
-
-        let mut response = Response::new(FixedBody::default());
-        response.headers_mut().insert(CACHE_CONTROL, self.cache_control.clone());
-        // Base64url between quotes: always a header value.
-        if let Ok(tag) = HeaderValue::from_str(&tag) {
-            response.headers_mut().insert(ETAG, tag);
-        }
-        if is_known {
-            *response.status_mut() = StatusCode::NOT_MODIFIED;
-            return response;
-        }
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json"));
-        response.headers_mut().insert(CONTENT_LENGTH, body.len().into());
-        if method == Method::GET {
-            *response.body_mut() = FixedBody::new(body);
-        }
-        response
-    }
 }
 
 impl<B> Service<Request<B>> for JwksEndpoint {
@@ -133,7 +103,9 @@ impl<B> Service<Request<B>> for JwksEndpoint {
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        ready(Ok(self.respond(request.method(), request.headers())))
+        let asked = (request.method(), request.headers());
+        let body = published(&self.keys.load());
+        ready(Ok(document::respond(asked, "application/jwk-set+json", &self.cache_control, body)))
     }
 }
 
@@ -150,16 +122,4 @@ fn published(ring: &KeyRing) -> Bytes {
         names.push((kid, fingerprint));
     }
     format!(r#"{{"keys":[{}]}}"#, jwks.join(",")).into()
-}
-
-/// Whether `If-None-Match` names what would be sent, RFC 9110 §13.1.2: compared weakly.
-fn is_known(headers: &HeaderMap, tag: &str) -> bool {
-    let lists = headers.get_all(IF_NONE_MATCH).into_iter().filter_map(|value| value.to_str().ok());
-    let mut known = lists.flat_map(|list| list.split(',')).map(str::trim);
-    known.any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
-}
-
-fn cache_control(max_age: Duration) -> HeaderValue {
-    HeaderValue::try_from(format!("public, max-age={}", max_age.as_secs()))
-        .unwrap_or(HeaderValue::from_static("public, max-age=0"))
 }

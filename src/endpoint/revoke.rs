@@ -1,16 +1,18 @@
 //! [`RevokeEndpoint`]: signs out.
 
 use std::convert::Infallible;
+use std::error::Error as StdError;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
+use http_body::Body;
 use tower_service::Service;
 
+use super::parameters::Parameters;
+use super::reply::{OAuthError, empty, method_not_allowed};
 use crate::authority::{Authority, PrivateClaims, SignOutError};
 use crate::error::ConfigError;
 use crate::refusal::{Reason, Refusal};
@@ -30,6 +32,11 @@ use crate::store::StoreErrorKind;
 ///
 /// A cookie that held the token is removed with a 204, and if it can never sign out: its session is over, or it holds
 /// no token at all. It stays if that is unknown: with a 503, an unknown key, or another audience.
+///
+/// The token may also come as the parameter `token` of a form or of JSON, as RFC 7009 has it. Then the answers are that
+/// standard's: 200 with the session ended or the token worthless, 503 if the session may still be live, and 400
+/// `unsupported_token_type` for a token that this service can't judge. Neither a cookie nor `Authorization` is looked at.
+/// `token_type_hint` is ignored, and no client authentication is asked for: the token proves itself.
 ///
 /// A token in a cookie signs out only from a page of the same origin or of an [allowed](Self::allow_origin) one. Any
 /// other page gets a 403; otherwise any site could sign out its visitors.
@@ -109,7 +116,13 @@ impl<C: Send + Sync + 'static> RevokeEndpoint<C> {
     }
 }
 
-impl<B, C: Send + Sync + 'static> Service<Request<B>> for RevokeEndpoint<C> {
+impl<B, C> Service<Request<B>> for RevokeEndpoint<C>
+where
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    C: Send + Sync + 'static,
+{
     type Response = Response<FixedBody>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
@@ -119,56 +132,88 @@ impl<B, C: Send + Sync + 'static> Service<Request<B>> for RevokeEndpoint<C> {
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        if request.method() != Method::POST {
-            let mut response = empty(StatusCode::METHOD_NOT_ALLOWED);
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
-            return Box::pin(std::future::ready(Ok(response)));
-        }
-        // What a refusal looks at of a request is kept; its body is not waited for.
-        let request = request.map(|_| ());
-        let head = RequestHead::of(&request);
-        let reason = |not_found: NotFound| not_found.into_reason(|hook| self.authority.report_panic(hook));
-        let found = credential::find(&self.sources, &head);
-        let found = found.map_err(|not_found| Refusal::new(reason(not_found))).and_then(|credential| {
-            let cookie = credential.source.as_cookie().cloned();
-            if cookie.is_some() {
-                self.origins.check(&head)?;
-            }
-            Ok((credential.token().map(<[u8]>::to_vec), cookie))
-        });
-        let (token, cookie) = match found {
-            Ok(found) => found,
-            Err(refusal) => {
-                let response = self.refused(&head, refusal);
-                return Box::pin(std::future::ready(Ok(response)));
-            }
-        };
         let this = self.clone();
         Box::pin(async move {
-            let head = RequestHead::of(&request);
-            let signed_out = match token {
-                Ok(token) => this.sign_out(token).await,
-                Err(reason) => Err(SignOutError::Refused(reason.into())),
-            };
-            let signed_out = signed_out.map_err(|error| match error {
-                SignOutError::Refused(refusal) => refusal,
-                SignOutError::Store(_) => Refusal::new(Reason::StoreUnavailable),
-            });
-            let removed =
-                cookie.filter(|_| signed_out.as_ref().err().is_none_or(Refusal::removes_cookie_at_sign_out));
-            let mut response = match signed_out {
-                Ok(()) => empty(StatusCode::NO_CONTENT),
-                Err(refusal) => this.refused(&head, refusal),
-            };
-            if let Some(cookie) = removed {
-                remove_cookie(response.headers_mut(), &cookie);
+            if request.method() != Method::POST {
+                return Ok(method_not_allowed("POST"));
             }
-            Ok(response)
+            let (parts, body) = request.into_parts();
+            let head = RequestHead::of_parts(&parts);
+            if !Parameters::may_be_in(&parts.headers) {
+                return Ok(this.sign_out_of_head(&head).await);
+            }
+            Ok(match Parameters::read(&parts.headers, body).await {
+                Ok(parameters) => match parameters.get("token") {
+                    Some(token) => this.revoke(token).await,
+                    // The form of a sign-out button, whose token is in a cookie.
+                    None => this.sign_out_of_head(&head).await,
+                },
+                Err(error) => error.into_response(),
+            })
         })
     }
 }
 
 impl<C: Send + Sync + 'static> RevokeEndpoint<C> {
+    /// By RFC 7009, which knows no 401: a token that is worthless needs no revocation.
+    async fn revoke(&self, token: &str) -> Response<FixedBody> {
+        const UNAVAILABLE: OAuthError = OAuthError::unavailable("the session may still be live: try again");
+        let refusal = match self.sign_out(token.as_bytes().to_vec()).await {
+            Ok(()) => return empty(StatusCode::OK),
+            Err(SignOutError::Store(_)) => return UNAVAILABLE.into_response(),
+            Err(SignOutError::Refused(refusal)) => refusal,
+        };
+        self.authority.report_refusal(&refusal);
+        if refusal.removes_cookie_at_sign_out() {
+            return empty(StatusCode::OK);
+        }
+        if refusal.status() == StatusCode::SERVICE_UNAVAILABLE {
+            return UNAVAILABLE.into_response();
+        }
+        // It may be live elsewhere: under another key, for another audience.
+        let error = OAuthError::new(
+            StatusCode::BAD_REQUEST,
+            "unsupported_token_type",
+            "this is no token whose session can be ended here",
+        );
+        error.into_response()
+    }
+
+    /// Of the token in a header field or a cookie.
+    async fn sign_out_of_head(&self, head: &RequestHead<'_>) -> Response<FixedBody> {
+        let reason = |not_found: NotFound| not_found.into_reason(|hook| self.authority.report_panic(hook));
+        let found = credential::find(&self.sources, head);
+        let found = found.map_err(|not_found| Refusal::new(reason(not_found))).and_then(|credential| {
+            let cookie = credential.source.as_cookie().cloned();
+            if cookie.is_some() {
+                self.origins.check(head)?;
+            }
+            Ok((credential.token().map(<[u8]>::to_vec), cookie))
+        });
+        let (token, cookie) = match found {
+            Ok(found) => found,
+            Err(refusal) => return self.refused(head, refusal),
+        };
+        let signed_out = match token {
+            Ok(token) => self.sign_out(token).await,
+            Err(reason) => Err(SignOutError::Refused(reason.into())),
+        };
+        let signed_out = signed_out.map_err(|error| match error {
+            SignOutError::Refused(refusal) => refusal,
+            SignOutError::Store(_) => Refusal::new(Reason::StoreUnavailable),
+        });
+        let removed =
+            cookie.filter(|_| signed_out.as_ref().err().is_none_or(Refusal::removes_cookie_at_sign_out));
+        let mut response = match signed_out {
+            Ok(()) => empty(StatusCode::NO_CONTENT),
+            Err(refusal) => self.refused(head, refusal),
+        };
+        if let Some(cookie) = removed {
+            remove_cookie(response.headers_mut(), &cookie);
+        }
+        response
+    }
+
     /// Whoever signs out may close the window at once: on a runtime the sign-out goes on without them.
     async fn sign_out(&self, token: Vec<u8>) -> Result<(), SignOutError> {
         let authority = self.authority.clone();
@@ -182,13 +227,6 @@ impl<C: Send + Sync + 'static> RevokeEndpoint<C> {
         self.authority.report_refusal(&refusal);
         respond(&self.authority, &*self.refusals, refusal, head).map(FixedBody::new)
     }
-}
-
-fn empty(status: StatusCode) -> Response<FixedBody> {
-    let mut response = Response::new(FixedBody::new(Bytes::new()));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }
 
 impl<C> Clone for RevokeEndpoint<C> {

@@ -140,7 +140,8 @@ async fn an_own_source_that_can_not_be_read_is_a_503_and_the_cookie_stays() {
     let endpoint = RevokeEndpoint::new(authority.clone()).unwrap().read_from([cookie]);
     let sign_out = async |token: &str| {
         let request = Request::post("/").header("sec-fetch-site", "same-origin");
-        let request = request.header("cookie", format!("__Host-session={token}")).body(()).unwrap();
+        let request =
+            request.header("cookie", format!("__Host-session={token}")).body(String::new()).unwrap();
         let response = endpoint.clone().oneshot(request).await.unwrap();
         let retry = response.headers().contains_key("retry-after");
         (response.status().as_u16(), retry, response.headers().contains_key(SET_COOKIE))

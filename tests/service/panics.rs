@@ -74,7 +74,7 @@ async fn a_source_that_panics_has_found_no_token() {
     let endpoint = tower_reissue::RevokeEndpoint::new(authority).unwrap().read_from(sources());
     let mut request = request(&mint(&claims()));
     *request.method_mut() = http::Method::POST;
-    let response = tower::ServiceExt::oneshot(endpoint, request).await.unwrap();
+    let response = tower::ServiceExt::oneshot(endpoint, request.map(|()| String::new())).await.unwrap();
     assert_eq!(response.status(), 400);
     assert_eq!(events.take(), told);
 }

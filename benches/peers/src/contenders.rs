@@ -129,7 +129,7 @@ fn tower_oauth2_resource_server(algorithm: Algorithm, runtime: &Runtime) -> Resp
             .jwks_url(jwks_server::serve(algorithm).await)
             .jwks_refresh_interval(DAY)
             .claims_validation(claims)
-            .allowed_algorithms(&[algorithm])
+            .allowed_algorithms(&[algorithm.into()])
             .build()
             .await
             .unwrap();

@@ -1,0 +1,165 @@
+//! The parameters of a request to an OAuth 2.0 endpoint (RFC 6749 appendix B).
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use http_body::Body;
+use http_body_util::{BodyExt, Limited};
+
+use super::reply::OAuthError;
+use crate::jose::json;
+
+/// In bytes: a token of the usual maximum, and all else that a client sends beside it.
+const MAX: usize = 64 * 1024;
+const MAX_COUNT: usize = 64;
+
+/// How the body of a request is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Encoding {
+    Form,
+    Json,
+}
+
+/// Names and values, each name once. A parameter without a value counts as omitted (RFC 6749 §3.1).
+#[derive(Debug, Default)]
+pub(super) struct Parameters(Vec<(String, String)>);
+
+impl Parameters {
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
+    }
+
+    /// Whether a body with these headers is a form or JSON, and so is read.
+    pub(super) fn may_be_in(headers: &HeaderMap) -> bool {
+        encoding(headers).is_some()
+    }
+
+    /// Reads the whole body, up to 64 KiB of it.
+    pub(super) async fn read<B>(headers: &HeaderMap, body: B) -> Result<Self, OAuthError>
+    where
+        B: Body,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let encoding = encoding(headers).ok_or(OAuthError::invalid_request(
+            "the body must have one content type: application/x-www-form-urlencoded or application/json",
+        ))?;
+        let body = Limited::new(body, MAX).collect().await.map_err(|error| {
+            OAuthError::invalid_request(if error.is::<http_body_util::LengthLimitError>() {
+                "the body is longer than 64 KiB"
+            } else {
+                "the body could not be read"
+            })
+        })?;
+        Self::parse(encoding, &body.to_bytes())
+    }
+
+    fn parse(encoding: Encoding, body: &Bytes) -> Result<Self, OAuthError> {
+        let mut parameters = Self::default();
+        match encoding {
+            Encoding::Form => {
+                for (name, value) in form_urlencoded::parse(body) {
+                    parameters.add(name, value)?;
+                }
+            }
+            Encoding::Json => {
+                const NOT_AN_OBJECT: OAuthError =
+                    OAuthError::invalid_request("the body must be one JSON object with distinct names");
+                let text = std::str::from_utf8(body).map_err(|_| NOT_AN_OBJECT)?;
+                for member in json::members(text).map_err(|_| NOT_AN_OBJECT)? {
+                    // RFC 6749 knows texts only. Another type may belong to an extension, and is no parameter here.
+                    if let Some(value) = json::string(member.value) {
+                        parameters.add(member.name, value)?;
+                    }
+                }
+            }
+        }
+        Ok(parameters)
+    }
+
+    fn add(&mut self, name: Cow<'_, str>, value: Cow<'_, str>) -> Result<(), OAuthError> {
+        if value.is_empty() {
+            return Ok(());
+        }
+        if self.0.len() == MAX_COUNT {
+            return Err(OAuthError::invalid_request("the body has more than 64 parameters"));
+        }
+        // RFC 6749 §3.2: which of the two counts would be anybody's guess.
+        if self.get(&name).is_some() {
+            return Err(OAuthError::invalid_request("a parameter is there more than once"));
+        }
+        self.0.push((name.into_owned(), value.into_owned()));
+        Ok(())
+    }
+}
+
+fn encoding(headers: &HeaderMap) -> Option<Encoding> {
+    let mut types = headers.get_all(CONTENT_TYPE).into_iter();
+    let (Some(only), None) = (types.next(), types.next()) else { return None };
+    let media_type = only.to_str().ok()?.split(';').next()?.trim();
+    let is = |name: &str| media_type.eq_ignore_ascii_case(name);
+    if is("application/x-www-form-urlencoded") {
+        Some(Encoding::Form)
+    } else if is("application/json") {
+        Some(Encoding::Json)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(encoding: Encoding, body: &'static str) -> Result<Vec<(String, String)>, &'static str> {
+        Parameters::parse(encoding, &body.into()).map(|read| read.0).map_err(|error| error.description())
+    }
+
+    #[test]
+    fn a_form_and_an_object_give_the_same_parameters() {
+        let expected =
+            Ok(vec![("token".to_owned(), "a.b.c".to_owned()), ("scope".to_owned(), "x y".to_owned())]);
+        for (encoding, body) in [
+            (Encoding::Form, "token=a.b.c&scope=x+y"),
+            (Encoding::Form, "token=a%2Eb.c&scope=x%20y&client_id="),
+            (Encoding::Json, r#"{"token":"a.b.c","scope":"x y"}"#),
+            (Encoding::Json, r#"{"token":"a.b.\u0063","scope":"x y","n":7,"client_id":"","o":null}"#),
+        ] {
+            assert_eq!(read(encoding, body), expected, "{body}");
+        }
+        assert_eq!(read(Encoding::Form, ""), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn what_two_readers_could_read_in_two_ways_is_refused() {
+        for (encoding, body) in [
+            (Encoding::Form, "token=a&token=b"),
+            (Encoding::Form, "token=a&%74oken=a"),
+            (Encoding::Json, r#"{"token":"a","token":"b"}"#),
+            (Encoding::Json, r#"["token"]"#),
+            (Encoding::Json, ""),
+        ] {
+            assert!(read(encoding, body).is_err(), "{body}");
+        }
+        let many: String = (0..65).map(|nth| format!("p{nth}=1&")).collect();
+        assert!(Parameters::parse(Encoding::Form, &many.into()).is_err());
+    }
+
+    #[test]
+    fn only_one_content_type_that_is_known_is_read() {
+        let types = |types: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in types {
+                headers.append(CONTENT_TYPE, http::HeaderValue::from_static(value));
+            }
+            encoding(&headers)
+        };
+        assert_eq!(types(&["application/x-www-form-urlencoded"]), Some(Encoding::Form));
+        assert_eq!(types(&["Application/JSON; charset=utf-8"]), Some(Encoding::Json));
+        assert_eq!(types(&["application/json", "application/json"]), None);
+        assert_eq!(types(&["multipart/form-data; boundary=x"]), None);
+        assert_eq!(types(&[]), None);
+    }
+}
