@@ -128,8 +128,42 @@ async fn waiting_for_nobody_or_where_it_is_forbidden_is_refused_at_connect() {
 }
 
 /// Where a revocation waits, it is made twice. The second is no new one: nobody's next session is dated later for it.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_revocation_that_arrives_again_is_dated_as_before() {
+    let server = RedisServer::start(&[]);
+    let scripts = [
+        (
+            include_str!("../../src/store/redis/revoke_subject.lua"),
+            ["subject", "birth", "listed"].as_slice(),
+            "i",
+        ),
+        (include_str!("../../src/store/redis/revoke_all.lua"), &["birth", "ahead"], "a"),
+    ];
+    for (script, keys, field) in scripts {
+        let script = format!("{}{script}", include_str!("../../src/store/redis/prelude.lua"));
+        let count = keys.len().to_string();
+        let now = SystemClock.now().as_secs() + 60;
+        // Later by the clock of whoever sends it again.
+        for (later, name, expected) in [(0, "call", 3), (9, "call", 3), (9, "another", 12)] {
+            let [at, instant] = [now + later, now + later + 3].map(|secs| secs.to_string());
+            let args = [&*at, "86400", "0", "5", "300", &instant];
+            let except = if keys.len() == 3 { &[""][..] } else { &[] };
+            let answer = server.command(
+                &[&["EVAL", &*script, &*count], keys, &args, except, &["channel", "@", name]].concat(),
+            );
+            assert!(!answer.starts_with('-'), "{answer}");
+            let recorded = server.command(&["HGET", keys[0], field]);
+            assert_eq!(
+                recorded.lines().nth(1),
+                Some(&*(now + expected).to_string()),
+                "{name}, {later} s later"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_that_waits_reaches_as_far_as_one_that_does_not() {
     let primary = RedisServer::start(&["--repl-diskless-sync-delay", "0"]);
     let _replica = RedisServer::replica_of(&primary);
     let connect = || RedisStore::connect(primary.url());
@@ -142,12 +176,19 @@ async fn a_revocation_that_arrives_again_is_dated_as_before() {
         let subject_before = Revocation::SubjectBefore { subject: scene.subject(), instant, except: None };
         store.revoke(subject_before, retention()).await.unwrap();
         assert_eq!(scene.sign_in(store).await, Rotated::Predated { revoked_until: instant }, "{n}");
-        // Another one is, since a session was dated after the first.
-        let later = NumericDate::from_secs(instant.as_secs() + 1);
-        let dated = Scene { start: later.as_secs(), ..Scene::new(n) };
-        assert_eq!(dated.sign_in(store).await, Rotated::Recorded, "{n}");
+        // A session that was dated after the first ends by its name.
+        let dated = Scene { n: n + 10, start: scene.now + 4, now: scene.now };
+        let mut presented = dated.presents(0);
+        presented.subject = Some(scene.subject());
+        let until = NumericDate::from_secs(scene.now + 3_600);
+        assert_eq!(
+            store.rotate(Rotation::sign_in(presented, claims(0), until)).await.unwrap(),
+            Rotated::Recorded,
+            "{n}"
+        );
         store.revoke(subject_before, retention()).await.unwrap();
-        assert_eq!(scene.sign_in(store).await, Rotated::Predated { revoked_until: later }, "{n}");
+        assert_eq!(dated.standing(store, 0).await, Ok(Standing::Revoked), "{n}");
+        assert_eq!(scene.sign_in(store).await, Rotated::Predated { revoked_until: instant }, "{n}");
     }
     // In the slot that is written last, and waited for.
     let all = RedisServer::start(&["--repl-diskless-sync-delay", "0"]);

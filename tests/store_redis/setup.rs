@@ -20,7 +20,9 @@ async fn a_server_that_evicts_is_refused_unless_said_aloud() {
 async fn every_key_but_the_births_and_the_horizon_expires() {
     let server = RedisServer::start(&[]);
     let store = without_horizon(RedisStore::connect(server.url()).await.unwrap()).await;
-    let scene = Scene { now: SystemClock.now().as_secs(), ..Scene::new(1) };
+    let now = SystemClock.now().as_secs();
+    // Ahead of the clock, so that its slot lists it.
+    let scene = Scene { n: 1, start: now + 20, now };
     scene.sign_in(&store).await;
     scene.revoke(&store).await;
     let until = NumericDate::from_secs(scene.now + 3600);
