@@ -250,7 +250,7 @@ where
         self.inner.poll_ready(cx)
     }
 
-    #[inline]
+    #[inline(always)]
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let state = match self.guard.check(request.extensions()) {
             Ok(()) => State::Running { response: self.inner.call(request) },

@@ -32,7 +32,11 @@ pub(crate) struct Evidence<'a> {
 
 /// Scopes or `acr` values, as a challenge names them: with one space between them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Names(Cow<'static, str>);
+pub(crate) struct Names {
+    text: Cow<'static, str>,
+    /// There is no space in it: most often so, and then it need not be taken apart.
+    is_one: bool,
+}
 
 impl Requirement {
     /// Judges a token that was admitted. Scopes come first: signing in anew gives nobody a scope.
@@ -40,6 +44,7 @@ impl Requirement {
     pub(crate) fn judge(&self, evidence: Evidence<'_>) -> Result<(), Refusal> {
         let Evidence { claims, predicate, now } = evidence;
         let has_scopes = |names: &Names| match claims.scopes() {
+            Some(held) if names.is_one => holds(held, &names.text),
             Some(held) => names.each().all(|name| holds(held, name)),
             None => false,
         };
@@ -93,27 +98,55 @@ fn is_recent(auth_time: Option<NumericDate>, now: Option<NumericDate>, max_age: 
 
 /// Whether the JSON text of `scope` or `scp`, a string (RFC 8693 §4.2) or an array of strings, holds this scope. A value of
 /// another type holds none.
+#[inline]
 pub(crate) fn holds(value: &str, scope: &str) -> bool {
-    let bytes = value.as_bytes();
-    if memchr::memchr(b'\\', bytes).is_some() {
-        return holds_escaped(value, scope);
-    }
-    // It is JSON, so without a backslash each quote begins or ends a string.
-    if let Some(list) = bytes.strip_prefix(b"\"").and_then(|list| list.strip_suffix(b"\"")) {
-        return list.split(|&byte| byte == b' ').any(|name| name == scope.as_bytes());
-    }
-    let Some(list) = bytes.strip_prefix(b"[").and_then(|list| list.strip_suffix(b"]")) else { return false };
-    let (mut held, mut in_string) = (false, false);
-    for part in list.split(|&byte| byte == b'"') {
-        match in_string {
-            true => held |= part == scope.as_bytes(),
-            // An element that is no string: the claim is no list of scopes.
-            false if !matches!(part.trim_ascii(), b"" | b",") => return false,
-            false => {}
+    let (bytes, scope_bytes) = (value.as_bytes(), scope.as_bytes());
+    match bytes {
+        // A name that stands there as it is needs no decoding, whatever is escaped beside it.
+        [b'"', names @ .., b'"'] => {
+            text_holds(names, scope_bytes) || has_escapes(bytes) && holds_escaped(value, scope)
         }
-        in_string = !in_string;
+        [b'[', ..] if has_escapes(bytes) => holds_escaped(value, scope),
+        [b'[', elements @ .., b']'] => list_holds(elements, scope_bytes),
+        _ => false,
     }
-    held
+}
+
+#[inline]
+fn text_holds(mut names: &[u8], scope: &[u8]) -> bool {
+    loop {
+        if let Some(rest) = names.strip_prefix(scope)
+            && matches!(rest, [] | [b' ', ..])
+        {
+            return true;
+        }
+        match memchr::memchr(b' ', names).and_then(|space| names.get(space + 1..)) {
+            Some(rest) => names = rest,
+            None => return false,
+        }
+    }
+}
+
+/// Of well-formed JSON without escapes, so that each quote begins or ends a string.
+fn list_holds(mut elements: &[u8], scope: &[u8]) -> bool {
+    let mut held = false;
+    loop {
+        let mut parts = elements.splitn(2, |&byte| byte == b'"');
+        let between = parts.next().unwrap_or_default().trim_ascii();
+        let Some(element) = parts.next() else { return held && between.is_empty() };
+        let end = memchr::memchr(b'"', element).and_then(|end| element.split_at_checked(end));
+        let (b"" | b",", Some((name, [_, rest @ ..]))) = (between, end) else {
+            // An element that is no string: the claim is no list of scopes.
+            return false;
+        };
+        held |= name == scope;
+        elements = rest;
+    }
+}
+
+#[inline]
+fn has_escapes(json: &[u8]) -> bool {
+    memchr::memchr(b'\\', json).is_some()
 }
 
 #[cold]
@@ -125,7 +158,7 @@ fn holds_escaped(value: &str, scope: &str) -> bool {
 }
 
 fn text(names: &Option<Names>) -> Option<Cow<'static, str>> {
-    names.as_ref().map(|Names(text)| text.clone())
+    names.as_ref().map(|names| names.text.clone())
 }
 
 impl Names {
@@ -135,7 +168,7 @@ impl Names {
     /// `what` names the setting.
     pub(crate) fn new(what: &str, text: &str) -> Result<Self, ConfigError> {
         match Self::fault(text) {
-            None => Ok(Self(Cow::Owned(text.to_owned()))),
+            None => Ok(Self { is_one: is_one(text), text: Cow::Owned(text.to_owned()) }),
             Some(fault) => Err(ConfigError::new(format!("{what} {text:?} {fault}"))),
         }
     }
@@ -147,7 +180,7 @@ impl Names {
             return None;
         }
         assert!(Self::fault(text).is_none(), "a name holds a character that RFC 6749 §3.3 does not allow");
-        Some(Self(Cow::Borrowed(text)))
+        Some(Self { is_one: is_one(text), text: Cow::Borrowed(text) })
     }
 
     /// RFC 6749 §3.3: names of printable ASCII but for `"` and `\`, one space between them. RFC 9470 §3 says of `acr_values`
@@ -170,8 +203,19 @@ impl Names {
     }
 
     fn each(&self) -> impl Iterator<Item = &str> {
-        self.0.split(' ')
+        self.text.split(' ')
     }
+}
+
+const fn is_one(names: &str) -> bool {
+    let mut rest = names.as_bytes();
+    while let [byte, following @ ..] = rest {
+        if *byte == b' ' {
+            return false;
+        }
+        rest = following;
+    }
+    true
 }
 
 #[cfg(test)]
@@ -244,6 +288,36 @@ mod tests {
         for value in [r#""a\u0020orders""#, r#""a\torders""#] {
             assert_eq!(holds(value, "orders"), value.contains("0020"), "{value}");
         }
+    }
+
+    /// Each JSON text of up to six characters between quotes or brackets, against one that decodes first.
+    #[test]
+    fn a_scope_is_held_as_a_parser_would_say() {
+        fn parsed(value: &str, scope: &str) -> Option<bool> {
+            Some(match serde_json::from_str(value).ok()? {
+                Value::String(list) => list.split(' ').any(|name| name == scope),
+                Value::Array(list) => {
+                    list.iter().all(Value::is_string) && list.iter().any(|name| *name == *scope)
+                }
+                _ => false,
+            })
+        }
+        const ALPHABET: &[u8] = br#"a "\,[]"#;
+        let (mut held, mut lacking) = (0, 0);
+        for len in 0..=6_u32 {
+            for nth in 0..ALPHABET.len().pow(len) {
+                let of = |place| char::from(ALPHABET[nth / ALPHABET.len().pow(place) % ALPHABET.len()]);
+                let inner: String = (0..len).map(of).collect();
+                for value in [format!("\"{inner}\""), format!("[{inner}]")] {
+                    for scope in ["a", ",", "aa"] {
+                        let Some(expected) = parsed(&value, scope) else { continue };
+                        assert_eq!(holds(&value, scope), expected, "{value} {scope}");
+                        *(if expected { &mut held } else { &mut lacking }) += 1;
+                    }
+                }
+            }
+        }
+        assert!(held > 1_000 && lacking > 10_000, "{held} {lacking}");
     }
 
     #[test]
