@@ -120,7 +120,10 @@ pub use authority::{
     Authority, AuthorityBuilder, DangerousBuilder, IssueError, IssuedToken, Login, PrivateClaims,
     RefreshTokens, SignOutError, TokenPair, VerifiedToken,
 };
-pub use endpoint::{IntrospectionEndpoint, JwksEndpoint, MetadataEndpoint, RevokeEndpoint};
+pub use endpoint::{
+    BackchannelLogoutEndpoint, IntrospectionEndpoint, JwksEndpoint, LogoutToken, MetadataEndpoint,
+    RevokeEndpoint,
+};
 pub use error::ConfigError;
 #[cfg(feature = "axum")]
 pub use extract::{Guarded, TokenGuard, VerifiedTokenRejection};

@@ -14,9 +14,9 @@ use tonic::transport::Server;
 use tower_reissue::keys::{DirectorySource, KeyRotation};
 use tower_reissue::store::Page;
 use tower_reissue::{
-    Algorithm, Authority, AuthorityBuilder, IntrospectionEndpoint, JwksEndpoint, Login, ManualClock,
-    RefusalResponse, ReissueLayer, RequestHead, RequireScope, RevokeEndpoint, SigningKey, Source,
-    VerifiedToken,
+    Algorithm, Authority, AuthorityBuilder, BackchannelLogoutEndpoint, IntrospectionEndpoint, JwksEndpoint,
+    Login, ManualClock, RefusalResponse, ReissueLayer, RequestHead, RequireScope, RevokeEndpoint, SigningKey,
+    Source, VerifiedToken,
 };
 
 const README: &str = include_str!("../README.md");
@@ -57,6 +57,13 @@ fn server_tasks(authority: Authority, response: impl RefusalResponse) -> Result<
         .route_layer(RequireScope::new("orders:refund")?)
         .route_service("/.well-known/jwks.json", JwksEndpoint::new(&authority))
         .route_service("/logout", RevokeEndpoint::new(authority)?);
+    Ok(())
+}
+
+#[allow(dead_code, reason = "only compiled")]
+fn logout_tasks(authority: Authority) -> Result<(), Box<dyn Error>> {
+    let _: Router = Router::new()
+        .route_service("/backchannel-logout", BackchannelLogoutEndpoint::new(authority, ["client-id"])?);
     Ok(())
 }
 

@@ -6,6 +6,7 @@ mod arrive;
 mod builder;
 mod cache;
 mod issue;
+mod logout;
 mod mint;
 mod pair;
 mod private_claims;

@@ -111,7 +111,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
 
     /// The fetch that may bring the key of a refused token: where it claims a trusted issuer that has no such key here.
     /// An own token's key, and one of an issuer nobody trusts, is not asked for.
-    fn refetch_for(&self, token: &[u8], refusal: &Refusal) -> Option<Refetching> {
+    pub(super) fn refetch_for(&self, token: &[u8], refusal: &Refusal) -> Option<Refetching> {
         // Keys that nobody keeps up to date are not asked for, so the token need not be read once more.
         if !refusal.reason().is_about_keys() || !self.0.keys.is_kept() {
             return None;

@@ -198,9 +198,33 @@ impl<C: Send + Sync + 'static> Authority<C> {
     }
 
     async fn revoke_subject_of(&self, issuer: Option<&str>, subject: &str) -> Result<(), StoreError> {
+        self.revoke_sessions_of(SubjectId::new(issuer, subject), None, self.tolerance_of_issuer(issuer)).await
+    }
+
+    /// Ends every session that `subject` began at or before `instant`. An instant that is not in the past counts as the
+    /// one that [`revoke_subject`](Self::revoke_subject) uses. Use it for what arrives late or twice, such as a message
+    /// from another system: a session that began after the message was written goes on.
+    ///
+    /// # Errors
+    /// If there is no store, or it did not record the revocation.
+    pub async fn revoke_subject_before(&self, subject: &str, instant: NumericDate) -> Result<(), StoreError> {
+        let now = self.now();
+        if instant >= now {
+            return self.revoke_subject(subject).await;
+        }
+        self.has_own_subjects()?;
+        let subject = SubjectId::new(self.0.policy.issuer.as_deref(), subject);
+        let revocation = Revocation::SubjectBefore { subject, instant, except: None };
+        self.revoke(revocation, self.retention(now)).await
+    }
+
+    fn tolerance_of_issuer(&self, issuer: Option<&str>) -> u64 {
         let trusted = issuer.and_then(|issuer| self.0.keys.trusted(issuer));
-        let tolerance = self.0.policy.terms(trusted.as_deref()).future_tolerance();
-        self.revoke_sessions_of(SubjectId::new(issuer, subject), None, tolerance).await
+        self.0.policy.terms(trusted.as_deref()).future_tolerance()
+    }
+
+    pub(super) fn retention_of_issuer(&self, issuer: Option<&str>) -> Retention {
+        self.retention_within(self.now(), self.tolerance_of_issuer(issuer))
     }
 
     /// Ends all other sessions of this token's subject in one step, recorded or not: "sign out my other devices". It
@@ -251,7 +275,11 @@ impl<C: Send + Sync + 'static> Authority<C> {
         self.ask(self.recording_store()?.sessions(subject, self.now(), page)).await
     }
 
-    async fn revoke(&self, revocation: Revocation, retention: Retention) -> Result<(), StoreError> {
+    pub(super) async fn revoke(
+        &self,
+        revocation: Revocation,
+        retention: Retention,
+    ) -> Result<(), StoreError> {
         self.ask(self.recording_store()?.revoke(revocation, retention)).await?;
         self.emit(Event::Revoked);
         Ok(())

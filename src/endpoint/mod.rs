@@ -1,5 +1,6 @@
 //! Services to mount beside the layer.
 
+mod backchannel_logout;
 mod document;
 mod introspect;
 mod jwks;
@@ -8,6 +9,7 @@ mod parameters;
 mod reply;
 mod revoke;
 
+pub use backchannel_logout::{BackchannelLogoutEndpoint, LogoutToken};
 pub use introspect::IntrospectionEndpoint;
 pub use jwks::JwksEndpoint;
 pub use metadata::MetadataEndpoint;

@@ -315,7 +315,7 @@ impl Text {
     }
 }
 
-fn check_issuer(
+pub(super) fn check_issuer(
     iss: Option<&str>,
     policy: &Policy,
     foreign: Option<&TrustedIssuer>,
@@ -352,7 +352,7 @@ fn check_tenant(expected: Option<(&str, &str)>, members: &[Member<'_>]) -> Resul
 }
 
 /// None accepted: `aud` is not looked at.
-fn check_audience(aud: Option<&str>, accepted: &[String]) -> Result<(), Refusal> {
+pub(super) fn check_audience(aud: Option<&str>, accepted: &[String]) -> Result<(), Refusal> {
     let Some(value) = aud else {
         return match accepted.is_empty() {
             true => Ok(()),
@@ -383,7 +383,7 @@ fn issued_no_earlier(exp: NumericDate, longest: Option<u64>) -> Result<NumericDa
 }
 
 /// A NumericDate (RFC 7519 §2): a JSON number from 0 to the end of the year 9999, floored to whole seconds.
-fn date(name: &'static str, value: &str) -> Result<NumericDate, Refusal> {
+pub(super) fn date(name: &'static str, value: &str) -> Result<NumericDate, Refusal> {
     match whole(value).or_else(|| floored(value)) {
         Some(secs) if secs <= NumericDate::MAX.as_secs() => Ok(NumericDate::from_secs(secs)),
         _ => Err(Refusal::new(Reason::InvalidClaim(name.into())).with_hint(misread_date(value))),

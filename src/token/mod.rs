@@ -12,6 +12,8 @@
 //! 4. [`reissue`]: the protocol that makes the token's successor, in exchange for an expired token or at the response.
 //!    [`succession`] splices its claims into the same text.
 //!
+//! An issuer's [`logout`] token is no token to be admitted with: it ends sessions, and is verified apart.
+//!
 //! A route may require more of a token that was admitted: [`requirement`].
 
 pub(crate) mod arrival;
@@ -21,6 +23,7 @@ pub(crate) mod decision;
 pub(crate) mod horizon;
 pub(crate) mod identity;
 pub(crate) mod kind;
+pub(crate) mod logout;
 pub(crate) mod policy;
 pub(crate) mod reissue;
 pub(crate) mod requirement;

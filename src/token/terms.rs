@@ -113,10 +113,13 @@ impl<'a> Terms<'a> {
         nbf.map_or(iat, |nbf| nbf.max(iat)).before(self.future_tolerance())
     }
 
+    pub(crate) fn leeway(self) -> u64 {
+        self.own(|issuer| issuer.leeway).unwrap_or(self.policy.leeway)
+    }
+
     /// The instant from which the token is admitted no more. `Verified` keeps it.
     pub(crate) fn admitted_until(self, exp: NumericDate, session_start: NumericDate) -> NumericDate {
-        let leeway = self.own(|issuer| issuer.leeway).unwrap_or(self.policy.leeway);
-        exp.after(leeway).min(self.session_end(session_start))
+        exp.after(self.leeway()).min(self.session_end(session_start))
     }
 
     /// The instant from which the session is over. Of two limits the shorter counts: the authority's is what the store

@@ -52,19 +52,8 @@ pub(crate) fn verify(
     if token.len() > policy.max_token_bytes {
         return Err(refuse(Reason::TooLong));
     }
-    let Parts { header: encoded, payload, signature, signing_input } =
-        Parts::of(token).ok_or(refuse(Reason::MalformedToken))?;
     let mut room = vec![0; token.len()];
-    let mut room = &mut *room;
-    let header = match ring.signing().and_then(|(_, written)| written.read(encoded)) {
-        Some(header) => header,
-        None => Header::parse(decode_text(encoded, &mut room)?)?,
-    };
-    let payload: Arc<str> = decode_text(payload, &mut room)?.into();
-    let signature = decode(signature, &mut room)?;
-
-    let key = prove(&header, ring, signing_input, signature, &payload)
-        .map_err(|reason| Refusal::with_kid(reason, header.kid.as_deref()))?;
+    let Proven { header, payload, key, signing_input } = Proven::of(token, ring, &mut room)?;
     let kind = TokenKind::of(header.typ.as_deref());
     expected.check(kind)?;
     let foreign = key.trusted().map(|issuer| &**issuer);
@@ -104,6 +93,32 @@ pub(crate) fn verify(
         kind,
         typ: header.typ.map(kept),
     })
+}
+
+/// A token whose signature is good. Of its claims nothing is known but that its key's holder wrote them.
+pub(super) struct Proven<'a> {
+    pub(super) header: Header<'a>,
+    pub(super) payload: Arc<str>,
+    pub(super) key: Arc<RingKey>,
+    signing_input: &'a [u8],
+}
+
+impl<'a> Proven<'a> {
+    /// `room` is as long as the token: its parts are decoded into it.
+    #[inline(always)]
+    pub(super) fn of(token: &'a [u8], ring: &'a KeyRing, mut room: &'a mut [u8]) -> Result<Self, Refusal> {
+        let Parts { header: encoded, payload, signature, signing_input } =
+            Parts::of(token).ok_or(Refusal::new(Reason::MalformedToken))?;
+        let header = match ring.signing().and_then(|(_, written)| written.read(encoded)) {
+            Some(header) => header,
+            None => Header::parse(decode_text(encoded, &mut room)?)?,
+        };
+        let payload: Arc<str> = decode_text(payload, &mut room)?.into();
+        let signature = decode(signature, &mut room)?;
+        let key = prove(&header, ring, signing_input, signature, &payload)
+            .map_err(|reason| Refusal::with_kid(reason, header.kid.as_deref()))?;
+        Ok(Self { header, payload, key, signing_input })
+    }
 }
 
 /// The common names are not copied.

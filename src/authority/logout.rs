@@ -1,0 +1,35 @@
+//! An issuer ends sessions.
+
+use super::{Authority, prove};
+use crate::refusal::Refusal;
+use crate::store::{Revocation, SessionId, StoreError, SubjectId};
+use crate::token::logout::{Logout, LogoutRules};
+
+impl<C: Send + Sync + 'static> Authority<C> {
+    /// Verifies a logout token, once more where its issuer was asked for newer keys.
+    pub(crate) async fn verify_logout(&self, token: &[u8], rules: &LogoutRules) -> Result<Logout, Refusal> {
+        let verify = || Logout::verify(token, &self.0.keys.load(), &self.0.policy, rules, self.now());
+        let refusal = match verify() {
+            Ok(logout) => return Ok(logout),
+            Err(refusal) => refusal,
+        };
+        let Some(refetching) = self.refetch_for(token, &refusal) else { return Err(refusal) };
+        let refetched = refetching.await;
+        verify().map_err(|refusal| match self.refetch_for(token, &refusal) {
+            Some(_) => prove::still_unknown(refusal, refetched),
+            None => refusal,
+        })
+    }
+
+    /// Ends the session that it names, otherwise every session that its subject began by then.
+    pub(crate) async fn end_sessions_of(&self, logout: &Logout) -> Result<(), StoreError> {
+        let issuer = logout.issuer.as_deref();
+        let subject = logout.subject.as_deref().map(|subject| SubjectId::new(issuer, subject));
+        let session = logout.sid.as_deref().map(|sid| Revocation::Session(SessionId::new(issuer, sid)));
+        let of_subject =
+            |subject| Revocation::SubjectBefore { subject, instant: logout.issued_at, except: None };
+        let Some(revocation) = session.or(subject.map(of_subject)) else { return Ok(()) };
+        let retention = self.retention_of_issuer(issuer).of(subject, logout.issued_at);
+        self.revoke(revocation, retention).await
+    }
+}

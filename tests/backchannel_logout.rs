@@ -1,0 +1,250 @@
+//! OpenID Connect Back-Channel Logout 1.0: what ends a session, what does not, and what may be tried again.
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use serde_json::{Value, json};
+use support::*;
+use tower::ServiceExt;
+use tower_reissue::keys::KeyRing;
+use tower_reissue::{
+    Algorithm, Authority, BackchannelLogoutEndpoint, Login, ManualClock, MemoryStore, Reason,
+};
+
+const PROVIDER: &str = "https://idp.example";
+const CLIENT: &str = "orders-web";
+const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
+
+/// A service with keys of its own, which trusts the provider.
+fn service(clock: &ManualClock) -> Authority {
+    let ring = KeyRing::new(key()).trust(PROVIDER, [key_for(Algorithm::ES256).into()]).unwrap();
+    Authority::builder(ring)
+        .issuer(ISSUER)
+        .audience(AUDIENCE)
+        .max_session_lifetime(Duration::from_secs(12 * 3600))
+        .clock(clock.clone())
+        .store(MemoryStore::new())
+        .build()
+        .unwrap()
+}
+
+fn endpoint(authority: &Authority) -> BackchannelLogoutEndpoint {
+    BackchannelLogoutEndpoint::new(authority.clone(), [CLIENT, "orders-app"]).unwrap()
+}
+
+fn by_provider(typ: Option<&str>, claims: &Value) -> String {
+    let mut header = json!({ "alg": "ES256" });
+    if let Some(typ) = typ {
+        header["typ"] = json!(typ);
+    }
+    sign_raw(&header.to_string(), &claims.to_string(), &encoding_key_for(Algorithm::ES256), Algorithm::ES256)
+}
+
+fn access(changes: Value) -> String {
+    let mut claims = json!({
+        "iss": PROVIDER, "aud": AUDIENCE, "sub": "alice", "sid": "s-1", "jti": "a-1", "iat": NOW - 60, "exp": NOW + 600,
+    });
+    merge(&mut claims, changes);
+    by_provider(Some("at+jwt"), &claims)
+}
+
+fn logout_claims(changes: Value) -> Value {
+    let mut claims = json!({
+        "iss": PROVIDER, "aud": CLIENT, "sub": "alice", "jti": "l-1", "iat": NOW, "exp": NOW + 120,
+        "events": { EVENT: {} },
+    });
+    merge(&mut claims, changes);
+    claims
+}
+
+fn logout(changes: Value) -> String {
+    by_provider(Some("logout+jwt"), &logout_claims(changes))
+}
+
+/// `null` removes.
+fn merge(claims: &mut Value, changes: Value) {
+    for (name, value) in changes.as_object().unwrap() {
+        match value {
+            Value::Null => claims.as_object_mut().unwrap().remove(name),
+            value => claims.as_object_mut().unwrap().insert(name.clone(), value.clone()),
+        };
+    }
+}
+
+async fn post(endpoint: &BackchannelLogoutEndpoint, token: &str) -> Response<Bytes> {
+    let request = Request::post("/").header("content-type", "application/x-www-form-urlencoded");
+    let request = request.body(Full::<Bytes>::from(format!("logout_token={token}"))).unwrap();
+    let (parts, body) = endpoint.clone().oneshot(request).await.unwrap().into_parts();
+    assert_eq!(parts.headers["cache-control"], "no-store");
+    Response::from_parts(parts, body.collect().await.unwrap().to_bytes())
+}
+
+async fn status(endpoint: &BackchannelLogoutEndpoint, token: &str) -> u16 {
+    post(endpoint, token).await.status().as_u16()
+}
+
+async fn is_admitted(authority: &Authority, token: &str) -> bool {
+    match authority.admit(token).await {
+        Ok(_) => true,
+        Err(refusal) => {
+            assert_eq!(refusal.reason(), &Reason::Revoked);
+            false
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_session_that_the_token_names_ends_and_no_other() {
+    let authority = service(&ManualClock::at(NOW));
+    let endpoint = endpoint(&authority);
+    let [named, other] = [access(json!({})), access(json!({ "sid": "s-2", "jti": "a-2" }))];
+    assert_eq!(status(&endpoint, &logout(json!({ "sid": "s-1" }))).await, 200);
+    assert!(!is_admitted(&authority, &named).await);
+    assert!(is_admitted(&authority, &other).await);
+    // By its name alone, for one of several clients.
+    let token = logout(json!({ "sid": "s-2", "sub": null, "jti": "l-2", "aud": ["else", "orders-app"] }));
+    assert_eq!(status(&endpoint, &token).await, 200);
+    assert!(!is_admitted(&authority, &other).await);
+}
+
+#[tokio::test]
+async fn without_a_session_all_that_the_subject_began_by_then_ends_and_a_replay_ends_nothing_newer() {
+    let clock = ManualClock::at(NOW);
+    let authority = service(&clock);
+    // Two processes: each remembers for itself which tokens were used.
+    let (here, there) = (endpoint(&authority), endpoint(&authority));
+    let [old, of_bob] = [access(json!({})), access(json!({ "sub": "bob", "sid": "s-3", "jti": "a-3" }))];
+    let own = authority.issue(Login::new("alice")).await.unwrap();
+    let token = logout(json!({}));
+    assert_eq!(status(&here, &token).await, 200);
+    assert!(!is_admitted(&authority, &old).await);
+    assert!(is_admitted(&authority, &of_bob).await);
+    // This service's own alice is another one.
+    assert!(is_admitted(&authority, own.as_str()).await);
+
+    clock.set(NOW + 30);
+    let newer = access(json!({ "sid": "s-4", "jti": "a-4", "iat": NOW + 20 }));
+    assert!(is_admitted(&authority, &newer).await);
+    assert_eq!(status(&here, &token).await, 400, "it was used");
+    assert_eq!(status(&there, &token).await, 200);
+    assert!(is_admitted(&authority, &newer).await);
+}
+
+#[tokio::test]
+async fn what_is_no_logout_token_for_this_client_ends_nothing() {
+    let authority = service(&ManualClock::at(NOW));
+    let endpoint = endpoint(&authority);
+    let session = access(json!({}));
+    let event = |value: Value| json!({ "events": { EVENT: value } });
+    let good = logout(json!({}));
+    let by_another_key = sign_raw(
+        r#"{"alg":"HS256","typ":"logout+jwt"}"#,
+        &logout_claims(json!({})).to_string(),
+        &jsonwebtoken::EncodingKey::from_secret(SECRET),
+        Algorithm::HS256,
+    );
+    for (why, token) in [
+        ("no token", "nonsense".to_owned()),
+        ("another client's", logout(json!({ "aud": "carts-web" }))),
+        ("no audience", logout(json!({ "aud": null }))),
+        ("the accepted audience of access tokens", logout(json!({ "aud": AUDIENCE }))),
+        ("another issuer", logout(json!({ "iss": "https://else.example" }))),
+        ("no issuer", logout(json!({ "iss": null }))),
+        ("no iat", logout(json!({ "iat": null }))),
+        ("an iat ahead", logout(json!({ "iat": NOW + 60 }))),
+        ("no exp", logout(json!({ "exp": null }))),
+        ("expired", logout(json!({ "iat": NOW - 300, "exp": NOW - 180 }))),
+        ("no jti", logout(json!({ "jti": null }))),
+        ("a jti that is a number", logout(json!({ "jti": 7 }))),
+        ("no events", logout(json!({ "events": null }))),
+        ("events that are a list", logout(json!({ "events": [EVENT] }))),
+        ("another event", logout(json!({ "events": { "http://else.example/event": {} } }))),
+        ("an event that is null", logout(event(Value::Null))),
+        ("an event that is a text", logout(event(json!("logout")))),
+        ("a nonce", logout(json!({ "nonce": "n" }))),
+        ("neither sub nor sid", logout(json!({ "sub": null }))),
+        ("a sub that is a number", logout(json!({ "sub": 7 }))),
+        ("no typ", by_provider(None, &logout_claims(json!({})))),
+        ("typ JWT", by_provider(Some("JWT"), &logout_claims(json!({})))),
+        ("an access token", session.clone()),
+        ("own keys under the provider's name", by_another_key),
+        ("a changed signature", format!("{}A", &good[..good.len() - 1])),
+    ] {
+        let response = post(&endpoint, &token).await;
+        assert_eq!(response.status(), 400, "{why}");
+        let error: Value = serde_json::from_slice(response.body()).unwrap();
+        assert_eq!(error["error"], "invalid_request", "{why}");
+        assert!(is_admitted(&authority, &session).await, "{why}");
+    }
+    assert_eq!(
+        status(&endpoint, &by_provider(Some("application/Logout+JWT"), &logout_claims(json!({})))).await,
+        200
+    );
+    assert!(!is_admitted(&authority, &session).await);
+}
+
+#[tokio::test]
+async fn a_token_without_typ_is_taken_by_option_and_is_no_access_token() {
+    let authority = service(&ManualClock::at(NOW));
+    let untyped = by_provider(None, &logout_claims(json!({ "sid": "s-1" })));
+    assert_eq!(status(&endpoint(&authority).allow_missing_type(), &untyped).await, 200);
+    assert_eq!(status(&endpoint(&authority).allow_missing_type(), &access(json!({}))).await, 400);
+    assert!(authority.admit(&untyped).await.is_err());
+    assert!(authority.admit(&logout(json!({ "aud": [CLIENT, AUDIENCE] }))).await.is_err());
+}
+
+#[tokio::test]
+async fn own_sessions_end_in_the_hook_and_its_failure_lets_the_token_come_again() {
+    let clock = ManualClock::at(NOW);
+    let authority = service(&clock);
+    let calls = Arc::new(AtomicUsize::new(0));
+    let (to_revoke, counted) = (authority.clone(), calls.clone());
+    let endpoint = endpoint(&authority).on_logout(move |token| {
+        let (authority, call) = (to_revoke.clone(), counted.fetch_add(1, Ordering::SeqCst));
+        if call == 0 {
+            panic!("a hook");
+        }
+        async move {
+            if call == 1 {
+                return Err("the database is down".into());
+            }
+            assert_eq!((token.issuer(), token.session_id()), (Some(PROVIDER), Some("s-1")));
+            authority.revoke_subject_before(token.subject().unwrap(), token.issued_at()).await?;
+            Ok(())
+        }
+    });
+    let own = authority.issue(Login::new("alice")).await.unwrap();
+    clock.set(NOW + 10);
+    let token = logout(json!({ "sid": "s-1", "iat": NOW + 5 }));
+    let newer = authority.issue(Login::new("alice")).await.unwrap();
+    for _ in 0..2 {
+        let response = post(&endpoint, &token).await;
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["retry-after"]),
+            (503, &"1".parse().unwrap())
+        );
+        assert!(is_admitted(&authority, own.as_str()).await);
+    }
+    assert_eq!(status(&endpoint, &token).await, 200);
+    assert!(!is_admitted(&authority, own.as_str()).await);
+    assert!(is_admitted(&authority, newer.as_str()).await, "it began after the logout");
+    assert_eq!((status(&endpoint, &token).await, calls.load(Ordering::SeqCst)), (400, 3));
+}
+
+#[test]
+fn it_is_not_built_where_it_could_end_nothing_or_anybodys() {
+    let clock = ManualClock::at(NOW);
+    let stateless = builder(&clock).build().unwrap();
+    assert!(BackchannelLogoutEndpoint::new(stateless, [CLIENT]).unwrap_err().to_string().contains("store"));
+    for clients in [vec![], vec![""], vec![CLIENT, " "]] {
+        let refused = BackchannelLogoutEndpoint::new(service(&clock), clients).unwrap_err();
+        assert!(refused.to_string().contains("client ids"), "{refused}");
+    }
+}
