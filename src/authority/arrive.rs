@@ -216,7 +216,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
                         None => self.standing(&token, now).await,
                         known => known,
                     };
-                    if let Some(Standing::Superseded { generations }) = answer {
+                    if let Some(Standing::Reused { generations }) = answer {
                         reused = Some(generations);
                     }
                     policy.standing(arrival, self.facts(&token), answer)

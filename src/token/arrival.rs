@@ -149,7 +149,7 @@ impl Policy {
             Err(NoSuccessor::StoreSilent) => Next::refuse(Reason::StoreUnavailable),
             // It was superseded after the store was asked for its standing.
             Err(NoSuccessor::Reused { generations }) => {
-                match self.standing(arrival, facts, Some(Standing::Superseded { generations })) {
+                match self.standing(arrival, facts, Some(Standing::Reused { generations })) {
                     next @ (Next::EndSession | Next::Refuse(_)) => next,
                     _ => Next::refuse(Reason::Expired),
                 }

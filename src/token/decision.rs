@@ -71,8 +71,8 @@ impl Policy {
         }
         match standing {
             Standing::Live => {}
-            Standing::Superseded { .. } if !self.reuse_ends_session => {}
-            Standing::Superseded { .. } => return refuse(Reason::Reused),
+            Standing::Reused { .. } if !self.reuse_ends_session => {}
+            Standing::Reused { .. } => return refuse(Reason::Reused),
             Standing::Unknown if self.admit_after_store_loss => {}
             Standing::Unknown => return refuse(Reason::UnknownSession),
             Standing::Revoked => return refuse(Reason::Revoked),
@@ -86,7 +86,7 @@ impl Policy {
         }
         // Counted from `exp`, never from the end of the leeway. A foreign issuer's token can't be exchanged, nor one of a
         // pair, nor one that was superseded long ago.
-        let is_superseded = matches!(standing, Standing::Superseded { .. });
+        let is_superseded = matches!(standing, Standing::Reused { .. });
         if token.is_sliding() && !is_superseded && now < claims.exp().after(self.grace) {
             return Decision::Grace;
         }

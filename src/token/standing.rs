@@ -12,9 +12,9 @@ use crate::time::NumericDate;
 pub enum Standing {
     /// Nothing is recorded against it.
     Live,
-    /// Recorded as superseded this many generations ago, at least 2: a replay, or a client that kept an old token.
-    Superseded {
-        /// How many successors stand between it and the head, the head included.
+    /// The token was superseded two or more generations ago. Somebody replays it, or a client kept it.
+    Reused {
+        /// How many; 2 at least.
         generations: u32,
     },
     /// The token, its session, or its subject's sessions of that age were revoked.

@@ -126,7 +126,7 @@ impl Scene {
             Call::Rotate { from, to } => told(store.rotate(self.renewal(from, to)).await.unwrap()),
             Call::Standing(token) => match store.standing(&self.presents(token)).await.unwrap() {
                 Standing::Live => Answer::Live,
-                Standing::Superseded { generations } => Answer::Reused(generations),
+                Standing::Reused { generations } => Answer::Reused(generations),
                 Standing::Revoked => Answer::Revoked,
                 other => panic!("{other:?}"),
             },

@@ -105,7 +105,7 @@ async fn what_the_store_says_removes_a_cookie_where_it_is_final() {
     let failed = Reply::Fail(StoreErrorKind::Unavailable);
     for (standing, removed, status) in [
         (Reply::Now(Standing::Revoked), true, 401),
-        (Reply::Now(Standing::Superseded { generations: 2 }), true, 401),
+        (Reply::Now(Standing::Reused { generations: 2 }), true, 401),
         (Reply::Now(Standing::Unknown), false, 401),
         (failed, false, 503),
     ] {

@@ -48,7 +48,7 @@ async fn given(authority: &Authority) -> Answer {
 /// Each answer counts for what was asked: the first is reported and admits, the second makes a successor.
 #[tokio::test]
 async fn a_store_that_says_reused_and_then_recorded_is_believed_each_time() {
-    let reused = || Reply::Now(Standing::Superseded { generations: 3 });
+    let reused = || Reply::Now(Standing::Reused { generations: 3 });
     for (at, ends, status, renewed, told) in [
         (500, false, 200, true, &["reused 3", "reissued renewed"][..]),
         // In the grace the first forbids the exchange, so the second is not asked for.

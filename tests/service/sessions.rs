@@ -87,7 +87,7 @@ async fn where_the_policy_says_so_reuse_ends_the_session() {
 async fn a_reused_token_is_not_refused_as_reused_while_the_session_may_still_be_live() {
     let store = Scripted {
         revoke: Reply::Fail(StoreErrorKind::Unavailable),
-        ..Scripted::new(Reply::Now(Standing::Superseded { generations: 3 }), Reply::Now(Rotated::Recorded))
+        ..Scripted::new(Reply::Now(Standing::Reused { generations: 3 }), Reply::Now(Rotated::Recorded))
     };
     let authority = builder(&ManualClock::at(NOW)).store(store).end_session_on_reuse().build().unwrap();
     let response = present(&authority, &mint(&claims())).await;

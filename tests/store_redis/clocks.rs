@@ -119,7 +119,7 @@ async fn a_caller_whose_clock_is_ahead_overlooks_and_removes_nothing() {
         let rotation = Rotation::renewal(presented, token_id(token + 1), claims(token + 1), until(secs));
         assert_eq!(store.rotate(rotation).await.unwrap(), Rotated::Recorded);
     }
-    assert_eq!(reused.standing(&store, 0).await, Ok(Standing::Superseded { generations: 3 }));
+    assert_eq!(reused.standing(&store, 0).await, Ok(Standing::Reused { generations: 3 }));
 }
 
 #[tokio::test]

@@ -98,7 +98,7 @@ pub async fn the_predecessor_of_the_head_is_given_the_head<S: ClaimsStore>(store
     assert_eq!(login.renew(store, third, rival).await, Rotated::Recorded, "the head's own rotation");
 }
 
-/// A token older than the head's predecessor: [`Rotated::Reused`] and [`Standing::Superseded`], with the number of
+/// A token older than the head's predecessor: [`Rotated::Reused`] and [`Standing::Reused`], with the number of
 /// generations. The chain does not change.
 pub async fn a_token_superseded_two_generations_ago_is_reported_as_reused<S: ClaimsStore>(store: &S) {
     let login = Login::new();
@@ -112,7 +112,7 @@ pub async fn a_token_superseded_two_generations_ago_is_reported_as_reused<S: Cla
         );
         assert_eq!(
             login.standing(store, token).await,
-            Standing::Superseded { generations },
+            Standing::Reused { generations },
             "the standing of a token superseded {generations} generations ago"
         );
     }

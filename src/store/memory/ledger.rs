@@ -109,7 +109,7 @@ impl Ledger {
         let place =
             self.chain(presented.session, presented.now).map(|c| c.place(&presented.token, presented.now));
         match place {
-            Some(Place::Ancestor { generations }) => Standing::Superseded { generations },
+            Some(Place::Ancestor { generations }) => Standing::Reused { generations },
             // A token without a record was issued elsewhere, or before this process began.
             Some(Place::Head | Place::Predecessor | Place::Stranger) | None => Standing::Live,
         }

@@ -414,7 +414,7 @@ impl Model {
             return Standing::Revoked;
         }
         match self.generations(p.session, p.token, p.now) {
-            Some(generations @ 2..) => Standing::Superseded { generations },
+            Some(generations @ 2..) => Standing::Reused { generations },
             _ => Standing::Live,
         }
     }

@@ -102,7 +102,7 @@ pub(super) fn judge(
         {
             match generations {
                 0 | 1 => Standing::Live,
-                &generations => Standing::Superseded { generations },
+                &generations => Standing::Reused { generations },
             }
         }
         Verdict::Unrecorded | Verdict::Recorded { .. } => Standing::Unknown,

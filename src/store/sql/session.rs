@@ -55,7 +55,7 @@ impl Found {
         match self.session.chain(presented.now) {
             Some(_) if self.session.is_unattested => Standing::Unknown,
             Some(chain) => match chain.place(&presented.token, presented.now) {
-                Place::Ancestor { generations } => Standing::Superseded { generations },
+                Place::Ancestor { generations } => Standing::Reused { generations },
                 Place::Head | Place::Predecessor | Place::Stranger => Standing::Live,
             },
             None if !self.vouches_for(presented) => Standing::Unknown,

@@ -70,7 +70,7 @@ fn the_first_step_is_a_verdict_where_the_store_can_not_change_it() {
 #[test]
 fn the_stores_word_is_judged_together_with_the_time_and_the_key() {
     let live = Some(Standing::Live);
-    let superseded = Some(Standing::Superseded { generations: 2 });
+    let superseded = Some(Standing::Reused { generations: 2 });
     let refuse = Next::refuse;
     let plain = Case::new(|_| {});
     let ends = Case::new(|policy| policy.reuse_ends_session = true);
