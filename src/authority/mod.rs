@@ -139,7 +139,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// stays in use.
     pub fn replace_keys(&self, keys: impl Into<KeyRing>) -> Result<(), ConfigError> {
         let keys = keys.into();
-        if self.0.keys.is_kept() {
+        if self.0.keys.is_managed() {
             return Err(ConfigError::new(
                 "these keys are kept by a `KeyRotation`: put another key into its source, or `withdraw_key`",
             ));
@@ -188,7 +188,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// Its sessions are not revoked in the store: should it be trusted again, its unexpired tokens are admitted again.
     pub fn distrust_issuer(&self, issuer: &str) -> bool {
         let is_removed = self.0.keys.distrust(issuer);
-        if is_removed && !self.0.keys.is_kept() {
+        if is_removed && !self.0.keys.is_managed() {
             self.emit(Event::Keys(KeyEvent::Replaced { ring: &self.0.keys.current() }));
         }
         is_removed
@@ -197,7 +197,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// Removes a compromised key at once, as [`Keys::withdraw`] does. Returns whether the ring held it.
     pub fn withdraw_key(&self, kid: &str) -> bool {
         let held = self.0.keys.withdraw(kid);
-        if held && !self.0.keys.is_kept() {
+        if held && !self.0.keys.is_managed() {
             // On record already: the keys may be withdrawn from without their authority.
             telemetry::observe(
                 &Event::Keys(KeyEvent::Replaced { ring: &self.0.keys.current() }),
@@ -263,7 +263,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// At the start: which keys these are, for two processes to be compared.
     fn report_keys(&self) {
         let ring = self.0.keys.load();
-        if !self.0.keys.is_kept() {
+        if !self.0.keys.is_managed() {
             self.emit(Event::Keys(KeyEvent::Loaded { ring: &ring }));
         }
         if let Some(key) = ring.signing_key().filter(|key| key.is_ephemeral()) {

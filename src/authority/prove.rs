@@ -113,7 +113,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// An own token's key, and one of an issuer nobody trusts, is not asked for.
     pub(super) fn refetch_for(&self, token: &[u8], refusal: &Refusal) -> Option<Refetching> {
         // Keys that nobody keeps up to date are not asked for, so the token need not be read once more.
-        if !refusal.reason().is_about_keys() || !self.0.keys.is_kept() {
+        if !refusal.reason().is_about_keys() || !self.0.keys.is_managed() {
             return None;
         }
         let (issuer, kid) = verify::claimed_key(token)?;

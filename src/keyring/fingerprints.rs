@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::keyring::ring::KeyRing;
+use crate::keys::error::{KeyError, KeyErrorKind};
 
 /// The fingerprints of a ring's keys, the signing key's first. It prints as one line, as in the log, and parses that
 /// line, so that a process can be compared with another one's log.
@@ -53,7 +54,7 @@ pub enum Role {
 }
 
 impl KeyRing {
-    /// Which keys these are, to be compared with another process's.
+    /// The fingerprints of these keys, to compare them with those of another process.
     pub fn fingerprints(&self) -> Fingerprints {
         Fingerprints(self.each_fingerprint().collect())
     }
@@ -72,8 +73,8 @@ impl KeyRing {
         })
     }
 
-    /// As many of them as fit into this many bytes, the signing key first, and how many are left out. It looks at no more
-    /// keys than it prints: every forged token asks for it.
+    /// As many of them as fit into this many bytes, the signing key first, and how many are left out. It reads no more keys
+    /// than it prints, because every forged token causes a call.
     pub(crate) fn fingerprint_summary(&self, most: usize) -> String {
         let mut line = String::new();
         for (nth, key) in self.each_fingerprint().enumerate() {
@@ -90,7 +91,7 @@ impl KeyRing {
 }
 
 impl Fingerprints {
-    /// Each key's.
+    /// The keys, the signing one first.
     pub fn iter(&self) -> impl Iterator<Item = &Fingerprint> {
         self.0.iter()
     }
@@ -163,10 +164,10 @@ impl fmt::Display for Fingerprint {
 }
 
 const SEPARATOR: &str = ", ";
-/// What stands before a `kid` that is not the fingerprint.
+/// The prefix of a `kid` that is not the fingerprint.
 pub(crate) const KID: &str = "kid=";
 
-/// A `kid` may come from another party's JWK: what could pass for more of the line is percent-encoded, and a long one is cut.
+/// A `kid` may come from another party's JWK, so characters that could end it are percent-encoded, and a long one is cut.
 fn printable(kid: &str) -> String {
     let mut text = String::new();
     for byte in kid.bytes() {
@@ -182,12 +183,12 @@ fn printable(kid: &str) -> String {
     text
 }
 
-/// What a printed `kid` is made of.
+/// Whether a printed `kid` holds this byte as it is.
 fn is_printed(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-_.~:/@+%".contains(&byte)
 }
 
-/// The `kid` that was printed so.
+/// The `kid` that [`printable`] printed as this text.
 pub(crate) fn unprintable(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.bytes();
@@ -207,8 +208,8 @@ pub(crate) fn unprintable(text: &str) -> String {
 /// Reads a list as it is printed, or a whole line of a log that has one in its field `fingerprints`: `tracing`'s text formats,
 /// or one JSON object.
 ///
-/// The rest of a line may hold what strangers wrote, a token's `kid` or a request's path. A field within quotes is none, and
-/// where two fields contradict each other, neither is believed: the result is empty.
+/// The rest of a line may contain text of strangers, such as a token's `kid` or a request's path. So a field within quotes is
+/// ignored, and if two fields differ, the result is empty.
 impl FromStr for Fingerprints {
     type Err = Infallible;
 
@@ -222,16 +223,31 @@ impl FromStr for Fingerprints {
     }
 }
 
+/// Reads one key as it is printed.
+impl FromStr for Fingerprint {
+    type Err = KeyError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match &Fingerprints::of_list(text).0[..] {
+            [key] if key.to_string() == text => Ok(key.clone()),
+            _ => Err(KeyError::new(
+                KeyErrorKind::Malformed,
+                "it is not a fingerprint as it is printed, such as `signs HS256 18a5kllpJbr8upcP-6RfJg kid=main`",
+            )),
+        }
+    }
+}
+
 const FIELD: &str = "fingerprints";
 
-/// The field of a record in JSON, at its top or among its `fields`.
+/// The field of a JSON record, at the top level or in `fields`.
 fn from_json(line: &str) -> Option<String> {
     let record: serde_json::Value = serde_json::from_str(line).ok()?;
     let list = record.get(FIELD).or_else(|| record.get("fields")?.get(FIELD));
     Some(list.and_then(serde_json::Value::as_str).unwrap_or_default().to_owned())
 }
 
-/// What follows each `fingerprints=` that begins a word outside of quotes.
+/// The text after each `fingerprints=` that begins a word outside quotes.
 fn unquoted_fields(line: &str) -> impl Iterator<Item = &str> {
     let mut quoted = false;
     line.match_indices(['"', 'f']).filter_map(move |(at, found)| {
@@ -250,8 +266,8 @@ fn unquoted_fields(line: &str) -> impl Iterator<Item = &str> {
 }
 
 impl Fingerprints {
-    /// The list that a text begins with, as it is printed. It ends at the first word that is none of it: what follows in a
-    /// line is anybody's.
+    /// The printed list that a text begins with. It ends at the first word that does not belong to it, because the rest of a
+    /// line may contain text of strangers.
     fn of_list(text: &str) -> Self {
         let mut keys = Vec::new();
         for entry in text.split(SEPARATOR) {
@@ -329,7 +345,7 @@ mod tests {
             ),
             format!(r#"{{"kid":"\"fingerprints\":\"{forged}\"","fingerprints":"{real}"}}"#),
             format!(r#"{{"kid":{},"fingerprints":"{real}"}}"#, json(&format!("\"fingerprints\":\"{forged}"))),
-            // What a span tells of the request.
+            // A span that holds parts of the request.
             format!(
                 r#"WARN request{{uri=/?fingerprints=signs,HS256,forged}}: token refused fingerprints={real}"#
             ),
@@ -375,6 +391,10 @@ mod tests {
             let line = ring.to_string();
             assert_eq!(line.parse::<Fingerprints>().unwrap(), ring, "{line}");
             assert_eq!(line.split_whitespace().count(), 4, "{line}");
+            assert_eq!(&line.parse::<Fingerprint>().unwrap(), ring.iter().next().unwrap());
+            for not_one in ["", "signs", "signs HS256", &format!("{line}, {line}"), &format!("{line} more")] {
+                assert!(not_one.parse::<Fingerprint>().is_err(), "{not_one}");
+            }
         }
     }
 }

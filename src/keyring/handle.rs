@@ -24,27 +24,28 @@ use crate::keys::verifying_key::VerifyingKey;
 #[derive(Clone)]
 pub struct Keys {
     ring: Arc<RingCell>,
-    keeper: Option<Arc<dyn Keeper>>,
-    /// What no later ring brings back. A keeper has its own; without one, the lock under which the ring is replaced.
+    manager: Option<Arc<dyn KeyManager>>,
+    /// Keys that no later ring may contain. Only used without a manager, which has its own. Its lock is held while the ring is
+    /// replaced.
     withdrawn: Arc<Mutex<Withdrawn>>,
 }
 
-/// Whoever keeps the ring up to date, for as long as anybody holds its [`Keys`].
-pub(crate) trait Keeper: Send + Sync + 'static {
-    /// The keys live elsewhere, and a token names one that nobody knows here: the one fetch to wait for. `None` where
-    /// there is nothing to fetch, or it was done too recently.
+/// Keeps a ring up to date as long as its [`Keys`] exist.
+pub(crate) trait KeyManager: Send + Sync + 'static {
+    /// Fetches the issuer's keys again, because a token names a key that is not in the ring. `None` if there is nothing to
+    /// fetch, or the last fetch was too recent.
     fn refetch(self: Arc<Self>, issuer: &str) -> Option<Refetching>;
 
     /// The same for the source of the own keys.
     fn refetch_own(self: Arc<Self>) -> Option<Refetching>;
 
-    /// The own keys of exactly this `kid` that verify no longer and were not withdrawn.
+    /// The own keys of exactly this `kid` that left the ring without being withdrawn.
     fn retired(&self, kid: &str) -> Vec<RetiredKey>;
 
-    /// Takes a key out for good, under whatever name it comes again.
+    /// Removes a key for good, also if a source provides it again under another name.
     fn withdraw(&self, kid: &str);
 
-    /// How long a key that was replaced goes on verifying, in seconds.
+    /// How long a replaced key still verifies, in seconds.
     fn overlap(&self) -> u64;
 
     /// The trusted foreign issuer that this `iss` belongs to, even while none of its keys is known.
@@ -53,34 +54,34 @@ pub(crate) trait Keeper: Send + Sync + 'static {
     /// The names of the first of the trusted issuers, in the order in which they came to be trusted.
     fn issuers(&self, most: usize) -> Vec<String>;
 
-    /// Trusts a further issuer. Its source is asked at once; the future ends with the first answer.
+    /// Trusts another issuer. Its source is loaded at once; the future ends with that load.
     fn trust(
         self: Arc<Self>,
         issuer: TrustedIssuer,
         source: Arc<dyn ErasedSource>,
-    ) -> Result<Trusting, KeyError>;
+    ) -> Result<FirstLoad, KeyError>;
 
-    /// Trusts the issuer of this name or template no longer. Whether it was trusted.
+    /// Stops trusting the issuer of this name or template. Returns whether it was trusted.
     fn distrust(&self, name: &str) -> bool;
 }
 
-/// An own key that has left the ring: no token is admitted under it.
+/// An own key that has left the ring. It admits no token.
 pub(crate) struct RetiredKey {
     pub(crate) key: VerifyingKey,
-    /// How long ago that was, in seconds.
+    /// How long ago it left the ring, in seconds.
     pub(crate) for_secs: u64,
 }
 
 /// A newly trusted issuer's first load.
-pub(crate) type Trusting = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(crate) type FirstLoad = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 pub(crate) type Refetching = Pin<Box<dyn Future<Output = Refetched> + Send>>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refetched {
-    /// The ring is as new as can be: look again.
+    /// The source answered, and the ring holds what it has: look the key up again.
     Current,
-    /// Whether the key exists can't be known right now.
+    /// The source did not answer, so the key may exist.
     Unreachable,
 }
 
@@ -102,9 +103,9 @@ impl Keys {
     /// If it is the signing key, a key that is waiting to sign does so at once, without its activation delay. If none
     /// is waiting, no token can be issued or renewed until the source provides one.
     pub fn withdraw(&self, kid: &str) -> bool {
-        if let Some(keeper) = &self.keeper {
+        if let Some(manager) = &self.manager {
             let held = self.ring.load().holds_kid(kid);
-            keeper.withdraw(kid);
+            manager.withdraw(kid);
             return held;
         }
         let mut withdrawn = self.withdrawn.lock().unwrap_or_else(PoisonError::into_inner);
@@ -139,9 +140,9 @@ impl Keys {
         self.ring.id()
     }
 
-    /// Somebody replaces the ring.
-    pub(crate) fn kept(ring: Arc<RingCell>, keeper: Arc<dyn Keeper>) -> Self {
-        Self { ring, keeper: Some(keeper), withdrawn: Arc::default() }
+    /// Keys whose ring `manager` replaces.
+    pub(crate) fn managed(ring: Arc<RingCell>, manager: Arc<dyn KeyManager>) -> Self {
+        Self { ring, manager: Some(manager), withdrawn: Arc::default() }
     }
 
     /// Whether there are no own keys, so that nothing can be issued or renewed.
@@ -149,50 +150,50 @@ impl Keys {
         self.ring.load().is_verify_only()
     }
 
-    pub(crate) fn is_kept(&self) -> bool {
-        self.keeper.is_some()
+    pub(crate) fn is_managed(&self) -> bool {
+        self.manager.is_some()
     }
 
     pub(crate) fn overlap(&self) -> Option<u64> {
-        self.keeper.as_ref().map(|keeper| keeper.overlap())
+        self.manager.as_ref().map(|manager| manager.overlap())
     }
 
     /// The trusted foreign issuer that this `iss` belongs to, even while none of its keys is known.
     pub(crate) fn trusted(&self, iss: &str) -> Option<Arc<TrustedIssuer>> {
-        match &self.keeper {
-            Some(keeper) => keeper.trusted(iss),
+        match &self.manager {
+            Some(manager) => manager.trusted(iss),
             None => self.ring.load().trusted(iss).cloned(),
         }
     }
 
     /// The names of the first of the trusted issuers.
     pub(crate) fn issuers(&self, most: usize) -> Vec<String> {
-        match &self.keeper {
-            Some(keeper) => keeper.issuers(most),
+        match &self.manager {
+            Some(manager) => manager.issuers(most),
             None => self.ring.load().issuers(most),
         }
     }
 
-    /// Trusts a further issuer.
+    /// Trusts another issuer.
     pub(crate) fn trust(
         &self,
         issuer: TrustedIssuer,
         source: Arc<dyn ErasedSource>,
-    ) -> Result<Trusting, KeyError> {
-        match &self.keeper {
-            Some(keeper) => keeper.clone().trust(issuer, source),
+    ) -> Result<FirstLoad, KeyError> {
+        match &self.manager {
+            Some(manager) => manager.clone().trust(issuer, source),
             None => Err(KeyError::new(
                 KeyErrorKind::Ring,
-                "no `KeyRotation` keeps these keys, so no source can be read again: put a ring that trusts the issuer in place \
+                "no `KeyRotation` manages these keys, so no source can be read again: put a ring that trusts the issuer in place \
                  with `Authority::replace_keys`",
             )),
         }
     }
 
-    /// Trusts the issuer of this name no longer. Whether it was trusted.
+    /// Stops trusting the issuer of this name. Returns whether it was trusted.
     pub(crate) fn distrust(&self, name: &str) -> bool {
-        if let Some(keeper) = &self.keeper {
-            return keeper.distrust(name);
+        if let Some(manager) = &self.manager {
+            return manager.distrust(name);
         }
         let mut withdrawn = self.withdrawn.lock().unwrap_or_else(PoisonError::into_inner);
         let ring = self.ring.load_full();
@@ -205,16 +206,16 @@ impl Keys {
     }
 
     pub(crate) fn refetch(&self, issuer: &str) -> Option<Refetching> {
-        self.keeper.clone()?.refetch(issuer)
+        self.manager.clone()?.refetch(issuer)
     }
 
     pub(crate) fn refetch_own(&self) -> Option<Refetching> {
-        self.keeper.clone()?.refetch_own()
+        self.manager.clone()?.refetch_own()
     }
 
-    /// Without a keeper there are none: whoever replaces a ring by hand says what is in it.
+    /// None without a manager: whoever replaces a ring by a call also decides which old keys stay in it.
     pub(crate) fn retired(&self, kid: &str) -> Vec<RetiredKey> {
-        self.keeper.as_ref().map(|keeper| keeper.retired(kid)).unwrap_or_default()
+        self.manager.as_ref().map(|manager| manager.retired(kid)).unwrap_or_default()
     }
 }
 
@@ -252,7 +253,7 @@ impl IntoKeys for SigningKey {
 
 impl From<KeyRing> for Keys {
     fn from(ring: KeyRing) -> Self {
-        Self { ring: Arc::new(RingCell::new(ring)), keeper: None, withdrawn: Arc::default() }
+        Self { ring: Arc::new(RingCell::new(ring)), manager: None, withdrawn: Arc::default() }
     }
 }
 

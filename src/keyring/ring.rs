@@ -207,7 +207,7 @@ impl KeyRing {
     /// Without the keys that are withdrawn, under whatever name they are here.
     pub(crate) fn without(self, withdrawn: &mut Withdrawn) -> Self {
         // All are met before any is judged: the name that is withdrawn may be a later one of the same key.
-        let met = self.keys.iter().fold(false, |met, key| withdrawn.meet(&key.key, key.issuer()) | met);
+        let met = self.keys.iter().fold(false, |met, key| withdrawn.observe(&key.key, key.issuer()) | met);
         if !met {
             return self;
         }

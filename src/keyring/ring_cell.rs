@@ -1,4 +1,4 @@
-//! [`RingCell`]: where the ring in force stands, and its number beside it.
+//! [`RingCell`]: the current ring, and its id beside it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,20 +7,20 @@ use arc_swap::{ArcSwap, Guard};
 
 use crate::keyring::ring::KeyRing;
 
-/// The ring in force. Its id stands beside it: a token that was proven under this very ring costs a look at a number.
+/// The current ring. Its id can be read alone, so that a token which was verified under this ring costs one comparison.
 pub(crate) struct RingCell {
     ring: ArcSwap<KeyRing>,
     id: AtomicU64,
-    turn: Mutex<()>,
+    writing: Mutex<()>,
 }
 
 impl RingCell {
     pub(crate) fn new(ring: KeyRing) -> Self {
         let id = AtomicU64::new(ring.id());
-        Self { ring: ArcSwap::from_pointee(ring), id, turn: Mutex::default() }
+        Self { ring: ArcSwap::from_pointee(ring), id, writing: Mutex::default() }
     }
 
-    /// Without touching its reference count.
+    /// The ring, without changing its reference count.
     pub(crate) fn load(&self) -> Guard<Arc<KeyRing>> {
         self.ring.load()
     }
@@ -29,16 +29,15 @@ impl RingCell {
         self.ring.load_full()
     }
 
-    /// The id of the ring. The old one's at the latest until [`store`](Self::store) has returned.
+    /// The id of the ring. While [`store`](Self::store) runs it may still be the old ring's.
     #[inline]
     pub(crate) fn id(&self) -> u64 {
         self.id.load(Ordering::Acquire)
     }
 
     pub(crate) fn store(&self, ring: KeyRing) {
-        // Two at once must not leave the ring of the one beside the id of the other. Callers hold locks of their own; that
-        // the two belong together is seen to here.
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        // Two concurrent calls must not leave one's ring with the other's id.
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let id = ring.id();
         self.ring.store(Arc::new(ring));
         self.id.store(id, Ordering::Release);

@@ -1,4 +1,4 @@
-//! [`Loader`]: the loads of one source, whatever its code does: hang, or panic.
+//! [`Loader`]: loads one source, and survives that its code hangs or panics.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,31 +11,31 @@ use crate::caught::{caught, record_panic};
 use crate::keyring::erased_source::ErasedSource;
 use crate::keys::error::KeyError;
 use crate::keys::key_set::KeySet;
-use crate::rotation::source::turn::Turn;
-use crate::rotation::source::turn::Turns;
+use crate::rotation::source::load_permits::LoadPermit;
+use crate::rotation::source::load_permits::LoadPermits;
 
 /// What a panic of a source is recorded under.
 const HOOK: &str = "KeySource";
 
-/// A source that takes longer has failed.
+/// A load that takes longer has failed.
 pub(super) const LOAD_DEADLINE: Duration = Duration::from_secs(15);
 
 pub(super) struct Loader {
     source: Arc<dyn ErasedSource>,
-    turns: Turns,
+    permits: LoadPermits,
     /// When the last load began.
-    begun: Mutex<Instant>,
+    started: Mutex<Instant>,
 }
 
-/// What a load brought. The next one does not begin before this is dropped: of two, the later one counts.
+/// The result of a load. The next load does not begin before this is dropped, so that results are applied in order.
 pub(super) struct Loaded {
     pub(super) set: Result<KeySet, KeyError>,
-    pub(super) _turn: Option<Turn>,
+    pub(super) _permit: Option<LoadPermit>,
 }
 
 impl Loader {
     pub(super) fn new(source: Arc<dyn ErasedSource>) -> Self {
-        Self { source, turns: Turns::default(), begun: Mutex::new(Instant::now()) }
+        Self { source, permits: LoadPermits::default(), started: Mutex::new(Instant::now()) }
     }
 
     pub(super) fn describe(&self) -> String {
@@ -45,29 +45,29 @@ impl Loader {
         })
     }
 
-    /// Loads at once; `None` while another load is under way that may yet answer.
+    /// Loads at once; `None` while another load is running that has not timed out.
     pub(super) async fn load_now(&self) -> Option<Loaded> {
-        match self.turns.try_next() {
-            Some(turn) => Some(self.load_in(turn).await),
+        match self.permits.try_acquire() {
+            Some(permit) => Some(self.load_with(permit).await),
             None if self.hangs_for() > LOAD_DEADLINE => Some(self.hanging()),
             None => None,
         }
     }
 
-    /// Loads when the load under way has ended.
+    /// Loads after the running load, if there is one.
     pub(super) async fn load_next(&self) -> Loaded {
-        match timeout(LOAD_DEADLINE, self.turns.next()).await {
-            Ok(Some(turn)) => self.load_in(turn).await,
+        match timeout(LOAD_DEADLINE, self.permits.acquire()).await {
+            Ok(Some(permit)) => self.load_with(permit).await,
             _ => self.hanging(),
         }
     }
 
-    async fn load_in(&self, turn: Turn) -> Loaded {
-        *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        // In a task of its own, which ends when this is dropped: a panic is its own, and so is what can't be broken off.
+    async fn load_with(&self, permit: LoadPermit) -> Loaded {
+        *self.started.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        // A task of its own contains a panic, and ends when this is dropped.
         let mut task = JoinSet::new();
         let load = self.source.clone().load();
-        task.spawn(turn.clone().during(load));
+        task.spawn(permit.clone().scope(load));
         let set = match timeout(LOAD_DEADLINE, task.join_next()).await {
             Ok(Some(Ok(set))) => set,
             // The panic's message may hold a key, so it is not logged.
@@ -75,22 +75,22 @@ impl Loader {
                 record_panic(HOOK);
                 Err(KeyError::unavailable("the source panicked; its message went to standard error"))
             }
-            Ok(_) => Err(KeyError::unavailable("the load was broken off")),
+            Ok(_) => Err(KeyError::unavailable("the load was cancelled")),
             Err(_) => Err(KeyError::unavailable(format!("no answer within {} s", LOAD_DEADLINE.as_secs()))),
         };
-        Loaded { set, _turn: Some(turn) }
+        Loaded { set, _permit: Some(permit) }
     }
 
     fn hanging(&self) -> Loaded {
         let error = format!(
-            "the load that began {} s ago hangs, and can't be broken off; no other begins before it ends",
+            "the load that began {} s ago hangs and can't be cancelled; no other one begins before it ends",
             self.hangs_for().as_secs()
         );
-        Loaded { set: Err(KeyError::unavailable(error)), _turn: None }
+        Loaded { set: Err(KeyError::unavailable(error)), _permit: None }
     }
 
     fn hangs_for(&self) -> Duration {
-        self.begun.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+        self.started.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 }
 

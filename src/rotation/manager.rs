@@ -1,4 +1,4 @@
-//! [`Manager`]: the task that loads, and the ring it puts in place.
+//! [`Manager`]: loads the sources in a task, and replaces the ring.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -11,11 +11,11 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::keyring::erased_source::ErasedSource;
 use crate::keyring::event::{KeyEvent, KeyObserver};
-use crate::keyring::handle::Keeper;
+use crate::keyring::handle::FirstLoad;
+use crate::keyring::handle::KeyManager;
 use crate::keyring::handle::Keys;
 use crate::keyring::handle::Refetching;
 use crate::keyring::handle::RetiredKey;
-use crate::keyring::handle::Trusting;
 use crate::keyring::ring_cell::RingCell;
 use crate::keyring::trusted_issuer::TrustedIssuer;
 use crate::keys::error::KeyError;
@@ -23,15 +23,14 @@ use crate::rotation::Trusted;
 use crate::rotation::load::Loaded;
 use crate::rotation::load::Loader;
 use crate::rotation::refetch::Gate;
-use crate::rotation::state;
-use crate::rotation::state::Rotation;
+use crate::rotation::state::IssuerKeys;
+use crate::rotation::state::RotationState;
 use crate::rotation::state::Timing;
 use crate::time::Clock;
 
-/// The longest that caching headers can keep an issuer from being asked, and the longest between two tries of one
-/// that fails.
+/// The longest that a source's answer counts as fresh, whatever its caching headers say.
 const MAX_FRESH: Duration = Duration::from_secs(24 * 3600);
-/// How soon a source that failed is asked again: that, doubled each time.
+/// After a failure a source is loaded again after this time, and after twice as long each time, up to [`MAX_RETRY`].
 const LEAST_RETRY: Duration = Duration::from_secs(1);
 const MAX_RETRY: Duration = Duration::from_secs(60);
 
@@ -39,47 +38,47 @@ pub(super) struct Settings {
     pub(super) timing: Timing,
     pub(super) reload_every: Duration,
     pub(super) cooldown: Duration,
-    /// Whether the start fails where a trusted issuer's keys can't be loaded.
+    /// Whether the start fails if a trusted issuer's keys can't be loaded.
     pub(super) is_every_issuer_required: bool,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) observe: Option<Arc<KeyObserver>>,
 }
 
-/// A trusted issuer: where its keys come from, and what requests that wait for them meet.
+/// A trusted issuer, its source, and the limits for loads that requests cause.
 struct Foreign {
     issuer: Arc<TrustedIssuer>,
     source: Loader,
     gate: Gate,
 }
 
-/// Held by the [`Keys`] and, weakly, by its task: when the last of the keys goes, both end.
+/// The [`Keys`] hold it, and its task holds it weakly. Both end with the last clone of the keys.
 pub(super) struct Manager {
-    /// `None`: there are no own keys.
+    /// `None` if there are no own keys.
     own: Option<Loader>,
     own_gate: Gate,
     settings: Settings,
     ring: Arc<RingCell>,
     state: Mutex<State>,
-    /// A source is due earlier than its task knows.
+    /// Wakes the task because a source is due earlier than it knows.
     rescheduled: Arc<Notify>,
     runtime: Handle,
     task: OnceLock<AbortHandle>,
 }
 
 struct State {
-    rotation: Rotation,
+    rotation: RotationState,
     own: Progress,
     foreign: BTreeMap<usize, (Arc<Foreign>, Progress)>,
-    /// Until every source was asked once, the ring is being put together and not replaced.
+    /// Whether every source was loaded once. Before that, changes of the ring are not reported as replacements.
     is_loaded: bool,
 }
 
-/// How the loads of one source go.
+/// When one source is loaded next, and what was reported about it.
 struct Progress {
     due: Instant,
     retry: Duration,
-    /// What was told about skipped keys, which is not told again.
-    skipped: Vec<String>,
+    /// The errors of skipped keys that were reported. They are not reported again.
+    reported: Vec<String>,
 }
 
 impl Manager {
@@ -88,7 +87,7 @@ impl Manager {
         trusted: Vec<Trusted>,
         settings: Settings,
     ) -> Result<Keys, KeyError> {
-        let mut rotation = Rotation::new(settings.timing);
+        let mut rotation = RotationState::new(settings.timing);
         if own.is_none() {
             rotation = rotation.verify_only();
         }
@@ -119,7 +118,7 @@ impl Manager {
         let mut loads = JoinSet::new();
         let added = trusted.into_iter().map(|Trusted { issuer, source }| manager.add(issuer, source));
         for at in added.collect::<Result<Vec<_>, _>>()? {
-            loads.spawn(manager.clone().ask_foreign(at));
+            loads.spawn(manager.clone().try_load_foreign(at));
         }
         while let Some(loaded) = loads.join_next().await {
             match loaded {
@@ -127,37 +126,37 @@ impl Manager {
                 _ => {}
             }
         }
-        let told = {
+        let errors = {
             let mut state = manager.state();
             state.is_loaded = true;
-            state.tell_own(skipped, &withdrawn)
+            state.unreported_own(skipped, &withdrawn)
         };
         if let Some(own) = &manager.own {
-            manager.report_skipped(own, &told);
+            manager.report_skipped(own, &errors);
         }
         manager.emit(&KeyEvent::Loaded { ring: &ring.load() });
-        let task = tokio::spawn(keep(Arc::downgrade(&manager), manager.rescheduled.clone(), every));
+        let task = tokio::spawn(run(Arc::downgrade(&manager), manager.rescheduled.clone(), every));
         let _ = manager.task.set(task.abort_handle());
-        Ok(Keys::kept(ring, manager))
+        Ok(Keys::managed(ring, manager))
     }
 
-    /// One round: whatever is due is asked, and what time does by itself is done.
+    /// One round: loads the sources that are due, and applies key changes that are due.
     async fn reload(self: Arc<Self>) {
         self.reload_due();
         self.load_own().await;
     }
 
-    /// Asks the trusted issuers whose sources are due.
+    /// Loads the sources of trusted issuers that are due.
     fn reload_due(self: &Arc<Self>) {
         let is_due = |(at, (_, progress)): (&usize, &(_, Progress))| progress.is_due().then_some(*at);
         let due: Vec<usize> = self.state().foreign.iter().filter_map(is_due).collect();
         for at in due {
-            // A slow issuer does not hold up the own keys, nor the next round.
+            // In a task of its own, so that a slow issuer delays neither the own keys nor the next round.
             self.runtime.spawn(self.clone().reload_foreign(at));
         }
     }
 
-    /// Trusts a further issuer, none of whose keys is known yet.
+    /// Trusts another issuer. Its keys are not loaded yet.
     fn add(&self, issuer: TrustedIssuer, source: Arc<dyn ErasedSource>) -> Result<usize, KeyError> {
         let issuer = Arc::new(issuer.checked()?);
         let foreign = Foreign { issuer: issuer.clone(), source: Loader::new(source), gate: Gate::default() };
@@ -175,11 +174,11 @@ impl Manager {
     /// The issuer that this `iss` belongs to.
     fn issuer_of(&self, iss: &str) -> Option<(usize, Arc<Foreign>)> {
         let state = self.state();
-        let mut its = state.foreign.iter().filter(|(_, (foreign, _))| foreign.issuer.names(iss));
-        its.next().map(|(at, (foreign, _))| (*at, foreign.clone()))
+        let mut matching = state.foreign.iter().filter(|(_, (foreign, _))| foreign.issuer.names(iss));
+        matching.next().map(|(at, (foreign, _))| (*at, foreign.clone()))
     }
 
-    /// When a trusted issuer's source is due next; one that is being asked is due until it has answered.
+    /// When a trusted issuer's source is due next. A source that is being loaded stays due until it has answered.
     fn next_due(&self) -> Option<Instant> {
         self.state().foreign.values().map(|(_, progress)| progress.due).min()
     }
@@ -196,34 +195,35 @@ impl Manager {
         }
     }
 
-    /// Asks the own source out of turn, after the load under way where there is one. Whether it could be read: then a key that
-    /// is still unknown is none of its keys.
+    /// Loads the own source although it is not due, after the running load if there is one. Returns whether it could be read. If
+    /// so, a key that is still unknown is not one of its keys.
     pub(super) async fn reload_own(self: Arc<Self>) -> bool {
         let Some(own) = &self.own else { return true };
         let loaded = own.load_next().await;
         self.take_own(own, loaded)
     }
 
-    fn take_own(&self, own: &Loader, Loaded { set: loaded, _turn }: Loaded) -> bool {
-        // Also where it goes on naming a key that was withdrawn. A set without a signing key is a mistake, and not used.
+    fn take_own(&self, own: &Loader, Loaded { set: loaded, _permit }: Loaded) -> bool {
+        // A set that names a withdrawn signing key was read as well. One without a signing key is a mistake and not used.
         let is_read = loaded.as_ref().is_ok_and(|set| set.signing.is_some());
-        let (outcome, told) = {
+        let (outcome, errors) = {
             let mut state = self.state();
             let to_tell = loaded.as_ref().ok().map(|set| (set.skipped.clone(), set.withdrawn.clone()));
             let fresh_for = loaded.as_ref().ok().and_then(|set| set.fresh_for);
             let outcome = loaded.and_then(|set| state.rotation.own_loaded(set, self.settings.clock.now()));
-            // The own source is asked at every round, unless it says itself how long its answer is good for.
+            // The own source is loaded in every round, also after a failure, unless its answer says how long it is fresh.
             state.own.succeeded(fresh_for, self.settings.reload_every);
-            let told =
-                to_tell.map(|(skipped, withdrawn)| state.tell_own(skipped, &withdrawn)).unwrap_or_default();
-            (outcome, told)
+            let errors = to_tell
+                .map(|(skipped, withdrawn)| state.unreported_own(skipped, &withdrawn))
+                .unwrap_or_default();
+            (outcome, errors)
         };
         self.publish();
-        self.report(own, outcome, &told);
+        self.report(own, outcome, &errors);
         is_read
     }
 
-    /// Asks a foreign source that is due, unless it is being asked.
+    /// Loads a foreign source that is due, unless it is being loaded.
     async fn reload_foreign(self: Arc<Self>, at: usize) {
         let Some(foreign) = self.foreign(at) else { return };
         if let Some(loaded) = foreign.source.load_now().await {
@@ -231,12 +231,12 @@ impl Manager {
         }
     }
 
-    /// Asks a foreign source, after the load under way where there is one. Whether it answered.
+    /// Loads a foreign source, after the running load if there is one. Returns whether it answered.
     pub(super) async fn load_foreign(self: Arc<Self>, at: usize) -> bool {
-        self.ask_foreign(at).await.is_ok()
+        self.try_load_foreign(at).await.is_ok()
     }
 
-    async fn ask_foreign(self: Arc<Self>, at: usize) -> Result<(), KeyError> {
+    async fn try_load_foreign(self: Arc<Self>, at: usize) -> Result<(), KeyError> {
         let Some(foreign) = self.foreign(at) else { return Ok(()) };
         let loaded = foreign.source.load_next().await;
         self.take_foreign(at, &foreign, loaded)
@@ -248,14 +248,14 @@ impl Manager {
         Foreign { issuer, source, .. }: &Foreign,
         loaded: Loaded,
     ) -> Result<(), KeyError> {
-        let (outcome, told) = {
+        let (outcome, errors) = {
             let mut state = self.state();
             let State { rotation, foreign, .. } = &mut *state;
-            // Removed meanwhile.
+            // The issuer was removed meanwhile.
             let Some((_, progress)) = foreign.get_mut(&at) else { return Ok(()) };
             let now = self.settings.clock.now();
             let skipped = loaded.set.as_ref().map(|set| set.skipped.clone()).unwrap_or_default();
-            let told = progress.tell_skipped(&skipped);
+            let errors = progress.unreported(&skipped);
             let fresh_for = loaded.set.as_ref().ok().and_then(|set| set.fresh_for);
             let outcome = match loaded.set {
                 Ok(set) => rotation.foreign_loaded(at, set, now),
@@ -271,25 +271,25 @@ impl Manager {
                     self.rescheduled.notify_one();
                 }
             }
-            (outcome, told)
+            (outcome, errors)
         };
         self.publish();
-        if let Ok(state::Loaded::TakenBack) = outcome {
+        if let Ok(IssuerKeys::Emptied) = outcome {
             self.emit(&KeyEvent::EmptyKeySet { source: &source.describe(), issuer: issuer.name() });
         }
         let outcome = outcome.map(|_| ());
-        self.report(source, outcome.clone(), &told);
+        self.report(source, outcome.clone(), &errors);
         outcome.map_err(|error| error.at(issuer.name()))
     }
 
-    /// Puts the ring of this moment in place, if it is another one.
+    /// Replaces the ring if it has changed.
     fn publish(&self) {
         let replaced = {
             let mut state = self.state();
             let ring = state.rotation.ring(self.settings.clock.now());
             let is_new = !ring.is_same(&self.ring.load());
             if is_new {
-                // Under the lock: two rounds can't put theirs in place in the wrong order.
+                // Under the lock, so that concurrent loads store their rings in order.
                 self.ring.store(ring);
             }
             is_new && state.is_loaded
@@ -299,31 +299,31 @@ impl Manager {
         }
     }
 
-    fn report(&self, source: &Loader, outcome: Result<(), KeyError>, told: &[KeyError]) {
-        self.report_skipped(source, told);
+    fn report(&self, source: &Loader, outcome: Result<(), KeyError>, errors: &[KeyError]) {
+        self.report_skipped(source, errors);
         if let Err(error) = outcome {
             self.emit(&KeyEvent::LoadFailed { source: &source.describe(), error: &error });
         }
     }
 
-    fn report_skipped(&self, source: &Loader, told: &[KeyError]) {
-        for error in told {
+    fn report_skipped(&self, source: &Loader, errors: &[KeyError]) {
+        for error in errors {
             self.emit(&KeyEvent::Skipped { source: &source.describe(), error });
         }
     }
 
-    /// Never under the lock: an observer may withdraw a key.
+    /// Call it without the lock: an observer may withdraw a key.
     fn emit(&self, event: &KeyEvent<'_>) {
         event.tell(self.settings.observe.as_deref());
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while it holds the lock but for a broken clock, and then the state is whole.
+        // Only a clock that panics can poison the lock, and the state is consistent then.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Keeper for Manager {
+impl KeyManager for Manager {
     fn refetch(self: Arc<Self>, issuer: &str) -> Option<Refetching> {
         let (at, foreign) = self.issuer_of(issuer)?;
         foreign.gate.wait(&self.runtime, self.settings.cooldown, || self.clone().load_foreign(at))
@@ -361,9 +361,9 @@ impl Keeper for Manager {
         self: Arc<Self>,
         issuer: TrustedIssuer,
         source: Arc<dyn ErasedSource>,
-    ) -> Result<Trusting, KeyError> {
+    ) -> Result<FirstLoad, KeyError> {
         let at = self.add(issuer, source)?;
-        // A task of its own: the issuer is trusted, whoever waits for its first answer.
+        // In a task of its own, so that the load continues if the caller stops waiting.
         let load = self.runtime.clone().spawn(self.load_foreign(at));
         Ok(Box::pin(async move {
             let _ = load.await;
@@ -373,8 +373,8 @@ impl Keeper for Manager {
     fn distrust(&self, name: &str) -> bool {
         let is_removed = {
             let mut state = self.state();
-            let mut its = state.foreign.iter().filter(|(_, (foreign, _))| foreign.issuer.name() == name);
-            let at = its.next().map(|(at, _)| *at);
+            let mut matching = state.foreign.iter().filter(|(_, (foreign, _))| foreign.issuer.name() == name);
+            let at = matching.next().map(|(at, _)| *at);
             if let Some(at) = at {
                 state.foreign.remove(&at);
                 state.rotation.distrust(at);
@@ -395,18 +395,22 @@ impl Drop for Manager {
 }
 
 impl State {
-    /// What is new among the skipped keys of the own source, the withdrawals that withdraw nothing, and the own keys that
-    /// are published as another's.
-    fn tell_own(&mut self, mut skipped: Vec<KeyError>, withdrawn: &[String]) -> Vec<KeyError> {
-        skipped.extend(self.rotation.withdrawing_nothing(withdrawn));
-        skipped.extend(self.rotation.claimed_by_others());
-        self.own.tell_skipped(&skipped)
+    /// The errors that were not reported yet: skipped keys of the own source, withdrawals of unknown names, and own keys that
+    /// an issuer publishes.
+    fn unreported_own(&mut self, mut skipped: Vec<KeyError>, withdrawn: &[String]) -> Vec<KeyError> {
+        skipped.extend(self.rotation.unknown_withdrawals(withdrawn));
+        skipped.extend(self.rotation.own_keys_of_issuers());
+        self.own.unreported(&skipped)
     }
 }
 
 impl Progress {
     fn new(reload_every: Duration) -> Self {
-        Self { due: Instant::now() + reload_every, retry: LEAST_RETRY.min(reload_every), skipped: Vec::new() }
+        Self {
+            due: Instant::now() + reload_every,
+            retry: LEAST_RETRY.min(reload_every),
+            reported: Vec::new(),
+        }
     }
 
     fn is_due(&self) -> bool {
@@ -423,18 +427,18 @@ impl Progress {
         self.retry = self.retry.saturating_mul(2).min(MAX_RETRY);
     }
 
-    /// What is new among the skipped keys.
-    fn tell_skipped(&mut self, skipped: &[KeyError]) -> Vec<KeyError> {
-        let before = std::mem::replace(&mut self.skipped, skipped.iter().map(ToString::to_string).collect());
+    /// The errors of skipped keys that were not reported yet.
+    fn unreported(&mut self, skipped: &[KeyError]) -> Vec<KeyError> {
+        let before = std::mem::replace(&mut self.reported, skipped.iter().map(ToString::to_string).collect());
         skipped.iter().filter(|error| !before.contains(&error.to_string())).cloned().collect()
     }
 }
 
-async fn keep(manager: Weak<Manager>, rescheduled: Arc<Notify>, every: Duration) {
+async fn run(manager: Weak<Manager>, rescheduled: Arc<Notify>, every: Duration) {
     let mut round = Instant::now() + every;
     loop {
         let Some(due) = manager.upgrade().map(|manager| manager.next_due()) else { return };
-        // Between the rounds, a trusted issuer that failed is asked again as soon as it is due.
+        // A trusted issuer that failed is loaded again between the rounds, as soon as it is due.
         let earliest = Instant::now() + LEAST_RETRY.min(every);
         let due = due.map_or(round, |due| due.max(earliest).min(round));
         if timeout_at(due, rescheduled.notified()).await.is_ok() {
@@ -446,7 +450,7 @@ async fn keep(manager: Weak<Manager>, rescheduled: Arc<Notify>, every: Duration)
             continue;
         }
         round = Instant::now() + every;
-        // In a task of its own: a panic ends this round and no other.
+        // In a task of its own, so that a panic ends only this round.
         let round = manager.runtime.spawn(manager.clone().reload()).await;
         if round.is_err_and(|error| error.is_panic()) {
             let error = KeyError::unavailable("a round panicked; its message went to standard error");

@@ -1,8 +1,8 @@
 //! [`KeyRotation`]: keeps keys up to date from their sources.
 
+mod elapsed;
 mod load;
 mod manager;
-mod pace;
 mod refetch;
 pub mod source;
 mod state;
@@ -16,9 +16,9 @@ use crate::keyring::event::{KeyEvent, KeyObserver};
 use crate::keyring::handle::Keys;
 use crate::keyring::trusted_issuer::TrustedIssuer;
 use crate::keys::error::{KeyError, KeyErrorKind};
+use crate::rotation::elapsed::MonotonicClock;
 use crate::rotation::manager::Manager;
 use crate::rotation::manager::Settings;
-use crate::rotation::pace::SteadyClock;
 use crate::rotation::source::KeySource;
 use crate::rotation::state::Timing;
 use crate::time::{Clock, clamped};
@@ -229,7 +229,7 @@ impl KeyRotation {
             reload_every: clamped(self.reload_every),
             cooldown: clamped(self.cooldown).max(SHORTEST_COOLDOWN),
             is_every_issuer_required: self.is_every_issuer_required,
-            clock: self.clock.unwrap_or_else(|| Arc::new(SteadyClock::start())),
+            clock: self.clock.unwrap_or_else(|| Arc::new(MonotonicClock::start())),
             observe: self.observe,
         };
         Manager::start(self.own, self.trusted, settings).await

@@ -1,7 +1,8 @@
-//! The refetch for an unknown `kid`, from the issuer that the token claims, or from the own source for a token that is to
-//! sign out: one at a time, one per cooldown, with bounded waiters and a bounded wait, each source apart from the others.
+//! [`Gate`]: limits the loads that tokens with an unknown `kid` cause. A request loads the source of the issuer that its token
+//! claims; a sign-out loads the own source.
 //!
-//! Nothing of the token goes out: the source is asked what it always is.
+//! Each source has a gate of its own: one load at a time and one per cooldown, a bounded number of waiting requests, and a
+//! bounded wait. The load does not depend on the token, and nothing of the token is sent.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,19 +14,19 @@ use tokio::time::{Instant, timeout};
 use crate::keyring::handle::Refetched;
 use crate::keyring::handle::Refetching;
 
-/// How long a request waits, and how many may wait for one issuer.
+/// How long a request waits for a load, and how many may wait for one source.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 const MAX_WAITERS: usize = 256;
 
-/// What requests with an unknown `kid` of one source meet.
+/// The limits for one source.
 pub(super) struct Gate {
-    last: Mutex<Option<Flight>>,
+    last: Mutex<Option<Load>>,
     waiters: Arc<Semaphore>,
 }
 
-struct Flight {
-    begun: Instant,
-    /// `None` while it is under way.
+struct Load {
+    started: Instant,
+    /// `None` while it is running.
     outcome: watch::Receiver<Option<Refetched>>,
 }
 
@@ -36,9 +37,9 @@ impl Default for Gate {
 }
 
 impl Gate {
-    /// Waits for the fetch under way, or for a new one by `reload`, which tells whether the source answered.
+    /// Waits for the running load, or for a new one by `reload`, whose result says whether the source answered.
     ///
-    /// `None`: the source was asked a moment ago, and knows no such key.
+    /// `None` if a load within the cooldown was answered: the ring holds what the source has.
     pub(super) fn wait<F>(
         &self,
         runtime: &Handle,
@@ -48,20 +49,20 @@ impl Gate {
     where
         F: Future<Output = bool> + Send + 'static,
     {
-        let mut outcome = self.flight(runtime, cooldown, reload);
-        let landed = *outcome.borrow();
-        match landed {
+        let mut outcome = self.current_load(runtime, cooldown, reload);
+        let known = *outcome.borrow();
+        match known {
             Some(Refetched::Current) => return None,
-            // Just asked, and not answered: whether there is such a key, nobody can say.
+            // It was not answered, so the source may have the key.
             Some(Refetched::Unreachable) => return Some(unreachable()),
             None => {}
         }
-        let Ok(place) = self.waiters.clone().try_acquire_owned() else { return Some(unreachable()) };
+        let Ok(permit) = self.waiters.clone().try_acquire_owned() else { return Some(unreachable()) };
         let runtime = runtime.clone();
         Some(Box::pin(async move {
-            let _place = place;
+            let _permit = permit;
             let timed = {
-                // Whoever serves the request need not run on a runtime of tokio's.
+                // For the timer: the request may be served outside tokio.
                 let _entered = runtime.enter();
                 timeout(MAX_WAIT, outcome.wait_for(Option::is_some))
             };
@@ -72,9 +73,9 @@ impl Gate {
         }))
     }
 
-    /// The fetch under way, or the last one within the cooldown, or a new one. It is nobody's own: a waiter that goes
-    /// away does not end it.
-    fn flight<F>(
+    /// The running load, or the last one within the cooldown, or a new one. It runs in a task of its own, so it does not end
+    /// with the request that caused it.
+    fn current_load<F>(
         &self,
         runtime: &Handle,
         cooldown: Duration,
@@ -84,11 +85,11 @@ impl Gate {
         F: Future<Output = bool> + Send + 'static,
     {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(flight) = &*last {
-            // A sender that is gone without a word was broken off, with its runtime.
-            let under_way = flight.outcome.borrow().is_none() && flight.outcome.has_changed().is_ok();
-            if under_way || flight.begun.elapsed() < cooldown {
-                return flight.outcome.clone();
+        if let Some(load) = &*last {
+            // `has_changed` fails if the sender was dropped without a result, because its task was cancelled.
+            let is_running = load.outcome.borrow().is_none() && load.outcome.has_changed().is_ok();
+            if is_running || load.started.elapsed() < cooldown {
+                return load.outcome.clone();
             }
         }
         let (send, outcome) = watch::channel(None);
@@ -97,12 +98,12 @@ impl Gate {
             let outcome = if reload.await { Refetched::Current } else { Refetched::Unreachable };
             let _ = send.send(Some(outcome));
         });
-        *last = Some(Flight { begun: Instant::now(), outcome: outcome.clone() });
+        *last = Some(Load { started: Instant::now(), outcome: outcome.clone() });
         outcome
     }
 }
 
-/// Nobody waits: the answer to what is over the bounds, and to what failed a moment ago.
+/// The result without a wait: for a request over the bounds, or after a failure within the cooldown.
 fn unreachable() -> Refetching {
     Box::pin(std::future::ready(Refetched::Unreachable))
 }

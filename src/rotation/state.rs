@@ -1,6 +1,6 @@
-//! [`Rotation`]: which key signs and which verify, as a function of what was loaded and when.
+//! [`RotationState`]: which key signs and which keys verify, as a function of what was loaded and when.
 //!
-//! No clock, no waiting, no randomness: sets and instants go in, a ring comes out.
+//! It has no clock, does not wait, and draws no random numbers: key sets and instants go in, a ring comes out.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -14,49 +14,49 @@ use crate::keys::error::{KeyError, KeyErrorKind};
 use crate::keys::key_set::KeySet;
 use crate::keys::signing_key::SigningKey;
 use crate::keys::verifying_key::VerifyingKey;
-use crate::rotation::pace::Pace;
+use crate::rotation::elapsed::Elapsed;
 use crate::time::NumericDate;
 
-/// How many retired keys are remembered, the last ones.
+/// How many retired keys are remembered: the latest.
 const MAX_RETIRED: usize = 16;
 
 /// In whole seconds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timing {
-    /// From a key's first sight to its first signature.
+    /// From the load of a new key to its first signature.
     pub(super) activation_delay: u64,
-    /// How much later than here another node may see what is seen here.
+    /// How much later than this node another one may load a change.
     pub(super) spread: u64,
-    /// From the last signature a key could have made to the end of its verifying.
+    /// From the last signature that any node can have made with a key until it stops verifying.
     pub(super) overlap: u64,
-    /// From a foreign source's first failure to the end of its keys.
+    /// From a foreign source's first failure until its keys are dropped.
     pub(super) stale_for: u64,
 }
 
-pub(super) struct Rotation {
+pub(super) struct RotationState {
     timing: Timing,
     /// There are no own keys.
     is_verify_only: bool,
-    /// `None` where the only one was withdrawn.
+    /// `None` if it was withdrawn and no other has replaced it, or there are no own keys.
     signing: Option<SigningKey>,
-    /// Verifies already.
+    /// The next signing key. It verifies already.
     next: Option<Next>,
-    /// Signed, here or elsewhere. The newest first.
+    /// Keys that signed, here or on other nodes, the newest first.
     retiring: Vec<Retiring>,
-    /// What the own source says verifies.
+    /// The keys that the own source lists as verifying only.
     listed: Vec<VerifyingKey>,
     /// The own keys of the last ring.
     serving: Vec<VerifyingKey>,
-    /// Those that have left the ring without being withdrawn, the last first, and since when.
+    /// The own keys that left the ring without being withdrawn, and when. The latest first.
     retired: VecDeque<(VerifyingKey, u64)>,
-    /// By a number that is never given twice: what an issuer's source answers after it was removed is nobody's.
+    /// By a number that is never reused, so that a late answer of a removed issuer's source belongs to no issuer.
     foreign: BTreeMap<usize, Foreign>,
     /// The next number.
     next_issuer: usize,
-    /// By the own source or by hand; of an issuer's keys, by its source too.
+    /// Withdrawn by the own source or a call; an issuer's keys also by that issuer's source.
     withdrawn: Withdrawn,
-    /// What time has passed: instants in here are its counts, not dates.
-    pace: Pace,
+    /// The time that has passed. Instants in this struct are its counts of seconds, not dates.
+    elapsed: Elapsed,
 }
 
 struct Next {
@@ -72,20 +72,21 @@ struct Retiring {
 struct Foreign {
     issuer: Arc<TrustedIssuer>,
     keys: Vec<VerifyingKey>,
-    /// Until the source answers it is taken to have some.
+    /// Whether its last answer had keys. `true` before the first answer.
     has_keys: bool,
     failing_since: Option<u64>,
 }
 
-/// What an issuer's source answered.
+/// The answer of an issuer's source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Loaded {
-    Keys,
-    /// It holds no key, for the first time since it held one or at the start.
-    TakenBack,
+pub(super) enum IssuerKeys {
+    /// It has keys, or it has none and had none at its last answer.
+    Unchanged,
+    /// It has no keys any more, or none at the start.
+    Emptied,
 }
 
-impl Rotation {
+impl RotationState {
     pub(super) fn new(timing: Timing) -> Self {
         Self {
             timing,
@@ -99,7 +100,7 @@ impl Rotation {
             foreign: BTreeMap::new(),
             next_issuer: 0,
             withdrawn: Withdrawn::default(),
-            pace: Pace::default(),
+            elapsed: Elapsed::default(),
         }
     }
 
@@ -108,7 +109,7 @@ impl Rotation {
         Self { is_verify_only: true, ..self }
     }
 
-    /// Trusts another issuer from now on. The number is what its source's answers are taken by.
+    /// Trusts another issuer, and returns the number by which its source's answers are passed in.
     pub(super) fn trust(&mut self, issuer: Arc<TrustedIssuer>) -> Result<usize, KeyError> {
         if let Some(rival) = self.foreign.values().find(|held| held.issuer.overlaps(&issuer)) {
             return Err(ambiguous(&rival.issuer, &issuer));
@@ -120,29 +121,29 @@ impl Rotation {
         Ok(at)
     }
 
-    /// Trusts the issuer of this number no longer. What it withdrew stays withdrawn, should it come again.
+    /// Stops trusting the issuer of this number. What it withdrew stays withdrawn, also if it is trusted again.
     pub(super) fn distrust(&mut self, at: usize) {
         self.withdraw_other_names();
         self.foreign.remove(&at);
     }
 
-    /// The own source holds this now. Its withdrawals count even where its signing key can't be used.
+    /// Applies an answer of the own source. Its withdrawals take effect even if its signing key can't be used.
     pub(super) fn own_loaded(&mut self, set: KeySet, now: NumericDate) -> Result<(), KeyError> {
         let now = self.tick(now);
         let KeySet { signing, verifying, withdrawn, skipped, .. } = set;
         self.withdrawn.extend(withdrawn);
-        // A key that this very set renames is known by its old name before that is gone.
+        // Before the old keys are replaced: this set may rename a key that it withdraws under the old name.
         self.withdraw_other_names();
-        // A set that does not sign is refused, and is no list of what is retired: it could not be read, or is a mistake.
+        // A set without a signing key is refused as unread or a mistake, so it does not say which keys are retired.
         let before =
             if signing.is_some() { std::mem::replace(&mut self.listed, verifying) } else { Vec::new() };
         if !skipped.is_empty() {
-            // A listed key that is missing now may be the one that did not load. Not for ever: what does not load may
-            // be no key at all, and never go away.
+            // A listed key that is missing now may be one that did not load, so it still verifies for a time. The time is
+            // limited, because the file that does not load may never have been a key.
             let until = now.saturating_add(self.timing.verifies_on());
             let missing: Vec<_> =
                 before.into_iter().filter(|key| !self.listed.iter().any(|held| held.is_same(key))).collect();
-            // The last goes in first: the first stays in front.
+            // In reverse, because `retire` inserts at the front.
             missing.into_iter().rev().for_each(|key| self.retire(key, until));
         }
         self.withdraw_other_names();
@@ -157,48 +158,49 @@ impl Rotation {
                 Some(error) => did_not_load("the source holds no key that signs", error),
             });
         };
-        // It is held nowhere: its other names are known here or never.
-        if self.withdrawn.meet(&key.verifying_key(), None) {
+        // A withdrawn key is not stored, so this is the only chance to learn its other name.
+        if self.withdrawn.observe(&key.verifying_key(), None) {
             return Err(KeyError::new(
                 KeyErrorKind::Ring,
-                "the source would sign with it, and it is withdrawn: put another in its place",
+                "it is withdrawn, and the source names it as the signing key: replace it with another",
             )
             .about(key.kid()));
         }
-        self.succeed(key, now);
+        self.propose(key, now);
         Ok(())
     }
 
-    /// A foreign issuer's source holds this now: nothing at all, and none of the issuer's tokens is admitted any more. Its
-    /// old keys serve on only where one was there and did not load.
+    /// Applies an answer of a foreign issuer's source. After an empty set none of the issuer's tokens is admitted. Its old keys
+    /// stay in use only if the set has keys and none of them loads.
     pub(super) fn foreign_loaded(
         &mut self,
         at: usize,
         set: KeySet,
         now: NumericDate,
-    ) -> Result<Loaded, KeyError> {
+    ) -> Result<IssuerKeys, KeyError> {
         let withdrawn = set.withdrawn.clone();
         let failure = set.skipped.first().cloned();
         let keys: Vec<_> = set.into_verifying().collect();
         if let Some(Foreign { issuer, .. }) = self.foreign.get(&at) {
-            // Even where it holds nothing else: the last key may be the compromised one.
+            // Also if the set has no keys: the last one may be compromised.
             self.withdrawn.extend_of(issuer.name(), withdrawn);
         }
-        // Those that go now are met by the names they had.
+        // Before the old keys are replaced, so that their names are known.
         self.withdraw_other_names();
         if let Some(error) = failure.filter(|_| keys.is_empty()) {
             self.foreign_failed(at, now);
-            let what = "no key of the issuer's set loads; the ones held so far serve on for a time";
+            let what =
+                "no key of the issuer's set loads; its previous keys stay in use until `stale_for` is over";
             return Err(did_not_load(what, &error));
         }
-        let Some(foreign) = self.foreign.get_mut(&at) else { return Ok(Loaded::Keys) };
+        let Some(foreign) = self.foreign.get_mut(&at) else { return Ok(IssuerKeys::Unchanged) };
         foreign.failing_since = None;
         foreign.keys = keys;
         let had_keys = std::mem::replace(&mut foreign.has_keys, !foreign.keys.is_empty());
-        Ok(if had_keys && foreign.keys.is_empty() { Loaded::TakenBack } else { Loaded::Keys })
+        Ok(if had_keys && foreign.keys.is_empty() { IssuerKeys::Emptied } else { IssuerKeys::Unchanged })
     }
 
-    /// A foreign issuer's source could not be loaded.
+    /// Notes that a foreign issuer's source could not be loaded.
     pub(super) fn foreign_failed(&mut self, at: usize, now: NumericDate) {
         let now = self.tick(now);
         if let Some(foreign) = self.foreign.get_mut(&at) {
@@ -206,38 +208,38 @@ impl Rotation {
         }
     }
 
-    /// Nothing under this `kid` or fingerprint from now on.
+    /// Withdraws the keys with this `kid` or fingerprint.
     pub(super) fn withdraw(&mut self, kid: &str) {
         self.withdrawn.extend([kid.to_owned()]);
         self.withdraw_other_names();
     }
 
-    /// Of what the own source withdraws, the names that no key held here ever had: misspelt ones, perhaps.
-    pub(super) fn withdrawing_nothing(&mut self, names: &[String]) -> Vec<KeyError> {
+    /// An error for each of these withdrawn names that no key ever had here. They may be misspelt.
+    pub(super) fn unknown_withdrawals(&mut self, names: &[String]) -> Vec<KeyError> {
         self.withdraw_other_names();
         names
             .iter()
-            .filter(|name| !self.withdrawn.has_met(name))
+            .filter(|name| !self.withdrawn.has_seen(name))
             .map(|name| {
                 KeyError::new(
                     KeyErrorKind::Ring,
-                    "it is listed as withdrawn, and no key held here has this `kid` or fingerprint: is it misspelt?",
+                    "it is listed as withdrawn, but no key here has this `kid` or fingerprint: is it misspelt?",
                 )
                 .about(name)
             })
             .collect()
     }
 
-    /// The own keys that trusted issuers publish as theirs, too.
-    pub(super) fn claimed_by_others(&self) -> Vec<KeyError> {
+    /// An error for each own key that a trusted issuer publishes as its own.
+    pub(super) fn own_keys_of_issuers(&self) -> Vec<KeyError> {
         let own: Vec<_> = self.own_keys().map(|key| key.fingerprint().to_owned()).collect();
         let claims = |foreign: &Foreign| {
             let claimed: Vec<_> =
                 foreign.keys.iter().filter(|key| own.iter().any(|own| own == key.fingerprint())).collect();
             let error = |key: &VerifyingKey| {
                 let message = format!(
-                    "it is an own key, and the issuer {:?} publishes it as its own: there it is passed over, for \
-                     tokens of the one would pass for the other's",
+                    "it is an own key, and the issuer {:?} publishes it too. It is not used as the issuer's, because \
+                     each could then sign the other's tokens",
                     foreign.issuer.name()
                 );
                 KeyError::new(KeyErrorKind::Ring, message).about(key.kid())
@@ -288,28 +290,28 @@ impl Rotation {
         self.serving = own;
     }
 
-    /// The source names this key as the one to sign with.
-    fn succeed(&mut self, key: SigningKey, now: u64) {
+    /// Makes this key the next signing key, unless it signs or is next already.
+    fn propose(&mut self, key: SigningKey, now: u64) {
         let is_key = |held: &SigningKey| held.verifying_key().is_same(&key.verifying_key());
         let Timing { activation_delay, .. } = self.timing;
         let signs_already = self.signing.as_ref().is_some_and(is_key);
         if !signs_already && self.next.as_ref().is_some_and(|next| is_key(&next.key)) {
             return;
         }
-        if let Some(passed_over) = self.next.take() {
-            // A node that saw it earlier may yet begin to sign with it.
+        if let Some(skipped_key) = self.next.take() {
+            // A node that loaded it earlier may still begin to sign with it.
             let until = now.saturating_add(activation_delay).saturating_add(self.timing.verifies_on());
-            self.retire(passed_over.key.verifying_key(), until);
+            self.retire(skipped_key.key.verifying_key(), until);
         }
         if signs_already {
             return;
         }
-        // One more second, for instants are floored: it was seen up to a second later than `now` says.
+        // Instants are floored, so the load may be up to a second later than `now`.
         let wait = if activation_delay == 0 { 0 } else { activation_delay.saturating_add(1) };
         self.next = Some(Next { key, signs_from: now.saturating_add(wait) });
     }
 
-    /// What the passing of time does by itself.
+    /// Applies what is due at this instant: a key begins to sign, or stops verifying.
     fn advance(&mut self, now: u64) {
         self.withdraw_other_names();
         let is_withdrawn = |key: &SigningKey| self.withdrawn.holds(&key.verifying_key(), None);
@@ -323,7 +325,7 @@ impl Rotation {
         if self.next.as_ref().is_some_and(is_time)
             && let Some(next) = self.next.take()
         {
-            // It is the signing key now, not one that retires, whatever it was before.
+            // It may be an earlier signing key that signs again.
             self.retiring.retain(|retiring| !retiring.key.is_same(&next.key.verifying_key()));
             if let Some(replaced) = self.signing.replace(next.key) {
                 let until = now.saturating_add(self.timing.verifies_on());
@@ -339,15 +341,15 @@ impl Rotation {
         self.retiring.insert(0, Retiring { key, until: before.map_or(until, |before| before.max(until)) });
     }
 
-    /// A key that is withdrawn under one name is withdrawn.
+    /// Withdraws a key under all its names if it is withdrawn under one.
     fn withdraw_other_names(&mut self) {
         let retired: Vec<_> = self.retired.iter().map(|(key, _)| key.clone()).collect();
         for key in self.own_keys().collect::<Vec<_>>().into_iter().chain(retired) {
-            self.withdrawn.meet(&key, None);
+            self.withdrawn.observe(&key, None);
         }
         for Foreign { issuer, keys, .. } in self.foreign.values() {
             for key in keys {
-                self.withdrawn.meet(key, Some(issuer.name()));
+                self.withdrawn.observe(key, Some(issuer.name()));
             }
         }
     }
@@ -359,13 +361,13 @@ impl Rotation {
     }
 
     fn tick(&mut self, now: NumericDate) -> u64 {
-        self.pace.at(now)
+        self.elapsed.at(now)
     }
 }
 
 impl Timing {
-    /// From the end of a key's signing here to the end of its verifying: other nodes may sign with it until they have
-    /// seen what was seen here.
+    /// How long a key still verifies after it stopped signing here. Other nodes may sign with it until they have loaded the
+    /// change too.
     fn verifies_on(self) -> u64 {
         self.spread.saturating_add(self.overlap)
     }

@@ -145,7 +145,7 @@ fn chmod(path: &Path, mode: u32) {
 
 async fn refusal(directory: &Path, algorithm: Algorithm) -> String {
     let source = GeneratedSource::new(directory, algorithm);
-    // What is no file must not be waited for.
+    // Opening what is not a regular file must not block.
     let loaded = tokio::time::timeout(Duration::from_secs(10), source.load()).await.expect("an answer");
     let error = loaded.map(|set| panic!("{set:?} was read")).unwrap_err();
     assert_eq!(error.kind(), KeyErrorKind::Unavailable, "{error}");
@@ -173,11 +173,11 @@ async fn a_key_that_another_user_put_there_is_never_read() {
         fs::remove_file(shared.join(name)).unwrap();
         let made = Command::new("mkfifo").args(["-m", "600"]).arg(shared.join(name)).status();
         assert!(made.unwrap().success());
-        assert!(refusal(&shared, algorithm).await.contains("is no file"));
+        assert!(refusal(&shared, algorithm).await.contains("is not a regular file"));
         fs::remove_file(shared.join(name)).unwrap();
         fs::create_dir(shared.join(name)).unwrap();
         chmod(&shared.join(name), 0o700);
-        assert!(refusal(&shared, algorithm).await.contains("is no file"));
+        assert!(refusal(&shared, algorithm).await.contains("is not a regular file"));
         fs::remove_dir(shared.join(name)).unwrap();
         fs::write(shared.join(name), fs::read(theirs.join(name)).unwrap()).unwrap();
         chmod(&shared.join(name), 0o600);

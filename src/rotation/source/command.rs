@@ -1,7 +1,7 @@
 //! [`CommandSource`].
 //!
-//! `std::process` on a blocking thread and not `tokio::process`: that one needs a runtime that drives I/O, and where the kernel
-//! has no pidfd it catches SIGCHLD for the whole process.
+//! It uses `std::process` on a blocking thread. `tokio::process` needs a runtime that drives I/O, and handles SIGCHLD for the
+//! whole process if the kernel has no pidfd.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -15,10 +15,10 @@ use crate::keys::error::KeyErrorKind;
 use crate::keys::key_set::KeySet;
 use crate::rotation::source::KeySource;
 use crate::rotation::source::format::KeyFormat;
-use crate::rotation::source::look;
-use crate::rotation::source::look::Bytes;
-use crate::rotation::source::look::blocking;
-use crate::rotation::source::turn::Turn;
+use crate::rotation::source::load_permits::LoadPermit;
+use crate::rotation::source::snapshot;
+use crate::rotation::source::snapshot::Bytes;
+use crate::rotation::source::snapshot::blocking;
 use crate::time::clamped;
 
 /// A program that prints the key, such as the client of a secret manager.
@@ -81,8 +81,8 @@ impl CommandSource {
         self
     }
 
-    /// The turn is that of the load.
-    fn run(&self, turn: Option<Turn>) -> Result<KeySet, KeyError> {
+    /// `permit` is that of the load.
+    fn run(&self, permit: Option<LoadPermit>) -> Result<KeySet, KeyError> {
         let child = group::own(&mut Command::new(&self.program))
             .args(&self.arguments)
             .stdin(Stdio::null())
@@ -93,7 +93,7 @@ impl CommandSource {
                 KeyError::unavailable(format!("{} can't be started: {error}", self.name())).because(error)
             })?;
         let mut running = Running { child, has_ended: false };
-        let (status, output) = running.wait(Instant::now() + self.timeout, self, turn)?;
+        let (status, output) = running.wait(Instant::now() + self.timeout, self, permit)?;
         if !status.success() {
             return Err(KeyError::unavailable(format!("{} failed: {status}", self.name())));
         }
@@ -116,12 +116,12 @@ impl KeySource for CommandSource {
     }
 
     async fn load(&self) -> Result<KeySet, KeyError> {
-        let (this, turn) = (self.clone(), Turn::current());
-        blocking(move || this.run(turn)).await
+        let (this, permit) = (self.clone(), LoadPermit::current());
+        blocking(move || this.run(permit)).await
     }
 }
 
-/// A child that is killed, and waited for, however its watch ends.
+/// A child process. On drop it is killed, and waited for.
 struct Running {
     child: Child,
     has_ended: bool,
@@ -132,19 +132,19 @@ impl Running {
         &mut self,
         deadline: Instant,
         source: &CommandSource,
-        turn: Option<Turn>,
+        permit: Option<LoadPermit>,
     ) -> Result<(ExitStatus, Bytes), KeyError> {
         let stdout = self.child.stdout.take();
         let (send, output) = mpsc::channel();
         let name = source.name();
-        // A pipe can't be read with a timeout: a thread reads it, and ends when nobody holds its other end. It keeps the
-        // turn for as long, so that there is never a second one.
+        // A pipe can't be read with a timeout, so a thread reads it, until nobody holds the other end. The thread holds the
+        // permit, so that there is never a second one.
         thread::spawn(move || {
             let read = match stdout {
-                Some(stdout) => look::read_all(stdout, format_args!("the output of {name}")),
+                Some(stdout) => snapshot::read_all(stdout, format_args!("the output of {name}")),
                 None => Err(KeyError::unavailable("the program has no standard output")),
             };
-            drop(turn);
+            drop(permit);
             let _ = send.send(read);
         });
         let left = || deadline.saturating_duration_since(Instant::now());
@@ -158,7 +158,7 @@ impl Running {
                 Ok(None) if left().is_zero() => return Err(source.too_slow()),
                 Ok(None) => thread::sleep(Duration::from_millis(2)),
                 Err(error) => {
-                    return Err(KeyError::unavailable("the program can't be waited for").because(error));
+                    return Err(KeyError::unavailable("waiting for the program failed").because(error));
                 }
             }
         }
@@ -167,7 +167,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Once it was waited for, its id may be somebody else's.
+        // After the wait, another process may have its id.
         if !self.has_ended {
             group::kill(&mut self.child);
             let _ = self.child.wait();
@@ -175,7 +175,7 @@ impl Drop for Running {
     }
 }
 
-/// A program and what it starts itself: what a shell began outlives it, and holds its output open.
+/// A process group, for the program and the processes that it starts. Those may outlive it and hold its output open.
 #[cfg(all(unix, not(assume_not_unix)))]
 mod group {
     use std::os::unix::process::CommandExt as _;
@@ -187,7 +187,7 @@ mod group {
         command.process_group(0)
     }
 
-    /// Fails where all of it has ended, which is as well.
+    /// An error means that all of them have ended.
     pub(super) fn kill(leader: &mut Child) {
         let _ = kill_process_group(Pid::from_child(leader), Signal::KILL);
     }
@@ -206,7 +206,7 @@ mod group {
     }
 }
 
-// Not by the `shlex` crate, which drops what follows a `#`, and reads `\$` and `\r` otherwise than Python does.
+// Not by the `shlex` crate: it drops what follows a `#`, and reads `\$` and `\r` differently from Python.
 fn split(line: &str) -> Result<Vec<String>, KeyError> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -251,7 +251,7 @@ mod tests {
 
     use super::*;
     use crate::keys::Algorithm;
-    use crate::rotation::source::turn::Turns;
+    use crate::rotation::source::load_permits::LoadPermits;
 
     const SECRET: &str = "a secret of these tests: 32 bytes and more";
 
@@ -322,24 +322,24 @@ mod tests {
     #[cfg(all(unix, not(assume_not_unix)))]
     #[tokio::test]
     async fn what_a_program_began_is_killed_with_it_so_that_nobody_reads_on() {
-        let turns = Turns::default();
+        let permits = LoadPermits::default();
         for script in ["sleep 30; true", "sleep 30 & true"] {
-            let turn = turns.try_next().unwrap();
-            let load = turn.during(shell(script).timeout(Duration::from_millis(100)).load()).await;
+            let permit = permits.try_acquire().unwrap();
+            let load = permit.scope(shell(script).timeout(Duration::from_millis(100)).load()).await;
             assert!(load.unwrap_err().to_string().contains("killed"), "{script}");
-            timeout(Duration::from_secs(10), turns.next()).await.expect(script);
+            timeout(Duration::from_secs(10), permits.acquire()).await.expect(script);
         }
     }
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn no_other_load_begins_while_somebody_holds_the_output_open() {
-        let turns = Turns::default();
-        let turn = turns.try_next().unwrap();
+        let permits = LoadPermits::default();
+        let permit = permits.try_acquire().unwrap();
         let source = shell("setsid sleep 3 & true").timeout(Duration::from_millis(500));
-        assert!(turn.during(source.load()).await.unwrap_err().to_string().contains("killed"));
-        assert!(turns.try_next().is_none());
-        timeout(Duration::from_secs(10), turns.next()).await.expect("it ended");
+        assert!(permit.scope(source.load()).await.unwrap_err().to_string().contains("killed"));
+        assert!(permits.try_acquire().is_none());
+        timeout(Duration::from_secs(10), permits.acquire()).await.expect("it ended");
     }
 
     #[tokio::test]

@@ -12,11 +12,11 @@ use crate::keys::key_set::KeySet;
 use crate::rotation::source::KeySource;
 use crate::rotation::source::format::KeyFormat;
 use crate::rotation::source::given;
-use crate::rotation::source::look;
-use crate::rotation::source::look::Found;
-use crate::rotation::source::look::Memory;
-use crate::rotation::source::look::Settled;
-use crate::rotation::source::look::blocking;
+use crate::rotation::source::snapshot;
+use crate::rotation::source::snapshot::Debounce;
+use crate::rotation::source::snapshot::Entry;
+use crate::rotation::source::snapshot::LoadCache;
+use crate::rotation::source::snapshot::blocking;
 
 /// A directory of keys, such as a mounted Kubernetes Secret: one named file signs, and every other one is a retired
 /// key that still verifies.
@@ -49,8 +49,8 @@ pub struct DirectorySource {
     signing: PathBuf,
     format: KeyFormat,
     retired: Vec<(PathBuf, KeyFormat)>,
-    memory: Memory,
-    withdrawn: Memory,
+    cache: LoadCache,
+    withdrawn: LoadCache,
 }
 
 const WITHDRAWN: &str = "withdrawn";
@@ -69,8 +69,8 @@ impl DirectorySource {
             signing: given::path(signing),
             format,
             retired: Vec::new(),
-            memory: Memory::default(),
-            withdrawn: Memory::default(),
+            cache: LoadCache::default(),
+            withdrawn: LoadCache::default(),
         }
     }
 
@@ -81,36 +81,36 @@ impl DirectorySource {
         self
     }
 
-    /// What is withdrawn counts whatever is wrong with the keys: then the set is the withdrawals and the error.
+    /// Withdrawals take effect also if no key loads. The set then consists of them and of the error.
     fn load_all(&self) -> Result<KeySet, KeyError> {
         let KeySet { withdrawn, .. } = self.withdrawn.load(
-            Settled::AtOnce,
-            || self.look_at_withdrawn(),
+            Debounce::WithinLoad,
+            || self.withdrawal_snapshot(),
             |found| Ok(parse_withdrawn(found)),
         )?;
         let is_withdrawn = |name: &str| withdrawn.iter().any(|withdrawn| withdrawn == name);
         let nothing_signs =
-            self.memory.signs_with(|key| is_withdrawn(key.kid()) || is_withdrawn(key.fingerprint()));
+            self.cache.signs_with(|key| is_withdrawn(key.kid()) || is_withdrawn(key.fingerprint()));
         let settled = if nothing_signs || self.is_swapped_whole() {
-            Settled::AtOnce
+            Debounce::WithinLoad
         } else {
             let formats = self.retired.iter().map(|(_, format)| format);
-            Settled::for_formats(formats.chain([&self.format]))
+            Debounce::for_formats(formats.chain([&self.format]))
         };
-        match self.memory.load(settled, || self.look(), |found| self.parse(found)) {
+        match self.cache.load(settled, || self.snapshot(), |found| self.parse(found)) {
             Ok(set) => Ok(KeySet { withdrawn, ..set }),
             Err(error) if withdrawn.is_empty() => Err(error),
             Err(error) => Ok(KeySet { withdrawn, skipped: vec![error], ..KeySet::default() }),
         }
     }
 
-    /// Where there is one that can't be read, nobody knows what must not be admitted: that is a failed load.
-    fn look_at_withdrawn(&self) -> Result<Vec<Found>, KeyError> {
-        let path = self.behind_link()?.join(WITHDRAWN);
+    /// If the list exists and can't be read, the load fails, because withdrawn keys could be admitted otherwise.
+    fn withdrawal_snapshot(&self) -> Result<Vec<Entry>, KeyError> {
+        let path = self.current_directory()?.join(WITHDRAWN);
         match fs::symlink_metadata(&path) {
-            Ok(_) => Ok(vec![Found::new(WITHDRAWN, look::read(&path)?)]),
+            Ok(_) => Ok(vec![Entry::new(WITHDRAWN, snapshot::read(&path)?)]),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(error) => Err(look::unreadable(&path, error)),
+            Err(error) => Err(snapshot::unreadable(&path, error)),
         }
     }
 
@@ -118,19 +118,19 @@ impl DirectorySource {
         fs::symlink_metadata(self.directory.join(DATA)).is_ok()
     }
 
-    /// The directory behind the link is never changed, only replaced: what is gone meanwhile can't be read, and the next
-    /// look finds the new one.
-    fn behind_link(&self) -> Result<PathBuf, KeyError> {
+    /// The directory that the link names is never changed, only replaced. If it is replaced during a load, reading fails, and
+    /// the next snapshot finds the new one.
+    fn current_directory(&self) -> Result<PathBuf, KeyError> {
         match fs::canonicalize(self.directory.join(DATA)) {
             Ok(data) => Ok(data),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(self.directory.clone()),
-            Err(error) => Err(look::unreadable(&self.directory, error)),
+            Err(error) => Err(snapshot::unreadable(&self.directory, error)),
         }
     }
 
-    fn look(&self) -> Result<Vec<Found>, KeyError> {
-        let at = |error| look::unreadable(&self.directory, error);
-        let directory = self.behind_link()?;
+    fn snapshot(&self) -> Result<Vec<Entry>, KeyError> {
+        let at = |error| snapshot::unreadable(&self.directory, error);
+        let directory = self.current_directory()?;
         let mut names = Vec::new();
         for entry in fs::read_dir(&directory).map_err(at)? {
             let name = entry.map_err(at)?.file_name();
@@ -152,20 +152,20 @@ impl DirectorySource {
             match fs::metadata(&path) {
                 Ok(data) if data.is_dir() => continue,
                 Ok(data) if !data.is_file() => {
-                    let error = format!("{} is no file", path.display());
-                    found.push(Found::unread(name, KeyError::unavailable(error)));
+                    let error = format!("{} is not a file", path.display());
+                    found.push(Entry::failed(name, KeyError::unavailable(error)));
                 }
-                Ok(_) => match look::read(&path) {
-                    Ok(bytes) => found.push(Found::new(name, bytes)),
-                    Err(error) => found.push(Found::unread(name, error)),
+                Ok(_) => match snapshot::read(&path) {
+                    Ok(bytes) => found.push(Entry::new(name, bytes)),
+                    Err(error) => found.push(Entry::failed(name, error)),
                 },
-                Err(error) => found.push(Found::unread(name, look::unreadable(&path, error))),
+                Err(error) => found.push(Entry::failed(name, snapshot::unreadable(&path, error))),
             }
         }
         Ok(found)
     }
 
-    fn parse(&self, found: &[Found]) -> Result<KeySet, KeyError> {
+    fn parse(&self, found: &[Entry]) -> Result<KeySet, KeyError> {
         let at = |place: &Path, error: KeyError| error.at(self.directory.join(place).display());
         let signing = found.iter().find(|found| found.place == self.signing).ok_or_else(|| {
             KeyError::unavailable(format!(
@@ -174,24 +174,24 @@ impl DirectorySource {
                 self.signing.display()
             ))
         })?;
-        if let Some(error) = &signing.unread {
+        if let Some(error) = &signing.error {
             return Err(error.clone());
         }
         let mut set = self.format.read(&signing.bytes).map_err(|error| at(&signing.place, error))?;
-        for Found { place, bytes, unread } in found.iter().filter(|found| found.place != self.signing) {
-            if let Some(error) = unread {
+        for Entry { place, bytes, error } in found.iter().filter(|found| found.place != self.signing) {
+            if let Some(error) = error {
                 set.skipped.push(error.clone());
                 continue;
             }
             let named = self.retired.iter().find(|(name, _)| name == place).map(|(_, format)| format);
             if named.is_none() && self.format.finds_certificate(bytes) {
                 if !CERTIFICATES.iter().any(|name| *place == Path::new(name)) {
-                    set.skipped.push(at(place, not_asked_for()));
+                    set.skipped.push(at(place, unnamed_certificate()));
                 }
                 continue;
             }
-            if named.is_none() && is_of_an_authority(place) {
-                set.skipped.push(at(place, of_an_authority()));
+            if named.is_none() && is_authority_key(place) {
+                set.skipped.push(at(place, authority_key()));
                 continue;
             }
             match named.unwrap_or(&self.format).read(bytes) {
@@ -214,54 +214,54 @@ impl KeySource for DirectorySource {
     }
 }
 
-fn not_asked_for() -> KeyError {
+fn unnamed_certificate() -> KeyError {
     KeyError::new(
         KeyErrorKind::WrongUse,
-        "it is a certificate that nobody asked for by name; if its key signed tokens of this service, name the file with \
-         `DirectorySource::retired`, else take it out",
+        "it is a certificate, and no option names its file; if its key signed tokens of this service, name the file with \
+         `DirectorySource::retired`, otherwise remove it",
     )
 }
 
-/// Whether it has a name that the key of a certificate authority usually has: `ca.key`, `ca.pem`, `ca-key.pem`, `rootCA.key`.
-fn is_of_an_authority(name: &Path) -> bool {
+/// Whether the file name is usual for the key of a certificate authority: `ca.key`, `ca.pem`, `ca-key.pem`, `rootCA.key`.
+fn is_authority_key(name: &Path) -> bool {
     let stem = name.file_stem().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     let stem = stem.trim_end_matches("key").trim_end_matches(['-', '_', '.']);
     ["ca", "rootca", "root-ca", "root_ca"].contains(&stem)
 }
 
-fn of_an_authority() -> KeyError {
+fn authority_key() -> KeyError {
     KeyError::new(
         KeyErrorKind::WrongUse,
         "it has the name of a certificate authority's key; if it signed tokens of this service, name the file with \
-         `DirectorySource::retired`, else remove it",
+         `DirectorySource::retired`, otherwise remove it",
     )
 }
 
-fn parse_withdrawn(found: &[Found]) -> KeySet {
+fn parse_withdrawn(found: &[Entry]) -> KeySet {
     let mut set = KeySet::default();
-    for Found { bytes, .. } in found {
-        // A comment in another encoding must not keep a name from being read.
+    for Entry { bytes, .. } in found {
+        // Lossy, so that a comment in another encoding does not hide the names.
         let lines = text::plain(bytes).unwrap_or_else(|| String::from_utf8_lossy(bytes).into_owned().into());
         set.withdrawn.extend(lines.split(['\n', '\r']).filter_map(withdrawn_name));
     }
     set
 }
 
-/// The `kid` or fingerprint of a line, which may be copied from the log: `signs HS256 <fingerprint> kid=main`.
+/// The `kid` or fingerprint in a line. The line may be copied from the log: `signs HS256 <fingerprint> kid=main`.
 fn withdrawn_name(line: &str) -> Option<String> {
-    let is_of_the_log =
+    let is_log_word =
         |word: &str| matches!(word, "signs" | "verifies" | "trusted") || word.parse::<Algorithm>().is_ok();
-    // A `kid` may hold the sign itself, as a DID's does.
+    // Only a word that begins with `#` begins a comment: a `kid` may contain one, as those of DIDs do.
     let words = line.split_whitespace().take_while(|word| !word.starts_with('#'));
-    // Quotes, separators, the dash of a list, and what editors put in unseen.
+    // Quotes, separators, the dash of a list, and invisible characters that editors insert.
     let words = words.map(|word| {
         let word = word.trim_matches(['"', '\'', '`', ',', ';', '\u{feff}', '\u{200b}']);
         if word.chars().all(|dash| matches!(dash, '-' | '*')) { "" } else { word }
     });
     let words = words.filter(|word| !word.is_empty());
-    let name = words.clone().find(|word| !is_of_the_log(word)).or(words.clone().last())?;
+    let name = words.clone().find(|word| !is_log_word(word)).or(words.clone().last())?;
     Some(match name.strip_prefix(fingerprints::KID) {
-        // The log's own form.
+        // As the log prints it.
         Some(kid) => fingerprints::unprintable(kid.trim_matches(['"', '\''])),
         None => name.to_owned(),
     })
@@ -323,7 +323,7 @@ mod tests {
             ("canada.key", false),
             ("current.pem", false),
         ] {
-            assert_eq!(is_of_an_authority(Path::new(name)), expected, "{name}");
+            assert_eq!(is_authority_key(Path::new(name)), expected, "{name}");
         }
     }
 
@@ -337,10 +337,10 @@ mod tests {
             [b"\xff\xfe", &utf16[..]].concat(),
             utf16,
         ] {
-            let read = parse_withdrawn(&[Found::new(WITHDRAWN, bytes.clone().into())]);
+            let read = parse_withdrawn(&[Entry::new(WITHDRAWN, bytes.clone().into())]);
             assert_eq!(read.withdrawn, ["main", "old", "older"], "{bytes:?}");
         }
-        let read = parse_withdrawn(&[Found::new(WITHDRAWN, b"main # gest\xf6hlen\n".to_vec().into())]);
+        let read = parse_withdrawn(&[Entry::new(WITHDRAWN, b"main # gest\xf6hlen\n".to_vec().into())]);
         assert_eq!(read.withdrawn, ["main"]);
     }
 }

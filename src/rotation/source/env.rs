@@ -7,11 +7,11 @@ use crate::keys::key_set::KeySet;
 use crate::rotation::source::KeySource;
 use crate::rotation::source::format::KeyFormat;
 use crate::rotation::source::given;
-use crate::rotation::source::look::Found;
-use crate::rotation::source::look::MAX_BYTES;
-use crate::rotation::source::look::Memory;
-use crate::rotation::source::look::Settled;
-use crate::rotation::source::look::blocking;
+use crate::rotation::source::snapshot::Debounce;
+use crate::rotation::source::snapshot::Entry;
+use crate::rotation::source::snapshot::LoadCache;
+use crate::rotation::source::snapshot::MAX_BYTES;
+use crate::rotation::source::snapshot::blocking;
 
 /// An environment variable that holds a key.
 ///
@@ -21,13 +21,17 @@ use crate::rotation::source::look::blocking;
 pub struct EnvSource {
     variable: (String, KeyFormat),
     retired: Vec<(String, KeyFormat)>,
-    memory: Memory,
+    cache: LoadCache,
 }
 
 impl EnvSource {
     /// The key in this variable.
     pub fn new(variable: impl Into<String>, format: KeyFormat) -> Self {
-        Self { variable: (given::variable(variable), format), retired: Vec::new(), memory: Memory::default() }
+        Self {
+            variable: (given::variable(variable), format),
+            retired: Vec::new(),
+            cache: LoadCache::default(),
+        }
     }
 
     /// A variable with a key that does not sign any more. It may be unset or empty.
@@ -55,9 +59,9 @@ impl EnvSource {
         Ok(set)
     }
 
-    fn look(&self) -> Result<Vec<Found>, KeyError> {
+    fn snapshot(&self) -> Result<Vec<Entry>, KeyError> {
         let names = std::iter::once(&self.variable).chain(&self.retired).map(|(name, _)| name);
-        names.map(|name| Ok(Found::new(name, value(name)?.unwrap_or_default()))).collect()
+        names.map(|name| Ok(Entry::new(name, value(name)?.unwrap_or_default()))).collect()
     }
 }
 
@@ -68,7 +72,7 @@ impl KeySource for EnvSource {
 
     async fn load(&self) -> Result<KeySet, KeyError> {
         let this = self.clone();
-        blocking(move || this.memory.load(Settled::AtOnce, || this.look(), |_| this.read())).await
+        blocking(move || this.cache.load(Debounce::WithinLoad, || this.snapshot(), |_| this.read())).await
     }
 }
 

@@ -7,11 +7,11 @@ use crate::keys::key_set::KeySet;
 use crate::rotation::source::KeySource;
 use crate::rotation::source::format::KeyFormat;
 use crate::rotation::source::given;
-use crate::rotation::source::look;
-use crate::rotation::source::look::Found;
-use crate::rotation::source::look::Memory;
-use crate::rotation::source::look::Settled;
-use crate::rotation::source::look::blocking;
+use crate::rotation::source::snapshot;
+use crate::rotation::source::snapshot::Debounce;
+use crate::rotation::source::snapshot::Entry;
+use crate::rotation::source::snapshot::LoadCache;
+use crate::rotation::source::snapshot::blocking;
 
 /// A file that holds a key or a JWK set.
 ///
@@ -23,7 +23,7 @@ use crate::rotation::source::look::blocking;
 /// DER or JWK. The first load of a process uses what is there after the 20 ms. A file that is replaced as a whole, by
 /// a rename, is never read half.
 ///
-/// A single file has no memory: a process that restarts after the key was replaced has never seen the old one, and
+/// A single file does not hold older keys: a process that restarts after the key was replaced has never seen the old one, and
 /// refuses its tokens. Keep the old key in a [`retired`](Self::retired) file until its tokens have expired, or use a
 /// JWK set or a [`DirectorySource`](super::DirectorySource).
 ///
@@ -37,13 +37,13 @@ use crate::rotation::source::look::blocking;
 pub struct FileSource {
     file: (PathBuf, KeyFormat),
     retired: Vec<(PathBuf, KeyFormat)>,
-    memory: Memory,
+    cache: LoadCache,
 }
 
 impl FileSource {
     /// The key or keys in this file.
     pub fn new(path: impl Into<PathBuf>, format: KeyFormat) -> Self {
-        Self { file: (given::path(path), format), retired: Vec::new(), memory: Memory::default() }
+        Self { file: (given::path(path), format), retired: Vec::new(), cache: LoadCache::default() }
     }
 
     /// A file with a key that does not sign any more. It may be missing.
@@ -52,20 +52,20 @@ impl FileSource {
         self
     }
 
-    fn look(&self) -> Result<Vec<Found>, KeyError> {
+    fn snapshot(&self) -> Result<Vec<Entry>, KeyError> {
         let (path, _) = &self.file;
-        let mut found = vec![Found::new(path, look::read(path)?)];
+        let mut found = vec![Entry::new(path, snapshot::read(path)?)];
         for (path, _) in &self.retired {
-            if path.try_exists().map_err(|error| look::unreadable(path, error))? {
-                found.push(Found::new(path, look::read(path)?));
+            if path.try_exists().map_err(|error| snapshot::unreadable(path, error))? {
+                found.push(Entry::new(path, snapshot::read(path)?));
             }
         }
         Ok(found)
     }
 
-    fn parse(&self, found: &[Found]) -> Result<KeySet, KeyError> {
+    fn parse(&self, found: &[Entry]) -> Result<KeySet, KeyError> {
         let mut set = KeySet::default();
-        for Found { place, bytes, .. } in found {
+        for Entry { place, bytes, .. } in found {
             let at = |error: KeyError| error.at(place.display());
             if *place == self.file.0 {
                 set = self.file.1.read(bytes).map_err(at)?;
@@ -88,7 +88,7 @@ impl KeySource for FileSource {
     async fn load(&self) -> Result<KeySet, KeyError> {
         let this = self.clone();
         let formats = std::iter::once(&self.file).chain(&self.retired).map(|(_, format)| format);
-        let settled = Settled::for_formats(formats);
-        blocking(move || this.memory.load(settled, || this.look(), |found| this.parse(found))).await
+        let settled = Debounce::for_formats(formats);
+        blocking(move || this.cache.load(settled, || this.snapshot(), |found| this.parse(found))).await
     }
 }

@@ -92,7 +92,7 @@ impl KeyFormat {
         self
     }
 
-    /// A further `kid` it answers to. The keys of a JWK set keep their own names.
+    /// A further `kid` that tokens of the key may name. The keys of a JWK set keep their own names.
     pub fn also_known_as(mut self, kid: impl Into<String>) -> Self {
         self.further_kids.push(kid.into());
         self
@@ -127,7 +127,7 @@ impl KeyFormat {
         Ok(match self.encoding {
             Encoding::Secret(algorithm) => self.secret_key(algorithm, without_line_end(bytes))?,
             Encoding::Base64(algorithm, form) => {
-                // What an editor or a shell puts around a text is no base64, so nothing is guessed.
+                // Editors and shells add quotes and white space, which are never base64 themselves.
                 let text = text::undressed(bytes);
                 let text = text.trim_ascii();
                 let name = if matches!(form, Base64::UrlAnyPadding) { "base64url" } else { "base64" };
@@ -164,7 +164,7 @@ impl KeyFormat {
         }
     }
 
-    /// Whether what it reads is as good when half of it is missing.
+    /// Whether half of what it reads would be a key too.
     pub(super) fn is_bare_secret(&self) -> bool {
         matches!(self.encoding, Encoding::Secret(_) | Encoding::Base64(..))
     }

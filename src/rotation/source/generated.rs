@@ -14,12 +14,12 @@ use crate::keys::format::pkcs8::Generated;
 use crate::keys::key_set::KeySet;
 use crate::rotation::source::KeySource;
 use crate::rotation::source::format::KeyFormat;
-use crate::rotation::source::look::Found;
-use crate::rotation::source::look::Memory;
-use crate::rotation::source::look::Settled;
-use crate::rotation::source::look::blocking;
-use crate::rotation::source::private_directory::Kept;
 use crate::rotation::source::private_directory::PrivateDirectory;
+use crate::rotation::source::private_directory::Visibility;
+use crate::rotation::source::snapshot::Debounce;
+use crate::rotation::source::snapshot::Entry;
+use crate::rotation::source::snapshot::LoadCache;
+use crate::rotation::source::snapshot::blocking;
 
 /// A key that is generated at the first start and kept in a directory. Only its owner can read the private half.
 ///
@@ -48,8 +48,8 @@ use crate::rotation::source::private_directory::PrivateDirectory;
 pub struct GeneratedSource {
     directory: PathBuf,
     algorithm: Algorithm,
-    memory: Memory,
-    /// Shared with the clones: whether the key was there once.
+    cache: LoadCache,
+    /// Whether a key was loaded before. Clones share it.
     has_loaded: Arc<AtomicBool>,
 }
 
@@ -60,7 +60,12 @@ const SECRET: &str = "secret_key";
 impl GeneratedSource {
     /// Keeps the key in this directory, which is created if it does not exist.
     pub fn new(directory: impl Into<PathBuf>, algorithm: Algorithm) -> Self {
-        Self { directory: directory.into(), algorithm, memory: Memory::default(), has_loaded: Arc::default() }
+        Self {
+            directory: directory.into(),
+            algorithm,
+            cache: LoadCache::default(),
+            has_loaded: Arc::default(),
+        }
     }
 
     fn load_or_generate(&self) -> Result<KeySet, KeyError> {
@@ -68,28 +73,28 @@ impl GeneratedSource {
         let path = self.directory.join(name);
         let gone = || {
             KeyError::unavailable(format!(
-                "the generated key is gone: {} was there at the start; put it back, or another in its place",
+                "the generated key is gone: {} existed at the start; restore it, or put another key in its place",
                 path.display()
             ))
         };
         let directory = match PrivateDirectory::open(&self.directory)? {
-            Some(directory) if directory.read(name, Kept::Secret)?.is_some() => directory,
+            Some(directory) if directory.read(name, Visibility::Secret)?.is_some() => directory,
             _ if self.has_loaded.load(Ordering::Relaxed) => return Err(gone()),
             _ => {
-                let directory = PrivateDirectory::make(&self.directory)?;
-                // Whoever is first: what lies there then is the key.
-                directory.keep_first(name, &self.generate()?, Kept::Secret)?;
+                let directory = PrivateDirectory::create(&self.directory)?;
+                // Another process may have been first. The file that exists now is the key.
+                directory.create_file(name, &self.generate()?, Visibility::Secret)?;
                 directory
             }
         };
-        let set = self.memory.load(
-            if self.is_secret() { Settled::NextLoad } else { Settled::AtOnce },
-            || Ok(vec![Found::new(&path, directory.read(name, Kept::Secret)?.ok_or_else(gone)?)]),
+        let set = self.cache.load(
+            if self.is_secret() { Debounce::AcrossLoads } else { Debounce::WithinLoad },
+            || Ok(vec![Entry::new(&path, directory.read(name, Visibility::Secret)?.ok_or_else(gone)?)]),
             |found| match found {
-                [Found { place, bytes, .. }] => {
+                [Entry { place, bytes, .. }] => {
                     self.read(&directory, bytes).map_err(|error| error.at(place.display()))
                 }
-                _ => Err(KeyError::unavailable("there is not one file of it")),
+                _ => Err(KeyError::unavailable("a snapshot of it has not exactly one file")),
             },
         )?;
         self.has_loaded.store(true, Ordering::Relaxed);
@@ -104,10 +109,10 @@ impl GeneratedSource {
         let Some(key) = &set.signing else {
             return Err(KeyError::new(
                 KeyErrorKind::WrongType,
-                "this is the public half, and signing takes the private one",
+                "this is the public half; signing needs the private one",
             ));
         };
-        self.keep_public_half(directory, &key.verifying_key().to_spki()?)?;
+        self.write_public_half(directory, &key.verifying_key().to_spki()?)?;
         Ok(set)
     }
 
@@ -122,14 +127,14 @@ impl GeneratedSource {
         })
     }
 
-    fn keep_public_half(&self, directory: &PrivateDirectory, public: &[u8]) -> Result<(), KeyError> {
-        match directory.read(PUBLIC, Kept::Public)? {
-            None => directory.keep_first(PUBLIC, &pkcs8::pem("PUBLIC KEY", public), Kept::Public),
-            Some(kept) if pem::read(&kept).is_ok_and(|kept| *kept.der == public) => Ok(()),
+    fn write_public_half(&self, directory: &PrivateDirectory, public: &[u8]) -> Result<(), KeyError> {
+        match directory.read(PUBLIC, Visibility::Public)? {
+            None => directory.create_file(PUBLIC, &pkcs8::pem("PUBLIC KEY", public), Visibility::Public),
+            Some(file) if pem::read(&file).is_ok_and(|file| *file.der == public) => Ok(()),
             Some(_) => Err(KeyError::new(
                 KeyErrorKind::Malformed,
                 format!(
-                    "it is not the public half of {PRIVATE} beside it; remove it, and it is written anew"
+                    "it is not the public half of {PRIVATE} beside it; remove it, and it is written again"
                 ),
             )
             .at(self.directory.join(PUBLIC).display())),

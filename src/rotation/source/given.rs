@@ -1,5 +1,5 @@
-//! Names as applications give them. A key given where its name belongs is a common mistake, and a name is printed in
-//! errors and logs: so the key is not kept.
+//! Checks names that applications pass in. Passing a key in place of its name is a common mistake, and names are printed in
+//! errors and logs, so a text that looks like a key is not stored.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 pub(super) fn path(given: impl Into<PathBuf>) -> PathBuf {
     let given = given.into();
     if is_key_text(&given.to_string_lossy()) {
-        "(the text of a key, where a path belongs)".into()
+        "(the text of a key in place of a path)".into()
     } else {
         given
     }
@@ -18,7 +18,7 @@ pub(super) fn variable(given: impl Into<String>) -> String {
     let given = given.into();
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     let is_name = given.len() <= 128 && given.chars().all(fits) && !is_key_text(&given);
-    if is_name { given } else { "(no variable's name, but perhaps its value)".to_owned() }
+    if is_name { given } else { "(not the name of a variable, but perhaps its value)".to_owned() }
 }
 
 fn is_key_text(text: &str) -> bool {

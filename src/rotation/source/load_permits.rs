@@ -1,53 +1,53 @@
-//! [`Turns`]: the loads of one source, one after the other.
+//! [`LoadPermits`]: one load of a source at a time.
 //!
-//! A load can't always be broken off: a thread that reads a file system which does not answer goes on for ever. It keeps its
-//! turn for as long, so that there is never a second such thread.
+//! A load can't always be cancelled: a thread that reads from a file system that does not answer may never end. It holds its
+//! permit until it ends, so that a source never blocks a second thread.
 
 use std::future::Future;
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-pub(crate) struct Turns(Arc<Semaphore>);
+pub(crate) struct LoadPermits(Arc<Semaphore>);
 
-/// Whoever holds a clone of it is at work for this load.
+/// Permits one load. The next one begins when the last clone is dropped.
 #[derive(Clone)]
-pub(crate) struct Turn(#[allow(dead_code, reason = "held, not read")] Arc<OwnedSemaphorePermit>);
+pub(crate) struct LoadPermit(#[allow(dead_code, reason = "held, not read")] Arc<OwnedSemaphorePermit>);
 
 tokio::task_local! {
-    static TURN: Turn;
+    static PERMIT: LoadPermit;
 }
 
-impl Default for Turns {
+impl Default for LoadPermits {
     fn default() -> Self {
         Self(Arc::new(Semaphore::new(1)))
     }
 }
 
-impl Turns {
-    /// `None` while another load has it.
-    pub(crate) fn try_next(&self) -> Option<Turn> {
-        self.0.clone().try_acquire_owned().ok().map(Turn::new)
+impl LoadPermits {
+    /// `None` while another load holds the permit.
+    pub(crate) fn try_acquire(&self) -> Option<LoadPermit> {
+        self.0.clone().try_acquire_owned().ok().map(LoadPermit::new)
     }
 
-    pub(crate) async fn next(&self) -> Option<Turn> {
-        // An error would be a closed semaphore, which this one never is.
-        self.0.clone().acquire_owned().await.ok().map(Turn::new)
+    pub(crate) async fn acquire(&self) -> Option<LoadPermit> {
+        // An error would mean that the semaphore is closed, which never happens.
+        self.0.clone().acquire_owned().await.ok().map(LoadPermit::new)
     }
 }
 
-impl Turn {
+impl LoadPermit {
     fn new(permit: OwnedSemaphorePermit) -> Self {
         Self(Arc::new(permit))
     }
 
-    /// Runs a load in this turn.
-    pub(crate) async fn during<F: Future>(self, load: F) -> F::Output {
-        TURN.scope(self, load).await
+    /// Runs a load that can find this permit by [`current`](Self::current).
+    pub(crate) async fn scope<F: Future>(self, load: F) -> F::Output {
+        PERMIT.scope(self, load).await
     }
 
-    /// The turn of the load that runs here, for what goes on elsewhere in its name. `None` outside a rotation.
+    /// The permit of the load that runs on this task, for threads that it starts. `None` outside a rotation.
     pub(crate) fn current() -> Option<Self> {
-        TURN.try_with(Self::clone).ok()
+        PERMIT.try_with(Self::clone).ok()
     }
 }

@@ -36,9 +36,9 @@ pub(crate) mod generated;
 mod given;
 #[cfg(feature = "jwks-no-provider")]
 pub(crate) mod jwks_url;
-mod look;
+pub(crate) mod load_permits;
 mod private_directory;
-pub(crate) mod turn;
+mod snapshot;
 
 pub use self::command::CommandSource;
 pub use self::directory::DirectorySource;

@@ -1,15 +1,15 @@
 //! [`PrivateDirectory`]: a directory that only this process's user can write to, and the files in it.
 //!
-//! What is checked is what is used. On Unix the directory is opened once, each file in it is opened through that
-//! descriptor without following a link, and owner, mode and type are those of the opened file: nobody can put another in
-//! its place between the check and the use. Elsewhere modes mean nothing, and nothing is checked.
+//! On Unix the checks and the use concern the same file. The directory is opened once, each file in it is opened through that
+//! descriptor without following links, and owner, mode and type are read from the opened file. So nobody can replace a file
+//! between the check and the use. Other systems have no such modes, and nothing is checked there.
 //!
-//! On the way to the directory a symbolic link is followed only where root or this user alone can have put it there: it
-//! belongs to one of them, and so does the directory that holds it, which nobody else may write to. A directory on the
-//! way that others may write to is no objection by itself (the root of a volume with a Kubernetes `fsGroup` is one): a
-//! directory of theirs in place of the right one is refused for its owner, and a link of theirs is not followed.
+//! A symbolic link on the path to the directory is followed only if nobody but root or this user can have created it: the link
+//! and the directory that holds it belong to one of them, and nobody else may write to that directory. Other directories on the
+//! path may be writable by others (the root of a volume with a Kubernetes `fsGroup` is): a directory that they put in place of
+//! the right one is refused because of its owner, and their links are not followed.
 //!
-//! Hard links are not counted: making one takes writing to the directory, and while a key is put in place it has two.
+//! Hard links are not counted. Making one requires write access to the directory, and a key has two while it is created.
 
 #[cfg(any(not(unix), assume_not_unix))]
 mod portable;
@@ -21,17 +21,17 @@ pub(super) use crate::rotation::source::private_directory::portable::PrivateDire
 #[cfg(all(unix, not(assume_not_unix)))]
 pub(super) use crate::rotation::source::private_directory::unix::PrivateDirectory;
 
-/// What is kept in a file.
+/// Who may read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kept {
-    /// For its owner alone.
+pub(super) enum Visibility {
+    /// Its owner alone.
     Secret,
-    /// For everybody to read.
+    /// Everybody.
     Public,
 }
 
-impl Kept {
-    /// The mode of a new file, as far as the umask goes.
+impl Visibility {
+    /// The mode of a new file, before the umask.
     #[cfg(all(unix, not(assume_not_unix)))]
     fn mode(self) -> u16 {
         match self {
@@ -41,7 +41,7 @@ impl Kept {
     }
 }
 
-/// A name for a file that is not whole yet: of two processes, each has its own.
+/// A random name for a file that is being written, so that two processes do not share one.
 fn draft_name() -> Result<String, crate::keys::KeyError> {
     let random: [u8; 12] = crate::crypto::random().map_err(|error| {
         crate::keys::KeyError::new(crate::keys::KeyErrorKind::Randomness, "no random bytes to name a file")

@@ -1,4 +1,4 @@
-//! What the sources that read files share: looking until two looks agree, and loading only what changed.
+//! What the sources that read files share: snapshots of the files until two agree, and a cache of what loaded last.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,197 +16,197 @@ use crate::keys::error::KeyError;
 use crate::keys::key_set::KeySet;
 use crate::keys::signing_key::SigningKey;
 use crate::rotation::source::format::KeyFormat;
-use crate::rotation::source::turn::Turn;
+use crate::rotation::source::load_permits::LoadPermit;
 
 /// More than any key or set of keys takes.
 pub(super) const MAX_BYTES: u64 = 1024 * 1024;
 
-/// How long a changed file must stay as it is to be taken for whole.
+/// How long a changed file must stay the same to count as completely written.
 const SETTLE: Duration = Duration::from_millis(20);
-const MAX_LOOKS: usize = 10;
+const MAX_SNAPSHOTS: usize = 10;
 
-/// How long a changed secret must stay as it is: half of it is a secret too, and nothing in it tells.
+/// How long a changed bare secret must stay the same. Half of a secret is a secret too, so parsing does not detect it.
 const SETTLE_SECRET: Duration = Duration::from_secs(1);
-/// How often in a row it may change again until it is told.
+/// A file that changes more often than this in a row is reported.
 const MAX_CHANGES: u32 = 3;
 
-/// What has to agree for a change to be taken.
+/// When a change is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Settled {
-    /// Two looks of one load: what is cut short does not parse, or it is replaced whole.
-    AtOnce,
-    /// Of each file by itself, every look of two loads that are a second apart or more: one that is written to all the time
-    /// holds up no other. The first load of all has nothing to fall back on, and is settled at once.
-    NextLoad,
+pub(super) enum Debounce {
+    /// Once two snapshots of one load agree. It suffices if half a file does not parse, or if the files are replaced whole.
+    WithinLoad,
+    /// Once two loads, at least [`SETTLE_SECRET`] apart, find the same. Each file waits only for itself. The first load of a
+    /// process has nothing to fall back on, so it uses what it finds.
+    AcrossLoads,
 }
 
-impl Settled {
+impl Debounce {
     pub(super) fn for_formats<'a>(mut formats: impl Iterator<Item = &'a KeyFormat>) -> Self {
-        if formats.any(KeyFormat::is_bare_secret) { Self::NextLoad } else { Self::AtOnce }
+        if formats.any(KeyFormat::is_bare_secret) { Self::AcrossLoads } else { Self::WithinLoad }
     }
 }
 
 /// The bytes of a file, variable or output, which may be a secret.
 pub(super) type Bytes = Zeroizing<Vec<u8>>;
 
-/// Something that was found, and where.
+/// A file or a variable of a snapshot.
 #[derive(Clone)]
-pub(super) struct Found {
+pub(super) struct Entry {
     pub(super) place: PathBuf,
     pub(super) bytes: Bytes,
-    /// Why it could not be read, where a source goes on without it.
-    pub(super) unread: Option<KeyError>,
+    /// Why it could not be read. The source continues without it.
+    pub(super) error: Option<KeyError>,
 }
 
-impl Found {
+impl Entry {
     pub(super) fn new(place: impl Into<PathBuf>, bytes: Bytes) -> Self {
-        Self { place: place.into(), bytes, unread: None }
+        Self { place: place.into(), bytes, error: None }
     }
 
-    pub(super) fn unread(place: impl Into<PathBuf>, error: KeyError) -> Self {
-        Self { place: place.into(), bytes: Bytes::default(), unread: Some(error) }
+    pub(super) fn failed(place: impl Into<PathBuf>, error: KeyError) -> Self {
+        Self { place: place.into(), bytes: Bytes::default(), error: Some(error) }
     }
 
-    fn unread_because(&self) -> String {
-        self.unread.as_ref().map(ToString::to_string).unwrap_or_default()
+    fn error_text(&self) -> String {
+        self.error.as_ref().map(ToString::to_string).unwrap_or_default()
     }
 }
 
-/// An error is the same one where it says the same.
-impl PartialEq for Found {
+/// Two errors are equal if their texts are.
+impl PartialEq for Entry {
     fn eq(&self, other: &Self) -> bool {
-        self.place == other.place
-            && self.bytes == other.bytes
-            && self.unread_because() == other.unread_because()
+        self.place == other.place && self.bytes == other.bytes && self.error_text() == other.error_text()
     }
 }
 
-/// The last thing that loaded, and what it was loaded from. Clones share it.
+/// The key set that loaded last, and the snapshot that it was loaded from. Clones share it.
 #[derive(Clone, Default)]
-pub(super) struct Memory(Arc<Mutex<Remembered>>);
+pub(super) struct LoadCache(Arc<Mutex<CacheState>>);
 
 #[derive(Default)]
-struct Remembered {
-    /// What was taken of what was found, and what it loaded as.
-    loaded: Option<(Vec<Found>, KeySet)>,
-    /// What is not taken yet, by its place.
-    waiting: BTreeMap<PathBuf, Change>,
+struct CacheState {
+    loaded: Option<(Vec<Entry>, KeySet)>,
+    /// Changes that are not used yet, by their place.
+    pending: BTreeMap<PathBuf, Change>,
 }
 
-/// What is in a place now, or that nothing is.
+/// A change of one place.
 struct Change {
-    to: Option<Found>,
+    /// What is there now; `None` if it was removed.
+    to: Option<Entry>,
     since: Instant,
     /// How often it changed again.
     again: u32,
 }
 
-/// What was found may be a secret.
-impl fmt::Debug for Memory {
+/// The entries may hold secrets.
+impl fmt::Debug for LoadCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Memory(..)")
+        f.write_str("LoadCache(..)")
     }
 }
 
-impl Memory {
-    /// Looks until two looks in a row agree, and loads that; what loaded before is not loaded again. Until the change of a
-    /// file is settled it counts as it was before; a change that does not load is an error at once.
+impl LoadCache {
+    /// Takes snapshots until two in a row agree, and parses the last. An unchanged snapshot is not parsed again. A change that
+    /// `debounce` holds back is replaced by what was there before. A change that does not parse is an error at once.
     pub(super) fn load(
         &self,
-        settled: Settled,
-        mut look: impl FnMut() -> Result<Vec<Found>, KeyError>,
-        load: impl Fn(&[Found]) -> Result<KeySet, KeyError>,
+        debounce: Debounce,
+        mut snapshot: impl FnMut() -> Result<Vec<Entry>, KeyError>,
+        parse: impl Fn(&[Entry]) -> Result<KeySet, KeyError>,
     ) -> Result<KeySet, KeyError> {
-        let mut look = || look().inspect_err(|_| self.remembered().waiting.clear());
-        let mut found = look()?;
-        for _ in 0..MAX_LOOKS {
-            if let Some(set) = self.remembered().known(&found) {
+        let mut snapshot = || snapshot().inspect_err(|_| self.state().pending.clear());
+        let mut found = snapshot()?;
+        for _ in 0..MAX_SNAPSHOTS {
+            if let Some(set) = self.state().cached(&found) {
                 return Ok(set);
             }
             thread::sleep(SETTLE);
-            let again = look()?;
+            let again = snapshot()?;
             if again == found {
-                let taken = self.remembered().settle(&found, settled);
-                let mut set = load(&found)?;
-                if taken != found {
-                    set = load(&taken)?;
+                let used = self.state().debounced(&found, debounce);
+                let mut set = parse(&found)?;
+                if used != found {
+                    set = parse(&used)?;
                 }
-                return Ok(self.remembered().take(taken, set));
+                return Ok(self.state().store(used, set));
             }
             found = again;
         }
-        Err(KeyError::unavailable("it changes each time it is looked at"))
+        Err(KeyError::unavailable("it changes each time it is read"))
     }
 
-    /// Whether what loaded last has a signing key of which this is true.
+    /// Whether `is` holds for the signing key that loaded last.
     pub(super) fn signs_with(&self, is: impl FnOnce(&SigningKey) -> bool) -> bool {
-        let remembered = self.remembered();
-        remembered.loaded.as_ref().and_then(|(_, set)| set.signing.as_ref()).is_some_and(is)
+        let state = self.state();
+        state.loaded.as_ref().and_then(|(_, set)| set.signing.as_ref()).is_some_and(is)
     }
 
-    fn remembered(&self) -> MutexGuard<'_, Remembered> {
+    fn state(&self) -> MutexGuard<'_, CacheState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Remembered {
-    fn known(&mut self, found: &[Found]) -> Option<KeySet> {
-        let set = self.loaded.as_ref().filter(|(taken, _)| taken == found).map(|(_, set)| set.clone())?;
-        self.waiting.clear();
+impl CacheState {
+    fn cached(&mut self, found: &[Entry]) -> Option<KeySet> {
+        let set = self.loaded.as_ref().filter(|(used, _)| used == found).map(|(_, set)| set.clone())?;
+        self.pending.clear();
         Some(set)
     }
 
-    /// What is to be taken of what was found just now: each place as it is, or as it was while its change waits.
-    fn settle(&mut self, found: &[Found], settled: Settled) -> Vec<Found> {
-        let before = std::mem::take(&mut self.waiting);
-        let (Some((taken, _)), Settled::NextLoad) = (&self.loaded, settled) else { return found.to_vec() };
-        let at = |files: &[Found], place: &Path| files.iter().find(|file| file.place == place).cloned();
+    /// The entries to use: each place as it is now, or as it was if its change has to wait.
+    fn debounced(&mut self, found: &[Entry], debounce: Debounce) -> Vec<Entry> {
+        let before = std::mem::take(&mut self.pending);
+        let (Some((used, _)), Debounce::AcrossLoads) = (&self.loaded, debounce) else {
+            return found.to_vec();
+        };
+        let at = |files: &[Entry], place: &Path| files.iter().find(|file| file.place == place).cloned();
         let mut settle = |place: &Path| {
-            let (was, is) = (at(taken, place), at(found, place));
+            let (was, is) = (at(used, place), at(found, place));
             if is == was {
                 return was;
             }
-            let change = Change::seen(before.get(place), is);
+            let change = Change::observed(before.get(place), is);
             if change.since.elapsed() >= SETTLE_SECRET {
                 return change.to;
             }
-            self.waiting.insert(place.to_owned(), change);
+            self.pending.insert(place.to_owned(), change);
             was
         };
         let mut files: Vec<_> = found.iter().filter_map(|file| settle(&file.place)).collect();
-        for (index, file) in taken.iter().enumerate() {
+        for (index, file) in used.iter().enumerate() {
             if at(found, &file.place).is_none()
                 && let Some(gone) = settle(&file.place)
             {
-                // Where it was: the order of the keys stays.
+                // At its old index, so that the order of the keys stays the same.
                 files.insert(index.min(files.len()), gone);
             }
         }
         files
     }
 
-    fn take(&mut self, taken: Vec<Found>, mut set: KeySet) -> KeySet {
-        self.loaded = Some((taken, set.clone()));
-        let restless = self.waiting.iter().filter(|(_, change)| change.again >= MAX_CHANGES);
-        set.skipped.extend(restless.map(|(place, _)| {
-            let told = "it changes again and again, and counts as it was before until two loads see the same";
-            KeyError::unavailable(told).at(place.display())
+    fn store(&mut self, used: Vec<Entry>, mut set: KeySet) -> KeySet {
+        self.loaded = Some((used, set.clone()));
+        let unstable = self.pending.iter().filter(|(_, change)| change.again >= MAX_CHANGES);
+        set.skipped.extend(unstable.map(|(place, _)| {
+            let text = "it changes at every load; its previous content is used until two loads read the same";
+            KeyError::unavailable(text).at(place.display())
         }));
         set
     }
 }
 
 impl Change {
-    fn seen(before: Option<&Self>, to: Option<Found>) -> Self {
+    fn observed(before: Option<&Self>, to: Option<Entry>) -> Self {
         match before {
-            Some(Self { to: seen, since, again }) if *seen == to => Self { to, since: *since, again: *again },
+            Some(Self { to: last, since, again }) if *last == to => Self { to, since: *since, again: *again },
             Some(Self { again, .. }) => Self { to, since: Instant::now(), again: again.saturating_add(1) },
             None => Self { to, since: Instant::now(), again: 0 },
         }
     }
 }
 
-/// A whole file, symlinks followed, of at most [`MAX_BYTES`].
+/// Reads a file of at most [`MAX_BYTES`]. Links are followed.
 pub(super) fn read(path: &Path) -> Result<Bytes, KeyError> {
     let file = File::open(path).map_err(|error| unreadable(path, error))?;
     read_all(file, path.display())
@@ -228,22 +228,22 @@ pub(super) fn unreadable(path: &Path, error: std::io::Error) -> KeyError {
     KeyError::unavailable(format!("{} can't be read", path.display())).because(error)
 }
 
-/// Runs what waits for files or programs where it may: off the runtime's own threads.
+/// Runs work that blocks on files or programs on a thread for it, not on the runtime's own.
 pub(super) async fn blocking(
     work: impl FnOnce() -> Result<KeySet, KeyError> + Send + 'static,
 ) -> Result<KeySet, KeyError> {
     match tokio::runtime::Handle::try_current() {
         Ok(runtime) => {
-            // It goes on when nobody waits for it any more, and keeps the source's turn for as long.
-            let turn = Turn::current();
+            // The work continues if its caller is dropped, and holds the permit until it ends.
+            let permit = LoadPermit::current();
             let work = move || {
-                let _turn = turn;
+                let _permit = permit;
                 work()
             };
             runtime
                 .spawn_blocking(work)
                 .await
-                .unwrap_or_else(|error| Err(KeyError::unavailable("the load was broken off").because(error)))
+                .unwrap_or_else(|error| Err(KeyError::unavailable("the load was cancelled").because(error)))
         }
         Err(_) => work(),
     }

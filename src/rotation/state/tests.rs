@@ -21,21 +21,21 @@ fn at(secs: u64) -> NumericDate {
 }
 
 /// "signing | every key that verifies", at an instant.
-fn ring(rotation: &mut Rotation, secs: u64) -> String {
+fn ring(rotation: &mut RotationState, secs: u64) -> String {
     let ring = rotation.ring(at(secs));
     let signing = ring.signing_key().map_or("-", SigningKey::kid).to_owned();
     format!("{signing} | {}", ring.kids().collect::<Vec<_>>().join(" "))
 }
 
-fn trusting(timing: Timing, issuers: &[&str]) -> Rotation {
-    let mut rotation = Rotation::new(timing);
+fn trusting(timing: Timing, issuers: &[&str]) -> RotationState {
+    let mut rotation = RotationState::new(timing);
     for (at, issuer) in issuers.iter().enumerate() {
         assert_eq!(rotation.trust(Arc::new((*issuer).into())).unwrap(), at);
     }
     rotation
 }
 
-fn rotation(timing: Timing) -> Rotation {
+fn rotation(timing: Timing) -> RotationState {
     let mut rotation = trusting(timing, &["x"]);
     rotation.own_loaded(set("a"), at(0)).unwrap();
     assert_eq!(ring(&mut rotation, 0), "a | a");
@@ -242,7 +242,7 @@ fn a_foreign_source_that_withdraws_its_last_key_withdraws_it() {
     let set = || KeySet::verifying([key("f").into(), key("g").into()]);
     rotation.foreign_loaded(0, set(), at(0)).unwrap();
     let last = KeySet::default().withdrawing("f");
-    assert_eq!(rotation.foreign_loaded(0, last, at(1)).unwrap(), Loaded::TakenBack);
+    assert_eq!(rotation.foreign_loaded(0, last, at(1)).unwrap(), IssuerKeys::Emptied);
     assert_eq!(ring(&mut rotation, 1), "a | a");
     rotation.foreign_loaded(0, set(), at(2)).unwrap();
     assert_eq!(ring(&mut rotation, 2), "a | a g");
@@ -250,7 +250,7 @@ fn a_foreign_source_that_withdraws_its_last_key_withdraws_it() {
 
 #[test]
 fn retired_keys_of_the_source_survive_a_restart_and_go_when_they_are_no_longer_listed() {
-    let mut rotation = Rotation::new(TIMING);
+    let mut rotation = RotationState::new(TIMING);
     rotation.own_loaded(set("b").retiring(key("a")), at(0)).unwrap();
     assert_eq!(ring(&mut rotation, 0), "b | b a");
     rotation.own_loaded(set("b"), at(2)).unwrap();
@@ -264,7 +264,7 @@ fn a_retired_key_that_is_missing_while_something_does_not_load_verifies_on_for_i
         set.skipped.push(KeyError::unavailable("half written"));
         set
     };
-    let mut rotation = Rotation::new(TIMING);
+    let mut rotation = RotationState::new(TIMING);
     rotation.own_loaded(half_read(set("b").retiring(key("a")).retiring(key("z"))), at(0)).unwrap();
     assert_eq!(ring(&mut rotation, 0), "b | b a z");
     let gone = 1 + SPREAD + OVERLAP;
@@ -300,7 +300,7 @@ fn a_key_that_signs_and_is_listed_is_one_key() {
 
 #[test]
 fn keys_that_share_a_name_are_all_tried() {
-    let mut rotation = Rotation::new(Timing { activation_delay: 0, ..TIMING });
+    let mut rotation = RotationState::new(Timing { activation_delay: 0, ..TIMING });
     for (n, name) in ["one", "two", "three"].into_iter().enumerate() {
         rotation.own_loaded(KeySet::signing(key(name).with_kid("main")), at(n as u64)).unwrap();
         rotation.ring(at(n as u64));
@@ -347,18 +347,18 @@ fn a_withdrawal_that_no_key_ever_answered_to_is_told() {
     let names = ["a", "f", "typo"].map(str::to_owned);
     let set = names.iter().fold(set("b"), |set, name| set.withdrawing(name));
     rotation.own_loaded(set.clone(), at(1)).unwrap();
-    let told = |rotation: &mut Rotation| {
-        let errors = rotation.withdrawing_nothing(&names);
+    let told = |rotation: &mut RotationState| {
+        let errors = rotation.unknown_withdrawals(&names);
         errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
     };
     assert!(told(&mut rotation).starts_with("key \"typo\""), "{}", told(&mut rotation));
     // Long after the keys are gone from every source, too.
     assert_eq!(ring(&mut rotation, 10_000), "b | b");
     rotation.foreign_loaded(0, KeySet::verifying([key("g").into()]), at(10_001)).unwrap();
-    assert_eq!(rotation.withdrawing_nothing(&names).len(), 1);
+    assert_eq!(rotation.unknown_withdrawals(&names).len(), 1);
     // Nor is the key that the source would sign with unknown.
     rotation.own_loaded(set.withdrawing("b"), at(10_002)).unwrap_err();
-    assert!(rotation.withdrawing_nothing(&["b".to_owned()]).is_empty());
+    assert!(rotation.unknown_withdrawals(&["b".to_owned()]).is_empty());
 }
 
 #[test]
@@ -391,10 +391,10 @@ fn an_issuer_that_publishes_an_empty_set_has_taken_its_keys_back() {
     };
     let (without, with) = ("a | a".to_owned(), "a | a f".to_owned());
     // Told at the first sight alone, the start's included.
-    assert_eq!(load(KeySet::default(), 0), (Loaded::TakenBack, without.clone()));
-    assert_eq!(load(KeySet::default(), 1), (Loaded::Keys, without.clone()));
-    assert_eq!(load(foreign(), 2), (Loaded::Keys, with.clone()));
-    assert_eq!(load(KeySet::default(), 3), (Loaded::TakenBack, without.clone()));
+    assert_eq!(load(KeySet::default(), 0), (IssuerKeys::Emptied, without.clone()));
+    assert_eq!(load(KeySet::default(), 1), (IssuerKeys::Unchanged, without.clone()));
+    assert_eq!(load(foreign(), 2), (IssuerKeys::Unchanged, with.clone()));
+    assert_eq!(load(KeySet::default(), 3), (IssuerKeys::Emptied, without.clone()));
     rotation.foreign_failed(0, at(4));
     assert_eq!(ring(&mut rotation, 5), without, "an outage brings nothing back");
 }
@@ -423,7 +423,7 @@ fn an_own_key_that_an_issuer_publishes_is_not_the_issuers() {
     rotation.own_loaded(set("b").retiring(key("listed")), at(2)).unwrap();
     assert_eq!(ring(&mut rotation, 2), "a | a b listed x-f");
     assert_eq!(rotation.ring(at(2)).candidates(Some("x-a"), "HS256", || Some("x")).count(), 0);
-    let told: Vec<_> = rotation.claimed_by_others().iter().map(ToString::to_string).collect();
+    let told: Vec<_> = rotation.own_keys_of_issuers().iter().map(ToString::to_string).collect();
     assert_eq!(told.len(), 3, "{told:?}");
     for kid in ["x-a", "x-b", "x-listed"] {
         assert!(told.iter().any(|line| line.contains(kid) && line.contains("\"x\"")), "{told:?}");
@@ -453,7 +453,7 @@ fn a_clock_that_steps_back_changes_nothing() {
 fn a_clock_that_was_far_ahead_for_once_freezes_nothing() {
     let mut rotation = rotation(TIMING);
     rotation.own_loaded(set("b"), NumericDate::MAX).unwrap();
-    let ring_at = |rotation: &mut Rotation, now| {
+    let ring_at = |rotation: &mut RotationState, now| {
         let ring = rotation.ring(now);
         (ring.signing_key().unwrap().kid().to_owned(), ring.kids().count())
     };
@@ -485,7 +485,7 @@ fn times_without_end_do_not_overflow() {
 #[test]
 fn the_last_sixteen_keys_that_were_retired_and_not_withdrawn_are_remembered() {
     let mut rotation = rotation(TIMING);
-    let retired = |rotation: &mut Rotation, name: &str, secs: u64| {
+    let retired = |rotation: &mut RotationState, name: &str, secs: u64| {
         rotation.retired(name, at(secs)).into_iter().map(|retired| retired.for_secs).collect::<Vec<_>>()
     };
     rotation.own_loaded(set("b"), at(20)).unwrap();
@@ -524,5 +524,5 @@ fn the_last_sixteen_keys_that_were_retired_and_not_withdrawn_are_remembered() {
     for name in ["listed-10", "listed-11"] {
         assert!(retired(&mut rotation, name, secs).is_empty(), "{name}");
     }
-    assert!(rotation.withdrawing_nothing(&["listed-10".to_owned()]).is_empty(), "it was met");
+    assert!(rotation.unknown_withdrawals(&["listed-10".to_owned()]).is_empty(), "it was met");
 }

@@ -1,50 +1,54 @@
-//! Where there are no Unix permissions: the files, and no checks.
+//! [`PrivateDirectory`] on systems without Unix permissions: without checks.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::keys::error::KeyError;
-use crate::rotation::source::look;
-use crate::rotation::source::look::Bytes;
-use crate::rotation::source::private_directory::Kept;
+use crate::rotation::source::private_directory::Visibility;
 use crate::rotation::source::private_directory::draft_name;
+use crate::rotation::source::snapshot;
+use crate::rotation::source::snapshot::Bytes;
 
 pub(in crate::rotation::source) struct PrivateDirectory {
     path: PathBuf,
 }
 
 impl PrivateDirectory {
-    /// `None` where there is none.
+    /// `None` if it does not exist.
     pub(in crate::rotation::source) fn open(path: &Path) -> Result<Option<Self>, KeyError> {
-        let is_there = path.try_exists().map_err(|error| look::unreadable(path, error))?;
+        let is_there = path.try_exists().map_err(|error| snapshot::unreadable(path, error))?;
         Ok(is_there.then(|| Self { path: path.to_owned() }))
     }
 
-    /// Opens it, and makes what is missing of its path.
-    pub(in crate::rotation::source) fn make(path: &Path) -> Result<Self, KeyError> {
+    /// Opens it, and creates the missing directories of its path.
+    pub(in crate::rotation::source) fn create(path: &Path) -> Result<Self, KeyError> {
         fs::create_dir_all(path).map_err(|error| {
-            KeyError::unavailable(format!("{} can't be made", path.display())).because(error)
+            KeyError::unavailable(format!("{} can't be created", path.display())).because(error)
         })?;
         Ok(Self { path: path.to_owned() })
     }
 
-    /// Reads a file; `None` where there is none.
-    pub(in crate::rotation::source) fn read(&self, name: &str, _: Kept) -> Result<Option<Bytes>, KeyError> {
+    /// Reads a file. `None` if it does not exist.
+    pub(in crate::rotation::source) fn read(
+        &self,
+        name: &str,
+        _: Visibility,
+    ) -> Result<Option<Bytes>, KeyError> {
         let path = self.path.join(name);
         match path.try_exists() {
-            Ok(true) => look::read(&path).map(Some),
+            Ok(true) => snapshot::read(&path).map(Some),
             Ok(false) => Ok(None),
-            Err(error) => Err(look::unreadable(&path, error)),
+            Err(error) => Err(snapshot::unreadable(&path, error)),
         }
     }
 
-    /// Puts a file in place, whole and on disk, unless one of this name is there already.
-    pub(in crate::rotation::source) fn keep_first(
+    /// Creates a file as a whole and synced to disk, unless one of this name exists.
+    pub(in crate::rotation::source) fn create_file(
         &self,
         name: &str,
         text: &str,
-        _: Kept,
+        _: Visibility,
     ) -> Result<(), KeyError> {
         let path = self.path.join(name);
         let failed = |error: io::Error| {
@@ -60,7 +64,7 @@ impl PrivateDirectory {
     }
 }
 
-/// A file that is gone when it has served.
+/// A file under a temporary name, which is removed on drop.
 struct Draft(PathBuf);
 
 impl Drop for Draft {

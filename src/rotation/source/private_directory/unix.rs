@@ -1,4 +1,4 @@
-//! By descriptors, with the checks.
+//! [`PrivateDirectory`] on Unix: by descriptors, with the checks.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -15,27 +15,27 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use crate::keys::error::KeyError;
-use crate::rotation::source::look;
-use crate::rotation::source::look::Bytes;
-use crate::rotation::source::private_directory::Kept;
+use crate::rotation::source::private_directory::Visibility;
 use crate::rotation::source::private_directory::draft_name;
+use crate::rotation::source::snapshot;
+use crate::rotation::source::snapshot::Bytes;
 
 pub(in crate::rotation::source) struct PrivateDirectory {
     path: PathBuf,
     directory: OwnedFd,
 }
 
-/// A directory that is only gone through need not be readable, where the system can open it so.
+/// Opens a directory on the path. It need not be readable on systems that have `O_PATH`.
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
 const SEARCH: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC).union(OFlags::PATH);
 #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
 const SEARCH: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
 
-/// As many links as Linux follows, and as many directories are made.
-const MAX_DETOURS: usize = 40;
+/// The most links that are followed and directories that are created, together. Linux follows as many links.
+const MAX_STEPS: usize = 40;
 
 impl PrivateDirectory {
-    /// `None` where there is none.
+    /// `None` if it does not exist.
     pub(in crate::rotation::source) fn open(path: &Path) -> Result<Option<Self>, KeyError> {
         match walk(path, false)? {
             Some(directory) => Self::checked(path, directory).map(Some),
@@ -43,33 +43,33 @@ impl PrivateDirectory {
         }
     }
 
-    /// Opens it, and makes what is missing of its path, for this user alone.
-    pub(in crate::rotation::source) fn make(path: &Path) -> Result<Self, KeyError> {
+    /// Opens it, and creates the missing directories of its path, for this user alone.
+    pub(in crate::rotation::source) fn create(path: &Path) -> Result<Self, KeyError> {
         let directory = walk(path, true)?.ok_or_else(|| unreadable(path, Errno::NOENT))?;
         Self::checked(path, directory)
     }
 
     fn checked(path: &Path, directory: OwnedFd) -> Result<Self, KeyError> {
-        let found = Owned::of(fstat(&directory).map_err(|error| unreadable(path, error))?);
-        found.refuse_stranger(path)?;
-        if found.is_open_to_writers() {
+        let found = Attributes::of(fstat(&directory).map_err(|error| unreadable(path, error))?);
+        found.refuse_foreign(path)?;
+        if found.is_writable_by_others() {
             let (place, mode) = (path.display(), found.mode);
             return Err(KeyError::unavailable(format!(
-                "others may write to {place}, its mode is {mode:04o}, and put a key of theirs in place: `chmod 700 \
+                "others may write to {place} (its mode is {mode:04o}) and replace the key: `chmod 700 \
                  {place}`; a mounted Secret is read with a `DirectorySource`"
             )));
         }
         Ok(Self { path: path.to_owned(), directory })
     }
 
-    /// Reads a file that is this user's, or root's, and not a link; `None` where there is none.
+    /// Reads a file that belongs to this user or root and is not a link. `None` if it does not exist.
     pub(in crate::rotation::source) fn read(
         &self,
         name: &str,
-        kept: Kept,
+        visibility: Visibility,
     ) -> Result<Option<Bytes>, KeyError> {
         let path = self.path.join(name);
-        // What is no file must not make the open wait for another process.
+        // NONBLOCK: opening a named pipe would wait for another process.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let file = match openat(&self.directory, name, flags, Mode::empty()) {
             Ok(file) => file,
@@ -77,31 +77,31 @@ impl PrivateDirectory {
             Err(Errno::LOOP | Errno::MLINK) => return Err(is_link(&path)),
             Err(error) => return Err(unreadable(&path, error)),
         };
-        let found = Owned::of(fstat(&file).map_err(|error| unreadable(&path, error))?);
+        let found = Attributes::of(fstat(&file).map_err(|error| unreadable(&path, error))?);
         let place = path.display();
         if found.file_type != FileType::RegularFile {
-            return Err(KeyError::unavailable(format!("{place} is no file")));
+            return Err(KeyError::unavailable(format!("{place} is not a regular file")));
         }
-        found.refuse_stranger(&path)?;
+        found.refuse_foreign(&path)?;
         let mode = found.mode;
-        match kept {
-            Kept::Secret if mode & 0o077 != 0 => Err(KeyError::unavailable(format!(
-                "{place} holds a private key and is open to others, its mode is {mode:04o}: `chmod 600 {place}`, and \
-                 replace the key if anybody may have read it"
+        match visibility {
+            Visibility::Secret if mode & 0o077 != 0 => Err(KeyError::unavailable(format!(
+                "others can read the private key in {place} (its mode is {mode:04o}): `chmod 600 {place}`, and replace the \
+                 key if anybody may have read it"
             ))),
-            Kept::Public if found.is_open_to_writers() => Err(KeyError::unavailable(format!(
-                "others may write to {place}, its mode is {mode:04o}: `chmod 644 {place}`"
+            Visibility::Public if found.is_writable_by_others() => Err(KeyError::unavailable(format!(
+                "others may write to {place} (its mode is {mode:04o}): `chmod 644 {place}`"
             ))),
-            _ => look::read_all(File::from(file), place).map(Some),
+            _ => snapshot::read_all(File::from(file), place).map(Some),
         }
     }
 
-    /// Puts a file in place, whole and on disk, unless one of this name is there already.
-    pub(in crate::rotation::source) fn keep_first(
+    /// Creates a file as a whole and synced to disk, unless one of this name exists.
+    pub(in crate::rotation::source) fn create_file(
         &self,
         name: &str,
         text: &str,
-        kept: Kept,
+        visibility: Visibility,
     ) -> Result<(), KeyError> {
         let failed = |error: io::Error| {
             KeyError::unavailable(format!("{} can't be written", self.path.join(name).display()))
@@ -109,7 +109,7 @@ impl PrivateDirectory {
         };
         let draft = Draft { directory: &self.directory, name: draft_name()? };
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mode = Mode::from_bits_truncate(kept.mode().into());
+        let mode = Mode::from_bits_truncate(visibility.mode().into());
         let file = openat(&self.directory, &draft.name, flags, mode).map_err(|error| failed(error.into()))?;
         let mut file = File::from(file);
         file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
@@ -118,14 +118,15 @@ impl PrivateDirectory {
             Err(error) => return Err(failed(error.into())),
         }
         drop(draft);
-        // The name must survive a power cut, or the next start makes another key. Not every system opens directories.
+        // The name must survive a power cut, or the next start generates another key. Errors are ignored, because not every
+        // system can open a directory for this.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let _ = openat(&self.directory, ".", flags, Mode::empty()).and_then(fsync);
         Ok(())
     }
 }
 
-/// A file that is gone when it has served.
+/// A file under a temporary name, which is removed on drop.
 struct Draft<'a> {
     directory: &'a OwnedFd,
     name: String,
@@ -137,8 +138,8 @@ impl Drop for Draft<'_> {
     }
 }
 
-/// Opens a directory, one name after the other, so that each link on the way is looked at before it is followed.
-fn walk(path: &Path, make: bool) -> Result<Option<OwnedFd>, KeyError> {
+/// Opens a directory name by name, so that each link on the path is checked before it is followed.
+fn walk(path: &Path, create: bool) -> Result<Option<OwnedFd>, KeyError> {
     let failed = |error| unreadable(path, error);
     let start = |path: &Path| {
         let from = if path.is_absolute() { "/" } else { "." };
@@ -147,27 +148,26 @@ fn walk(path: &Path, make: bool) -> Result<Option<OwnedFd>, KeyError> {
     let mut at = start(path)?;
     // The next name comes last.
     let mut names = names_of(path);
-    let mut detours = 0;
+    let mut steps = 0;
     while let Some(name) = names.pop() {
         match openat(&at, &name, SEARCH | OFlags::NOFOLLOW, Mode::empty()) {
             Ok(next) => {
                 at = next;
                 continue;
             }
-            Err(Errno::NOENT) if !make => return Ok(None),
+            Err(Errno::NOENT) if !create => return Ok(None),
             Err(Errno::NOENT) => {
                 match mkdirat(&at, &name, Mode::RWXU) {
                     Ok(()) | Err(Errno::EXIST) => {}
                     Err(error) => {
                         let error = io::Error::from(error);
-                        return Err(
-                            KeyError::unavailable(format!("{} can't be made", path.display())).because(error)
-                        );
+                        return Err(KeyError::unavailable(format!("{} can't be created", path.display()))
+                            .because(error));
                     }
                 }
                 names.push(name);
             }
-            // A link, or no directory.
+            // A link, or not a directory.
             Err(error @ (Errno::LOOP | Errno::MLINK | Errno::NOTDIR)) => {
                 let target = readlinkat(&at, &name, Vec::new()).map_err(|_| failed(error))?;
                 let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
@@ -179,8 +179,8 @@ fn walk(path: &Path, make: bool) -> Result<Option<OwnedFd>, KeyError> {
             }
             Err(error) => return Err(failed(error)),
         }
-        detours += 1;
-        if detours > MAX_DETOURS {
+        steps += 1;
+        if steps > MAX_STEPS {
             return Err(failed(Errno::LOOP));
         }
     }
@@ -192,22 +192,22 @@ fn names_of(path: &Path) -> Vec<OsString> {
     path.components().rev().filter(named).map(|component| component.as_os_str().to_owned()).collect()
 }
 
-/// Whoever can replace a link says what is behind it.
+/// Refuses a link that others can replace, because they choose its target.
 fn refuse_foreign_link(path: &Path, at: &OwnedFd, name: &OsStr) -> Result<(), KeyError> {
     let failed = |error| unreadable(path, error);
-    let around = Owned::of(fstat(at).map_err(failed)?);
-    let link = Owned::of(statat(at, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?);
-    if around.is_strange() || around.is_open_to_writers() || link.is_strange() {
+    let parent = Attributes::of(fstat(at).map_err(failed)?);
+    let link = Attributes::of(statat(at, name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?);
+    if parent.is_foreign() || parent.is_writable_by_others() || link.is_foreign() {
         return Err(KeyError::unavailable(format!(
-            "the path {} leads through the symbolic link {name:?}, which others can replace: give the path behind it",
+            "the path {} leads through the symbolic link {name:?}, which others can replace: configure the path that it names",
             path.display()
         )));
     }
     Ok(())
 }
 
-/// Whose something is, and who may use it.
-struct Owned {
+/// Owner, mode and type of a file or directory.
+struct Attributes {
     owner: u32,
     mode: u32,
     file_type: FileType,
@@ -215,7 +215,7 @@ struct Owned {
 
 const ROOT: u32 = 0;
 
-impl Owned {
+impl Attributes {
     #[allow(clippy::useless_conversion, reason = "a mode has 16 bits on some systems")]
     fn of(found: Stat) -> Self {
         Self {
@@ -225,21 +225,21 @@ impl Owned {
         }
     }
 
-    /// In a sticky directory nobody replaces another's file, but anybody may be the first to put one there.
-    fn is_open_to_writers(&self) -> bool {
+    /// A sticky directory counts: others can't replace a file in it, but they can create one first.
+    fn is_writable_by_others(&self) -> bool {
         self.mode & 0o022 != 0
     }
 
-    /// Root may do anything anyway.
-    fn is_strange(&self) -> bool {
+    /// Root is not foreign: it can do anything anyway.
+    fn is_foreign(&self) -> bool {
         self.owner != geteuid().as_raw() && self.owner != ROOT
     }
 
-    fn refuse_stranger(&self, path: &Path) -> Result<(), KeyError> {
-        if self.is_strange() {
+    fn refuse_foreign(&self, path: &Path) -> Result<(), KeyError> {
+        if self.is_foreign() {
             let (place, owner, own) = (path.display(), self.owner, geteuid().as_raw());
             return Err(KeyError::unavailable(format!(
-                "{place} belongs to user {owner}, who may change it, and this process is user {own}: `chown {own} {place}`"
+                "{place} belongs to user {owner}, who can change it; this process is user {own}: `chown {own} {place}`"
             )));
         }
         Ok(())
@@ -248,12 +248,12 @@ impl Owned {
 
 fn is_link(path: &Path) -> KeyError {
     KeyError::unavailable(format!(
-        "{} is a symbolic link, and a generated key is not read through one: put the file itself there, or read it with a \
+        "{} is a symbolic link; a generated key is not read through one. Put the file itself there, or read it with a \
          `FileSource`",
         path.display()
     ))
 }
 
 fn unreadable(path: &Path, error: Errno) -> KeyError {
-    look::unreadable(path, error.into())
+    snapshot::unreadable(path, error.into())
 }
