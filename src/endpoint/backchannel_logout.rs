@@ -161,7 +161,10 @@ impl<C: Send + Sync + 'static> BackchannelLogoutEndpoint<C> {
         };
         match poll_fn(poll).await {
             Some(ended) => ended.map_err(drop),
-            None => Err(panicked()),
+            None => {
+                panicked();
+                Err(())
+            }
         }
     }
 }
