@@ -219,6 +219,7 @@ const fn is_one(names: &str) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing)]
 mod tests {
     use serde_json::{Value, json};
 
