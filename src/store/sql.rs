@@ -204,12 +204,12 @@ impl ClaimsStore for SqlStore {
 
     async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
         let (rotated, opened) = self
-            .change(Cause::Rotation(&rotation.presented), |found| {
+            .change(Cause::Rotation(&rotation.presented), |found, stamp| {
                 let opened = match found.judge(&rotation)? {
                     RotationOutcome::Answered(rotated) => return Ok(Step::Done((rotated, None))),
                     RotationOutcome::Open => {
                         found.begin(rotation.clone());
-                        Some(Opened { is_new: found.stamp.is_none() })
+                        Some(Opened { new: found.stamp.is_none().then_some(stamp) })
                     }
                     RotationOutcome::Advance => {
                         found.advance(rotation.clone());
@@ -291,7 +291,7 @@ impl SqlStore {
         revocation: Revocation,
         retention: &Retention,
     ) -> Result<Option<SubjectId>, StoreError> {
-        self.change(Cause::Revocation(revocation, retention), |found| {
+        self.change(Cause::Revocation(revocation, retention), |found, _| {
             let (clock, kept) = (found.clock, found.kept_until(retention));
             let has_changed = match found.dated(revocation, retention) {
                 Revocation::Session(_) => found.session.revoke(retention, clock, kept),

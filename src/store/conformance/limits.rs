@@ -129,14 +129,29 @@ pub async fn a_session_is_its_subjects_whoever_else_names_it<S: ClaimsStore>(sto
 /// A session that ended counts from the latest start that a token of it can have, even if its end was not limited: what
 /// makes room covers it only from then on.
 pub async fn a_session_that_ended_is_not_forgotten_by_its_old_start<S: ClaimsStore>(store: &S) {
+    for (has_ended, by_token) in [(false, false), (true, false), (true, true)] {
+        forget_others(store, has_ended, by_token).await;
+    }
+}
+
+async fn forget_others<S: ClaimsStore>(store: &S, has_ended: bool, by_token: bool) {
     let first = Login::new();
     open(store, &first, token(), SubjectLimit::new(1), true).await;
+    let of_first = Retention::new(first.now, 5, 7200).of(Some(first.subject), first.start);
+    if has_ended {
+        // For longer than the next revocation demands.
+        revoke_as(store, Revocation::Session(first.session), of_first).await;
+    }
     // Another token of it begins later.
     let begun = first.start.after(100);
     let later = Login { start: begun, ..first }.at(begun);
-    let ended = Retention::new(begun, 5, 3600).of(Some(later.subject), begun);
-    revoke_as(store, Revocation::Session(later.session), ended).await;
-    let (presented, limit) = (token(), SubjectLimit::new(3));
+    let presented = token();
+    let revocation = match by_token {
+        true => Revocation::Token { session: later.session, token: presented },
+        false => Revocation::Session(later.session),
+    };
+    revoke_as(store, revocation, Retention::new(begun, 5, 3600).of(Some(later.subject), begun)).await;
+    let limit = SubjectLimit::new(3);
     for n in 1..=40 {
         let login = later.another(20 * n).at(begun.after(20 * n));
         open(store, &login, token(), limit, false).await;
@@ -145,7 +160,7 @@ pub async fn a_session_that_ended_is_not_forgotten_by_its_old_start<S: ClaimsSto
         assert_eq!(
             later.at(login.now).standing(store, presented).await,
             Standing::Revoked,
-            "a token of the session that ended, after {n} sessions more"
+            "a token of the session that ended, after {n} sessions more; before: {has_ended}, by token: {by_token}"
         );
     }
 }

@@ -21,7 +21,8 @@ const ENDED_BYTES: usize = 448;
 /// Expired entries swept with every write. A write adds one at most, so the sweep keeps up.
 const SWEEP: usize = 4;
 
-/// Sessions looked at for one page. Of those that have ended without a tombstone of their own there may be any number.
+/// Sessions of a subject looked at in one call. Of those that have ended without a tombstone of their own there may be any
+/// number.
 const LOOKED_AT: usize = 4_096;
 
 pub(super) struct Ledger {
@@ -340,7 +341,10 @@ impl Ledger {
         let now = retention.now;
         let mut until = self.kept_until(retention);
         match self.sessions.get(&session) {
-            Some(Session::Ended(ended)) if ended.until >= until => return Ok(()),
+            // Which covers this one's start too, from now on.
+            Some(Session::Ended(ended)) if ended.until >= until => {
+                return self.revoke_session(session, retention);
+            }
             Some(Session::Recorded(chain)) if chain.until > now => {
                 // It has a successor, though one so old may be forgotten here.
                 if chain.head != token {
@@ -456,14 +460,21 @@ impl Ledger {
 
     /// Ends the subject's oldest sessions until no more than this many are on record; never the one just `opened`.
     fn end_oldest(&mut self, subject: SubjectId, opened: SessionId, live: usize, retention: Retention) {
-        while self.counts.get(&subject).is_some_and(|counts| counts.recorded > live) {
+        let is_over =
+            |ledger: &Self| ledger.counts.get(&subject).is_some_and(|counts| counts.recorded > live);
+        if is_over(self) {
+            // Those that have expired and were not swept yet are on record no more.
+            let listed = self.recorded.range((subject, FIRST)..=(subject, LAST)).take(LOOKED_AT);
+            let listed = listed.map(|(_, cursor)| cursor.session);
+            let expired = listed.filter(|&session| self.chain(session, retention.now).is_none());
+            for session in expired.collect::<Vec<_>>() {
+                self.replace(session, None);
+            }
+        }
+        while is_over(self) {
             let mut listed =
                 self.recorded.range((subject, FIRST)..=(subject, LAST)).map(|&(_, cursor)| cursor);
             let Some(oldest) = listed.find(|cursor| cursor.session != opened) else { return };
-            if self.chain(oldest.session, retention.now).is_none() {
-                self.replace(oldest.session, None);
-                continue;
-            }
             let retention = Retention { limit: None, ..retention.of(Some(subject), oldest.session_start) };
             // It takes its own place, so there is room.
             if self.revoke_session(oldest.session, &retention).is_err() {

@@ -6,7 +6,7 @@ use futures_util::FutureExt as _;
 use proptest::prelude::*;
 
 use super::*;
-use crate::store::{SessionId, StoreErrorKind, TokenId};
+use crate::store::{SessionId, StoreErrorKind, SubjectLimit, TokenId};
 
 #[test]
 fn no_more_entries_than_allowed_and_a_tenth_of_them_for_revocations() {
@@ -152,6 +152,28 @@ fn the_predecessor_of_a_revoked_head_is_live_and_its_session_listed() {
     // The head's tombstone lasts as long as the record that names it.
     assert_eq!(renew(&store, 1, 0, 2, 99, 200), Ok(Rotated::Revoked));
     assert_eq!(listed(&store, 1, 0).len(), 1, "it can still be revoked");
+}
+
+/// The sweep takes what expired first, whoever's it is.
+#[test]
+fn a_session_that_has_expired_and_was_not_swept_displaces_nobody() {
+    let store = new_store();
+    let open = |n: u64, whose: u64, start: u64, until: u64| {
+        let presented = Presented::new(session(n), token(0), Some(subject(whose)), at(start), at(start));
+        let retention = Retention::new(at(start), 5, 300).limited_to(SubjectLimit::new(2));
+        rotate(&store, Rotation::sign_in(presented, "{}", at(until)).limited_by(retention))
+    };
+    assert_eq!(open(1, 1, 10, 9_000), Ok(Rotated::Recorded));
+    for n in 100..200 {
+        assert_eq!(open(n, n, 11, 90), Ok(Rotated::Recorded));
+    }
+    assert_eq!(open(2, 1, 20, 100), Ok(Rotated::Recorded));
+    for (opened, live) in [(3, [1, 3].as_slice()), (4, &[3, 4])] {
+        assert_eq!(open(opened, 1, 200 + opened, 9_000), Ok(Rotated::Recorded));
+        let listed = listed(&store, 1, 210).into_iter().map(|(session, _)| session).collect::<Vec<_>>();
+        assert_eq!(listed, live.iter().map(|&n| session(n)).collect::<Vec<_>>(), "after session {opened}");
+    }
+    audit(&store);
 }
 
 #[test]

@@ -32,8 +32,8 @@ end
 
 local function revoke_token()
   if session.x and session.x >= till then
-    keep(KEYS[1], over, session.x)
-    return { 'done' }
+    -- Which covers this one's start too, from now on.
+    return end_session()
   end
   if session.h and session.u > over then
     -- It has a successor, though one so old may be forgotten here.

@@ -38,11 +38,12 @@ enum Target {
 }
 
 impl SqlStore {
-    /// Reads, lets `decide` change what was found, and writes it if all is still as it was read; else again.
+    /// Reads, lets `decide` change what was found, and writes it under the stamp it is given if all is still as it was read;
+    /// else again.
     pub(super) async fn change<T: Clone>(
         &self,
         cause: Cause<'_>,
-        mut decide: impl FnMut(&mut Found) -> Result<Step<T>, StoreError> + Send,
+        mut decide: impl FnMut(&mut Found, i64) -> Result<Step<T>, StoreError> + Send,
     ) -> Result<T, StoreError> {
         let inner = &*self.0;
         let target = cause.target();
@@ -75,12 +76,12 @@ impl SqlStore {
                 Cause::Revocation(revocation, retention) => Some(found.dated(revocation, retention)),
                 Cause::Rotation(_) => None,
             };
-            let outcome = match decide(&mut found)? {
+            // Random, so that a row that was removed and made anew never passes for the one that was read.
+            let stamp = random().map_err(failed)?.cast_signed();
+            let outcome = match decide(&mut found, stamp)? {
                 Step::Done(outcome) => return Ok(outcome),
                 Step::Save(outcome) => outcome,
             };
-            // Random, so that a row that was removed and made anew never passes for the one that was read.
-            let stamp = random().map_err(failed)?.cast_signed();
             let save = |notification| inner.save(cause, &found, stamp, notification);
             let saved = match told {
                 Some(revocation) => inner.record_and_tell(&revocation, save).await,

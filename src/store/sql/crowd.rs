@@ -8,7 +8,6 @@ use crate::store::chain;
 use crate::store::cutoff::Cutoff;
 use crate::store::{
     Presented, Retention, Revocation, Rotated, Rotation, SessionId, StoreError, SubjectId, SubjectLimit,
-    TokenId,
 };
 use crate::time::NumericDate;
 
@@ -18,8 +17,8 @@ const DISPLACED_AT_ONCE: i64 = 64;
 /// A session was put on record.
 #[derive(Clone, Copy)]
 pub(super) struct Opened {
-    /// The session had no row before. A row can precede the sign-in: one that names revoked tokens.
-    pub(super) is_new: bool,
+    /// Of its row, if it had none before. A row can precede the sign-in: one that names revoked tokens.
+    pub(super) new: Option<i64>,
 }
 
 impl SqlStore {
@@ -34,9 +33,9 @@ impl SqlStore {
         let inner = &*self.0;
         let crowd = inner.persist(|| inner.crowd(subject, Some(session), limit, now)).await?;
         if let Some(Crowd { forgettable: Some(_), oldest: Some(oldest), .. }) = crowd.first()
-            && opened.is_new
+            && let Some(stamp) = opened.new
             && session_start <= *oldest
-            && inner.persist(|| inner.undo(session, rotation.successor)).await?
+            && inner.persist(|| inner.undo(session, stamp)).await?
         {
             return Ok(chain::predated(rotation.supersedes, *oldest));
         }
@@ -72,7 +71,7 @@ impl SqlStore {
         let Some((instant, known)) = crowd.first().and_then(|row| row.forgettable) else { return Ok(None) };
         let revocation = Revocation::SubjectBefore { subject, instant, except: None };
         let until = self
-            .change(Cause::Revocation(revocation, retention), |found| {
+            .change(Cause::Revocation(revocation, retention), |found, _| {
                 let until = found.kept_until(retention).max(known);
                 found.cut_off_subject(Cutoff::new(instant, None, until), retention.now);
                 Ok(Step::Save(until))
@@ -129,11 +128,11 @@ impl Inner {
     }
 
     /// False where it is not as it was made any more.
-    async fn undo(&self, session: SessionId, head: TokenId) -> Result<bool, sqlx::Error> {
+    pub(super) async fn undo(&self, session: SessionId, stamp: i64) -> Result<bool, sqlx::Error> {
         on!(&self.backend, write, connection => sqlx::query(&self.statements.undo)
             .bind(self.identity.store())
             .bind(&session.as_bytes()[..])
-            .bind(&head.as_bytes()[..])
+            .bind(stamp)
             .execute(connection)
             .await
             .map(|done| done.rows_affected() > 0))

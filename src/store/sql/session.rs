@@ -174,11 +174,12 @@ impl Session {
     pub(super) fn revoke(&mut self, retention: &Retention, clock: NumericDate, kept: NumericDate) -> bool {
         let known = self.chain.as_ref().map(|chain| chain.until);
         // Never before the last of its tokens is past mattering, and never earlier than was promised before.
-        let until = kept.max(known.unwrap_or_default());
-        if until <= self.revoked_until {
+        let until = kept.max(known.unwrap_or_default()).max(self.revoked_until);
+        let said = (self.revoked_until, self.start());
+        self.name(retention, clock);
+        if known.is_none() && (until, self.latest_start) == said {
             return false;
         }
-        self.name(retention, clock);
         self.forget_expired(retention.now.min(clock));
         self.revoked_until = until;
         // A revoked session has nothing left to say.
@@ -204,9 +205,12 @@ impl Session {
             // As long as the record names it as the head, its predecessor must not be given it.
             until = until.max(chain.until);
         }
+        if until <= self.revoked_until {
+            // Which covers this one's start too, from now on.
+            return Ok(self.revoke(retention, clock, until));
+        }
         let promised = self.revoked_tokens.iter().find(|(revoked, _)| *revoked == token);
-        let promised = promised.map_or(self.revoked_until, |&(_, promised)| promised.max(self.revoked_until));
-        if until <= promised {
+        if promised.is_some_and(|&(_, promised)| until <= promised) {
             return Ok(false);
         }
         self.name(retention, clock);

@@ -77,7 +77,7 @@ pub(super) struct Statements {
     /// Of a subject's sessions those that are too many: each live one, and of all the latest start, and until when they
     /// are kept; and the start of the oldest. One row at least.
     pub(super) crowd: Statement,
-    /// Removes a session's row as a sign-in made it.
+    /// Removes a session's row where it is still as a sign-in made it.
     pub(super) undo: Sql,
     /// Removes the subject's sessions up to a start that are kept no longer than this.
     pub(super) forget: Sql,
@@ -245,7 +245,7 @@ impl Statements {
                 )
             }),
             undo: format!(
-                "DELETE FROM {p}sessions WHERE session = $2 AND head = $3 \
+                "DELETE FROM {p}sessions WHERE session = $2 AND stamp = $3 \
                  AND EXISTS (SELECT 1 FROM {p}store m WHERE {OWN})"
             )
             .into(),

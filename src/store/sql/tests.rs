@@ -80,6 +80,28 @@ async fn the_sessions_that_begin_ahead_of_the_clock_are_found_by_an_index() {
     assert!(!steps.iter().any(|step| step.contains("TEMP B-TREE")), "{steps:#?}");
 }
 
+/// A revocation of its head leaves a sign-in's row with the head that it had.
+#[tokio::test]
+async fn a_sign_in_is_undone_only_as_it_was_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqlStore::sqlite(dir.path().join("sessions.db").to_str().unwrap()).await.unwrap();
+    let inner = &*store.0;
+    let stamp = async || {
+        let found = inner.find(&inner.statements.find, Some(session(1)), None).await.unwrap();
+        found.stamp
+    };
+    let rotation = sign_in(1);
+    let presented = rotation.presented;
+    assert_eq!(store.rotate(rotation).await.unwrap(), Rotated::Recorded);
+    let made = stamp().await.unwrap();
+    let head = Revocation::Token { session: session(1), token: presented.token };
+    store.revoke(head, Retention::new(at(10), 0, 4_000_000_000)).await.unwrap();
+    assert!(!inner.undo(session(1), made).await.unwrap());
+    assert_eq!(store.standing(&presented).await.unwrap(), Standing::Revoked);
+    assert!(inner.undo(session(1), stamp().await.unwrap()).await.unwrap());
+    assert_eq!(stamp().await, None);
+}
+
 fn sign_in(n: u64) -> Rotation {
     let presented = Presented::new(session(n), TokenId::from_bytes([0; 32]), None, at(0), at(10));
     Rotation::sign_in(presented, format!("{{\"pad\":\"{}\"}}", "x".repeat(1_000)), at(4_000_000_000))
