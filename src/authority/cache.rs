@@ -1,4 +1,4 @@
-//! Tokens seen before: what was proven of them is remembered, never what was decided.
+//! [`TokenCache`]: tokens that were verified before. It holds proofs of signatures, never verdicts.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -17,38 +17,40 @@ use crate::keyring::handle::Keys;
 use crate::keyring::ring::KeyRing;
 use crate::time::NumericDate;
 
-/// Bounded by bytes, and so by count. Only a verified token makes an entry.
+/// A cache of verified tokens, bounded by its size in bytes and thereby by count. Only verified tokens have entries.
 ///
-/// The lock is chosen here and not by quick_cache's features, of which an application may need another. Readers of one
-/// [`ShardedLock`] on different threads write to different cache lines: a hot token is not contended for.
+/// The lock is chosen here and not by a feature of quick_cache, because an application may need another feature. Readers of one
+/// [`ShardedLock`] on different threads write to different cache lines, so there is no contention for a hot token.
 pub(super) struct TokenCache<C> {
-    // As many as a power of two.
+    // Their number is a power of two.
     shards: Box<[ShardedLock<Shard<C>>]>,
+    /// When dead entries were last removed.
     swept: AtomicU64,
 }
 
-type Shard<C> = Cache<KeptText, VerifiedToken<C>, Cost, RandomState, Evictions<C>>;
+type Shard<C> = Cache<StoredText, VerifiedToken<C>, Cost, RandomState, Evictions<C>>;
 
-/// Hands over what it evicts, to be dropped once no lock is held.
-type Evictions<C> = DefaultLifecycle<KeptText, VerifiedToken<C>>;
+/// Returns the evicted entries, so that they are dropped without a lock.
+type Evictions<C> = DefaultLifecycle<StoredText, VerifiedToken<C>>;
 
-/// The signature's last 32 characters find the entry, by a hash with a random key; the whole token is then compared.
+/// The key of an entry: a token's text. It is found by a keyed hash of the signature's last 32 characters, and then compared as a
+/// whole.
 ///
-/// No stronger hash is needed. Nobody makes two tokens that end alike under one key; an issuer that makes up a key for each
-/// can, but a set has 256 keys at most (`jwk_set::MAX_KEYS`), and a walk past so many entries takes less than a verification.
+/// No stronger hash is needed. Under one key nobody can make two tokens that end alike. An issuer could with a new key for each,
+/// but a set has at most 256 keys (`jwk_set::MAX_KEYS`), and comparing so many entries takes less time than a verification.
 #[derive(Clone)]
-struct Text<T> {
+struct TokenText<T> {
     whole: T,
-    /// Its last eight bytes, beside the pointer: an entry that merely shares some bits of the hash is ruled out without
-    /// fetching its text. How long that takes tells nothing, for nobody knows which texts share them: the hash is keyed.
+    /// Its last eight bytes. They are stored beside the pointer, so that an entry that only shares bits of the hash is excluded
+    /// without reading its text. The timing reveals nothing, because the hash is keyed and nobody knows which texts share bits.
     last_word: u64,
 }
 
-// An `Arc`, for the key is cloned as it is put in.
-type KeptText = Text<Arc<[u8]>>;
+// An `Arc`, because insertion clones the key.
+type StoredText = TokenText<Arc<[u8]>>;
 
-impl<T: AsRef<[u8]>> Text<T> {
-    /// Too short a text has no tail, and no signature either.
+impl<T: AsRef<[u8]>> TokenText<T> {
+    /// `None` for a text that is too short to hold a signature.
     #[inline]
     fn of(whole: T) -> Option<Self> {
         let [.., last_word] = tail(whole.as_ref())?;
@@ -62,47 +64,47 @@ fn tail(text: &[u8]) -> Option<[u64; 4]> {
     Some(<[[u8; 8]; 4]>::try_from(words).ok()?.map(u64::from_ne_bytes))
 }
 
-impl<T: AsRef<[u8]>> Hash for Text<T> {
+impl<T: AsRef<[u8]>> Hash for TokenText<T> {
     #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
         tail(self.whole.as_ref()).into_iter().flatten().for_each(|word| state.write_u64(word));
     }
 }
 
-impl<T: AsRef<[u8]>, U: AsRef<[u8]>> PartialEq<Text<U>> for Text<T> {
+impl<T: AsRef<[u8]>, U: AsRef<[u8]>> PartialEq<TokenText<U>> for TokenText<T> {
     #[inline]
-    fn eq(&self, other: &Text<U>) -> bool {
+    fn eq(&self, other: &TokenText<U>) -> bool {
         self.last_word == other.last_word && constant_time_eq(self.whole.as_ref(), other.whole.as_ref())
     }
 }
 
-impl Eq for KeptText {}
+impl Eq for StoredText {}
 
-impl Equivalent<KeptText> for Text<&[u8]> {
+impl Equivalent<StoredText> for TokenText<&[u8]> {
     #[inline]
-    fn equivalent(&self, kept: &KeptText) -> bool {
+    fn equivalent(&self, kept: &StoredText) -> bool {
         self == kept
     }
 }
 
-/// An entry costs its two texts, its successor's, and what is built around them.
+/// The size of an entry: the token, its claims, as much for its successor, and a fixed overhead.
 #[derive(Clone)]
 struct Cost;
 
 const OVERHEAD: u64 = 1_024;
 
-impl<C> Weighter<KeptText, VerifiedToken<C>> for Cost {
-    fn weight(&self, text: &KeptText, token: &VerifiedToken<C>) -> u64 {
-        // Twice: its successor is about as long.
+impl<C> Weighter<StoredText, VerifiedToken<C>> for Cost {
+    fn weight(&self, text: &StoredText, token: &VerifiedToken<C>) -> u64 {
+        // Twice, because its successor is about as long.
         2 * (text.whole.len() + token.json().len()) as u64 + OVERHEAD
     }
 }
 
-/// How often dead entries are looked for, in seconds: at the next first sight after that. An entry that outlives its
-/// token till then admits nothing, for its time is judged on every request.
+/// Dead entries are removed at the first insertion after so many seconds. Until then they do no harm, because the time of a token
+/// is judged at every request.
 const SWEEP: u64 = 60;
 
-/// Shards smaller than this evict what is hot beside what is not.
+/// A smaller shard would evict hot entries too.
 const LEAST_ITEMS: usize = 32;
 
 impl<C> TokenCache<C> {
@@ -122,17 +124,17 @@ impl<C> TokenCache<C> {
         Some(Self { shards: (0..shards).map(shard).collect(), swept: AtomicU64::new(0) })
     }
 
-    /// The proof of this very text, if the key that proved it is still held.
+    /// The verified token with exactly this text, if the key that verified it is still held.
     #[inline]
     pub(super) fn get(&self, text: &[u8], keys: &Keys) -> Option<VerifiedToken<C>> {
-        let text = Text::of(text)?;
-        // A shard in which something panicked is not used any more: its tokens are verified each time.
+        let text = TokenText::of(text)?;
+        // A poisoned shard is not used any more. Its tokens are verified each time.
         let token = self.shard(&text)?.read().ok()?.get(&text)?.clone();
         token.is_held(keys).then_some(token)
     }
 
-    /// Remembers a token that was just verified, unless it is dead already. Of two that were verified at once one is kept,
-    /// and both callers hold it.
+    /// Inserts a token that was just verified, unless it is dead already. If it was verified twice at once, one value is kept and
+    /// both callers get it.
     pub(super) fn insert(
         &self,
         text: &[u8],
@@ -144,12 +146,12 @@ impl<C> TokenCache<C> {
         if now >= dead_at(&token) {
             return token;
         }
-        let Some(text) = Text::of(Arc::from(text)) else { return token };
+        let Some(text) = TokenText::of(Arc::from(text)) else { return token };
         self.sweep(now, ring, dead_at);
-        // Before the lock, so that it is dropped after it.
+        // Declared before the lock guard, so that it is dropped after it.
         let mut evicted = <Evictions<C> as Lifecycle<_, _>>::RequestState::default();
         let Some(Ok(mut entries)) = self.shard(&text).map(ShardedLock::write) else { return token };
-        // One that was proven by a key that is gone is replaced.
+        // An entry that was verified by a key that is gone is replaced.
         if let Some(held) = entries.get(&text).filter(|held| held.held_by(ring)) {
             return held.clone();
         }
@@ -157,14 +159,14 @@ impl<C> TokenCache<C> {
         token
     }
 
-    /// By other bits of the signature than an entry's hash is of: its last characters, whose bits are spread over the word.
+    /// The shard is chosen by the last characters alone, spread over the word, so that it does not depend on the hash within it.
     #[inline]
-    fn shard<T>(&self, text: &Text<T>) -> Option<&ShardedLock<Shard<C>>> {
+    fn shard<T>(&self, text: &TokenText<T>) -> Option<&ShardedLock<Shard<C>>> {
         let spread = text.last_word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         self.shards.get(spread as usize & (self.shards.len() - 1))
     }
 
-    /// Drops the dead, and those whose key has left the ring: once a minute, at a first sight's expense.
+    /// Removes entries that are dead or whose key has left the ring. The insertion that finds it due pays for it.
     fn sweep(&self, now: NumericDate, ring: &KeyRing, dead_at: impl Fn(&VerifiedToken<C>) -> NumericDate) {
         let swept = self.swept.load(Ordering::Relaxed);
         let due = now.as_secs() >= swept.saturating_add(SWEEP) || now.as_secs() < swept;

@@ -1,4 +1,4 @@
-//! The proof that a token was signed as it reads: from memory, by verification, or after its issuer was asked for newer keys.
+//! How a token is verified: from the cache, by its signature, or after its issuer's keys were loaded again.
 
 use std::sync::Arc;
 
@@ -13,19 +13,19 @@ use crate::token::kind::Expected;
 use crate::token::verify;
 
 impl<C: Send + Sync + 'static> Authority<C> {
-    /// The proof of a token from memory: where this very text was proven under a key that is held.
+    /// The token from the cache, if this text was verified under a key that is still held.
     #[inline(always)]
     pub(super) fn remembered(&self, text: &[u8]) -> Option<VerifiedToken<C>> {
         self.0.cache.as_ref()?.get(text, &self.0.keys)
     }
 
-    /// The proof of a token seen first: it is verified, its private claims are read.
+    /// Verifies a token and reads its private claims.
     pub(super) fn verify(&self, text: &[u8], now: NumericDate) -> Result<VerifiedToken<C>, Refusal> {
         let inner = &*self.0;
         let ring = &inner.keys.load();
         let verified = verify::verify(text, ring, &inner.policy, Expected::Access)
             .map_err(|refusal| self.naming_issuers(text, refusal))?;
-        // The type that reads them is the application's own.
+        // Their type is the application's, so its code may panic.
         let private = self
             .ask_hook("private_claims", || (inner.view)(verified.claims().text()))
             .and_then(Result::ok)
@@ -39,8 +39,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
         })
     }
 
-    /// Names the issuers whose tokens are admitted, where a token under an unknown key claims another: what it claims nobody has
-    /// proven, but most such tokens come of a configuration that has another `iss` than its issuer writes.
+    /// Adds the names of the admitted issuers to the refusal of a token with an unknown key whose `iss` is none of them. The `iss`
+    /// is not verified, but the usual cause is a configured issuer that differs from the `iss` its tokens have.
     #[cold]
     fn naming_issuers(&self, text: &[u8], refusal: Refusal) -> Refusal {
         const MOST: usize = 8;
@@ -70,7 +70,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         refusal.expecting(names)
     }
 
-    /// The proof of a request's token seen first, or what becomes of a request without one.
+    /// Verifies a token that is not in the cache. The error says what happens to the request.
     #[inline(never)]
     pub(super) fn first_sight(
         &self,
@@ -84,7 +84,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         })
     }
 
-    /// Verifies, once more where the issuer was asked for newer keys.
+    /// Verifies a token, and once more if its issuer's keys were loaded again for it.
     pub(super) async fn verify_refetching(
         &self,
         token: &[u8],
@@ -109,10 +109,10 @@ impl<C: Send + Sync + 'static> Authority<C> {
         })
     }
 
-    /// The fetch that may bring the key of a refused token: where it claims a trusted issuer that has no such key here.
-    /// An own token's key, and one of an issuer nobody trusts, is not asked for.
+    /// The load that may bring the key of a refused token, if the token claims a trusted issuer that has no such key here. Keys of
+    /// own tokens and of untrusted issuers are not loaded.
     pub(super) fn refetch_for(&self, token: &[u8], refusal: &Refusal) -> Option<Refetching> {
-        // Keys that nobody keeps up to date are not asked for, so the token need not be read once more.
+        // Without a manager nothing can be loaded, so the token need not be read again.
         if !refusal.reason().is_about_keys() || !self.0.keys.is_managed() {
             return None;
         }
@@ -124,7 +124,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
     }
 }
 
-/// What a token is refused with whose issuer has no such key here, after it was asked: a verdict only where it answered.
+/// The refusal of a token whose key is still unknown after its issuer's keys were loaded again. If they could not be loaded, it
+/// is not a verdict on the token.
 pub(crate) fn still_unknown(refusal: Refusal, refetched: Refetched) -> Refusal {
     match refetched {
         Refetched::Current => refusal,

@@ -69,7 +69,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         token: &VerifiedToken<C>,
         mut reissue: Reissue,
     ) -> Result<Option<SignedSuccessor>, NoSuccessor> {
-        self.advance(token, &mut reissue, Step::AskPredicate)?.ok_or(NoSuccessor::StoreSilent)
+        self.advance(token, &mut reissue, Step::AskPredicate)?.ok_or(NoSuccessor::StoreFailed)
     }
 
     /// Takes the steps that need no waiting. `None`: the successor is to be recorded.

@@ -10,7 +10,7 @@ use super::{Authority, VerifiedToken};
 use crate::crypto::SignError;
 use crate::jose::base64;
 use crate::jose::header;
-use crate::jose::header::Written;
+use crate::jose::header::EncodedHeaders;
 use crate::keyring::ring::KeyRing;
 use crate::keys::signing_key::SigningKey;
 use crate::time::NumericDate;
@@ -72,8 +72,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
 /// Signs with the ring's current key: a compact JWS, which is ASCII.
 pub(super) fn sign(ring: &KeyRing, claims: &str, typ: Option<&str>) -> Result<Vec<u8>, SignError> {
     // Withdrawn, and no other has come yet: better no token than one that nobody may admit.
-    let (key, written) = ring.signing().ok_or(SignError)?;
-    let header = header_of(key, written, typ);
+    let (key, headers) = ring.signing().ok_or(SignError)?;
+    let header = header_of(key, headers, typ);
     let mut token = Vec::with_capacity(len(&header, claims.len(), key));
     token.extend_from_slice(header.as_bytes());
     token.push(b'.');
@@ -86,12 +86,12 @@ pub(super) fn sign(ring: &KeyRing, claims: &str, typ: Option<&str>) -> Result<Ve
 
 /// The length of what [`sign`] makes of so many bytes of claims; `None` where no key signs.
 pub(super) fn signed_len(ring: &KeyRing, claims: usize, typ: Option<&str>) -> Option<usize> {
-    let (key, written) = ring.signing()?;
-    Some(len(&header_of(key, written, typ), claims, key))
+    let (key, headers) = ring.signing()?;
+    Some(len(&header_of(key, headers, typ), claims, key))
 }
 
-fn header_of<'a>(key: &SigningKey, written: &'a Written, typ: Option<&str>) -> Cow<'a, str> {
-    match written.text(typ) {
+fn header_of<'a>(key: &SigningKey, headers: &'a EncodedHeaders, typ: Option<&str>) -> Cow<'a, str> {
+    match headers.text(typ) {
         Some(header) => Cow::Borrowed(header),
         None => Cow::Owned(header::write(key.written_alg(), typ, key.kid())),
     }

@@ -17,10 +17,10 @@ static URL: std::sync::LazyLock<engine::Simd> =
 #[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon"))))]
 static URL: engine::GeneralPurpose = general_purpose::URL_SAFE_NO_PAD;
 
-/// Decodes base64url into the front of `room` and returns the length. `None` where `text` is not the one text that
+/// Decodes base64url into the front of `out` and returns the length. `None` where `text` is not the one text that
 /// encodes its bytes: padding, stray bits and the other alphabet are refused by the library.
-pub(crate) fn decode_url(text: &[u8], room: &mut [u8]) -> Option<usize> {
-    URL.decode_slice(text, room).ok()
+pub(crate) fn decode_url(text: &[u8], out: &mut [u8]) -> Option<usize> {
+    URL.decode_slice(text, out).ok()
 }
 
 /// Appends the bytes as base64url, without a buffer in between. `None` where `text` can't become that long.
@@ -105,18 +105,17 @@ mod tests {
             let mut appended = b"before.".to_vec();
             assert_eq!(append_url(bytes, &mut appended), Some(()));
             assert_eq!(appended, format!("before.{text}").into_bytes());
-            let mut room = [0; 300];
-            assert_eq!(decode_url(text.as_bytes(), &mut room), Some(len));
-            assert_eq!(room.get(..len), Some(bytes));
+            let mut out = [0; 300];
+            assert_eq!(decode_url(text.as_bytes(), &mut out), Some(len));
+            assert_eq!(out.get(..len), Some(bytes));
             // The engine works on 32 bytes at once, the rest is the plain one's.
             for at in 0..text.len().min(100) {
                 for wrong in [b'=', b'+', b'/', b' ', b'.', 0, 0xff, b'B'] {
                     let mut text = text.clone().into_bytes();
                     text.iter_mut().skip(at).take(1).for_each(|byte| *byte = wrong);
                     let plain = URL_SAFE_NO_PAD.decode(&text).ok();
-                    let mut room = [0; 300];
-                    let read =
-                        decode_url(&text, &mut room).and_then(|len| room.get(..len).map(<[u8]>::to_vec));
+                    let mut out = [0; 300];
+                    let read = decode_url(&text, &mut out).and_then(|len| out.get(..len).map(<[u8]>::to_vec));
                     assert_eq!(read, plain, "{at} {wrong}");
                 }
             }

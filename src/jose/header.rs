@@ -1,4 +1,4 @@
-//! The JOSE header, read for three names and refused for five.
+//! The JOSE header: three members are read, and four refuse the token.
 
 use std::borrow::Cow;
 
@@ -7,10 +7,10 @@ use crate::jose::json;
 use crate::jose::json::Member;
 use crate::refusal::{Reason, Refusal};
 
-/// What of a header is looked at. `jwk`, `jku`, `x5u`, `x5c` and names nobody knows are never read.
+/// The members of a header that are read. `jwk`, `jku`, `x5u`, `x5c` and unknown names are never read.
 #[derive(Debug)]
 pub(crate) struct Header<'a> {
-    /// Compared with the key's own algorithm; it never chooses one.
+    /// Compared with the key's algorithm. It never chooses one.
     pub(crate) alg: Cow<'a, str>,
     pub(crate) kid: Option<Cow<'a, str>>,
     pub(crate) typ: Option<Cow<'a, str>>,
@@ -21,9 +21,9 @@ impl<'a> Header<'a> {
         let (mut alg, mut kid, mut typ) = (None, None, None);
         for Member { name, value } in json::members(text).map_err(|_| Reason::MalformedToken)? {
             match &*name {
-                "alg" => alg = Some(string(value, "the header's alg is no string")?),
-                "kid" => kid = Some(string(value, "the header's kid is no string")?),
-                "typ" => typ = Some(string(value, "the header's typ is no string")?),
+                "alg" => alg = Some(string(value, "the header's alg is not a string")?),
+                "kid" => kid = Some(string(value, "the header's kid is not a string")?),
+                "typ" => typ = Some(string(value, "the header's typ is not a string")?),
                 // Each changes what the signature covers or how the payload reads (RFC 7515 §4.1.11, RFC 7797).
                 "crit" | "b64" | "zip" | "enc" => return Err(Reason::UnsupportedHeader.into()),
                 _ => {}
@@ -48,22 +48,21 @@ pub(crate) fn write(alg: &str, typ: Option<&str>, kid: &str) -> String {
     base64::encode_url(header)
 }
 
-/// The headers that the signing key's tokens carry as a rule, as [`write`] writes them: a token that begins with one of
-/// them is read without a parser.
+/// The usual headers of the signing key's tokens, encoded as [`write`] does. They are recognised without a parser.
 #[derive(Clone)]
-pub(crate) struct Written {
+pub(crate) struct EncodedHeaders {
     alg: &'static str,
     kid: Box<str>,
     texts: [(&'static str, Box<str>); 2],
 }
 
-impl Written {
+impl EncodedHeaders {
     pub(crate) fn under(alg: &'static str, kid: &str) -> Self {
         let texts = ["JWT", "at+jwt"].map(|typ| (typ, write(alg, Some(typ), kid).into()));
         Self { alg, kid: kid.into(), texts }
     }
 
-    /// What the encoded header says, if it is one of these.
+    /// The parsed header, if the encoded one is one of these.
     pub(crate) fn read(&self, encoded: &[u8]) -> Option<Header<'_>> {
         let (typ, _) = self.texts.iter().find(|(_, text)| text.as_bytes() == encoded)?;
         Some(Header {
@@ -89,14 +88,14 @@ mod tests {
     #[test]
     fn a_written_header_reads_as_the_parser_reads_it() {
         for kid in ["k", "", "with \"quotes\" and \u{1}", "é"] {
-            let written = Written::under("ES256", kid);
+            let written = EncodedHeaders::under("ES256", kid);
             for typ in ["JWT", "at+jwt"] {
                 let encoded = write("ES256", Some(typ), kid);
                 assert_eq!(written.text(Some(typ)), Some(&*encoded));
                 let text = base64::Base64::Url.decode(encoded.as_bytes()).expect("base64url");
                 let text = std::str::from_utf8(&text).expect("text");
                 let parsed = Header::parse(text).expect("a header");
-                let read = written.read(encoded.as_bytes()).expect("a written one");
+                let read = written.read(encoded.as_bytes()).expect("one of these");
                 assert_eq!((read.alg, read.kid, read.typ), (parsed.alg, parsed.kid, parsed.typ), "{kid:?}");
             }
             for other in [write("ES256", None, kid), write("RS256", Some("JWT"), kid), String::new()] {

@@ -1,4 +1,4 @@
-//! JSON objects as text: their members' names decoded, their values left exactly as they were written.
+//! JSON objects as text. Names of members are decoded; values keep the exact text that was signed.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,10 +9,10 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// Deeper nesting is refused. The header and the payload count the same.
+/// The deepest nesting that is accepted, in a header and in a payload.
 const MAX_DEPTH: usize = 128;
 
-/// Not one JSON object, a name twice, or nested deeper than [`MAX_DEPTH`].
+/// The text is not exactly one JSON object, repeats a name, or is nested deeper than [`MAX_DEPTH`].
 #[derive(Debug)]
 pub(crate) struct NotAnObject;
 
@@ -27,21 +27,21 @@ pub(crate) struct Member<'a> {
 
 /// The members of the one JSON object in `text`, in their order.
 pub(crate) fn members(text: &str) -> Result<Vec<Member<'_>>, NotAnObject> {
-    if nested_too_deep(text) || means_more_to_serde(text) {
+    if nested_too_deep(text) || has_reserved_name(text) {
         return Err(NotAnObject);
     }
     let Members(members) = serde_json::from_str(text).map_err(|_| NotAnObject)?;
     if names_repeat(&members) { Err(NotAnObject) } else { Ok(members) }
 }
 
-/// The string in a member's value or an array's element, borrowed where nothing in it is escaped.
+/// The string of a member's value or of an array's element. It is borrowed if nothing in it is escaped.
 pub(crate) fn string(value: &str) -> Option<Cow<'_, str>> {
-    // It is JSON, so quotes around it make it a string, and without a backslash it reads as it is written.
+    // The value is valid JSON: with quotes around it, it is a string, and without a backslash nothing is escaped.
     let inner = value.strip_prefix('"')?.strip_suffix('"')?;
     if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
         return Some(Cow::Borrowed(inner));
     }
-    serde_json::from_str(value).ok().map(|Text(text)| text)
+    serde_json::from_str(value).ok().map(|JsonString(text)| text)
 }
 
 /// The JSON text of a string.
@@ -49,7 +49,7 @@ pub(crate) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// The elements of a JSON array of strings, each as its JSON text beside its value.
+/// The elements of a JSON array of strings: each one's JSON text and its value.
 pub(crate) fn strings(value: &str) -> Option<Vec<(&str, Cow<'_, str>)>> {
     let elements: Vec<&RawValue> = serde_json::from_str(value).ok()?;
     elements.into_iter().map(|element| Some((element.get(), string(element.get())?))).collect()
@@ -61,16 +61,16 @@ pub(crate) enum Change<'a> {
     Append { name: &'a str, value: Cow<'a, str> },
 }
 
-/// `text`, which is an object, with each new value where the old one stands, and those that have none appended. Every
-/// other byte stays, blanks and order included. `None` where a place is none of the text's.
+/// Applies changes to the text of an object: values are replaced in place, and new members are appended. All other bytes stay
+/// the same, also white space and order. `None` if a span lies outside the text.
 pub(crate) fn splice(text: &str, mut changes: Vec<Change<'_>>) -> Option<String> {
-    // What is appended comes last, in its order.
+    // Appended members come last, in their order.
     changes.sort_by_key(|change| match change {
         Change::Replace { at, .. } => at.start,
         Change::Append { .. } => u32::MAX,
     });
     let end = text.rfind('}')?;
-    // A session that gets its name and its start: the most that is appended.
+    // Enough for a `sid` and a session start, the most that is ever appended.
     let mut spliced = String::with_capacity(text.len() + 160);
     let mut rest = 0;
     for change in &changes {
@@ -84,7 +84,7 @@ pub(crate) fn splice(text: &str, mut changes: Vec<Change<'_>>) -> Option<String>
             Change::Append { name, value } => {
                 spliced.push_str(text.get(rest..end)?);
                 rest = end;
-                // Only an empty object has its brace right before its end.
+                // Only in an empty object does the opening brace come right before the end.
                 if !spliced.trim_ascii_end().ends_with('{') {
                     spliced.push(',');
                 }
@@ -99,7 +99,7 @@ pub(crate) fn splice(text: &str, mut changes: Vec<Change<'_>>) -> Option<String>
     Some(spliced)
 }
 
-/// Where a part of a text of less than 4 GiB stands in it. An `Option` of it takes eight bytes too.
+/// The range of a part of a text shorter than 4 GiB. `end` is non-zero so that an `Option` of it takes eight bytes as well.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Span {
     start: u32,
@@ -107,7 +107,7 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    /// Of `part`, a slice of `text` behind its first byte; `None` for anything else.
+    /// The range of `part`, which must be a slice of `text` and not empty at its start; otherwise `None`.
     pub(crate) fn of(part: &str, text: &str) -> Option<Self> {
         let start = (part.as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;
         let end = NonZeroU32::new(u32::try_from(start + part.len()).ok()?)?;
@@ -137,7 +137,9 @@ impl<'de> Deserialize<'de> for Members<'de> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members = Vec::with_capacity(12);
-                while let Some((Text(name), value)) = map.next_entry::<Text<'de>, &'de RawValue>()? {
+                while let Some((JsonString(name), value)) =
+                    map.next_entry::<JsonString<'de>, &'de RawValue>()?
+                {
                     members.push(Member { name, value: value.get() });
                 }
                 Ok(Members(members))
@@ -148,11 +150,11 @@ impl<'de> Deserialize<'de> for Members<'de> {
 }
 
 #[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+struct JsonString<'a>(#[serde(borrow)] Cow<'a, str>);
 
 fn names_repeat(members: &[Member<'_>]) -> bool {
-    // A handful is compared pair by pair, by their beginnings first, for most registered names are three letters long; of
-    // many, an attacker could make those pairs count.
+    // A few names are compared pair by pair, first by their beginnings: most registered names have three letters. For many
+    // names that would be quadratic, which an attacker could use, so they are sorted.
     let mut beginnings = [0; 16];
     if members.len() <= beginnings.len() {
         for (member, slot) in members.iter().zip(&mut beginnings) {
@@ -171,7 +173,7 @@ fn names_repeat(members: &[Member<'_>]) -> bool {
     names.windows(2).any(|pair| matches!(pair, [a, b] if a == b))
 }
 
-/// The first eight bytes as a number; zeros where there are fewer.
+/// The first eight bytes as a number; missing bytes count as zeros.
 fn beginning(name: &str) -> u64 {
     match name.as_bytes().first_chunk() {
         Some(first) => u64::from_le_bytes(*first),
@@ -179,9 +181,9 @@ fn beginning(name: &str) -> u64 {
     }
 }
 
-/// serde_json reads a raw value without recursing and so without a limit: the limit is ours.
+/// serde_json reads a raw value without recursion and without its recursion limit, so the limit is checked here.
 fn nested_too_deep(text: &str) -> bool {
-    // Most texts can't nest that deep for want of brackets.
+    // Fast path: most texts have too few brackets to nest that deep.
     if memchr::memchr2_iter(b'{', b'[', text.as_bytes()).nth(MAX_DEPTH).is_none() {
         return false;
     }
@@ -202,18 +204,18 @@ fn nested_too_deep(text: &str) -> bool {
     false
 }
 
-/// A name that serde_json keeps for itself would read as something else than it says once a handler takes the claims for
-/// a `serde_json::Value`: at any depth, and however it is escaped.
-fn means_more_to_serde(text: &str) -> bool {
+/// Whether the text contains a name that serde_json reserves, at any depth and however it is escaped. A handler that reads the
+/// claims as a `serde_json::Value` would get another value than the one that was signed.
+fn has_reserved_name(text: &str) -> bool {
     const PRIVATE: &str = "$serde_json::private::";
-    // One pass that finds nothing in most texts.
+    // Fast path: most texts contain neither.
     if memchr::memchr2(b'$', b'\\', text.as_bytes()).is_none() {
         return false;
     }
     text.contains(PRIVATE) || (text.contains("\\u") && unescaped(text).contains(PRIVATE))
 }
 
-/// `text` with the escapes of ASCII characters resolved, good enough to look for a word in it.
+/// `text` with the escapes of ASCII characters resolved, to search it for a name.
 fn unescaped(text: &str) -> String {
     let mut parts = text.split("\\u");
     let mut plain = parts.next().unwrap_or_default().to_owned();

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::quality::RandomState;
 
-use crate::jose::header::Written;
+use crate::jose::header::EncodedHeaders;
 use crate::keyring::trusted_issuer::TrustedIssuer;
 use crate::keyring::withdrawn::Withdrawn;
 use crate::keys::error::{KeyError, KeyErrorKind};
@@ -34,7 +34,7 @@ pub struct KeyRing {
     /// It has no own keys, by the application's choice: not one whose signing key was withdrawn.
     is_verify_only: bool,
     /// `None` once it is withdrawn: nothing is signed until another comes.
-    signing: Option<(SigningKey, Written)>,
+    signing: Option<(SigningKey, EncodedHeaders)>,
     keys: Vec<Arc<RingKey>>,
     by_kid: HashMap<Arc<str>, Vec<Arc<RingKey>>, RandomState>,
 }
@@ -164,7 +164,7 @@ impl KeyRing {
     }
 
     /// The signing key, with the headers that its tokens carry.
-    pub(crate) fn signing(&self) -> Option<&(SigningKey, Written)> {
+    pub(crate) fn signing(&self) -> Option<&(SigningKey, EncodedHeaders)> {
         self.signing.as_ref()
     }
 
@@ -178,8 +178,8 @@ impl KeyRing {
         };
         let Some(signing) = signing else { return ring };
         let ring = ring.with_own(signing.verifying_key());
-        let written = Written::under(signing.written_alg(), signing.kid());
-        Self { signing: Some((signing, written)), ..ring }
+        let headers = EncodedHeaders::under(signing.written_alg(), signing.kid());
+        Self { signing: Some((signing, headers)), ..ring }
     }
 
     /// As [`retiring`](Self::retiring), for keys that came after one another: those that share a name are tried in turn,

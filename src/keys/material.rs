@@ -1,6 +1,6 @@
-//! The parts of a key, as read from any format and before a backend prepares them.
+//! The parts of a key, as read from any format and before a backend loads them.
 //!
-//! Every strength rule is here, above the backends, so that both give the same verdict on a key.
+//! All checks of strength are here and not in the backends, so that both accept the same keys.
 
 use zeroize::Zeroizing;
 
@@ -15,7 +15,7 @@ pub(crate) enum Public {
         n: Vec<u8>,
         e: Vec<u8>,
     },
-    /// `04 || x || y`, each coordinate as long as the field. On the curve only once a backend has said so.
+    /// `04 || x || y`, each coordinate as long as the field. Only a backend checks that it is on the curve.
     Ec {
         curve: Curve,
         point: Vec<u8>,
@@ -41,8 +41,8 @@ pub(crate) enum Private<'a> {
     },
 }
 
-/// The private parts of an RSA key (RFC 8017 §3.2), big-endian, without leading zeros. Whether they fit one another and
-/// the modulus is for the backend to check.
+/// The private parts of an RSA key (RFC 8017 §3.2), big-endian, without leading zeros. The backend checks that they fit one
+/// another and the modulus.
 pub(crate) struct RsaParts<'a> {
     pub(crate) d: &'a [u8],
     pub(crate) p: &'a [u8],
@@ -59,7 +59,7 @@ const MIN_MODULUS_BITS: usize = 2048;
 const MAX_MODULUS_BITS: usize = 8192;
 /// FIPS 186-5 wants exponents above 2^16; 3 has a history of forged PKCS#1 v1.5 signatures.
 const MIN_EXPONENT: u64 = 65_537;
-/// What both backends can work with.
+/// The range that both backends support.
 const MAX_EXPONENT: u64 = (1 << 33) - 1;
 
 impl Public {
@@ -109,14 +109,14 @@ impl Public {
             )),
             _ => Err(KeyError::new(
                 KeyErrorKind::Malformed,
-                format!("its point does not have the length of one on {}", curve.name()),
+                format!("its point does not have the length that {} requires", curve.name()),
             )),
         }
     }
 
     pub(crate) fn ed25519(x: &[u8]) -> Result<Self, KeyError> {
         let x = <[u8; 32]>::try_from(x).map_err(|_| {
-            KeyError::new(KeyErrorKind::Malformed, "an Ed25519 public key has 32 bytes, and it has not")
+            KeyError::new(KeyErrorKind::Malformed, "it does not have the 32 bytes of an Ed25519 public key")
         })?;
         if is_degenerate(&x) {
             return Err(KeyError::new(
@@ -157,7 +157,7 @@ impl Private<'_> {
 /// Whether the modulus has the fingerprint of ROCA (Nemec et al., 2017): modulo each small prime it is a power of 65537,
 /// as the faulty generator's primes are. Another modulus is that by chance once in 2^27 keys.
 fn is_roca(n: &[u8]) -> bool {
-    // The primes that tell something: 65537 generates a proper subgroup modulo each.
+    // Only primes modulo which 65537 generates a proper subgroup are of use.
     const PRIMES: [u32; 17] = [11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157];
     PRIMES.iter().all(|prime| {
         let residue = n.iter().fold(0, |residue, byte| (residue * 256 + u32::from(*byte)) % prime);

@@ -79,7 +79,7 @@ impl SigningKey {
             "PRIVATE KEY" | "RSA PRIVATE KEY" | "EC PRIVATE KEY" => Self::from_der(algorithm, &block.der),
             "PUBLIC KEY" | "RSA PUBLIC KEY" | "CERTIFICATE" => Err(KeyError::new(
                 KeyErrorKind::WrongType,
-                "this is the public half, and signing takes the private one; load it as a `VerifyingKey`",
+                "this is the public half, and signing needs the private one; load it as a `VerifyingKey`",
             )),
             label => Err(pem::unsupported(label, "PRIVATE KEY, RSA PRIVATE KEY or EC PRIVATE KEY")),
         }

@@ -331,9 +331,9 @@ mod tests {
             (Refusal::new(Reason::Expired), "INFO", "claim=\"exp\""),
             (Refusal::new(Reason::Revoked), "INFO", "revoked"),
             (
-                Refusal::new(Reason::MalformedToken).with_hint("the header's kid is no string"),
+                Refusal::new(Reason::MalformedToken).with_hint("the header's kid is not a string"),
                 "WARN",
-                "kid is no string",
+                "kid is not a string",
             ),
             (Refusal::new(Reason::MalformedToken), "DEBUG", "malformed_token"),
             (Refusal::new(Reason::NoCredential), "DEBUG", "no_credential"),

@@ -1,8 +1,8 @@
-//! The arrival protocol: what becomes of a token that arrives, one question at a time.
+//! The arrival protocol: it judges a token that arrives, step by step.
 //!
-//! Whoever drives it holds the clock, the keys and the store. It calls [`Policy::arrive`], does what [`Next`] asks for, and
-//! hands the answer to the function that [`Next`] names, until [`Next`] is a verdict. Every driver gets the same verdicts: the
-//! layer, [`Authority::admit`](crate::Authority::admit) and the endpoints differ only in how they wait.
+//! Its driver has the clock, the keys and the store. The driver calls [`Policy::arrive`], does what [`Next`] asks for, and passes
+//! the answer to the function that [`Next`] names, until [`Next`] is a verdict. The layer, [`Authority::admit`](crate::Authority::admit)
+//! and the endpoints are drivers. They get the same verdicts, and differ only in how they wait.
 //!
 //! ```text
 //! arrive ──► AskStore ──standing──► EndSession ──session_ended──► Refuse
@@ -18,17 +18,17 @@ use super::verify::Verified;
 use crate::refusal::{Reason, Refusal};
 use crate::time::NumericDate;
 
-/// What stays the same while one token is judged.
+/// The inputs that stay the same while one token is judged.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Arrival {
     pub(crate) now: NumericDate,
-    /// Whether the sender proved what the token's `cnf` demands; true where it demands nothing.
+    /// Whether the sender proved what the token's `cnf` requires. `true` if the token has none.
     pub(crate) confirmed: bool,
-    /// Whether a token within its grace can be exchanged here: a request's can, a message's can't.
+    /// Whether a token within its grace can be exchanged here. In a request it can; in `admit` it can't.
     pub(crate) may_exchange: bool,
 }
 
-/// What is read again for each step, since it may change while something is waited for.
+/// The inputs that are read again for each step, because they may change during a wait.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Facts<'a> {
     pub(crate) token: &'a Verified,
@@ -36,35 +36,35 @@ pub(crate) struct Facts<'a> {
     pub(crate) key_held: bool,
 }
 
-/// What is known of the store before it is asked.
+/// What is known about the store before it is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StoreState {
     /// There is none.
     Absent,
-    /// It said within this second that the session is live, and nothing was revoked since.
+    /// Within this second it said that the session is live, and no revocation was recorded since.
     SeenLive,
     NotAsked,
 }
 
-/// What to do next. Three are verdicts; each other names the function that takes its answer.
+/// What to do next. Four variants are verdicts; the others name the function that takes the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     /// Verdict: the handler runs.
     Admit,
     /// Verdict: the handler does not run.
     Refuse(Refusal),
-    /// Verdict: refused, as this token's successor goes out with the refusal.
+    /// Verdict: refused with `ExpiredInGrace`; the refusal carries the token's successor.
     Exchanged,
-    /// Verdict: refused. No successor could be made, and why is to be reported.
+    /// Verdict: refused with `Expired`, because no successor could be made. The reason is to be reported.
     NotExchanged(NotReissued),
     /// Ask the store for the token's standing: [`Policy::standing`].
     AskStore {
         /// Whether the answer can lead to [`Exchange`](Self::Exchange).
         may_exchange: bool,
     },
-    /// Revoke the session, for the token was reused: [`Policy::session_ended`].
+    /// Revoke the session, because the token was reused: [`Policy::session_ended`].
     EndSession,
-    /// Make the token's successor by the [reissue protocol](super::reissue): [`Policy::exchanged`].
+    /// Make the token's successor with the [reissue protocol](super::reissue): [`Policy::exchanged`].
     Exchange,
 }
 
@@ -75,8 +75,8 @@ impl Next {
 }
 
 impl Policy {
-    /// The first step, without the store's word.
-    // Always, as what few requests come to is in a function of its own: see `Reissue::call`.
+    /// The first step, before the store is asked.
+    // `inline(always)`, with the rare cases in a function of their own: see `Reissue::call`.
     #[inline(always)]
     pub(crate) fn arrive(&self, arrival: Arrival, facts: Facts<'_>, store: StoreState) -> Next {
         let decision = self.decide(&arrival.evidence(facts, Standing::Live));
@@ -109,8 +109,8 @@ impl Policy {
         }
     }
 
-    /// After [`Next::AskStore`]: what the store said; `None` where it could not be asked. The token is then refused with
-    /// what speaks against it anyhow, if anything does.
+    /// After [`Next::AskStore`]: the answer, or `None` if the store failed. Then the reason for the refusal is one that does not
+    /// depend on the store, if there is one.
     pub(crate) fn standing(&self, arrival: Arrival, facts: Facts<'_>, answer: Option<Standing>) -> Next {
         let decision = self.decide(&arrival.evidence(facts, answer.unwrap_or(Standing::Live)));
         match (decision, answer) {
@@ -122,8 +122,8 @@ impl Policy {
         }
     }
 
-    /// After [`Next::EndSession`]: whether the revocation was recorded. Otherwise the session may live on, and nobody is told
-    /// that it ended.
+    /// After [`Next::EndSession`]: whether the revocation was recorded. If not, the session may still be live, and the refusal
+    /// does not say that it ended.
     pub(crate) fn session_ended(&self, recorded: bool) -> Next {
         Next::refuse(if recorded { Reason::Reused } else { Reason::StoreUnavailable })
     }
@@ -140,14 +140,14 @@ impl Policy {
             Ok(()) => Next::Exchanged,
             Err(NoSuccessor::NoReply) if self.admit_in_grace => Next::Admit,
             Err(NoSuccessor::NoReply) => Next::refuse(Reason::Expired),
-            // Whether the response can carry one is judged, and reported, when the handler has run.
+            // The size is checked and reported again at the response.
             Err(NoSuccessor::Not(why)) if self.admit_in_grace && why.is_about_size() => Next::Admit,
             Err(NoSuccessor::Not(NotReissued::KeyWithdrawn)) => Next::refuse(Reason::UnknownKey),
             Err(NoSuccessor::Not(why)) => Next::NotExchanged(why),
             Err(NoSuccessor::Revoked) => Next::refuse(Reason::Revoked),
-            // The token may still be good for an exchange.
-            Err(NoSuccessor::StoreSilent) => Next::refuse(Reason::StoreUnavailable),
-            // It was superseded after the store was asked for its standing.
+            // The token may still be exchanged at another try.
+            Err(NoSuccessor::StoreFailed) => Next::refuse(Reason::StoreUnavailable),
+            // It became reused after the store was asked for its standing.
             Err(NoSuccessor::Reused { generations }) => {
                 match self.standing(arrival, facts, Some(Standing::Reused { generations })) {
                     next @ (Next::EndSession | Next::Refuse(_)) => next,
@@ -157,8 +157,8 @@ impl Policy {
         }
     }
 
-    /// Whether this reason stands whatever the store says. That of an expired token that may be on record does not: the
-    /// store still tells whether it was superseded long ago.
+    /// Whether this refusal is final without asking the store. It is not for an expired token that may be recorded, because the
+    /// store can say that it was reused.
     fn is_final(&self, reason: &Reason, token: &Verified, now: NumericDate) -> bool {
         *reason != Reason::Expired || !self.may_be_recorded(token, now)
     }

@@ -38,9 +38,9 @@ macro_rules! hashed_name {
             type Err = ParseIdError;
 
             fn from_str(text: &str) -> Result<Self, ParseIdError> {
-                // The library wants room for its estimate, which is a byte more.
-                let mut room = [0; 33];
-                match (base64::decode_url(text.as_bytes(), &mut room), room) {
+                // The library wants out for its estimate, which is a byte more.
+                let mut out = [0; 33];
+                match (base64::decode_url(text.as_bytes(), &mut out), out) {
                     (Some(32), [bytes @ .., _]) => Ok(Self(bytes)),
                     _ => Err(ParseIdError(())),
                 }

@@ -48,8 +48,8 @@ impl Logout {
         if token.len() > policy.max_token_bytes {
             return Err(Reason::TooLong.into());
         }
-        let mut room = vec![0; token.len()];
-        let proven = Proven::of(token, ring, &mut room)?;
+        let mut scratch = vec![0; token.len()];
+        let proven = Proven::of(token, ring, &mut scratch)?;
         match proven.header.typ.as_deref() {
             Some(typ) if media_type::is(typ, "logout+jwt") => {}
             None if rules.allow_missing_type => {}

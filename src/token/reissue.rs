@@ -1,13 +1,13 @@
-//! The reissue protocol: the successor of one token, one question at a time. It serves both occasions, the exchange of an
-//! expired token and the renewal at the response.
+//! The reissue protocol: it makes the successor of one token, step by step, for an exchange in the grace and for a renewal at
+//! the response.
 //!
 //! ```text
 //! AskPredicate ──allowed──► Sign                                     (no store: the successor is derived)
 //!              ──allowed──► Record ──recorded──► AskPredicate ──allowed──► Sign
 //! ```
 //!
-//! The predicate and the key are asked a second time after the store was waited for: a later refusal wins over what is
-//! recorded.
+//! After the wait for the store, the predicate and the key are asked again, because either may refuse by then. The recorded
+//! successor is not sent in that case.
 
 use std::fmt;
 
@@ -21,12 +21,12 @@ use crate::time::NumericDate;
 #[derive(Debug)]
 pub(crate) struct Reissue {
     now: NumericDate,
-    /// What the response can carry back to where the token was; `None`: nothing.
+    /// The longest successor that the response can carry. `None` if it can carry none.
     capacity: Option<Capacity>,
     has_store: bool,
-    /// Whether the successor goes out now.
+    /// Whether the successor is sent now; `false` if the request is admitted first.
     sends: bool,
-    /// With a store: the proposed successor, and once the store has answered the recorded one.
+    /// With a store: the proposed successor, and after the answer the recorded one.
     successor: Option<Successor>,
     is_recorded: bool,
 }
@@ -40,16 +40,16 @@ pub(crate) enum Step {
     Record,
     /// Done: sign the [successor](Reissue::successor).
     Sign(Capacity),
-    /// Done: a successor can be made. The request is admitted, and its response renews the token.
+    /// Done: a successor can be made. The request is admitted, and the successor is sent with its response.
     Wait,
 }
 
-/// What a response can carry back to where its token was.
+/// How long a successor the response can carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Capacity {
     /// The longest token, in bytes.
     pub(crate) longest: usize,
-    /// What is reported of a longer one.
+    /// What is reported if the successor is longer.
     pub(crate) otherwise: NotReissued,
 }
 
@@ -57,14 +57,14 @@ pub(crate) struct Capacity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoSuccessor {
     Not(NotReissued),
-    /// The response can't carry one. None is made: by recording it, its predecessor would be spent.
+    /// The response can't carry one, so none is recorded: recording one supersedes its predecessor.
     NoReply,
     Revoked,
     Reused {
         generations: u32,
     },
     /// The store did not answer.
-    StoreSilent,
+    StoreFailed,
 }
 
 impl Reissue {
@@ -83,15 +83,15 @@ impl Reissue {
         Self { sends: !policy.admit_in_grace, ..Self::at_response(now, capacity, has_store) }
     }
 
-    /// The instant that it is made at.
+    /// The instant at which the successor is made.
     pub(crate) fn now(&self) -> NumericDate {
         self.now
     }
 
-    /// After [`Step::AskPredicate`]: whether the predicate allows it, `None` where it panicked, and whether the ring holds
-    /// the token's key. The key is to be asked last, since the predicate takes its time.
+    /// After [`Step::AskPredicate`]: whether the predicate allows a successor (`None` if it panicked), and whether the ring holds
+    /// the token's key. Ask for the key last, because the predicate takes time.
     ///
-    /// `signed_len` tells how long a token of these claims is once it is signed.
+    /// `signed_len` returns the length of a signed token with these claims.
     pub(crate) fn allowed(
         &mut self,
         policy: &Policy,
@@ -117,14 +117,14 @@ impl Reissue {
             return Ok(Step::Sign(capacity));
         }
         let proposed = policy.propose(token, self.now).ok_or(NotReissued::TooLate)?;
-        // Whether it can go out is known before it is recorded, for by that its predecessor is spent.
+        // Checked before it is recorded, because recording it supersedes its predecessor.
         capacity.admit(signed_len(&proposed.claims)?)?;
         self.successor = Some(proposed);
         Ok(Step::Record)
     }
 
-    /// After [`Step::Record`]: what the store made of the proposed successor; `None` where it did not answer. The recorded
-    /// one is the proposed one, or the head that was recorded before it.
+    /// After [`Step::Record`]: the store's answer, or `None` if it failed. The recorded successor is the proposed one, or the head
+    /// that was recorded before.
     pub(crate) fn recorded(
         &mut self,
         policy: &Policy,
@@ -140,7 +140,7 @@ impl Reissue {
             Some(Rotated::Reused { generations }) => return Err(NoSuccessor::Reused { generations }),
             Some(Rotated::Revoked | Rotated::Predated { .. }) => return Err(NoSuccessor::Revoked),
             Some(Rotated::Unknown) => return Err(NotReissued::Unknown.into()),
-            None => return Err(NoSuccessor::StoreSilent),
+            None => return Err(NoSuccessor::StoreFailed),
         }
         self.is_recorded = true;
         Ok(Step::AskPredicate)
@@ -160,15 +160,15 @@ impl Capacity {
 }
 
 impl NoSuccessor {
-    /// What is reported of a renewal: the response goes out without a successor, whatever the reason.
+    /// What a renewal reports. The response is sent without a successor, whatever the reason.
     pub(crate) fn at_response(self) -> Option<NotReissued> {
         match self {
             Self::Not(why) => Some(why),
             Self::NoReply => None,
             Self::Revoked => Some(NotReissued::Revoked),
-            // Reuse is judged when a token arrives: a slow request is not a thief's.
+            // Reuse is judged only when a token arrives. Here it may be due to a slow request.
             Self::Reused { .. } => Some(NotReissued::Unknown),
-            Self::StoreSilent => Some(NotReissued::StoreFailed),
+            Self::StoreFailed => Some(NotReissued::StoreFailed),
         }
     }
 }
@@ -234,7 +234,7 @@ impl NotReissued {
         }
     }
 
-    /// Whether it is a matter of the token's size, which its successors share.
+    /// Whether the reason is the token's size. Then it applies to all its successors.
     pub(crate) fn is_about_size(self) -> bool {
         matches!(self, Self::TooLong | Self::CookieTooLong | Self::HeadTooLarge)
     }

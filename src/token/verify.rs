@@ -1,4 +1,4 @@
-//! From the text of a token to a [`Verified`]: shape, header policy, key, signature, claims. No time, no standing.
+//! Verifies the text of a token: shape, header policy, key, signature and claims. Time and standing are judged elsewhere.
 
 use std::borrow::Cow;
 use std::cell::LazyCell;
@@ -21,8 +21,8 @@ use crate::time::NumericDate;
 
 /// A token whose signature and claims were checked against a ring and a policy.
 ///
-/// [`verify`] is its one construction site, so holding one is the proof. Whether the token is still good is not said: it
-/// may be long dead. Its dates are those of the policy that it was verified under, so it is judged under no other.
+/// Only [`verify`] constructs it, so holding one is the proof. It does not mean that the token is still good: it may have expired
+/// long ago. Its dates follow from the policy that it was verified under, so it must be judged under the same one.
 #[derive(Debug)]
 pub(crate) struct Verified {
     claims: Claims,
@@ -31,14 +31,14 @@ pub(crate) struct Verified {
     kind: TokenKind,
     /// The issuer that own keys sign for.
     own_issuer: Option<Arc<str>>,
-    /// Dates that every request is held against: they follow from the claims, the policy and the issuer's terms alone.
+    // The dates that every request is judged by. They follow only from the claims, the policy and the issuer's terms.
     valid_from: NumericDate,
     admitted_until: NumericDate,
     window_opens: NumericDate,
     session_end: NumericDate,
-    /// Hashed when it is first asked for: most tokens are never named.
+    /// Hashed when it is first needed, because most tokens never need it.
     id: OnceLock<TokenId>,
-    /// What every node derives as its successor, made once.
+    /// The successor that every node derives, computed once.
     pub(super) derived: OnceLock<Option<Successor>>,
 }
 
@@ -52,8 +52,8 @@ pub(crate) fn verify(
     if token.len() > policy.max_token_bytes {
         return Err(refuse(Reason::TooLong));
     }
-    let mut room = vec![0; token.len()];
-    let Proven { header, payload, key, signing_input } = Proven::of(token, ring, &mut room)?;
+    let mut scratch = vec![0; token.len()];
+    let Proven { header, payload, key, signing_input } = Proven::of(token, ring, &mut scratch)?;
     let kind = TokenKind::of(header.typ.as_deref());
     expected.check(kind)?;
     let foreign = key.trusted().map(|issuer| &**issuer);
@@ -91,11 +91,11 @@ pub(crate) fn verify(
         claims,
         key,
         kind,
-        typ: header.typ.map(kept),
+        typ: header.typ.map(interned),
     })
 }
 
-/// A token whose signature is good. Of its claims nothing is known but that its key's holder wrote them.
+/// A token whose signature is good. Its claims are not checked yet.
 pub(super) struct Proven<'a> {
     pub(super) header: Header<'a>,
     pub(super) payload: Arc<str>,
@@ -104,32 +104,32 @@ pub(super) struct Proven<'a> {
 }
 
 impl<'a> Proven<'a> {
-    /// `room` is as long as the token: its parts are decoded into it.
+    /// `scratch` is as long as the token. The parts are decoded into it.
     #[inline(always)]
-    pub(super) fn of(token: &'a [u8], ring: &'a KeyRing, mut room: &'a mut [u8]) -> Result<Self, Refusal> {
+    pub(super) fn of(token: &'a [u8], ring: &'a KeyRing, mut scratch: &'a mut [u8]) -> Result<Self, Refusal> {
         let Parts { header: encoded, payload, signature, signing_input } =
             Parts::of(token).ok_or(Refusal::new(Reason::MalformedToken))?;
-        let header = match ring.signing().and_then(|(_, written)| written.read(encoded)) {
+        let header = match ring.signing().and_then(|(_, headers)| headers.read(encoded)) {
             Some(header) => header,
-            None => Header::parse(decode_text(encoded, &mut room)?)?,
+            None => Header::parse(decode_text(encoded, &mut scratch)?)?,
         };
-        let payload: Arc<str> = decode_text(payload, &mut room)?.into();
-        let signature = decode(signature, &mut room)?;
+        let payload: Arc<str> = decode_text(payload, &mut scratch)?.into();
+        let signature = decode(signature, &mut scratch)?;
         let key = prove(&header, ring, signing_input, signature, &payload)
             .map_err(|reason| Refusal::with_kid(reason, header.kid.as_deref()))?;
         Ok(Self { header, payload, key, signing_input })
     }
 }
 
-/// The common names are not copied.
-fn kept(typ: Cow<'_, str>) -> Cow<'static, str> {
+/// The common types are not allocated.
+fn interned(typ: Cow<'_, str>) -> Cow<'static, str> {
     ["JWT", "at+jwt", media_type::REFRESH]
         .into_iter()
         .find(|known| typ == *known)
         .map_or_else(|| Cow::Owned(typ.into_owned()), Cow::Borrowed)
 }
 
-/// The key that made the signature. Each candidate's algorithm is its own; the header's must merely equal it.
+/// The key that made the signature. A candidate verifies with its own algorithm; the header's must equal it.
 fn prove(
     header: &Header<'_>,
     ring: &KeyRing,
@@ -147,27 +147,27 @@ fn prove(
     candidates.find(|key| key.verify(signing_input, signature)).cloned().ok_or(Reason::BadSignature)
 }
 
-/// What a payload says whose it is, before anything of it is proven.
+/// The `iss` of a payload that is not verified.
 fn claimed_issuer(payload: &str) -> Option<Cow<'_, str>> {
     let members = json::members(payload).ok()?;
     json::string(members.iter().find(|member| member.name == "iss")?.value)
 }
 
-/// The issuer and the `kid` that a refused token claims, believed by nobody: it tells whose keys to ask for again.
+/// The issuer and the `kid` that a refused token claims. They are not verified, and only say whose keys to load again.
 pub(crate) fn claimed_key(token: &[u8]) -> Option<(String, Option<String>)> {
-    let mut room = vec![0; token.len()];
-    let payload = decode_text(Parts::of(token)?.payload, &mut &mut *room).ok()?;
+    let mut scratch = vec![0; token.len()];
+    let payload = decode_text(Parts::of(token)?.payload, &mut &mut *scratch).ok()?;
     Some((claimed_issuer(payload)?.into_owned(), claimed_kid(token)))
 }
 
-/// The `kid` alone.
+/// The `kid` that a refused token claims.
 pub(crate) fn claimed_kid(token: &[u8]) -> Option<String> {
-    let mut room = vec![0; token.len()];
-    let header = decode_text(Parts::of(token)?.header, &mut &mut *room).ok()?;
+    let mut scratch = vec![0; token.len()];
+    let header = decode_text(Parts::of(token)?.header, &mut &mut *scratch).ok()?;
     Header::parse(header).ok()?.kid.map(|kid| kid.into_owned())
 }
 
-/// Of a token, still encoded.
+/// The parts of a token, still encoded.
 struct Parts<'a> {
     header: &'a [u8],
     payload: &'a [u8],
@@ -176,8 +176,8 @@ struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    /// A dot too many is left in the payload, where it is no base64url. Of a single one the payload would end before it
-    /// begins, and `get` gives `None`.
+    /// A further dot becomes part of the payload, which is then not base64url. With a single dot the payload's range is
+    /// invalid, and `get` returns `None`.
     fn of(token: &'a [u8]) -> Option<Self> {
         let first = memchr::memchr(b'.', token)?;
         let last = memchr::memrchr(b'.', token)?;
@@ -190,20 +190,20 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// One part, canonical and not empty, decoded into the front of the room.
-fn decode<'a>(part: &[u8], room: &mut &'a mut [u8]) -> Result<&'a [u8], Refusal> {
-    match base64::decode_url(part, room) {
+/// Decodes one part, which must be canonical and not empty, into the front of `scratch`.
+fn decode<'a>(part: &[u8], scratch: &mut &'a mut [u8]) -> Result<&'a [u8], Refusal> {
+    match base64::decode_url(part, scratch) {
         Some(len @ 1..) => {
-            let (decoded, rest) = mem::take(room).split_at_mut(len);
-            *room = rest;
+            let (decoded, rest) = mem::take(scratch).split_at_mut(len);
+            *scratch = rest;
             Ok(decoded)
         }
         _ => Err(Refusal::new(Reason::MalformedToken)),
     }
 }
 
-fn decode_text<'a>(part: &[u8], room: &mut &'a mut [u8]) -> Result<&'a str, Refusal> {
-    std::str::from_utf8(decode(part, room)?).map_err(|_| Refusal::new(Reason::MalformedToken))
+fn decode_text<'a>(part: &[u8], scratch: &mut &'a mut [u8]) -> Result<&'a str, Refusal> {
+    std::str::from_utf8(decode(part, scratch)?).map_err(|_| Refusal::new(Reason::MalformedToken))
 }
 
 impl Verified {
@@ -226,7 +226,7 @@ impl Verified {
         self.key.is_own() && self.kind == TokenKind::Access && self.claims.is_sliding()
     }
 
-    /// The instant from which the token is admitted no more.
+    /// The instant from which the token is no longer admitted.
     #[inline]
     pub(crate) fn admitted_until(&self) -> NumericDate {
         self.admitted_until
@@ -249,8 +249,8 @@ impl Verified {
         self.window_opens
     }
 
-    /// Whose names the token's are: of a foreign one its own `iss`, which its key may sign for many tenants. An issuer
-    /// that nobody looks at names nothing.
+    /// The issuer under which the token's names are unique. For a foreign token that is its own `iss`, because its key may sign
+    /// for many tenants. Without an issuer check there is none.
     pub(crate) fn namespace(&self) -> Option<&str> {
         if self.key.is_own() { self.own_issuer.as_deref() } else { self.claims.iss() }
     }
@@ -260,21 +260,21 @@ impl Verified {
         self.typ.as_deref()
     }
 
-    /// The token's name: two texts of one token (an ES256 twin, a re-encoding) share it.
+    /// The token's id. Two texts of one token (a second ES256 signature, another encoding) share it.
     pub(crate) fn id(&self) -> TokenId {
         *self.id.get_or_init(|| {
-            // Without a `jti` it was named when it was verified.
+            // Without a `jti` it was set when the token was verified.
             let jti = self.claims.jti().unwrap_or_default();
             TokenId::from_claims(self.namespace(), self.claims.sub(), jti)
         })
     }
 
-    /// The name that its successor will have.
+    /// The id that its successor will have.
     pub(crate) fn successor_id(&self) -> TokenId {
         TokenId::from_claims(self.namespace(), self.claims.sub(), &self.id().successor_jti())
     }
 
-    /// The session's name: the `sid` claim, or the one derived from the token that opens it.
+    /// The session's id: from the `sid` claim, or derived from the token that begins the session.
     pub(crate) fn sid(&self) -> String {
         self.claims.sid().map_or_else(|| self.id().derived_sid(), str::to_owned)
     }

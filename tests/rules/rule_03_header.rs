@@ -496,7 +496,7 @@ fn what_is_wrong_with_a_providers_token_is_named() {
             Some("exp"),
             "The token holds a malformed claim: exp (it looks like milliseconds, and a NumericDate counts seconds)",
         ),
-        (case!("tok.kid_number.txt"), None, "The token is malformed (the header's kid is no string)"),
+        (case!("tok.kid_number.txt"), None, "The token is malformed (the header's kid is not a string)"),
     ] {
         let answer = trusting(case!("set.onelogin_no_use.json")).bearer(token);
         answer.assert_refused(401, &token);

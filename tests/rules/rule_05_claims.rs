@@ -325,7 +325,7 @@ fn a_refusal_names_the_claim_and_what_its_minter_got_wrong() {
     );
     let kid =
         guarded().bearer(&mint_raw(r#"{"alg":"HS256","kid":7}"#, &claims().to_string())).refusal.unwrap();
-    assert_eq!(kid.hint(), Some("the header's kid is no string"));
+    assert_eq!(kid.hint(), Some("the header's kid is not a string"));
 }
 
 /// For the log and the developer: the default response does not tell it.

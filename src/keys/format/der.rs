@@ -1,7 +1,7 @@
-//! The few DER documents that hold keys: PKCS#8, PKCS#1, SEC1, SubjectPublicKeyInfo, and certificates as far as the key.
+//! The DER documents that hold keys: PKCS#8, PKCS#1, SEC1, SubjectPublicKeyInfo, and the key of a certificate.
 //!
-//! Read here rather than by the backends, so that both accept the same documents and a refusal can say what the
-//! document is. The backends write them.
+//! Parsed here and not by the backends, so that both accept the same documents, and an error can say what the document is. The
+//! backends write them.
 
 use zeroize::Zeroizing;
 
@@ -9,7 +9,7 @@ use crate::keys::error::{KeyError, KeyErrorKind};
 use crate::keys::material::{Private, Public, RsaParts};
 use crate::keys::scheme::{Curve, KeyType};
 
-/// A private key and the public key its document claims for it, which is yet to be compared.
+/// A private key, and the public key in its document. Whether they belong together is not checked yet.
 pub(crate) struct PrivateDocument<'a> {
     pub(crate) private: Private<'a>,
     pub(crate) claimed_public: Option<&'a [u8]>,
@@ -27,27 +27,27 @@ pub(crate) fn private_key(der: &[u8]) -> Result<PrivateDocument<'_>, KeyError> {
     }
 }
 
-/// Reads SubjectPublicKeyInfo (RFC 5280) or PKCS#1 `RSAPublicKey` (RFC 8017), or takes the former out of a certificate.
+/// Reads SubjectPublicKeyInfo (RFC 5280) or PKCS#1 `RSAPublicKey` (RFC 8017), or the key of a certificate.
 pub(crate) fn public_key(der: &[u8]) -> Result<Public, KeyError> {
     let mut fields = document(der).ok_or_else(|| no_document(der, not_a_public_key))?;
     if fields.peek() == Some(INTEGER) {
         return pkcs1_public(der);
     }
     let first = fields.expect(SEQUENCE).ok_or_else(not_a_public_key)?;
-    // SubjectPublicKeyInfo goes on with the key's bits, a certificate with the algorithm it was signed by.
+    // In SubjectPublicKeyInfo the key's bits follow, in a certificate the algorithm of its signature.
     if fields.peek() == Some(SEQUENCE) {
         return certificate_key(first, fields);
     }
     subject_public_key(first, fields)
 }
 
-/// Whether [`public_key`] would take these bytes for a certificate.
+/// Whether [`public_key`] reads these bytes as a certificate.
 pub(crate) fn is_certificate(der: &[u8]) -> bool {
     document(der)
         .is_some_and(|mut fields| fields.expect(SEQUENCE).is_some() && fields.peek() == Some(SEQUENCE))
 }
 
-/// Takes the key out of a certificate (RFC 5280 §4.1). Nothing else in it is judged, its signature included.
+/// The key of a certificate (RFC 5280 §4.1). Nothing else in it is checked, not even its signature.
 fn certificate_key(tbs: &[u8], mut rest: Reader<'_>) -> Result<Public, KeyError> {
     let mut walk = || {
         rest.expect(SEQUENCE)?;
@@ -64,7 +64,7 @@ fn certificate_key(tbs: &[u8], mut rest: Reader<'_>) -> Result<Public, KeyError>
         tbs.all_elements().then_some((algorithm, info))
     };
     let (algorithm, info) = walk().ok_or_else(|| {
-        KeyError::new(KeyErrorKind::Malformed, "these bytes begin as an X.509 certificate and are not one")
+        KeyError::new(KeyErrorKind::Malformed, "these bytes begin like an X.509 certificate but are not one")
     })?;
     subject_public_key(algorithm, info)
 }
@@ -78,13 +78,13 @@ fn subject_public_key(algorithm: &[u8], mut fields: Reader<'_>) -> Result<Public
     }
 }
 
-/// Whether the bytes are a key document of any kind, readable or not, or begin with one, or are the beginning of one: such
-/// bytes are never an HMAC secret.
+/// Whether the bytes are a key document of any kind, supported or not, begin with one, or are the beginning of one. Such bytes
+/// are never an HMAC secret.
 pub(crate) fn looks_like_a_key(der: &[u8]) -> bool {
     let Some((SEQUENCE, length, rest)) = Reader(der).header() else { return false };
-    // A random secret of 32 bytes is one SEQUENCE that ends where the bytes end once in 65,536 times; what follows inside
-    // brings it under one in a billion. Where the bytes go on, or end before it does, the length proves nothing, and the
-    // shape of a key does instead.
+    // One of 65,536 random secrets of 32 bytes is a SEQUENCE of exactly its length. The check of what is inside makes that less
+    // than one in a billion. If the bytes are longer or shorter than the SEQUENCE, its length proves nothing, so the fields must
+    // be those of a key.
     match rest.split_at_checked(length) {
         Some((fields, after)) => {
             let mut fields = Reader(fields);
@@ -103,7 +103,7 @@ fn pkcs8<'a>(mut fields: Reader<'a>) -> Result<PrivateDocument<'a>, KeyError> {
     let claimed_public = if let Some(bits) = fields.optional(CONTEXT_1_PRIMITIVE) {
         Some(whole_bytes(bits).ok_or_else(not_a_private_key)?)
     } else if let Some(explicit) = fields.optional(CONTEXT_1) {
-        // *ring* 0.16 wrote the field with an explicit tag; such keys are still about.
+        // *ring* 0.16 wrote the field with an explicit tag. Such keys are still in use.
         Some(Reader(explicit).bit_string().ok_or_else(not_a_private_key)?)
     } else {
         None
@@ -174,7 +174,7 @@ fn sec1_private(der: &[u8], outer_curve: Option<Curve>) -> Result<PrivateDocumen
             ));
         }
     };
-    // RFC 5915 §3 has the scalar as long as the field, yet some writers drop leading zeros.
+    // RFC 5915 §3 requires the scalar to be as long as the field, but some writers drop leading zeros.
     let missing = curve.field_len().checked_sub(scalar.len()).ok_or_else(not_a_private_key)?;
     let mut padded = Zeroizing::new(Vec::with_capacity(curve.field_len()));
     padded.resize(missing, 0);
@@ -201,11 +201,11 @@ fn key_type(algorithm_identifier: &[u8]) -> Result<KeyType, KeyError> {
         Some(ID_ED25519) => Ok(KeyType::Ed25519),
         Some(RSASSA_PSS) => Err(KeyError::new(
             KeyErrorKind::Unsupported,
-            "it is an RSA key restricted to PSS; use one of type rsaEncryption, which PS256 takes as well",
+            "it is an RSA key restricted to PSS; use one of type rsaEncryption, which also works with PS256",
         )),
         Some(_) => Err(KeyError::new(
             KeyErrorKind::Unsupported,
-            "it is neither RSA, nor EC on P-256 or P-384, nor Ed25519; generate one that is",
+            "it is not an RSA, P-256, P-384 or Ed25519 key; generate one of these",
         )),
         None => Err(KeyError::new(KeyErrorKind::Malformed, "its document names no type of key")),
     }
@@ -222,7 +222,7 @@ fn curve(fields: &mut Reader<'_>) -> Result<Curve, KeyError> {
     }
 }
 
-/// What is given in place of DER is usually the text that it is written in.
+/// The error for bytes that are not DER. Usually they are the PEM or base64 of a key.
 fn no_document(bytes: &[u8], otherwise: fn() -> KeyError) -> KeyError {
     if bytes.windows(11).any(|window| window == b"-----BEGIN ") {
         return KeyError::new(
@@ -260,13 +260,13 @@ const SECP256R1: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 const SECP384R1: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x22];
 const ID_ED25519: &[u8] = &[0x2b, 0x65, 0x70];
 
-/// The fields of the shortest document: SEC1 of a P-256 key without its point.
+/// The length of the fields of the shortest document, SEC1 of a P-256 key without its point.
 const SHORTEST: usize = 37;
 
 /// In bytes: 1,024 bits, and even those are refused.
 const SHORTEST_MODULUS: usize = 128;
 
-/// Opens the one SEQUENCE that a document is.
+/// The content of the one SEQUENCE that a document consists of.
 fn document(der: &[u8]) -> Option<Reader<'_>> {
     let mut outer = Reader(der);
     let fields = outer.expect(SEQUENCE)?;
@@ -274,7 +274,7 @@ fn document(der: &[u8]) -> Option<Reader<'_>> {
     Some(Reader(fields))
 }
 
-/// What is left of a run of DER elements.
+/// The elements that are still to be read.
 #[derive(Clone, Copy)]
 struct Reader<'a>(&'a [u8]);
 
@@ -286,7 +286,7 @@ impl<'a> Reader<'a> {
         Some((tag, value))
     }
 
-    /// The next element's tag and length, and all that follows.
+    /// The next element's tag and length, and the bytes after them.
     fn header(&self) -> Option<(u8, usize, &'a [u8])> {
         let (&tag, rest) = self.0.split_first()?;
         let (&first, rest) = rest.split_first()?;
@@ -294,7 +294,7 @@ impl<'a> Reader<'a> {
             (usize::from(first), rest)
         } else {
             let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-            // DER has one encoding: no indefinite length, the shortest form. Keys need no more than two bytes.
+            // DER allows one encoding of a length: definite, in the shortest form. Keys need at most two bytes.
             let length = match bytes {
                 [length @ 0x80..=0xff] => usize::from(*length),
                 [high @ 1..=0xff, low] => usize::from(u16::from_be_bytes([*high, *low])),
@@ -330,7 +330,7 @@ impl<'a> Reader<'a> {
         self.expect(BIT_STRING).and_then(whole_bytes)
     }
 
-    /// Whether it begins as the fields of one of the documents read here, an encrypted key included, and is long enough.
+    /// Whether it begins like the fields of a supported document or an encrypted key, and is long enough.
     fn is_shaped_as_a_key(&self) -> bool {
         let mut fields = *self;
         let shape = (self.header(), fields.element(), fields.peek());
@@ -343,9 +343,9 @@ impl<'a> Reader<'a> {
                 (_, Some((INTEGER, number)), Some(SEQUENCE | INTEGER | OCTET_STRING)) => {
                     matches!(number, [0 | 1]) || number.len() >= SHORTEST_MODULUS
                 }
-                // A modulus that is cut.
+                // A truncated modulus.
                 (Some((INTEGER, SHORTEST_MODULUS.., [0, 0x80..=0xff, ..])), None, _) => true,
-                // A certificate that is cut in its first field, which begins with the version.
+                // A certificate that is truncated in its first field, which begins with the version.
                 (Some((SEQUENCE, _, [CONTEXT_0, 3, INTEGER, 1, ..])), None, _) => true,
                 _ => false,
             }
@@ -365,7 +365,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The content of a BIT STRING whose bits fill their bytes.
+/// The content of a BIT STRING without unused bits.
 fn whole_bytes(bits: &[u8]) -> Option<&[u8]> {
     match bits.split_first() {
         Some((0, bytes)) => Some(bytes),

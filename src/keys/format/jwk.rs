@@ -1,4 +1,4 @@
-//! Keys from a JWK (RFC 7517), with every member that restricts them obeyed.
+//! Keys from a JWK (RFC 7517). Members that restrict the use of a key are obeyed.
 
 use std::borrow::Cow;
 
@@ -14,8 +14,8 @@ use crate::keys::error::{KeyError, KeyErrorKind};
 use crate::keys::material::{Private, Public, RsaParts};
 use crate::keys::scheme::{Curve, KeyType};
 
-/// A JWK as text: its members are read when they are asked for. A member that is `null` is absent; one that nothing here
-/// needs (`x5c`, `x5t`, `ext`) may be anything.
+/// A JWK as text. Members are parsed when they are needed. A member that is `null` counts as absent. Members that are not used
+/// (`x5c`, `x5t`, `ext`) may have any value.
 pub(crate) struct Jwk<'a> {
     members: Vec<Member<'a>>,
 }
@@ -26,17 +26,17 @@ impl<'a> Jwk<'a> {
         let members = json::members(text).map_err(|_| {
             let is_json = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
             malformed(if is_json {
-                "it is no JWK, a JSON object with each member once"
+                "it is not a JWK: a JSON object in which no member is repeated"
             } else if super::text::is_path(text) {
-                "it is the path of a file, and the file's text belongs here; a `FileSource` reads a file"
+                "it is the path of a file; pass the text of the file, or use a `FileSource`"
             } else {
-                "it is no JSON; is the file complete?"
+                "it is not JSON; is the file complete?"
             })
         })?;
         Ok(Self { members })
     }
 
-    /// `None` without one, and where it is no string: that is an error as soon as the key is loaded.
+    /// `None` if it is absent or not a string. In the latter case loading the key fails.
     pub(crate) fn kid(&self) -> Option<Cow<'a, str>> {
         self.string("kid").ok().flatten()
     }
@@ -50,8 +50,7 @@ impl<'a> Jwk<'a> {
         ["d", "p", "q", "dp", "dq", "qi", "oth"].into_iter().any(|name| self.member(name).is_some())
     }
 
-    /// Whether it says itself that it was made for encryption: such keys stand beside the others in many sets, and are
-    /// nobody's mistake.
+    /// Whether it is marked for encryption. Many sets contain such keys on purpose, so they are not reported.
     pub(crate) fn is_for_encryption(&self) -> bool {
         const OPERATIONS: [&str; 6] =
             ["encrypt", "decrypt", "wrapKey", "unwrapKey", "deriveKey", "deriveBits"];
@@ -70,8 +69,7 @@ impl<'a> Jwk<'a> {
         }
     }
 
-    /// Reads the private members, and hands them on with the public key that stands beside them where it is not a part of
-    /// them.
+    /// Passes the private key to `load`, with the public key in the same JWK unless the private members contain it.
     pub(in crate::keys) fn with_private<T>(
         &self,
         load: impl FnOnce(&Private<'_>, Option<&[u8]>) -> Result<T, KeyError>,
@@ -81,7 +79,7 @@ impl<'a> Jwk<'a> {
             self.decoded(name)?.ok_or_else(|| {
                 KeyError::new(
                     KeyErrorKind::WrongType,
-                    format!("it has no `{name}`: signing takes the private key, with all its members"),
+                    format!("it has no `{name}`: signing needs the private key with all its members"),
                 )
             })
         };
@@ -100,7 +98,7 @@ impl<'a> Jwk<'a> {
                 if d.len() != curve.field_len() {
                     let name = curve.name();
                     return Err(malformed(format!(
-                        "its `d` does not have the length of one on its crv, {name}"
+                        "its `d` does not have the length that its crv, {name}, requires"
                     )));
                 }
                 load(&Private::Ec { curve: *curve, scalar: d }, Some(point))
@@ -113,7 +111,7 @@ impl<'a> Jwk<'a> {
         }
     }
 
-    /// Its own name tells an owner more than a thumbprint. A `kid` of another type is the first thing that is wrong.
+    /// Adds the JWK's own name to an error, because its owner recognises that better than a thumbprint.
     pub(in crate::keys) fn with_name<T>(
         &self,
         load: impl FnOnce() -> Result<T, KeyError>,
@@ -129,13 +127,13 @@ impl<'a> Jwk<'a> {
         match self.kind()? {
             Kind::Rsa => Public::rsa(&self.required("n")?, &self.required("e")?),
             Kind::Ec(curve) => {
-                // RFC 7518 §6.2.1.2: each coordinate has the full length of the field, so that no byte of x can pass for
-                // one of y.
+                // RFC 7518 §6.2.1.2: each coordinate has the full length of the field. Otherwise a byte of x could count
+                // as one of y.
                 let (x, y) = (self.required("x")?, self.required("y")?);
                 if x.len() != curve.field_len() || y.len() != curve.field_len() {
                     let name = curve.name();
                     return Err(malformed(format!(
-                        "its coordinates do not have the length of ones on its crv, {name}"
+                        "its coordinates do not have the length that its crv, {name}, requires"
                     )));
                 }
                 Public::ec(curve, &[&[4], x.as_slice(), y.as_slice()].concat())
@@ -149,18 +147,19 @@ impl<'a> Jwk<'a> {
         let wrong_use = |message: String| Err(KeyError::new(KeyErrorKind::WrongUse, message));
         if self.string("use")?.is_some_and(|purpose| purpose != "sig") {
             return wrong_use(
-                "its `use` is not `sig`: it was not made for signatures; leave it out of the ring".to_owned(),
+                "its `use` is not `sig`, so it must not be used for signatures; leave it out of the ring"
+                    .to_owned(),
             );
         }
         match self.key_ops()? {
             Some(operations) if !operations.iter().any(|named| named == operation) => wrong_use(format!(
-                "its `key_ops` lack `{operation}`: it was not made for that; leave it out of the ring"
+                "its `key_ops` lack `{operation}`, so it must not be used for that; leave it out of the ring"
             )),
             _ => Ok(()),
         }
     }
 
-    /// The algorithm it names, else the only one that its curve leaves, else the assumed one where that takes its type.
+    /// The algorithm that it names, or the only one for its curve, or the assumed one if that takes a key of its type.
     pub(in crate::keys) fn algorithm(&self, assumed: Option<Algorithm>) -> Result<Algorithm, KeyError> {
         if let Some(alg) = self.string("alg")? {
             return alg.parse().map_err(|_| {
@@ -181,15 +180,15 @@ impl<'a> Jwk<'a> {
         assumed.filter(|assumed| assumed.key_type() == key_type).ok_or_else(|| {
             KeyError::new(
                 KeyErrorKind::AlgorithmMissing,
-                "it names no `alg`, and several algorithms take a key of its type; in a file of yours, set it, as in \
-                 \"alg\": \"RS256\"; of an issuer whose tokens all have one algorithm, name that with \
+                "it names no `alg`, and several algorithms take a key of its type; in your own file, set it, as in \
+                 \"alg\": \"RS256\"; if all tokens of an issuer have one algorithm, name it with \
                  `JwksUrl::assume_algorithm`",
             )
         })
     }
 
     fn kind(&self) -> Result<Kind, KeyError> {
-        let kty = self.string("kty")?.ok_or_else(|| malformed("it has no `kty`: it is no JWK"))?;
+        let kty = self.string("kty")?.ok_or_else(|| malformed("it has no `kty`, so it is not a JWK"))?;
         match (&*kty, self.string("crv")?.as_deref()) {
             ("RSA", _) => Ok(Kind::Rsa),
             ("oct", _) => Ok(Kind::Oct),
@@ -200,14 +199,14 @@ impl<'a> Jwk<'a> {
         }
     }
 
-    /// One operation alone is written as a string by some: it restricts no less.
+    /// Some writers use a string for a single operation. It restricts the key in the same way.
     fn key_ops(&self) -> Result<Option<Vec<Cow<'a, str>>>, KeyError> {
         let Some(value) = self.member("key_ops") else { return Ok(None) };
         if let Some(operation) = json::string(value) {
             return Ok(Some(vec![operation]));
         }
         let operations =
-            json::strings(value).ok_or_else(|| malformed("its `key_ops` is no array of strings"))?;
+            json::strings(value).ok_or_else(|| malformed("its `key_ops` is not an array of strings"))?;
         Ok(Some(operations.into_iter().map(|(_, operation)| operation).collect()))
     }
 
@@ -218,7 +217,7 @@ impl<'a> Jwk<'a> {
     pub(in crate::keys) fn decoded(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, KeyError> {
         let Some(mut text) = self.string(name)? else { return Ok(None) };
         let bytes = Base64::Url.decode(text.as_bytes());
-        // Where something in it was escaped, it is a copy.
+        // It is a copy if something in it was escaped.
         if let Cow::Owned(copy) = &mut text {
             copy.zeroize();
         }
@@ -234,7 +233,7 @@ impl<'a> Jwk<'a> {
                 Some(b't' | b'f') => "a boolean",
                 _ => "a number",
             };
-            malformed(format!("its `{name}` is {found}, and RFC 7517 has a string there"))
+            malformed(format!("its `{name}` is {found}; RFC 7517 requires a string"))
         })
     }
 
@@ -244,7 +243,7 @@ impl<'a> Jwk<'a> {
     }
 }
 
-/// What of `kty` and `crv` is supported.
+/// The supported combinations of `kty` and `crv`.
 enum Kind {
     Rsa,
     Ec(Curve),
@@ -252,7 +251,7 @@ enum Kind {
     Oct,
 }
 
-/// The JWK of a public key, as other parties are to load it.
+/// The JWK of a public key, to publish.
 pub(crate) fn published(public: &Public, alg: &str, kid: &str) -> String {
     let parameters = match public {
         Public::Rsa { n, e } => format!(r#""kty":"RSA","n":"{}","e":"{}""#, encode_url(n), encode_url(e)),

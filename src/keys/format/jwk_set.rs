@@ -12,9 +12,9 @@ use crate::keys::key_set::KeySet;
 use crate::keys::signing_key::SigningKey;
 use crate::keys::verifying_key::VerifyingKey;
 
-/// More than any issuer publishes. Each key is prepared, and looked through for every token without `kid`.
+/// More than any issuer publishes. Each key takes time to load, and again for every token without `kid`.
 const MAX_KEYS: usize = 256;
-/// In bytes. A `kid` is a name, and stands in every token's header.
+/// In bytes. A `kid` is part of every token's header.
 const MAX_KID: usize = 256;
 
 impl KeySet {
@@ -35,7 +35,7 @@ impl KeySet {
         Self::published(text, None)
     }
 
-    /// `assumed` is the algorithm of keys that name none and could be of it.
+    /// `assumed` is the algorithm of keys that name none, if their type fits.
     pub(crate) fn published(text: &str, assumed: Option<Algorithm>) -> Result<Self, KeyError> {
         let entries = entries(text)?;
         let is_secret = |entry: &Result<Entry<'_>, KeyError>| entry.as_ref().ok().map(Entry::is_secret);
@@ -94,7 +94,7 @@ impl KeySet {
         if is_empty { Ok(set) } else { set.or_nothing_usable(for_encryption) }
     }
 
-    /// Which of two keys of one name and algorithm is meant, nobody can say: both go. The one that signs stays.
+    /// Skips keys that share both name and algorithm, because a token does not tell them apart. The signing key stays.
     fn skip_duplicates(&mut self) {
         let mut fingerprints: HashMap<(&str, &str), Vec<&str>> = HashMap::new();
         let signing = self.signing.as_ref().map(|key| (key.kid(), key.alg(), key.fingerprint()));
@@ -119,7 +119,7 @@ impl KeySet {
         }));
         let mut kept: Vec<VerifyingKey> = Vec::new();
         for key in std::mem::take(&mut self.verifying) {
-            // One key twice is no contradiction.
+            // The same key twice is not ambiguous.
             if !kept.iter().any(|held| held.is_same(&key)) {
                 kept.push(key);
             }
@@ -209,7 +209,8 @@ fn entries<'a>(text: &'a str) -> Result<Vec<Result<Entry<'a>, KeyError>>, KeyErr
     let text = text.trim_start_matches('\u{feff}');
     // The parser's own error may quote what it stumbled on: not passed on.
     let set: Set<'a> = serde_json::from_str(text).map_err(|_| {
-        let message = format!("it is no JWK set, a JSON object whose `keys` is an array{}", what_else(text));
+        let message =
+            format!("it is not a JWK set, a JSON object whose `keys` is an array{}", what_else(text));
         KeyError::new(KeyErrorKind::Malformed, message)
     })?;
     if set.keys.len() > MAX_KEYS {
@@ -242,7 +243,7 @@ fn what_else(text: &str) -> &'static str {
         "; it holds PEM: certificates by `kid` are read by `JwksUrl::certificates`, and most providers that publish them publish a \
          JWK set at another URL"
     } else if super::text::is_path(text) {
-        "; it is the path of a file, and the file's text belongs here"
+        "; it is the path of a file; pass the text of the file"
     } else {
         ""
     }
@@ -414,7 +415,7 @@ mod tests {
             (r#"{"keys":[{"kty":"RSA","alg":"RS256","n":{},"e":"AQAB"}]}"#, "its `n` is an object"),
             (r#"{"keys":[{"kty":"RSA","alg":"RS256","e":"AQAB"}]}"#, "it has no `n`"),
             (r#"{"keys":[{"kty":"RSA","alg":"RS256","use":true}]}"#, "its `use` is a boolean"),
-            (r#"{"keys":[{"kty":"RSA","alg":"RS256","key_ops":7}]}"#, "its `key_ops` is no array"),
+            (r#"{"keys":[{"kty":"RSA","alg":"RS256","key_ops":7}]}"#, "its `key_ops` is not an array"),
             (r#"{"keys":[{"alg":"RS256"}]}"#, "it has no `kty`"),
             (r#"{"keys":[{"kty":"OKP","crv":"Ed25519","alg":"ES512"}]}"#, "\"ES512\", is not a supported"),
             (r#"{"keys":[{"kty":"RSA","alg":"RSA-OAEP"}]}"#, "it is for encryption"),

@@ -1,7 +1,6 @@
-//! Secrets and private keys that are printed in public: in standards, documentation, templates, and lists of secrets that were leaked.
+//! Secrets and private keys that are public: printed in standards, documentation, templates or lists of leaked secrets.
 //!
-//! Each is long enough for the rules, so nothing but its name tells it from a good one; whoever tries the known ones signs
-//! any token. There is no option that admits one.
+//! Each is long enough to pass the other checks, and whoever tries the known ones can sign any token. No option admits them.
 //!
 //! The list holds hashes, so that no scanner takes it for leaked secrets. To add a secret, append the output of
 //!
@@ -9,8 +8,8 @@
 //! printf %s 'the secret' | tr -cd '[:alnum:]' | tr '[:upper:]' '[:lower:]' | sha256sum
 //! ```
 //!
-//! and where it is printed. Upper and lower case and everything but letters and digits are left out, because copies
-//! differ in them: `your-secret-key` is `YOUR_SECRET_KEY` elsewhere.
+//! and where it is printed. Letter case, and all characters but letters and digits, are ignored, because copies differ in them:
+//! `your-secret-key` is `YOUR_SECRET_KEY` elsewhere.
 
 use zeroize::Zeroizing;
 
@@ -19,8 +18,8 @@ use crate::keys::backend::sha256;
 use crate::keys::format::text::leading_base64;
 use crate::keys::format::text::undressed;
 
-/// Where the secret is printed, if it is known: as it is, decoded from base64, base64url or hexadecimal, or encoded, for
-/// many a known secret is the text that others decode.
+/// Where the secret is printed, if it is known: as it is, decoded from base64, base64url or hexadecimal, or encoded, because
+/// others decode a known text and use the bytes.
 pub(crate) fn printed_in(secret: &[u8]) -> Option<&'static str> {
     let text = undressed(secret);
     [
@@ -47,7 +46,7 @@ fn to_hex(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect())
 }
 
-/// Nothing, where it is no hexadecimal.
+/// Empty if it is not hexadecimal.
 pub(crate) fn from_hex(text: &[u8]) -> Zeroizing<Vec<u8>> {
     let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let pairs = text.trim_ascii().chunks(2).map(|pair| match pair {
@@ -57,8 +56,8 @@ pub(crate) fn from_hex(text: &[u8]) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(pairs.collect::<Option<_>>().unwrap_or_default())
 }
 
-/// Where the private key of this public key is printed, if it is known: whoever reads it there can sign. By the RFC 7638
-/// thumbprint.
+/// Where the private key of a public key with this RFC 7638 thumbprint is printed, if it is known. Whoever reads it there can
+/// sign.
 pub(crate) fn private_key_printed_in(thumbprint: &str) -> Option<&'static str> {
     KNOWN_KEYS.iter().find(|(known, _)| *known == thumbprint).map(|(_, place)| *place)
 }

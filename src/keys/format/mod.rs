@@ -1,4 +1,4 @@
-//! How keys are written: PEM, DER, JWK, secrets. From text and bytes to what a key is made of.
+//! The formats of keys: PEM, DER, JWK and secrets. They read text or bytes into the parts of a key.
 
 pub(crate) mod der;
 pub(crate) mod jwk;

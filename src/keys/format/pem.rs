@@ -1,6 +1,6 @@
-//! The text armour of RFC 7468.
+//! PEM, the textual encoding of RFC 7468.
 //!
-//! Read by hand, for a refusal says what is wrong with the text, and no crate of the default build reads PEM.
+//! Parsed here, because an error has to say what is wrong with the text, and no dependency of the default build reads PEM.
 
 use std::borrow::Cow;
 
@@ -17,10 +17,10 @@ pub(crate) struct Block {
     pub(crate) der: Zeroizing<Vec<u8>>,
 }
 
-/// Reads the one key of a PEM text. Text around it is passed over; two keys are refused, for which is meant?
+/// Reads the one key of a PEM text. Text around it is ignored. Two keys are refused, because it is unclear which one is meant.
 ///
-/// A PEM shows what it is in any form, so nothing is guessed where one is read in UTF-16, with its line ends written as
-/// `\n` as variables hold it, or as a whole in base64.
+/// A PEM is recognised by its labels in every form, so it is also read in UTF-16, with line ends written as `\n`, as variables
+/// hold them, or as a whole in base64.
 pub(crate) fn read(pem: &[u8]) -> Result<Block, KeyError> {
     let text = text::plain(pem).ok_or_else(|| no_armour(pem))?;
     if let Some(block) = one_block(&text)? {
@@ -35,7 +35,7 @@ pub(crate) fn read(pem: &[u8]) -> Result<Block, KeyError> {
     }
 }
 
-/// Whether it holds a certificate, alone or beside others.
+/// Whether it holds a certificate, alone or among other blocks.
 pub(crate) fn has_certificate(pem: &[u8]) -> bool {
     let has_label = |text: &str| {
         let mut labels = text.split(BEGIN).skip(1).filter_map(|rest| rest.split_once("-----"));
@@ -49,7 +49,7 @@ pub(crate) fn has_certificate(pem: &[u8]) -> bool {
 
 const BEGIN: &str = "-----BEGIN ";
 
-/// `None` where there is no block at all.
+/// `None` if there is no block.
 fn one_block(text: &str) -> Result<Option<Block>, KeyError> {
     let (mut rest, mut key) = (text, None);
     while let Some((_, from_label)) = rest.split_once(BEGIN) {
@@ -62,7 +62,7 @@ fn one_block(text: &str) -> Result<Option<Block>, KeyError> {
             .strip_prefix(label)
             .and_then(|after| after.strip_prefix("-----"))
             .ok_or_else(|| malformed("its END line names another kind than its BEGIN line"))?;
-        // `openssl ecparam -genkey` writes the curve as a block of its own before the key, which names it again.
+        // `openssl ecparam -genkey` writes the curve as a separate block before the key. The key names it too.
         if label == "EC PARAMETERS" {
             continue;
         }
@@ -89,7 +89,7 @@ fn decode(label: &str, body: &str) -> Result<Block, KeyError> {
     Ok(Block { label: label.to_owned(), der })
 }
 
-/// Without white space, and without line ends and slashes that are escaped, once or more often: base64 has no backslash.
+/// Removes white space and escaped line ends and slashes, however often they are escaped: base64 has no backslash.
 fn base64_of(body: &str) -> Zeroizing<Vec<u8>> {
     let mut base64 = Zeroizing::new(Vec::with_capacity(body.len()));
     let mut is_escaped = false;
@@ -104,7 +104,7 @@ fn base64_of(body: &str) -> Zeroizing<Vec<u8>> {
     base64
 }
 
-/// What `ssh-keygen` wrote; the key's type is named in it in the clear, even where it is encrypted.
+/// The error for a private key of `ssh-keygen`. The key's type is readable even if the key is encrypted.
 fn openssh(der: &[u8]) -> KeyError {
     let has = |kind: &[u8]| der.windows(kind.len()).any(|window| window == kind);
     KeyError::new(
@@ -118,16 +118,16 @@ fn openssh(der: &[u8]) -> KeyError {
     )
 }
 
-/// A block of another kind than is read here, or wanted. Its label may be anybody's text.
+/// The error for a block of a kind that is not wanted here. Its label may be any text.
 pub(crate) fn unsupported(label: &str, wanted: &str) -> KeyError {
     let label: String = label.chars().take(64).flat_map(char::escape_debug).collect();
     KeyError::new(
         KeyErrorKind::Unsupported,
-        format!("the PEM block is of the kind `{label}`, and one of these is right: {wanted}"),
+        format!("the PEM block is a `{label}`; one of these is expected: {wanted}"),
     )
 }
 
-/// Without a BEGIN line it is something else: what, and how to go on.
+/// The error for a text without a BEGIN line. It names what the text is, and the remedy.
 fn no_armour(bytes: &[u8]) -> KeyError {
     let text = std::str::from_utf8(bytes).unwrap_or_default().trim();
     malformed(if bytes.trim_ascii().is_empty() {
@@ -149,7 +149,7 @@ fn no_armour(bytes: &[u8]) -> KeyError {
         "it is a key's base64 without its BEGIN and END lines; put the lines `-----BEGIN PUBLIC KEY-----` and \
          `-----END PUBLIC KEY-----` around it, or those of its own kind"
     } else if text::is_path(text) {
-        "it is the path of a file, and the file's text belongs here; a `FileSource` reads a file"
+        "it is the path of a file; pass the text of the file, or use a `FileSource`"
     } else {
         "it has no BEGIN line"
     })

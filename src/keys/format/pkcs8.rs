@@ -1,4 +1,4 @@
-//! Generated keys, and the armour they are written down in.
+//! Generated keys, and their PEM.
 
 use zeroize::Zeroizing;
 
@@ -7,7 +7,7 @@ use crate::keys::algorithm::Algorithm;
 use crate::keys::backend;
 use crate::keys::error::{KeyError, KeyErrorKind};
 
-/// A fresh key, before it is prepared.
+/// A generated key, as bytes.
 pub(crate) enum Generated {
     Secret(Zeroizing<[u8; 64]>),
     Pkcs8(Zeroizing<Vec<u8>>),
@@ -26,7 +26,7 @@ pub(crate) fn generate(algorithm: Algorithm) -> Result<Generated, KeyError> {
     })
 }
 
-/// The armour of RFC 7468. Written by hand: no crate of the default build writes it.
+/// PEM (RFC 7468). Written here, because no dependency of the default build writes it.
 pub(crate) fn pem(label: &str, der: &[u8]) -> Zeroizing<String> {
     let base64 = base64::encode_standard(der);
     let mut pem = Zeroizing::new(String::with_capacity(base64.len() * 66 / 64 + 2 * label.len() + 40));

@@ -1,8 +1,8 @@
-//! Text that stands where a secret belongs: a template that nobody filled in, the place where the secret is kept, a short
-//! text repeated to the required length.
+//! Refuses placeholders in place of a secret: a template that was not filled in, the place where the secret is stored, or a
+//! short text repeated to the required length.
 //!
-//! Each check accepts every secret that a generator makes, in bytes, base64, hexadecimal or printable characters: a
-//! random text meets one with a probability of less than one in a million.
+//! The checks accept generated secrets, as bytes, base64, hexadecimal or printable characters: they refuse a random text with a
+//! probability of less than one in a million.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -19,7 +19,7 @@ use crate::keys::format::text::undressed;
 pub(crate) fn refuse(secret: &[u8]) -> Result<(), KeyError> {
     let dressed = undressed(secret);
     let text = dressed.trim_ascii();
-    // With its backslashes, which are part of a path on Windows.
+    // Backslashes are kept, because they are part of paths on Windows.
     let raw = std::str::from_utf8(secret).unwrap_or_default();
     let raw = raw.trim_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '\u{feff}'));
     let mut forms: Vec<Zeroizing<Vec<u8>>> =
@@ -51,28 +51,28 @@ fn found_in(form: &[u8]) -> Option<(KeyErrorKind, &'static str)> {
     if is_made_of_placeholders(text) {
         return Some((
             KeyErrorKind::Guessable,
-            "the secret is made of words that stand for one in examples; make one with `openssl rand -base64 64`",
+            "the secret consists of words that examples use in place of a secret; make one with `openssl rand -base64 64`",
         ));
     }
     if is_url(text) {
         return Some((
             KeyErrorKind::NotASecret,
-            "the secret is a URL, and what is kept there belongs here; a `CommandSource` runs a program that fetches it",
+            "the secret is a URL; pass what is stored there, or use a `CommandSource`, which runs a program that fetches it",
         ));
     }
     if is_path(text) {
         return Some((
             KeyErrorKind::NotASecret,
-            "the secret is the path of a file, and the file's text belongs here; a `FileSource` reads a file",
+            "the secret is the path of a file; pass the text of the file, or use a `FileSource`",
         ));
     }
     None
 }
 
-/// Whether half of it or more repeats what came before, as in `passwordpassword`, letter case aside; or it has so few
+/// Whether at least half of it repeats what came before, as in `passwordpassword`, regardless of letter case, or it has so few
 /// different bytes that fewer than 2^64 texts of its length have as few.
 fn is_repeated(form: &[u8]) -> bool {
-    // Less could repeat by chance, and more would take long to compare.
+    // Shorter repetitions could be chance, and longer ones take long to compare.
     const LENGTHS: RangeInclusive<usize> = 16..=4096;
     // Of 16 random bytes, two are often equal.
     const MONOTONOUS_FROM: usize = 32;
@@ -109,7 +109,7 @@ fn is_template(text: &str) -> bool {
     inside.is_some_and(|inside| inside.chars().all(is_word)) || text.strip_prefix('$').is_some_and(is_shell)
 }
 
-/// Words of which templates and tutorials make what is to be replaced.
+/// Words that templates and tutorials use in placeholders.
 #[rustfmt::skip]
 const WORDS: &[&str] = &[
     "a", "algorithm", "an", "and", "api", "app", "application", "at", "auth", "be", "better", "bit", "bits", "byte", "bytes",
@@ -123,7 +123,7 @@ const WORDS: &[&str] = &[
     "top", "unsafe", "use", "used", "value", "very", "web", "with", "you", "your", "yours",
 ];
 
-/// Whether nothing but such words is in it, and digits, no more of these than letters.
+/// Whether it consists of such words and digits, with no more digits than letters.
 fn is_made_of_placeholders(text: &str) -> bool {
     const SHORTEST: usize = 16;
     let normal = text.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_lowercase());
@@ -136,7 +136,7 @@ fn is_made_of_placeholders(text: &str) -> bool {
     {
         return false;
     }
-    // The places where a word can begin, from the left.
+    // Whether a word can begin at each place, from the left.
     let mut begins = BTreeSet::from([0]);
     while let Some(begin) = begins.pop_first() {
         let rest = normal.get(begin..).unwrap_or_default();
@@ -158,9 +158,8 @@ fn is_url(text: &str) -> bool {
         || text.split_once("://").is_some_and(|(scheme, rest)| is_scheme(scheme) && !rest.contains(' '))
 }
 
-/// Whether it reads as the path of a file, whether there is one or not. A random secret in base64 can begin with a slash
-/// and hold others, so a folder that keys lie in, or the ending of a file, has to be in it, or it names a file that exists:
-/// no random secret does.
+/// Whether it is the path of a file, existing or not. A random secret in base64 can begin with a slash and hold others, so it
+/// must also contain a usual folder or file extension, or name an existing file.
 fn is_path(text: &str) -> bool {
     #[rustfmt::skip]
     const FOLDERS: [&str; 16] = [

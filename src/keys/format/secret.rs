@@ -1,4 +1,4 @@
-//! What may be an HMAC secret.
+//! Checks of HMAC secrets.
 
 use zeroize::Zeroizing;
 
@@ -24,7 +24,7 @@ pub(crate) enum Shorter {
     Allowed,
 }
 
-/// A secret that was looked at, for the hash it was looked at for.
+/// A secret that passed the checks, and the hash that it was checked for.
 pub(crate) struct Secret<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) hash: Hash,
@@ -56,7 +56,7 @@ impl<'a> Secret<'a> {
                 hash.len(),
             );
             message.push_str(if bytes.len() >= MIN_LEN {
-                ", or, where it can't be changed, load it with `dangerous().short_hmac(..)`"
+                ", or load it with `dangerous().short_hmac(..)` if it can't be changed"
             } else {
                 "; no option loads one under 32 bytes, which can be guessed from a single token, so tokens that it \
                  signed end with it"
@@ -81,7 +81,7 @@ fn decode(form: Base64, text: &[u8], name: &str) -> Result<Zeroizing<Vec<u8>>, K
     form.decode(text).ok_or_else(|| not_in(form, text, name))
 }
 
-/// Why a text is not in this form of base64, and what would help.
+/// The error for a text that is not in this form of base64, with the remedy.
 pub(crate) fn not_in(form: Base64, text: &[u8], name: &str) -> KeyError {
     let joined: Zeroizing<Vec<u8>> =
         text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect::<Vec<_>>().into();
@@ -92,13 +92,13 @@ pub(crate) fn not_in(form: Base64, text: &[u8], name: &str) -> KeyError {
     } else if is_in(form) {
         "it has white space or line ends inside: join the lines, with `tr -d '\\n'` where a tool wraps them"
     } else if is_path() {
-        "it is the path of a file, and the file's text belongs here; a `FileSource` reads a file"
+        "it is the path of a file; pass the text of the file, or use a `FileSource`"
     } else if is_in(Base64::StandardAnyPadding) {
         "it is base64 with the alphabet of `+` and `/`, or without its padding"
     } else if is_in(Base64::UrlAnyPadding) {
         "it is base64url, with the alphabet of `-` and `_`"
     } else {
-        "if it is to be used as it stands, load it as a plain secret"
+        "if the text itself is the secret, load it as a plain secret"
     };
     KeyError::new(KeyErrorKind::Malformed, format!("the secret is not {name}: {remedy}"))
 }
@@ -120,12 +120,12 @@ fn refuse_guessable(secret: &[u8]) -> Result<(), KeyError> {
     Ok(())
 }
 
-/// A *public* key taken for a secret is the key confusion of CVE-2016-10555: whoever fetches it can sign. A private
-/// one is a mistake as well, and would be the secret of nobody else.
+/// A *public* key used as a secret is the key confusion of CVE-2016-10555: whoever fetches it can sign. A private key is a
+/// mistake as well, because no other service has it as its secret.
 fn refuse_key_documents(secret: &[u8]) -> Result<(), KeyError> {
     let text = undressed(secret);
     let lines: Vec<&[u8]> = text.split(|byte| matches!(byte, b'\n' | b'\r')).collect();
-    // As base64: the whole text, and the lines between others, such as a BEGIN and an END without dashes.
+    // As base64: the whole text, and single lines of it, for example between BEGIN and END lines without dashes.
     let between = lines.split(|line| !is_base64(line)).map(|lines| Zeroizing::new(lines.concat()));
     let mut decoded = between.chain([text.clone()]).map(|encoded| leading_base64(&encoded));
     if is_key_document(secret) || is_key_document(&text) || decoded.any(|bytes| is_key_document(&bytes)) {
@@ -151,8 +151,8 @@ fn is_key_document(bytes: &[u8]) -> bool {
         || der::looks_like_a_key(text)
 }
 
-/// What the base64 of an SSH key holds: a public one begins with the name of its type (RFC 4253 §6.6), a private one with
-/// OpenSSH's own.
+/// Whether decoded base64 is an SSH key: a public one begins with the name of its type (RFC 4253 §6.6), a private one with
+/// OpenSSH's magic bytes.
 fn is_ssh_blob(bytes: &[u8]) -> bool {
     match bytes {
         [0, 0, 0, _, name @ ..] => {

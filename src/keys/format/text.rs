@@ -1,5 +1,4 @@
-//! Text as it was meant: without the byte order mark, the encoding, the quotes or the escapes that an editor, a shell or a
-//! variable put around it.
+//! Removes what editors, shells and variables add to a text: a byte order mark, another encoding, quotes, escapes.
 
 use std::path::Path;
 
@@ -7,13 +6,13 @@ use zeroize::Zeroizing;
 
 use crate::jose::base64::Base64;
 
-/// The text in these bytes: UTF-8 without its byte order mark, or UTF-16, which some tools of Windows write. `None` where
-/// it is neither.
+/// The text in these bytes: UTF-8 without its byte order mark, or UTF-16, which some tools on Windows write. `None` if they
+/// are neither.
 pub(crate) fn plain(bytes: &[u8]) -> Option<Zeroizing<String>> {
     match bytes {
         [0xff, 0xfe, text @ ..] => utf16(text, u16::from_le_bytes),
         [0xfe, 0xff, text @ ..] => utf16(text, u16::from_be_bytes),
-        // UTF-16 without a mark: the texts read here begin with an ASCII character, which has a zero beside it.
+        // UTF-16 without a mark: these texts begin with an ASCII character, whose other byte is zero.
         [1..=0xff, 0, ..] => utf16(bytes, u16::from_le_bytes),
         [0, 1..=0xff, ..] => utf16(bytes, u16::from_be_bytes),
         _ => {
@@ -25,7 +24,7 @@ pub(crate) fn plain(bytes: &[u8]) -> Option<Zeroizing<String>> {
 
 fn utf16(text: &[u8], unit: fn([u8; 2]) -> u16) -> Option<Zeroizing<String>> {
     let (units, []) = text.as_chunks::<2>() else { return None };
-    // Sized at once, so that no copy of a secret is left behind by growing.
+    // With the full capacity, so that growing leaves no copy of a secret behind.
     let mut plain = Zeroizing::new(String::with_capacity(3 * units.len()));
     for char in char::decode_utf16(units.iter().map(|pair| unit(*pair))) {
         plain.push(char.ok()?);
@@ -33,7 +32,7 @@ fn utf16(text: &[u8], unit: fn([u8; 2]) -> u16) -> Option<Zeroizing<String>> {
     Some(plain)
 }
 
-/// Without a byte order mark, the zeros of UTF-16, quotes and backslashes. An escaped line end is one.
+/// Removes a byte order mark, the zeros of UTF-16, quotes and backslashes. An escaped line end becomes a line end.
 pub(crate) fn undressed(text: &[u8]) -> Zeroizing<Vec<u8>> {
     let marks = [&b"\xef\xbb\xbf"[..], b"\xff\xfe", b"\xfe\xff"];
     let text = marks.into_iter().find_map(|mark| text.strip_prefix(mark)).unwrap_or(text);
@@ -50,8 +49,8 @@ pub(crate) fn undressed(text: &[u8]) -> Zeroizing<Vec<u8>> {
     plain
 }
 
-/// What the text says as base64 of either alphabet, white space left out, as far as it is base64: a document in another
-/// form, a PEM that lost its BEGIN and END lines, say. Of other text it is nonsense.
+/// The text decoded from base64 of either alphabet, without white space, up to the first character that is not base64. So a PEM
+/// without its BEGIN and END lines decodes to its document. Other text decodes to meaningless bytes.
 pub(crate) fn leading_base64(text: &[u8]) -> Zeroizing<Vec<u8>> {
     let digits = text.iter().filter(|byte| !byte.is_ascii_whitespace()).map(|byte| match byte {
         b'-' => b'+',
@@ -74,7 +73,7 @@ pub(crate) fn is_ssh_public_key(text: &[u8]) -> bool {
     SSH_PREFIXES.iter().any(|prefix| text.trim_ascii_start().starts_with(prefix))
 }
 
-/// Whether it names a file where the text of one was expected: one line that begins as a path does, or is one that exists.
+/// Whether the text is the path of a file in place of its content: one line that begins like a path or names an existing file.
 pub(crate) fn is_path(text: &str) -> bool {
     let text = text.trim();
     let is_one_line = !text.is_empty() && text.len() <= 4096 && !text.contains(['\n', '\r', '\0']);

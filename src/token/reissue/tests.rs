@@ -109,7 +109,7 @@ fn each_answer_of_the_store_has_one_meaning() {
         (Some(Rotated::Revoked), NoSuccessor::Revoked),
         (Some(Rotated::Predated { revoked_until }), NoSuccessor::Revoked),
         (Some(Rotated::Unknown), NotReissued::Unknown.into()),
-        (None, NoSuccessor::StoreSilent),
+        (None, NoSuccessor::StoreFailed),
     ] {
         assert_eq!(answer(said).0, Err(why));
     }
@@ -122,7 +122,7 @@ fn a_renewal_that_fails_is_reported_unless_the_response_could_carry_none() {
         (NoSuccessor::NoReply, None),
         (NoSuccessor::Revoked, Some(NotReissued::Revoked)),
         (NoSuccessor::Reused { generations: 2 }, Some(NotReissued::Unknown)),
-        (NoSuccessor::StoreSilent, Some(NotReissued::StoreFailed)),
+        (NoSuccessor::StoreFailed, Some(NotReissued::StoreFailed)),
     ] {
         assert_eq!(why.at_response(), reported);
     }
