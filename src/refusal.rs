@@ -197,8 +197,15 @@ impl Refusal {
         self.required.as_deref()
     }
 
+    /// The bytes of a response head that name what the route requires; 64 for what stands around it.
+    pub(crate) fn required_len(&self) -> usize {
+        let Some(Required { scope, acr_values, .. }) = self.required() else { return 0 };
+        64 + [scope, acr_values].into_iter().flatten().map(|names| names.len()).sum::<usize>()
+    }
+
     /// The scopes that the route requires, all of them, as configured: of an
-    /// [`InsufficientScope`](Reason::InsufficientScope) that no predicate stands for.
+    /// [`InsufficientScope`](Reason::InsufficientScope) that no predicate stands for, and of an
+    /// [`InsufficientAuthentication`](Reason::InsufficientAuthentication) where one guard requires both.
     pub fn scope(&self) -> Option<&str> {
         self.required()?.scope.as_deref()
     }

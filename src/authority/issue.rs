@@ -381,7 +381,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// [`max_added_head_bytes`](super::AuthorityBuilder::max_added_head_bytes), because this cookie's domain and path
     /// are long.
     pub fn set_cookie(&self, cookie: &Cookie, token: &IssuedToken) -> Result<HeaderValue, IssueError> {
-        check_capacity(token.renewed_len, self.cookie_capacity(cookie))?;
+        check_capacity(token.renewed_len, self.cookie_capacity(cookie, 0))?;
         let max_age = self.cookie_max_age(token.expires_at, token.issued_at);
         cookie.set(&token.token, max_age).ok_or(IssueError::TooLong)
     }

@@ -299,14 +299,14 @@ impl<C: Send + Sync + 'static> Authority<C> {
         exp.after(self.0.policy.grace).since(self.now().max(at))
     }
 
-    /// How long a successor in this response header may be.
-    pub(crate) fn header_capacity(&self, name: &HeaderName) -> Capacity {
-        self.0.policy.header_capacity(name.as_str())
+    /// How long a successor in this response header may be, with so many bytes of requirements beside it.
+    pub(crate) fn header_capacity(&self, name: &HeaderName, required: usize) -> Capacity {
+        self.0.policy.header_capacity(name.as_str(), required)
     }
 
-    /// How long a successor in this cookie may be.
-    pub(crate) fn cookie_capacity(&self, cookie: &Cookie) -> Capacity {
-        self.0.policy.cookie_capacity(cookie)
+    /// How long a successor in this cookie may be, with so many bytes of requirements beside it.
+    pub(crate) fn cookie_capacity(&self, cookie: &Cookie, required: usize) -> Capacity {
+        self.0.policy.cookie_capacity(cookie, required)
     }
 }
 

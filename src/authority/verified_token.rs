@@ -166,9 +166,9 @@ impl<C> VerifiedToken<C> {
     }
 
     /// Whether the token holds this scope, in `scope` or, where it has no such claim, in `scp`: a string with spaces between
-    /// them (RFC 8693 §4.2), or an array of strings. Byte for byte.
+    /// them (RFC 8693 §4.2), or an array of strings. Byte for byte. No token holds an empty one.
     pub fn has_scope(&self, scope: &str) -> bool {
-        self.verified().claims().scopes().is_some_and(|held| holds(held, scope))
+        !scope.is_empty() && self.verified().claims().scopes().is_some_and(|held| holds(held, scope))
     }
 
     /// `acr`, how strongly its holder signed in; `None` where it is absent or no string.

@@ -146,7 +146,7 @@ where
                             return Poll::Ready(Ok(response.map(ResponseBody::inner)));
                         };
                         let context = context.take().expect("it was just asked");
-                        match context.renew(now) {
+                        match context.renew(now, 0) {
                             Renewal::Decided(successor) => {
                                 return Poll::Ready(Ok(finish(response, successor, &context)));
                             }
@@ -235,11 +235,11 @@ impl<C: Send + Sync + 'static> RequestContext<C> {
         may_carry(response, self.channel, &self.shared).then_some(now)
     }
 
-    /// The successor that is due, if it is not too long for the response.
+    /// The successor that is due, if it is not too long for the response, which names so many bytes of requirements.
     // Always: `answer` calls it too.
     #[inline(always)]
-    fn renew(&self, now: NumericDate) -> Renewal {
-        match (&self.admission, self.shared.capacity(self.channel)) {
+    fn renew(&self, now: NumericDate, required: usize) -> Renewal {
+        match (&self.admission, self.shared.capacity(self.channel, required)) {
             (Some(admission), Some(capacity)) => self.shared.authority.renew(&admission.token, now, capacity),
             _ => Renewal::Decided(None),
         }
@@ -258,10 +258,11 @@ impl<C: Send + Sync + 'static> RequestContext<C> {
         if let Some(hook) = deferred.panicked() {
             self.shared.authority.report_panic(hook);
         }
+        let required = deferred.refusal().required_len();
         let refused = deferred.refusal().clone().into();
         let refusal = refusal_response(&self.shared, &deferred.head(), refused, self.channel);
         let mut response = merge(headers, extensions, refusal);
-        match self.due(&response).map(|now| self.renew(now)) {
+        match self.due(&response).map(|now| self.renew(now, required)) {
             None => {}
             Some(Renewal::Decided(successor)) => self.deliver(&mut response, successor),
             Some(Renewal::Pending(successor)) => {

@@ -132,7 +132,8 @@ impl<C: Send + Sync + 'static> ReissueLayer<C> {
     /// Passes CORS preflights (`OPTIONS` with `Origin` and `Access-Control-Request-Method`) to the handler without a
     /// token. Default: they are refused like any request without a token.
     ///
-    /// Costs: a handler that answers `OPTIONS` is reachable without a token. Prefer a CORS layer outside this one.
+    /// Costs: a handler that answers `OPTIONS` is reachable without a token. Prefer a CORS layer outside this one. A
+    /// [`RequireScope`](crate::RequireScope) further in refuses a preflight, as it does any request without a token.
     pub fn pass_preflight(self) -> Self {
         self.with(|settings| settings.pass_preflight = true)
     }

@@ -41,16 +41,18 @@ impl ReplyChannel {
         }
     }
 
-    /// The longest token that a response can carry back; `None` where it carries none.
+    /// The longest token that a response can carry back, beside a refusal that names so many bytes of requirements; `None`
+    /// where it carries none.
     pub(super) fn capacity<C: Send + Sync + 'static>(
         self,
         settings: &Settings,
         authority: &Authority<C>,
+        required: usize,
     ) -> Option<Capacity> {
         match self {
             Self::Nowhere => None,
-            Self::Header | Self::ExposedHeader => Some(authority.header_capacity(&settings.header)),
-            Self::Cookie { .. } => Some(authority.cookie_capacity(self.cookie(settings)?)),
+            Self::Header | Self::ExposedHeader => Some(authority.header_capacity(&settings.header, required)),
+            Self::Cookie { .. } => Some(authority.cookie_capacity(self.cookie(settings)?, required)),
         }
     }
 }

@@ -30,6 +30,9 @@ use crate::token::requirement::{Evidence, Names, Requirement};
 /// successor that is due. An anonymous request ([`optional`](crate::ReissueLayer::optional)) is refused with 401. Where no
 /// layer put a token, the answer is 500: the application is at fault.
 ///
+/// Every trusted issuer can grant a scope to the holders of its tokens. Where one of them should not,
+/// [`that`](Self::that) looks at the token's [`issuer`](VerifiedToken::issuer) too.
+///
 /// A token's scopes are in `scope` (RFC 8693 §4.2) or, where it has no such claim, in `scp`: a string with spaces between them,
 /// or an array of strings. They are compared byte for byte. A claim of another type holds none.
 ///

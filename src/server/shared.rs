@@ -31,7 +31,7 @@ impl<C: Send + Sync + 'static> Shared<C> {
                 {
                     return (Err(NotAdmitted::refused(refusal)), channel);
                 }
-                (self.authority.arrive(&credential, head, || self.capacity(channel)), channel)
+                (self.authority.arrive(&credential, head, || self.capacity(channel, 0)), channel)
             }
             Err(not_found) => (Err(self.without_credential(not_found)), ReplyChannel::Nowhere),
         }
@@ -46,9 +46,9 @@ impl<C: Send + Sync + 'static> Shared<C> {
         }
     }
 
-    /// What a response can carry back to where the token was.
-    pub(super) fn capacity(&self, channel: ReplyChannel) -> Option<Capacity> {
-        channel.capacity(&self.settings, &self.authority)
+    /// What a response can carry back to where the token was, beside a refusal that names so many bytes of requirements.
+    pub(super) fn capacity(&self, channel: ReplyChannel, required: usize) -> Option<Capacity> {
+        channel.capacity(&self.settings, &self.authority, required)
     }
 
     /// Any site's page can open a WebSocket and have the cookie sent along, and then read and write on it: CORS does not
@@ -97,19 +97,32 @@ pub(crate) struct NotShown;
 
 pub(crate) const NOT_SHOWN: &str = "no layer here put a verified token with these claims";
 
-/// In the extensions of a request that a layer of this `C` let through without a token.
+/// In the extensions of a request that a layer of this `C` let through without a token, and perhaps layers of others.
 #[derive(Clone)]
-struct Anonymous(TypeId);
+struct Anonymous {
+    claims: TypeId,
+    others: Vec<TypeId>,
+}
+
+impl Anonymous {
+    fn is_of(&self, claims: TypeId) -> bool {
+        self.claims == claims || self.others.contains(&claims)
+    }
+}
 
 // Not generic: with a second caller in the user's crate the insertion of the token is no longer inlined.
 #[inline(never)]
 fn mark_anonymous(extensions: &mut Extensions, claims: TypeId) {
-    extensions.insert(Anonymous(claims));
+    match extensions.get_mut::<Anonymous>() {
+        Some(anonymous) if anonymous.is_of(claims) => {}
+        Some(anonymous) => anonymous.others.push(claims),
+        None => drop(extensions.insert(Anonymous { claims, others: Vec::new() })),
+    }
 }
 
 #[inline(never)]
 fn is_anonymous(extensions: &Extensions, claims: TypeId) -> bool {
-    extensions.get::<Anonymous>().is_some_and(|anonymous| anonymous.0 == claims)
+    extensions.get::<Anonymous>().is_some_and(|anonymous| anonymous.is_of(claims))
 }
 
 impl<C> Clone for Shared<C> {

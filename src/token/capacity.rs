@@ -5,7 +5,10 @@ use super::reissue::{Capacity, NotReissued};
 use crate::request::cookie::Cookie;
 
 /// All fields that a layer ever adds beside the successor's own: one bound for renewals and for refusals. An exchange has a
-/// challenge beside its successor, with a realm of [`MAX_REALM`] bytes at most.
+/// challenge beside its successor, with a realm of [`MAX_REALM`] bytes at most. What a route requires beside that
+/// ([`Refusal::required_len`]) is counted apart.
+///
+/// [`Refusal::required_len`]: crate::refusal::Refusal::required_len
 const FIELDS: &str = "cache-control: no-store\r\n\
     reissue-replay: safe\r\n\
     access-control-expose-headers: reissue-replay\r\n\
@@ -22,14 +25,15 @@ pub(crate) const MAX_REALM: usize = 64;
 const HEAD_ALLOWANCE: usize = 512;
 
 impl Policy {
-    /// Of a successor in the response header of this name, exposed to scripts.
-    pub(crate) fn header_capacity(&self, name: &str) -> Capacity {
-        self.head_capacity([field(name, 0), field("access-control-expose-headers", name.len())].iter().sum())
+    /// Of a successor in the response header of this name, exposed to scripts, with so many bytes of requirements beside it.
+    pub(crate) fn header_capacity(&self, name: &str, required: usize) -> Capacity {
+        let fields = [field(name, 0), field("access-control-expose-headers", name.len()), required];
+        self.head_capacity(fields.iter().sum())
     }
 
-    /// Of a successor in this cookie.
-    pub(crate) fn cookie_capacity(&self, cookie: &Cookie) -> Capacity {
-        let in_head = self.head_capacity(field("set-cookie", cookie.overhead()));
+    /// Of a successor in this cookie, with so many bytes of requirements beside it.
+    pub(crate) fn cookie_capacity(&self, cookie: &Cookie, required: usize) -> Capacity {
+        let in_head = self.head_capacity(field("set-cookie", cookie.overhead()) + required);
         match cookie.max_value_len() < in_head.longest {
             true => Capacity { longest: cookie.max_value_len(), otherwise: NotReissued::CookieTooLong },
             false => in_head,

@@ -65,7 +65,8 @@ impl Requirement {
 
     /// Names all that the next token needs, whichever of it this one lacks.
     fn step_up(&self, claim: &'static str) -> Refusal {
-        let required = Required { scope: None, acr_values: text(&self.acr_values), max_age: self.max_age };
+        let required =
+            Required { scope: text(&self.scope), acr_values: text(&self.acr_values), max_age: self.max_age };
         Refusal::new(Reason::InsufficientAuthentication(claim)).requiring(required)
     }
 

@@ -264,6 +264,16 @@ fn without_a_layer_further_out_the_refusal_is_the_default_one() {
     assert_ne!(response.headers()["reissue-replay"], "safe");
 }
 
+/// An empty name, of a setting that is not set perhaps, is no scope: not even of a token whose list has two spaces in a row.
+#[test]
+fn no_token_has_an_empty_scope() {
+    let authority = builder(&ManualClock::at(NOW)).build().unwrap();
+    for held in [json!(""), json!("a  b"), json!([""]), json!(["a", ""]), json!(" ")] {
+        let token = at_once(authority.admit(&mint(&claims_with(json!({ "scope": held }))))).unwrap();
+        assert!(!token.has_scope(""), "{held}");
+    }
+}
+
 #[test]
 fn a_scope_or_value_that_a_challenge_can_not_hold_is_refused_at_construction() {
     for bad in ["", " a", "a ", "a  b", "a\"b", "a\\b", "a\nb", "größe"] {

@@ -6,7 +6,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use serde_json::json;
 use tower::{Layer, ServiceExt, service_fn};
-use tower_reissue::{Cookie, Reason, Refusal, ReissueLayer, Source};
+use tower_reissue::{Cookie, Reason, Refusal, ReissueLayer, RequireScope, Source};
 use tower_test::mock;
 
 use crate::kit::*;
@@ -82,6 +82,44 @@ async fn a_token_that_a_layer_further_out_put_there_is_removed() {
     let service = outer.layer(inner.layer(service_fn(whom)));
     let answer = service.oneshot(request(&mint(&claims()))).await.unwrap();
     assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "nobody");
+}
+
+/// A service that reads a user's token and another service's, each as claims of its own type. Either may be absent.
+#[tokio::test]
+async fn layers_of_two_types_of_claims_each_let_an_anonymous_request_through() {
+    #[derive(serde::Deserialize)]
+    struct Service {}
+    let clock = tower_reissue::ManualClock::at(NOW);
+    let cookie = Source::cookie(Cookie::new("session").unwrap());
+    let of_services = builder(&clock).private_claims::<Service>().build().unwrap();
+    let of_services = || ReissueLayer::new(of_services.clone()).read_from([cookie.clone()]).optional();
+    for users_first in [true, false] {
+        let services = || RequireScope::new("a").unwrap().private_claims::<Service>();
+        let users = || RequireScope::new("a").unwrap();
+        // 401 says that the requirement found a layer which let the request through; 500 that it found none.
+        for is_of_users in [true, false] {
+            let handler = service_fn(handler);
+            let answer = match (users_first, is_of_users) {
+                (true, true) => {
+                    let inner = of_services().layer(users().layer(handler));
+                    optional(0).layer(inner).oneshot(bare()).await.unwrap().map(drop)
+                }
+                (true, false) => {
+                    let inner = of_services().layer(services().layer(handler));
+                    optional(0).layer(inner).oneshot(bare()).await.unwrap().map(drop)
+                }
+                (false, true) => {
+                    let inner = optional(0).layer(users().layer(handler));
+                    of_services().layer(inner).oneshot(bare()).await.unwrap().map(drop)
+                }
+                (false, false) => {
+                    let inner = optional(0).layer(services().layer(handler));
+                    of_services().layer(inner).oneshot(bare()).await.unwrap().map(drop)
+                }
+            };
+            assert_eq!(answer.status(), 401, "users' layer first: {users_first}, asked for: {is_of_users}");
+        }
+    }
 }
 
 /// What the inner service reserved is used by the anonymous request, not given back.

@@ -1,13 +1,15 @@
 //! Rule 15: a successor that is too large to go out is neither recorded, nor promised, nor sent.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use http::Request;
 use serde_json::json;
+use tower::{Layer, ServiceExt, service_fn};
 use tower_reissue::store::Rotated;
 use tower_reissue::{
     Authority, AuthorityBuilder, Challenge, Cookie, Event, IssueError, Login, ManualClock, Reason, Refusal,
-    ReissueLayer, Source,
+    ReissueLayer, RequireScope, RequireStepUp, Source,
 };
 
 use crate::kit::*;
@@ -173,6 +175,42 @@ async fn the_bound_counts_the_largest_head_to_the_byte() {
     for (realm, added) in [(63, largest - 1), (64, largest), (65, largest), (2_000, largest)] {
         assert_eq!(exchange(realm, largest).await, (true, added), "{realm}");
         assert!(!exchange(realm, largest - 1).await.0, "{realm}");
+    }
+}
+
+/// A refusal by a requirement names beside the successor what it requires, and that counts too.
+#[tokio::test]
+async fn what_a_route_requires_counts_beside_a_successor() {
+    const NAMED: usize = 1_000;
+    let handler = || service_fn(|_: Request<()>| async { Ok::<_, Infallible>(ok()) });
+    let scope = RequireScope::new(&"s".repeat(NAMED)).unwrap().layer(handler());
+    let step_up = RequireStepUp::acr_values(&"v".repeat(NAMED)).unwrap().layer(handler());
+    // Of the largest that goes out with a plain response, with a refusal, and a bit more.
+    for (room, goes_out) in [(NAMED + 40, true), (NAMED - 40, false), (20, false)] {
+        let token = fat(around(3_072 - NAMES - room).await.start);
+        for (inner, status, is_cookie) in
+            [(&scope, 403, false), (&scope, 403, true), (&step_up, 401, false), (&step_up, 401, true)]
+        {
+            let store = Arc::new(Scripted::rotating(Reply::Now(Rotated::Recorded)));
+            let events = Events::default();
+            let authority = builder(&ManualClock::at(NOW + 500)).store(Arc::clone(&store));
+            let authority = authority.on_event(events.observe()).build().unwrap();
+            let (layer, request) = match is_cookie {
+                true => (by_cookie(authority), in_cookie(&token)),
+                false => (ReissueLayer::new(authority), request(&token)),
+            };
+            let response = layer.layer(inner.clone()).oneshot(request).await.unwrap();
+            assert_status(&response, status);
+            let carries = header(&response, if is_cookie { "set-cookie" } else { HEADER }).is_some();
+            let headers = response.headers().iter();
+            let added: usize = headers.map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+            let what = format!("{room} left, {status}, cookie: {is_cookie}, {added} bytes");
+            assert!(added <= 3_072, "{what}");
+            assert_eq!(carries, goes_out, "{what}");
+            assert_eq!(store.calls().contains(&"rotate"), goes_out, "nothing is spent: {what}");
+            let told = if goes_out { "reissued renewed" } else { "not_reissued head_too_large" };
+            assert_eq!(events.take().last().map(String::as_str), Some(told), "{what}");
+        }
     }
 }
 

@@ -170,13 +170,15 @@ async fn routes_and_handlers_require_scopes_and_a_step_up() {
     let server = serve(router.layer(layer(0)).route("/unguarded", get(refund))).await;
     let scope = "error=\"insufficient_scope\", error_description=\"The token does not have the scope that is required\", scope=\"orders:refund\"";
     let recent = "error=\"insufficient_user_authentication\", error_description=\"More recent authentication is required\", max_age=\"300\"";
+    // The next token needs the scope as well.
+    let both = recent.replace("max_age", "scope=\"orders:refund\", max_age");
     for (path, claims, status, challenge) in [
         ("/scoped", serde_json::json!({}), 403, scope),
         ("/scoped", serde_json::json!({ "scope": "orders:refund" }), 200, ""),
         ("/stepped", serde_json::json!({ "auth_time": NOW - 301 }), 401, recent),
         ("/stepped", serde_json::json!({ "auth_time": NOW - 300 }), 200, ""),
         ("/refund", serde_json::json!({ "auth_time": NOW }), 403, scope),
-        ("/refund", serde_json::json!({ "scope": ["orders:refund"], "auth_time": NOW - 301 }), 401, recent),
+        ("/refund", serde_json::json!({ "scope": ["orders:refund"], "auth_time": NOW - 301 }), 401, &both),
         ("/refund", serde_json::json!({ "scope": ["orders:refund"], "auth_time": NOW - 300 }), 200, ""),
         ("/unguarded", serde_json::json!({ "scope": ["orders:refund"] }), 500, ""),
     ] {
