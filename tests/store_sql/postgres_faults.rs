@@ -183,7 +183,7 @@ async fn what_a_server_does_not_take_is_misconfigured() {
         (SqlStore::builder(), "guest", "postgres", "password authentication failed"),
         (with("guessed"), "guest", "postgres", "password authentication failed"),
         (with(password), "guest", "elsewhere", "does not exist"),
-        (with(password), "reader", "postgres", "only reads"),
+        (with(password), "reader", "postgres", "read-only"),
     ] {
         let error = builder.postgres(url(user, database)).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{error:?}");

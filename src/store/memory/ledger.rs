@@ -1,7 +1,7 @@
-//! What the store knows, behind its lock: sessions and tombstones, bounded and expiring.
+//! [`Ledger`]: the sessions and tombstones of a memory store, bounded and expiring. The store holds it behind a lock.
 //!
-//! Every entry has exactly one place in `expiry`, whose length is therefore the number of entries. An entry is
-//! alive while `until > now`; one that is not is treated as absent, whether or not it was swept yet.
+//! Every entry occurs exactly once in `expiry`, whose length is therefore the number of entries. An entry counts while
+//! `until > now`; after that it is treated as absent, swept or not.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -13,17 +13,16 @@ use crate::store::{
 };
 use crate::time::NumericDate;
 
-/// A tombstone, its keys and its places in the indexes, with the slack of growing tables: as was measured.
+/// A tombstone with its keys, its index entries and the unused capacity of the tables, as measured.
 const TOMBSTONE_BYTES: usize = 288;
-/// The same of a session that has ended, which is found by its subject too.
+/// The same for a session that has ended, which also has index entries for its subject.
 const ENDED_BYTES: usize = 448;
 
-/// Expired entries swept with every write. A write adds one at most, so the sweep keeps up.
+/// Expired entries that are swept at every write. A write adds at most one, so the sweep keeps up.
 const SWEEP: usize = 4;
 
-/// Sessions of a subject looked at in one call. Of those that have ended without a tombstone of their own there may be any
-/// number.
-const LOOKED_AT: usize = 4_096;
+/// The most sessions of a subject that are read in one call. Those that ended by a cutoff are not listed, and there may be many.
+const MAX_READ: usize = 4_096;
 
 pub(super) struct Ledger {
     pub(super) limits: Limits,
@@ -38,7 +37,7 @@ pub(super) struct Ledger {
     expiry: BTreeSet<(NumericDate, Key)>,
     bytes: usize,
     horizon: Option<StoreHorizon>,
-    /// Sessions that ended in favour of others of their subject.
+    /// Sessions that were ended by a later sign-in of their subject.
     displaced: u64,
 }
 
@@ -53,7 +52,7 @@ enum Session {
     Ended(Ended),
 }
 
-/// What is left of a revoked session: its chain has nothing left to say.
+/// A revoked session. Its chain is not needed any more.
 #[derive(Clone, Copy)]
 struct Ended {
     subject: Option<SubjectId>,
@@ -84,7 +83,7 @@ pub(super) struct Counts {
     pub(super) bytes: usize,
 }
 
-// The questions.
+// Queries.
 impl Ledger {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
@@ -111,7 +110,7 @@ impl Ledger {
             self.chain(presented.session, presented.now).map(|c| c.place(&presented.token, presented.now));
         match place {
             Some(Place::Ancestor { generations }) => Standing::Reused { generations },
-            // A token without a record was issued elsewhere, or before this process began.
+            // A token without a record was issued elsewhere, or before this process started.
             Some(Place::Head | Place::Predecessor | Place::Stranger) | None => Standing::Live,
         }
     }
@@ -121,8 +120,8 @@ impl Ledger {
         let mut sessions = Vec::new();
         let mut next = None;
         let listed = self.recorded.range((subject, FIRST)..(subject, before)).rev();
-        for (looked_at, &(_, cursor)) in listed.enumerate() {
-            if sessions.len() == page.limit || looked_at == LOOKED_AT {
+        for (read, &(_, cursor)) in listed.enumerate() {
+            if sessions.len() == page.limit || read == MAX_READ {
                 return SessionPage::new(sessions, next);
             }
             next = Some(cursor);
@@ -142,7 +141,7 @@ impl Ledger {
         self.expiry.is_empty() && self.revoked_all.is_none()
     }
 
-    /// How many sessions have ended in favour of others of their subject.
+    /// How many sessions were ended by a later sign-in of their subject.
     pub(super) fn displaced(&self) -> u64 {
         self.displaced
     }
@@ -203,19 +202,19 @@ impl Ledger {
     }
 }
 
-// The changes. Each decides, makes room, and only then changes.
+// Changes. Each decides, makes room, and only then changes anything.
 impl Ledger {
     pub(super) fn rotate(&mut self, rotation: Rotation) -> Result<Rotated, StoreError> {
         let Presented { session, token, subject, session_start, now, .. } = rotation.presented;
         self.sweep(now);
-        let turn = chain::judge(
+        let outcome = chain::judge(
             &rotation,
             self.is_session_or_token_revoked(session, token, now),
             self.cutoff_of(session, subject, session_start, now),
             self.chain(session, now),
             |token| self.is_token_revoked(session, token, now),
         )?;
-        match turn {
+        match outcome {
             RotationOutcome::Open => self.open(rotation),
             RotationOutcome::Advance => self.advance(rotation),
             RotationOutcome::Answered(rotated) => Ok(rotated),
@@ -226,7 +225,8 @@ impl Ledger {
         let Presented { session, subject, session_start, now, .. } = rotation.presented;
         let retention = rotation.retention;
         let limited = subject.zip(retention.and_then(|retention| retention.limit));
-        // Of as many as are remembered the oldest go, and what began with them.
+        // If the subject has as many records as are remembered, the oldest is forgotten, and with it all sessions that began no
+        // later. A new one that begins then must not be recorded.
         if let Some((subject, limit)) = limited
             && self.count(subject) >= limit.remembered
             && let Some(oldest) = self.oldest_start(subject)
@@ -241,8 +241,8 @@ impl Ledger {
         if let Some(((subject, limit), retention)) = limited.zip(retention) {
             self.end_oldest(subject, session, limit.live, retention);
             let forgotten = self.forget_oldest(subject, limit.remembered, &retention);
-            // Those that ended a moment ago count from the latest start that a token of theirs can have: this one may be
-            // older than they are, and begins again after them.
+            // An ended session counts by the latest start that a token of it can have. The new session may be older than one
+            // that was forgotten just now; then it has to begin after it.
             if let Some(instant) = forgotten.filter(|instant| session_start <= *instant) {
                 return Ok(chain::predated(supersedes, instant));
             }
@@ -301,7 +301,7 @@ impl Ledger {
 
     fn revoke_each(&mut self, sessions: Vec<SessionCursor>, retention: &Retention) -> Result<(), StoreError> {
         for SessionCursor { session, session_start } in sessions {
-            // One that ended may have made room for others, and forgotten this one.
+            // Ending an earlier one may have forgotten this one.
             if self.sessions.contains_key(&session) {
                 self.revoke_session(session, &retention.of(None, session_start))?;
             }
@@ -321,7 +321,7 @@ impl Ledger {
             until: self.kept_until(retention),
         };
         match self.sessions.get(&session) {
-            // A session that is known gives up its own place, which is no smaller.
+            // A known session is replaced by its tombstone, which is no larger.
             Some(known) => ended = ended.with(known),
             None => self.make_room(1, ENDED_BYTES, self.limits, now)?,
         }
@@ -346,11 +346,11 @@ impl Ledger {
                 return self.revoke_session(session, retention);
             }
             Some(Session::Recorded(chain)) if chain.until > now => {
-                // It has a successor, though one so old may be forgotten here.
+                // It is not the head, so it has a successor, even if its record is forgotten.
                 if chain.head != token {
                     return self.revoke_session(session, retention);
                 }
-                // As long as the record names it as the head, its predecessor must not be given it.
+                // While the record names it as the head, its predecessor must not get it.
                 until = until.max(chain.until);
             }
             _ => {}
@@ -394,7 +394,7 @@ impl Ledger {
         self.expiry.insert((tombstone.until, key));
     }
 
-    /// Puts `new` in the session's place and keeps the indexes in step.
+    /// Replaces the session's entry by `new`, and updates the indexes.
     fn replace(&mut self, session: SessionId, new: Option<Session>) -> Option<Session> {
         if let Some(new) = &new {
             self.bytes += new.bytes();
@@ -445,7 +445,7 @@ impl Ledger {
     }
 }
 
-// What one subject may take.
+// The limits of one subject.
 impl Ledger {
     fn count(&self, subject: SubjectId) -> usize {
         self.counts.get(&subject).map_or(0, |counts| counts.recorded + counts.ended)
@@ -463,8 +463,8 @@ impl Ledger {
         let is_over =
             |ledger: &Self| ledger.counts.get(&subject).is_some_and(|counts| counts.recorded > live);
         if is_over(self) {
-            // Those that have expired and were not swept yet are on record no more.
-            let listed = self.recorded.range((subject, FIRST)..=(subject, LAST)).take(LOOKED_AT);
+            // Entries that have expired do not count, swept or not.
+            let listed = self.recorded.range((subject, FIRST)..=(subject, LAST)).take(MAX_READ);
             let listed = listed.map(|(_, cursor)| cursor.session);
             let expired = listed.filter(|&session| self.chain(session, retention.now).is_none());
             for session in expired.collect::<Vec<_>>() {
@@ -476,7 +476,7 @@ impl Ledger {
                 self.recorded.range((subject, FIRST)..=(subject, LAST)).map(|&(_, cursor)| cursor);
             let Some(oldest) = listed.find(|cursor| cursor.session != opened) else { return };
             let retention = Retention { limit: None, ..retention.of(Some(subject), oldest.session_start) };
-            // It takes its own place, so there is room.
+            // The tombstone replaces its entry, so there is room.
             if self.revoke_session(oldest.session, &retention).is_err() {
                 return;
             }
@@ -505,7 +505,7 @@ impl Ledger {
                     until = until.max(known.until());
                 }
             }
-            // It takes their place.
+            // The cutoff replaces their entries.
             self.put_cutoff(subject, Cutoff::new(instant, None, until), retention.now);
             self.displaced += 1;
         }
@@ -513,7 +513,7 @@ impl Ledger {
     }
 }
 
-// The horizon.
+// Horizon.
 impl Ledger {
     pub(super) fn horizon(&mut self, need: Horizon) -> StoreHorizon {
         self.horizon.get_or_insert_with(|| StoreHorizon::new(need)).clone()
@@ -527,12 +527,11 @@ impl Ledger {
     }
 }
 
-// The bounds.
+// Bounds.
 impl Ledger {
-    /// Room for this much more, at the cost of what has expired and of nothing else.
+    /// Makes room for so much more by removing expired entries, and only those.
     ///
-    /// A dimension that does not grow is not looked at: a renewal that takes no more than its session had is never
-    /// refused.
+    /// A bound is checked only if its value grows, so a renewal that takes no more than its session had is never refused.
     fn make_room(
         &mut self,
         entries: usize,
@@ -561,7 +560,7 @@ impl Ledger {
         }
     }
 
-    /// Removes one expired entry; false where there is none.
+    /// Removes one expired entry. Returns `false` if there is none.
     fn remove_expired(&mut self, now: NumericDate) -> bool {
         let Some(&(until, key)) = self.expiry.first() else { return false };
         if until > now {
@@ -584,7 +583,7 @@ impl Ledger {
         true
     }
 
-    /// That the books balance.
+    /// Checks that the indexes and counts agree with the entries.
     #[cfg(test)]
     pub(super) fn audit(&self) {
         let sessions = self.sessions.values().map(Session::bytes).sum::<usize>();
@@ -643,7 +642,7 @@ impl Session {
         }
     }
 
-    /// Its place among its subject's: whose, where, and whether among the recorded.
+    /// Its index entry: the subject, the cursor, and whether it is recorded or ended.
     fn place(&self, session: SessionId) -> Option<(SubjectId, SessionCursor, bool)> {
         let (subject, session_start, is_recorded) = match self {
             Self::Recorded(chain) => (chain.subject, chain.session_start, true),
@@ -661,7 +660,7 @@ impl Session {
 }
 
 impl Ended {
-    /// Never before the last of its tokens is past mattering, and never earlier than was promised before.
+    /// Combined with what is known. It is kept as long as any token of the session matters, and no shorter than before.
     fn with(self, known: &Session) -> Self {
         let (subject, latest_start) = match known {
             Session::Recorded(chain) => (chain.subject, chain.session_start),

@@ -1,13 +1,15 @@
-//! Every order in which three concurrent calls of the store can run, tried one by one, for every three calls of an
-//! alphabet and in every scene. The calls' answers, and the state they leave, must be those of some one-by-one order of
-//! them that puts no call before one that had returned when it began: the store is linearizable.
+//! Checks with loom that the memory store is linearizable.
+//!
+//! For every start state and every three calls of [`CALLS`], it tries all orders in which three threads can run them. The answers
+//! and the final state must be those of some sequential order of the calls, in which no call comes before one that had returned
+//! when it began.
 //!
 //! ```text
 //! $(cargo rustc --lib --profile test --message-format json -- --cfg store_model |
 //!     grep -o '"executable":"[^"]*"' | cut -d'"' -f4) store::memory::model
 //! ```
 //!
-//! What the calls come to one by one is the [`Ledger`]'s own, held against a model in plain lists by the other tests.
+//! The sequential answers are the [`Ledger`]'s. Other tests compare the ledger with a model in plain lists.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize as Ticks;
@@ -17,12 +19,12 @@ use futures_util::FutureExt as _;
 use super::*;
 use crate::store::{SessionId, StoreErrorKind, SubjectLimit, TokenId};
 
-/// Where three calls begin.
+/// The state in which three calls begin.
 #[derive(Clone, Copy, Debug)]
 enum Scene {
     /// The tokens were issued elsewhere.
     NothingIsRecorded,
-    /// Token 2 is the head, 1 its predecessor, 0 was superseded before.
+    /// Token 2 is the head, 1 its predecessor, and 0 is older.
     AChainOfThree,
     /// No room for another session, and none for another token of this one.
     SessionsFillTheirShare,
@@ -32,14 +34,14 @@ enum Scene {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Call {
-    /// To a successor of the caller's own naming.
+    /// To a successor that only this caller names.
     Rotate(u8),
-    /// To the one successor that every node derives; the claims are the caller's own.
+    /// To the successor that every node derives, with claims of this caller.
     RotateDerived(u8),
     SignIn,
-    /// In another session, and late: everything else has expired by then.
+    /// In another session, when everything else has expired.
     SignInElsewhereLate,
-    /// In another session, where the subject may have one.
+    /// In another session of a subject that may have only one, so it ends the first.
     SignInInItsPlace,
     RevokeToken(u8),
     RevokeSession,
@@ -96,7 +98,7 @@ fn any_three_concurrent_calls_are_answered_as_if_one_came_after_the_other() {
     eprintln!("{} orders", orders.load(Ordering::Relaxed));
 }
 
-/// A standing is remembered with the epoch that was read before it. As long as the epoch stands there, it holds.
+/// A standing is remembered with the epoch that was read before it. It holds while the epoch stays the same.
 #[test]
 fn a_live_standing_remembered_with_its_epoch_is_never_remembered_past_a_revocation() {
     for revocation in [Call::RevokeToken(2), Call::RevokeSession, Call::RevokeSubject, Call::SignInInItsPlace]
@@ -125,14 +127,14 @@ fn a_live_standing_remembered_with_its_epoch_is_never_remembered_past_a_revocati
     }
 }
 
-/// One order, with the explanation looked for at its end.
+/// Runs the calls in one order, and then searches for a sequential order with the same results.
 fn race(scene: Scene, calls: [Call; 3]) {
     let store = Arc::new(self::scene(scene));
     let ticks = Arc::new(Ticks::new(0));
     let run = |caller: usize| {
         let (store, ticks) = (Arc::clone(&store), Arc::clone(&ticks));
         move || {
-            // The checker runs one thread at a time: the ticks are the true order.
+            // loom runs one thread at a time, so the ticks are the real order.
             let began = ticks.fetch_add(1, Ordering::SeqCst);
             let answer = ask(&store, calls[caller], caller);
             Called { caller, began, returned: ticks.fetch_add(1, Ordering::SeqCst), answer }
@@ -160,7 +162,7 @@ fn race(scene: Scene, calls: [Call; 3]) {
 
 #[derive(Debug)]
 struct Called {
-    #[allow(dead_code, reason = "told where no order explains it")]
+    #[allow(dead_code, reason = "printed if no order explains it")]
     caller: usize,
     began: usize,
     returned: usize,
@@ -187,7 +189,7 @@ fn ask(store: &MemoryStore, call: Call, caller: usize) -> Answer {
     }
 }
 
-/// The same call with nobody else about.
+/// The same call without concurrency.
 fn apply(ledger: &mut Ledger, call: Call, caller: usize) -> Answer {
     match call.demand(caller) {
         Demand::Rotate(rotation) => Answer::Rotated(ledger.rotate(rotation).map_err(|error| error.kind())),
@@ -268,7 +270,7 @@ fn ledger(scene: Scene) -> Ledger {
     ledger
 }
 
-/// Everything that could be asked of it, and that it is in order.
+/// All observable state of a ledger, whose indexes are checked as well.
 fn left_in(ledger: &Ledger) -> (Vec<Standing>, Vec<Arc<str>>, String) {
     ledger.audit();
     let tokens = [0, 1, 2, DERIVED].into_iter().chain(OWN);
@@ -288,7 +290,7 @@ fn left_in(ledger: &Ledger) -> (Vec<Standing>, Vec<Arc<str>>, String) {
 }
 
 const TOMBSTONE: usize = 448;
-/// What each of three callers names as its successor, its claims, and a session of its own.
+/// For each of three callers: its successor, its claims, and its own session.
 const OWN: [u8; 3] = [101, 102, 103];
 const DERIVED: u8 = 100;
 const START: NumericDate = NumericDate::from_secs(1_000);

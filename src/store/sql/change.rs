@@ -84,7 +84,7 @@ impl SqlStore {
             };
             let save = |notification| inner.save(cause, &found, stamp, notification);
             let saved = match told {
-                Some(revocation) => inner.record_and_tell(&revocation, save).await,
+                Some(revocation) => inner.record_and_notify(&revocation, save).await,
                 None => save(None).await,
             };
             match saved {

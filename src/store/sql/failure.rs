@@ -128,8 +128,8 @@ fn database_kind(code: &str) -> StoreErrorKind {
     }
 }
 
-/// program_limit_exceeded: the server's queue of notifications is full, said at the commit, which is undone.
-pub(super) fn is_untold(error: &sqlx::Error) -> bool {
+/// program_limit_exceeded: the server's queue of notifications is full. The commit fails, and nothing was recorded.
+pub(super) fn is_notification_failure(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("54000"))
 }
 

@@ -1,24 +1,24 @@
-//! A revocation told, where the database tells, by the statement that records it.
+//! Notifies other nodes of a revocation in the statement that records it, if the database can.
 
 use std::future::Future;
 
 use super::Inner;
 use super::backend::Backend;
-use super::failure::is_untold;
+use super::failure::is_notification_failure;
 use crate::store::Revocation;
 #[cfg(feature = "postgres")]
 use crate::store::feed::message;
 
-/// Where a revocation is told, and what.
+/// A message about a revocation, and its channel.
 pub(super) struct Notification {
     pub(super) channel: String,
     pub(super) message: String,
 }
 
 impl Inner {
-    /// Records a revocation and tells it; where it can't be told, records it all the same. Who was not told asks again
-    /// soon enough; the revocation holds.
-    pub(super) async fn record_and_tell<T, F>(
+    /// Records a revocation and notifies the other nodes. If it can't notify them, it records the revocation without: they read
+    /// it when their cached answers expire.
+    pub(super) async fn record_and_notify<T, F>(
         &self,
         revocation: &Revocation,
         record: impl Fn(Option<Notification>) -> F,
@@ -26,13 +26,13 @@ impl Inner {
     where
         F: Future<Output = Result<T, sqlx::Error>>,
     {
-        match record(self.news(revocation)).await {
-            Err(error) if is_untold(&error) => record(None).await,
+        match record(self.notification(revocation)).await {
+            Err(error) if is_notification_failure(&error) => record(None).await,
             recorded => recorded,
         }
     }
 
-    fn news(&self, revocation: &Revocation) -> Option<Notification> {
+    fn notification(&self, revocation: &Revocation) -> Option<Notification> {
         let _ = revocation;
         match &self.backend {
             #[cfg(feature = "postgres")]

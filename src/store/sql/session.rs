@@ -1,4 +1,4 @@
-//! One session as its row tells it, and what may become of it: plain values, no waiting.
+//! [`Session`]: the row of a session as plain values, and its changes. Nothing here waits.
 
 use super::super::chain::{self, Chain, Place, RotationOutcome};
 use super::super::cutoff::Cutoff;
@@ -8,28 +8,29 @@ use super::super::{
 };
 use crate::time::NumericDate;
 
-/// Tokens revoked one by one in one session while it lives. Each was signed by this service, so nobody comes near.
+/// The most single tokens that can be revoked in a live session. This service signed each of them, so no session comes near.
 const MAX_REVOKED_TOKENS: usize = 1024;
 
-/// What the store knows of a presented token, all as one statement saw it.
+/// What the store knows about a presented token, read by one statement.
 pub(super) struct Found {
-    /// When the store's tables were made.
+    /// When the store's tables were created.
     pub(super) created_at: NumericDate,
     /// The server's clock.
     pub(super) clock: NumericDate,
     pub(super) horizon: Option<Horizon>,
-    /// Of the subject that was asked about.
+    /// The cutoff of the subject in question.
     pub(super) subject: CutoffRow,
+    /// The cutoff of all subjects.
     pub(super) everybody: CutoffRow,
-    /// Of the session's row; `None` where there is none.
+    /// The stamp of the session's row. `None` if there is none.
     pub(super) stamp: Option<i64>,
     pub(super) session: Session,
 }
 
-/// Up to when sessions are revoked.
+/// The instant up to which sessions are revoked.
 #[derive(Default)]
 pub(super) struct CutoffRow {
-    /// `None` where there is no row.
+    /// `None` if there is no row.
     pub(super) stamp: Option<i64>,
     pub(super) cutoff: Option<Cutoff>,
 }
@@ -37,12 +38,12 @@ pub(super) struct CutoffRow {
 #[derive(Default)]
 pub(super) struct Session {
     pub(super) chain: Option<Chain>,
-    /// Nobody vouches for the time before the chain was begun: what was revoked then may be lost.
+    /// The session began before the store was created, so it may have been revoked in records that were lost.
     pub(super) is_unattested: bool,
-    /// The session's own tombstone; the epoch where it has none.
+    /// Until when the session is revoked. 0 if it is not.
     pub(super) revoked_until: NumericDate,
     pub(super) revoked_tokens: Vec<(TokenId, NumericDate)>,
-    /// Where there is no chain to tell: whose it was, and the latest start that a token of it can have.
+    /// For a session without a chain: its subject, and the latest start that a token of it can have.
     pub(super) subject: Option<SubjectId>,
     pub(super) latest_start: Option<NumericDate>,
 }
@@ -72,8 +73,8 @@ impl Found {
         })
     }
 
-    /// A session older than the store is recorded by a renewal, so that its tokens have one successor each, and stays
-    /// unknown. A sign-in begins one that is as new as its record.
+    /// A renewal records a session that is older than the store, so that its tokens have one successor each. Its standing stays
+    /// unknown. A sign-in begins a session that the store knows from the start.
     pub(super) fn begin(&mut self, rotation: Rotation) {
         let is_unattested = rotation.supersedes && !self.vouches_for(&rotation.presented);
         self.session.forget_expired(self.agreed(rotation.presented.now));
@@ -85,25 +86,25 @@ impl Found {
         self.session.advance(rotation);
     }
 
-    /// Adds a cutoff to that of the subject that was asked about.
+    /// Adds a cutoff to the subject's.
     pub(super) fn cut_off_subject(&mut self, cutoff: Cutoff, now: NumericDate) {
         let agreed = self.agreed(now);
         self.subject.join(cutoff, agreed);
     }
 
-    /// Adds a cutoff to that of all sessions.
+    /// Adds a cutoff to that of all subjects.
     pub(super) fn cut_off_everybody(&mut self, cutoff: Cutoff, now: NumericDate) {
         let agreed = self.agreed(now);
         self.everybody.join(cutoff, agreed);
     }
 
-    /// What has expired by this instant has expired by the caller's clock and by the server's. Only that is forgotten: a
-    /// node whose clock is far ahead must not remove what still matters to the others.
+    /// The earlier of the caller's clock and the server's. Records are forgotten only if they have expired by both: a node whose
+    /// clock is far ahead must not remove what still matters to the others.
     fn agreed(&self, now: NumericDate) -> NumericDate {
         now.min(self.clock)
     }
 
-    /// A revocation with its instant as it is recorded.
+    /// The revocation with the instant that is recorded.
     pub(super) fn dated(&self, revocation: Revocation, retention: &Retention) -> Revocation {
         revocation.dated(retention, self.clock)
     }
@@ -117,13 +118,13 @@ impl Found {
         presented.session_start >= self.created_at
     }
 
-    /// The token or its session.
+    /// Whether the token or its session is revoked.
     fn is_revoked(&self, presented: &Presented) -> bool {
         let Presented { token, now, .. } = *presented;
         self.session.revoked_until > now || self.session.is_token_revoked(token, now)
     }
 
-    /// The instant up to which sessions of that age were revoked: the subject's, or all.
+    /// The cutoff that revokes the session, if there is one: its subject's or that of all.
     fn cutoff_of(&self, presented: &Presented) -> Option<NumericDate> {
         let Presented { session, session_start, now, .. } = *presented;
         let cutoffs = [&self.subject, &self.everybody].into_iter().filter_map(|row| row.cutoff);
@@ -135,26 +136,26 @@ impl Found {
 }
 
 impl CutoffRow {
-    /// Adds a cutoff to what holds at `now`.
+    /// Combines a cutoff with the one that holds at `now`.
     fn join(&mut self, cutoff: Cutoff, now: NumericDate) {
         self.cutoff = Some(cutoff.joined(self.cutoff, now));
     }
 }
 
 impl Session {
-    /// The row matters until then.
+    /// Until when the row is needed.
     pub(super) fn kept_until(&self) -> NumericDate {
         let tokens = self.revoked_tokens.iter().map(|&(_, until)| until);
         let chain = self.chain.iter().map(|chain| chain.until);
         tokens.chain(chain).fold(self.revoked_until, NumericDate::max)
     }
 
-    /// Whose it is.
+    /// The subject that it belongs to.
     pub(super) fn subject(&self) -> Option<SubjectId> {
         self.chain.as_ref().map_or(self.subject, |chain| chain.subject)
     }
 
-    /// Its place among its subject's.
+    /// The start by which it is ordered among its subject's sessions.
     pub(super) fn start(&self) -> Option<NumericDate> {
         self.chain.as_ref().map_or(self.latest_start, |chain| Some(chain.session_start))
     }
@@ -170,10 +171,10 @@ impl Session {
         }
     }
 
-    /// False where nothing has to be written.
+    /// Returns whether the row has changed.
     pub(super) fn revoke(&mut self, retention: &Retention, clock: NumericDate, kept: NumericDate) -> bool {
         let known = self.chain.as_ref().map(|chain| chain.until);
-        // Never before the last of its tokens is past mattering, and never earlier than was promised before.
+        // As long as any token of it matters, and no shorter than before.
         let until = kept.max(known.unwrap_or_default()).max(self.revoked_until);
         let said = (self.revoked_until, self.start());
         self.name(retention, clock);
@@ -182,13 +183,13 @@ impl Session {
         }
         self.forget_expired(retention.now.min(clock));
         self.revoked_until = until;
-        // A revoked session has nothing left to say.
+        // The chain of a revoked session is not needed any more.
         self.chain = None;
         self.is_unattested = false;
         true
     }
 
-    /// False where nothing has to be written.
+    /// Returns whether the row has changed.
     pub(super) fn revoke_token(
         &mut self,
         token: TokenId,
@@ -198,11 +199,11 @@ impl Session {
     ) -> Result<bool, StoreError> {
         let agreed = retention.now.min(clock);
         if let Some(chain) = self.chain(agreed) {
-            // It has a successor, though one so old may be forgotten here.
+            // It is not the head, so it has a successor, even if its record is forgotten.
             if chain.head != token {
                 return Ok(self.revoke(retention, clock, until));
             }
-            // As long as the record names it as the head, its predecessor must not be given it.
+            // While the record names it as the head, its predecessor must not get it.
             until = until.max(chain.until);
         }
         if until <= self.revoked_until {
@@ -223,7 +224,7 @@ impl Session {
         Ok(true)
     }
 
-    /// Remembers whose it is, and where it stands among theirs, for when there is no chain any more.
+    /// Stores its subject and its start, for when the chain is gone.
     fn name(&mut self, retention: &Retention, clock: NumericDate) {
         self.subject = self.subject().or(retention.subject);
         self.latest_start = self.start().max(Some(retention.latest_start(clock)));

@@ -161,14 +161,14 @@ impl Statements {
                 as_read(9),
             )
         };
-        // One statement, so it is told at the commit of what it tells. Channel and message follow its own parameters.
-        let telling = |write: String, parameters: usize| {
+        // One statement, so that the notification is sent when the change commits. Channel and message follow its parameters.
+        let notifying = |write: String, parameters: usize| {
             let (channel, message) = (parameters + 1, parameters + 2);
             format!("WITH written AS ({write}) SELECT proof, pg_notify(${channel}, ${message}) FROM written")
         };
         let newest_first = "ORDER BY s.session_start DESC, s.session DESC";
-        // What has expired by the caller's clock and by the server's: one node whose clock has leapt ahead must not
-        // remove tombstones that still matter to all the others.
+        // Expired by the caller's clock and by the server's: a node whose clock is far ahead must not remove tombstones that
+        // still matter to the others.
         let purge = |table: &str, key: &str| {
             let expired = format!("kept_until <= $1 AND kept_until <= {clock}");
             let sql = format!(
@@ -200,9 +200,9 @@ impl Statements {
             }),
             save: Statement::new("save", save),
             save_cutoff: Statement::new("save_cutoff", save_cutoff),
-            save_and_tell: Statement::new("save_and_tell", |proof| telling(save(proof), 24)),
+            save_and_tell: Statement::new("save_and_tell", |proof| notifying(save(proof), 24)),
             save_cutoff_and_tell: Statement::new("save_cutoff_and_tell", |proof| {
-                telling(save_cutoff(proof), 11)
+                notifying(save_cutoff(proof), 11)
             }),
             sessions: Statement::new("sessions", |proof| {
                 // As `Cutoff::revokes` says.
