@@ -60,6 +60,7 @@
 //! * [Defaults](manual::defaults), with their bounds and reasons.
 //! * [Threat model](manual::threat_model): what the crate protects against, and what not.
 //! * [Operating](manual::operating): events to watch, proxies, CORS, gRPC, outages.
+//! * [Providers](manual::providers): how to trust Auth0, Keycloak, Entra and others.
 //! * [Coming from jsonwebtoken](manual::coming_from_jsonwebtoken): moving a service without signing its users out.
 //! * [Keys](manual::keys): choosing, rotating, withdrawing and comparing them.
 //! * [Writing a store](manual::writing_a_store), and [testing it](store::conformance).
