@@ -9,11 +9,10 @@ use std::mem;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Response, request};
+use http::{Extensions, HeaderMap, HeaderValue, Response, request};
 
 use super::challenge::{Challenge, RefusalResponse};
-use super::deliver::REISSUE_REPLAY;
+use super::deliver::{REISSUE_REPLAY, uncache};
 use super::refusal::sealed;
 use crate::refusal::Refusal;
 use crate::request::head::RequestHead;
@@ -81,23 +80,38 @@ pub(super) fn take_deferred(extensions: &mut Extensions) -> Option<Arc<Deferred>
     extensions.remove()
 }
 
-/// The response to a deferred refusal, with what layers in between added to the marked one: CORS headers, a request id.
+/// The response to a deferred refusal, with what layers in between added to the marked one: CORS headers, a request id. What they
+/// said of its body, which is another now, and to caches is left out.
 #[inline(never)]
 pub(super) fn merge(
     mut headers: HeaderMap,
     mut extensions: Extensions,
     refusal: Response<Bytes>,
 ) -> Response<Bytes> {
-    const DEFAULT: [HeaderName; 5] = [
-        CONTENT_LENGTH,
-        CONTENT_TYPE,
-        WWW_AUTHENTICATE,
-        HeaderName::from_static("grpc-status"),
-        HeaderName::from_static("grpc-message"),
+    const LEFT_OUT: [&str; 18] = [
+        "accept-ranges",
+        "content-digest",
+        "content-encoding",
+        "content-language",
+        "content-length",
+        "content-location",
+        "content-md5",
+        "content-range",
+        "content-type",
+        "digest",
+        "etag",
+        "grpc-message",
+        "grpc-status",
+        "last-modified",
+        "repr-digest",
+        "trailer",
+        "transfer-encoding",
+        "www-authenticate",
     ];
-    for name in DEFAULT {
+    for name in LEFT_OUT {
         headers.remove(name);
     }
+    uncache(&mut headers);
     let (mut parts, body) = refusal.into_parts();
     headers.extend(mem::take(&mut parts.headers));
     extensions.extend(mem::take(&mut parts.extensions));

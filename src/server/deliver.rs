@@ -137,7 +137,6 @@ pub(super) fn uncache(headers: &mut HeaderMap) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
-/// Fields that CDNs heed before `Cache-Control`: the targeted ones of RFC 9213, which end in its name, and older ones.
 /// Whether a response field of this name says something already: to caches, to browsers, of the response, or of a refusal.
 pub(super) fn has_a_meaning(name: &HeaderName) -> bool {
     let is_cors = name.as_str().starts_with("access-control-");
@@ -172,6 +171,7 @@ pub(super) fn has_a_meaning(name: &HeaderName) -> bool {
         )
 }
 
+/// Fields that CDNs heed before `Cache-Control`: the targeted ones of RFC 9213, which end in its name, and older ones.
 fn is_for_caches(name: &HeaderName) -> bool {
     let name = name.as_str();
     name.ends_with("-cache-control")

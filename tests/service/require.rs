@@ -76,6 +76,57 @@ async fn a_refusal_waits_for_the_store_to_record_its_successor() {
     assert!(!carries && events[0] == "refused insufficient_scope", "{events:?}");
 }
 
+/// Layers between add what belongs to the response that they saw: its coding, its validators, its time in a cache. The
+/// layer's own refusal has another body, and no cache keeps it. What is not about those stays.
+#[tokio::test]
+async fn what_layers_between_say_of_the_body_and_to_caches_is_not_said_of_the_refusal() {
+    const DROPPED: [(&str, &str); 16] = [
+        ("accept-ranges", "bytes"),
+        ("cache-control", "public, max-age=600"),
+        ("cdn-cache-control", "max-age=600"),
+        ("content-digest", "sha-256=:AAAA:"),
+        ("content-encoding", "gzip"),
+        ("content-language", "en"),
+        ("content-length", "7"),
+        ("content-location", "/orders"),
+        ("content-range", "bytes 0-6/7"),
+        ("etag", "\"1\""),
+        ("expires", "Thu, 01 Jan 2099 00:00:00 GMT"),
+        ("last-modified", "Thu, 01 Jan 2026 00:00:00 GMT"),
+        ("repr-digest", "sha-256=:AAAA:"),
+        ("surrogate-control", "max-age=600"),
+        ("trailer", "x"),
+        ("transfer-encoding", "chunked"),
+    ];
+    const KEPT: [(&str, &str); 4] = [
+        ("access-control-allow-origin", "https://app.example"),
+        ("content-security-policy", "default-src 'none'"),
+        ("vary", "origin"),
+        ("x-request-id", "1"),
+    ];
+    // Where a successor goes out with it, and where none is due.
+    for at in [0, 500] {
+        let adds = tower::util::MapResponseLayer::new(|mut response: Response<_>| {
+            for (name, value) in DROPPED.into_iter().chain(KEPT) {
+                response.headers_mut().insert(name, value.parse().unwrap());
+            }
+            response
+        });
+        let service = ReissueLayer::new(stateless(at).0);
+        let service = service.layer(adds.layer(scope().layer(service_fn(handler))));
+        let answer = service.oneshot(with_token(json!({}))).await.unwrap();
+        assert_status(&answer, 403);
+        for (name, value) in DROPPED {
+            assert_ne!(header(&answer, name), Some(value), "{name} at {at}");
+        }
+        for (name, value) in KEPT {
+            assert_eq!(header(&answer, name), Some(value), "{name} at {at}");
+        }
+        assert_eq!(header(&answer, "cache-control"), Some("no-store"));
+        assert_eq!(header(&answer, "content-type"), Some("application/json"));
+    }
+}
+
 #[tokio::test]
 async fn private_claims_of_another_type_are_looked_for_by_it() {
     #[derive(serde::Deserialize)]
