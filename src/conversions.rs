@@ -150,6 +150,10 @@ impl From<&Refusal> for ErrorKind {
             | Reason::Revoked
             | Reason::Reused
             | Reason::UnknownSession
+            | Reason::WrongClient
+            | Reason::InvalidScope
+            | Reason::Declined
+            | Reason::RenewerUnavailable
             | Reason::KeysUnavailable
             | Reason::StoreUnavailable => Self::Provider(refusal.to_string()),
         }

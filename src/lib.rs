@@ -51,6 +51,7 @@
 //! * [`RequireScope`] and [`RequireStepUp`]: routes that require more than a good token.
 //! * [`Cookie`] and [`Source`]: where tokens are read from and sent back. [`RevokeEndpoint`]: signing out.
 //!   [`JwksEndpoint`]: publishes the public keys.
+//! * [`RefreshTokens`] and [`RefreshEndpoint`]: pairs of a short access token and a refresh token.
 //! * [`store`]: a [`ClaimsStore`] makes sessions revocable. It is optional.
 //! * [`keys`]: loading keys; [`KeyRotation`](keys::KeyRotation) replaces them while requests run, and trusts other issuers.
 //!
@@ -118,12 +119,12 @@ mod time;
 mod token;
 
 pub use authority::{
-    Authority, AuthorityBuilder, DangerousBuilder, IssueError, IssuedToken, Login, PrivateClaims,
-    RefreshTokens, SignOutError, TokenPair, VerifiedToken,
+    Authority, AuthorityBuilder, DangerousBuilder, IssueError, IssuedToken, Login, PrivateClaims, Refresh,
+    RefreshError, RefreshTokens, RenewalRequest, SignOutError, TokenPair, VerifiedToken,
 };
 pub use endpoint::{
     BackchannelLogoutEndpoint, IntrospectionEndpoint, JwksEndpoint, LogoutToken, MetadataEndpoint,
-    RevokeEndpoint,
+    RefreshEndpoint, RevokeEndpoint,
 };
 pub use error::ConfigError;
 #[cfg(feature = "axum")]
@@ -143,6 +144,7 @@ pub use telemetry::{Event, ReissueKind};
 pub use testing::ManualClock;
 pub use time::{Clock, NumericDate, SystemClock};
 pub use token::reissue::NotReissued;
+pub use token::renewal::Renewal;
 
 /// The README's examples compile.
 #[cfg(all(doctest, feature = "axum", feature = "jwks"))]

@@ -96,7 +96,8 @@ pub enum Reason {
     SessionOver,
     /// The token, its session, or its subject's sessions of that age were revoked.
     Revoked,
-    /// Superseded two or more generations ago, and the policy ends a session for it (RFC 9700 §4.14.2).
+    /// Superseded two or more generations ago, and the policy ends a session for it; or a refresh token that was used again
+    /// after its reuse window (RFC 9700 §4.14.2). The session has ended.
     Reused,
     /// The store lost its records, and this session began before it was created again.
     UnknownSession,
@@ -111,6 +112,15 @@ pub enum Reason {
     /// The token is good, and its holder signed in too weakly or too long ago for the route (RFC 9470 §3). This claim tells: `acr`
     /// or `auth_time`.
     InsufficientAuthentication(&'static str),
+    /// A refresh whose request names another `client_id` than the refresh token, or one of the two names none (RFC 6749 §6).
+    WrongClient,
+    /// A refresh that asks for scopes which were not granted (RFC 6749 §6).
+    InvalidScope,
+    /// The renewer of [`renew_with`](crate::AuthorityBuilder::renew_with) refused a next token.
+    Declined,
+    /// The renewer of [`renew_with`](crate::AuthorityBuilder::renew_with) failed, panicked or did not answer in time. Not a
+    /// verdict on the token: 503 with Retry-After.
+    RenewerUnavailable,
 }
 
 impl Refusal {
@@ -189,7 +199,11 @@ impl Refusal {
             | Reason::Reused
             | Reason::UnknownSession
             | Reason::StoreUnavailable
-            | Reason::CrossSite => None,
+            | Reason::CrossSite
+            | Reason::Declined
+            | Reason::RenewerUnavailable => None,
+            Reason::WrongClient => Some("client_id"),
+            Reason::InvalidScope => Some("scope"),
         }
     }
 
@@ -249,6 +263,7 @@ impl Refusal {
         match (&self.reason, self.class()) {
             (Reason::NoCredential, _) => None,
             (Reason::InsufficientScope, _) => Some("insufficient_scope"),
+            (Reason::InvalidScope, _) => Some("invalid_scope"),
             (Reason::InsufficientAuthentication(_), _) => Some("insufficient_user_authentication"),
             (_, Class::Unauthenticated) => Some("invalid_token"),
             (_, Class::BadRequest) => Some("invalid_request"),
@@ -312,6 +327,9 @@ impl Reason {
             | Self::Reused
             | Self::InsufficientScope
             | Self::InsufficientAuthentication(_)
+            | Self::WrongClient
+            | Self::InvalidScope
+            | Self::Declined
             | Self::UnknownSession => true,
             Self::NoCredential
             | Self::SeveralCredentials
@@ -325,15 +343,16 @@ impl Reason {
             | Self::KeysUnavailable
             | Self::BadSignature
             | Self::CrossSite
+            | Self::RenewerUnavailable
             | Self::StoreUnavailable => false,
         }
     }
 
     fn class(&self) -> Class {
         match self {
-            Self::SeveralCredentials | Self::MalformedCredential => Class::BadRequest,
+            Self::SeveralCredentials | Self::MalformedCredential | Self::InvalidScope => Class::BadRequest,
             Self::CrossSite | Self::InsufficientScope => Class::Forbidden,
-            Self::KeysUnavailable | Self::StoreUnavailable => Class::Unavailable,
+            Self::KeysUnavailable | Self::StoreUnavailable | Self::RenewerUnavailable => Class::Unavailable,
             Self::NoCredential
             | Self::UnsupportedScheme
             | Self::TooLong
@@ -355,6 +374,8 @@ impl Reason {
             | Self::Revoked
             | Self::Reused
             | Self::UnknownSession
+            | Self::WrongClient
+            | Self::Declined
             | Self::InsufficientAuthentication(_) => Class::Unauthenticated,
         }
     }
@@ -389,8 +410,12 @@ impl Reason {
             Self::InsufficientScope | Self::InsufficientAuthentication(_) => false,
             // Another time or another request does.
             Self::NotYetValid(_) | Self::Unconfirmed | Self::ExpiredInGrace | Self::CrossSite => false,
-            // The store may find its records again.
-            Self::UnknownSession | Self::StoreUnavailable => false,
+            // Another client's request is granted, or one for fewer scopes.
+            Self::WrongClient | Self::InvalidScope => false,
+            // The renewer may change its mind, and the store find its records again.
+            Self::Declined | Self::RenewerUnavailable | Self::UnknownSession | Self::StoreUnavailable => {
+                false
+            }
         }
     }
 
@@ -425,6 +450,10 @@ impl Reason {
             Self::CrossSite => "cross_site",
             Self::InsufficientScope => "insufficient_scope",
             Self::InsufficientAuthentication(_) => "insufficient_authentication",
+            Self::WrongClient => "wrong_client",
+            Self::InvalidScope => "invalid_scope",
+            Self::Declined => "declined",
+            Self::RenewerUnavailable => "renewer_unavailable",
         }
     }
 }
@@ -442,7 +471,7 @@ impl fmt::Display for Refusal {
             Reason::TooLong => "The token is too long",
             Reason::MalformedToken => "The token is malformed",
             Reason::UnsupportedHeader => "The token header is not supported",
-            Reason::WrongType => "The token is not an access token",
+            Reason::WrongType => "The token is of another type than is accepted here",
             Reason::UnknownKey => "The token names an unknown key",
             Reason::WrongAlgorithm => "The algorithm of the token is not accepted",
             Reason::KeysUnavailable => "The keys of the issuer can not be fetched right now",
@@ -470,28 +499,32 @@ impl fmt::Display for Refusal {
             // As RFC 9470 §3 has them.
             Reason::InsufficientAuthentication("acr") => "A different authentication level is required",
             Reason::InsufficientAuthentication(_) => "More recent authentication is required",
+            Reason::WrongClient => "The token was not issued to this client",
+            Reason::InvalidScope => "A scope that is asked for was not granted",
+            Reason::Declined => "The token is not renewed",
+            Reason::RenewerUnavailable => "Whether the token is renewed can not be known right now",
         };
         f.write_str(description)?;
         if let Reason::MissingClaim(name) | Reason::InvalidClaim(name) = &self.reason {
-            write!(f, ": {}", Described(name))?;
+            write!(f, ": {}", Described(name, 64))?;
         } else if let Reason::NotYetValid(name) = &self.reason {
             write!(f, ": {name}")?;
         }
         match self.hint {
-            Some(hint) => write!(f, " ({hint})"),
+            Some(hint) => write!(f, " ({})", Described(hint, 256)),
             None => Ok(()),
         }
     }
 }
 
-/// A configured claim's name, as far as a description can hold it: at most 64 characters, `?` in place of those that would
-/// need escaping.
-struct Described<'a>(&'a str);
+/// A configured claim's name, or a hint, as far as a description can hold it: at most so many characters, `?` in place of
+/// those that would need escaping.
+struct Described<'a>(&'a str, usize);
 
 impl fmt::Display for Described<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fits = |c: char| matches!(c, ' '..='~') && !matches!(c, '"' | '\\' | '%');
-        self.0.chars().take(64).try_for_each(|c| write!(f, "{}", if fits(c) { c } else { '?' }))
+        self.0.chars().take(self.1).try_for_each(|c| write!(f, "{}", if fits(c) { c } else { '?' }))
     }
 }
 
@@ -558,6 +591,10 @@ mod tests {
             UnsupportedScheme,
             InsufficientScope,
             InsufficientAuthentication("acr"),
+            WrongClient,
+            InvalidScope,
+            Declined,
+            RenewerUnavailable,
         ];
         // A new reason does not compile here: give it the next number, and a place in the list above.
         let number = |reason: &Reason| match reason {
@@ -589,8 +626,12 @@ mod tests {
             UnsupportedScheme => 25,
             InsufficientScope => 26,
             InsufficientAuthentication(_) => 27,
+            WrongClient => 28,
+            InvalidScope => 29,
+            Declined => 30,
+            RenewerUnavailable => 31,
         };
-        assert!(all.iter().map(number).eq(0..28), "every reason, in this order");
+        assert!(all.iter().map(number).eq(0..32), "every reason, in this order");
         let labels: std::collections::BTreeSet<_> = all.iter().map(Reason::label).collect();
         assert_eq!(labels.len(), all.len(), "each has a label of its own");
         all
@@ -621,10 +662,13 @@ mod tests {
             let (status, error) = match reason.label() {
                 "no_credential" => (401, None),
                 "several_credentials" | "malformed_credential" => (400, Some("invalid_request")),
+                "invalid_scope" => (400, Some("invalid_scope")),
                 "cross_site" => (403, Some("access_denied")),
                 "insufficient_scope" => (403, Some("insufficient_scope")),
                 "insufficient_authentication" => (401, Some("insufficient_user_authentication")),
-                "keys_unavailable" | "store_unavailable" => (503, Some("temporarily_unavailable")),
+                "keys_unavailable" | "store_unavailable" | "renewer_unavailable" => {
+                    (503, Some("temporarily_unavailable"))
+                }
                 _ => (401, Some("invalid_token")),
             };
             assert_eq!((refusal.status().as_u16(), refusal.error()), (status, error), "{reason:?}");

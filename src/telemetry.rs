@@ -9,6 +9,8 @@
 #[cfg(feature = "tracing")]
 mod log;
 
+use std::error::Error;
+
 use crate::caught::{caught, record_panic};
 use crate::keyring::event::KeyEvent;
 use crate::keyring::ring::KeyRing;
@@ -59,6 +61,25 @@ pub enum Event<'a> {
         /// How many generations ago.
         generations: u32,
     },
+    /// A refresh token was used again after its [reuse window](crate::RefreshTokens::reuse_window): it was copied, or a client
+    /// keeps old ones. Its session has ended, or the store failed to end it, which is an event of its own.
+    #[non_exhaustive]
+    RefreshTokenReused {
+        /// How many generations ago it was superseded; 0 if that was so long ago that the store has forgotten it.
+        generations: u32,
+    },
+    /// The tokens of a refresh could not be made; the refresh token is not spent.
+    #[non_exhaustive]
+    RefreshFailed {
+        /// Why.
+        error: &'a (dyn Error + 'static),
+    },
+    /// The renewer of [`renew_with`](crate::AuthorityBuilder::renew_with) failed.
+    #[non_exhaustive]
+    RenewerFailed {
+        /// What it said; `None` where it did not answer in time.
+        error: Option<&'a (dyn Error + 'static)>,
+    },
     /// A revocation was recorded.
     Revoked,
     /// The store failed.
@@ -96,6 +117,8 @@ pub enum ReissueKind {
     Renewed,
     /// In exchange for a token that arrived expired.
     Exchanged,
+    /// For a refresh token.
+    Refreshed,
 }
 
 impl ReissueKind {
@@ -104,6 +127,7 @@ impl ReissueKind {
         match self {
             Self::Renewed => "renewed",
             Self::Exchanged => "exchanged",
+            Self::Refreshed => "refreshed",
         }
     }
 }
@@ -158,6 +182,11 @@ fn count(event: &Event<'_>) {
             counter!("tower_reissue_not_reissued_total", "why" => why.label()).increment(1);
         }
         Event::Reused { .. } => counter!("tower_reissue_reused_total").increment(1),
+        Event::RefreshTokenReused { .. } => {
+            counter!("tower_reissue_refresh_token_reused_total").increment(1);
+        }
+        Event::RefreshFailed { .. } => counter!("tower_reissue_refresh_failed_total").increment(1),
+        Event::RenewerFailed { .. } => counter!("tower_reissue_renewer_failed_total").increment(1),
         Event::Revoked => counter!("tower_reissue_revoked_total").increment(1),
         Event::StoreFailed { .. } => counter!("tower_reissue_store_failed_total").increment(1),
         Event::Keys(_) | Event::HookPanicked { .. } | Event::InsecureCookie { .. } => {}

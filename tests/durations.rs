@@ -23,7 +23,7 @@ const EXTREMES: [Duration; 3] = [Duration::ZERO, Duration::from_nanos(1), Durati
 
 /// Every public function that takes a duration, and every public field that is one, by file and name; each is tried
 /// below under this name.
-const KNOWN: [&str; 30] = [
+const KNOWN: [&str; 32] = [
     "authority/builder/mod.rs max_session_lifetime",
     "authority/builder/mod.rs lifetime",
     "authority/builder/mod.rs leeway",
@@ -33,7 +33,9 @@ const KNOWN: [&str; 30] = [
     "authority/builder/mod.rs in_flight_allowance",
     "authority/builder/mod.rs max_token_lifetime",
     "authority/builder/mod.rs store_deadline",
+    "authority/builder/mod.rs renewer_deadline",
     "authority/builder/refresh_tokens.rs lifetime",
+    "authority/builder/refresh_tokens.rs reuse_window",
     "endpoint/jwks.rs max_age",
     "keyring/trusted_issuer.rs accept_without_iat",
     "keyring/trusted_issuer.rs future_tolerance",
@@ -131,6 +133,12 @@ async fn an_authority_is_built_with_any_or_refuses_it() {
             // However long the handler took.
             (builder().in_flight_allowance(time), true),
             (builder().store_deadline(time), !time.is_zero()),
+            (builder().renewer_deadline(time), !time.is_zero()),
+            (
+                builder()
+                    .refresh_tokens(RefreshTokens::new("https://login.example/refresh").reuse_window(time)),
+                !is_longest,
+            ),
             (
                 builder().refresh_tokens(RefreshTokens::new("https://login.example/refresh").lifetime(time)),
                 false,

@@ -15,8 +15,8 @@ use tower_reissue::keys::{DirectorySource, KeyRotation};
 use tower_reissue::store::Page;
 use tower_reissue::{
     Algorithm, Authority, AuthorityBuilder, BackchannelLogoutEndpoint, IntrospectionEndpoint, JwksEndpoint,
-    Login, ManualClock, RefusalResponse, ReissueLayer, RequestHead, RequireScope, RevokeEndpoint, SigningKey,
-    Source, VerifiedToken,
+    Login, ManualClock, RefusalResponse, ReissueLayer, Renewal, RenewalRequest, RequestHead, RequireScope,
+    RevokeEndpoint, SigningKey, Source, VerifiedToken,
 };
 
 const README: &str = include_str!("../README.md");
@@ -86,6 +86,14 @@ fn builder_tasks() {
         .clock(ManualClock::at(1_800_000_000))
         .renew_if(|token| token.subject() != Some("kiosk"));
     let _ = builder().private_claims::<Role>();
+}
+
+#[allow(dead_code, reason = "only compiled")]
+fn refresh_tasks(accounts: &'static str) {
+    async fn renew(_: &str, _: RenewalRequest) -> Result<Renewal, Box<dyn Error + Send + Sync>> {
+        Ok(Renewal::keep())
+    }
+    let _ = builder().renew_with(|request| renew(accounts, request));
 }
 
 #[allow(dead_code, reason = "only compiled")]

@@ -97,6 +97,7 @@ enum Fault {
     RecordsStrangers,
     VouchesForWhatItRecords,
     RenewsOnlyWhatItVouchesFor,
+    RecordsUnknownSessions,
     RenewsRevokedSessions,
     LosesTokenRevocations,
     SparesTheSessionOfAForgottenToken,
@@ -187,7 +188,11 @@ impl ClaimsStore for Faulty {
             {
                 Standing::Unknown
             }
-            Standing::Live if self.is(Fault::RenewsOnlyWhatItVouchesFor) && is_old(&presented) => {
+            Standing::Live
+                if is_old(&presented)
+                    && (self.is(Fault::RenewsOnlyWhatItVouchesFor)
+                        || self.is(Fault::RecordsUnknownSessions)) =>
+            {
                 Standing::Unknown
             }
             standing => standing,
@@ -391,6 +396,8 @@ notices! {
     a_session_that_is_unknown_is_renewed_and_stays_unknown: RecordsEveryRotation,
     a_session_that_is_unknown_is_renewed_and_stays_unknown: VouchesForWhatItRecords,
     a_session_that_is_unknown_is_renewed_and_stays_unknown: RenewsOnlyWhatItVouchesFor,
+    a_rotation_of_a_known_session_records_nothing_in_an_unknown_one: RecordsUnknownSessions,
+    a_rotation_of_a_known_session_records_nothing_in_an_unknown_one: RecordsEveryRotation,
     of_n_concurrent_rotations_exactly_one_is_recorded_and_all_learn_the_same_head: RecordsEveryRotation,
     of_n_concurrent_rotations_exactly_one_is_recorded_and_all_learn_the_same_head: ChecksThenActs,
     of_n_concurrent_rotations_exactly_one_is_recorded_and_all_learn_the_same_head: AnswersRivalsWithTheirOwnClaims,

@@ -265,7 +265,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
 
     /// Whether the sender proved what `cnf` demands. A confirmation that panics proves nothing.
     #[inline(never)]
-    fn confirms(&self, head: &RequestHead<'_>, cnf: &str) -> bool {
+    pub(super) fn confirms(&self, head: &RequestHead<'_>, cnf: &str) -> bool {
         let Some(confirm) = &self.0.hooks.confirm else { return false };
         self.ask_hook("confirm_with", || confirm(head, cnf)).unwrap_or(false)
     }

@@ -386,6 +386,11 @@ impl<C: Send + Sync + 'static> Authority<C> {
         cookie.set(&token.token, max_age).ok_or(IssueError::TooLong)
     }
 
+    /// The private claims that a renewer gives to the access token of a pair.
+    pub(super) fn check_renewed(&self, private: &str) -> Result<(), IssueError> {
+        self.check_private(private, |name| name == "cnf" || PAIR_CLAIMS.contains(&name))
+    }
+
     /// `is_written` tells which further names this login's tokens get from the authority.
     fn check_private(&self, private: &str, is_written: impl Fn(&str) -> bool) -> Result<(), IssueError> {
         let policy = &self.0.policy;
@@ -404,7 +409,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
 }
 
 /// Whether a successor of this length, if it matters, can be delivered.
-fn check_capacity(renewed_len: Option<usize>, capacity: Capacity) -> Result<(), IssueError> {
+pub(super) fn check_capacity(renewed_len: Option<usize>, capacity: Capacity) -> Result<(), IssueError> {
     match (renewed_len, capacity) {
         (Some(bytes), Capacity { longest, otherwise }) if bytes > longest => Err(match otherwise {
             NotReissued::CookieTooLong => IssueError::TooLong,

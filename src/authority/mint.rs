@@ -16,6 +16,8 @@ use crate::time::NumericDate;
 use crate::token::claims::{ACCESS_CLAIMS, CLIENT_ID, Claims, NO_ACCESS, NOT_SLIDING};
 use crate::token::identity::{SUCCESSOR_JTI_LEN, TokenId};
 use crate::token::kind::TokenKind;
+use crate::token::successor::Successor;
+use crate::token::verify::Verified;
 
 /// What the tokens of one login share.
 pub(super) struct Grant {
@@ -71,6 +73,34 @@ pub(super) struct Unsigned {
     pub(super) expires_at: NumericDate,
     kind: TokenKind,
     session: SessionId,
+}
+
+impl Grant {
+    /// What the tokens of a refresh share with those before them.
+    pub(super) fn of(token: &Verified, private: String) -> Self {
+        let claims = token.claims();
+        Self {
+            session: token.session(),
+            subject: claims.sub().map(str::to_owned),
+            sid: token.sid(),
+            cnf: claims.confirmation().map(str::to_owned),
+            client_id: token.client_id(),
+            private,
+        }
+    }
+}
+
+impl Unsigned {
+    /// The refresh token that replaces this one.
+    pub(super) fn successor(token: &Verified, successor: &Successor) -> Self {
+        Self {
+            claims: Arc::clone(&successor.claims),
+            jti: token.id().successor_jti(),
+            expires_at: successor.exp,
+            kind: TokenKind::Refresh,
+            session: token.session(),
+        }
+    }
 }
 
 /// A new name for a token: 128 random bits.
@@ -154,6 +184,17 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let token = String::from_utf8(token).map_err(|_| IssueError::Signing)?;
         let &Unsigned { ref jti, expires_at, session, .. } = unsigned;
         Ok(IssuedToken { token, jti: jti.clone(), issued_at, expires_at, session, renewed_len: None })
+    }
+
+    /// The same for a refresh token, which is replaced by one that must fit where it fits.
+    pub(super) fn sign_refresh_token(
+        &self,
+        ring: &KeyRing,
+        unsigned: &Unsigned,
+        issued_at: NumericDate,
+    ) -> Result<IssuedToken, IssueError> {
+        let renewed_len = Some(self.renewed_len(ring, unsigned)?);
+        Ok(IssuedToken { renewed_len, ..self.sign_unsigned(ring, unsigned, issued_at)? })
     }
 
     fn type_of(&self, kind: TokenKind) -> &str {

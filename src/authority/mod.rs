@@ -11,7 +11,9 @@ mod mint;
 mod pair;
 mod private_claims;
 mod prove;
+mod refresh;
 mod renew;
+mod renewer;
 mod revoke;
 mod sign;
 mod verified_token;
@@ -32,7 +34,10 @@ pub use issue::{IssueError, IssuedToken, Login};
 pub use pair::TokenPair;
 pub use private_claims::PrivateClaims;
 pub(crate) use prove::still_unknown;
+pub use refresh::{Refresh, RefreshError};
 pub(crate) use renew::Renewal;
+pub use renewer::RenewalRequest;
+use renewer::Renewer;
 use revoke::RetiredSignOuts;
 pub use revoke::SignOutError;
 pub(crate) use sign::SignedSuccessor;
@@ -89,6 +94,7 @@ struct Inner<C> {
     clock: Box<dyn Clock>,
     store: Option<Arc<dyn ErasedStore>>,
     store_deadline: Duration,
+    renewer_deadline: Duration,
     hooks: Hooks<C>,
     view: View<C>,
     /// Whether the log was told of a successor that is too long.
@@ -106,6 +112,7 @@ struct Hooks<C> {
     renew_if: Option<Arc<Predicate<C>>>,
     confirm: Option<Arc<Confirm>>,
     observe: Option<Arc<Observer>>,
+    renewer: Option<Arc<Renewer>>,
 }
 
 impl Authority<PrivateClaims> {
@@ -215,6 +222,10 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// Whether it has no own keys, so that all its sessions are other issuers'.
     pub(crate) fn verifies_only(&self) -> bool {
         self.0.keys.is_verify_only()
+    }
+
+    pub(crate) fn has_refresh_tokens(&self) -> bool {
+        self.0.policy.refresh.is_some()
     }
 
     fn now(&self) -> NumericDate {

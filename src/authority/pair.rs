@@ -29,15 +29,26 @@ impl TokenPair {
     /// The body of a token response (RFC 6749 §5.1): `access_token`, `token_type`, `expires_in` (seconds), `refresh_token`
     /// and, if the access token has scopes, `scope`. Send it as `application/json` with `Cache-Control: no-store`.
     pub fn to_json(&self) -> String {
-        let Self { access, refresh, scope } = self;
+        self.json(Some(self.refresh.as_str()))
+    }
+
+    /// The same without `refresh_token`, for a client that keeps its refresh token in a cookie
+    /// ([`Authority::set_cookie`]).
+    pub fn to_json_without_refresh_token(&self) -> String {
+        self.json(None)
+    }
+
+    fn json(&self, refresh_token: Option<&str>) -> String {
+        let Self { access, scope, .. } = self;
         let mut body = json!({
             "access_token": access.as_str(),
             "token_type": "Bearer",
             "expires_in": access.expires_at().since(access.issued_at),
-            "refresh_token": refresh.as_str(),
         });
-        if let (Some(scope), Some(body)) = (scope, body.as_object_mut()) {
-            body.insert("scope".to_owned(), scope.as_str().into());
+        for (name, value) in [("refresh_token", refresh_token), ("scope", scope.as_deref())] {
+            if let (Some(value), Some(body)) = (value, body.as_object_mut()) {
+                body.insert(name.to_owned(), value.into());
+            }
         }
         body.to_string()
     }
@@ -108,7 +119,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
             let ring = self.0.keys.load();
             let pair = TokenPair {
                 access: self.sign_unsigned(&ring, &access, now)?,
-                refresh: self.sign_unsigned(&ring, &refresh, now)?,
+                refresh: self.sign_refresh_token(&ring, &refresh, now)?,
                 scope: scope::named(&access.claims),
             };
             let until = policy.refresh_token_matters_until(refresh.expires_at, start);

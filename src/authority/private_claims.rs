@@ -12,6 +12,10 @@ use crate::jose::json;
 pub struct PrivateClaims(Arc<str>);
 
 impl PrivateClaims {
+    pub(super) fn of(claims: Arc<str>) -> Self {
+        Self(claims)
+    }
+
     pub(super) fn view(text: &Arc<str>) -> Result<Self, serde_json::Error> {
         Ok(Self(Arc::clone(text)))
     }

@@ -10,7 +10,7 @@ use crate::refusal::{Reason, Refusal};
 use crate::request::credential::Credential;
 use crate::time::NumericDate;
 use crate::token::kind::Expected;
-use crate::token::verify;
+use crate::token::verify::{self, Verified};
 
 impl<C: Send + Sync + 'static> Authority<C> {
     /// The token from the cache, if this text was verified under a key that is still held.
@@ -107,6 +107,24 @@ impl<C: Send + Sync + 'static> Authority<C> {
             Some(_) => still_unknown(refusal, refetched),
             None => refusal,
         })
+    }
+
+    /// Verifies once more an own token that was refused for its key: another node may have signed it with a key that this one
+    /// has yet to see, so the own source is read again.
+    pub(super) async fn verify_refetching_own(
+        &self,
+        token: &[u8],
+        expected: Expected,
+        refusal: Refusal,
+    ) -> Result<Verified, Refusal> {
+        let keys = &self.0.keys;
+        let is_known = verify::claimed_kid(token).is_some_and(|kid| keys.load().has_own_key(&kid));
+        let refetching = if is_known { None } else { keys.refetch_own() };
+        let Some(refetching) = refetching else { return Err(refusal) };
+        match refetching.await {
+            Refetched::Current => verify::verify(token, &keys.load(), &self.0.policy, expected),
+            Refetched::Unreachable => Err(refusal.because(Reason::KeysUnavailable)),
+        }
     }
 
     /// The load that may bring the key of a refused token, if the token claims a trusted issuer that has no such key here. Keys of

@@ -7,10 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Authority, Inner, VerifiedToken};
 use crate::error::{debug_as_display, with_causes};
-use crate::keyring::handle::Refetched;
 use crate::keyring::handle::RetiredKey;
 use crate::keyring::ring::KeyRing;
-use crate::refusal::{Reason, Refusal};
+use crate::refusal::Refusal;
 use crate::store::{
     ErasedStore, Horizon, Page, Retention, Revocation, SessionId, SessionPage, SessionRecord, StoreError,
     StoreErrorKind, SubjectId, SubjectLimit,
@@ -130,14 +129,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
                 verdict => return Ok((verdict?, Some(self.now().before(for_secs)))),
             }
         }
-        // Another node may have signed it with a key that this one has yet to see.
-        let is_known = kid.is_some_and(|kid| keys.load().has_own_key(&kid));
-        let refetching = if is_known { None } else { keys.refetch_own() };
-        let Some(refetching) = refetching else { return Err(refusal) };
-        match refetching.await {
-            Refetched::Current => Ok((verify(&keys.load())?, None)),
-            Refetched::Unreachable => Err(refusal.because(Reason::KeysUnavailable)),
-        }
+        Ok((self.verify_refetching_own(token, Expected::Any, refusal).await?, None))
     }
 
     /// Ends the session that an admitted token belongs to. No token of it that exists now is admitted again by any
@@ -300,7 +292,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         self.0.policy.terms(token.key().trusted().map(|issuer| &**issuer)).future_tolerance()
     }
 
-    fn retention_of(&self, token: &Verified) -> Retention {
+    pub(super) fn retention_of(&self, token: &Verified) -> Retention {
         self.retention_within(self.now(), self.tolerance_of(token))
             .of(token.subject(), token.claims().session_start())
     }

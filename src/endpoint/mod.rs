@@ -6,6 +6,7 @@ mod introspect;
 mod jwks;
 mod metadata;
 mod parameters;
+mod refresh;
 mod reply;
 mod revoke;
 
@@ -13,4 +14,5 @@ pub use backchannel_logout::{BackchannelLogoutEndpoint, LogoutToken};
 pub use introspect::IntrospectionEndpoint;
 pub use jwks::JwksEndpoint;
 pub use metadata::MetadataEndpoint;
+pub use refresh::RefreshEndpoint;
 pub use revoke::RevokeEndpoint;

@@ -97,7 +97,9 @@ pub trait ClaimsStore: Send + Sync + 'static {
 
     /// Records the successor of one token, in one atomic step.
     ///
-    /// A rotation that supersedes nothing opens the session at sign-in.
+    /// A rotation that supersedes nothing opens the session at sign-in. One [of a known
+    /// session](Rotation::of_known_session) records nothing where [`standing`](Self::standing) would answer
+    /// [`Standing::Unknown`].
     ///
     /// # Errors
     /// If it is not known whether the successor was recorded. The caller then sends none.

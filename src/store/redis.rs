@@ -288,6 +288,7 @@ impl Shared {
             state.map(|state| state.incarnation.clone()).unwrap_or_default(),
             flag(vouched),
             name(presented.session),
+            flag(rotation.of_known_session),
         ];
         Call::new(&script::ROTATE, self.keys.rotation_slot(&presented.session), args)
     }

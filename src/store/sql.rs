@@ -205,6 +205,9 @@ impl ClaimsStore for SqlStore {
     async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
         let (rotated, opened) = self
             .change(Cause::Rotation(&rotation.presented), |found, stamp| {
+                if rotation.of_known_session && found.standing(&rotation.presented) == Standing::Unknown {
+                    return Ok(Step::Done((Rotated::Unknown, None)));
+                }
                 let opened = match found.judge(&rotation)? {
                     RotationOutcome::Answered(rotated) => return Ok(Step::Done((rotated, None))),
                     RotationOutcome::Open => {

@@ -52,6 +52,9 @@ pub struct Rotation {
     /// If the rotation puts a session on record: the limit on its subject's sessions, and how long the revocations of
     /// those that it ends are kept. `None`: no limit.
     pub retention: Option<Retention>,
+    /// Record nothing, and answer [`Rotated::Unknown`](super::Rotated::Unknown), where the session's standing is
+    /// [`Standing::Unknown`](super::Standing::Unknown). A store that never answers that has nothing to do.
+    pub of_known_session: bool,
 }
 
 impl Rotation {
@@ -64,6 +67,7 @@ impl Rotation {
             claims: claims.into(),
             until,
             retention: None,
+            of_known_session: false,
         }
     }
 
@@ -74,7 +78,22 @@ impl Rotation {
         claims: impl Into<Arc<str>>,
         until: NumericDate,
     ) -> Self {
-        Self { presented, supersedes: true, successor, claims: claims.into(), until, retention: None }
+        Self {
+            presented,
+            supersedes: true,
+            successor,
+            claims: claims.into(),
+            until,
+            retention: None,
+            of_known_session: false,
+        }
+    }
+
+    /// Records nothing in a session of which revocations may be lost.
+    #[must_use]
+    pub fn of_known_session(mut self) -> Self {
+        self.of_known_session = true;
+        self
     }
 
     /// Limits the subject's sessions as `retention` says.
@@ -311,7 +330,8 @@ pub struct SessionRecord {
     pub session_start: NumericDate,
     /// When its head was recorded.
     pub renewed: NumericDate,
-    /// The head's claims, as their JSON text.
+    /// The head's claims, as their JSON text. In the session of a pair the head is a refresh token, whose claim
+    /// `access_claims` holds the private claims.
     pub claims: Arc<str>,
 }
 

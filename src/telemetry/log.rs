@@ -16,6 +16,16 @@ pub(super) fn log(event: &Event<'_>) {
         | Event::NotReissued { why, repeated: true } => log!(DEBUG, why = why.label(), "token not reissued"),
         Event::NotReissued { why, .. } => log!(WARN, why = why.label(), "token not reissued"),
         Event::Reused { generations } => log!(WARN, generations, "a superseded token came back"),
+        Event::RefreshTokenReused { generations } => {
+            log!(WARN, generations, "a refresh token was used twice; its session ends");
+        }
+        Event::RefreshFailed { error } => {
+            log!(ERROR, error = %Clipped(error, ERROR), "the tokens of a refresh could not be made");
+        }
+        Event::RenewerFailed { error: Some(error) } => {
+            log!(ERROR, error = %Clipped(error, ERROR), "the renewer failed");
+        }
+        Event::RenewerFailed { error: None } => log!(ERROR, "the renewer did not answer in time"),
         Event::Revoked => log!(INFO, "revocation recorded"),
         Event::StoreFailed { error } => {
             log!(ERROR, error = %Clipped(error, ERROR), "the claims store failed");

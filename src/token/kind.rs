@@ -16,6 +16,7 @@ pub(crate) enum TokenKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expected {
     Access,
+    Refresh,
     /// To sign out with, each will do.
     Any,
 }
@@ -31,6 +32,9 @@ impl Expected {
         match (self, kind) {
             (Self::Access, TokenKind::Refresh) => Err(Refusal::new(Reason::WrongType)
                 .with_hint("it is a refresh token: it goes to the refresh endpoint and nowhere else")),
+            (Self::Refresh, TokenKind::Access) => {
+                Err(Refusal::new(Reason::WrongType).with_hint("it is no refresh token"))
+            }
             _ => Ok(()),
         }
     }

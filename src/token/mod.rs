@@ -14,6 +14,8 @@
 //!
 //! An issuer's [`logout`] token is no token to be admitted with: it ends sessions, and is verified apart.
 //!
+//! A refresh token takes another way: [`refresh`].
+//!
 //! A route may require more of a token that was admitted: [`requirement`].
 
 pub(crate) mod arrival;
@@ -25,7 +27,9 @@ pub(crate) mod identity;
 pub(crate) mod kind;
 pub(crate) mod logout;
 pub(crate) mod policy;
+pub(crate) mod refresh;
 pub(crate) mod reissue;
+pub(crate) mod renewal;
 pub(crate) mod requirement;
 pub(crate) mod scope;
 pub(crate) mod standing;

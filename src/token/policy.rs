@@ -66,6 +66,8 @@ pub(crate) struct RefreshPolicy {
     pub(crate) audience: String,
     /// Of new refresh tokens, in seconds.
     pub(crate) lifetime: u64,
+    /// How long after a rotation the rotated token is answered with its successor, in seconds.
+    pub(crate) reuse_window: u64,
 }
 
 /// Sessions begun at or before an instant end this many seconds after their start.

@@ -1,18 +1,103 @@
 //! The scopes of a token, as a list.
 
-use crate::jose::json;
+use std::borrow::Cow;
+
+use super::requirement::holds;
+use crate::jose::json::{self, Change, Span};
 
 /// The scopes of these claims, with one space between them (RFC 8693 §4.2): of `scope`, or where there is none of `scp`. `None`
 /// where that is no list of scopes.
 pub(crate) fn named(claims: &str) -> Option<String> {
+    Some(names(value(claims)?)?.join(" "))
+}
+
+/// Whether these claims hold each of the scopes that are asked for, and one is.
+pub(crate) fn are_held(claims: &str, asked: &str) -> bool {
+    value(claims).is_some_and(|held| asked.split(' ').all(|name| !name.is_empty() && holds(held, name)))
+}
+
+/// The claims with those of their scopes that are asked for; `None` where that is none of them.
+pub(crate) fn narrowed(claims: &str, asked: &str) -> Option<String> {
+    let (narrowed, left) = replaced(claims, asked)?;
+    (left > 0).then_some(narrowed)
+}
+
+/// The claims with those of their scopes that are named, which may be none. A claim that is no list of scopes holds none.
+pub(crate) fn reduced(claims: &str, named: &str) -> String {
+    replaced(claims, named).map_or_else(|| claims.to_owned(), |(reduced, _)| reduced)
+}
+
+/// The claims with fewer scopes, in the form that they have, and how many are left.
+fn replaced(claims: &str, wanted: &str) -> Option<(String, usize)> {
+    let value = value(claims)?;
+    let held = names(value).unwrap_or_default();
+    let left: Vec<&str> = held
+        .iter()
+        .map(|name| &**name)
+        .filter(|name| wanted.split(' ').any(|wanted| wanted == *name))
+        .collect();
+    let text = if value.starts_with('[') {
+        serde_json::Value::from(left.clone()).to_string()
+    } else {
+        json::quoted(&left.join(" "))
+    };
+    let change = Change::Replace { at: Span::of(value, claims)?, value: text.into() };
+    Some((json::splice(claims, vec![change])?, left.len()))
+}
+
+/// The JSON text of the claim that names the scopes.
+fn value(claims: &str) -> Option<&str> {
     let members = json::members(claims).ok()?;
     let value = |name: &str| members.iter().find(|member| member.name == name).map(|member| member.value);
-    let value = value("scope").or(value("scp"))?;
+    value("scope").or(value("scp"))
+}
+
+fn names(value: &str) -> Option<Vec<Cow<'_, str>>> {
     match json::string(value) {
-        Some(scopes) => Some(scopes.into_owned()),
-        None => {
-            let scopes: Vec<_> = json::strings(value)?.into_iter().map(|(_, scope)| scope).collect();
-            Some(scopes.join(" "))
+        Some(Cow::Borrowed(scopes)) => {
+            Some(scopes.split(' ').filter(|name| !name.is_empty()).map(Cow::Borrowed).collect())
+        }
+        Some(Cow::Owned(scopes)) => Some(
+            scopes
+                .split(' ')
+                .filter(|name| !name.is_empty())
+                .map(|name| Cow::Owned(name.to_owned()))
+                .collect(),
+        ),
+        None => Some(json::strings(value)?.into_iter().map(|(_, scope)| scope).collect()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_are_narrowed_in_the_form_that_they_have_and_never_widened() {
+        for (claims, asked, narrowed_to) in [
+            (r#"{"a":1,"scope":"read write"}"#, "write", Some(r#"{"a":1,"scope":"write"}"#)),
+            (r#"{"scope":"read write"}"#, "write read", Some(r#"{"scope":"read write"}"#)),
+            (r#"{"scope":["read","write"],"a":1.0}"#, "read", Some(r#"{"scope":["read"],"a":1.0}"#)),
+            (r#"{"scp":["read","write"]}"#, "read", Some(r#"{"scp":["read"]}"#)),
+            (r#"{"scope":"read","scp":"write"}"#, "write", None),
+            (r#"{"scope":"\u0072ead"}"#, "read", Some(r#"{"scope":"read"}"#)),
+            (r#"{"scope":"read"}"#, "read admin", Some(r#"{"scope":"read"}"#)),
+            (r#"{"scope":"read"}"#, "admin", None),
+            (r#"{"scope":"read"}"#, "rea", None),
+            (r#"{"scope":"read"}"#, "", None),
+            (r#"{"scope":1}"#, "1", None),
+            (r#"{"scope":["read",1]}"#, "read", None),
+            (r#"{}"#, "read", None),
+        ] {
+            assert_eq!(narrowed(claims, asked).as_deref(), narrowed_to, "{claims} {asked}");
+            let all = narrowed_to.is_some() && asked != "read admin";
+            assert_eq!(are_held(claims, asked), all, "{claims} {asked}");
+        }
+        assert_eq!(reduced(r#"{"scope":"read"}"#, "admin"), r#"{"scope":""}"#);
+        assert_eq!(reduced(r#"{"scope":{"read":true}}"#, "read"), r#"{"scope":""}"#);
+        assert_eq!(reduced("{}", "read"), "{}");
+        for odd in [" read", "read ", "read  write", "read\twrite"] {
+            assert!(!are_held(r#"{"scope":"read write"}"#, odd), "{odd:?}");
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::claims::Claims;
+use super::kind::TokenKind;
 use super::policy::Policy;
 use super::successor::Successor;
 use super::verify::Verified;
@@ -26,7 +27,7 @@ impl Policy {
 
     /// The successor to propose to a store, beginning at `now`.
     pub(crate) fn propose(&self, token: &Verified, now: NumericDate) -> Option<Successor> {
-        self.successor(token, now).filter(|successor| successor.outlives(token.claims().exp(), now))
+        self.successor(token, now).filter(|successor| successor.outlives(outlived(token), now))
     }
 
     fn successor(&self, token: &Verified, iat: NumericDate) -> Option<Successor> {
@@ -56,7 +57,7 @@ impl Policy {
         let moved = claims.audience().and_then(|aud| self.moved_audience(aud));
         changes.extend(places.aud.zip(moved).map(|(at, moved)| replace(at, moved.into())));
         let claims = json::splice(claims.text(), changes)?;
-        Some(Successor { claims: claims.into(), exp })
+        Some(Successor { claims: claims.into(), iat, exp })
     }
 
     /// The audience with each legacy name moved to the primary one; `None` where nothing moves.
@@ -97,13 +98,13 @@ impl Policy {
         let dated = parsed.places().iat.is_some()
             && parsed.iat() <= now.after(self.future_tolerance)
             && parsed.nbf() == claims.nbf().map(|_| parsed.iat())
-            && parsed.exp() > claims.exp().max(now)
+            && parsed.exp() > outlived(token).max(now)
             && parsed.exp().since(parsed.iat()) <= self.lifetime_of(token.kind()).max(own_life)
             && parsed.exp() <= self.session_end(claims.session_start());
         if !named || !dated || !self.only_renewed(claims.text(), head) {
             return None;
         }
-        Some(Successor { exp: parsed.exp(), claims: head.into() })
+        Some(Successor { iat: parsed.iat(), exp: parsed.exp(), claims: head.into() })
     }
 
     /// Nothing but names and dates differs between two claims texts, and no audience was gained.
@@ -128,6 +129,15 @@ impl Policy {
             Some(name) == self.primary_audience() && had.iter().any(|had| self.is_legacy_audience(had))
         };
         kept(&before) == kept(&after) && audience(&after).iter().all(|name| had.contains(name) || moved(name))
+    }
+}
+
+/// What a successor must outlive. One that lives as long as an access token is of no use. A refresh token is replaced each time
+/// that it is used, also where the session's end cuts its successor as short.
+fn outlived(token: &Verified) -> NumericDate {
+    match token.kind() {
+        TokenKind::Access => token.claims().exp(),
+        TokenKind::Refresh => NumericDate::default(),
     }
 }
 

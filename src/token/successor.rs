@@ -8,6 +8,7 @@ use crate::time::NumericDate;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Successor {
     pub(crate) claims: Arc<str>,
+    pub(crate) iat: NumericDate,
     pub(crate) exp: NumericDate,
 }
 

@@ -149,7 +149,10 @@ impl Scene {
 
     /// The claims are the successor's number.
     pub fn renewal(&self, from: u64, to: u64) -> Rotation {
-        Rotation::renewal(self.presents(from), TokenId::from_bytes(self.name(to)), to.to_string(), self.end)
+        let successor = TokenId::from_bytes(self.name(to));
+        let rotation = Rotation::renewal(self.presents(from), successor, to.to_string(), self.end);
+        // Every second session is renewed as a refresh does it.
+        if self.n.is_multiple_of(2) { rotation } else { rotation.of_known_session() }
     }
 
     pub fn subject(&self) -> SubjectId {

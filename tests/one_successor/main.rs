@@ -6,6 +6,7 @@
 //!
 //! * `parallel`: 1,000 rotations of one token at once, over four openings of the store.
 //! * `twins`: 1,000 requests at once with the two texts of one ES256 token, through two nodes' layers.
+//! * `refreshes`: 500 refreshes at once with one refresh token, through two nodes.
 //! * `processes`: four processes on one store, none killed, and one killed (SIGKILL) in the middle of what it was at.
 //!   Every call is noted with the instants of its beginning and its answer, and a checker looks for an order of all
 //!   calls, no call before one that had been answered when it began, in which a store that does one thing at a time
@@ -30,6 +31,7 @@ mod history;
 mod parallel;
 mod places;
 mod processes;
+mod refreshes;
 mod twins;
 
 /// One test of this name on each of the stores.
@@ -47,6 +49,8 @@ macro_rules! on_each_store {
 on_each_store!(crate::parallel::rotations => of_a_thousand_parallel_rotations_one_is_recorded_and_all_are_given_it:
     memory, sqlite, postgres, redis, redis_cluster);
 on_each_store!(crate::twins::requests => a_token_and_its_signatures_twin_get_one_successor:
+    memory, sqlite, postgres, redis, redis_cluster);
+on_each_store!(crate::refreshes::parallel => of_parallel_refreshes_each_gets_the_same_refresh_token:
     memory, sqlite, postgres, redis, redis_cluster);
 on_each_store!(crate::processes::four => of_four_processes_one_records_and_all_are_given_it:
     sqlite, postgres, redis, redis_cluster);

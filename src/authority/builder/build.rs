@@ -102,6 +102,15 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
         if options.store_deadline.is_zero() {
             return refuse("the store deadline is 0: a store needs some time, 1 s is the default");
         }
+        if options.renewer_deadline.is_zero() {
+            return refuse("the renewer deadline is 0: a renewer needs some time, 5 s is the default");
+        }
+        if options.renewer.is_some() && policy.refresh.is_none() {
+            return refuse(
+                "`renew_with` is asked at a refresh, and there are no `refresh_tokens`: give both, or `renew_if` for tokens that \
+                 are renewed in responses",
+            );
+        }
         if policy.max_sessions == 0 {
             return refuse("`max_sessions_per_subject` is 0: nobody could sign in; 100 is the default");
         }
@@ -112,8 +121,14 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
             clock: options.clock,
             store,
             store_deadline: options.store_deadline,
+            renewer_deadline: options.renewer_deadline,
             cache: TokenCache::new(options.cache_bytes),
-            hooks: Hooks { renew_if, confirm: options.confirm, observe: options.observe },
+            hooks: Hooks {
+                renew_if,
+                confirm: options.confirm,
+                observe: options.observe,
+                renewer: options.renewer,
+            },
             view,
             told_of_size: AtomicBool::new(false),
             retired_sign_outs: RetiredSignOuts::default(),
@@ -275,7 +290,7 @@ fn check_times(
 
 /// Neither token of a pair can stand in for the other, whatever software looks at it.
 fn check_refresh_tokens(policy: &Policy, has_store: bool) -> Result<(), ConfigError> {
-    let Some(RefreshPolicy { audience, lifetime, .. }) = &policy.refresh else { return Ok(()) };
+    let Some(RefreshPolicy { audience, lifetime, reuse_window }) = &policy.refresh else { return Ok(()) };
     if !has_store {
         return refuse(
             "there are `refresh_tokens` and no `store`: whether a refresh token was used twice is known from its record alone. \
@@ -302,6 +317,11 @@ fn check_refresh_tokens(policy: &Policy, has_store: bool) -> Result<(), ConfigEr
             "the lifetime of refresh tokens is {lifetime} s: from that of access tokens, {} s, to ten years is right; 7 days is \
              the default",
             policy.lifetime
+        ));
+    }
+    if *reuse_window > MAX_GRACE {
+        return refuse(format!(
+            "the reuse window of refresh tokens is {reuse_window} s: at most {MAX_GRACE} s, 60 s is the default"
         ));
     }
     if let Some((name, value)) = policy.access_claim.as_ref().filter(|(_, value)| value == NO_ACCESS) {

@@ -3,13 +3,15 @@
 mod build;
 mod refresh_tokens;
 
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use super::{Confirm, Predicate, PrivateClaims, VerifiedToken, View};
+use super::renewer::{self, Renewer};
+use super::{Confirm, Predicate, PrivateClaims, RenewalRequest, VerifiedToken, View};
 use crate::keyring::handle::Keys;
 use crate::request::head::RequestHead;
 use crate::store::{ClaimsStore, ErasedStore};
@@ -17,6 +19,7 @@ use crate::telemetry::{Event, Observer};
 use crate::time::{Clock, SystemClock, clamped};
 use crate::token::claims::{ACCESS_CLAIMS, CLIENT_ID, NOT_SLIDING};
 use crate::token::policy::Policy;
+use crate::token::renewal::Renewal;
 
 pub(super) use build::check_issuer;
 pub use refresh_tokens::RefreshTokens;
@@ -54,6 +57,8 @@ struct Options {
     clock: Box<dyn Clock>,
     store: Option<Arc<dyn ErasedStore>>,
     store_deadline: Duration,
+    renewer: Option<Arc<Renewer>>,
+    renewer_deadline: Duration,
     cache_bytes: u64,
     confirm: Option<Arc<Confirm>>,
     observe: Option<Arc<Observer>>,
@@ -129,6 +134,8 @@ impl AuthorityBuilder<PrivateClaims> {
             clock: Box::new(SystemClock),
             store: None,
             store_deadline: Duration::from_secs(1),
+            renewer: None,
+            renewer_deadline: Duration::from_secs(5),
             cache_bytes: 64 << 20,
             confirm: None,
             observe: None,
@@ -492,6 +499,54 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     pub fn renew_if(mut self, predicate: impl Fn(&VerifiedToken<C>) -> bool + Send + Sync + 'static) -> Self {
         self.options.issuing("renew_if");
         self.renew_if = Some(Arc::new(predicate));
+        self
+    }
+
+    /// Asks `renewer` at each refresh what the next access token holds: the claims that were granted at sign-in
+    /// ([`Renewal::keep`]), fewer scopes, other claims, or nothing at all, for an account that was blocked. Default: they are
+    /// kept.
+    ///
+    /// It is asked once a refresh, before the store records anything. If it fails, panics or takes longer than the
+    /// [`renewer_deadline`](Self::renewer_deadline), the refresh is answered 503 and the refresh token is not spent. Needs
+    /// [`refresh_tokens`](Self::refresh_tokens).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use serde_json::json;
+    /// # use tower_reissue::{Algorithm, Authority, MemoryStore, RefreshTokens, SigningKey};
+    /// use tower_reissue::{Renewal, RenewalRequest};
+    /// # struct Account { is_blocked: bool, role: String }
+    /// # async fn account(_: Option<&str>) -> Result<Account, std::io::Error> { unimplemented!() }
+    /// # let builder = Authority::builder(SigningKey::generate(Algorithm::EdDSA)?);
+    ///
+    /// let builder = builder
+    ///     .refresh_tokens(RefreshTokens::new("https://login.example/refresh"))
+    ///     .renew_with(|request: RenewalRequest| async move {
+    ///         let account = account(request.subject()).await?;
+    ///         Ok(match account.is_blocked {
+    ///             true => Renewal::refuse("the account is blocked"),
+    ///             false => Renewal::keep().claims(&json!({ "role": account.role })),
+    ///         })
+    ///     });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// [`Renewal::keep`]: crate::Renewal::keep
+    pub fn renew_with<F, R>(mut self, renewer: F) -> Self
+    where
+        F: Fn(RenewalRequest) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Renewal, Box<dyn Error + Send + Sync>>> + Send + 'static,
+    {
+        self.options.issuing("renew_with");
+        self.options.renewer = Some(renewer::erase(renewer));
+        self
+    }
+
+    /// How long the renewer of [`renew_with`](Self::renew_with) may take before a refresh is answered 503. Default 5 s, more
+    /// than 0, at most ten years. It is not rounded.
+    pub fn renewer_deadline(mut self, deadline: Duration) -> Self {
+        self.options.issuing("renewer_deadline");
+        self.options.renewer_deadline = clamped(deadline);
         self
     }
 

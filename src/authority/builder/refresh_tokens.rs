@@ -18,7 +18,7 @@ impl RefreshTokens {
     /// looks at no `typ` does not take one for an access token. No service may accept this audience in an access token: one
     /// of the authority's own audiences is an error.
     pub fn new(audience: impl Into<String>) -> Self {
-        Self(RefreshPolicy { audience: audience.into(), lifetime: 7 * 24 * 3600 })
+        Self(RefreshPolicy { audience: audience.into(), lifetime: 7 * 24 * 3600, reuse_window: 60 })
     }
 
     /// The lifetime of a refresh token, which is the session's idle timeout: each refresh begins it anew, and the session
@@ -28,6 +28,20 @@ impl RefreshTokens {
     /// to verify for as long: the [`overlap`](crate::keys::KeyRotation::overlap) of a rotation is at least this.
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.0.lifetime = lifetime.as_secs();
+        self
+    }
+
+    /// How long a refresh token that was used is answered once more, counted from its first use. Default 60 s, at most
+    /// 300 s; 0 is strict.
+    ///
+    /// Each refresh replaces the refresh token. A client that sends two refreshes in parallel, or loses a response, presents
+    /// the old one again: within this window it gets the *same* new refresh token, and a further access token. After the
+    /// window the old one counts as stolen, and the session ends (RFC 9700 §4.14.2).
+    ///
+    /// Costs: a thief who uses a stolen refresh token within this window of its owner's use goes unnoticed that time. With 0
+    /// every parallel refresh and every lost response signs the user out.
+    pub fn reuse_window(mut self, window: Duration) -> Self {
+        self.0.reuse_window = window.as_secs();
         self
     }
 

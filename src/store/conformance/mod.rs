@@ -64,6 +64,7 @@ pub use revocation::{
 };
 pub use rotation::{
     a_dropped_rotation_leaves_the_old_or_the_new_state,
+    a_rotation_of_a_known_session_records_nothing_in_an_unknown_one,
     a_session_that_is_unknown_is_renewed_and_stays_unknown,
     a_session_without_a_record_is_recorded_by_its_first_rotation, a_sign_in_opens_its_session_once,
     a_token_never_succeeds_itself_or_an_ancestor,
@@ -84,6 +85,7 @@ pub async fn all<S: ClaimsStore>(store: &S) {
     a_sign_in_opens_its_session_once(store).await;
     a_session_without_a_record_is_recorded_by_its_first_rotation(store).await;
     a_session_that_is_unknown_is_renewed_and_stays_unknown(store).await;
+    a_rotation_of_a_known_session_records_nothing_in_an_unknown_one(store).await;
     of_n_concurrent_rotations_exactly_one_is_recorded_and_all_learn_the_same_head(store).await;
     the_predecessor_of_the_head_is_given_the_head(store).await;
     a_token_superseded_two_generations_ago_is_reported_as_reused(store).await;

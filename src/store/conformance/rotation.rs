@@ -52,6 +52,39 @@ pub async fn a_session_that_is_unknown_is_renewed_and_stays_unknown<S: ClaimsSto
     assert_eq!(login.standing(store, third).await, Standing::Revoked, "a session of 1970, revoked");
 }
 
+/// A rotation [of a known session](Rotation::of_known_session) records nothing in a session that is [`Standing::Unknown`], which
+/// a rotation without that word recorded or not. In any other session it is like any other rotation.
+pub async fn a_rotation_of_a_known_session_records_nothing_in_an_unknown_one<S: ClaimsStore>(store: &S) {
+    let renew = |login: Login, token, successor| {
+        let rotation = Rotation::renewal(login.presents(token), successor, claims(successor), login.until);
+        rotate(store, rotation.of_known_session())
+    };
+    let login = Login::new();
+    let [first, second, rival] = tokens();
+    login.chain(store, &[first]).await;
+    assert_eq!(renew(login, first, second).await, Rotated::Recorded, "of a session on record");
+    assert_eq!(renew(login, first, rival).await, head(second), "repeated");
+    let login = Login::new();
+    let [first, second] = tokens();
+    assert_eq!(renew(login, first, second).await, Rotated::Recorded, "of a session newer than the store");
+
+    for is_recorded in [false, true] {
+        let login = Login { start: NumericDate::from_secs(1_000), ..Login::new() };
+        let [elsewhere, second, third, rival] = tokens();
+        if login.standing(store, elsewhere).await != Standing::Unknown {
+            return;
+        }
+        let mut token = elsewhere;
+        if is_recorded {
+            assert_eq!(login.renew(store, elsewhere, second).await, Rotated::Recorded, "its rotation");
+            token = second;
+        }
+        assert_eq!(renew(login, token, third).await, Rotated::Unknown, "of a session of 1970");
+        // Nothing was recorded: another successor may come.
+        assert_eq!(login.renew(store, token, rival).await, Rotated::Recorded, "of a session of 1970");
+    }
+}
+
 /// Sixteen rotations of one token, polled in turn: one is recorded, and the other fifteen get its claims.
 ///
 /// For rotations on several threads, call it from several tasks on a runtime with several threads.

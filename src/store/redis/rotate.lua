@@ -1,6 +1,6 @@
 -- KEYS: session, its revoked tokens, birth, its slot's sessions that begin ahead of the clock.
 -- ARGV: now, known horizon, token, successor, supersedes, until, claims, session start, subject, its incarnation, whether
--- the subject's slot vouches for a session of that age, session.
+-- the subject's slot vouches for a session of that age, session, whether an unknown session is left alone.
 -- What came of it, the head's claims or generations or the instant of a cutoff or whose session it is, recreated.
 local now, token, successor, supersedes = tonumber(ARGV[1]), ARGV[3], ARGV[4], ARGV[5] == '1'
 local till, claims, start = tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
@@ -27,7 +27,19 @@ elseif (session.x and session.x > over) or is_revoked(token) or is_revoked(succe
   return answer('revoked')
 end
 
-if not session.h or session.u <= now then
+local is_recorded = session.h and session.u > now
+if ARGV[13] == '1' then
+  -- As `state::judge` has it.
+  local is_known = vouched and start >= birth.since
+  if is_recorded then
+    is_known = session.o ~= '1' and (vouched or session.i == incarnation)
+  end
+  if not is_known then
+    return answer('unknown', session.p)
+  end
+end
+
+if not is_recorded then
   -- Nobody vouches for a session older than the records are: it is recorded, so that its tokens have one successor
   -- each, and stays unknown.
   local unattested = '0'

@@ -1,0 +1,252 @@
+//! A refresh token is presented: the protocol decides, this asks what it asks for, and signs.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+
+use super::issue::check_capacity;
+use super::mint::{Draft, Grant, Unsigned, new_jti};
+use super::{Authority, IssueError, TokenPair};
+use crate::error::{debug_as_display, with_causes};
+use crate::refusal::{Reason, Refusal};
+use crate::request::cookie::Cookie;
+use crate::request::head::RequestHead;
+use crate::store::{Presented, Revocation, Rotated, Rotation, Standing};
+use crate::telemetry::{Event, ReissueKind};
+use crate::time::NumericDate;
+use crate::token::kind::Expected;
+use crate::token::policy::Policy;
+use crate::token::refresh::{Evidence, Next};
+use crate::token::scope;
+use crate::token::successor::Successor;
+use crate::token::verify::{self, Verified};
+
+/// A refresh token that is presented for a new pair (RFC 6749 §6).
+#[derive(Clone)]
+#[must_use = "a refresh is a request to `Authority::refresh`"]
+pub struct Refresh {
+    token: String,
+    client_id: Option<String>,
+    scope: Option<String>,
+}
+
+impl Refresh {
+    /// With this refresh token.
+    pub fn new(token: impl Into<String>) -> Self {
+        Self { token: token.into(), client_id: None, scope: None }
+    }
+
+    /// By this client. It must be the one that the refresh token was issued to ([`Login::client_id`](super::Login::client_id)),
+    /// and absent if the token was issued to none.
+    pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
+        self.client_id = Some(client_id.into());
+        self
+    }
+
+    /// Only these scopes, with one space between them, for the new access token. All of them must have been granted. The
+    /// refresh token keeps what was granted.
+    pub fn scope(mut self, scope: impl Into<String>) -> Self {
+        self.scope = Some(scope.into());
+        self
+    }
+}
+
+/// It holds a token.
+impl fmt::Debug for Refresh {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Refresh").finish_non_exhaustive()
+    }
+}
+
+/// Why there is no new pair.
+#[non_exhaustive]
+pub enum RefreshError {
+    /// The refresh token is refused, or can't be judged now: answer 503 where the refusal's [`status`](Refusal::status) is one.
+    Refused(Refusal),
+    /// The new tokens could not be made: a claim of the renewer's is not the renewer's to give, say. The refresh token is not
+    /// spent.
+    Issue(IssueError),
+}
+
+impl fmt::Display for RefreshError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let message = match self {
+            Self::Refused(_) => "the refresh is refused",
+            Self::Issue(_) => "the tokens of the refresh could not be made",
+        };
+        f.write_str(&with_causes(message, self.source()))
+    }
+}
+
+impl StdError for RefreshError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Refused(source) => Some(source),
+            Self::Issue(source) => Some(source),
+        }
+    }
+}
+
+debug_as_display!(RefreshError);
+
+impl From<Refusal> for RefreshError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<IssueError> for RefreshError {
+    fn from(error: IssueError) -> Self {
+        Self::Issue(error)
+    }
+}
+
+impl<C: Send + Sync + 'static> Authority<C> {
+    /// Exchanges a refresh token for a new pair (RFC 6749 §6), in one atomic step of the store.
+    /// [`RefreshEndpoint`](crate::RefreshEndpoint) does it over HTTP.
+    ///
+    /// The new refresh token takes the place of the old one. Whoever presents the old one within the
+    /// [reuse window](super::RefreshTokens::reuse_window) gets the *same* new refresh token (equal claims; an ECDSA signature
+    /// may differ) and an access token of their own. Presented later, the old one counts as stolen, and the session ends.
+    ///
+    /// The access token has the claims that were granted at sign-in, as
+    /// [`renew_with`](super::AuthorityBuilder::renew_with) wants them at this refresh. Whatever refuses a refresh is asked
+    /// before the store records it: a refresh token that is refused, or for which the store does not answer, is not spent.
+    ///
+    /// A token with `cnf` is refused here, because there is no request to find the proof in.
+    ///
+    /// # Errors
+    /// A [`RefreshError`].
+    pub async fn refresh(&self, refresh: Refresh) -> Result<TokenPair, RefreshError> {
+        self.refresh_for(refresh, None, None).await
+    }
+
+    /// The same for a request, which may prove what `cnf` demands. `cookie`: what the new refresh token has to fit into.
+    pub(crate) async fn refresh_for(
+        &self,
+        refresh: Refresh,
+        head: Option<&RequestHead<'_>>,
+        cookie: Option<&Cookie>,
+    ) -> Result<TokenPair, RefreshError> {
+        let answer = self.exchange(&refresh, head, cookie).await;
+        match &answer {
+            Ok(_) => {}
+            Err(RefreshError::Refused(refusal)) => self.report_refusal(refusal),
+            Err(RefreshError::Issue(error)) => self.emit(Event::RefreshFailed { error }),
+        }
+        answer
+    }
+
+    async fn exchange(
+        &self,
+        refresh: &Refresh,
+        head: Option<&RequestHead<'_>>,
+        cookie: Option<&Cookie>,
+    ) -> Result<TokenPair, RefreshError> {
+        let policy = &self.0.policy;
+        let token = self.verify_refresh_token(refresh.token.as_bytes()).await?;
+        let now = self.now();
+        let confirmation = token.claims().confirmation();
+        let evidence = Evidence {
+            token: &token,
+            key_held: self.0.keys.load().holds(token.key()),
+            confirmed: confirmation.is_none_or(|cnf| head.is_some_and(|head| self.confirms(head, cnf))),
+            client_id: refresh.client_id.as_deref(),
+            scope: refresh.scope.as_deref(),
+            now,
+        };
+        let refused = |refusal| RefreshError::Refused(Policy::settle_cookie(refusal, &token, now));
+        policy.judge_refresh(&evidence).map_err(refused)?;
+        let renewal = self.ask_renewer(&token).await?;
+        if let Some(claims) = renewal.replaced() {
+            self.check_renewed(claims)?;
+        }
+        let claims = policy.refreshed_claims(&evidence, &renewal).map_err(refused)?;
+        let grant = Grant::of(&token, claims);
+        let start = token.claims().session_start();
+        let access = self.draft(&Draft::access(&grant, new_jti()?, now.max(start), start).not_sliding())?;
+        let proposed =
+            policy.propose(&token, now).ok_or_else(|| refused(Refusal::new(Reason::SessionOver)))?;
+        // Whether both can be signed and delivered is known before the token is spent.
+        let ring = self.0.keys.load();
+        self.renewed_len(&ring, &access)?;
+        let refresh_len = self.renewed_len(&ring, &Unsigned::successor(&token, &proposed))?;
+        if let Some(cookie) = cookie {
+            check_capacity(Some(refresh_len), self.cookie_capacity(cookie))?;
+        }
+
+        let answer = self.record_refresh(&token, &proposed, now).await;
+        let key_held = self.0.keys.load().holds(token.key());
+        let mut next = policy.refresh_recorded(&token, now, key_held, proposed, answer);
+        let mut reused = None;
+        let verdict = loop {
+            next = match next {
+                Next::AskStore => policy.refresh_standing(self.standing_of(&token, now).await),
+                Next::EndSession { generations } => {
+                    reused = Some(generations);
+                    let revocation = Revocation::Session(token.session());
+                    let ended = self.revoke(revocation, self.retention_of(&token)).await;
+                    policy.refresh_session_ended(ended.is_ok())
+                }
+                Next::Issue(successor) => break Ok(successor),
+                Next::Refuse(reason) => break Err(Refusal::new(reason)),
+                Next::NoSuccessor(why) => {
+                    self.report_not_reissued(why);
+                    break Err(Refusal::new(Reason::UnknownSession));
+                }
+            };
+        };
+        // Told once all is done: an observer that panics changes nothing.
+        if let Some(generations) = reused {
+            self.emit(Event::RefreshTokenReused { generations });
+        }
+        let successor = Unsigned::successor(&token, &verdict.map_err(refused)?);
+        // The key is asked for in the ring that signs: between two looks it could be withdrawn.
+        let ring = self.0.keys.load();
+        if !ring.holds(token.key()) {
+            return Err(Refusal::new(Reason::UnknownKey).into());
+        }
+        let pair = TokenPair {
+            refresh: self.sign_refresh_token(&ring, &successor, now)?,
+            scope: scope::named(&access.claims),
+            access: self.sign_unsigned(&ring, &access, now)?,
+        };
+        self.report_reissued(ReissueKind::Refreshed, pair.refresh.expires_at);
+        Ok(pair)
+    }
+
+    async fn verify_refresh_token(&self, token: &[u8]) -> Result<Verified, Refusal> {
+        match verify::verify(token, &self.0.keys.load(), &self.0.policy, Expected::Refresh) {
+            Err(refusal) if refusal.reason().is_about_keys() => {
+                self.verify_refetching_own(token, Expected::Refresh, refusal).await
+            }
+            verdict => verdict,
+        }
+    }
+
+    /// What the store makes of the proposed successor; `None` where it failed, which was reported.
+    async fn record_refresh(
+        &self,
+        token: &Verified,
+        proposed: &Successor,
+        now: NumericDate,
+    ) -> Option<Rotated> {
+        let (store, policy) = (self.0.store.clone()?, &self.0.policy);
+        let until = policy.refresh_token_matters_until(proposed.exp, token.claims().session_start());
+        let claims = Arc::clone(&proposed.claims);
+        let rotation = Rotation::renewal(presented(token, now), token.successor_id(), claims, until)
+            .limited_by(self.retention(now));
+        let rotation = if policy.admit_after_store_loss { rotation } else { rotation.of_known_session() };
+        self.ask(store.rotate(rotation)).await.ok()
+    }
+
+    async fn standing_of(&self, token: &Verified, now: NumericDate) -> Option<Standing> {
+        let store = self.0.store.clone()?;
+        let presented = presented(token, now);
+        self.ask(store.standing(presented)).await.ok()
+    }
+}
+
+fn presented(token: &Verified, now: NumericDate) -> Presented {
+    Presented::new(token.session(), token.id(), token.subject(), token.claims().session_start(), now)
+}

@@ -1,0 +1,173 @@
+//! The refresh protocol: what becomes of a refresh token that is presented, one question at a time.
+//!
+//! ```text
+//! judge_refresh ──► the renewer ──► rotate ──refresh_recorded──► Issue, Refuse
+//!                                                ├──► EndSession ──refresh_session_ended──► Refuse
+//!                                                └──► AskStore ──refresh_standing──► EndSession, Refuse
+//! ```
+//!
+//! Nothing is recorded before all that can refuse the refresh was asked: a refresh token that is refused is not spent.
+
+use super::claims::ACCESS_CLAIMS;
+use super::policy::Policy;
+use super::reissue::NotReissued;
+use super::renewal::Renewal;
+use super::scope;
+use super::standing::{Rotated, Standing};
+use super::successor::Successor;
+use super::verify::Verified;
+use crate::jose::json;
+use crate::refusal::{Reason, Refusal};
+use crate::time::NumericDate;
+
+/// Everything but the policy that the first verdict depends on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Evidence<'a> {
+    pub(crate) token: &'a Verified,
+    /// Whether the key that verified it is in the ring.
+    pub(crate) key_held: bool,
+    /// Whether the sender proved what `cnf` demands; true where it demands nothing.
+    pub(crate) confirmed: bool,
+    /// The client that asks, as the request names it.
+    pub(crate) client_id: Option<&'a str>,
+    /// The scopes that the request asks for (RFC 6749 §6).
+    pub(crate) scope: Option<&'a str>,
+    pub(crate) now: NumericDate,
+}
+
+/// What to do next. Two are verdicts; each other names the function that takes its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Verdict: the recorded successor goes out, and a new access token with it.
+    Issue(Successor),
+    /// Verdict.
+    Refuse(Reason),
+    /// Verdict: refused, and why there is no successor is to be reported.
+    NoSuccessor(NotReissued),
+    /// Ask the store for the token's standing: [`Policy::refresh_standing`].
+    AskStore,
+    /// Revoke the session, for the token was used twice: [`Policy::refresh_session_ended`].
+    EndSession {
+        /// How many generations ago the token was superseded; 0 where the store has forgotten it.
+        generations: u32,
+    },
+}
+
+impl Policy {
+    /// Judges a refresh token as it is presented. Faults come before expiry.
+    pub(crate) fn judge_refresh(&self, evidence: &Evidence<'_>) -> Result<(), Refusal> {
+        let &Evidence { token, key_held, confirmed, client_id, scope, now } = evidence;
+        let refuse = |reason| Err(Refusal::new(reason));
+        if !key_held {
+            return refuse(Reason::UnknownKey);
+        }
+        if !confirmed && !self.ignore_confirmation {
+            return refuse(Reason::Unconfirmed);
+        }
+        if now < token.valid_from() {
+            return refuse(Reason::NotYetValid("iat"));
+        }
+        let issued_to = token.client_id();
+        if issued_to.as_deref() != client_id {
+            let hint = match (issued_to, client_id) {
+                (Some(_), None) => "the request names no client_id, and the token was issued to a client",
+                (None, _) => "the request names a client_id, and the token was issued to no client",
+                _ => "the request's client_id is another one than the token was issued to",
+            };
+            return Err(Refusal::new(Reason::WrongClient).with_hint(hint));
+        }
+        if scope.is_some_and(|scope| !scope::are_held(token.access_claims(), scope)) {
+            return refuse(Reason::InvalidScope);
+        }
+        if now >= token.session_end() {
+            return refuse(Reason::SessionOver);
+        }
+        if now >= token.admitted_until() {
+            return refuse(Reason::Expired);
+        }
+        Ok(())
+    }
+
+    /// The private claims of the new access token: the granted ones as the renewer wants them, and of their scopes those that
+    /// were asked for.
+    pub(crate) fn refreshed_claims(
+        &self,
+        evidence: &Evidence<'_>,
+        renewal: &Renewal,
+    ) -> Result<String, Refusal> {
+        let claims = renewal.apply(evidence.token.access_claims())?;
+        match evidence.scope {
+            None => Ok(claims),
+            Some(asked) => scope::narrowed(&claims, asked)
+                .ok_or_else(|| Refusal::new(Reason::InvalidScope).with_hint("none of them is granted now")),
+        }
+    }
+
+    /// What the store made of the proposed successor; `None` where it did not answer. `key_held` is asked anew: the key may
+    /// have been withdrawn while the store was waited for.
+    pub(crate) fn refresh_recorded(
+        &self,
+        token: &Verified,
+        now: NumericDate,
+        key_held: bool,
+        proposed: Successor,
+        answer: Option<Rotated>,
+    ) -> Next {
+        let successor = match answer {
+            Some(Rotated::Recorded) => proposed,
+            Some(Rotated::Superseded { head }) => match self.accept_head(token, &head, now) {
+                Some(head) if self.is_within_reuse_window(&head, now) => head,
+                Some(_) => return Next::EndSession { generations: 1 },
+                None => return Next::NoSuccessor(NotReissued::HeadMismatch),
+            },
+            Some(Rotated::Reused { generations }) => return Next::EndSession { generations },
+            Some(Rotated::Revoked | Rotated::Predated { .. }) => return Next::Refuse(Reason::Revoked),
+            // The store has lost its records, or it forgot a token that was superseded long ago.
+            Some(Rotated::Unknown) => return Next::AskStore,
+            None => return Next::Refuse(Reason::StoreUnavailable),
+        };
+        if key_held { Next::Issue(successor) } else { Next::Refuse(Reason::UnknownKey) }
+    }
+
+    /// After [`Next::AskStore`].
+    pub(crate) fn refresh_standing(&self, answer: Option<Standing>) -> Next {
+        match answer {
+            None => Next::Refuse(Reason::StoreUnavailable),
+            Some(Standing::Revoked) => Next::Refuse(Reason::Revoked),
+            Some(Standing::Unknown) => Next::Refuse(Reason::UnknownSession),
+            Some(Standing::Reused { generations }) => Next::EndSession { generations },
+            // The session goes on, and this token leads nowhere: each of its refresh tokens was recorded once.
+            Some(Standing::Live) => Next::EndSession { generations: 0 },
+        }
+    }
+
+    /// After [`Next::EndSession`]: whether the revocation was recorded. Otherwise the session may live on, and nobody is told
+    /// that it ended.
+    pub(crate) fn refresh_session_ended(&self, recorded: bool) -> Next {
+        Next::Refuse(if recorded { Reason::Reused } else { Reason::StoreUnavailable })
+    }
+
+    /// Whether the predecessor of this head may still be answered with it. Equal counts as over, so that a window of 0 s is
+    /// none.
+    fn is_within_reuse_window(&self, head: &Successor, now: NumericDate) -> bool {
+        let window = self.refresh.as_ref().map_or(0, |refresh| refresh.reuse_window);
+        now.since(head.iat) < window
+    }
+}
+
+impl Verified {
+    /// The private claims that a refresh token holds for its access tokens, as their JSON text.
+    pub(crate) fn access_claims(&self) -> &str {
+        self.member(ACCESS_CLAIMS).filter(|value| value.starts_with('{')).unwrap_or("{}")
+    }
+
+    /// The client that it was issued to.
+    pub(crate) fn client_id(&self) -> Option<String> {
+        json::string(self.member(super::claims::CLIENT_ID)?).map(|id| id.into_owned())
+    }
+
+    fn member(&self, name: &str) -> Option<&str> {
+        let members = json::members(self.claims().text()).ok()?;
+        members.iter().find(|member| member.name == name).map(|member| member.value)
+    }
+}
