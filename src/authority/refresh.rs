@@ -172,7 +172,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         self.renewed_len(&ring, &access)?;
         let refresh_len = self.renewed_len(&ring, &Unsigned::successor(&token, &proposed))?;
         if let Some(cookie) = cookie {
-            check_capacity(Some(refresh_len), self.cookie_capacity(cookie))?;
+            check_capacity(Some(refresh_len), self.cookie_capacity(cookie, 0))?;
         }
 
         let answer = self.record_refresh(&token, &proposed, now).await;
