@@ -103,16 +103,20 @@ impl DangerousChallenge {
 
 impl RefusalResponse for Challenge {
     fn respond(&self, refusal: &Refusal, head: &RequestHead<'_>) -> Response<Bytes> {
+        // Formatted once, for the body and for the challenge, which are joined of it: anybody can make this service refuse.
+        let description = &refusal.to_string();
         let mut response = match head {
-            head if head.is_grpc() => grpc(refusal, "application/grpc"),
-            head if self.grpc_with_200 && head.is_grpc_web() => grpc(refusal, "application/grpc-web"),
-            _ => return http(refusal, &self.realm),
+            head if head.is_grpc() => grpc(refusal, description, "application/grpc"),
+            head if self.grpc_with_200 && head.is_grpc_web() => {
+                grpc(refusal, description, "application/grpc-web")
+            }
+            _ => return http(refusal, description, &self.realm),
         };
         if self.grpc_with_200 {
             response.extensions_mut().insert(MaySucceed);
         } else {
             *response.status_mut() = grpc_http_status(refusal);
-            challenge(&mut response, refusal, &self.realm);
+            challenge(&mut response, refusal, description, &self.realm);
         }
         response
     }
@@ -122,29 +126,36 @@ impl RefusalResponse for Challenge {
 #[derive(Clone, Copy)]
 pub(super) struct MaySucceed;
 
-fn http(refusal: &Refusal, realm: &str) -> Response<Bytes> {
+fn http(refusal: &Refusal, description: &str, realm: &str) -> Response<Bytes> {
     let body = match refusal.error() {
         None => "{}".to_owned(),
-        Some(error) => format!(r#"{{"error":"{error}","error_description":"{refusal}"}}"#),
+        Some(error) => [r#"{"error":""#, error, r#"","error_description":""#, description, r#""}"#].concat(),
     };
     let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = refusal.status();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    challenge(&mut response, refusal, realm);
+    challenge(&mut response, refusal, description, realm);
     response
 }
 
 /// Says how to do better, where the credential is at fault (RFC 6750 §3).
-fn challenge(response: &mut Response<Bytes>, refusal: &Refusal, realm: &str) {
+fn challenge(response: &mut Response<Bytes>, refusal: &Refusal, description: &str, realm: &str) {
     if !refusal.is_about_the_token() {
         return;
     }
     let mut challenge = match refusal.error() {
         // RFC 6750 §3.1: a request without a credential learns no error code.
-        None => format!(r#"Bearer realm="{realm}""#),
-        Some(error) => {
-            format!(r#"Bearer realm="{realm}", error="{error}", error_description="{refusal}""#)
-        }
+        None => [r#"Bearer realm=""#, realm, r#"""#].concat(),
+        Some(error) => [
+            r#"Bearer realm=""#,
+            realm,
+            r#"", error=""#,
+            error,
+            r#"", error_description=""#,
+            description,
+            r#"""#,
+        ]
+        .concat(),
     };
     if refusal.required().is_some() {
         name_required(&mut challenge, refusal);
@@ -166,7 +177,7 @@ fn name_required(challenge: &mut String, refusal: &Refusal) {
 
 /// Status and message in the headers, no body: "Trailers-Only" of gRPC over HTTP/2. Without a body the headers end the
 /// stream; a DATA frame after them, an empty one too, makes some clients overlook what they say.
-fn grpc(refusal: &Refusal, content_type: &'static str) -> Response<Bytes> {
+fn grpc(refusal: &Refusal, description: &str, content_type: &'static str) -> Response<Bytes> {
     let status = match refusal.class() {
         Class::Unauthenticated | Class::BadRequest => "16",
         Class::Forbidden => "7",
@@ -176,7 +187,7 @@ fn grpc(refusal: &Refusal, content_type: &'static str) -> Response<Bytes> {
     let headers: &mut HeaderMap = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert("grpc-status", HeaderValue::from_static(status));
-    if let Ok(message) = HeaderValue::try_from(refusal.to_string()) {
+    if let Ok(message) = HeaderValue::try_from(description) {
         headers.insert("grpc-message", message);
     }
     response

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jsonwebtoken::EncodingKey;
 use serde_json::{Value, json};
-use tower_reissue::keys::{Algorithm, KeyRing, KeySet, SigningKey, TrustedIssuer, VerifyingKey};
+use tower_reissue::keys::{Algorithm, KeyRing, KeyRotation, KeySet, SigningKey, TrustedIssuer, VerifyingKey};
 use tower_reissue::store::MemoryStore;
 use tower_reissue::{Authority, AuthorityBuilder, ManualClock, Reason, VerifiedToken};
 
@@ -88,6 +88,24 @@ fn a_token_of_an_issuer_that_nobody_trusts_says_which_are_trusted() {
             refused(&sign_raw(r#"{"alg":"HS256","kid":"9"}"#, "{}", &encoding("c"), Algorithm::HS256));
         assert_eq!((refusal.reason(), refusal.expected()), (&Reason::UnknownKey, None));
     }
+}
+
+/// Of a rotation also those whose keys are not known, in the order in which they came to be trusted.
+#[tokio::test]
+async fn the_issuers_of_a_rotation_are_named_as_they_come_and_go() {
+    let keys = KeyRotation::verify_only().trust(B, KeySet::verifying([key("b")])).start().await.unwrap();
+    let authority = Authority::builder(keys).audience(AUDIENCE).clock(ManualClock::at(NOW)).build().unwrap();
+    let expected = async || {
+        let refusal = authority.admit(&under("9", "c", "https://evil.example")).await.unwrap_err();
+        refusal.expected().map(str::to_owned)
+    };
+    assert_eq!(expected().await.as_deref(), Some(B));
+    authority.trust_issuer(A, KeySet::verifying([])).await.unwrap();
+    assert_eq!(expected().await, Some(format!("{B}, {A}")));
+    assert!(authority.distrust_issuer(B));
+    assert_eq!(expected().await.as_deref(), Some(A));
+    assert!(authority.distrust_issuer(A));
+    assert_eq!(expected().await.as_deref(), Some(""), "none is trusted");
 }
 
 /// A long list is not written in full for everybody who sends a token.
