@@ -15,7 +15,7 @@ use http::request::Parts;
 use crate::authority::{PrivateClaims, VerifiedToken};
 use crate::refusal::{Reason, Refusal};
 use crate::server::control::NoReissue;
-use crate::server::{Deferred, NOT_SHOWN, judge, shown};
+use crate::server::{Deferred, NO_LAYER, find_token, judge};
 use crate::token::requirement::Requirement;
 
 /// The handler asked for a [`VerifiedToken`], and the request has none; or for a [`Guarded`] one, and its token does not meet
@@ -32,7 +32,7 @@ pub struct VerifiedTokenRejection(Rejected);
 
 #[derive(Debug)]
 enum Rejected {
-    NotShown,
+    NoLayer,
     Refused(Box<Deferred>),
 }
 
@@ -40,7 +40,7 @@ impl VerifiedTokenRejection {
     /// Why the request is refused; `None` where the application is at fault.
     pub fn refusal(&self) -> Option<&Refusal> {
         match &self.0 {
-            Rejected::NotShown => None,
+            Rejected::NoLayer => None,
             Rejected::Refused(deferred) => Some(deferred.refusal()),
         }
     }
@@ -53,7 +53,7 @@ impl VerifiedTokenRejection {
 impl fmt::Display for VerifiedTokenRejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Rejected::NotShown => f.write_str(NOT_SHOWN),
+            Rejected::NoLayer => f.write_str(NO_LAYER),
             Rejected::Refused(deferred) => fmt::Display::fmt(deferred.refusal(), f),
         }
     }
@@ -64,7 +64,7 @@ impl std::error::Error for VerifiedTokenRejection {}
 impl IntoResponse for VerifiedTokenRejection {
     fn into_response(self) -> Response {
         match self.0 {
-            Rejected::NotShown => (StatusCode::INTERNAL_SERVER_ERROR, self.to_string()).into_response(),
+            Rejected::NoLayer => (StatusCode::INTERNAL_SERVER_ERROR, self.to_string()).into_response(),
             Rejected::Refused(deferred) => deferred.into_response().map(Body::from),
         }
     }
@@ -171,7 +171,7 @@ where
 fn token<C: Send + Sync + 'static>(
     parts: &Parts,
 ) -> Result<Option<VerifiedToken<C>>, VerifiedTokenRejection> {
-    let token = shown(&parts.extensions).map_err(|_| VerifiedTokenRejection(Rejected::NotShown))?;
+    let token = find_token(&parts.extensions).map_err(|_| VerifiedTokenRejection(Rejected::NoLayer))?;
     Ok(token.cloned())
 }
 

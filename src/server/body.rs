@@ -1,4 +1,4 @@
-//! [`ResponseBody`]: the inner body frame for frame, or the few bytes of a refusal.
+//! [`ResponseBody`]: the inner body, or the bytes of a refusal.
 
 use std::convert::Infallible;
 use std::error::Error as StdError;
@@ -14,15 +14,15 @@ use pin_project_lite::pin_project;
 type BoxError = Box<dyn StdError + Send + Sync>;
 
 pin_project! {
-    /// The body of a response that went through [`Reissue`](crate::Reissue). The inner service's body passes
-    /// untouched: the same frames, the same size hint.
+    /// The body of a response of [`Reissue`](crate::Reissue). The inner service's body passes unchanged, with the same frames
+    /// and the same size hint.
     pub struct ResponseBody<R> {
         #[pin]
         kind: Kind<R>,
     }
 }
 
-// Not http-body-util's `Either`, whose two bodies share one `Data`: the inner body's is whatever its service chose.
+// Not http-body-util's `Either`: both of its bodies have one `Data`, and the inner service chooses its own.
 pin_project! {
     #[project = KindProj]
     enum Kind<R> {
@@ -77,7 +77,7 @@ where
     }
 }
 
-/// Empty, whatever the inner body: layers that answer for themselves want one.
+/// Empty, without `R: Default`. Layers that answer requests themselves need it.
 impl<R> Default for ResponseBody<R> {
     fn default() -> Self {
         Self::fixed(Bytes::new())
@@ -90,8 +90,8 @@ impl<R> fmt::Debug for ResponseBody<R> {
     }
 }
 
-/// A body of bytes that are all there: what refusals and the ready endpoints answer with.
-// Not `Full` itself, whose crate's majors would be this one's.
+/// A body that consists of bytes: the body of refusals and of the endpoints.
+// Not `Full` itself: a new major version of its crate would then be one of this crate.
 #[derive(Clone, Debug, Default)]
 pub struct FixedBody(Full<Bytes>);
 

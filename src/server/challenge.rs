@@ -35,7 +35,7 @@ use crate::token::capacity::MAX_REALM;
 /// * It never lets a refusal look like a success: a status below 300, or 304, is replaced by [`Refusal::status`],
 ///   because a proxy that asks this service whether a request may pass believes a 200.
 pub trait RefusalResponse: Send + Sync + 'static {
-    /// The response to `refusal` of the request that has this head. Where it panics, the default [`Challenge`] answers.
+    /// The response to a refused request with this head. If it panics, the default [`Challenge`] is sent.
     fn respond(&self, refusal: &Refusal, head: &RequestHead<'_>) -> Response<Bytes>;
 }
 
@@ -65,7 +65,7 @@ impl Challenge {
     /// Challenges with this `realm`. Characters that a quoted string can't hold are dropped, and only the first 64
     /// bytes are kept, because the realm counts towards what a refusal adds to a response head.
     pub fn new(realm: &str) -> Self {
-        // RFC 9110 §5.6.4: quotes and backslashes would need escaping, which clients get wrong.
+        // RFC 9110 §5.6.4: quotes and backslashes would have to be escaped, which clients parse wrongly.
         let kept = |byte: &char| matches!(byte, ' '..='~') && !matches!(byte, '"' | '\\');
         Self { realm: realm.chars().filter(kept).take(MAX_REALM).collect(), grpc_with_200: false }
     }
@@ -122,7 +122,7 @@ impl RefusalResponse for Challenge {
     }
 }
 
-/// In the extensions of a refusal's response: its success status was asked for.
+/// In the extensions of a refusal's response: its success status is configured.
 #[derive(Clone, Copy)]
 pub(super) struct MaySucceed;
 
@@ -138,7 +138,7 @@ fn http(refusal: &Refusal, description: &str, realm: &str) -> Response<Bytes> {
     response
 }
 
-/// Says how to do better, where the credential is at fault (RFC 6750 §3).
+/// Adds the challenge if the credential is at fault (RFC 6750 §3).
 fn challenge(response: &mut Response<Bytes>, refusal: &Refusal, description: &str, realm: &str) {
     if !refusal.is_about_the_token() {
         return;
@@ -165,7 +165,7 @@ fn challenge(response: &mut Response<Bytes>, refusal: &Refusal, description: &st
     }
 }
 
-/// What another token needs (RFC 6750 §3, RFC 9470 §3): all of it quoted, and none of it holds what would need escaping.
+/// Names what another token needs (RFC 6750 §3, RFC 9470 §3), as quoted strings. None of the values needs escaping.
 fn name_required(challenge: &mut String, refusal: &Refusal) {
     let max_age = refusal.max_age().map(|age| age.as_secs().to_string());
     let required =
@@ -175,8 +175,8 @@ fn name_required(challenge: &mut String, refusal: &Refusal) {
     }
 }
 
-/// Status and message in the headers, no body: "Trailers-Only" of gRPC over HTTP/2. Without a body the headers end the
-/// stream; a DATA frame after them, an empty one too, makes some clients overlook what they say.
+/// The response for gRPC: status and message in the headers, without a body ("Trailers-Only"). The headers then end the stream.
+/// After a DATA frame, even an empty one, some clients ignore them.
 fn grpc(refusal: &Refusal, description: &str, content_type: &'static str) -> Response<Bytes> {
     let status = match refusal.class() {
         Class::Unauthenticated | Class::BadRequest => "16",
@@ -193,7 +193,7 @@ fn grpc(refusal: &Refusal, description: &str, content_type: &'static str) -> Res
     response
 }
 
-/// Clients map 400 to INTERNAL, which says nothing of credentials.
+/// 401 in place of 400, which gRPC clients map to INTERNAL.
 fn grpc_http_status(refusal: &Refusal) -> StatusCode {
     match refusal.class() {
         Class::BadRequest => StatusCode::UNAUTHORIZED,

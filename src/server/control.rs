@@ -1,4 +1,4 @@
-//! What a handler can say about the reissue of its caller's token.
+//! [`NoReissue`]: with it a handler suppresses the successor of its caller's token.
 
 /// In a response's extensions: this response must carry no successor.
 ///

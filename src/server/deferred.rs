@@ -1,8 +1,8 @@
-//! [`Deferred`]: a refusal that is made inside the layer, of a request that the layer let through.
+//! [`Deferred`]: a refusal by an extractor or a requirement, inside the layer.
 //!
-//! Extractors and requirements judge where a route is known, and the layer further out has the configured
-//! [`RefusalResponse`], the observer and the successor. So the response of such a refusal carries it to the layer, which answers
-//! in its place. Where no layer is further out, the response is a whole refusal as it is.
+//! Extractors and requirements know the route. The layer further out has the configured [`RefusalResponse`], the observer and the
+//! successor. So the refusal travels to the layer in the extensions of its response, and the layer replaces that response. Without
+//! a layer further out, the response is a complete refusal by itself.
 
 use std::fmt;
 use std::mem;
@@ -13,11 +13,11 @@ use http::{Extensions, HeaderMap, HeaderValue, Response, request};
 
 use super::challenge::{Challenge, RefusalResponse};
 use super::deliver::{REISSUE_REPLAY, uncache};
-use super::refusal::sealed;
+use super::refusal::completed;
 use crate::refusal::Refusal;
 use crate::request::head::RequestHead;
 
-/// A refusal with the head of the request that it refuses: the handler's side has taken the request by then.
+/// A refusal, and the head of the refused request, which the layer no longer has.
 pub(crate) struct Deferred {
     refusal: Refusal,
     head: request::Parts,
@@ -29,7 +29,7 @@ impl Deferred {
         Self { refusal, head, panicked: None }
     }
 
-    /// The hook that panicked over the request, for the layer to report.
+    /// Adds the hook that panicked, for the layer to report.
     pub(super) fn after_panic(self, panicked: Option<&'static str>) -> Self {
         Self { panicked, ..self }
     }
@@ -46,42 +46,41 @@ impl Deferred {
         RequestHead::of_parts(&self.head)
     }
 
-    /// The default response, marked for a layer to replace it.
-    // Marked in a header that the layer looks for anyhow: other responses then cost nothing.
+    /// The default response, marked so that a layer replaces it.
+    // The mark is a header that the layer removes anyway, so other responses cost nothing more.
     pub(crate) fn into_response(self) -> Response<Bytes> {
         let response = Challenge::default().respond(&self.refusal, &self.head());
-        let mut response = sealed(response, self.refusal.clone());
+        let mut response = completed(response, self.refusal.clone());
         response.headers_mut().insert(&REISSUE_REPLAY, HeaderValue::from_static("deferred"));
         response.extensions_mut().insert(Arc::new(self));
         response
     }
 }
 
-/// The head holds a credential, so it is left out.
+/// Without the head, which holds a credential.
 impl fmt::Debug for Deferred {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Deferred").field(&self.refusal).finish()
     }
 }
 
-// From here on nothing is generic: what is compiled into the user's crate may change what is inlined on the way of a response
-// that holds no refusal.
+// The functions below are not generic. In the user's crate they could change what is inlined for responses without a refusal.
 
-/// Removes what an inner service says of replay, which is never its to say: it ran. Whether it said something.
+/// Removes an inner service's replay header, which would be wrong because the service ran. Returns whether there was one.
 #[inline(never)]
 pub(super) fn remove_replay(headers: &mut HeaderMap) -> bool {
-    // A walk, as in `credential::from_authorization`.
+    // A loop in place of a lookup, as in `credential::from_authorization`.
     headers.keys().any(|name| *name == REISSUE_REPLAY) && headers.remove(&REISSUE_REPLAY).is_some()
 }
 
-/// The refusal that a response carries, if it does.
+/// The deferred refusal of a response, if it has one.
 #[inline(never)]
 pub(super) fn take_deferred(extensions: &mut Extensions) -> Option<Arc<Deferred>> {
     extensions.remove()
 }
 
-/// The response to a deferred refusal, with what layers in between added to the marked one: CORS headers, a request id. What they
-/// said of its body, which is another now, and to caches is left out.
+/// The response to a deferred refusal, with the headers and extensions that layers in between added to the marked one: CORS
+/// headers or a request id, for example. What they set for its body, which is replaced, and for caches is removed.
 #[inline(never)]
 pub(super) fn merge(
     mut headers: HeaderMap,

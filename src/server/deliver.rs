@@ -1,4 +1,4 @@
-//! How a successor goes back: in a header or a cookie, in a response that no cache keeps.
+//! Puts a successor into a response, in a header or a cookie, and makes the response uncacheable.
 
 use http::header::{ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, EXPIRES, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
@@ -12,11 +12,11 @@ use crate::telemetry::ReissueKind;
 use crate::time::NumericDate;
 use crate::token::reissue::NotReissued;
 
-/// On a refusal that carries a successor: the handler did not run, so the same request may be sent again with it. Whatever
-/// an inner service says of that is removed, for it did run.
+/// On a refusal that carries a successor: the handler did not run, so the same request can be sent again with it. If an inner
+/// service sets it, it is removed, because that service did run.
 pub(super) static REISSUE_REPLAY: HeaderName = HeaderName::from_static("reissue-replay");
 
-/// Whether this response may carry a successor at all; asked before one is made, for a recorded one is spent.
+/// Whether this response may carry a successor. Checked before one is made, because recording one supersedes its predecessor.
 pub(super) fn may_carry<R, C>(response: &Response<R>, channel: ReplyChannel, shared: &Shared<C>) -> bool {
     let headers = response.headers();
     let taken = match channel {
@@ -29,11 +29,11 @@ pub(super) fn may_carry<R, C>(response: &Response<R>, channel: ReplyChannel, sha
     !taken
         && !response.status().is_informational()
         && response.status() != StatusCode::NOT_MODIFIED
-        && !forgoes_successor(response, channel, shared)
+        && !suppresses_successor(response, channel, shared)
 }
 
-/// Whether whoever made the response wants no successor in it.
-pub(super) fn forgoes_successor<R, C>(
+/// Whether the response itself asks for no successor.
+pub(super) fn suppresses_successor<R, C>(
     response: &Response<R>,
     channel: ReplyChannel,
     shared: &Shared<C>,
@@ -54,14 +54,15 @@ fn sets(field: &HeaderValue, cookie: &Cookie) -> bool {
         .is_some_and(|name| name.trim_ascii() == cookie.name().as_bytes())
 }
 
-/// `Clear-Site-Data` signs out as surely as a cookie's removal.
+/// Whether `Clear-Site-Data` removes the cookies, which is a sign-out too.
 fn clears_cookies(headers: &HeaderMap) -> bool {
     let values = headers.get_all("clear-site-data").iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|what| matches!(what.trim(), "\"cookies\"" | "\"*\""))
 }
 
-/// Takes out of a refusal what stands where its successor belongs: the refusal promises it, and it is spent.
-pub(super) fn clear_place<C>(headers: &mut HeaderMap, channel: ReplyChannel, shared: &Shared<C>) {
+/// Removes a `Set-Cookie` of the token's cookie from a refusal that carries a successor in that cookie. The refusal promises the
+/// successor, and it is recorded already.
+pub(super) fn remove_rival_cookie<C>(headers: &mut HeaderMap, channel: ReplyChannel, shared: &Shared<C>) {
     let Some(cookie) = channel.cookie(&shared.settings) else { return };
     if sets_cookie(headers, cookie) {
         let others: Vec<_> =
@@ -73,14 +74,14 @@ pub(super) fn clear_place<C>(headers: &mut HeaderMap, channel: ReplyChannel, sha
     }
 }
 
-/// Removes the cookie, unless the response sets it already.
+/// Removes the cookie from the browser, unless the response sets it.
 pub(crate) fn remove_cookie(headers: &mut HeaderMap, cookie: &Cookie) {
     if !sets_cookie(headers, cookie) {
         headers.append(SET_COOKIE, cookie.removal());
     }
 }
 
-/// `at` is the instant of admission, or of the exchange.
+/// Adds the successor to the response. `at` is the instant of the admission or the exchange.
 pub(super) fn deliver<C: Send + Sync + 'static>(
     headers: &mut HeaderMap,
     successor: &SignedSuccessor,
@@ -112,7 +113,7 @@ pub(super) fn deliver<C: Send + Sync + 'static>(
     shared.authority.report_reissued(how, successor.exp);
 }
 
-/// A browser's script reads no header that is not exposed (Fetch §3.3.5).
+/// Exposes a header to scripts of other origins (Fetch §3.3.5).
 pub(super) fn expose(headers: &mut HeaderMap, name: &HeaderName) {
     let exposed = headers
         .get_all(ACCESS_CONTROL_EXPOSE_HEADERS)
@@ -125,11 +126,11 @@ pub(super) fn expose(headers: &mut HeaderMap, name: &HeaderName) {
     }
 }
 
-/// One user's token must reach no other: not from the browser's cache, not from a proxy's, not from a CDN that
-/// listens to headers of its own (RFC 6749 §5.1).
+/// Makes the response uncacheable for browsers, proxies and CDNs with headers of their own, so that no other user gets the token
+/// (RFC 6749 §5.1).
 pub(super) fn uncache(headers: &mut HeaderMap) {
     headers.remove(EXPIRES);
-    // Few responses have any: it takes memory only then.
+    // Few responses have any, and only then this allocates.
     let for_caches: Vec<HeaderName> = headers.keys().filter(|name| is_for_caches(name)).cloned().collect();
     for name in for_caches {
         headers.remove(name);
@@ -137,8 +138,8 @@ pub(super) fn uncache(headers: &mut HeaderMap) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
-/// Whether a response field of this name says something already: to caches, to browsers, of the response, or of a refusal.
-pub(super) fn has_a_meaning(name: &HeaderName) -> bool {
+/// Whether a response header of this name has a meaning of its own, to caches, browsers, clients or the layer.
+pub(super) fn is_reserved(name: &HeaderName) -> bool {
     let is_cors = name.as_str().starts_with("access-control-");
     is_cors
         || is_for_caches(name)
@@ -171,7 +172,7 @@ pub(super) fn has_a_meaning(name: &HeaderName) -> bool {
         )
 }
 
-/// Fields that CDNs heed before `Cache-Control`: the targeted ones of RFC 9213, which end in its name, and older ones.
+/// Whether a CDN prefers this header to `Cache-Control`: a targeted one of RFC 9213, whose name ends in it, or an older one.
 fn is_for_caches(name: &HeaderName) -> bool {
     let name = name.as_str();
     name.ends_with("-cache-control")

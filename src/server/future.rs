@@ -1,4 +1,4 @@
-//! [`ResponseFuture`]: one request's path from its arrival to its response, told in states.
+//! [`ResponseFuture`]: a request from its arrival to its response, as states.
 
 use std::fmt;
 use std::mem;
@@ -26,7 +26,7 @@ use crate::telemetry::ReissueKind;
 use crate::time::NumericDate;
 
 pin_project! {
-    /// The response to come.
+    /// The future of a [`Reissue`](crate::Reissue)'s response.
     pub struct ResponseFuture<F, S, B, R, C> {
         #[pin]
         state: State<F, S, B, R, C>,
@@ -36,22 +36,22 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<F, S, B, R, C> {
-        // The token's issuer is asked for newer keys, for nobody knows the one that the token names. Nothing is verified
-        // yet, so what the inner service had reserved was given back.
+        // The keys of the token's issuer are loaded again, because the token's key is unknown. The token is not verified yet, so
+        // what the inner service had reserved was released.
         Refetching { refetching: Refetching, suspended: Option<SuspendedRequest<S, B, C>> },
-        // The store is waited for; the inner service has already reported ready.
+        // Waiting for the store. The inner service has already reported ready.
         Arriving { settling: BoxFuture<Verdict<C>>, suspended: Option<SuspendedRequest<S, B, C>> },
-        // The request is admitted; where it gave its place back, it waits for another and arrives anew.
+        // The request is admitted. If its reservation was released, it waits for the service and is judged again.
         Admitted { admitted: Option<(SuspendedRequest<S, B, C>, Admission<C>)> },
-        // The handler is running; whether a successor is due is judged after it.
+        // The handler is running. Whether a successor is due is judged at its response.
         Running { #[pin] response: F, context: Option<RequestContext<C>> },
-        // The response is in hand; the successor is being recorded.
+        // The handler has answered. The successor is being recorded.
         Recording {
             successor: BoxFuture<Option<SignedSuccessor>>,
             response: Option<Response<R>>,
             context: RequestContext<C>,
         },
-        // A refusal that was made inside the layer is answered, and the successor that goes out with it is being recorded.
+        // A deferred refusal is ready. The successor that it carries is being recorded.
         Refusing { response: BoxFuture<Response<Bytes>> },
         Refused { response: Option<Response<Bytes>> },
     }
@@ -59,20 +59,20 @@ pin_project! {
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// A request that waits for its verdict beside the service that it goes to.
+/// A request that waits for its verdict, and the service that is to run it.
 pub(super) struct SuspendedRequest<S, B, C> {
     pub(super) service: S,
-    /// Whether the service has reported ready for it.
+    /// Whether the service has reported ready for this request.
     pub(super) is_ready: bool,
     pub(super) request: Request<B>,
     pub(super) shared: Arc<Shared<C>>,
     pub(super) channel: ReplyChannel,
 }
 
-/// What the response of a request that reached the handler is judged with.
+/// What is needed at the response of a request that reached the handler.
 pub(super) struct RequestContext<C> {
     pub(super) shared: Arc<Shared<C>>,
-    /// `None` where it reached the handler without a token.
+    /// `None` for an anonymous request.
     pub(super) admission: Option<Admission<C>>,
     pub(super) channel: ReplyChannel,
 }
@@ -123,7 +123,7 @@ where
                     }
                     let (suspended, admission) = admitted.take().expect(POLLED_AGAIN);
                     match waits {
-                        // However long that took: the token may have expired, its key or its session be gone.
+                        // During the wait the token may have expired, or its key or session been withdrawn.
                         true => {
                             SuspendedRequest { is_ready: true, ..suspended }.arrive_again(Refetched::Current)
                         }
@@ -137,15 +137,15 @@ where
                         && let Some(deferred) = take_deferred(response.extensions_mut())
                     {
                         let context = context.take().expect(POLLED_AGAIN);
-                        // Taken out of it, so that on its usual way the response is moved once.
+                        // Only the headers and extensions are taken, so that usual responses are moved just once.
                         let headers = mem::take(response.headers_mut());
                         context.answer(headers, mem::take(response.extensions_mut()), &deferred)
                     } else {
-                        // Looked at where it lies: it is moved only where something is due.
+                        // Checked by reference, so that the response is moved only if a successor is due.
                         let Some(now) = context.as_ref().and_then(|context| context.due(&response)) else {
                             return Poll::Ready(Ok(response.map(ResponseBody::inner)));
                         };
-                        let context = context.take().expect("it was just asked");
+                        let context = context.take().expect("it was just used");
                         match context.renew(now, 0) {
                             Renewal::Decided(successor) => {
                                 return Poll::Ready(Ok(finish(response, successor, &context)));
@@ -175,7 +175,7 @@ where
     }
 }
 
-/// As every future may, this one panics when it is polled after it was done.
+/// The panic message for a poll after completion, as futures may panic then.
 const POLLED_AGAIN: &str = "polled after completion";
 
 impl<S, B, R, C> SuspendedRequest<S, B, C>
@@ -183,15 +183,15 @@ where
     S: Service<Request<B>, Response = Response<R>>,
     C: Send + Sync + 'static,
 {
-    /// Nobody is asked for a key again: a token whose key is unknown now is refused.
+    /// Judges the request again. Keys are not loaded a second time: a token whose key is still unknown is refused.
     fn arrive_again(mut self, refetched: Refetched) -> State<S::Future, S, B, R, C> {
-        // A custom source may give another answer the second time: what is judged now is answered where it was found.
+        // A custom source may return another credential this time, so the channel is set again.
         let (arrived, channel) = self.shared.arrive(&RequestHead::of(&self.request));
         self.channel = channel;
         match arrived.map_err(|not_admitted| *not_admitted) {
             Ok(admission) => self.admitted(admission),
             Err(NotAdmitted::Refused(refused)) => self.refused(refused),
-            // Of a custom source that found a credential a moment ago.
+            // Only if a custom source found a credential the first time and none now.
             Err(NotAdmitted::Anonymous) => self.refused(Reason::NoCredential.into()),
             Err(NotAdmitted::Pending(settling)) => State::Arriving { settling, suspended: Some(self) },
             Err(NotAdmitted::Refetching { refusal, .. }) => {
@@ -219,7 +219,7 @@ where
 
     fn run(self, admission: Admission<C>) -> State<S::Future, S, B, R, C> {
         let Self { mut service, mut request, shared, channel, .. } = self;
-        shared.show(&admission, &mut request);
+        shared.insert_token(&admission, &mut request);
         State::Running {
             response: service.call(request),
             context: Some(RequestContext { shared, admission: Some(admission), channel }),
@@ -228,7 +228,7 @@ where
 }
 
 impl<C: Send + Sync + 'static> RequestContext<C> {
-    /// The instant of the response, where a successor is due then and this response can carry one.
+    /// The time of the response, if a successor is due and this response can carry one.
     #[inline(always)]
     fn due<R>(&self, response: &Response<R>) -> Option<NumericDate> {
         let now = self.shared.authority.due(self.admission.as_ref()?)?;
@@ -236,7 +236,7 @@ impl<C: Send + Sync + 'static> RequestContext<C> {
     }
 
     /// The successor that is due, if it is not too long for the response, which names so many bytes of requirements.
-    // Always: `answer` calls it too.
+    // `inline(always)`: `answer` calls it too.
     #[inline(always)]
     fn renew(&self, now: NumericDate, required: usize) -> Renewal {
         match (&self.admission, self.shared.capacity(self.channel, required)) {
@@ -245,8 +245,7 @@ impl<C: Send + Sync + 'static> RequestContext<C> {
         }
     }
 
-    /// Answers a refusal that was made inside the layer as the layer answers its own. The token was admitted, so a successor
-    /// may be due.
+    /// Answers a deferred refusal as the layer answers its own. The token was admitted, so a successor may be due.
     #[cold]
     #[inline(never)]
     fn answer<F, S, B, R>(
@@ -286,7 +285,7 @@ impl<C: Send + Sync + 'static> RequestContext<C> {
     }
 }
 
-// Always, as `renew`, which has two callers since refusals are answered here too: not inlined it was measured.
+// `inline(always)`, as for `renew`: a benchmark showed a cost without it.
 #[inline(always)]
 fn finish<R, C: Send + Sync + 'static>(
     mut response: Response<R>,

@@ -1,4 +1,4 @@
-//! [`ReissueLayer`]: guards a service.
+//! [`ReissueLayer`]: the layer that guards a service.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use http::HeaderName;
 use tower_layer::Layer;
 
 use super::challenge::{Challenge, RefusalResponse};
-use super::deliver::has_a_meaning;
+use super::deliver::is_reserved;
 use super::service::Reissue;
 use super::settings::Settings;
 use super::shared::Shared;
@@ -34,7 +34,7 @@ impl<C: Send + Sync + 'static> ReissueLayer<C> {
             header: HeaderName::from_static("refreshed-api-token"),
             optional: false,
             pass_preflight: false,
-            shows_token: true,
+            inserts_token: true,
             refusals: Arc::new(Challenge::default()),
             origins: AllowedOrigins::default(),
         };
@@ -77,30 +77,30 @@ impl<C: Send + Sync + 'static> ReissueLayer<C> {
     /// The response header that carries a successor. Default `Refreshed-API-Token`.
     ///
     /// # Errors
-    /// If the layer, a cache or the client gives the header a meaning of its own, as `Cache-Control` has one.
+    /// If the header has a meaning of its own to the layer, a cache or a client, as `Cache-Control` has.
     pub fn deliver_in(self, header: HeaderName) -> Result<Self, ConfigError> {
-        if has_a_meaning(&header) {
+        if is_reserved(&header) {
             return Err(ConfigError::new(format!(
-                "a successor can't be delivered in `{header}`, which has a meaning of its own: choose a name of your own, \
+                "a successor can't be delivered in `{header}`, which has another meaning: choose a name of your own, \
                  or keep `Refreshed-API-Token`"
             )));
         }
         Ok(self.with(|settings| settings.header = header))
     }
 
-    /// Lets a request without a credential through to the handler, which then finds no token: not that of a layer further out
-    /// either. A request with a bad credential is refused as ever. Default: a request without a credential is refused.
+    /// Lets a request without a credential through to the handler, which then finds no token, not even one of a layer further out.
+    /// A request with a bad credential is still refused. Default: a request without a credential is refused.
     ///
-    /// Costs: whatever takes a credential away on the way makes its sender anonymous, and nobody is told. Some proxies drop a
-    /// header that they find malformed or too long; [the manual](crate::manual::operating) names their settings.
+    /// Costs: a proxy that removes a credential makes its sender anonymous without an error. Some proxies drop a header that they
+    /// consider malformed or too long; [the manual](crate::manual::operating) names their settings.
     ///
     /// With axum, a handler behind such a layer takes `Option<VerifiedToken>`. One that takes `VerifiedToken` answers an
     /// anonymous request as the layer refuses: 401 with its challenge. `Result<VerifiedToken, VerifiedTokenRejection>` keeps
-    /// that refusal for the handler to look at. On other frameworks, look for a [`VerifiedToken`](crate::VerifiedToken) in the
-    /// request's extensions.
+    /// that refusal for the handler. On other frameworks, look for a [`VerifiedToken`](crate::VerifiedToken) in the request's
+    /// extensions.
     ///
-    /// Routes that must, may and must not have a caller's token are three routers. The last has no layer: it never looks at a
-    /// credential, so that a bad one does not hinder a sign-in.
+    /// Use one router each for routes that must, may and must not read a token. The last has no layer, so that a bad credential
+    /// does not prevent a sign-in.
     ///
     /// ```
     /// # #[cfg(feature = "axum")] {
@@ -141,7 +141,7 @@ impl<C: Send + Sync + 'static> ReissueLayer<C> {
     /// Does not put the [`VerifiedToken`](crate::VerifiedToken) into the request's extensions. Default: it does. For
     /// a service whose handlers do not use the token; it saves the time and memory of an extension.
     pub fn without_extension(self) -> Self {
-        self.with(|settings| settings.shows_token = false)
+        self.with(|settings| settings.inserts_token = false)
     }
 
     /// Answers refusals with `response`. Default: a [`Challenge`] with the realm `api`; [`Challenge::new`] sets

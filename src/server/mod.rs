@@ -1,4 +1,4 @@
-//! The server half: the layer, its service, and what goes back over the wire.
+//! The server side: the layer, its service, and the responses.
 
 mod body;
 mod challenge;
@@ -28,4 +28,4 @@ pub(crate) use require::judge;
 pub use require::{Require, RequireFuture, RequireScope, RequireStepUp};
 pub use service::Reissue;
 #[cfg(feature = "axum")]
-pub(crate) use shared::{NOT_SHOWN, shown};
+pub(crate) use shared::{NO_LAYER, find_token};

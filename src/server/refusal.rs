@@ -1,4 +1,4 @@
-//! A refusal is answered: by the configured response, which is then made safe to send.
+//! The response to a refused request: the configured one, completed so that it is safe to send.
 
 use bytes::Bytes;
 use http::header::RETRY_AFTER;
@@ -6,7 +6,7 @@ use http::{HeaderValue, Response, StatusCode};
 
 use super::challenge::{Challenge, MaySucceed, RefusalResponse};
 use super::deliver::{
-    REISSUE_REPLAY, clear_place, deliver, expose, forgoes_successor, remove_cookie, uncache,
+    REISSUE_REPLAY, deliver, expose, remove_cookie, remove_rival_cookie, suppresses_successor, uncache,
 };
 use super::reply::ReplyChannel;
 use super::shared::Shared;
@@ -16,7 +16,7 @@ use crate::request::head::RequestHead;
 use crate::telemetry::ReissueKind;
 use crate::token::reissue::NotReissued;
 
-/// The whole refusal: made by the configured response, sealed, with the successor where one is owed.
+/// The complete response to a refused request, with the successor of an exchange.
 pub(super) fn refusal_response<C: Send + Sync + 'static>(
     shared: &Shared<C>,
     head: &RequestHead<'_>,
@@ -26,17 +26,17 @@ pub(super) fn refusal_response<C: Send + Sync + 'static>(
     let removed = channel.cookie(&shared.settings).filter(|_| refusal.removes_cookie());
     let respond = |refusal| respond(&shared.authority, &*shared.settings.refusals, refusal, head);
     let mut response = respond(refusal.clone());
-    // Then the refusal must not promise a successor.
-    if successor.is_some() && forgoes_successor(&response, channel, shared) {
+    // The refusal must not promise a successor that is not sent.
+    if successor.is_some() && suppresses_successor(&response, channel, shared) {
         shared.authority.report_not_reissued(NotReissued::Suppressed);
         return refusal_response(shared, head, Reason::Expired.into(), channel);
     }
     shared.authority.report_refusal(&refusal);
     match successor {
         Some(successor) => {
-            clear_place(response.headers_mut(), channel, shared);
+            remove_rival_cookie(response.headers_mut(), channel, shared);
             deliver(response.headers_mut(), &successor, ReissueKind::Exchanged, at, channel, shared);
-            // The handler did not run: whatever was asked for can be asked for again.
+            // The handler did not run, so the request can be sent again.
             response.headers_mut().insert(&REISSUE_REPLAY, HeaderValue::from_static("safe"));
             if head.is_cross_origin(head.has_origin()) {
                 expose(response.headers_mut(), &REISSUE_REPLAY);
@@ -51,7 +51,7 @@ pub(super) fn refusal_response<C: Send + Sync + 'static>(
     response
 }
 
-/// The response of a refusal, sealed; the default one where the configured one panics.
+/// The configured response to a refusal, completed. If it panics, the default one.
 pub(crate) fn respond<C: Send + Sync + 'static>(
     authority: &Authority<C>,
     refusals: &dyn RefusalResponse,
@@ -59,14 +59,15 @@ pub(crate) fn respond<C: Send + Sync + 'static>(
     head: &RequestHead<'_>,
 ) -> Response<Bytes> {
     let response = authority.ask_hook("refuse_with", || refusals.respond(&refusal, head));
-    sealed(response.unwrap_or_else(|| Challenge::default().respond(&refusal, head)), refusal)
+    completed(response.unwrap_or_else(|| Challenge::default().respond(&refusal, head)), refusal)
 }
 
-/// No refusal succeeds, no cache keeps one, an outage says when to come back, and layers further out can read why.
-pub(super) fn sealed(mut response: Response<Bytes>, refusal: Refusal) -> Response<Bytes> {
+/// Completes the response to a refusal: it has no success status, is not cached, says when to retry after an outage, and carries
+/// the refusal for layers further out.
+pub(super) fn completed(mut response: Response<Bytes>, refusal: Refusal) -> Response<Bytes> {
     let may_succeed = response.extensions_mut().remove::<MaySucceed>().is_some();
     let status = response.status();
-    // 304 is one too: a cache answers it with what it keeps, which may be what is protected.
+    // 304 counts as success: a cache then sends its stored response, which may be a protected one.
     if (status < StatusCode::MULTIPLE_CHOICES && !may_succeed) || status == StatusCode::NOT_MODIFIED {
         *response.status_mut() = refusal.status();
     }

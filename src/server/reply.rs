@@ -1,4 +1,4 @@
-//! [`ReplyChannel`]: where a successor goes back, and how long it may be.
+//! [`ReplyChannel`]: where a successor is sent, and how long it may be.
 
 use super::settings::Settings;
 use crate::authority::Authority;
@@ -7,15 +7,15 @@ use crate::request::credential::Credential;
 use crate::request::head::RequestHead;
 use crate::token::reissue::Capacity;
 
-/// Where a successor goes back: to where the token was found.
-// Made for every request and walked by few: so it owns nothing that would have to be cloned and dropped.
+/// Where a successor is sent: to where the token was found.
+// Every request makes one, and few use it. So it is `Copy` and owns nothing.
 #[derive(Clone, Copy)]
 pub(super) enum ReplyChannel {
     Nowhere,
     Header,
-    /// A header that a browser's script on another origin is to read.
+    /// A header that is exposed to scripts of other origins.
     ExposedHeader,
-    /// The cookie that is this one among the layer's sources.
+    /// The cookie with this index among the layer's sources.
     Cookie {
         source: usize,
     },
@@ -41,8 +41,8 @@ impl ReplyChannel {
         }
     }
 
-    /// The longest token that a response can carry back, beside a refusal that names so many bytes of requirements; `None`
-    /// where it carries none.
+    /// The longest token that a response can carry, beside a refusal with so many bytes of requirements. `None` if it can carry
+    /// none.
     pub(super) fn capacity<C: Send + Sync + 'static>(
         self,
         settings: &Settings,

@@ -15,7 +15,7 @@ use tower_service::Service;
 
 use super::body::ResponseBody;
 use super::deferred::Deferred;
-use super::shared::{NOT_SHOWN, shown};
+use super::shared::{NO_LAYER, find_token};
 use crate::authority::{PrivateClaims, VerifiedToken};
 use crate::caught::caught;
 use crate::error::ConfigError;
@@ -25,10 +25,10 @@ use crate::token::requirement::{Evidence, Names, Requirement};
 /// Lets a request through where its token has the scopes that the route requires, and refuses it otherwise with 403
 /// `insufficient_scope` (RFC 6750 §3.1): over gRPC with status 7.
 ///
-/// It goes inside a [`ReissueLayer`](crate::ReissueLayer), in front of the services or routes that require more than a good
-/// token. The layer answers its refusals as its own: with its [`RefusalResponse`](crate::RefusalResponse), its events, and the
-/// successor that is due. An anonymous request ([`optional`](crate::ReissueLayer::optional)) is refused with 401. Where no
-/// layer put a token, the answer is 500: the application is at fault.
+/// Put it inside a [`ReissueLayer`](crate::ReissueLayer), in front of the services or routes that require more than a good token.
+/// The layer answers its refusals as its own, with its [`RefusalResponse`](crate::RefusalResponse), its events, and the successor
+/// that is due. An anonymous request ([`optional`](crate::ReissueLayer::optional)) is refused with 401. Without a layer the
+/// answer is 500, because the application is at fault.
 ///
 /// Every trusted issuer can grant a scope to the holders of its tokens. Where one of them should not,
 /// [`that`](Self::that) looks at the token's [`issuer`](VerifiedToken::issuer) too.
@@ -76,7 +76,8 @@ impl RequireScope {
 }
 
 impl<C: Send + Sync + 'static> RequireScope<C> {
-    /// Requires whatever `predicate` says of the token. The challenge names no scope. A predicate that panics has said no.
+    /// Requires that `predicate` returns true for the token. The challenge names no scope. A predicate that panics counts as
+    /// false.
     ///
     /// ```
     /// use tower_reissue::{RequireScope, VerifiedToken};
@@ -91,12 +92,12 @@ impl<C: Send + Sync + 'static> RequireScope<C> {
     }
 }
 
-/// Lets a request through where the holder of its token signed in strongly enough, or recently enough, and refuses it
-/// otherwise with 401 `insufficient_user_authentication`: "step-up" (RFC 9470), over gRPC with status 16. A client then signs
-/// its user in again with what the challenge asks for.
+/// Lets a request through if the holder of its token signed in strongly enough, or recently enough. Otherwise it refuses the
+/// request with 401 `insufficient_user_authentication` ("step-up", RFC 9470), over gRPC with status 16. The client then signs its
+/// user in again with what the challenge asks for.
 ///
-/// It goes inside a [`ReissueLayer`](crate::ReissueLayer) as [`RequireScope`] does. A successor keeps `acr` and `auth_time`:
-/// a renewal is no sign-in.
+/// Put it inside a [`ReissueLayer`](crate::ReissueLayer), as [`RequireScope`]. A successor keeps `acr` and `auth_time`, because a
+/// renewal is not a sign-in.
 ///
 /// ```
 /// use std::time::Duration;
@@ -116,7 +117,7 @@ impl RequireStepUp {
     /// names them.
     ///
     /// # Errors
-    /// As of [`RequireScope::new`].
+    /// As for [`RequireScope::new`].
     pub fn acr_values(acr_values: &str) -> Result<Self, ConfigError> {
         let acr_values = Some(Names::new("the acr values", acr_values)?);
         Ok(Self(Arc::new(Guard::new(Requirement { acr_values, ..Requirement::default() }))))
@@ -131,10 +132,10 @@ impl RequireStepUp {
         Self(Arc::new(Guard::new(Requirement::default()))).max_age(max_age)
     }
 
-    /// Requires [`recent`](Self::recent) too.
+    /// Also requires what [`recent`](Self::recent) requires.
     ///
     /// # Errors
-    /// As of `recent`.
+    /// As for `recent`.
     pub fn max_age(self, max_age: Duration) -> Result<Self, ConfigError> {
         if max_age.as_secs() == 0 {
             return Err(ConfigError::new(format!(
@@ -159,11 +160,11 @@ struct Guard<C> {
 
 type Predicate<C> = dyn Fn(&VerifiedToken<C>) -> bool + Send + Sync;
 
-/// Why a request does not go on.
+/// Why a request is not passed on.
 enum Unmet {
     /// The application is at fault.
-    NotShown,
-    /// `panicked`: the hook that panicked over it.
+    NoLayer,
+    /// `panicked` names the hook that panicked, if one did.
     Refused { refusal: Refusal, panicked: Option<&'static str> },
 }
 
@@ -174,10 +175,10 @@ impl<C> Guard<C> {
 }
 
 impl<C: Send + Sync + 'static> Guard<C> {
-    // The error is boxed: whatever is returned is handed through several calls, and few requests have one.
+    // The error is boxed, because the result is passed through several calls and few requests have an error.
     #[inline]
     fn check(&self, extensions: &Extensions) -> Result<(), Box<Unmet>> {
-        let Some(token) = shown::<C>(extensions).map_err(|_| Box::new(Unmet::NotShown))? else {
+        let Some(token) = find_token::<C>(extensions).map_err(|_| Box::new(Unmet::NoLayer))? else {
             return Err(Box::new(Unmet::Refused { refusal: Reason::NoCredential.into(), panicked: None }));
         };
         let answer = self.predicate.as_ref().map(|predicate| caught(|| predicate(token)));
@@ -188,7 +189,7 @@ impl<C: Send + Sync + 'static> Guard<C> {
     }
 }
 
-/// Judges a token that a layer admitted. The clock is read where that matters.
+/// Judges a token that a layer admitted. The clock is read only if the requirement depends on it.
 #[inline]
 pub(crate) fn judge<C>(
     requirement: &Requirement,
@@ -203,8 +204,8 @@ impl Unmet {
     #[cold]
     fn into_response<B>(self, request: Request<B>) -> Response<Bytes> {
         match self {
-            Self::NotShown => {
-                let mut response = Response::new(Bytes::from_static(NOT_SHOWN.as_bytes()));
+            Self::NoLayer => {
+                let mut response = Response::new(Bytes::from_static(NO_LAYER.as_bytes()));
                 *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
                 let plain = HeaderValue::from_static("text/plain; charset=utf-8");
                 response.headers_mut().insert(header::CONTENT_TYPE, plain);
@@ -217,7 +218,7 @@ impl Unmet {
     }
 }
 
-/// A service that requires something of the token; made by [`RequireScope`] and [`RequireStepUp`].
+/// A service that requires more of a token. Made by [`RequireScope`] and [`RequireStepUp`].
 pub struct Require<S, C = PrivateClaims> {
     inner: S,
     guard: Arc<Guard<C>>,
@@ -229,7 +230,7 @@ impl<S, C> Require<S, C> {
         &self.inner
     }
 
-    /// The wrapped service. Of a request that is sent to it directly nothing is required.
+    /// The wrapped service. A request that you send to it directly is not checked.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
@@ -258,7 +259,7 @@ where
         let state = match self.guard.check(request.extensions()) {
             Ok(()) => State::Running { response: self.inner.call(request) },
             Err(unmet) => {
-                // Gives back what `poll_ready` reserved, as `Reissue` does.
+                // Releases what `poll_ready` reserved, as `Reissue` does.
                 self.inner = self.inner.clone();
                 State::Refused { response: Some(unmet.into_response(request)) }
             }

@@ -1,4 +1,4 @@
-//! [`Reissue`]: the service in front of the service.
+//! [`Reissue`]: the service that the layer puts in front of another.
 
 use std::fmt;
 use std::mem;
@@ -17,7 +17,7 @@ use super::shared::Shared;
 use crate::authority::{NotAdmitted, PrivateClaims};
 use crate::request::head::RequestHead;
 
-/// A service that admits, refuses and reissues. Made by [`ReissueLayer`](crate::ReissueLayer).
+/// Admits or refuses requests, and adds successors to responses. Made by [`ReissueLayer`](crate::ReissueLayer).
 pub struct Reissue<S, C = PrivateClaims> {
     inner: S,
     shared: Arc<Shared<C>>,
@@ -57,10 +57,10 @@ where
         self.inner.poll_ready(cx)
     }
 
-    // A token seen before is to be admitted within one function of the user's crate, so that the request, a few hundred bytes,
-    // is copied neither into a call nor out of one. Whatever is asked on the way, down to `Policy::decide`, says `#[inline]`, or
-    // `always` where the compiler was seen to decline; what few requests come to says `never`.
-    // `cargo bench --bench instructions` fails where a path grew by 5 %.
+    // A token that was seen before is admitted within one function of the user's crate, so that the request, a few hundred bytes,
+    // is not copied into a call or out of one. All functions on this path, down to `Policy::decide`, are `#[inline]`, or
+    // `inline(always)` if the compiler declined. Functions for rare cases are `inline(never)`.
+    // `cargo bench --bench instructions` fails if a path grows by 5 %.
     #[inline]
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let head = RequestHead::of(&request);
@@ -70,7 +70,7 @@ where
         let (arrival, channel) = self.shared.arrive(&head);
         match arrival {
             Ok(admission) => {
-                self.shared.show(&admission, &mut request);
+                self.shared.insert_token(&admission, &mut request);
                 let context =
                     RequestContext { shared: Arc::clone(&self.shared), admission: Some(admission), channel };
                 ResponseFuture::running(self.inner.call(request), context)
@@ -81,7 +81,7 @@ where
 }
 
 impl<S: Clone, C: Send + Sync + 'static> Reissue<S, C> {
-    /// What becomes of a request whose token is not admitted at once.
+    /// Handles a request whose token is not admitted at once.
     #[inline(never)]
     fn refuse_or_suspend<B, R>(
         &mut self,
@@ -102,7 +102,7 @@ impl<S: Clone, C: Send + Sync + 'static> Reissue<S, C> {
             NotAdmitted::Pending(settling) => {
                 ResponseFuture::arriving(settling, self.suspend(request, channel))
             }
-            // Nobody has verified this token: it must not hold what others wait for.
+            // The token is not verified, so it must not hold a reservation that others wait for.
             NotAdmitted::Refetching { refetching, .. } => {
                 self.release();
                 let suspended = SuspendedRequest { is_ready: false, ..self.suspend(request, channel) };
@@ -111,26 +111,25 @@ impl<S: Clone, C: Send + Sync + 'static> Reissue<S, C> {
         }
     }
 
-    /// The handler runs without a token.
+    /// Runs the handler without a token.
     #[inline(never)]
     fn run_anonymous<B, R>(&mut self, mut request: Request<B>) -> ResponseFuture<S::Future, S, B, R, C>
     where
         S: Service<Request<B>, Response = Response<R>>,
     {
-        self.shared.show_anonymous(&mut request);
+        self.shared.insert_anonymous(&mut request);
         let (shared, channel) = (Arc::clone(&self.shared), ReplyChannel::Nowhere);
         ResponseFuture::running(self.inner.call(request), RequestContext { shared, admission: None, channel })
     }
 
-    /// The service that reported ready waits with its request; a fresh clone takes its place.
+    /// Keeps the service that reported ready with its request, and puts a clone in its place.
     fn suspend<B>(&mut self, request: Request<B>, channel: ReplyChannel) -> SuspendedRequest<S, B, C> {
         let fresh = self.inner.clone();
         let service = mem::replace(&mut self.inner, fresh);
         SuspendedRequest { service, is_ready: true, request, shared: Arc::clone(&self.shared), channel }
     }
 
-    /// Gives back what `poll_ready` reserved, a permit of a concurrency limit for instance: it would starve the
-    /// next request otherwise.
+    /// Releases what `poll_ready` reserved, for example a permit of a concurrency limit, which the next request may need.
     fn release(&mut self) {
         self.inner = self.inner.clone();
     }

@@ -1,4 +1,4 @@
-//! [`Settings`]: what a layer was told beside its authority.
+//! [`Settings`]: the configuration of a layer, without its authority.
 
 use std::sync::Arc;
 
@@ -15,13 +15,13 @@ pub(super) struct Settings {
     pub(super) header: HeaderName,
     pub(super) optional: bool,
     pub(super) pass_preflight: bool,
-    pub(super) shows_token: bool,
+    pub(super) inserts_token: bool,
     pub(super) refusals: Arc<dyn RefusalResponse>,
     pub(super) origins: AllowedOrigins,
 }
 
 impl Settings {
-    /// The cookie that this one among the sources is.
+    /// The cookie of the source with this index.
     pub(super) fn cookie(&self, source: usize) -> Option<&Cookie> {
         self.sources.get(source)?.as_cookie()
     }

@@ -1,4 +1,4 @@
-//! [`Shared`]: what a layer, its services and their response futures have in common.
+//! [`Shared`]: what a layer, its services and their futures share.
 
 use std::any::TypeId;
 
@@ -13,14 +13,14 @@ use crate::request::head::RequestHead;
 use crate::token::decision::admits_anonymous;
 use crate::token::reissue::Capacity;
 
-/// Behind one reference: some frameworks clone the layer and make the service for each request.
+/// Shared by reference, because some frameworks clone the layer and create the service for each request.
 pub(super) struct Shared<C> {
     pub(super) authority: Authority<C>,
     pub(super) settings: Settings,
 }
 
 impl<C: Send + Sync + 'static> Shared<C> {
-    /// Finds and judges the request's one credential; a successor goes back to where the credential was.
+    /// Finds and judges the request's credential, and returns where a successor is to be sent.
     #[inline(always)]
     pub(super) fn arrive(&self, head: &RequestHead<'_>) -> (Arrived<C>, ReplyChannel) {
         match credential::find(&self.settings.sources, head) {
@@ -46,13 +46,13 @@ impl<C: Send + Sync + 'static> Shared<C> {
         }
     }
 
-    /// What a response can carry back to where the token was, beside a refusal that names so many bytes of requirements.
+    /// How long a successor a response can carry, beside a refusal with so many bytes of requirements.
     pub(super) fn capacity(&self, channel: ReplyChannel, required: usize) -> Option<Capacity> {
         channel.capacity(&self.settings, &self.authority, required)
     }
 
-    /// Any site's page can open a WebSocket and have the cookie sent along, and then read and write on it: CORS does not
-    /// apply.
+    /// Refuses a cross-site WebSocket with a cookie. CORS does not apply to WebSockets: a page of any site can open one with the
+    /// cookie, and read and write on it.
     #[inline(never)]
     fn check_upgrade(&self, head: &RequestHead<'_>) -> Result<(), Refusal> {
         match head.is_websocket_upgrade() {
@@ -61,41 +61,41 @@ impl<C: Send + Sync + 'static> Shared<C> {
         }
     }
 
-    /// Handlers find this token in the request's extensions or, under `without_extension`, none: not that of a layer further
-    /// out either.
-    pub(super) fn show<B>(&self, admission: &Admission<C>, request: &mut Request<B>) {
-        match self.settings.shows_token {
+    /// Puts the token into the request's extensions. Under `without_extension` it removes one there instead, which is of a layer
+    /// further out.
+    pub(super) fn insert_token<B>(&self, admission: &Admission<C>, request: &mut Request<B>) {
+        match self.settings.inserts_token {
             true => drop(request.extensions_mut().insert(admission.token.clone())),
-            false => self.hide(request),
+            false => self.remove_token(request),
         }
     }
 
-    /// Handlers find no token, and learn that a layer was there.
-    pub(super) fn show_anonymous<B>(&self, request: &mut Request<B>) {
-        self.hide(request);
+    /// Removes a token from the extensions, and marks that a layer let the request through without one.
+    pub(super) fn insert_anonymous<B>(&self, request: &mut Request<B>) {
+        self.remove_token(request);
         mark_anonymous(request.extensions_mut(), TypeId::of::<C>());
     }
 
-    fn hide<B>(&self, request: &mut Request<B>) {
+    fn remove_token<B>(&self, request: &mut Request<B>) {
         request.extensions_mut().remove::<VerifiedToken<C>>();
     }
 }
 
-/// The token that a layer put there; `None` where a layer let the request through without one.
+/// The token that a layer put into the extensions. `None` if a layer let the request through without one.
 #[inline]
-pub(crate) fn shown<C: Send + Sync + 'static>(
+pub(crate) fn find_token<C: Send + Sync + 'static>(
     extensions: &Extensions,
-) -> Result<Option<&VerifiedToken<C>>, NotShown> {
+) -> Result<Option<&VerifiedToken<C>>, NoLayer> {
     match extensions.get::<VerifiedToken<C>>() {
-        None if !is_anonymous(extensions, TypeId::of::<C>()) => Err(NotShown),
+        None if !is_anonymous(extensions, TypeId::of::<C>()) => Err(NoLayer),
         token => Ok(token),
     }
 }
 
-/// No layer of this `C` guards the route, or it shows no token: the application is at fault.
-pub(crate) struct NotShown;
+/// No layer with this `C` guards the route, or it has `without_extension`. The application is at fault.
+pub(crate) struct NoLayer;
 
-pub(crate) const NOT_SHOWN: &str = "no layer here put a verified token with these claims";
+pub(crate) const NO_LAYER: &str = "no layer guards this route, or none with these private claims";
 
 /// In the extensions of a request that a layer of this `C` let through without a token, and perhaps layers of others.
 #[derive(Clone)]
@@ -110,7 +110,7 @@ impl Anonymous {
     }
 }
 
-// Not generic: with a second caller in the user's crate the insertion of the token is no longer inlined.
+// Not generic: with a second caller in the user's crate, the compiler no longer inlines the insertion of the token.
 #[inline(never)]
 fn mark_anonymous(extensions: &mut Extensions, claims: TypeId) {
     match extensions.get_mut::<Anonymous>() {
