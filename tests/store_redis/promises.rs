@@ -65,6 +65,13 @@ async fn revoking_up_to_now_spares_no_session_and_holds_up_nobody() {
     }
 }
 
+#[tokio::test]
+async fn a_revoker_whose_clock_is_behind_reaches_what_the_others_began() {
+    let server = RedisServer::start(&[]);
+    let store = RedisStore::connect(server.url()).with_horizon(Horizon::Secs(86_400)).await.unwrap();
+    revocations::a_revoker_whose_clock_is_behind_reaches_what_the_others_began(&store).await;
+}
+
 /// The memory store is itself held against a model: any calls in any order have one answer in both. Either sessions expire
 /// as time moves on, or they are revoked and limited: of what is over by one clock alone, a shared store says more.
 #[tokio::test]

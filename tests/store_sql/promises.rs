@@ -10,6 +10,7 @@ on_each_database! {
     it_answers_as_the_memory_store_does,
     no_token_that_existed_at_a_revocation_is_ever_admitted_again_and_nobody_is_refused_after_it,
     revoking_up_to_now_spares_no_session_and_holds_up_nobody,
+    a_revoker_whose_clock_is_behind_reaches_what_the_others_began,
     debug_prints_no_address,
 }
 
@@ -56,6 +57,12 @@ async fn revoking_up_to_now_spares_no_session_and_holds_up_nobody(place: Place) 
         let now = || SystemClock.now().as_secs() + ahead;
         revocations::revoking_up_to_now_spares_no_session_and_holds_up_nobody(open, now).await;
     }
+}
+
+async fn a_revoker_whose_clock_is_behind_reaches_what_the_others_began(place: Place) {
+    let store = place.open().await;
+    store.horizon(Horizon::Secs(86_400)).await.unwrap();
+    revocations::a_revoker_whose_clock_is_behind_reaches_what_the_others_began(&store).await;
 }
 
 /// Any calls in any order, time moving on.

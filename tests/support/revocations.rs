@@ -2,6 +2,7 @@
 //! meanwhile. No token that existed at a revocation is ever admitted again, and nobody who signs in after it is refused.
 //!
 //! It runs on any store: the caller opens another handle for each authority.
+#![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::collections::HashSet;
@@ -13,8 +14,11 @@ use http::{Request, Response};
 use http_body_util::Empty;
 use serde_json::json;
 use tower::{Layer, ServiceExt, service_fn};
-use tower_reissue::store::{ClaimsStore, Horizon};
-use tower_reissue::{Authority, Clock as _, Login, ManualClock, NumericDate, ReissueLayer};
+use tower_reissue::store::{
+    ClaimsStore, Horizon, Presented, Retention, Revocation, Rotation, SessionId, Standing, SubjectId,
+    SubjectLimit, TokenId,
+};
+use tower_reissue::{Authority, Clock as _, Login, ManualClock, NumericDate, ReissueLayer, SystemClock};
 
 use crate::support::*;
 
@@ -122,6 +126,48 @@ pub async fn revoking_up_to_now_spares_no_session_and_holds_up_nobody<S: ClaimsS
         }
         ended.push(carol.into_string());
     }
+}
+
+/// A revoker whose clock is behind reaches what the others have begun by now, by the store's own clock, also once it made
+/// room for others.
+pub async fn a_revoker_whose_clock_is_behind_reaches_what_the_others_began<S: ClaimsStore>(store: &S) {
+    let id = |kind: u8, n: u64| {
+        let mut id = [kind; 32];
+        id[..8].copy_from_slice(&n.to_be_bytes());
+        id
+    };
+    let (session, token) = (|n| SessionId::from_bytes(id(1, n)), |n| TokenId::from_bytes(id(3, n)));
+    let subject = |n| SubjectId::from_bytes(id(2, n));
+    let now = SystemClock.now();
+    let later = |date: NumericDate, secs| NumericDate::from_secs(date.as_secs() + secs);
+    let behind = NumericDate::from_secs(now.as_secs() - 1_000);
+    let mut limit = SubjectLimit::new(1);
+    limit.remembered = 3;
+    let retention = |now| Retention::new(now, 5, 300).limited_to(limit);
+    let presented = |n, whose| Presented::new(session(n), token(n), Some(subject(whose)), now, now);
+    let is_revoked = async |n, whose, what: &str| {
+        assert_eq!(store.standing(&presented(n, whose)).await.unwrap(), Standing::Revoked, "{what}");
+    };
+    let ended = retention(behind).of(Some(subject(1)), behind);
+    store.revoke(Revocation::Session(session(1)), ended).await.unwrap();
+    for n in 2..9 {
+        let begun = later(now, n);
+        let presented = Presented::new(session(n), token(n), Some(subject(1)), begun, begun);
+        let sign_in = Rotation::sign_in(presented, "{}", later(begun, 1_000)).limited_by(retention(begun));
+        store.rotate(sign_in).await.unwrap();
+        let ended = retention(begun).of(Some(subject(1)), begun);
+        store.revoke(Revocation::Session(session(n)), ended).await.unwrap();
+        is_revoked(1, 1, &format!("a session that ended, after {n} others")).await;
+    }
+    let instant = later(behind, 3);
+    for except in [None, Some(session(100))] {
+        let whose = 2 + u64::from(except.is_some());
+        let revocation = Revocation::SubjectBefore { subject: subject(whose), instant, except };
+        store.revoke(revocation, retention(behind)).await.unwrap();
+        is_revoked(10, whose, "a subject's").await;
+    }
+    store.revoke(Revocation::AllBefore { instant }, retention(behind)).await.unwrap();
+    is_revoked(11, 4, "everybody's").await;
 }
 
 struct World<F> {
