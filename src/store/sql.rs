@@ -61,9 +61,6 @@ use super::{
 };
 use crate::time::NumericDate;
 
-/// Sessions read at once, where a revocation of all ends them one by one.
-const AT_ONCE: usize = 64;
-
 /// A [`ClaimsStore`] in an SQL database: an SQLite file, for the processes of one machine, or PostgreSQL.
 ///
 /// It creates its tables when it opens, and updates those of an older release. Several processes may start at once.
@@ -229,12 +226,18 @@ impl ClaimsStore for SqlStore {
     }
 
     async fn revoke(&self, revocation: Revocation, retention: Retention) -> Result<(), StoreError> {
-        if revocation.ends_all_on_record(&retention) {
-            self.end_begun_after(revocation, &retention).await?;
-        }
+        // As they are before it is recorded: one that begins after it because it has been recorded is left alone.
+        let later = match revocation.ends_all_on_record(&retention) {
+            true => self.0.persist(|| self.0.begun_after(revocation, retention.now)).await?,
+            false => Vec::new(),
+        };
         if let Some(subject) = self.end(revocation, &retention).await? {
             // It is recorded; a limit that can't be kept now is kept with the next.
             let _ = self.make_room(subject, &retention).await;
+        }
+        for SessionCursor { session, session_start } in later {
+            let retention = Retention { limit: None, ..retention.of(None, session_start) };
+            self.end(Revocation::Session(session), &retention).await?;
         }
         Ok(())
     }
@@ -266,27 +269,6 @@ impl ClaimsStore for SqlStore {
 }
 
 impl SqlStore {
-    /// Ends the sessions on record that begin after a revocation that is about to be recorded: one that begins after it
-    /// because it has been recorded already is left alone.
-    async fn end_begun_after(&self, revocation: Revocation, retention: &Retention) -> Result<(), StoreError> {
-        let inner = &*self.0;
-        let (instant, subject, except) = match revocation {
-            Revocation::SubjectBefore { subject, instant, except } => (instant, Some(subject), except),
-            Revocation::AllBefore { instant } => (instant, None, None),
-            Revocation::Token { .. } | Revocation::Session(_) => return Ok(()),
-        };
-        loop {
-            let later = inner.persist(|| inner.begun_after(instant, subject, except, retention.now)).await?;
-            for &SessionCursor { session, session_start } in &later {
-                let retention = Retention { limit: None, ..retention.of(None, session_start) };
-                self.end(Revocation::Session(session), &retention).await?;
-            }
-            if later.len() < AT_ONCE {
-                return Ok(());
-            }
-        }
-    }
-
     /// Records a revocation. If that made the first record of a session, returns the session's subject, whose limit may
     /// be exceeded by it.
     async fn end(
@@ -329,13 +311,17 @@ impl fmt::Debug for SqlStore {
 }
 
 impl Inner {
+    /// The sessions on record that a revocation up to now means and that begin after it.
     async fn begun_after(
         &self,
-        instant: NumericDate,
-        subject: Option<SubjectId>,
-        except: Option<SessionId>,
+        revocation: Revocation,
         now: NumericDate,
     ) -> Result<Vec<SessionCursor>, sqlx::Error> {
+        let (instant, subject, except) = match revocation {
+            Revocation::SubjectBefore { subject, instant, except } => (instant, Some(subject), except),
+            Revocation::AllBefore { instant } => (instant, None, None),
+            Revocation::Token { .. } | Revocation::Session(_) => return Ok(Vec::new()),
+        };
         let statement = &self.statements.begun_after;
         let question = self.identity.ask(statement);
         let found: Vec<BegunAfter> = on!(&self.backend, read, connection => question.rows(
@@ -347,7 +333,6 @@ impl Inner {
                 .bind(secs(now))
                 .bind(subject.as_ref().map(|subject| &subject.as_bytes()[..]))
                 .bind(except.as_ref().map(|session| &session.as_bytes()[..]))
-                .bind(i64::try_from(AT_ONCE).unwrap_or(i64::MAX))
                 .fetch_all(connection)
                 .await,
         ))?;

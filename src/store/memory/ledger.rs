@@ -458,23 +458,29 @@ impl Ledger {
         [first(&self.recorded), first(&self.ended)].into_iter().flatten().min()
     }
 
-    /// Ends the subject's oldest sessions until no more than this many are on record; never the one just `opened`.
+    /// Ends the subject's oldest sessions until no more than this many are on record; never the one just `opened`, and none
+    /// that is live while others are not.
     fn end_oldest(&mut self, subject: SubjectId, opened: SessionId, live: usize, retention: Retention) {
         let is_over =
             |ledger: &Self| ledger.counts.get(&subject).is_some_and(|counts| counts.recorded > live);
-        if is_over(self) {
-            // Entries that have expired do not count, swept or not.
-            let listed = self.recorded.range((subject, FIRST)..=(subject, LAST)).take(MAX_READ);
-            let listed = listed.map(|(_, cursor)| cursor.session);
-            let expired = listed.filter(|&session| self.chain(session, retention.now).is_none());
-            for session in expired.collect::<Vec<_>>() {
-                self.replace(session, None);
-            }
+        if !is_over(self) {
+            return;
         }
-        while is_over(self) {
-            let mut listed =
-                self.recorded.range((subject, FIRST)..=(subject, LAST)).map(|&(_, cursor)| cursor);
-            let Some(oldest) = listed.find(|cursor| cursor.session != opened) else { return };
+        let listed = self.recorded.range((subject, FIRST)..=(subject, LAST)).take(MAX_READ);
+        let others = listed.map(|&(_, cursor)| cursor).filter(|cursor| cursor.session != opened);
+        // "All others" can have spared the oldest, and what has expired may not be swept yet.
+        let (live, dead): (Vec<_>, Vec<_>) = others.partition(|&SessionCursor { session, session_start }| {
+            self.chain(session, retention.now).is_some()
+                && self.cutoff_of(session, Some(subject), session_start, retention.now).is_none()
+        });
+        for oldest in dead.into_iter().chain(live) {
+            if !is_over(self) {
+                return;
+            }
+            if self.chain(oldest.session, retention.now).is_none() {
+                self.replace(oldest.session, None);
+                continue;
+            }
             let retention = Retention { limit: None, ..retention.of(Some(subject), oldest.session_start) };
             // The tombstone replaces its entry, so there is room.
             if self.revoke_session(oldest.session, &retention).is_err() {

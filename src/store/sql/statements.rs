@@ -72,7 +72,7 @@ pub(super) struct Statements {
     /// A page. One row at least: without a session, where there is none.
     pub(super) sessions: Statement,
     /// Live sessions on record, of a subject or of all, that begin after an instant and more than so many seconds ahead of
-    /// the server's clock, but one. One row at least.
+    /// the server's clock, but one. One row at least: without a session, where there is none.
     pub(super) begun_after: Statement,
     /// Of a subject's sessions those that are too many: each live one, and of all the latest start, and until when they
     /// are kept; and the start of the oldest. One row at least.
@@ -166,7 +166,15 @@ impl Statements {
             let (channel, message) = (parameters + 1, parameters + 2);
             format!("WITH written AS ({write}) SELECT proof, pg_notify(${channel}, ${message}) FROM written")
         };
-        let newest_first = "ORDER BY s.session_start DESC, s.session DESC";
+        let newest_first = "s.session_start DESC, s.session DESC";
+        // As `Cutoff::revokes` says.
+        let is_cut_off = |now: &str| {
+            format!(
+                "EXISTS (SELECT 1 FROM {p}subjects t WHERE t.subject IN ($3, {everybody}) \
+                 AND t.kept_until > {now} AND t.instant >= s.session_start AND (t.spared IS NULL \
+                 OR t.spared <> s.session OR t.floor >= s.session_start))"
+            )
+        };
         // Expired by the caller's clock and by the server's: a node whose clock is far ahead must not remove tombstones that
         // still matter to the others.
         let purge = |table: &str, key: &str| {
@@ -205,18 +213,14 @@ impl Statements {
                 notifying(save_cutoff(proof), 11)
             }),
             sessions: Statement::new("sessions", |proof| {
-                // As `Cutoff::revokes` says.
-                let is_cut_off = format!(
-                    "EXISTS (SELECT 1 FROM {p}subjects t WHERE t.subject IN ($3, {everybody}) \
-                     AND t.kept_until > $4 AND t.instant >= s.session_start AND (t.spared IS NULL \
-                     OR t.spared <> s.session OR t.floor >= s.session_start))"
-                );
+                let is_cut_off = is_cut_off("$4");
                 format!(
                     "SELECT {proof}, s.session, s.session_start, s.renewed, s.claims FROM {p}store m \
                      LEFT JOIN (SELECT s.session, s.session_start, s.renewed, s.claims FROM {p}sessions s \
                      WHERE s.subject = $3 AND (s.session_start, s.session) < ($5, $6) \
                      AND s.head IS NOT NULL AND s.chain_until > $4 AND s.revoked_until <= $4 \
-                     AND NOT {is_cut_off} {newest_first} LIMIT $7) s ON 1 = 1 WHERE {OWN} {newest_first}"
+                     AND NOT {is_cut_off} ORDER BY {newest_first} LIMIT $7) s \
+                     ON 1 = 1 WHERE {OWN} ORDER BY {newest_first}"
                 )
             }),
             begun_after: Statement::new("begun_after", |proof| {
@@ -225,11 +229,12 @@ impl Statements {
                      LEFT JOIN (SELECT s.session, s.session_start FROM {p}sessions s \
                      WHERE s.head IS NOT NULL AND s.session_start > $3 AND s.session_start > {clock} + $4 \
                      AND s.revoked_until <= $5 AND (s.subject = $6 OR $6 IS NULL) \
-                     AND s.session IS DISTINCT FROM $7 ORDER BY s.session_start LIMIT $8) s \
-                     ON 1 = 1 WHERE {OWN}"
+                     AND s.session IS DISTINCT FROM $7) s ON 1 = 1 WHERE {OWN}"
                 )
             }),
             crowd: Statement::new("crowd", |proof| {
+                // None that is live ends while others are not: "all others" can have spared the oldest.
+                let live_first = format!("CASE WHEN {} THEN 1 ELSE 0 END", is_cut_off("$5"));
                 format!(
                     "SELECT {proof}, s.session, s.session_start, o.session_start AS forgettable, \
                      (SELECT MAX(k.kept_until) FROM {p}sessions k WHERE k.subject = $3 \
@@ -239,9 +244,9 @@ impl Statements {
                      FROM {p}store m \
                      LEFT JOIN (SELECT s.session, s.session_start FROM {p}sessions s WHERE s.subject = $3 \
                      AND s.session <> $4 AND s.head IS NOT NULL AND s.chain_until > $5 \
-                     {newest_first} LIMIT $6 OFFSET $7) s ON 1 = 1 \
+                     ORDER BY {live_first}, {newest_first} LIMIT $6 OFFSET $7) s ON 1 = 1 \
                      LEFT JOIN (SELECT s.session_start FROM {p}sessions s WHERE s.subject = $3 \
-                     AND s.kept_until > $5 {newest_first} LIMIT 1 OFFSET $8) o ON 1 = 1 WHERE {OWN}"
+                     AND s.kept_until > $5 ORDER BY {newest_first} LIMIT 1 OFFSET $8) o ON 1 = 1 WHERE {OWN}"
                 )
             }),
             undo: format!(

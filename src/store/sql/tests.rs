@@ -78,6 +78,50 @@ async fn the_sessions_that_begin_ahead_of_the_clock_are_found_by_an_index() {
     let steps = rows.iter().map(|row| sqlx::Row::get::<String, _>(row, "detail")).collect::<Vec<_>>();
     assert!(steps.iter().any(|step| step.contains("sessions_by_start")), "{steps:#?}");
     assert!(!steps.iter().any(|step| step.contains("TEMP B-TREE")), "{steps:#?}");
+    store.close().await;
+}
+
+/// They may be many, and one that does not end must not keep the others live.
+#[tokio::test]
+async fn a_revocation_is_recorded_before_later_sessions_end_one_by_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = SqlStore::sqlite(dir.path().join("sessions.db").to_str().unwrap()).await.unwrap();
+    let now = SystemClock.now();
+    let presented = |n, start| {
+        Presented::new(
+            session(n),
+            TokenId::from_bytes([0; 32]),
+            Some(SubjectId::from_bytes([9; 32])),
+            start,
+            now,
+        )
+    };
+    for (n, start) in [(1, now), (2, now.after(60))] {
+        let sign_in = Rotation::sign_in(presented(n, start), "{}", now.after(900));
+        assert_eq!(store.rotate(sign_in).await.unwrap(), Rotated::Recorded);
+    }
+    let writer = match &store.0.backend {
+        Backend::Sqlite { writer, .. } => writer,
+        #[cfg(feature = "postgres")]
+        Backend::Postgres(_) => panic!("SQLite"),
+    };
+    let table = format!("{}sessions", store.0.statements.prefix);
+    let broken =
+        format!("CREATE TRIGGER broken BEFORE UPDATE ON {table} BEGIN SELECT RAISE(ABORT, 'broken'); END");
+    writer.execute(sqlx::AssertSqlSafe(broken)).await.unwrap();
+    let subject = SubjectId::from_bytes([9; 32]);
+    for revocation in [
+        Revocation::SubjectBefore { subject, instant: now, except: None },
+        Revocation::AllBefore { instant: now },
+    ] {
+        let error = store.revoke(revocation, Retention::new(now, 0, 900)).await.unwrap_err();
+        assert!(format!("{error:?}").contains("broken"), "{error:?}");
+        assert_eq!(store.standing(&presented(1, now)).await.unwrap(), Standing::Revoked, "{revocation:?}");
+    }
+    writer.execute("DROP TRIGGER broken").await.unwrap();
+    let all = Revocation::AllBefore { instant: now };
+    store.revoke(all, Retention::new(now, 0, 900)).await.unwrap();
+    assert_eq!(store.standing(&presented(2, now.after(60))).await.unwrap(), Standing::Revoked);
 }
 
 /// A revocation of its head leaves a sign-in's row with the head that it had.
