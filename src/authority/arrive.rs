@@ -1,4 +1,4 @@
-//! A token arrives: admitted, refused, or exchanged. The protocol decides; this asks what it asks for, and waits.
+//! Drives the arrival protocol: it gets the answers that the protocol asks for, and waits for them.
 
 use std::pin::Pin;
 
@@ -17,36 +17,36 @@ use crate::token::arrival::{Arrival, Facts, Next, StoreState};
 use crate::token::policy::Policy;
 use crate::token::reissue::{Capacity, NoSuccessor, Reissue};
 
-/// What became of a token.
+/// The verdict on a token.
 pub(crate) type Verdict<C> = Result<Admission<C>, Refused>;
 
-/// The same, where it may have to be waited for. An admission is 16 bytes, the rest is boxed: every request's is handed up
-/// through several calls.
+/// The verdict on a token, or the need to wait for it. An admission has 16 bytes and everything else is boxed, because the result is
+/// passed through several calls for every request.
 pub(crate) type Arrived<C> = Result<Admission<C>, Box<NotAdmitted<C>>>;
 
 const _: () = assert!(size_of::<Arrived<PrivateClaims>>() <= 16);
 
-/// A token and when it was admitted, kept for the response: is a successor due by then?
+/// A token and when it was admitted. It is kept for the response, when a successor may be due.
 pub(crate) struct Admission<C> {
     pub(crate) token: VerifiedToken<C>,
     pub(crate) at: NumericDate,
 }
 
-/// A token that is not admitted, or not yet.
+/// Why a request is not admitted at once.
 pub(crate) enum NotAdmitted<C> {
     Refused(Refused),
-    /// It has no credential and needs none.
+    /// It has no credential, and the layer is optional.
     Anonymous,
-    /// Something has to be waited for: the store's word, an exchange that is recorded, a session that is ended.
+    /// The verdict has to be waited for: the store is asked, records an exchange, or ends a session.
     Pending(Pin<Box<dyn Future<Output = Verdict<C>> + Send>>),
-    /// No key that is held answers to it, and its issuer is asked for newer ones: let it arrive again after that.
+    /// Its key is unknown, and its issuer's keys are loaded again. Judge it again after that.
     Refetching {
         refetching: Refetching,
         refusal: Refusal,
     },
 }
 
-/// A refusal, and the successor that goes out with it where the token was exchanged.
+/// A refusal, and the successor if the token was exchanged.
 pub(crate) struct Refused {
     pub(crate) refusal: Refusal,
     pub(crate) successor: Option<SignedSuccessor>,
@@ -88,7 +88,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         admitted.inspect_err(|refusal| self.report_refusal(refusal))
     }
 
-    /// The same whoever sent it: for services that check the proof of possession themselves. It reports no refusal.
+    /// The same, but without a check of `cnf`, for callers that check the proof of possession themselves. It reports no refusal.
     pub(crate) async fn admit_unconfirmed(&self, token: &str) -> Result<VerifiedToken<C>, Refusal> {
         self.admit_if(token, |_| true).await
     }
@@ -103,7 +103,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         Ok(self.admit_message(token, arrival).await?.token)
     }
 
-    /// Judges once more a token that was admitted, its sender's proof included: at this instant, and by the store's word.
+    /// Judges an admitted token again, by the current time and the store. The sender's proof counts as given.
     pub(super) async fn admit_again(&self, token: &VerifiedToken<C>) -> Result<NumericDate, Refusal> {
         let arrival = Arrival { now: self.now(), confirmed: true, may_exchange: false };
         Ok(self.admit_message(token.clone(), arrival).await?.at)
@@ -119,7 +119,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         self.settle(token, arrival, next, None, None).await.map_err(|refused| refused.refusal)
     }
 
-    /// `capacity` says what the response can carry back to where the token was; it is asked only where that matters.
+    /// `capacity` says how long a successor the response can carry. It is called only if that matters.
     #[inline(always)]
     pub(crate) fn arrive(
         &self,
@@ -134,7 +134,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         };
         let confirmed = token.verified().claims().confirmation().is_none_or(|cnf| self.confirms(head, cnf));
         let arrival = Arrival { now, confirmed, may_exchange: true };
-        // The epoch is read before the store is asked: a revocation in between leaves a memo that no epoch matches.
+        // The epoch is read before the store is asked. If a revocation comes in between, the remembered epoch matches no more.
         let (store, epoch) = match &self.0.store {
             None => (StoreState::Absent, None),
             Some(store) => match store.epoch() {
@@ -148,7 +148,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         }
     }
 
-    /// Asks the store, if it answers at once. Whatever has to be waited for becomes a future.
+    /// Asks the store if it answers at once. Everything that needs waiting becomes a future.
     #[inline(always)]
     fn not_admitted_yet(
         &self,
@@ -191,14 +191,14 @@ impl<C: Send + Sync + 'static> Authority<C> {
         if self.can_revoke() {
             return Err(Box::new(NotAdmitted::Pending(Box::pin(settling))));
         }
-        // Without a store nothing is waited for, and nothing boxed.
+        // Without a store nothing has to wait, so the future is polled once and not boxed.
         match settling.now_or_never() {
             Some(verdict) => verdict.map_err(NotAdmitted::refused),
             None => Err(NotAdmitted::refused(Reason::StoreUnavailable)),
         }
     }
 
-    /// Drives the protocol to its verdict. `known`: the store's word, where it was asked already.
+    /// Drives the protocol to its verdict. `known` is the store's answer, if it was asked already.
     async fn settle(
         &self,
         token: VerifiedToken<C>,
@@ -245,7 +245,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
                 }
             };
         };
-        // Told once all is done: an observer that panics changes nothing.
+        // Reported at the end, so that an observer that panics changes nothing.
         if let Some(generations) = reused {
             self.emit(Event::Reused { generations });
         }
@@ -257,13 +257,13 @@ impl<C: Send + Sync + 'static> Authority<C> {
         self.ask(store.standing(token.presented(now))).await.ok()
     }
 
-    /// The keys are asked anew each time: while something else was asked or waited for, one may have been withdrawn.
+    /// The facts at this moment. During a wait the key may have been withdrawn.
     #[inline(always)]
     fn facts<'a>(&self, token: &'a VerifiedToken<C>) -> Facts<'a> {
         Facts { token: token.verified(), key_held: token.is_held(&self.0.keys) }
     }
 
-    /// Whether the sender proved what `cnf` demands. A confirmation that panics proves nothing.
+    /// Whether the sender proved what `cnf` requires. A `confirm_with` that panics counts as no.
     #[inline(never)]
     pub(super) fn confirms(&self, head: &RequestHead<'_>, cnf: &str) -> bool {
         let Some(confirm) = &self.0.hooks.confirm else { return false };

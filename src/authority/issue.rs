@@ -1,4 +1,4 @@
-//! Issuing, for the login handler: the first token of a session, or a further one.
+//! Issues tokens for a login handler: the first one of a session, or another one.
 
 use std::any::Any;
 use std::error::Error as StdError;
@@ -25,7 +25,7 @@ use crate::token::reissue::{Capacity, NotReissued};
 #[must_use = "a login is a request to `Authority::issue` or `Authority::issue_pair`"]
 pub struct Login {
     subject: String,
-    /// The `VerifiedToken` whose session it joins; the authority knows the type of its private claims.
+    /// The `VerifiedToken<C>` whose session it joins. `Any`, because only the authority knows `C`.
     joins: Option<Box<dyn Any + Send + Sync>>,
     private: Result<String, serde_json::Error>,
     client_id: Option<String>,
@@ -81,7 +81,7 @@ impl Login {
     }
 }
 
-/// Subject and claims are somebody's data.
+/// Subject and claims are personal data.
 impl fmt::Debug for Login {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Login").finish_non_exhaustive()
@@ -96,7 +96,7 @@ pub struct IssuedToken {
     pub(super) issued_at: NumericDate,
     pub(super) expires_at: NumericDate,
     pub(super) session: SessionId,
-    /// The length of its successors, which are to fit where it fits; `None` where that does not matter.
+    /// The length of its successors, which must be deliverable where it is. `None` if that does not matter.
     pub(super) renewed_len: Option<usize>,
 }
 
@@ -116,7 +116,7 @@ impl IssuedToken {
         self.expires_at
     }
 
-    /// Its `jti`: a name for it that is no secret, for an audit log.
+    /// Its `jti`. It is not secret, so it can name the token in an audit log.
     pub fn jti(&self) -> &str {
         &self.jti
     }
@@ -155,8 +155,8 @@ pub enum IssueError {
     /// The token of [`Login::in_session`] is not admitted here, or can't be judged. Answer with the refusal's
     /// [`status`](Refusal::status): it is a 503 where the store does not answer.
     NotLive(Refusal),
-    /// The session of [`Login::in_session`] goes on with another token: the given one was superseded, or the session has a
-    /// pair already.
+    /// The session of [`Login::in_session`] continues with another token: the given one was superseded, or the session already
+    /// has a pair.
     Superseded,
     /// This service would refuse the token, for the reason in the refusal: a required claim is missing, say.
     Unacceptable(Refusal),
@@ -189,7 +189,7 @@ impl fmt::Display for IssueError {
         let message = match self {
             Self::VerifyOnly => "the authority's keys only verify, so it issues nothing: give it a key that signs".to_owned(),
             Self::NoSubject => "the login names no subject: `Login::new` takes the account that signed in".to_owned(),
-            Self::Claims(_) => "the private claims can't be serialised; what serde says is within this error, for it may quote a claim"
+            Self::Claims(_) => "the private claims can't be serialised; this error holds serde's message without printing it, because it may quote a claim"
                 .to_owned(),
             Self::NotAnObject => "the private claims must be one JSON object with distinct names".to_owned(),
             Self::ReservedClaim(name) => {
@@ -202,23 +202,23 @@ impl fmt::Display for IssueError {
                 format!("the token whose session the login joins is refused: {refusal} ({:?})", refusal.reason())
             }
             Self::Superseded => {
-                "the session goes on with another token than the one that the login names".to_owned()
+                "the session already continues with another token than the one that the login names".to_owned()
             }
             Self::Unacceptable(refusal) => {
                 format!("this service would refuse the token: {refusal} ({:?})", refusal.reason())
             }
             Self::Unreadable(error) => format!(
-                "the private claims can't be read back as the type of `private_claims`; the reader stopped at column {} of \
-                 the claims, and what it says is within this error, for it may quote a claim",
+                "the private claims can't be read back as the type of `private_claims`; serde stopped at column {} of the \
+                 claims; this error holds its message without printing it, because it may quote a claim",
                 error.column()
             ),
             Self::TooLong => {
-                "the token would be longer than `max_token_bytes`, or its cookie than browsers keep: fewer claims are right"
+                "the token would be longer than `max_token_bytes`, or its cookie longer than browsers accept: use fewer claims"
                     .to_owned()
             }
             Self::HeadTooLarge { bytes, max } => format!(
-                "the token's successor would have {bytes} bytes, and a response head carries {max}: fewer claims are right, or \
-                 a larger `max_added_head_bytes` and proxies that take it, or `Login::allow_undeliverable`"
+                "the token's successor would have {bytes} bytes, and a response head carries {max}: use fewer claims, a larger \
+                 `max_added_head_bytes` with proxies that accept it, or `Login::allow_undeliverable`"
             ),
             Self::Signing => "the signing key could not sign".to_owned(),
             Self::Store(_) => "the session could not be recorded".to_owned(),
@@ -252,7 +252,7 @@ pub(super) struct SignIn<C> {
 }
 
 impl<C: Send + Sync + 'static> Authority<C> {
-    /// Issues the first token of a session, or a further one of the session that [`Login::in_session`] names. With a store a
+    /// Issues the first token of a session, or another one of the session that [`Login::in_session`] names. With a store a
     /// new session is recorded, so it can be listed and revoked from then on.
     ///
     /// # Errors
@@ -282,7 +282,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         .await
     }
 
-    /// What a login asks for, checked. `jti` is the name of the token that begins the session, should it begin one.
+    /// Checks a login. `jti` is the `jti` of the token that begins the session, if it begins one.
     pub(super) async fn sign_in(
         &self,
         login: Login,
@@ -319,7 +319,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
             }
         };
         if is_pair && cnf.is_none() {
-            // Both tokens are bound, and so are all that follow.
+            // Both tokens and all their successors are bound.
             (private, cnf) = split_off(&private, "cnf");
         }
         let grant = Grant { session: SessionId::new(iss, &sid), subject, sid, cnf, client_id, private };
@@ -328,13 +328,13 @@ impl<C: Send + Sync + 'static> Authority<C> {
 
     /// The token whose session a login joins, if it is one of this authority's own.
     fn to_join(&self, token: Box<dyn Any + Send + Sync>) -> Result<VerifiedToken<C>, Refusal> {
-        let foreign = "it is not an own token that this very authority admitted";
+        let foreign = "it is not an own token that this authority admitted";
         let foreign = || Refusal::new(Reason::WrongIssuer).with_hint(foreign);
         let token = *token.downcast::<VerifiedToken<C>>().map_err(|_| foreign())?;
         if token.is_own() && token.is_of(&self.0) { Ok(token) } else { Err(foreign()) }
     }
 
-    /// Begins a session with the token that `sign` makes for a start, until when its record matters told beside it.
+    /// Begins a session. `sign` makes its token for a given start, and returns until when the record is needed.
     pub(super) async fn begin<T>(
         &self,
         sign_in: &SignIn<C>,
@@ -342,7 +342,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
     ) -> Result<T, IssueError> {
         let (policy, now) = (&self.0.policy, sign_in.now);
         let mut start = now;
-        // Again where sessions of that age were revoked: before it was asked, or while it was.
+        // Tried again with a later start if sessions of this age were revoked, before the call or during it.
         for _ in 0..3 {
             let (issued, recorded, until) = sign(start)?;
             let revoked_until = match self.0.store.clone() {
@@ -391,7 +391,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         self.check_private(private, |name| name == "cnf" || PAIR_CLAIMS.contains(&name))
     }
 
-    /// `is_written` tells which further names this login's tokens get from the authority.
+    /// Refuses names that the authority writes itself. `is_written` says which more it writes for this login.
     fn check_private(&self, private: &str, is_written: impl Fn(&str) -> bool) -> Result<(), IssueError> {
         let policy = &self.0.policy;
         let own = |name: &str| {
@@ -408,7 +408,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
     }
 }
 
-/// Whether a successor of this length, if it matters, can be delivered.
+/// Checks that a successor of this length can be delivered, if its length matters.
 pub(super) fn check_capacity(renewed_len: Option<usize>, capacity: Capacity) -> Result<(), IssueError> {
     match (renewed_len, capacity) {
         (Some(bytes), Capacity { longest, otherwise }) if bytes > longest => Err(match otherwise {

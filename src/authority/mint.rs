@@ -1,4 +1,4 @@
-//! New tokens: their claims are drafted, checked as they would be on arrival, and signed.
+//! Makes new tokens: it writes their claims, checks them as on arrival, and signs.
 
 use std::sync::Arc;
 
@@ -24,14 +24,14 @@ pub(super) struct Grant {
     pub(super) session: SessionId,
     pub(super) subject: Option<String>,
     pub(super) sid: String,
-    /// The JSON text of `cnf`, where it is not among the private claims.
+    /// The JSON text of `cnf`, unless it is among the private claims.
     pub(super) cnf: Option<String>,
     pub(super) client_id: Option<String>,
-    /// The private claims of access tokens, as their JSON text; a refresh token holds them for those to come.
+    /// The private claims of access tokens, as JSON text. A refresh token holds them for later access tokens.
     pub(super) private: String,
 }
 
-/// A token to be made.
+/// A token whose claims are to be written.
 pub(super) struct Draft<'a> {
     kind: TokenKind,
     grant: &'a Grant,
@@ -76,7 +76,7 @@ pub(super) struct Unsigned {
 }
 
 impl Grant {
-    /// What the tokens of a refresh share with those before them.
+    /// The grant that a refresh token continues.
     pub(super) fn of(token: &Verified, private: String) -> Self {
         let claims = token.claims();
         Self {
@@ -103,7 +103,7 @@ impl Unsigned {
     }
 }
 
-/// A new name for a token: 128 random bits.
+/// A new `jti`: 128 random bits.
 pub(super) fn new_jti() -> Result<String, IssueError> {
     Ok(base64::encode_url(crypto::random::<16>().map_err(|_| IssueError::Signing)?))
 }
@@ -126,7 +126,7 @@ pub(super) fn split_off(object: &str, name: &str) -> (String, Option<String>) {
 }
 
 impl<C: Send + Sync + 'static> Authority<C> {
-    /// The claims of a new token, which this authority would accept.
+    /// Writes the claims of a new token, and checks that this authority would accept them.
     pub(super) fn draft(&self, draft: &Draft<'_>) -> Result<Unsigned, IssueError> {
         let policy = &self.0.policy;
         let &Draft { kind, grant, ref jti, iat, session_start, is_sliding } = draft;
@@ -158,12 +158,12 @@ impl<C: Send + Sync + 'static> Authority<C> {
         Ok(Unsigned { claims, jti: jti.clone(), expires_at: exp, kind, session: grant.session })
     }
 
-    /// The name of a token in its session.
+    /// The id of a token, by which the store knows it.
     pub(super) fn token_id(&self, grant: &Grant, jti: &str) -> TokenId {
         TokenId::from_claims(self.0.policy.issuer.as_deref(), grant.subject.as_deref(), jti)
     }
 
-    /// The length of its successor, which differs in its dates, which are as long, and in its `jti`.
+    /// The length of its successor. Only the `jti` has another length: the dates are equally long.
     pub(super) fn renewed_len(&self, ring: &KeyRing, token: &Unsigned) -> Result<usize, IssueError> {
         let claims = token.claims.len() + SUCCESSOR_JTI_LEN - token.jti.len();
         let bytes =
@@ -186,7 +186,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         Ok(IssuedToken { token, jti: jti.clone(), issued_at, expires_at, session, renewed_len: None })
     }
 
-    /// The same for a refresh token, which is replaced by one that must fit where it fits.
+    /// The same for a refresh token, whose successor must be deliverable where it is.
     pub(super) fn sign_refresh_token(
         &self,
         ring: &KeyRing,
@@ -204,7 +204,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         }
     }
 
-    /// A token that this very service would refuse is a mistake that its developer should hear of at once.
+    /// Checks that this service would accept the token. Otherwise its developer should get an error at once.
     fn check_own(&self, claims: &Arc<str>, kind: TokenKind) -> Result<(), IssueError> {
         let policy = &self.0.policy;
         let terms = policy.terms_of(kind, None).ok_or(IssueError::NoRefreshTokens)?;
@@ -217,7 +217,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         if kind == TokenKind::Refresh {
             return Ok(());
         }
-        // The type that reads them is the application's own.
+        // Their type is the application's, so its code may panic.
         match self.ask_hook("private_claims", || (self.0.view)(claims).map(drop)) {
             Some(read) => read.map_err(IssueError::Unreadable),
             None => Err(IssueError::Unreadable(serde_json::Error::custom("it panicked"))),

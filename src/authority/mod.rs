@@ -1,6 +1,6 @@
 //! [`Authority`]: keys, policy, clock and store in one handle. The layer, the login handler and the endpoints share one.
 //!
-//! It drives the decision core and decides nothing itself. What it adds is waiting for the store, and signing.
+//! It drives the decision core, waits for the store, and signs. It decides nothing itself.
 
 mod arrive;
 mod builder;
@@ -97,8 +97,8 @@ struct Inner<C> {
     renewer_deadline: Duration,
     hooks: Hooks<C>,
     view: View<C>,
-    /// Whether the log was told of a successor that is too long.
-    told_of_size: AtomicBool,
+    /// Whether a successor that is too long was reported.
+    reported_size: AtomicBool,
     retired_sign_outs: RetiredSignOuts,
 }
 
@@ -148,12 +148,12 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let keys = keys.into();
         if self.0.keys.is_managed() {
             return Err(ConfigError::new(
-                "these keys are kept by a `KeyRotation`: put another key into its source, or `withdraw_key`",
+                "a `KeyRotation` manages these keys: put another key into its source, or call `withdraw_key`",
             ));
         }
         if keys.is_verify_only() != self.verifies_only() {
             return Err(ConfigError::new(
-                "one ring has own keys and the other only verifies: that is settled when the authority is built",
+                "one ring has own keys and the other only verifies: that can't change after the authority is built",
             ));
         }
         builder::check_issuer(|iss| keys.trusted(iss).is_some(), &self.0.policy)?;
@@ -162,9 +162,9 @@ impl<C: Send + Sync + 'static> Authority<C> {
         Ok(())
     }
 
-    /// Trusts a further issuer from now on, under keys that the [`KeyRotation`](crate::keys::KeyRotation) of this authority's
-    /// keys reads from this source, as [`KeyRotation::trust`](crate::keys::KeyRotation::trust) does at the start. A plain name
-    /// will do for `issuer`; a [`TrustedIssuer`] states what its tokens must be like.
+    /// Trusts another issuer from now on, under keys that the [`KeyRotation`](crate::keys::KeyRotation) of this authority's
+    /// keys reads from this source, as [`KeyRotation::trust`](crate::keys::KeyRotation::trust) does at the start. `issuer` is a
+    /// name, or a [`TrustedIssuer`] that states what its tokens must be like.
     ///
     /// Call it for issuers of a list that you keep: no token causes an issuer to be trusted. It returns after the source
     /// answered or failed for the first time. A source that fails is reported as an event and read again in the background;
@@ -172,7 +172,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
     ///
     /// # Errors
     /// If it is this authority's own issuer, another trusted issuer can mean the same `iss`, one of the issuer's options
-    /// can't be right, or no rotation keeps the keys.
+    /// can't be right, or no rotation manages the keys.
     pub async fn trust_issuer(
         &self,
         issuer: impl Into<TrustedIssuer>,
@@ -182,17 +182,17 @@ impl<C: Send + Sync + 'static> Authority<C> {
         if self.0.policy.issuer.as_deref().is_some_and(|own| issuer.names(own)) {
             return Err(KeyError::new(
                 KeyErrorKind::Ring,
-                format!("{:?} is the own issuer, and can't be a foreign one", issuer.name()),
+                format!("{:?} is the own issuer, so it can't be a foreign one", issuer.name()),
             ));
         }
         self.0.keys.trust(issuer, Arc::new(source))?.await;
         Ok(())
     }
 
-    /// Trusts an issuer no longer, by its name or template. Its tokens are refused at once, those of requests in flight
-    /// included: such a request gets no successor, and no further step of it is admitted. Returns whether it was trusted.
+    /// Stops trusting an issuer, by its name or template. Its tokens are refused at once, also those of requests in flight:
+    /// such a request gets no successor, and no further step of it is admitted. Returns whether it was trusted.
     ///
-    /// Its sessions are not revoked in the store: should it be trusted again, its unexpired tokens are admitted again.
+    /// Its sessions are not revoked in the store: if it is trusted again, its unexpired tokens are admitted again.
     pub fn distrust_issuer(&self, issuer: &str) -> bool {
         let is_removed = self.0.keys.distrust(issuer);
         if is_removed && !self.0.keys.is_managed() {
@@ -205,7 +205,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
     pub fn withdraw_key(&self, kid: &str) -> bool {
         let held = self.0.keys.withdraw(kid);
         if held && !self.0.keys.is_managed() {
-            // On record already: the keys may be withdrawn from without their authority.
+            // Only the observer: `Keys::withdraw` has recorded it, because it can be called without an authority.
             telemetry::observe(
                 &Event::Keys(KeyEvent::Replaced { ring: &self.0.keys.current() }),
                 self.0.hooks.observe.as_deref(),
@@ -232,13 +232,13 @@ impl<C: Send + Sync + 'static> Authority<C> {
         self.0.clock.now()
     }
 
-    /// Waits for the store, for its deadline at most, and reports its failure. The timer is armed only once the
-    /// store did not answer at once, so a store that always does needs no runtime.
+    /// Waits for the store, up to the deadline, and reports a failure. The timer is only used if the store does not answer at
+    /// once, so a store that always does needs no runtime.
     async fn ask<T>(
         &self,
         mut answer: impl Future<Output = Result<T, StoreError>> + Unpin,
     ) -> Result<T, StoreError> {
-        // A store that panics has not answered.
+        // A panic of the store counts as an outage.
         let mut answer = std::future::poll_fn(|cx| {
             self.ask_hook("store", || answer.poll_unpin(cx)).unwrap_or_else(|| {
                 Poll::Ready(Err(StoreError::with_source(StoreErrorKind::Unavailable, "it panicked")))
@@ -253,12 +253,12 @@ impl<C: Send + Sync + 'static> Authority<C> {
         answer.inspect_err(|error| self.emit(Event::StoreFailed { error }))
     }
 
-    /// Records an event and tells the observer, once what it tells of is done: neither can change it.
+    /// Records an event and tells the observer. Call it after the fact, so that neither can change it.
     fn emit(&self, event: Event<'_>) {
         telemetry::tell(&event, self.0.hooks.observe.as_deref());
     }
 
-    /// Asks code of the application's own; `None`, and an event, where it panics.
+    /// Calls code of the application. If it panics, this reports an event and returns `None`.
     pub(crate) fn ask_hook<T>(&self, hook: &'static str, ask: impl FnOnce() -> T) -> Option<T> {
         let answer = caught(ask);
         if answer.is_none() {
@@ -271,7 +271,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         self.emit(Event::HookPanicked { hook });
     }
 
-    /// At the start: which keys these are, for two processes to be compared.
+    /// Reports the keys at the start, so that the keys of two processes can be compared.
     fn report_keys(&self) {
         let ring = self.0.keys.load();
         if !self.0.keys.is_managed() {
@@ -282,8 +282,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         }
     }
 
-    /// Counts and logs a refusal; the ring's kids stand beside the token's, for "two processes hold different
-    /// secrets" to be read from one line.
+    /// Reports a refusal with the ring, so that one line of the log shows the token's `kid` and the keys held.
     pub(crate) fn report_refusal(&self, refusal: &Refusal) {
         self.emit(Event::Refused { refusal, ring: &self.0.keys.load() });
     }
@@ -293,8 +292,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
     }
 
     pub(crate) fn report_not_reissued(&self, why: NotReissued) {
-        // Every token of a minter that makes them too long is one: told in the log once.
-        let repeated = why.is_about_size() && self.0.told_of_size.swap(true, Ordering::Relaxed);
+        // If a minter makes its tokens too long, every request reports this, so the log has only the first at WARN.
+        let repeated = why.is_about_size() && self.0.reported_size.swap(true, Ordering::Relaxed);
         self.emit(Event::NotReissued { why, repeated });
     }
 
@@ -304,8 +303,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
         }
     }
 
-    /// How long a browser keeps the cookie of a token: as long as it can be exchanged. `at` is an instant that is past: a
-    /// clock that stepped back since does not lengthen it.
+    /// How long a browser keeps the cookie of a token: as long as it can be exchanged. `at` is an instant in the past, so that a
+    /// clock that stepped back since does not make it longer.
     pub(crate) fn cookie_max_age(&self, exp: NumericDate, at: NumericDate) -> u64 {
         exp.after(self.0.policy.grace).since(self.now().max(at))
     }
@@ -321,7 +320,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
     }
 }
 
-/// The authority's keys, shared: what replaces them there is seen here.
+/// The authority's keys. They are shared: a replacement is visible in both.
 impl<C> From<&Authority<C>> for Keys {
     fn from(authority: &Authority<C>) -> Self {
         authority.0.keys.clone()

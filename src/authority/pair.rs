@@ -21,7 +21,7 @@ pub struct TokenPair {
     pub access: IssuedToken,
     /// Goes to the refresh endpoint alone.
     pub refresh: IssuedToken,
-    /// The access token's scopes, where it has any.
+    /// The access token's scopes, if it has any.
     pub(super) scope: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! [`PrivateClaims`]: the lazy view of a token's claims.
+//! [`PrivateClaims`]: reads a token's claims on demand.
 
 use std::fmt;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ impl PrivateClaims {
     }
 }
 
-/// Claims are somebody's data.
+/// Claims are personal data.
 impl fmt::Debug for PrivateClaims {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("PrivateClaims(..)")

@@ -1,4 +1,4 @@
-//! A refresh token is presented: the protocol decides, this asks what it asks for, and signs.
+//! Drives the protocol of a refresh: it gets the answers that the protocol asks for, and signs.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -51,7 +51,7 @@ impl Refresh {
     }
 }
 
-/// It holds a token.
+/// It holds a secret token.
 impl fmt::Debug for Refresh {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Refresh").finish_non_exhaustive()
@@ -63,8 +63,8 @@ impl fmt::Debug for Refresh {
 pub enum RefreshError {
     /// The refresh token is refused, or can't be judged now: answer 503 where the refusal's [`status`](Refusal::status) is one.
     Refused(Refusal),
-    /// The new tokens could not be made: a claim of the renewer's is not the renewer's to give, say. The refresh token is not
-    /// spent.
+    /// The new tokens could not be made, for example because the renewer set a claim that it may not set. The refresh token can be
+    /// used again.
     Issue(IssueError),
 }
 
@@ -167,7 +167,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let access = self.draft(&Draft::access(&grant, new_jti()?, now.max(start), start).not_sliding())?;
         let proposed =
             policy.propose(&token, now).ok_or_else(|| refused(Refusal::new(Reason::SessionOver)))?;
-        // Whether both can be signed and delivered is known before the token is spent.
+        // Checked before the token is superseded: both tokens can be signed and delivered.
         let ring = self.0.keys.load();
         self.renewed_len(&ring, &access)?;
         let refresh_len = self.renewed_len(&ring, &Unsigned::successor(&token, &proposed))?;
@@ -196,12 +196,12 @@ impl<C: Send + Sync + 'static> Authority<C> {
                 }
             };
         };
-        // Told once all is done: an observer that panics changes nothing.
+        // Reported at the end, so that an observer that panics changes nothing.
         if let Some(generations) = reused {
             self.emit(Event::RefreshTokenReused { generations });
         }
         let successor = Unsigned::successor(&token, &verdict.map_err(refused)?);
-        // The key is asked for in the ring that signs: between two looks it could be withdrawn.
+        // The check and the signature use the same ring, because the key could be withdrawn in between.
         let ring = self.0.keys.load();
         if !ring.holds(token.key()) {
             return Err(Refusal::new(Reason::UnknownKey).into());
@@ -224,7 +224,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         }
     }
 
-    /// What the store makes of the proposed successor; `None` where it failed, which was reported.
+    /// The store's answer to the proposed successor. `None` if it failed, which is reported.
     async fn record_refresh(
         &self,
         token: &Verified,

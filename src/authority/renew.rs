@@ -1,4 +1,4 @@
-//! A successor is made: the reissue protocol decides, this asks what it asks for, and signs.
+//! Drives the reissue protocol: it gets the answers that the protocol asks for, and signs the successor.
 
 use std::pin::Pin;
 
@@ -8,7 +8,7 @@ use crate::store::{Rotated, Rotation};
 use crate::time::NumericDate;
 use crate::token::reissue::{Capacity, NoSuccessor, NotReissued, Reissue, Step};
 
-/// A successor, or the future that may yield one. A failure yields none: it never harms the response.
+/// A successor, or a future of one. A failure yields none, so it never harms the response.
 pub(crate) enum Renewal {
     Decided(Option<SignedSuccessor>),
     /// The store has to record it first.
@@ -16,17 +16,16 @@ pub(crate) enum Renewal {
 }
 
 impl<C: Send + Sync + 'static> Authority<C> {
-    /// Judges an admitted token again, at the time of the response: that instant, where a successor is due.
-    /// Nothing is verified a second time.
+    /// The time of the response, if a successor is due then. Nothing is verified again.
     #[inline(always)]
     pub(crate) fn due(&self, admission: &Admission<C>) -> Option<NumericDate> {
-        // A clock that steps back changes nothing.
+        // So that a clock that steps back has no effect.
         let now = self.now().max(admission.at);
         self.0.policy.is_due(admission.token.verified(), now).then_some(now)
     }
 
     /// The successor that is due, if the response can carry it.
-    // Always: see `finish` in the layer's future.
+    // `inline(always)`: see `finish` in the layer's future.
     #[inline(always)]
     pub(crate) fn renew(&self, token: &VerifiedToken<C>, now: NumericDate, capacity: Capacity) -> Renewal {
         let reissue = Reissue::at_response(now, Some(capacity), self.can_revoke());
@@ -47,7 +46,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         })
     }
 
-    /// Drives the reissue protocol to the signed successor; `None` where it goes out at the response.
+    /// Drives the protocol to the signed successor. `None` if it is to be sent later, at the response.
     pub(super) async fn reissue(
         &self,
         token: &VerifiedToken<C>,
@@ -63,7 +62,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         }
     }
 
-    /// The same without a store: nothing is waited for, and nothing boxed.
+    /// The same without a store, and so without waiting.
     fn reissue_now(
         &self,
         token: &VerifiedToken<C>,
@@ -72,7 +71,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         self.advance(token, &mut reissue, Step::AskPredicate)?.ok_or(NoSuccessor::StoreFailed)
     }
 
-    /// Takes the steps that need no waiting. `None`: the successor is to be recorded.
+    /// Takes the steps that need no waiting. `None` if the store has to record the successor next.
     fn advance(
         &self,
         token: &VerifiedToken<C>,
@@ -82,7 +81,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let (policy, verified) = (&self.0.policy, token.verified());
         if step == Step::AskPredicate {
             let allowed = self.allows_renewal(token);
-            // The key is asked after the predicate, which takes its time.
+            // The key is checked after the predicate, which takes time.
             let key_held = token.is_held(&self.0.keys);
             let signed_len = |claims: &str| self.signed_len(&self.0.keys.load(), claims, verified.typ());
             step = reissue.allowed(policy, verified, allowed, key_held, signed_len)?;
@@ -97,7 +96,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         }
     }
 
-    /// Whether the application's predicate allows a successor; `None` where it panicked.
+    /// Whether the application's predicate allows a successor. `None` if it panicked.
     fn allows_renewal(&self, token: &VerifiedToken<C>) -> Option<bool> {
         match &self.0.hooks.renew_if {
             Some(renew_if) => self.ask_hook("renew_if", || renew_if(token)),
@@ -105,7 +104,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         }
     }
 
-    /// What the store makes of the proposed successor; `None` where it failed, which was reported.
+    /// The store's answer to the proposed successor. `None` if it failed, which is reported.
     async fn record(&self, token: &VerifiedToken<C>, reissue: &Reissue) -> Option<Rotated> {
         let (policy, verified, now) = (&self.0.policy, token.verified(), reissue.now());
         let (store, proposed) = (self.0.store.clone()?, reissue.successor(policy, verified)?);
@@ -116,7 +115,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         self.ask(store.rotate(rotation)).await.ok()
     }
 
-    /// The length that these claims have once they are signed.
+    /// The length of a signed token with these claims.
     pub(super) fn signed_len(
         &self,
         ring: &KeyRing,
@@ -124,7 +123,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         typ: Option<&str>,
     ) -> Result<usize, NotReissued> {
         let len = sign::signed_len(ring, claims.len(), typ).ok_or(NotReissued::SigningFailed)?;
-        // One that this service would refuse the next time is worth nothing.
+        // This service would refuse a longer one.
         if len > self.0.policy.max_token_bytes { Err(NotReissued::TooLong) } else { Ok(len) }
     }
 }

@@ -1,4 +1,4 @@
-//! Ending sessions. Every call here fails aloud: a revocation that may not hold is never reported as done.
+//! Ends sessions. A revocation that may not hold is reported as an error.
 
 use std::collections::HashSet;
 use std::error::Error as StdError;
@@ -25,7 +25,7 @@ use crate::token::verify::{self, Verified};
 #[non_exhaustive]
 pub enum SignOutError {
     /// The token is not a correctly signed own one of a session that can still live. Answer with its
-    /// [`status`](Refusal::status): it is a 503 where the token's key is unknown and the source of the own keys can't be read
+    /// [`status`](Refusal::status): it is a 503 if the token's key is unknown and the source of the own keys can't be read
     /// ([`Reason::KeysUnavailable`](crate::Reason::KeysUnavailable)).
     Refused(Refusal),
     /// The store did not record it. Answer 503: the session may still be live.
@@ -75,7 +75,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let (token, retired_at) = self.verify_to_sign_out(token).await.map_err(SignOutError::Refused)?;
         let (now, start) = (self.now(), token.claims().session_start());
         let horizon = match &self.0.store {
-            // It is no smaller than this authority's: it need not be asked.
+            // Otherwise this authority's own horizon suffices: the store's is not smaller.
             Some(store) if retired_at.is_some() || now >= policy.session_end(start) => {
                 let found = self.ask(store.clone().horizon(policy.horizon())).await;
                 found.map_err(SignOutError::Store)?.current
@@ -88,8 +88,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let mut retention = self.retention_of(&token);
         if retired_at.is_some() {
             self.count_retired(token.session(), horizon, now).map_err(SignOutError::Store)?;
-            // Who holds a leaked key names sessions that never were: they must not count as their subject's, or they would
-            // end the subject's own.
+            // With a leaked key, somebody can invent sessions of a subject. They must not count as the subject's, because they
+            // would then displace its real ones.
             retention.subject = None;
         }
         self.revoke(Revocation::Session(token.session()), retention).await.map_err(SignOutError::Store)
@@ -112,8 +112,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
         Err(error)
     }
 
-    /// The token, and when its key was retired, where it was. How handlers read private claims is of no weight here: a token
-    /// from before that changed signs out too.
+    /// The verified token, and when its key was retired, if it was. Private claims are not read, so a token from before their type
+    /// changed signs out too.
     async fn verify_to_sign_out(&self, token: &[u8]) -> Result<(Verified, Option<NumericDate>), Refusal> {
         let Inner { keys, policy, .. } = &*self.0;
         let verify = |ring: &KeyRing| verify::verify(token, ring, policy, Expected::Any);
@@ -122,7 +122,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
             verdict => return Ok((verdict?, None)),
         };
         let kid = verify::claimed_kid(token);
-        // It can do no harm: all that a token under it can do is to end its own session.
+        // A retired key is harmless here: a token under it can only end its own session.
         for RetiredKey { key, for_secs } in kid.as_deref().map(|kid| keys.retired(kid)).unwrap_or_default() {
             match verify(&KeyRing::of(None).with_own(key)) {
                 Err(refusal) if refusal.reason().is_about_keys() => {}
@@ -277,7 +277,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         Ok(())
     }
 
-    /// How a revocation made at `now` is kept, and how many sessions of a subject are.
+    /// How long a revocation that is made at `now` is kept, and how many sessions of a subject are.
     pub(super) fn retention(&self, now: NumericDate) -> Retention {
         self.retention_within(now, self.0.policy.future_tolerance)
     }
@@ -287,7 +287,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         Retention::new(now, tolerance, SKEW_MARGIN).limited_to(limit)
     }
 
-    /// How far ahead of this clock the issuer of this token may be.
+    /// How far ahead of this clock the clock of this token's issuer may be.
     fn tolerance_of(&self, token: &Verified) -> u64 {
         self.0.policy.terms(token.key().trusted().map(|issuer| &**issuer)).future_tolerance()
     }
@@ -297,7 +297,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
             .of(token.subject(), token.claims().session_start())
     }
 
-    /// Without own keys every subject is an issuer's: one without it names nobody.
+    /// Fails without own keys: then every subject belongs to an issuer, which must be named.
     fn has_own_subjects(&self) -> Result<(), StoreError> {
         if !self.verifies_only() {
             return Ok(());
@@ -311,8 +311,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
     }
 }
 
-/// How many sessions were ended under retired keys. Whoever holds such a key, leaked, can name sessions and subjects without
-/// end, and each is a record in the store; so there are as many as fit beside everybody's.
+/// Counts the sessions that were ended under retired keys. Whoever holds a leaked one can invent sessions without end, and each
+/// becomes a record in the store. So their number is bounded.
 #[derive(Default)]
 pub(super) struct RetiredSignOuts(Mutex<Counted>);
 
@@ -325,7 +325,7 @@ struct Counted {
 impl RetiredSignOuts {
     const MAX: usize = 10_000;
 
-    /// Counts this session, once however often it is ended; `false` where there were too many within the time that the
+    /// Counts this session, once however often it is ended. Returns `false` if there were too many within the time for which the
     /// store keeps them.
     fn count(&self, session: SessionId, horizon: Horizon, now: NumericDate) -> bool {
         let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! Signing: from claims text to a compact JWS. The one place where a private key is used.
+//! Signs claims as a compact JWS. Private keys are used only here.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,7 +17,7 @@ use crate::time::NumericDate;
 use crate::token::reissue::{Capacity, NotReissued};
 use crate::token::successor::Successor;
 
-/// A successor as it goes out.
+/// A signed successor.
 #[derive(Clone)]
 pub(crate) struct SignedSuccessor {
     /// As a header's value, marked sensitive.
@@ -46,14 +46,14 @@ impl fmt::Debug for SignedSuccessor {
 }
 
 impl<C: Send + Sync + 'static> Authority<C> {
-    /// Signs a successor once per process, however many responses carry it. One that this response can't carry is an error.
+    /// Signs a successor, once per process however many responses carry it. One that this response can't carry is an error.
     pub(super) fn sign_successor(
         &self,
         successor: &Successor,
         predecessor: &VerifiedToken<C>,
         capacity: Capacity,
     ) -> Result<SignedSuccessor, NotReissued> {
-        // The check and the signature share one look at the ring: between two the key could be withdrawn.
+        // The check and the signature use the same ring, because the key could be withdrawn in between.
         let ring = self.0.keys.load();
         if !predecessor.held_by(&ring) {
             return Err(NotReissued::KeyWithdrawn);
@@ -71,7 +71,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
 
 /// Signs with the ring's current key: a compact JWS, which is ASCII.
 pub(super) fn sign(ring: &KeyRing, claims: &str, typ: Option<&str>) -> Result<Vec<u8>, SignError> {
-    // Withdrawn, and no other has come yet: better no token than one that nobody may admit.
+    // There is no signing key if it was withdrawn and no other is loaded.
     let (key, headers) = ring.signing().ok_or(SignError)?;
     let header = header_of(key, headers, typ);
     let mut token = Vec::with_capacity(len(&header, claims.len(), key));
@@ -84,7 +84,7 @@ pub(super) fn sign(ring: &KeyRing, claims: &str, typ: Option<&str>) -> Result<Ve
     Ok(token)
 }
 
-/// The length of what [`sign`] makes of so many bytes of claims; `None` where no key signs.
+/// The length of the token that [`sign`] makes of so many bytes of claims. `None` if no key signs.
 pub(super) fn signed_len(ring: &KeyRing, claims: usize, typ: Option<&str>) -> Option<usize> {
     let (key, headers) = ring.signing()?;
     Some(len(&header_of(key, headers, typ), claims, key))

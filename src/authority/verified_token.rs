@@ -1,4 +1,4 @@
-//! [`VerifiedToken`]: what handlers see of a token, and what is remembered beside it.
+//! [`VerifiedToken`]: an admitted token as handlers see it, and what the authority remembers about it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -29,24 +29,24 @@ pub struct VerifiedToken<C = PrivateClaims>(Arc<Parts<C>>);
 struct Parts<C> {
     verified: Verified,
     private: C,
-    /// Weak, for the authority remembers its tokens.
+    /// Weak, because the authority's cache holds the token.
     authority: Weak<Inner<C>>,
     names: OnceLock<Names>,
-    /// The ring that was last seen to hold its key.
+    /// The id of the last ring that held its key.
     ring: AtomicU64,
-    /// When, and at which of the store's epochs, its session was last seen live.
+    /// A hash of the time and the store's epoch at which its session was last live.
     live: AtomicU64,
     successor: Mutex<Option<Memo>>,
 }
 
-/// What a store knows the token by.
+/// The ids by which a store knows the token.
 #[derive(Clone, Copy)]
 struct Names {
     session: SessionId,
     subject: Option<SubjectId>,
 }
 
-/// The signature over a successor's claims, so that parallel responses share one.
+/// A signed successor, which parallel responses share.
 struct Memo {
     ring: u64,
     claims: Arc<str>,
@@ -54,7 +54,7 @@ struct Memo {
 }
 
 impl<C> VerifiedToken<C> {
-    // Always, for what it is handed is a few hundred bytes, and is put in its place without a stop.
+    // `inline(always)`, so that the argument of a few hundred bytes is not copied on the way.
     #[inline(always)]
     pub(super) fn new(verified: Verified, private: C, ring: &KeyRing, authority: Weak<Inner<C>>) -> Self {
         Self(Arc::new(Parts {
@@ -73,13 +73,13 @@ impl<C> VerifiedToken<C> {
         std::ptr::eq(self.0.authority.as_ptr(), Arc::as_ptr(authority))
     }
 
-    /// Whether both are one value, not merely equal.
+    /// Whether both are the same value, not only equal.
     #[cfg(test)]
     pub(super) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Whether the key that verified it is held at this moment.
+    /// Whether the current ring holds the key that verified it.
     #[inline]
     pub(super) fn is_held(&self, keys: &Keys) -> bool {
         self.0.ring.load(Ordering::Relaxed) == keys.id() || self.held_by(&keys.load())
@@ -106,8 +106,8 @@ impl<C> VerifiedToken<C> {
         Presented { session, token: self.verified().id(), subject, session_start: self.session_start(), now }
     }
 
-    /// Whether its session was seen live at this epoch of the store, within this very second: what the store learns
-    /// without moving its epoch is seen in the next.
+    /// Whether its session was live at this epoch of the store, within this second. What a store learns without changing its epoch
+    /// takes effect in the next second.
     pub(super) fn was_live(&self, epoch: u64, now: NumericDate) -> bool {
         self.0.live.load(Ordering::Acquire) == moment(epoch, now)
     }
@@ -117,14 +117,14 @@ impl<C> VerifiedToken<C> {
         self.0.live.store(moment(epoch, now), Ordering::Release);
     }
 
-    /// The signature over these claims, made at most once under one ring, however many responses are owed it.
+    /// The signed successor with these claims. It is signed at most once under one ring.
     pub(super) fn sign_once<E>(
         &self,
         claims: &Arc<str>,
         ring: &KeyRing,
         sign: impl FnOnce() -> Result<SignedSuccessor, E>,
     ) -> Result<SignedSuccessor, E> {
-        // A panic in the library leaves no half of a memo.
+        // Poisoning is ignored: a panic in the library leaves the memo unchanged.
         let mut memo = self.0.successor.lock().unwrap_or_else(PoisonError::into_inner);
         match &*memo {
             Some(memo) if memo.ring == ring.id() && memo.claims == *claims => Ok(memo.signed.clone()),
@@ -140,7 +140,7 @@ impl<C> VerifiedToken<C> {
         &self.0.verified
     }
 
-    /// The time by the clock of its authority; `None` where that is gone.
+    /// The time by the clock of its authority. `None` if the authority was dropped.
     pub(crate) fn now(&self) -> Option<NumericDate> {
         Some(self.0.authority.upgrade()?.clock.now())
     }
@@ -165,18 +165,18 @@ impl<C> VerifiedToken<C> {
         self.verified().claims().jti()
     }
 
-    /// Whether the token holds this scope, in `scope` or, where it has no such claim, in `scp`: a string with spaces between
+    /// Whether the token holds this scope, in `scope` or, if there is no such claim, in `scp`: a string with spaces between
     /// them (RFC 8693 §4.2), or an array of strings. Byte for byte. No token holds an empty one.
     pub fn has_scope(&self, scope: &str) -> bool {
         !scope.is_empty() && self.verified().claims().scopes().is_some_and(|held| holds(held, scope))
     }
 
-    /// `acr`, how strongly its holder signed in; `None` where it is absent or no string.
+    /// `acr`, how strongly its holder signed in; `None` if it is absent or not a string.
     pub fn acr(&self) -> Option<Cow<'_, str>> {
         self.verified().claims().acr()
     }
 
-    /// `auth_time`, when its holder signed in; `None` where it is absent or no NumericDate. A renewal keeps it.
+    /// `auth_time`, when its holder signed in; `None` if it is absent or not a NumericDate. A renewal keeps it.
     pub fn authenticated_at(&self) -> Option<NumericDate> {
         self.verified().claims().auth_time()
     }
@@ -219,8 +219,8 @@ impl<C> VerifiedToken<C> {
     }
 }
 
-/// An epoch and an instant in one word, whichever of its bits a store moves: two pairs share one by chance once in 2^63.
-/// Never 0, which remembers nothing.
+/// A hash of an epoch and an instant. It depends on all bits of the epoch, and two pairs have the same hash once in 2^63. It is never
+/// 0, which means that nothing is remembered.
 fn moment(epoch: u64, now: NumericDate) -> u64 {
     FixedState::default().hash_one((epoch, now.as_secs())) | 1
 }
@@ -231,7 +231,7 @@ impl<C> Clone for VerifiedToken<C> {
     }
 }
 
-/// Times only: subject and claims are somebody's data.
+/// Only times: subject and claims are personal data.
 impl<C> fmt::Debug for VerifiedToken<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VerifiedToken")

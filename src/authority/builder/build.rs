@@ -1,4 +1,4 @@
-//! From options to an authority, and the refusal of those that can't be right.
+//! [`AuthorityBuilder::build`]: checks the options and builds the authority.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -17,42 +17,38 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     /// The authority.
     ///
     /// # Errors
-    /// A [`ConfigError`] for whatever can't be right; it names the option and says what would be.
+    /// A [`ConfigError`] that names the option at fault and the remedy.
     pub fn build(self) -> Result<Authority<C>, ConfigError> {
         let Self { options, view, renew_if } = self;
         let mut policy = options.policy;
         let is_verify_only = options.keys.is_verify_only();
         if let Some(option) = options.issuing.filter(|_| is_verify_only) {
             return refuse(format!(
-                "`{option}` is about tokens that this service issues or renews, and its keys only verify: leave it out, or give \
-                 the authority a key that signs"
+                "`{option}` only applies to tokens that this service issues or renews, and its keys only verify: leave it out, or \
+                 give the authority a key that signs"
             ));
         }
         policy.issuer = match options.issuer {
-            Choice::Unsaid if is_verify_only => None,
-            Choice::Is(issuer) if !issuer.trim().is_empty() => Some(issuer.into()),
+            Choice::Unset if is_verify_only => None,
+            Choice::Name(issuer) if !issuer.trim().is_empty() => Some(issuer.into()),
             Choice::Without => None,
             Choice::Both => {
-                return refuse(
-                    "`issuer` and `without_issuer()` were both said, and contradict each other: leave one out",
-                );
+                return refuse("`issuer` and `without_issuer()` contradict each other: leave one out");
             }
-            _ => return refuse("no issuer: give `issuer(\"https://…\")`, or say `without_issuer()`"),
+            _ => return refuse("no issuer: call `issuer(\"https://…\")`, or `without_issuer()`"),
         };
         policy.audiences = match options.audience {
-            Choice::Is(audience) if !audience.trim().is_empty() => vec![audience],
+            Choice::Name(audience) if !audience.trim().is_empty() => vec![audience],
             Choice::Without if options.accepted_audiences.is_empty() => Vec::new(),
             Choice::Without => {
                 return refuse(
-                    "`without_audience()` beside accepted audiences: name the primary one with `audience`",
+                    "`without_audience()` contradicts the accepted audiences: name the primary one with `audience`",
                 );
             }
             Choice::Both => {
-                return refuse(
-                    "`audience` and `without_audience()` were both said, and contradict each other: leave one out",
-                );
+                return refuse("`audience` and `without_audience()` contradict each other: leave one out");
             }
-            _ => return refuse("no audience: give `audience(\"…\")`, or say `without_audience()`"),
+            _ => return refuse("no audience: call `audience(\"…\")`, or `without_audience()`"),
         };
         policy.audiences.extend(options.accepted_audiences);
         if policy.audiences.iter().any(|audience| audience.trim().is_empty()) {
@@ -60,7 +56,7 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
         }
         if policy.primary_audience().is_some_and(|primary| policy.is_legacy_audience(primary)) {
             return refuse(
-                "the primary audience is declared legacy too: a legacy audience moves to the primary one",
+                "the primary audience is also a legacy one: a successor of a legacy audience moves to the primary one, so they must differ",
             );
         }
         check_issuer(|iss| options.keys.trusted(iss).is_some(), &policy)?;
@@ -69,7 +65,7 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
             None if is_verify_only => None,
             None => {
                 return refuse(
-                    "no session limit: give `max_session_lifetime(Duration)`, the longest a session may live however often its \
+                    "no session limit: call `max_session_lifetime(Duration)`, the longest that a session may live however often its \
                      token is renewed; 12 hours suit a working day",
                 );
             }
@@ -83,7 +79,9 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
         check_names(&policy)?;
         check_refresh_tokens(&policy, options.store.is_some())?;
         if options.lost_predicate {
-            return refuse("`renew_if` came before `private_claims`, which it does not know: give it after");
+            return refuse(
+                "`renew_if` was called before `private_claims`, whose type its predicate takes: call it after",
+            );
         }
         let refresh_life = policy.refresh.as_ref().map_or(0, |refresh| refresh.lifetime + policy.leeway);
         let outlived = (policy.lifetime + policy.grace).max(refresh_life);
@@ -91,16 +89,14 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
         if let Some(overlap) = overlap.filter(|overlap| *overlap < outlived) {
             return refuse(format!(
                 "a replaced key verifies for {overlap} s more, and its last tokens live for {outlived} s, grace included: \
-                 an overlap of that at least is right"
+                 set an overlap of at least that"
             ));
         }
         if options.store.is_none() && (policy.reuse_ends_session || policy.admit_after_store_loss) {
-            return refuse(
-                "`end_session_on_reuse` and `admit_after_store_loss` speak of a store, and there is none: give `store`",
-            );
+            return refuse("`end_session_on_reuse` and `admit_after_store_loss` need a store: call `store`");
         }
         if options.store_deadline.is_zero() {
-            return refuse("the store deadline is 0: a store needs some time, 1 s is the default");
+            return refuse("the store deadline is 0, so that no store could answer: 1 s is the default");
         }
         if options.renewer_deadline.is_zero() {
             return refuse("the renewer deadline is 0: a renewer needs some time, 5 s is the default");
@@ -130,7 +126,7 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
                 renewer: options.renewer,
             },
             view,
-            told_of_size: AtomicBool::new(false),
+            reported_size: AtomicBool::new(false),
             retired_sign_outs: RetiredSignOuts::default(),
         }));
         authority.report_keys();
@@ -138,7 +134,8 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     }
 }
 
-/// Holds what the authority needs against what the store keeps; a store that has to be waited for tells later.
+/// Checks that the store keeps revocations for as long as the authority needs. A store that does not answer at once is checked
+/// later.
 fn settle(store: Arc<dyn ErasedStore>, policy: &mut Policy) -> Result<Arc<dyn ErasedStore>, ConfigError> {
     let need = policy.horizon();
     let Some(found) = store.horizon_now(need) else {
@@ -153,31 +150,31 @@ fn refuse<T>(message: impl Into<String>) -> Result<T, ConfigError> {
     Err(ConfigError::new(message))
 }
 
-/// One issuer's tokens are either re-signed or never.
+/// Checks that the own issuer is not a trusted foreign one: tokens of an issuer are either renewed or not.
 pub(in crate::authority) fn check_issuer(
     trusts: impl Fn(&str) -> bool,
     policy: &Policy,
 ) -> Result<(), ConfigError> {
     match &policy.issuer {
         Some(issuer) if trusts(issuer) => refuse(format!(
-            "the ring trusts {issuer:?} as a foreign issuer, and it is the own one: own keys go in with `retiring`"
+            "the ring trusts {issuer:?} as a foreign issuer, but it is the own one: add own keys with `retiring`"
         )),
         _ => Ok(()),
     }
 }
 
-/// In seconds, the longest duration that is a policy and no mistake.
+/// The longest duration that is accepted, in seconds. A longer one is probably a mistake.
 const TEN_YEARS: u64 = 315_360_000;
 
-/// In seconds, as for a trusted issuer of its own.
+/// In seconds. Trusted issuers have the same limit.
 const MAX_LEEWAY: u64 = 60;
 
-/// What holds of every token, whoever issued it.
+/// Checks the bounds for all tokens, own and foreign.
 fn check_bounds(policy: &Policy) -> Result<(), ConfigError> {
     let leeway = policy.leeway;
     if leeway > MAX_LEEWAY {
         return refuse(format!(
-            "the leeway is {leeway} s: at most 60 s; a clock that differs more needs mending"
+            "the leeway is {leeway} s: at most 60 s are allowed; correct a clock that differs by more"
         ));
     }
     if policy.future_tolerance > MAX_TOLERANCE {
@@ -188,34 +185,33 @@ fn check_bounds(policy: &Policy) -> Result<(), ConfigError> {
     }
     if let Some(longest) = policy.longest_without_iat.filter(|longest| !(1..=TEN_YEARS).contains(longest)) {
         return refuse(format!(
-            "`accept_without_iat` was given {longest} s: the longest life that their minter gives such tokens is right, from \
-             1 s to ten years"
+            "`accept_without_iat` is {longest} s: set the longest life that their minter gives such tokens, from 1 s to ten \
+             years"
         ));
     }
     if policy.max_session_lifetime.is_some_and(|limit| limit > TEN_YEARS) {
         return refuse(
-            "the session limit is longer than ten years: a shorter one is right, or `dangerous().unbounded_sessions()` said",
+            "the session limit is longer than ten years: set a shorter one, or call `dangerous().unbounded_sessions()`",
         );
     }
     Ok(())
 }
 
-/// An authority without own keys: no token of its own lives, is renewed, or is exchanged.
+/// Checks an authority without own keys. It has no tokens of its own, so nothing is renewed or exchanged.
 fn check_verifier(policy: &mut Policy, has_store: bool) -> Result<(), ConfigError> {
-    // A token is good for nothing once it is not admitted: at most the longest leeway that an issuer can have after `exp`.
+    // A foreign token is of no use once it is not admitted: after `exp` plus the longest leeway that an issuer can have.
     (policy.grace, policy.in_flight) = (policy.leeway, MAX_LEEWAY);
     match policy.max_token_lifetime {
         Some(longest) if !(1..=TEN_YEARS).contains(&longest) => refuse(format!(
-            "`max_token_lifetime` is {longest} s: the longest life that the issuers give their tokens is right, from 1 s to ten \
-             years"
+            "`max_token_lifetime` is {longest} s: set the longest life that the issuers give their tokens, from 1 s to ten years"
         )),
         Some(longest) if policy.longest_without_iat.is_some_and(|without| without > longest) => refuse(
-            "`accept_without_iat` is longer than `max_token_lifetime`: such tokens would all be refused. The same is right",
+            "`accept_without_iat` is longer than `max_token_lifetime`: such tokens would all be refused. Set the same value",
         ),
-        // Past its session's end no token is admitted: that bounds its life too.
+        // A session limit bounds the life of its tokens too.
         None if has_store && policy.max_session_lifetime.is_none() => refuse(
-            "there is a `store` and no `max_token_lifetime(Duration)`: a revocation is kept for as long as the longest token that \
-             the trusted issuers sign, so name that life",
+            "there is a `store` and no `max_token_lifetime(Duration)`: a revocation is kept for as long as the longest token of \
+             the trusted issuers lives, so set that life",
         ),
         _ => Ok(()),
     }
@@ -229,18 +225,16 @@ fn check_times(
 ) -> Result<(), ConfigError> {
     let (lifetime, leeway) = (policy.lifetime, policy.leeway);
     if !(2..=31_536_000).contains(&lifetime) {
-        return refuse(format!(
-            "the lifetime is {lifetime} s: between 2 s and a year is right, 600 s is the default"
-        ));
+        return refuse(format!("the lifetime is {lifetime} s: set 2 s to a year; 600 s is the default"));
     }
     if policy.max_token_lifetime.is_some() {
         return refuse(
-            "`max_token_lifetime` is for keys that only verify: here `max_session_lifetime` bounds every token",
+            "`max_token_lifetime` is for keys that only verify; here `max_session_lifetime` bounds every token",
         );
     }
     let fresh = lifetime - policy.renewal_window(lifetime);
     let chosen = grace.is_some();
-    // The default yields to a short life; a grace that was asked for is refused where it does not fit.
+    // The default is reduced for a short lifetime. A configured grace that does not fit is refused.
     let grace = grace.unwrap_or_else(|| policy.grace.min(fresh - 1));
     policy.grace = grace;
     if grace > MAX_GRACE {
@@ -258,7 +252,7 @@ fn check_times(
     if fresh <= grace {
         return refuse(format!(
             "the grace is {grace} s, and a token of {lifetime} s becomes renewable {fresh} s into its life: its \
-             successor could be dead on arrival. A grace under {fresh} s is right, or a longer lifetime"
+             successor could be expired when it is sent. Set a grace under {fresh} s, or a longer lifetime"
         ));
     }
     if let Some(limit) = policy.max_session_lifetime.filter(|limit| *limit < lifetime) {
@@ -276,29 +270,29 @@ fn check_times(
     if policy.in_flight > 300 && policy.max_session_lifetime.is_none() {
         return refuse(
             "`in_flight_allowance` is over 300 s, and sessions are unbounded: nothing would bound how long the store keeps \
-             each token's record. At most 300 s, or a session limit, is right",
+             each token's record. Set at most 300 s, or a session limit",
         );
     }
     if policy.in_flight > 300 && !has_store {
         return refuse(
-            "`in_flight_allowance` is over 300 s, and there is no `store`: nothing else would bound it. At most 300 s, or \
-             a store, is right",
+            "`in_flight_allowance` is over 300 s, and there is no `store`: nothing else would bound it. Set at most 300 s, or \
+             call `store`",
         );
     }
     Ok(())
 }
 
-/// Neither token of a pair can stand in for the other, whatever software looks at it.
+/// Checks that no software can take one token of a pair for the other.
 fn check_refresh_tokens(policy: &Policy, has_store: bool) -> Result<(), ConfigError> {
     let Some(RefreshPolicy { audience, lifetime, reuse_window }) = &policy.refresh else { return Ok(()) };
     if !has_store {
         return refuse(
-            "there are `refresh_tokens` and no `store`: whether a refresh token was used twice is known from its record alone. \
-             Give `store`, or leave `refresh_tokens` out",
+            "`refresh_tokens` need a `store`: only its record shows whether a refresh token was used twice. Call `store`, or \
+             leave `refresh_tokens` out",
         );
     }
     if audience.trim().is_empty() {
-        return refuse("the audience of `refresh_tokens` is empty: the refresh endpoint's URL is right");
+        return refuse("the audience of `refresh_tokens` is empty: use the URL of the refresh endpoint");
     }
     if policy.audiences.contains(audience) {
         return refuse(format!(
@@ -314,7 +308,7 @@ fn check_refresh_tokens(policy: &Policy, has_store: bool) -> Result<(), ConfigEr
     }
     if !(policy.lifetime..=TEN_YEARS).contains(lifetime) {
         return refuse(format!(
-            "the lifetime of refresh tokens is {lifetime} s: from that of access tokens, {} s, to ten years is right; 7 days is \
+            "the lifetime of refresh tokens is {lifetime} s: set at least that of access tokens, {} s, and at most ten years; 7 days is \
              the default",
             policy.lifetime
         ));
@@ -326,7 +320,7 @@ fn check_refresh_tokens(policy: &Policy, has_store: bool) -> Result<(), ConfigEr
     }
     if let Some((name, value)) = policy.access_claim.as_ref().filter(|(_, value)| value == NO_ACCESS) {
         return refuse(format!(
-            "the access claim {name:?} = {value:?} is what refresh tokens hold: another value is right, `access` for instance"
+            "the access claim {name:?} = {value:?} is what refresh tokens hold: use another value, `access` for instance"
         ));
     }
     let own =
@@ -353,7 +347,7 @@ fn check_names(policy: &Policy) -> Result<(), ConfigError> {
     }
     if policy.access_types.iter().any(|typ| media_type::is_refresh(typ)) {
         return refuse(
-            "`refresh+jwt` is the type of refresh tokens, which are no access tokens: another access type is right, `at+jwt` for \
+            "`refresh+jwt` is the type of refresh tokens, which are not access tokens: use another access type, `at+jwt` for \
              instance",
         );
     }
@@ -364,22 +358,20 @@ fn check_names(policy: &Policy) -> Result<(), ConfigError> {
             || matches!(&**name, "cnf" | "auth_time")
             || name == start)
     {
-        return refuse(format!(
-            "the access claim {name:?} = {value:?}: a private name and a value are right"
-        ));
+        return refuse(format!("the access claim {name:?} = {value:?}: it needs a private name and a value"));
     }
     if policy.required_claims.iter().any(String::is_empty) {
-        return refuse("`require_claim` was given an empty name: the claim's own is right");
+        return refuse("`require_claim` has an empty name: use the name of the claim");
     }
     if !(1_024..=65_536).contains(&policy.max_added_head_bytes) {
         return refuse(format!(
-            "a successor may add {} bytes to a response head: between 1024 and 65536 is right, 3072 is the default",
+            "a successor may add {} bytes to a response head: set 1024 to 65536; 3072 is the default",
             policy.max_added_head_bytes
         ));
     }
     if !(512..=65_536).contains(&policy.max_token_bytes) {
         return refuse(format!(
-            "the longest token is {} bytes: between 512 and 65536 is right, 8192 is the default",
+            "the longest token is {} bytes: set 512 to 65536; 8192 is the default",
             policy.max_token_bytes
         ));
     }

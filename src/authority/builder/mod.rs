@@ -44,7 +44,7 @@ pub struct AuthorityBuilder<C = PrivateClaims> {
     renew_if: Option<Arc<Predicate<C>>>,
 }
 
-/// What does not depend on how private claims are read.
+/// The options that do not depend on the type of private claims.
 struct Options {
     keys: Keys,
     issuer: Choice,
@@ -62,9 +62,9 @@ struct Options {
     cache_bytes: u64,
     confirm: Option<Arc<Confirm>>,
     observe: Option<Arc<Observer>>,
-    /// A predicate over other claims was given before the claims' type.
+    /// `renew_if` was called before `private_claims`, which changed the claims' type.
     lost_predicate: bool,
-    /// The first option given that is about tokens which this service issues or renews.
+    /// The first option that was set and only applies to tokens which this service issues or renews.
     issuing: Option<&'static str>,
 }
 
@@ -76,20 +76,20 @@ impl Options {
 
 /// A name that must be set or expressly left out.
 enum Choice {
-    Unsaid,
+    Unset,
     Without,
-    Is(String),
-    /// A name was set and left out: it is unclear which was meant.
+    Name(String),
+    /// Both options were called, which is an error.
     Both,
 }
 
 impl Choice {
     fn name(&mut self, name: String) {
-        *self = if matches!(self, Self::Without | Self::Both) { Self::Both } else { Self::Is(name) };
+        *self = if matches!(self, Self::Without | Self::Both) { Self::Both } else { Self::Name(name) };
     }
 
     fn without(&mut self) {
-        *self = if matches!(self, Self::Is(_) | Self::Both) { Self::Both } else { Self::Without };
+        *self = if matches!(self, Self::Name(_) | Self::Both) { Self::Both } else { Self::Without };
     }
 }
 
@@ -97,8 +97,8 @@ impl AuthorityBuilder<PrivateClaims> {
     pub(super) fn new(keys: Keys) -> Self {
         let options = Options {
             keys,
-            issuer: Choice::Unsaid,
-            audience: Choice::Unsaid,
+            issuer: Choice::Unset,
+            audience: Choice::Unset,
             accepted_audiences: Vec::new(),
             max_session_lifetime: None,
             grace: None,
@@ -383,9 +383,9 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     /// Issues refresh tokens: [`issue_pair`](super::Authority::issue_pair) begins a session with a short access token and a
     /// refresh token. Default: there are none, and access tokens are renewed in responses.
     ///
-    /// Needs a [`store`](Self::store), because a refresh token that is used twice is noticed by its record alone. Beside
-    /// [`without_audience`](Self::without_audience) it needs an [`access_claim`](Self::access_claim), which holds `refresh` in
-    /// a refresh token: software that looks at neither `typ` nor `aud` can then tell the two apart.
+    /// Needs a [`store`](Self::store), because only its record shows that a refresh token was used twice. Together with
+    /// [`without_audience`](Self::without_audience) it needs an [`access_claim`](Self::access_claim), which is `refresh` in a
+    /// refresh token, so that software that checks neither `typ` nor `aud` can tell the two apart.
     pub fn refresh_tokens(mut self, refresh_tokens: RefreshTokens) -> Self {
         self.options.issuing("refresh_tokens");
         self.options.policy.refresh = Some(refresh_tokens.into_policy());
