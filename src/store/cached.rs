@@ -62,7 +62,8 @@ impl<S: ClaimsStore> Cached<S> {
 
     /// The bound: how long an answer may be used again without asking the store. Default 5 s, at most ten years.
     ///
-    /// A longer bound means fewer calls to the store, and a session that was revoked elsewhere lives longer.
+    /// A longer bound means fewer calls to the store, and a session that was revoked elsewhere, or ended by the limit on its
+    /// subject's sessions, lives longer.
     #[must_use]
     pub fn for_at_most(mut self, bound: Duration) -> Self {
         self.bound = clamped(bound);
