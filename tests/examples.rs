@@ -3,6 +3,13 @@
 
 mod support;
 
+#[cfg(all(feature = "axum", feature = "sqlite", feature = "postgres"))]
+#[path = "support/postgres.rs"]
+mod postgres;
+#[cfg(all(feature = "axum", feature = "sqlite", feature = "redis"))]
+#[path = "support/servers.rs"]
+mod servers;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -107,6 +114,86 @@ fn hyper_and_tonic_keep_serving() {
 
     let server = Server::start(example("tonic").arg("--serve"));
     TcpStream::connect(&server.address).unwrap();
+}
+
+#[cfg(all(feature = "axum", feature = "sqlite"))]
+#[test]
+fn sessions_walks_through_two_nodes_on_one_store() {
+    assert_walked(&example("sessions").output().unwrap());
+}
+
+#[cfg(all(feature = "axum", feature = "sqlite"))]
+fn assert_walked(output: &Output) {
+    let transcript = succeeded(output);
+    assert_eq!(stderr(output), "");
+    for told in [
+        "two refreshes at once bring one and the same refresh token",
+        "401 GET /me                       on both nodes, for its access token",
+        "400 POST /refresh                 and for its refresh token",
+        "200 GET /me                       and a new one began, in the same second",
+        "403 POST /sign-in                 and he gets no other",
+        "400 POST /refresh                 and nothing is left of the session",
+    ] {
+        assert!(transcript.contains(told), "{told:?} is not in {transcript}");
+    }
+    assert!(transcript.ends_with("All of it came out as it says.\n"), "{transcript}");
+}
+
+#[cfg(all(feature = "axum", feature = "sqlite", feature = "postgres"))]
+#[test]
+fn sessions_walks_on_postgresql() {
+    let server = postgres::Postgres::start();
+    assert_walked(&example("sessions").args(["--store", &server.url()]).output().unwrap());
+}
+
+#[cfg(all(feature = "axum", feature = "sqlite", feature = "redis"))]
+#[test]
+fn sessions_walks_on_redis() {
+    let server = servers::RedisServer::start(&[]);
+    assert_walked(&example("sessions").args(["--store", &server.url()]).output().unwrap());
+}
+
+/// What it prints is pasted into a shell, on a node that ends in the middle and begins again on the same data.
+#[cfg(all(feature = "axum", feature = "sqlite"))]
+#[test]
+fn the_commands_that_sessions_prints_work_when_pasted() {
+    let data = tempfile::tempdir().unwrap();
+    let start = |listen: &str| {
+        let data = data.path().to_str().unwrap();
+        Server::start(example("sessions").args(["--serve", "--listen", listen, "--data", data]))
+    };
+    let mut node = start("127.0.0.1:0");
+    let transcript = paste(&node.commands("Ctrl-C"));
+    let statuses: Vec<&str> = transcript.lines().filter_map(|line| line.strip_prefix("HTTP/1.1 ")).collect();
+    assert_eq!(
+        statuses,
+        ["201 Created", "200 OK", "200 OK", "401 Unauthorized", "400 Bad Request"],
+        "{transcript}"
+    );
+    assert!(
+        transcript.contains(r#""device":"phone""#) && transcript.contains("invalid_grant"),
+        "{transcript}"
+    );
+    let documents = transcript.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let pairs: Vec<Value> = documents.filter(|document| document["refresh_token"].is_string()).collect();
+    let refresh_tokens: Vec<_> =
+        pairs.iter().filter_map(|pair| pair["refresh_token"].as_str()).map(name_of).collect();
+    // Signed in, refreshed twice, and signed in anew with the new password.
+    assert_eq!(refresh_tokens.len(), 4, "{transcript}");
+    assert!(refresh_tokens[1] == refresh_tokens[2] && refresh_tokens[0] != refresh_tokens[1]);
+
+    let token = pairs.last().unwrap()["access_token"].as_str().unwrap().to_owned();
+    let bearer = format!("Authorization: Bearer {token}");
+    assert_eq!(node.send("GET", "/me", &bearer).status, 200);
+    let listen = node.address.clone();
+    drop(node);
+    let node = start(&listen);
+    assert_eq!(node.send("GET", "/me", &bearer).status, 200, "it is signed in after a restart");
+}
+
+#[cfg(all(feature = "axum", feature = "sqlite"))]
+fn name_of(token: &str) -> Value {
+    support::payload(token)["jti"].clone()
 }
 
 #[cfg(all(feature = "axum", feature = "jwks"))]
