@@ -14,7 +14,7 @@ use crate::keys::error::{KeyError, KeyErrorKind};
 use crate::keys::signing_key::SigningKey;
 use crate::keys::verifying_key::VerifyingKey;
 
-/// How many own keys are tried for one token, at most, and how many of the issuer that it claims.
+/// The most own keys that are tried for one token, and the most keys of the issuer that it claims.
 pub(crate) const MAX_TRIED: usize = 8;
 
 /// One signing key, and any number of keys that only verify.
@@ -29,17 +29,17 @@ pub(crate) const MAX_TRIED: usize = 8;
 /// of one issuer's keys never affects another's tokens.
 #[derive(Clone)]
 pub struct KeyRing {
-    /// Tells rings with other keys apart at a glance.
+    /// Rings with different keys have different ids.
     id: u64,
-    /// It has no own keys, by the application's choice: not one whose signing key was withdrawn.
+    /// Whether it was built without own keys. A ring whose signing key was withdrawn does not count.
     is_verify_only: bool,
-    /// `None` once it is withdrawn: nothing is signed until another comes.
+    /// `None` if it was withdrawn. Nothing is signed until the ring is replaced.
     signing: Option<(SigningKey, EncodedHeaders)>,
     keys: Vec<Arc<RingKey>>,
     by_kid: HashMap<Arc<str>, Vec<Arc<RingKey>>, RandomState>,
 }
 
-/// A key and whose it is.
+/// A key and its owner.
 pub(crate) struct RingKey {
     key: VerifyingKey,
     origin: Origin,
@@ -84,7 +84,7 @@ impl KeyRing {
         if self.is_verify_only {
             return Err(KeyError::new(
                 KeyErrorKind::Ring,
-                "a ring that only verifies has no own keys: give `KeyRing::new` the key that signs, or `trust` this key's issuer",
+                "a ring that only verifies has no own keys: pass the signing key to `KeyRing::new`, or `trust` this key's issuer",
             ));
         }
         self.add(RingKey { key: key.into(), origin: Origin::Own })?;
@@ -119,7 +119,7 @@ impl KeyRing {
             return Err(KeyError::new(
                 KeyErrorKind::Ring,
                 format!(
-                    "the trusted issuer {:?} comes with no keys: none of its tokens could be admitted",
+                    "the trusted issuer {:?} has no keys, so none of its tokens could be admitted",
                     issuer.name()
                 ),
             ));
@@ -132,17 +132,17 @@ impl KeyRing {
         self.keys.iter().map(|key| key.kid())
     }
 
-    /// The signing key's verifying half and the retiring keys: what this service publishes of itself.
+    /// The signing key's public half and the retiring keys, which this service publishes.
     pub(crate) fn own_keys(&self) -> impl Iterator<Item = &VerifyingKey> {
         self.keys.iter().filter(|key| key.is_own()).map(|key| &key.key)
     }
 
-    /// Whether it has no own keys, and never had.
+    /// Whether it was built without own keys.
     pub(crate) fn is_verify_only(&self) -> bool {
         self.is_verify_only
     }
 
-    /// Two rings of one id hold the same keys.
+    /// Rings with the same id hold the same keys.
     pub(crate) fn id(&self) -> u64 {
         self.id
     }
@@ -158,7 +158,7 @@ impl KeyRing {
         self.without(&mut withdrawn)
     }
 
-    /// `None` where it was withdrawn.
+    /// `None` if it was withdrawn.
     pub(crate) fn signing_key(&self) -> Option<&SigningKey> {
         self.signing.as_ref().map(|(key, _)| key)
     }
@@ -182,15 +182,15 @@ impl KeyRing {
         Self { signing: Some((signing, headers)), ..ring }
     }
 
-    /// As [`retiring`](Self::retiring), for keys that came after one another: those that share a name are tried in turn,
-    /// and one that is there already stays where it is.
+    /// As [`retiring`](Self::retiring), for keys of a source that replaced one another. Keys that share a name are tried one after
+    /// the other, and a key that is already there keeps its place.
     pub(crate) fn with_own(mut self, key: VerifyingKey) -> Self {
         self.insert_new(RingKey { key, origin: Origin::Own });
         self
     }
 
-    /// As [`trust`](Self::trust), for keys that were checked when they were loaded, without own keys: an issuer that
-    /// publishes one of them must not make its own of that key's tokens.
+    /// As [`trust`](Self::trust), for keys that were checked when they were loaded. Own keys among them are left out, so that an
+    /// issuer that publishes one does not become the issuer of that key's tokens.
     pub(crate) fn with_foreign(
         mut self,
         issuer: &Arc<TrustedIssuer>,
@@ -204,9 +204,9 @@ impl KeyRing {
         self
     }
 
-    /// Without the keys that are withdrawn, under whatever name they are here.
+    /// The ring without the withdrawn keys, under all their names.
     pub(crate) fn without(self, withdrawn: &mut Withdrawn) -> Self {
-        // All are met before any is judged: the name that is withdrawn may be a later one of the same key.
+        // All keys are observed first, because a key may be withdrawn under the name of a later entry.
         let met = self.keys.iter().fold(false, |met, key| withdrawn.observe(&key.key, key.issuer()) | met);
         if !met {
             return self;
@@ -221,7 +221,7 @@ impl KeyRing {
         ring
     }
 
-    /// Without the keys of a trusted issuer.
+    /// The ring without the keys of a trusted issuer.
     pub(crate) fn without_issuer(&self, name: &str) -> Self {
         let mut ring = Self { is_verify_only: self.is_verify_only, ..Self::of(None) };
         ring.signing = self.signing.clone();
@@ -247,8 +247,8 @@ impl KeyRing {
 
     /// The keys to try for a token whose header says `kid` and `alg`, and which claims to be of the `issuer`.
     ///
-    /// `alg` is the header's text: a key is a candidate where its own algorithm has exactly that name (`EdDSA` and `Ed25519`
-    /// name one), so "none" and "hs256" find nothing. The claim is asked for where it decides between keys; nobody believes it.
+    /// `alg` is the header's text. A key is a candidate if its algorithm has exactly that name (`EdDSA` and `Ed25519` are names of
+    /// one), so "none" and "hs256" find nothing. `issuer` is not verified, and is only called if it decides between keys.
     pub(crate) fn candidates<'a>(
         &'a self,
         kid: Option<&str>,
@@ -263,14 +263,14 @@ impl KeyRing {
         })
     }
 
-    /// Whether any key answers to the `kid`, whatever its algorithm: tells an unknown key from a wrong algorithm.
+    /// Whether any key has this `kid`, of any algorithm. It tells an unknown key from a wrong algorithm.
     pub(crate) fn knows_kid<'a>(&'a self, kid: Option<&str>, issuer: impl Fn() -> Option<&'a str>) -> bool {
-        // Without a kid, the question is only about algorithms.
+        // Without a `kid`, only the algorithm can be wrong.
         kid.is_none() || self.answering(kid, issuer).next().is_some()
     }
 
-    /// Of the keys that answer to the `kid`, the own ones and those of the claimed issuer. A key that is alone is one of
-    /// them in any case: whether it may sign for the issuer is seen in the claims under it.
+    /// The keys with this `kid`: own ones and those of the claimed issuer. A single key is always included, because the claims
+    /// show whether it may sign for the issuer.
     fn answering<'a>(
         &'a self,
         kid: Option<&str>,
@@ -285,12 +285,12 @@ impl KeyRing {
             .filter(move |key| is_alone || key.is_own() || issuer().is_some_and(|iss| key.may_sign_for(iss)))
     }
 
-    /// Whether an own key answers to the `kid`.
+    /// Whether an own key has this `kid`.
     pub(crate) fn has_own_key(&self, kid: &str) -> bool {
         self.by_kid.get(kid).into_iter().flatten().any(|key| key.is_own())
     }
 
-    /// Whether a key of this trusted issuer answers to the `kid`; any, for a token without.
+    /// Whether this trusted issuer has a key with this `kid`, or any key for a token without `kid`.
     pub(crate) fn has_key_of(&self, issuer: &str, kid: Option<&str>) -> bool {
         let mut its = self.keys.iter().filter(|key| !key.is_own() && key.may_sign_for(issuer));
         match kid {
@@ -299,12 +299,12 @@ impl KeyRing {
         }
     }
 
-    /// Every key, and whether it is an own one.
+    /// All keys, and whether each is an own one.
     pub(crate) fn keys(&self) -> impl Iterator<Item = (&VerifyingKey, bool)> {
         self.keys.iter().map(|key| (&key.key, key.is_own()))
     }
 
-    /// Whether any key has this `kid` or fingerprint for its own.
+    /// Whether any key has this primary `kid` or fingerprint.
     pub(crate) fn holds_kid(&self, kid: &str) -> bool {
         self.keys.iter().any(|key| key.kid() == kid || key.key.fingerprint() == kid)
     }
@@ -319,7 +319,7 @@ impl KeyRing {
         self.keys.iter().filter_map(|key| key.trusted()).find(|issuer| issuer.names(iss))
     }
 
-    /// The names of the first of the trusted issuers.
+    /// The names of the first trusted issuers.
     pub(crate) fn issuers(&self, most: usize) -> Vec<String> {
         let mut names: Vec<&str> = self.keys.iter().filter_map(|key| Some(key.trusted()?.name())).collect();
         names.dedup();
@@ -337,14 +337,14 @@ impl KeyRing {
         if self.keys.iter().filter(other_side).any(|held| held.key.fingerprint() == new.key.fingerprint()) {
             return Err(KeyError::new(
                 KeyErrorKind::Ring,
-                "it is an own key and a foreign issuer's at once: tokens of the one would pass for the other's; drop one",
+                "it is an own key and a foreign issuer's key, so each could sign the other's tokens; remove one",
             )
             .about(new.kid()));
         }
-        // Keys of two algorithms share a `kid` without a clash: a token's `alg` tells them apart (RFC 7517 §4.5).
+        // Keys of two algorithms may share a `kid`, because a token's `alg` tells them apart (RFC 7517 §4.5).
         let rivals = |held: &&Arc<RingKey>| held.origin == new.origin && held.key.alg() == new.key.alg();
         for held in self.keys.iter().filter(rivals) {
-            // A further kid may be shared with another further kid; a primary one is shared with nothing.
+            // Further kids may be shared with one another, but not with a primary one.
             let clash = std::iter::once(new.kid())
                 .chain(new.further_kids())
                 .find(|kid| *kid == held.kid())
@@ -353,7 +353,7 @@ impl KeyRing {
                 return Err(KeyError::new(
                     KeyErrorKind::DuplicateKid,
                     format!(
-                        "{} ({}) already answers to this `kid`; drop one of the two, or name one with `with_kid`",
+                        "{} ({}) already has this `kid`; remove one of the two, or rename one with `with_kid`",
                         held.origin,
                         held.key.alg(),
                     ),
@@ -362,7 +362,7 @@ impl KeyRing {
             }
         }
         for kid in std::iter::once(new.kid()).chain(new.further_kids()) {
-            // Those that are tried for one token together.
+            // The keys that would be tried for one token.
             let sharing = self.by_kid.get(kid).into_iter().flatten().filter(|held| {
                 held.key.alg() == new.key.alg()
                     && (held.is_own() || new.is_own() || held.origin == new.origin)
@@ -371,7 +371,7 @@ impl KeyRing {
                 return Err(KeyError::new(
                     KeyErrorKind::Ring,
                     format!(
-                        "{MAX_TRIED} keys of {} already answer to this `kid`, and no more are tried; drop the oldest",
+                        "{MAX_TRIED} keys of {} already have this `kid`, and no more are tried; remove the oldest",
                         new.key.alg()
                     ),
                 )
@@ -399,13 +399,11 @@ impl KeyRing {
     }
 }
 
-/// Which keys and which terms count for a token of theirs would depend on their order.
+/// The error for two trusted issuers that can mean the same `iss`. Which keys and terms apply would depend on their order.
 pub(crate) fn ambiguous(one: &TrustedIssuer, other: &TrustedIssuer) -> KeyError {
     let message = match (one.name(), other.name()) {
         (one, other) if one == other => {
-            format!(
-                "the issuer {one:?} is trusted twice, and would mean the same `iss`: give it one source and one policy"
-            )
+            format!("the issuer {one:?} is trusted twice: give it one source and one policy")
         }
         (one, other) => {
             format!("the trusted issuers {one:?} and {other:?} can mean the same `iss`: give each its own")
@@ -414,7 +412,7 @@ pub(crate) fn ambiguous(one: &TrustedIssuer, other: &TrustedIssuer) -> KeyError 
     KeyError::new(KeyErrorKind::Ring, message)
 }
 
-/// A ring of this key alone.
+/// A ring with only this key.
 impl From<SigningKey> for KeyRing {
     fn from(signing: SigningKey) -> Self {
         Self::new(signing)
@@ -426,7 +424,7 @@ impl RingKey {
         self.key.verify(message, signature)
     }
 
-    /// The foreign issuer it belongs to; `None` for an own key.
+    /// The foreign issuer that it belongs to. `None` for an own key.
     pub(crate) fn issuer(&self) -> Option<&str> {
         match &self.origin {
             Origin::Own => None,
@@ -434,7 +432,7 @@ impl RingKey {
         }
     }
 
-    /// The same, with what its tokens are held to.
+    /// The issuer with its terms.
     pub(crate) fn trusted(&self) -> Option<&Arc<TrustedIssuer>> {
         match &self.origin {
             Origin::Own => None,
@@ -442,13 +440,12 @@ impl RingKey {
         }
     }
 
-    /// Whether a token of this `iss` may be under it: both its source's word and its own JWK's count. Whose own keys they
-    /// are, the policy knows.
+    /// Whether it may sign tokens of this `iss`, by its source and by its JWK. The policy checks the `iss` of own keys.
     pub(crate) fn may_sign_for(&self, iss: &str) -> bool {
         self.trusted().is_none_or(|issuer| issuer.names(iss)) && self.key.may_sign_for(Some(iss))
     }
 
-    /// What its own JWK says, where that is all that is asked.
+    /// Whether its JWK allows this `iss`.
     pub(crate) fn jwk_allows(&self, iss: Option<&str>) -> bool {
         self.key.may_sign_for(iss)
     }
@@ -467,11 +464,11 @@ impl RingKey {
     }
 
     fn is_same(&self, other: &Self) -> bool {
-        // Not by kid, which a ring may change: by what the key is.
+        // Compared by the key itself, because its `kid` may differ between rings.
         self.key.fingerprint() == other.key.fingerprint()
             && self.key.algorithm() == other.key.algorithm()
             && self.key.issuer() == other.key.issuer()
-            // Where the issuer's terms changed, the token was judged on others.
+            // A token that was verified under other terms of the issuer is not verified under these.
             && self.origin == other.origin
     }
 }

@@ -1,4 +1,4 @@
-//! [`TrustedIssuer`]: an issuer whose tokens are admitted, and what is asked of them.
+//! [`TrustedIssuer`]: an issuer whose tokens are admitted, and what they must be like.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,7 +10,7 @@ use crate::keys::issuer_name::{IssuerName, is_tenant};
 
 /// An issuer whose tokens are admitted and never renewed: which `iss` its keys may sign, and what its tokens must be like.
 ///
-/// Whatever is not set here is as the authority has it. What is set takes the place of the authority's: an issuer with an
+/// An option that is not set here is inherited from the authority. One that is set replaces the authority's: an issuer with an
 /// [`audience`](Self::audience) of its own is not admitted with the authority's. [`KeyRotation::trust`] and
 /// [`KeyRing::trust`] take a plain name too, for an issuer without options of its own.
 ///
@@ -39,23 +39,23 @@ use crate::keys::issuer_name::{IssuerName, is_tenant};
 pub struct TrustedIssuer {
     text: String,
     tenants: Tenants,
-    /// `None` where `text` is no name; [`checked`](Self::checked) says why.
+    /// `None` if `text` is not a name; [`checked`](Self::checked) says why.
     name: Option<IssuerName>,
     terms: IssuerTerms,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Tenants {
-    /// The name is exact.
+    /// An exact name.
     None,
     These(BTreeSet<String>),
     Every,
 }
 
-/// What its tokens are held to; `None`: as the authority has it. Times are in seconds.
+/// The terms for its tokens. `None` inherits the authority's. Times are in seconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct IssuerTerms {
-    /// Empty: `aud` is not looked at.
+    /// If it is empty, `aud` is not checked.
     pub(crate) audiences: Option<Vec<String>>,
     pub(crate) access_types: Option<Vec<String>>,
     pub(crate) access_claim: Option<Option<(String, String)>>,
@@ -108,7 +108,7 @@ impl TrustedIssuer {
         self
     }
 
-    /// Does not check `aud`, as Cognito's access tokens have none. Ask for the client with
+    /// Does not check `aud`, for issuers such as Cognito, whose access tokens have none. Check the client with
     /// [`access_claim`](Self::access_claim) then.
     ///
     /// Costs: a token that the issuer made for another service is accepted here.
@@ -131,7 +131,7 @@ impl TrustedIssuer {
         self
     }
 
-    /// Does not ask for the authority's access claim, which only its own tokens have.
+    /// Does not require the authority's access claim, which only its own tokens have.
     pub fn without_access_claim(mut self) -> Self {
         self.terms.access_claim = Some(None);
         self
@@ -171,7 +171,7 @@ impl TrustedIssuer {
         self
     }
 
-    /// The name or the template, as it was given.
+    /// The name or the template, as configured.
     pub fn name(&self) -> &str {
         &self.text
     }
@@ -188,7 +188,7 @@ impl TrustedIssuer {
         }
     }
 
-    /// The claim that must name the tenant, and the tenant that the `iss` names; `None` for an exact name.
+    /// The claim that must name the tenant, and the tenant in the `iss`. `None` for an exact name.
     pub(crate) fn tenant_of<'a>(&self, iss: &'a str) -> Option<(&str, &'a str)> {
         match &self.name {
             Some(IssuerName::Template(template)) => Some((template.claim(), template.tenant(iss)?)),
@@ -200,7 +200,7 @@ impl TrustedIssuer {
         &self.terms
     }
 
-    /// Whether one `iss` could be of both.
+    /// Whether the two can mean the same `iss`.
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
         match (self.each_name(), other.each_name()) {
             (Some(names), _) => names.iter().any(|name| other.names(name)),
@@ -212,7 +212,7 @@ impl TrustedIssuer {
         }
     }
 
-    /// Every `iss` that is meant; `None` where they can't be listed.
+    /// All `iss` that it means. `None` if they can't be listed.
     fn each_name(&self) -> Option<Vec<String>> {
         match (&self.name, &self.tenants) {
             (Some(IssuerName::Template(template)), Tenants::These(these)) => {
@@ -223,7 +223,7 @@ impl TrustedIssuer {
         }
     }
 
-    /// Refuses what can't be right.
+    /// Checks the options.
     pub(crate) fn checked(self) -> Result<Self, KeyError> {
         let refuse = |what: &str| {
             Err(KeyError::new(KeyErrorKind::Ring, format!("the trusted issuer {:?}: {what}", self.text)))
@@ -243,7 +243,7 @@ impl TrustedIssuer {
                 );
             }
             (_, Tenants::These(these)) if these.is_empty() => {
-                return refuse("it comes with no tenants: none of its tokens could be admitted");
+                return refuse("it has no tenants, so none of its tokens could be admitted");
             }
             (_, Tenants::These(these)) if !these.iter().all(|tenant| is_tenant(tenant)) => {
                 return refuse(
@@ -259,7 +259,7 @@ impl TrustedIssuer {
             return refuse("an audience, a type and a claim need a name");
         }
         if access_types.iter().flatten().any(|typ| media_type::is_refresh(typ)) {
-            return refuse("`refresh+jwt` is the type of refresh tokens, which are no access tokens");
+            return refuse("`refresh+jwt` is the type of refresh tokens, which are not access tokens");
         }
         if [self.terms.leeway, self.terms.future_tolerance].into_iter().flatten().any(|secs| secs > MAX_SKEW)
         {
@@ -341,7 +341,7 @@ mod tests {
             (TrustedIssuer::tenants("https://x/{tid}", ["a/b"]), "made of letters"),
             (issuer().audience(" "), "need a name"),
             (issuer().access_type(""), "need a name"),
-            (issuer().access_type("Application/Refresh+JWT"), "no access tokens"),
+            (issuer().access_type("Application/Refresh+JWT"), "not access tokens"),
             (issuer().access_claim("use", ""), "need a name"),
             (issuer().require_claim(""), "need a name"),
             (issuer().leeway(secs(61)), "at most 60 s"),

@@ -89,9 +89,7 @@ impl Cookie {
     pub fn without_host_prefix(name: &str) -> Result<Self, ConfigError> {
         check_name(name)?;
         if has_prefix(name, &["__host-"]) {
-            return refuse(format!(
-                "the cookie {name:?} has the `__Host-` prefix: `Cookie::new` is right for it"
-            ));
+            return refuse(format!("the cookie {name:?} has the `__Host-` prefix: use `Cookie::new` for it"));
         }
         Ok(Self::of(name.into(), Kind::Plain))
     }
@@ -111,7 +109,7 @@ impl Cookie {
         check_name(name)?;
         if has_prefix(name, &["__host-", "__secure-", "__http-"]) {
             return refuse(format!(
-                "browsers drop the cookie {name:?} without `Secure`: a name without a prefix is right"
+                "browsers drop the cookie {name:?} without `Secure`: use a name without a prefix"
             ));
         }
         Ok(Self::of(name.into(), Kind::Insecure))
@@ -136,7 +134,7 @@ impl Cookie {
         };
         if name.len() > 253 || !name.split('.').all(is_label) {
             return refuse(format!(
-                "{domain:?} is not a cookie's domain: a host name is right, as in `example.com`"
+                "{domain:?} is not a cookie's domain: use a host name, such as `example.com`"
             ));
         }
         self.domain = Some(name.into());
@@ -158,7 +156,7 @@ impl Cookie {
             || !path.bytes().all(|b| b.is_ascii_graphic() && b != b';')
         {
             return refuse(format!(
-                "{path:?} is not a cookie's path: visible ASCII that begins with `/` is right"
+                "{path:?} is not a cookie's path: use visible ASCII that begins with `/`"
             ));
         }
         self.path = path.into();
@@ -249,7 +247,7 @@ impl Cookie {
 fn check_name(name: &str) -> Result<(), ConfigError> {
     let fits = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     if name.is_empty() || !name.chars().all(fits) {
-        return refuse(format!("{name:?} is no cookie's name: letters, digits, `-` and `_` are right"));
+        return refuse(format!("{name:?} is not a cookie's name: use letters, digits, `-` and `_`"));
     }
     Ok(())
 }

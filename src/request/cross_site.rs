@@ -18,7 +18,7 @@ impl AllowedOrigins {
     pub(crate) fn allow(&mut self, origin: &str) -> Result<(), ConfigError> {
         let allowed = serialised(origin).ok_or_else(|| {
             ConfigError::new(format!(
-                "{origin:?} is not an origin: scheme, host and port are right, as in `https://app.example` or \
+                "{origin:?} is not an origin: use a scheme, a host and a port, as in `https://app.example` or \
                  `http://localhost:5173`, without a path and without wildcards"
             ))
         })?;

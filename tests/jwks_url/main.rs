@@ -512,7 +512,7 @@ async fn an_issuers_configuration_leads_to_its_keys() {
         ("/a/", "equal to the letter"),
         ("/other", "equal to the letter"),
         ("/plain", "not an https URL"),
-        ("/empty", "no OpenID configuration"),
+        ("/empty", "not an OpenID configuration"),
         ("/page", "it is HTML"),
         ("/gone", "404"),
         // An outage is no reason to look elsewhere.

@@ -1,7 +1,7 @@
 //! [`JwksUrl`]: a JWK set fetched over HTTPS.
 //!
-//! hyper-util's client over hyper-rustls rather than reqwest: the same well-kept stack under both, and a fetch every few
-//! minutes needs no redirects, cookies, proxies or decompression; what is not there can't be sent to the wrong place.
+//! It uses hyper-util's client with hyper-rustls, which reqwest is built on too. reqwest's redirects and cookies are not needed
+//! for a fetch every few minutes, and without them nothing can be sent to the wrong place.
 
 mod body;
 mod connector;
@@ -51,7 +51,7 @@ use crate::time::clamped;
 /// ```
 ///
 /// A wrong URL is found at the first load. [`KeyRotation::start`](crate::keys::KeyRotation::start) reports it as an event and
-/// goes on, unless [`require_trusted_issuers`](crate::keys::KeyRotation::require_trusted_issuers) was called.
+/// continues, unless [`require_trusted_issuers`](crate::keys::KeyRotation::require_trusted_issuers) was called.
 ///
 /// One load is one `GET`. With [`discover`](Self::discover) it is two, or up to four if the first addresses have no
 /// configuration. It must be complete within [`timeout`](Self::timeout), and each response has at most
@@ -85,7 +85,7 @@ pub struct JwksUrl {
     roots: Vec<CertificateDer<'static>>,
     proxy: Proxy,
     bearer: Option<Bearer>,
-    /// The answer is a map of certificates, for this algorithm.
+    /// The response is a map of certificates, for keys of this algorithm.
     certificates_for: Option<Algorithm>,
     client: OnceLock<HttpClient>,
     last: Mutex<Option<Last>>,
@@ -93,7 +93,7 @@ pub struct JwksUrl {
 
 type HttpClient = Client<HttpsConnector<Connector>, String>;
 
-/// Where the token of a protected JWK set is.
+/// The bearer token for a protected JWK set, or the file that holds it.
 enum Bearer {
     Value(Zeroizing<String>),
     File(PathBuf),
@@ -101,7 +101,7 @@ enum Bearer {
 
 enum Location {
     Keys(Uri),
-    /// The configuration names the keys' URL; it is at the first of these addresses that has one.
+    /// A configuration names the URL of the keys. It is at the first of these addresses that has one.
     Issuer {
         issuer: String,
         configuration: Uri,
@@ -116,7 +116,7 @@ impl Location {
     }
 }
 
-/// What was loaded last, to be used again at a 304.
+/// The set that was loaded last, to use it again after a 304.
 struct Last {
     uri: Uri,
     tag: HeaderValue,
@@ -274,7 +274,7 @@ impl JwksUrl {
         let response = self.get(&uri, last.as_ref().map(|(tag, _)| tag.clone())).await?;
         let fresh_for = fresh_for(response.headers());
         if response.status() == StatusCode::NOT_MODIFIED {
-            // Only where it was asked for: a 304 to a plain request says nothing.
+            // A 304 is only valid as an answer to `If-None-Match`.
             let (_, set) =
                 last.ok_or_else(|| unfit(&uri, "it answered 304 to a request without `If-None-Match`"))?;
             return Ok(KeySet { fresh_for, ..set });
@@ -304,7 +304,7 @@ impl JwksUrl {
             let what = if text.trim_start().starts_with('<') {
                 "it is HTML or XML, not a configuration: is the issuer the right one?"
             } else {
-                "it is no OpenID configuration with `issuer` and `jwks_uri`"
+                "it is not an OpenID configuration with `issuer` and `jwks_uri`"
             };
             unfit(configuration, what).because(error)
         })?;
@@ -321,16 +321,16 @@ impl JwksUrl {
         }
         let checked = parse(&found.jwks_uri).and_then(|uri| {
             require_secure(&uri, self.plain_http)?;
-            // What was read over TLS must not lead to a loopback address, where anybody here may listen.
+            // A configuration that was read over TLS must not name a loopback address, where any local user may listen.
             if configuration.scheme_str() == Some("https") && uri.scheme_str() != Some("https") {
-                return Err(unfit(&uri, "an `https` configuration names it, and it is not `https`"));
+                return Err(unfit(&uri, "an `https` configuration names it, but it is not `https`"));
             }
             Ok(uri)
         });
         checked.map_err(|error| unfit(configuration, "its `jwks_uri` can't be used").because(error))
     }
 
-    /// The answer of the first address that has a configuration, else what the first of all answered.
+    /// The response of the first address that has a configuration, or the first error if none has one.
     async fn first_configuration<'a>(
         &self,
         configuration: &'a Uri,
@@ -353,7 +353,7 @@ impl JwksUrl {
         Err(first)
     }
 
-    /// Sends one request and looks at the status: 200, or 304 where `known` was sent along.
+    /// Sends one request and checks the status: 200, or 304 if `known` was sent.
     async fn get(&self, uri: &Uri, known: Option<HeaderValue>) -> Result<Response<Incoming>, KeyError> {
         usable(uri, self.send(uri, known).await?)
     }
@@ -386,7 +386,7 @@ impl JwksUrl {
         })
     }
 
-    /// Reads a body to its end, and no further than is allowed.
+    /// Reads a body to its end, up to the limit.
     async fn read(&self, uri: &Uri, response: Response<Incoming>) -> Result<String, KeyError> {
         if response.status() != StatusCode::OK {
             return Err(unfit(uri, format!("it answered {}, not 200", response.status())));
@@ -422,7 +422,7 @@ impl JwksUrl {
         if let Some(secret) = set.verifying.iter().find(|key| key.algorithm().is_hmac()) {
             return Err(KeyError::new(
                 KeyErrorKind::WrongType,
-                "it is a shared secret for everybody to read, who could then sign with it; have its owner replace it",
+                "it is a secret that everybody can read and then sign with; ask its owner to replace it",
             )
             .about(secret.kid()));
         }
@@ -435,7 +435,7 @@ impl JwksUrl {
     }
 
     fn client(&self) -> Result<&HttpClient, KeyError> {
-        // Two first loads at once may each make one; the first stays.
+        // Two concurrent first loads may each make one. The first is kept.
         match self.client.get() {
             Some(client) => Ok(client),
             None => {
@@ -460,7 +460,7 @@ impl JwksUrl {
                 None => error,
             });
         }
-        // Named here: rustls's own choice would be installed for the process, and fails where two are compiled in.
+        // Chosen here: rustls would install its own choice for the process, and panics if two providers are compiled in.
         let provider = CryptoProvider::get_default().cloned().or_else(own_provider).ok_or_else(|| {
             KeyError::new(
                 KeyErrorKind::Unavailable,
@@ -475,7 +475,7 @@ impl JwksUrl {
             .https_or_http()
             .enable_http1()
             .wrap_connector(connector);
-        // Minutes pass between two fetches: no connection is kept.
+        // No connection is kept, because minutes pass between two fetches.
         Ok(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector))
     }
 }
@@ -522,13 +522,13 @@ impl Bearer {
         // A file usually ends with a line end.
         let value = Zeroizing::new(format!("Bearer {}", token.trim()));
         let mut field = HeaderValue::from_str(&value)
-            .map_err(|_| unfit("it holds what no header field can".to_owned()))?;
+            .map_err(|_| unfit("it holds a character that no header field can".to_owned()))?;
         field.set_sensitive(true);
         Ok(field)
     }
 }
 
-/// The URL without its query, which may hold what is not for the log.
+/// The URL without its query, which may hold a secret.
 impl fmt::Debug for JwksUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("JwksUrl").field(&self.describe()).finish()
@@ -568,7 +568,7 @@ impl DangerousJwksUrl {
 fn configurations_of(issuer: String) -> Result<Location, KeyError> {
     let uri = parse(&issuer)?;
     if uri.query().is_some() {
-        return Err(refused_url("an issuer has no query; give its `iss` as it stands in its tokens"));
+        return Err(refused_url("an issuer has no query; use its `iss` as it is in its tokens"));
     }
     let base = issuer.trim_end_matches('/');
     let path = uri.path().trim_end_matches('/');
@@ -592,7 +592,7 @@ fn usable(uri: &Uri, response: Response<Incoming>) -> Result<Response<Incoming>,
     }
 }
 
-/// What the feature `jwks` brings along.
+/// The provider of the feature `jwks`.
 fn own_provider() -> Option<Arc<CryptoProvider>> {
     #[cfg(any(feature = "jwks", feature = "fips"))]
     return Some(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
@@ -618,7 +618,7 @@ fn tls(provider: Arc<CryptoProvider>, roots: RootCertStore) -> Result<ClientConf
 
 fn parse(url: &str) -> Result<Uri, KeyError> {
     let uri: Uri = url.parse().map_err(|error: http::uri::InvalidUri| {
-        refused_url("it can't be read as a URL, which begins with https://").because(error)
+        refused_url("it is not a URL that begins with https://").because(error)
     })?;
     let Some(authority) = uri.authority() else {
         return Err(refused_url("it is not absolute; begin it with https://"));
@@ -635,7 +635,7 @@ fn require_secure(uri: &Uri, plain_http: bool) -> Result<(), KeyError> {
         Some(scheme) if *scheme == Scheme::HTTPS => Ok(()),
         Some(scheme) if *scheme == Scheme::HTTP && (plain_http || is_loopback) => Ok(()),
         Some(scheme) if *scheme == Scheme::HTTP => Err(refused_url(format!(
-            "{} is not an https URL: keys that anybody on the way can replace admit anybody; give the https URL, or, in a \
+            "{} is not an https URL: whoever is on the network path can replace the keys and sign any token; use the https URL, or, in a \
              network where everybody is trusted that much, `JwksUrl::dangerous().plain_http(..)` or \
              `discover_plain_http(..)`",
             Shown(uri)
@@ -644,7 +644,7 @@ fn require_secure(uri: &Uri, plain_http: bool) -> Result<(), KeyError> {
     }
 }
 
-/// How long the answer is good for, RFC 9111 §4.2, within bounds of our own.
+/// How long the response is fresh (RFC 9111 §4.2), within this source's bounds.
 fn fresh_for(headers: &HeaderMap) -> Option<Duration> {
     let values = headers.get_all(CACHE_CONTROL).into_iter().filter_map(|value| value.to_str().ok());
     let mut max_age = None;
@@ -661,7 +661,7 @@ fn fresh_for(headers: &HeaderMap) -> Option<Duration> {
     Some(fresh.clamp(LEAST_FRESH, MOST_FRESH))
 }
 
-/// Unreadable is stale; too many digits are very long.
+/// A number that can't be read counts as stale, and one with too many digits as very long.
 fn seconds(digits: &str) -> u64 {
     let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     if is_number { digits.parse().unwrap_or(u64::MAX) } else { 0 }
@@ -679,7 +679,7 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// Another party's text, short and on one line.
+/// Text of another party, escaped and cut for an error.
 fn shown(text: &str) -> String {
     text.chars().take(200).flat_map(char::escape_debug).collect()
 }

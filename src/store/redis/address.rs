@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::error::ConfigError;
 
-const RIGHT: &str = "`redis://[[user]:password@]host[:port][/database]` is right, `rediss://` for TLS, where a password's \
+const EXPECTED: &str = "`redis://[[user]:password@]host[:port][/database]` is expected, `rediss://` for TLS; a password's \
                      `/ ? # @ : %` and spaces are percent-encoded";
 
 /// A peer that acknowledges nothing for so long is gone: without it a connection cut without a word would be
@@ -85,7 +85,7 @@ fn check_certificates(certificates: &redis::TlsCertificates) -> Result<(), Confi
 
 /// Reads a URL. The error repeats no part of it: in one that is wrong, a password may stand anywhere.
 pub(super) fn read(url: &str) -> Result<ConnectionInfo, ConfigError> {
-    let wrong = |what: &str| ConfigError::new(format!("the Redis URL {what}: {RIGHT}"));
+    let wrong = |what: &str| ConfigError::new(format!("the Redis URL {what}: {EXPECTED}"));
     let url = Url::parse(url).map_err(|error| wrong(&format!("can't be read ({error})")))?;
     match url.scheme() {
         "redis" | "valkey" | "unix" | "redis+unix" | "valkey+unix" => {}

@@ -110,13 +110,13 @@ impl RedisConnect {
     async fn connect(self) -> Result<RedisStore, StoreError> {
         if self.prefix.is_empty() || self.prefix.contains(['{', '}', '*', '?', '[']) {
             return Err(misconfigured(ConfigError::new(format!(
-                "the prefix is {:?}: letters, digits and punctuation but braces, brackets, `*` and `?` are right",
+                "the prefix is {:?}: use letters, digits and punctuation other than braces, brackets, `*` and `?`",
                 self.prefix
             ))));
         }
         if matches!(self.replicas, Some(Demand { count: 0, .. })) {
             return Err(misconfigured(ConfigError::new(
-                "wait_for_replicas(0, …) waits for nobody: name one replica at least, or leave it out",
+                "wait_for_replicas(0, …) waits for no replica: set at least one, or leave it out",
             )));
         }
         let servers = Servers {
@@ -135,8 +135,8 @@ impl RedisConnect {
         let evicting = link.eviction_policies().await.into_iter().find(|policy| policy != "noeviction");
         if let (Some(policy), false) = (evicting, self.allow_eviction) {
             return Err(misconfigured(ConfigError::new(format!(
-                "the server's maxmemory-policy is {policy}: `noeviction` is right, for an evicted tombstone is an \
-                 undone logout"
+                "the server's maxmemory-policy is {policy}: it must be `noeviction`, because evicting a tombstone undoes \
+                 a sign-out"
             ))));
         }
         let keys = Keys::new(self.prefix);

@@ -215,8 +215,8 @@ impl Backend {
 #[cfg(feature = "postgres")]
 fn wrong_url(what: &str) -> crate::error::ConfigError {
     crate::error::ConfigError::new(format!(
-        "the PostgreSQL URL {what}: `postgres://[user[:password]@]host[:port]/database` is right, with \
-         `?sslmode=verify-full` for TLS, where a password's `/ ? # @ : %` and spaces are percent-encoded"
+        "the PostgreSQL URL {what}: `postgres://[user[:password]@]host[:port]/database` is expected, with \
+         `?sslmode=verify-full` for TLS; a password's `/ ? # @ : %` and spaces are percent-encoded"
     ))
 }
 

@@ -163,13 +163,13 @@ impl SqlStoreBuilder {
             || self.prefix.len() > 32
         {
             return Err(misconfigured(ConfigError::new(format!(
-                "the table prefix {:?}: a lower-case letter, then lower-case letters, digits and underscores, 32 at \
-                 most, are right",
+                "the table prefix {:?}: use a lower-case letter, then lower-case letters, digits and underscores, at \
+                 most 32",
                 self.prefix
             ))));
         }
         if self.connections == Some(0) {
-            return Err(misconfigured(ConfigError::new("0 connections: at least one is right")));
+            return Err(misconfigured(ConfigError::new("0 connections: set at least one")));
         }
         if self.wait.is_zero() {
             return Err(misconfigured(ConfigError::new("a wait of 0: a statement needs some time")));

@@ -71,7 +71,7 @@ impl Backend {
                 let encoding: String = encoding.and_then(|row| row.try_get(0)).map_err(failed)?;
                 if encoding != "UTF8" {
                     return Err(misconfigured(ConfigError::new(format!(
-                        "the database's encoding is {encoding}: claims are Unicode, UTF8 is right"
+                        "the database's encoding is {encoding}: claims are Unicode, so it must be UTF8"
                     ))));
                 }
                 migrate!(pool, format!("BEGIN; SELECT pg_advisory_xact_lock({})", lock_key(p)));

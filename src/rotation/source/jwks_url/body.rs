@@ -1,4 +1,4 @@
-//! The body of an answer: bounded, decompressed, text.
+//! Reads the body of a response: bounded, decompressed, as text.
 
 use std::io::{self, Read};
 use std::string::FromUtf8Error;
@@ -11,13 +11,13 @@ use hyper::body::Incoming;
 
 pub(super) enum Error {
     TooLong,
-    /// Of a kind that is not read.
+    /// In a coding that is not supported.
     Coding(String),
     Broken(Box<dyn std::error::Error + Send + Sync>),
     NotText(FromUtf8Error),
 }
 
-/// Reads to the end, and no further than allowed, compressed and decompressed alike.
+/// Reads to the end. The limit applies before and after decompression.
 pub(super) async fn read(response: Response<Incoming>, max_bytes: usize) -> Result<String, Error> {
     let coding =
         response.headers().get(CONTENT_ENCODING).map(|coding| coding.as_bytes().to_ascii_lowercase());
@@ -29,11 +29,11 @@ pub(super) async fn read(response: Response<Incoming>, max_bytes: usize) -> Resu
     let bytes = bytes.to_bytes();
     let bytes = match coding.as_deref().unwrap_or(b"identity").trim_ascii() {
         b"identity" | b"gzip" | b"x-gzip" if bytes.starts_with(b"\x1f\x8b") => {
-            // Some servers send gzip and do not say so.
+            // Some servers send gzip without `Content-Encoding`.
             unpack(GzDecoder::new(&*bytes), max_bytes)?
         }
         b"identity" => bytes.into(),
-        // RFC 9110 §8.4.1.2 says that "deflate" is in zlib's format; some send it bare.
+        // By RFC 9110 §8.4.1.2 "deflate" is in zlib's format. Some servers send it without.
         b"deflate" => match unpack(ZlibDecoder::new(&*bytes), max_bytes) {
             Err(Error::Broken(_)) => unpack(DeflateDecoder::new(&*bytes), max_bytes)?,
             unpacked => unpacked?,

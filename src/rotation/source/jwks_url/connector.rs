@@ -1,4 +1,4 @@
-//! [`Connector`]: to the host itself, or through a proxy's tunnel.
+//! [`Connector`]: connects to the host, directly or through a proxy's tunnel.
 
 use std::error::Error;
 use std::future::Future;
@@ -19,7 +19,7 @@ use tower_service::Service;
 
 use crate::keys::error::{KeyError, KeyErrorKind};
 
-/// Which proxy is asked.
+/// Which proxy to use.
 pub(super) enum Proxy {
     /// The one that the environment names.
     Environment,
@@ -45,7 +45,7 @@ pub(super) struct Connector {
     direct: HttpConnector,
     /// `None`: no proxy.
     matcher: Option<Arc<Matcher>>,
-    /// Whether the environment named it, which does not mean it for this machine itself.
+    /// Whether loopback addresses are reached directly, because the environment named the proxy.
     spares_loopback: bool,
 }
 
@@ -109,7 +109,7 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// Whether it is this machine.
+/// Whether the host is a loopback address.
 pub(super) fn is_loopback(uri: &Uri) -> bool {
     let host = uri.host().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
