@@ -109,6 +109,56 @@ async fn a_session_that_ended_twice_counts_by_the_later_instants_in_either_order
     }
 }
 
+/// A server does nothing else while a script runs.
+#[tokio::test]
+async fn where_the_limit_was_lowered_each_call_makes_room_for_some() {
+    let server = RedisServer::start(&[]);
+    let ended = format!("{PRELUDE}{}", include_str!("../../src/store/redis/ended.lua"));
+    let fill = "for n = 1, 1000 do redis.call('ZADD', 'listed', n, 'session ' .. n) end";
+    assert!(!server.command(&["EVAL", fill, "0"]).starts_with('-'));
+    let now = SystemClock.now().as_secs().to_string();
+    let mut left = vec![1_000];
+    while *left.last().unwrap() > 10 {
+        let words = ["EVAL", &ended, "5", "subject", "birth", "listed", "ended", "expiry"];
+        let args = [&*now, "0", "0", "5", "300", "10", "channel", "@"];
+        assert!(!server.command(&[&words[..], &args].concat()).starts_with('-'));
+        left.push(integer(&server.command(&["ZCARD", "listed"])).unwrap());
+        assert!(left.windows(2).all(|two| two[1] < two[0] && two[0] - two[1] <= 128), "{left:?}");
+    }
+}
+
+/// What lists a session and what records it are in two slots, and the caller may go away between them.
+#[tokio::test]
+async fn a_session_on_another_subjects_list_neither_ends_with_theirs_nor_stays_there() {
+    let server = RedisServer::start(&[]);
+    let store = RedisStore::connect(server.url()).await.unwrap();
+    for up_to_now in [false, true] {
+        let n = u64::from(up_to_now);
+        let owner = Scene { start: Scene::new(n).start + 30, ..Scene::new(n) };
+        assert_eq!(owner.sign_in(&store).await, Rotated::Recorded);
+        let other = SubjectId::from_bytes(name(9, n));
+        let tag = u16::from_be_bytes([other.as_bytes()[0], other.as_bytes()[1]]) % 1024;
+        let listed = format!("tower-reissue:{{{tag}}}:listed:{other}");
+        let hex = owner.session().as_bytes().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        server.command(&["ZADD", &listed, &owner.start.to_string(), &hex]);
+        let now = NumericDate::from_secs(owner.now);
+        if up_to_now {
+            let revocation = Revocation::SubjectBefore { subject: other, instant: now, except: None };
+            store.revoke(revocation, Retention::new(now, 5, 300)).await.unwrap();
+        } else {
+            let start = NumericDate::from_secs(owner.start + 1);
+            let session = SessionId::from_bytes(name(1, 100));
+            let presented = Presented::new(session, token_id(100), Some(other), start, now);
+            let retention = Retention::new(now, 5, 300).limited_to(SubjectLimit::new(1));
+            let until = NumericDate::from_secs(owner.now + 3_600);
+            let sign_in = Rotation::sign_in(presented, claims(0), until).limited_by(retention);
+            assert_eq!(store.rotate(sign_in).await.unwrap(), Rotated::Recorded);
+        }
+        assert_eq!(owner.standing(&store, 0).await, Ok(Standing::Live), "up to now: {up_to_now}");
+        assert!(server.command(&["ZSCORE", &listed, &hex]).starts_with("$-1"), "up to now: {up_to_now}");
+    }
+}
+
 /// Of a session that was never recorded, somebody may hold any number of tokens.
 #[tokio::test]
 async fn revoking_the_tokens_of_a_session_without_end_ends_the_session() {

@@ -24,7 +24,8 @@ if session then
 end
 
 local forgotten = { '', '' }
-while redis.call('ZCARD', KEYS[3]) + redis.call('ZCARD', KEYS[4]) > remembered do
+-- One session that ends makes one too many. Where the limit was lowered, the next ones make room for the rest.
+while #forgotten < 128 and redis.call('ZCARD', KEYS[3]) + redis.call('ZCARD', KEYS[4]) > remembered do
   local instant = oldest_start(KEYS[3], KEYS[4])
   local last = math.max(kept_until(birth, now, start, tolerance, margin), cutoff.u or 0)
   for n = 3, 4 do

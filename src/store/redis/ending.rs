@@ -28,6 +28,32 @@ impl Shared {
         token: Option<TokenId>,
         retention: &Retention,
     ) -> Result<Option<NumericDate>, StoreError> {
+        let answer = self.revoke_record(session, token, retention, false).await?;
+        self.remember_ended(session, &answer, retention).await
+    }
+
+    /// Ends a session that is on its subject's list. If it is another subject's, the entry is removed instead.
+    async fn end_listed(
+        &self,
+        subject: SubjectId,
+        (session, start): (SessionId, NumericDate),
+        retention: &Retention,
+    ) -> Result<Option<NumericDate>, StoreError> {
+        let retention = retention.of(Some(subject), start);
+        let answer = self.revoke_record(session, None, &retention, true).await?;
+        if answer.first().is_some_and(|answer| answer == "another") {
+            self.unlist(&subject, session).await;
+        }
+        self.remember_ended(session, &answer, &retention).await
+    }
+
+    async fn revoke_record(
+        &self,
+        session: SessionId,
+        token: Option<TokenId>,
+        retention: &Retention,
+        is_listed: bool,
+    ) -> Result<Vec<String>, StoreError> {
         let revocation = match token {
             Some(token) => Revocation::Token { session, token },
             None => Revocation::Session(session),
@@ -37,10 +63,19 @@ impl Shared {
             token.map(|token| token.to_string()).unwrap_or_default(),
             self.keys.channel(),
             message::write(&revocation),
+            u8::from(is_listed).to_string(),
         ];
         let args = self.retaining(retention).into_iter().chain(args);
-        let answer = self.record(&Call::new(&script::REVOKE, self.keys.session_slot(&session), args)).await?;
-        if let [_, subject, latest_start, until] = &*answer
+        self.record(&Call::new(&script::REVOKE, self.keys.session_slot(&session), args)).await
+    }
+
+    async fn remember_ended(
+        &self,
+        session: SessionId,
+        answer: &[String],
+        retention: &Retention,
+    ) -> Result<Option<NumericDate>, StoreError> {
+        if let [_, subject, latest_start, until] = answer
             && let Some(subject) = message::id(subject).map(SubjectId::from_bytes)
         {
             let ended = [name(session), latest_start.clone(), until.clone()];
@@ -69,7 +104,11 @@ impl Shared {
         let args = self.retaining(retention).into_iter().chain(args);
         let keys = [self.keys.subject(subject), self.keys.subject_birth(subject), self.keys.listed(subject)];
         let answer = self.record(&Call::new(&script::REVOKE_SUBJECT, keys, args)).await?;
-        self.end_each(Some(*subject), &sessions(&answer)?, retention).await
+        for some in sessions(&answer)?.chunks(AT_ONCE) {
+            let ended = some.iter().map(|&listed| self.end_listed(*subject, listed, retention));
+            join_all(ended).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        }
+        Ok(())
     }
 
     /// Ends every session begun up to an instant, slot by slot. It is published with the last one. Where that is up to now,
@@ -99,19 +138,10 @@ impl Shared {
             }
         }
         later.extend(sessions(&self.record(&in_slot(last, self.keys.channel())).await?)?);
-        self.end_each(None, &later, retention).await
-    }
-
-    async fn end_each(
-        &self,
-        subject: Option<SubjectId>,
-        sessions: &[(SessionId, NumericDate)],
-        retention: &Retention,
-    ) -> Result<(), StoreError> {
-        for some in sessions.chunks(AT_ONCE) {
+        for some in later.chunks(AT_ONCE) {
             let ended = some
                 .iter()
-                .map(async |&(session, start)| self.end(session, None, &retention.of(subject, start)).await);
+                .map(async |&(session, start)| self.end(session, None, &retention.of(None, start)).await);
             join_all(ended).await.into_iter().collect::<Result<Vec<_>, _>>()?;
         }
         Ok(())
@@ -162,9 +192,7 @@ impl Shared {
         excess: &[(SessionId, NumericDate)],
         retention: &Retention,
     ) -> Option<NumericDate> {
-        let ended = excess.iter().map(async |&(session, start)| {
-            self.end(session, None, &retention.of(Some(subject), start)).await
-        });
+        let ended = excess.iter().map(|&listed| self.end_listed(subject, listed, retention));
         join_all(ended).await.into_iter().filter_map(Result::ok).flatten().max()
     }
 

@@ -1,7 +1,8 @@
 -- KEYS: session, its revoked tokens, birth.
 -- ARGV: now, known horizon, session start, tolerance, margin, subject or nothing, token or nothing for the session,
--- channel, message.
--- Where the session ended: `ended`, its subject or nothing, the latest start of its tokens, until when it is kept.
+-- channel, message, and 1 where the session is the subject's by its list alone.
+-- Where the session ended: `ended`, its subject or nothing, the latest start of its tokens, until when it is kept. Where it
+-- is another subject's than the list says: `another`.
 local now, start, tolerance, margin = tonumber(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local subject, token = ARGV[6], ARGV[7]
 local over = over_by_both(now)
@@ -9,6 +10,9 @@ local birth = created(KEYS[3], now, ARGV[2])
 local session = birth and session_of(KEYS[1], birth, now, over)
 if not session then
   return corrupt('session')
+end
+if ARGV[10] == '1' and session.p and session.p ~= '' and session.p ~= subject then
+  return { 'another' }
 end
 local latest = latest_start(now, start, tolerance)
 local till = kept_until(birth, now, start, tolerance, margin)
