@@ -43,6 +43,7 @@ async fn session_tasks(authority: Authority, token: &str, kid: &str) -> Result<(
     authority.withdraw_key(kid);
     let token: VerifiedToken = authority.admit(token).await?;
     authority.revoke_other_sessions(&token).await?;
+    authority.reissue(&token).await?;
     Ok(())
 }
 

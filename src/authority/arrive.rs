@@ -224,7 +224,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
                 Next::EndSession => policy.session_ended(self.revoke_session(&token).await.is_ok()),
                 Next::Exchange => {
                     let reissue = Reissue::in_grace(policy, now, capacity, self.can_revoke());
-                    let made = self.reissue(&token, reissue).await;
+                    let made = self.drive_reissue(&token, reissue).await;
                     if let Err(NoSuccessor::Reused { generations }) = made {
                         reused = Some(generations);
                     }

@@ -2,17 +2,28 @@
 
 use std::pin::Pin;
 
-use super::{Admission, Authority, SignedSuccessor, VerifiedToken, sign};
+use super::{Admission, Authority, IssuedToken, SignedSuccessor, VerifiedToken, sign};
 use crate::keyring::ring::KeyRing;
+use crate::refusal::Reason;
 use crate::store::{Rotated, Rotation};
+use crate::telemetry::ReissueKind;
 use crate::time::NumericDate;
 use crate::token::reissue::{Capacity, NoSuccessor, NotReissued, Reissue, Step};
+use crate::token::verify::Verified;
 
 /// A successor, or a future of one. A failure yields none, so it never harms the response.
 pub(crate) enum Renewal {
     Decided(Option<SignedSuccessor>),
     /// The store has to record it first.
     Pending(Pin<Box<dyn Future<Output = Option<SignedSuccessor>> + Send>>),
+}
+
+/// How far a reissue came without waiting.
+enum Progress {
+    /// To its end. `None`: the successor is sent with the response to come.
+    Made(Option<SignedSuccessor>),
+    AskRenewer,
+    Record,
 }
 
 impl<C: Send + Sync + 'static> Authority<C> {
@@ -34,7 +45,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         }
         let (authority, token) = (self.clone(), token.clone());
         Renewal::Pending(Box::pin(async move {
-            let made = authority.reissue(&token, reissue).await;
+            let made = authority.drive_reissue(&token, reissue).await;
             authority.or_report(made)
         }))
     }
@@ -47,18 +58,27 @@ impl<C: Send + Sync + 'static> Authority<C> {
     }
 
     /// Drives the protocol to the signed successor. `None` if it is to be sent later, at the response.
-    pub(super) async fn reissue(
+    pub(super) async fn drive_reissue(
         &self,
         token: &VerifiedToken<C>,
-        mut reissue: Reissue,
+        reissue: Reissue,
     ) -> Result<Option<SignedSuccessor>, NoSuccessor> {
+        let mut reissue = reissue.asking_renewer(self.0.hooks.renewer.is_some());
+        let (policy, verified) = (&self.0.policy, token.verified());
         let mut step = Step::AskPredicate;
         loop {
-            if let Some(made) = self.advance(token, &mut reissue, step)? {
-                return Ok(made);
-            }
-            let answer = self.record(token, &reissue).await;
-            step = reissue.recorded(&self.0.policy, token.verified(), answer)?;
+            step = match self.advance(token, &mut reissue, step)? {
+                Progress::Made(made) => return Ok(made),
+                Progress::AskRenewer => {
+                    let answer = self.ask_renewer(verified).await.ok();
+                    let signed_len = |claims: &str| self.len_after(verified, claims);
+                    reissue.renewed(policy, verified, answer.as_ref(), signed_len)?
+                }
+                Progress::Record => {
+                    let answer = self.record(token, &reissue).await;
+                    reissue.recorded(policy, verified, answer)?
+                }
+            };
         }
     }
 
@@ -68,32 +88,75 @@ impl<C: Send + Sync + 'static> Authority<C> {
         token: &VerifiedToken<C>,
         mut reissue: Reissue,
     ) -> Result<Option<SignedSuccessor>, NoSuccessor> {
-        self.advance(token, &mut reissue, Step::AskPredicate)?.ok_or(NoSuccessor::StoreFailed)
+        match self.advance(token, &mut reissue, Step::AskPredicate)? {
+            Progress::Made(made) => Ok(made),
+            Progress::AskRenewer | Progress::Record => Err(NoSuccessor::StoreFailed),
+        }
     }
 
-    /// Takes the steps that need no waiting. `None` if the store has to record the successor next.
+    /// Takes the steps that need no waiting.
     fn advance(
         &self,
         token: &VerifiedToken<C>,
         reissue: &mut Reissue,
         mut step: Step,
-    ) -> Result<Option<Option<SignedSuccessor>>, NoSuccessor> {
+    ) -> Result<Progress, NoSuccessor> {
         let (policy, verified) = (&self.0.policy, token.verified());
         if step == Step::AskPredicate {
             let allowed = self.allows_renewal(token);
             // The key is checked after the predicate, which takes time.
             let key_held = token.is_held(&self.0.keys);
-            let signed_len = |claims: &str| self.signed_len(&self.0.keys.load(), claims, verified.typ());
+            let signed_len = |claims: &str| self.len_after(verified, claims);
             step = reissue.allowed(policy, verified, allowed, key_held, signed_len)?;
         }
         match step {
-            Step::AskPredicate | Step::Record => Ok(None),
-            Step::Wait => Ok(Some(None)),
+            Step::AskPredicate | Step::Record => Ok(Progress::Record),
+            Step::AskRenewer => Ok(Progress::AskRenewer),
+            Step::Wait => Ok(Progress::Made(None)),
             Step::Sign(capacity) => {
                 let successor = reissue.successor(policy, verified).ok_or(NotReissued::TooLate)?;
-                Ok(Some(Some(self.sign_successor(successor, token, capacity)?)))
+                Ok(Progress::Made(Some(self.sign_successor(successor, token, capacity)?)))
             }
         }
+    }
+
+    /// The successor of an admitted token, now: for a handler that wants one before it is due. The layer sends the same one when
+    /// it becomes due, and so does every node.
+    ///
+    /// The token must be live at this moment, by the store's word. Predicate and renewer are asked as at any renewal. Without a
+    /// store a token's only successor is dated at the opening of its renewal window, so there is none before that.
+    ///
+    /// # Errors
+    /// Why there is no successor. The token is good for as long as it was.
+    pub async fn reissue(&self, token: &VerifiedToken<C>) -> Result<IssuedToken, NotReissued> {
+        let (policy, verified) = (&self.0.policy, token.verified());
+        if !verified.is_sliding() || !token.is_of(&self.0) {
+            return Err(NotReissued::NotRenewable);
+        }
+        let now = self.admit_again(token).await.map_err(|refusal| match refusal.reason() {
+            Reason::UnknownKey => NotReissued::KeyWithdrawn,
+            Reason::StoreUnavailable => NotReissued::StoreFailed,
+            Reason::Revoked | Reason::Reused => NotReissued::Revoked,
+            Reason::UnknownSession => NotReissued::Unknown,
+            _ => NotReissued::TooLate,
+        })?;
+        if !self.can_revoke() && now < policy.renewable_from(verified) {
+            return Err(NotReissued::NotRenewable);
+        }
+        let reissue = Reissue::at_response(now, Some(policy.any_capacity()), self.can_revoke());
+        let made = self.drive_reissue(token, reissue).await;
+        let made = made.map_err(|why| why.at_response().unwrap_or(NotReissued::Suppressed));
+        let signed =
+            made.inspect_err(|&why| self.report_not_reissued(why))?.ok_or(NotReissued::Suppressed)?;
+        self.report_reissued(ReissueKind::Renewed, signed.exp);
+        Ok(IssuedToken {
+            token: signed.text().to_owned(),
+            jti: verified.id().successor_jti(),
+            issued_at: now,
+            expires_at: signed.exp,
+            session: token.session(),
+            renewed_len: Some(signed.text().len()),
+        })
     }
 
     /// Whether the application's predicate allows a successor. `None` if it panicked.
@@ -113,6 +176,11 @@ impl<C: Send + Sync + 'static> Authority<C> {
             Rotation::renewal(token.presented(now), verified.successor_id(), &*proposed.claims, until)
                 .limited_by(self.retention(now));
         self.ask(store.rotate(rotation)).await.ok()
+    }
+
+    /// The length of a successor with these claims.
+    fn len_after(&self, token: &Verified, claims: &str) -> Result<usize, NotReissued> {
+        self.signed_len(&self.0.keys.load(), claims, token.typ())
     }
 
     /// The length of a signed token with these claims.

@@ -16,10 +16,11 @@ use crate::refusal::{Reason, Refusal};
 use crate::store::SessionId;
 use crate::telemetry::Event;
 use crate::time::NumericDate;
+use crate::token::kind::TokenKind;
 use crate::token::renewal::Renewal;
 use crate::token::verify::Verified;
 
-/// What a renewer is asked: whether the holder of this refresh token gets a new access token, and with which claims.
+/// What a renewer is asked: whether the holder of this token gets the next one, and with which claims.
 ///
 /// It holds claims of the token and never the token itself.
 #[derive(Clone)]
@@ -29,6 +30,7 @@ pub struct RenewalRequest {
     session_start: NumericDate,
     client_id: Option<String>,
     claims: PrivateClaims,
+    is_refresh: bool,
 }
 
 impl RenewalRequest {
@@ -38,8 +40,17 @@ impl RenewalRequest {
             session: token.session(),
             session_start: token.claims().session_start(),
             client_id: token.client_id(),
-            claims: PrivateClaims::of(token.access_claims().into()),
+            claims: PrivateClaims::of(match token.kind() {
+                TokenKind::Access => Arc::clone(token.claims().text()),
+                TokenKind::Refresh => token.access_claims().into(),
+            }),
+            is_refresh: token.kind() == TokenKind::Refresh,
         }
+    }
+
+    /// Whether it is about a refresh token, and not a token that is renewed in responses.
+    pub fn is_refresh(&self) -> bool {
+        self.is_refresh
     }
 
     /// `sub`.
@@ -62,7 +73,8 @@ impl RenewalRequest {
         self.client_id.as_deref()
     }
 
-    /// The private claim `name` that was granted at sign-in, or `None` if there is none.
+    /// The claim `name`, or `None` if there is none: of the private claims that a refresh token grants, or of the token that is
+    /// renewed.
     ///
     /// # Errors
     /// If its JSON can't be read as a `T`.
@@ -92,7 +104,7 @@ where
 }
 
 impl<C: Send + Sync + 'static> Authority<C> {
-    /// What the renewer says of this refresh token. One that fails, panics or takes too long has not refused it.
+    /// What the renewer says of this token. One that fails, panics or takes too long has not refused it.
     pub(super) async fn ask_renewer(&self, token: &Verified) -> Result<Renewal, Refusal> {
         const HOOK: &str = "renew_with";
         let Some(renewer) = &self.0.hooks.renewer else { return Ok(Renewal::keep()) };

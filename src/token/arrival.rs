@@ -143,6 +143,7 @@ impl Policy {
             // The size is checked and reported again at the response.
             Err(NoSuccessor::Not(why)) if self.admit_in_grace && why.is_about_size() => Next::Admit,
             Err(NoSuccessor::Not(NotReissued::KeyWithdrawn)) => Next::refuse(Reason::UnknownKey),
+            Err(NoSuccessor::Not(NotReissued::RenewerFailed)) => Next::refuse(Reason::RenewerUnavailable),
             Err(NoSuccessor::Not(why)) => Next::NotExchanged(why),
             Err(NoSuccessor::Revoked) => Next::refuse(Reason::Revoked),
             // The token may still be exchanged at another try.

@@ -239,6 +239,11 @@ impl Claims {
         self.scopes?.of_text(&self.text)
     }
 
+    /// Where the value of [`scopes`](Self::scopes) stands.
+    pub(crate) fn place_of_scopes(&self) -> Option<Span> {
+        self.scopes
+    }
+
     /// `acr`; `None` where it is absent or no string.
     pub(crate) fn acr(&self) -> Option<Cow<'_, str>> {
         json::string(self.acr?.of_text(&self.text)?)

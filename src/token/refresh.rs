@@ -96,6 +96,9 @@ impl Policy {
         renewal: &Renewal,
     ) -> Result<String, Refusal> {
         let claims = renewal.apply(evidence.token.access_claims())?;
+        if !renewal.leaves(self.primary_audience()) {
+            return Err(Refusal::new(Reason::Declined).with_hint("no audience is left"));
+        }
         match evidence.scope {
             None => Ok(claims),
             Some(asked) => scope::narrowed(&claims, asked)

@@ -4,17 +4,21 @@
 //! ```text
 //! AskPredicate ──allowed──► Sign                                     (no store: the successor is derived)
 //!              ──allowed──► Record ──recorded──► AskPredicate ──allowed──► Sign
+//!              ──allowed──► AskRenewer ──renewed──► Record ──► …       (with a renewer)
 //! ```
 //!
 //! After the wait for the store, the predicate and the key are asked again, because either may refuse by then. The recorded
 //! successor is not sent in that case.
 
 use std::fmt;
+use std::mem;
 
 use super::policy::Policy;
+use super::renewal::{Narrowed, Renewal};
 use super::standing::Rotated;
 use super::successor::Successor;
 use super::verify::Verified;
+use crate::refusal::Reason;
 use crate::time::NumericDate;
 
 /// One reissue. It begins with [`Step::AskPredicate`].
@@ -29,6 +33,8 @@ pub(crate) struct Reissue {
     /// With a store: the proposed successor, and after the answer the recorded one.
     successor: Option<Successor>,
     is_recorded: bool,
+    /// Whether a renewer is yet to be asked.
+    asks_renewer: bool,
 }
 
 /// What to do next, and the function that takes the answer.
@@ -36,6 +42,8 @@ pub(crate) struct Reissue {
 pub(crate) enum Step {
     /// Ask the application's predicate, and then the ring for the token's key: [`Reissue::allowed`].
     AskPredicate,
+    /// Ask the application's renewer: [`Reissue::renewed`].
+    AskRenewer,
     /// Ask the store to record the [successor](Reissue::successor): [`Reissue::recorded`].
     Record,
     /// Done: sign the [successor](Reissue::successor).
@@ -70,7 +78,20 @@ pub(crate) enum NoSuccessor {
 impl Reissue {
     /// For a token that was admitted, at its response.
     pub(crate) fn at_response(now: NumericDate, capacity: Option<Capacity>, has_store: bool) -> Self {
-        Self { now, capacity, has_store, sends: true, successor: None, is_recorded: false }
+        Self {
+            now,
+            capacity,
+            has_store,
+            sends: true,
+            successor: None,
+            is_recorded: false,
+            asks_renewer: false,
+        }
+    }
+
+    /// The same, with a renewer to ask once before anything is recorded. There is none without a store.
+    pub(crate) fn asking_renewer(self, asks_renewer: bool) -> Self {
+        Self { asks_renewer, ..self }
     }
 
     /// For a token that arrived within its grace.
@@ -116,7 +137,42 @@ impl Reissue {
         if is_made {
             return Ok(Step::Sign(capacity));
         }
-        let proposed = policy.propose(token, self.now).ok_or(NotReissued::TooLate)?;
+        if mem::take(&mut self.asks_renewer) {
+            return Ok(Step::AskRenewer);
+        }
+        self.propose(policy, token, capacity, &Narrowed::default(), signed_len)
+    }
+
+    /// After [`Step::AskRenewer`]: its answer, or `None` if it failed.
+    pub(crate) fn renewed(
+        &mut self,
+        policy: &Policy,
+        token: &Verified,
+        answer: Option<&Renewal>,
+        signed_len: impl FnOnce(&str) -> Result<usize, NotReissued>,
+    ) -> Result<Step, NoSuccessor> {
+        let capacity = self.capacity.ok_or(NoSuccessor::NoReply)?;
+        let narrowed = answer.ok_or(NotReissued::RenewerFailed)?.narrow(token.claims());
+        let narrowed = narrowed.map_err(|reason| match reason {
+            Reason::Declined => NotReissued::Declined,
+            _ => NotReissued::RenewerFailed,
+        })?;
+        self.propose(policy, token, capacity, &narrowed, signed_len)
+    }
+
+    fn propose(
+        &mut self,
+        policy: &Policy,
+        token: &Verified,
+        capacity: Capacity,
+        narrowed: &Narrowed,
+        signed_len: impl FnOnce(&str) -> Result<usize, NotReissued>,
+    ) -> Result<Step, NoSuccessor> {
+        let proposed = policy.propose_narrowed(token, self.now, narrowed).ok_or(NotReissued::TooLate)?;
+        // One that this policy would refuse, for it names no audience of its own, is worth nothing.
+        if narrowed.audience.is_some() && policy.accept_head(token, &proposed.claims, self.now).is_none() {
+            return Err(NotReissued::Declined.into());
+        }
         // Checked before it is recorded, because recording it supersedes its predecessor.
         capacity.admit(signed_len(&proposed.claims)?)?;
         self.successor = Some(proposed);
@@ -183,7 +239,7 @@ impl From<NotReissued> for NoSuccessor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NotReissued {
-    /// `renew_if` returned false.
+    /// `renew_if` returned false, or the renewer of `renew_with` refused.
     Declined,
     /// `renew_if` panicked.
     HookPanicked,
@@ -199,6 +255,11 @@ pub enum NotReissued {
     HeadMismatch,
     /// The store did not record the successor.
     StoreFailed,
+    /// The renewer of `renew_with` failed, panicked, did not answer in time, or gave claims that are not its to give.
+    RenewerFailed,
+    /// [`Authority::reissue`](crate::Authority::reissue) was asked for the successor of a token that has none: it is not
+    /// this authority's own, or holds `"sliding": false`; or there is no store, and its renewal window is not open yet.
+    NotRenewable,
     /// The key could not sign.
     SigningFailed,
     /// The response of [`refuse_with`](crate::ReissueLayer::refuse_with) wants no successor in an exchange: it holds
@@ -226,6 +287,8 @@ impl NotReissued {
             Self::Unknown => "unknown",
             Self::HeadMismatch => "head_mismatch",
             Self::StoreFailed => "store_failed",
+            Self::RenewerFailed => "renewer_failed",
+            Self::NotRenewable => "not_renewable",
             Self::SigningFailed => "signing_failed",
             Self::Suppressed => "suppressed",
             Self::TooLong => "too_long",
@@ -242,9 +305,33 @@ impl NotReissued {
 
 impl fmt::Display for NotReissued {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.label())
+        f.write_str(match self {
+            Self::Declined => "no successor: the application declined it",
+            Self::HookPanicked => "no successor: a hook panicked",
+            Self::TooLate => {
+                "no successor: it would not outlive the token, or the token is no longer admitted"
+            }
+            Self::KeyWithdrawn => "no successor: the token's key was withdrawn",
+            Self::Revoked => "no successor: the session was revoked",
+            Self::Unknown => {
+                "no successor: the session goes on with another token, or the store lost its records"
+            }
+            Self::HeadMismatch => "no successor: the recorded head can't be a successor of the token",
+            Self::StoreFailed => "no successor: the store did not record it; try again",
+            Self::RenewerFailed => "no successor: the renewer failed; try again",
+            Self::NotRenewable => "no successor: the token is not renewed, or without a store not yet",
+            Self::SigningFailed => "no successor: no key signs right now",
+            Self::Suppressed => "no successor: the response wants none",
+            Self::TooLong => "no successor: it would be longer than `max_token_bytes`",
+            Self::CookieTooLong => "no successor: its cookie would be longer than browsers keep",
+            Self::HeadTooLarge => {
+                "no successor: the response head would be larger than `max_added_head_bytes`"
+            }
+        })
     }
 }
+
+impl std::error::Error for NotReissued {}
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
+use super::claims::Claims;
 use super::scope;
+use crate::jose::json;
 use crate::refusal::{Reason, Refusal};
 
 /// What a renewer answers: the claims of the next access token, or a refusal. See
@@ -14,24 +16,38 @@ pub struct Renewal(Answer);
 #[derive(Debug)]
 enum Answer {
     Refuse(&'static str),
-    Issue { claims: Option<Result<String, serde_json::Error>>, scope: Option<String> },
+    Issue {
+        claims: Option<Result<String, serde_json::Error>>,
+        scope: Option<String>,
+        audience: Option<Vec<String>>,
+    },
+}
+
+/// What a successor has in place of its predecessor's, as JSON text; `None`: the same.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Narrowed {
+    pub(super) scope: Option<String>,
+    pub(super) audience: Option<String>,
 }
 
 impl Renewal {
-    /// The next token has the claims that were granted at sign-in.
+    /// The next token has the claims of this one; in a pair, those that were granted at sign-in.
     pub fn keep() -> Self {
-        Self(Answer::Issue { claims: None, scope: None })
+        Self(Answer::Issue { claims: None, scope: None, audience: None })
     }
 
-    /// There is no next token: a blocked account, for instance. The client is answered `invalid_grant`, with this reason in
-    /// the description. The session is not ended; end it with [`Authority::revoke_subject`](crate::Authority::revoke_subject)
-    /// if it should not go on later.
+    /// There is no next token: a blocked account, for instance. A refresh is answered `invalid_grant`, with this reason in the
+    /// description; a token that is renewed in responses is left to expire. The session is not ended: end it with
+    /// [`Authority::revoke_subject`](crate::Authority::revoke_subject) if it should not go on later.
     pub fn refuse(reason: &'static str) -> Self {
         Self(Answer::Refuse(reason))
     }
 
-    /// The next token has these private claims in place of those that were granted, for this one time. They must serialise
-    /// to a JSON object, without names that the authority writes itself.
+    /// The next access token of a pair has these private claims in place of those that were granted, for this one time. They
+    /// must serialise to a JSON object, without names that the authority writes itself.
+    ///
+    /// Only for pairs ([`RenewalRequest::is_refresh`](crate::RenewalRequest::is_refresh)). A token that is renewed in responses
+    /// keeps its claims as text, so that a claims store can't plant others: for one, this answer counts as a failure.
     pub fn claims(mut self, private: &impl Serialize) -> Self {
         if let Answer::Issue { claims, .. } = &mut self.0 {
             *claims = Some(serde_json::to_string(private));
@@ -47,11 +63,44 @@ impl Renewal {
         self
     }
 
+    /// The next token names only those of its audiences that are named here. This never adds one. If none is left that this
+    /// authority accepts, there is no next token.
+    pub fn audience(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        if let Answer::Issue { audience, .. } = &mut self.0 {
+            *audience = Some(names.into_iter().map(Into::into).collect());
+        }
+        self
+    }
+
+    /// What the successor of a token with these claims has in place of its predecessor's.
+    pub(crate) fn narrow(&self, claims: &Claims) -> Result<Narrowed, Reason> {
+        let (scope, audience) = match &self.0 {
+            Answer::Refuse(_) => return Err(Reason::Declined),
+            Answer::Issue { claims: Some(_), .. } => return Err(Reason::RenewerUnavailable),
+            Answer::Issue { scope, audience, .. } => (scope, audience),
+        };
+        let scope =
+            scope.as_ref().zip(claims.scopes()).and_then(|(left, held)| scope::narrowed_value(held, left));
+        let audience = match (audience, claims.audience()) {
+            (Some(left), Some(named)) => Some(narrowed_audience(named, left).ok_or(Reason::Declined)?),
+            _ => None,
+        };
+        Ok(Narrowed { scope, audience })
+    }
+
+    /// Whether the access token of a pair may name this audience.
+    pub(crate) fn leaves(&self, audience: Option<&str>) -> bool {
+        match (&self.0, audience) {
+            (Answer::Issue { audience: Some(left), .. }, Some(name)) => left.iter().any(|left| left == name),
+            _ => true,
+        }
+    }
+
     /// The private claims of the next token, of these that were granted.
     pub(crate) fn apply(&self, granted: &str) -> Result<String, Refusal> {
         let (claims, names) = match &self.0 {
             Answer::Refuse(reason) => return Err(Refusal::new(Reason::Declined).with_hint(*reason)),
-            Answer::Issue { claims, scope } => (claims, scope),
+            Answer::Issue { claims, scope, .. } => (claims, scope),
         };
         let claims = match claims {
             None => granted,
@@ -71,4 +120,15 @@ impl Renewal {
             _ => None,
         }
     }
+}
+
+/// Those of the audiences that are to be left; `None` where that is none.
+fn narrowed_audience(named: &str, left: &[String]) -> Option<String> {
+    let is_left = |name: &str| left.iter().any(|left| left == name);
+    if let Some(single) = json::string(named) {
+        return is_left(&single).then(|| named.to_owned());
+    }
+    let names = json::strings(named)?;
+    let kept: Vec<&str> = names.iter().filter(|(_, name)| is_left(name)).map(|(text, _)| *text).collect();
+    (!kept.is_empty()).then(|| format!("[{}]", kept.join(",")))
 }

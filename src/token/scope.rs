@@ -27,22 +27,33 @@ pub(crate) fn reduced(claims: &str, named: &str) -> String {
     replaced(claims, named).map_or_else(|| claims.to_owned(), |(reduced, _)| reduced)
 }
 
-/// The claims with fewer scopes, in the form that they have, and how many are left.
+/// The claims with fewer scopes, and how many are left.
 fn replaced(claims: &str, wanted: &str) -> Option<(String, usize)> {
     let value = value(claims)?;
+    let narrowed = narrowed_value(value, wanted)?;
+    let left = names(&narrowed).map_or(0, |left| left.len());
+    let change = Change::Replace { at: Span::of(value, claims)?, value: narrowed.into() };
+    Some((json::splice(claims, vec![change])?, left))
+}
+
+/// The JSON text of a list of scopes with those of them that are wanted, in the form that it has. What is no list of scopes
+/// holds none.
+pub(crate) fn narrowed_value(value: &str, wanted: &str) -> Option<String> {
     let held = names(value).unwrap_or_default();
-    let left: Vec<&str> = held
-        .iter()
-        .map(|name| &**name)
-        .filter(|name| wanted.split(' ').any(|wanted| wanted == *name))
-        .collect();
-    let text = if value.starts_with('[') {
-        serde_json::Value::from(left.clone()).to_string()
-    } else {
-        json::quoted(&left.join(" "))
-    };
-    let change = Change::Replace { at: Span::of(value, claims)?, value: text.into() };
-    Some((json::splice(claims, vec![change])?, left.len()))
+    let is_wanted = |name: &&str| wanted.split(' ').any(|wanted| wanted == *name);
+    let left: Vec<&str> = held.iter().map(|name| &**name).filter(is_wanted).collect();
+    Some(match value.starts_with('[') {
+        true => serde_json::to_string(&left).ok()?,
+        false => json::quoted(&left.join(" ")),
+    })
+}
+
+/// Whether the one list of scopes holds nothing that the other does not.
+pub(crate) fn is_within(value: &str, of: &str) -> bool {
+    match (names(value), names(of)) {
+        (Some(names), Some(of)) => names.iter().all(|name| of.contains(name)),
+        _ => value == of,
+    }
 }
 
 /// The JSON text of the claim that names the scopes.

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use super::claims::Claims;
 use super::kind::TokenKind;
 use super::policy::Policy;
+use super::renewal::Narrowed;
+use super::scope;
 use super::successor::Successor;
 use super::verify::Verified;
 use crate::jose::json;
@@ -17,7 +19,7 @@ impl Policy {
     ///
     /// `None` where it would not outlive its predecessor, or is dead at `now`.
     pub(crate) fn derived<'a>(&self, token: &'a Verified, now: NumericDate) -> Option<&'a Successor> {
-        let derive = || self.successor(token, self.renewable_from(token));
+        let derive = || self.successor(token, self.renewable_from(token), &Narrowed::default());
         token
             .derived
             .get_or_init(derive)
@@ -27,10 +29,21 @@ impl Policy {
 
     /// The successor to propose to a store, beginning at `now`.
     pub(crate) fn propose(&self, token: &Verified, now: NumericDate) -> Option<Successor> {
-        self.successor(token, now).filter(|successor| successor.outlives(outlived(token), now))
+        self.propose_narrowed(token, now, &Narrowed::default())
     }
 
-    fn successor(&self, token: &Verified, iat: NumericDate) -> Option<Successor> {
+    /// The same, with fewer scopes or audiences.
+    pub(crate) fn propose_narrowed(
+        &self,
+        token: &Verified,
+        now: NumericDate,
+        narrowed: &Narrowed,
+    ) -> Option<Successor> {
+        let successor = self.successor(token, now, narrowed)?;
+        Some(successor).filter(|successor| successor.outlives(outlived(token), now))
+    }
+
+    fn successor(&self, token: &Verified, iat: NumericDate, narrowed: &Narrowed) -> Option<Successor> {
         let claims = token.claims();
         let exp = iat.after(self.lifetime_of(token.kind())).min(self.session_end(claims.session_start()));
         let (places, now) = (claims.places(), number(iat));
@@ -54,8 +67,12 @@ impl Policy {
             let value = number(claims.session_start()).into();
             changes.push(Change::Append { name: &self.session_start_claim, value });
         }
-        let moved = claims.audience().and_then(|aud| self.moved_audience(aud));
-        changes.extend(places.aud.zip(moved).map(|(at, moved)| replace(at, moved.into())));
+        let audience = narrowed.audience.as_deref().or(claims.audience());
+        let moved = audience.and_then(|aud| self.moved_audience(aud)).map(Cow::Owned);
+        let moved = moved.or(narrowed.audience.as_deref().map(Cow::Borrowed));
+        changes.extend(places.aud.zip(moved).map(|(at, moved)| replace(at, moved)));
+        let scope = narrowed.scope.as_deref().map(Cow::Borrowed);
+        changes.extend(claims.place_of_scopes().zip(scope).map(|(at, scope)| replace(at, scope)));
         let claims = json::splice(claims.text(), changes)?;
         Some(Successor { claims: claims.into(), iat, exp })
     }
@@ -107,12 +124,22 @@ impl Policy {
         Some(Successor { iat: parsed.iat(), exp: parsed.exp(), claims: head.into() })
     }
 
-    /// Nothing but names and dates differs between two claims texts, and no audience was gained.
+    /// Nothing but names and dates differs between two claims texts, and no audience and no scope was gained.
     fn only_renewed(&self, predecessor: &str, head: &str) -> bool {
         let (Ok(before), Ok(after)) = (json::members(predecessor), json::members(head)) else { return false };
         let added = |name: &str| before.iter().all(|member| member.name != name);
+        let value = |members: &[json::Member<'_>], name: &str| {
+            members.iter().find(|member| member.name == name).map(|member| member.value.to_owned())
+        };
+        // A renewer narrows them.
+        let scope = if added("scope") { "scp" } else { "scope" };
+        let is_narrowed = match (value(&before, scope), value(&after, scope)) {
+            (Some(before), Some(after)) => scope::is_within(&after, &before),
+            _ => false,
+        };
         let renewed = |name: &str| {
             matches!(name, "exp" | "iat" | "jti" | "nbf" | "aud")
+                || (name == scope && is_narrowed)
                 || ((name == "sid" || name == self.session_start_claim) && added(name))
         };
         let kept = |members: &[json::Member<'_>]| -> Vec<(String, String)> {

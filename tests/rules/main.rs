@@ -26,6 +26,7 @@ mod rule_11_one_successor;
 mod rule_11_window;
 mod rule_12_claims_survive;
 mod rule_13_own_keys;
+mod rule_14_renewer;
 mod rule_19_signing_out;
 mod rule_20_verify_only;
 mod rule_21_issuers;

@@ -452,7 +452,7 @@ fn a_renewer_and_a_reuse_window_are_settled_in_the_builder() {
             store().refresh_tokens(tokens().reuse_window(secs(301))),
             &["reuse window", "301 s", "at most 300 s"][..],
         ),
-        (store().renew_with(keep), &["`renew_with`", "`refresh_tokens`"]),
+        (builder(&clock).renew_with(keep), &["`renew_with`", "`store`", "`renew_if`"]),
         (pairs(&clock).renewer_deadline(secs(0)), &["renewer deadline is 0", "5 s is the default"]),
         (builder(&clock).refresh_tokens(tokens()), &["`refresh_tokens`", "`store`"]),
     ] {
@@ -461,6 +461,7 @@ fn a_renewer_and_a_reuse_window_are_settled_in_the_builder() {
             assert!(message.contains(part), "{part:?} is not in: {message}");
         }
     }
+    assert!(store().renew_with(keep).build().is_ok());
     assert!(store().refresh_tokens(tokens().reuse_window(secs(300))).build().is_ok());
 }
 

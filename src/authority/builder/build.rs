@@ -101,10 +101,10 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
         if options.renewer_deadline.is_zero() {
             return refuse("the renewer deadline is 0: a renewer needs some time, 5 s is the default");
         }
-        if options.renewer.is_some() && policy.refresh.is_none() {
+        if options.renewer.is_some() && options.store.is_none() {
             return refuse(
-                "`renew_with` is asked at a refresh, and there are no `refresh_tokens`: give both, or `renew_if` for tokens that \
-                 are renewed in responses",
+                "`renew_with` can change the claims of a successor, and without a `store` every node derives the same one: give \
+                 `store`, or `renew_if` in place of `renew_with`",
             );
         }
         if policy.max_sessions == 0 {

@@ -502,13 +502,18 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
         self
     }
 
-    /// Asks `renewer` at each refresh what the next access token holds: the claims that were granted at sign-in
-    /// ([`Renewal::keep`]), fewer scopes, other claims, or nothing at all, for an account that was blocked. Default: they are
-    /// kept.
+    /// Asks `renewer` at each refresh and at each renewal what the next token holds: the same claims ([`Renewal::keep`]), fewer
+    /// scopes or audiences, for a pair other private claims, or nothing at all, for an account that was blocked. Default: the
+    /// same claims.
     ///
-    /// It is asked once a refresh, before the store records anything. If it fails, panics or takes longer than the
-    /// [`renewer_deadline`](Self::renewer_deadline), the refresh is answered 503 and the refresh token is not spent. Needs
-    /// [`refresh_tokens`](Self::refresh_tokens).
+    /// It is asked once, before the store records anything, after [`renew_if`](Self::renew_if). If it fails, panics or takes
+    /// longer than the [`renewer_deadline`](Self::renewer_deadline), a refresh or an exchange in the grace is answered 503, the
+    /// token is not spent, and a response goes out without a successor. Of parallel requests with one token each asks, and the
+    /// first successor on record is the one that all get.
+    ///
+    /// Needs a [`store`](Self::store): without one every node derives the same successor.
+    ///
+    /// Costs: a response in whose renewal window the renewer is asked waits for its answer.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -542,7 +547,7 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
         self
     }
 
-    /// How long the renewer of [`renew_with`](Self::renew_with) may take before a refresh is answered 503. Default 5 s, more
+    /// How long the renewer of [`renew_with`](Self::renew_with) may take before it counts as failed. Default 5 s, more
     /// than 0, at most ten years. It is not rounded.
     pub fn renewer_deadline(mut self, deadline: Duration) -> Self {
         self.options.issuing("renewer_deadline");

@@ -1,0 +1,265 @@
+//! Rule 14: the renewer of a token that is renewed in responses keeps, narrows or refuses its successor.
+
+use std::future::ready;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::{Value, json};
+use tower_reissue::store::MemoryStore;
+use tower_reissue::{
+    Authority, AuthorityBuilder, Event, ManualClock, NotReissued, Reason, Renewal, RenewalRequest,
+    VerifiedToken,
+};
+
+use crate::support::guarded::*;
+use crate::support::*;
+
+fn recording(clock: &ManualClock) -> AuthorityBuilder {
+    builder(clock).also_accept_audience("billing").store(CountingStore::default())
+}
+
+fn renewing(
+    clock: &ManualClock,
+    answer: impl Fn(RenewalRequest) -> Renewal + Send + Sync + 'static,
+) -> Authority {
+    recording(clock).renew_with(move |request| ready(Ok(answer(request)))).build().unwrap()
+}
+
+/// A token with scopes and audiences, in its renewal window at `NOW + 500`.
+fn token(changes: Value) -> String {
+    let mut claims = json!({
+        "aud": ["other", AUDIENCE, "billing"], "scope": "read write", "role": "clerk", "sid": "s-1",
+        "session_start": NOW,
+    });
+    claims.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    mint(&claims_with(claims))
+}
+
+#[test]
+fn a_renewer_narrows_scopes_and_audiences_and_nothing_else() {
+    type Answer = fn(RenewalRequest) -> Renewal;
+    let cases: [(Answer, Value, Value); 6] = [
+        (|_| Renewal::keep(), json!("read write"), json!(["other", AUDIENCE, "billing"])),
+        (|_| Renewal::keep().scope("read"), json!("read"), json!(["other", AUDIENCE, "billing"])),
+        (
+            |_| Renewal::keep().scope("write admin read"),
+            json!("read write"),
+            json!(["other", AUDIENCE, "billing"]),
+        ),
+        (|_| Renewal::keep().scope(""), json!(""), json!(["other", AUDIENCE, "billing"])),
+        (|_| Renewal::keep().audience(["billing", "new"]), json!("read write"), json!(["billing"])),
+        (|_| Renewal::keep().scope("write").audience([AUDIENCE]), json!("write"), json!([AUDIENCE])),
+    ];
+    for (answer, scope, audience) in cases {
+        let clock = ManualClock::at(NOW + 500);
+        let guarded = Guarded::new(&renewing(&clock, answer));
+        let text = token(json!({}));
+        let response = guarded.bearer(&text);
+        assert!(response.is_admitted(), "{response:?}");
+        let successor = payload(&response.into_successor());
+        assert_eq!((&successor["scope"], &successor["aud"]), (&scope, &audience));
+        let kept = |mut claims: Value| {
+            let members = claims.as_object_mut().unwrap();
+            members.retain(|name, _| !["scope", "aud", "jti", "iat", "exp"].contains(&&**name));
+            claims
+        };
+        assert_eq!(kept(successor), kept(payload(&text)));
+        // In the grace it is exchanged for the same: what is on record counts.
+        clock.set(NOW + 620);
+        let exchanged = payload(&guarded.bearer(&text).into_successor());
+        assert_eq!((&exchanged["scope"], &exchanged["aud"]), (&scope, &audience));
+    }
+}
+
+#[test]
+fn a_renewer_is_asked_with_the_tokens_claims_and_once() {
+    let clock = ManualClock::at(NOW + 479);
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    let authority = renewing(&clock, move |request| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        assert_eq!((request.subject(), request.is_refresh()), (Some("alice"), false));
+        assert_eq!(request.claim::<String>("role").unwrap().as_deref(), Some("clerk"));
+        Renewal::keep()
+    });
+    let guarded = Guarded::new(&authority);
+    let text = token(json!({}));
+    assert_eq!(guarded.bearer(&text).successor, None);
+    assert_eq!(asked.load(Ordering::SeqCst), 0, "nothing is due");
+    clock.set(NOW + 480);
+    assert!(guarded.bearer(&text).successor.is_some());
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    // A successor that is declined by the predicate is not asked about.
+    let declined = recording(&clock).renew_if(|_| false).renew_with(|_| async { panic!("it is asked") });
+    assert_eq!(Guarded::new(&declined.build().unwrap()).bearer(&text).successor, None);
+}
+
+#[test]
+fn a_renewer_that_says_no_harms_no_response_and_spends_nothing() {
+    type Answer = fn() -> Result<Renewal, Box<dyn std::error::Error + Send + Sync>>;
+    let cases: [(Answer, NotReissued, u16); 5] = [
+        (|| Ok(Renewal::refuse("blocked")), NotReissued::Declined, 401),
+        (|| Ok(Renewal::keep().audience([""; 0])), NotReissued::Declined, 401),
+        // None of those that are accepted here.
+        (|| Ok(Renewal::keep().audience(["other"])), NotReissued::Declined, 401),
+        (|| Err("down".into()), NotReissued::RenewerFailed, 503),
+        (|| Ok(Renewal::keep().claims(&json!({ "role": "admin" }))), NotReissued::RenewerFailed, 503),
+    ];
+    for (n, (answer, why, status)) in cases.into_iter().enumerate() {
+        let clock = ManualClock::at(NOW + 500);
+        let store = Arc::new(MemoryStore::new());
+        let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let reported = told.clone();
+        let authority = recording(&clock).store(store.clone()).renew_with(move |_| ready(answer()));
+        let authority = authority.on_event(move |event| {
+            if let Event::NotReissued { why, .. } = event {
+                reported.lock().unwrap().push(*why);
+            }
+        });
+        let guarded = Guarded::new(&authority.build().unwrap());
+        let text = token(json!({}));
+        let response = guarded.bearer(&text);
+        assert!(response.is_admitted() && response.successor.is_none(), "{n}: {response:?}");
+        assert_eq!(*told.lock().unwrap(), [why], "{n}");
+        clock.set(NOW + 620);
+        let refused = guarded.bearer(&text);
+        refused.assert_refused(status, &n);
+        let reason = if status == 503 { Reason::RenewerUnavailable } else { Reason::Expired };
+        assert_eq!(refused.reason, Some(reason), "{n}");
+        // Nothing was recorded: another node may still renew it.
+        let good = Guarded::new(&recording(&clock).store(store).build().unwrap());
+        assert_eq!(payload(&good.bearer(&text).into_successor())["iat"], NOW + 620, "{n}");
+    }
+}
+
+/// A head with more than its predecessor has is never signed, whoever wrote it.
+#[test]
+fn a_head_may_hold_fewer_scopes_and_never_more() {
+    for (head, good) in [
+        (json!({ "scope": "read" }), true),
+        (json!({ "scope": "write read" }), true),
+        (json!({ "scope": "" }), true),
+        (json!({ "scope": "read admin" }), false),
+        (json!({ "scope": ["read", "write", "admin"] }), false),
+        (json!({ "scope": null }), false),
+        (json!({ "scope": "read", "scp": "admin" }), false),
+        (json!({ "role": "admin" }), false),
+        (json!({ "aud": [AUDIENCE, "payments"] }), false),
+    ] {
+        let clock = ManualClock::at(NOW + 500);
+        let store = Arc::new(MemoryStore::new());
+        let authority = recording(&clock).store(store.clone()).build().unwrap();
+        let text = token(json!({}));
+        let first = Guarded::new(&authority).bearer(&text).into_successor();
+        // The same head as somebody else would have it.
+        let mut planted = payload(&first);
+        planted.as_object_mut().unwrap().extend(head.as_object().unwrap().clone());
+        let planting = Planted { inner: store, head: planted.to_string().into() };
+        let reader = recording(&clock).store(planting).build().unwrap();
+        let answer = Guarded::new(&reader).bearer(&text);
+        assert!(answer.is_admitted());
+        assert_eq!(answer.successor.is_some(), good, "{head}");
+    }
+}
+
+/// A store in which somebody wrote a head.
+struct Planted {
+    inner: Arc<MemoryStore>,
+    head: Arc<str>,
+}
+
+mod planted {
+    use tower_reissue::NumericDate;
+    use tower_reissue::store::*;
+
+    impl ClaimsStore for super::Planted {
+        async fn standing(&self, presented: &Presented) -> Result<Standing, StoreError> {
+            self.inner.standing(presented).await
+        }
+
+        async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
+            self.inner.rotate(rotation).await?;
+            Ok(Rotated::Superseded { head: self.head.clone() })
+        }
+
+        async fn revoke(&self, revocation: Revocation, retention: Retention) -> Result<(), StoreError> {
+            self.inner.revoke(revocation, retention).await
+        }
+
+        async fn sessions(
+            &self,
+            subject: SubjectId,
+            now: NumericDate,
+            page: Page,
+        ) -> Result<SessionPage, StoreError> {
+            self.inner.sessions(subject, now, page).await
+        }
+
+        async fn horizon(&self, need: Horizon) -> Result<StoreHorizon, StoreError> {
+            self.inner.horizon(need).await
+        }
+
+        fn horizon_now(&self, need: Horizon) -> Option<StoreHorizon> {
+            self.inner.horizon_now(need)
+        }
+
+        async fn raise_horizon(&self, to: Horizon, now: NumericDate) -> Result<(), StoreError> {
+            self.inner.raise_horizon(to, now).await
+        }
+    }
+}
+
+fn admit(authority: &Authority, token: &str) -> VerifiedToken {
+    at_once(authority.admit(token)).unwrap()
+}
+
+#[test]
+fn a_handler_can_have_the_successor_before_it_is_due() {
+    let clock = ManualClock::at(NOW);
+    let authority = renewing(&clock, |_| Renewal::keep().scope("read"));
+    let text = token(json!({}));
+    let admitted = admit(&authority, &text);
+    clock.set(NOW + 10);
+    let early = at_once(authority.reissue(&admitted)).unwrap();
+    let claims = payload(early.as_str());
+    assert_eq!(
+        (&claims["iat"], &claims["scope"], &claims["jti"]),
+        (&json!(NOW + 10), &json!("read"), &json!(early.jti()))
+    );
+    assert_eq!(early.session(), admitted.session());
+    // There is one successor, however often it is asked for, and whoever sends it.
+    assert_eq!(at_once(authority.reissue(&admitted)).unwrap().as_str(), early.as_str());
+    clock.set(NOW + 500);
+    assert_eq!(Guarded::new(&authority).bearer(&text).into_successor(), early.as_str());
+    assert!(Guarded::new(&authority).bearer(early.as_str()).is_admitted());
+    let next = at_once(authority.reissue(&admit(&authority, early.as_str()))).unwrap();
+    assert_ne!(next.jti(), early.jti());
+}
+
+#[test]
+fn what_has_no_successor_has_none_on_request() {
+    let clock = ManualClock::at(NOW);
+    let store = CountingStore::default();
+    let authority = recording(&clock).store(store.clone()).build().unwrap();
+    let admitted = admit(&authority, &token(json!({})));
+    let why = |authority: &Authority, token: &VerifiedToken| at_once(authority.reissue(token)).unwrap_err();
+    let unrenewable = admit(&authority, &token(json!({ "sliding": false, "jti": "other" })));
+    assert_eq!(why(&authority, &unrenewable), NotReissued::NotRenewable);
+    assert_eq!(why(&recording(&clock).build().unwrap(), &admitted), NotReissued::NotRenewable, "another's");
+    let declining = renewing(&clock, |_| Renewal::refuse("blocked"));
+    assert_eq!(why(&declining, &admit(&declining, &token(json!({})))), NotReissued::Declined);
+    let stateless = builder(&clock).build().unwrap();
+    let derived = admit(&stateless, &mint(&claims()));
+    assert_eq!(why(&stateless, &derived), NotReissued::NotRenewable);
+    clock.set(NOW + 480);
+    let successor = at_once(stateless.reissue(&derived)).unwrap();
+    assert_eq!(Guarded::new(&stateless).bearer(&mint(&claims())).into_successor(), successor.as_str());
+
+    clock.set(NOW + 600);
+    assert_eq!(why(&authority, &admitted), NotReissued::TooLate);
+    clock.set(NOW + 10);
+    store.fail_to_rotate();
+    assert_eq!(why(&authority, &admitted), NotReissued::StoreFailed);
+    at_once(authority.revoke_session(&admitted)).unwrap();
+    assert_eq!(why(&authority, &admitted), NotReissued::Revoked);
+}
