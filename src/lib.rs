@@ -61,6 +61,7 @@
 //! * [Defaults](manual::defaults), with their bounds and reasons.
 //! * [Threat model](manual::threat_model): what the crate protects against, and what not.
 //! * [Operating](manual::operating): events to watch, proxies, CORS, gRPC, outages.
+//! * [Sliding token or pair?](manual::pairs), and how to sign in with cookies.
 //! * [Providers](manual::providers): how to trust Auth0, Keycloak, Entra and others.
 //! * [Coming from jsonwebtoken](manual::coming_from_jsonwebtoken): moving a service without signing its users out.
 //! * [Keys](manual::keys): choosing, rotating, withdrawing and comparing them.

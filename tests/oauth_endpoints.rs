@@ -23,7 +23,7 @@ use tower_reissue::store::{
 };
 use tower_reissue::{
     Authority, IntrospectionEndpoint, JwksEndpoint, Login, ManualClock, MemoryStore, MetadataEndpoint,
-    NumericDate, RevokeEndpoint,
+    NumericDate, RefreshEndpoint, RefreshTokens, RevokeEndpoint,
 };
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -254,11 +254,14 @@ async fn a_client_finds_the_endpoints_by_the_metadata() {
         .audience(AUDIENCE)
         .max_session_lifetime(Duration::from_secs(3600))
         .store(MemoryStore::new())
+        .refresh_tokens(RefreshTokens::new(format!("{at}/refresh")))
         .build()
         .unwrap();
     let metadata = MetadataEndpoint::new(&at)
         .unwrap()
         .jwks(&format!("{at}/keys"))
+        .unwrap()
+        .token(&format!("{at}/refresh"))
         .unwrap()
         .revocation(&format!("{at}/revoke"))
         .unwrap()
@@ -269,6 +272,7 @@ async fn a_client_finds_the_endpoints_by_the_metadata() {
     let app = axum::Router::new()
         .route_service("/.well-known/oauth-authorization-server", metadata)
         .route_service("/keys", JwksEndpoint::new(&authority))
+        .route_service("/refresh", RefreshEndpoint::new(authority.clone()).unwrap())
         .route_service("/revoke", RevokeEndpoint::new(authority.clone()).unwrap())
         .route_service("/introspect", introspect.clone());
     tokio::spawn(async move { axum::serve(listener, app).await });
@@ -295,7 +299,9 @@ async fn a_client_finds_the_endpoints_by_the_metadata() {
     assert_eq!(
         found,
         json!({
-            "issuer": at, "response_types_supported": [], "jwks_uri": format!("{at}/keys"),
+            "issuer": at, "response_types_supported": [], "token_endpoint": format!("{at}/refresh"),
+            "grant_types_supported": ["refresh_token"], "token_endpoint_auth_methods_supported": ["none"],
+            "jwks_uri": format!("{at}/keys"),
             "revocation_endpoint": format!("{at}/revoke"), "revocation_endpoint_auth_methods_supported": ["none"],
             "introspection_endpoint": format!("{at}/introspect"), "scopes_supported": ["read", "write"],
         })
@@ -305,6 +311,16 @@ async fn a_client_finds_the_endpoints_by_the_metadata() {
     let elsewhere = elsewhere.audience(AUDIENCE).build().unwrap();
     let token = authority.issue(Login::new("alice")).await.unwrap();
     assert_eq!(elsewhere.admit(token.as_str()).await.unwrap().subject(), Some("alice"));
+
+    let pair = authority.issue_pair(Login::new("alice")).await.unwrap();
+    let refresh = format!("grant_type=refresh_token&refresh_token={}", pair.refresh.as_str());
+    let refreshed = curl(&["-d", &refresh, found["token_endpoint"].as_str().unwrap()]).await;
+    let refreshed: Value = serde_json::from_str(&refreshed).unwrap();
+    assert!(elsewhere.admit(refreshed["access_token"].as_str().unwrap()).await.is_ok());
+    // A refresh token is nobody's access token.
+    let as_access = format!("token={}", refreshed["refresh_token"].as_str().unwrap());
+    let introspection = found["introspection_endpoint"].as_str().unwrap();
+    assert_eq!(curl(&["-d", &as_access, introspection]).await, r#"{"active":false}"#);
 
     let parameter = format!("token={}", token.as_str());
     for at in [found["introspection_endpoint"].as_str().unwrap(), &in_hyper] {

@@ -26,6 +26,7 @@ use crate::server::FixedBody;
 ///
 /// let endpoint = MetadataEndpoint::new("https://login.example")?
 ///     .jwks("https://login.example/.well-known/jwks.json")?
+///     .token("https://login.example/refresh")?
 ///     .revocation("https://login.example/revoke")?;
 /// let app: axum::Router =
 ///     axum::Router::new().route_service("/.well-known/oauth-authorization-server", endpoint);
@@ -51,6 +52,8 @@ impl MetadataEndpoint {
             ("issuer", quoted(issuer)),
             // Required, and empty where nobody is sent here to sign in.
             ("response_types_supported", "[]".to_owned()),
+            // Left out, they would be those of a server that has an authorisation endpoint.
+            ("grant_types_supported", "[]".to_owned()),
         ];
         Ok(Self { members })
     }
@@ -61,6 +64,17 @@ impl MetadataEndpoint {
     /// As for [`new`](Self::new), except that a query is allowed.
     pub fn jwks(self, at: &str) -> Result<Self, ConfigError> {
         self.with_url("jwks_uri", at)
+    }
+
+    /// Where a [`RefreshEndpoint`](crate::RefreshEndpoint) is mounted: `token_endpoint`, for the grant `refresh_token` and
+    /// public clients.
+    ///
+    /// # Errors
+    /// As for [`jwks`](Self::jwks).
+    pub fn token(self, at: &str) -> Result<Self, ConfigError> {
+        let this = self.with_url("token_endpoint", at)?;
+        let this = this.with("grant_types_supported", r#"["refresh_token"]"#.to_owned());
+        Ok(this.with("token_endpoint_auth_methods_supported", r#"["none"]"#.to_owned()))
     }
 
     /// Where a [`RevokeEndpoint`](crate::RevokeEndpoint) is mounted: `revocation_endpoint`. It asks for no client

@@ -37,6 +37,9 @@ macro_rules! recipe {
 #[cfg(feature = "jwks")]
 pub mod providers {}
 
+#[doc = include_str!("pairs.md")]
+pub mod pairs {}
+
 #[doc = include_str!("keys.md")]
 pub mod keys {}
 
