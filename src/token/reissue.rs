@@ -303,31 +303,10 @@ impl NotReissued {
     }
 }
 
+/// The [`label`](NotReissued::label).
 impl fmt::Display for NotReissued {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Declined => "no successor: the application declined it",
-            Self::HookPanicked => "no successor: a hook panicked",
-            Self::TooLate => {
-                "no successor: it would not outlive the token, or the token is no longer admitted"
-            }
-            Self::KeyWithdrawn => "no successor: the token's key was withdrawn",
-            Self::Revoked => "no successor: the session was revoked",
-            Self::Unknown => {
-                "no successor: the session goes on with another token, or the store lost its records"
-            }
-            Self::HeadMismatch => "no successor: the recorded head can't be a successor of the token",
-            Self::StoreFailed => "no successor: the store did not record it; try again",
-            Self::RenewerFailed => "no successor: the renewer failed; try again",
-            Self::NotRenewable => "no successor: the token is not renewed, or without a store not yet",
-            Self::SigningFailed => "no successor: no key signs right now",
-            Self::Suppressed => "no successor: the response wants none",
-            Self::TooLong => "no successor: it would be longer than `max_token_bytes`",
-            Self::CookieTooLong => "no successor: its cookie would be longer than browsers keep",
-            Self::HeadTooLarge => {
-                "no successor: the response head would be larger than `max_added_head_bytes`"
-            }
-        })
+        f.write_str(self.label())
     }
 }
 
