@@ -167,7 +167,7 @@ fn require_family(algorithm: Algorithm, family: AlgorithmFamily) -> Result<(), K
     Err(KeyError::new(
         KeyErrorKind::WrongType,
         format!(
-            "jsonwebtoken holds it as a key of the family {family:?}, and {algorithm} is not one of its algorithms"
+            "jsonwebtoken has it as a key of the family {family:?}, to which {algorithm} does not belong"
         ),
     ))
 }

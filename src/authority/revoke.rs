@@ -302,7 +302,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         if !self.verifies_only() {
             return Ok(());
         }
-        let error = "the authority's keys only verify, so it has no subjects of its own: `revoke_foreign_subject` names the issuer";
+        let error = "the authority's keys only verify, so it has no subjects of its own: call `revoke_foreign_subject` with the issuer";
         Err(StoreError::with_source(StoreErrorKind::Misused, error))
     }
 

@@ -126,10 +126,10 @@ impl<C: Send + Sync + 'static> BackchannelLogoutEndpoint<C> {
                 self.authority.report_refusal(&refusal);
                 match refusal.status() {
                     StatusCode::SERVICE_UNAVAILABLE => {
-                        OAuthError::unavailable("the keys of the issuer can't be asked for")
+                        OAuthError::unavailable("the keys of the issuer can't be loaded")
                     }
                     _ => OAuthError::invalid_request(
-                        "this is no logout token of a trusted issuer for this client",
+                        "this is not a logout token of a trusted issuer for this client",
                     ),
                 }
             })?;

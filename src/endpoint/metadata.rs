@@ -129,8 +129,8 @@ fn url(name: &str, text: &str) -> Result<(), ConfigError> {
     match (uri.scheme(), uri.host()) {
         (Some(scheme), Some(_)) if *scheme == Scheme::HTTPS => Ok(()),
         (Some(scheme), Some("localhost" | "127.0.0.1" | "[::1]")) if *scheme == Scheme::HTTP => Ok(()),
-        (Some(_), Some(_)) => refuse("is not https: whoever answers for it could send clients elsewhere"),
-        _ => refuse("is no absolute URL, as in https://login.example/revoke"),
+        (Some(_), Some(_)) => refuse("is not https, so an attacker on the network could redirect clients"),
+        _ => refuse("is not an absolute URL, as in https://login.example/revoke"),
     }
 }
 

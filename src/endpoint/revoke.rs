@@ -174,7 +174,7 @@ impl<C: Send + Sync + 'static> RevokeEndpoint<C> {
         let error = OAuthError::new(
             StatusCode::BAD_REQUEST,
             "unsupported_token_type",
-            "this is no token whose session can be ended here",
+            "the session of this token can't be ended here",
         );
         error.into_response()
     }

@@ -403,7 +403,9 @@ impl KeyRing {
 pub(crate) fn ambiguous(one: &TrustedIssuer, other: &TrustedIssuer) -> KeyError {
     let message = match (one.name(), other.name()) {
         (one, other) if one == other => {
-            format!("the issuer {one:?} is trusted twice: give it one source and one policy")
+            format!(
+                "the issuer {one:?} is trusted twice, with the same `iss`: give it one source and one policy"
+            )
         }
         (one, other) => {
             format!("the trusted issuers {one:?} and {other:?} can mean the same `iss`: give each its own")

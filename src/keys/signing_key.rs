@@ -118,7 +118,7 @@ impl SigningKey {
         if claimed_public.is_some_and(|claimed| !is_claimed(&public, claimed)) {
             return Err(KeyError::new(
                 KeyErrorKind::Malformed,
-                "its document holds a public key that is not the private key's; export the pair anew",
+                "its document holds a public key that does not belong to the private key; export the pair again",
             )
             .about(&thumbprint::of_public(&public)));
         }

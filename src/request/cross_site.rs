@@ -49,8 +49,8 @@ impl AllowedOrigins {
             (true, _) => "its Origin is not one that allow_origin names",
             (false, true) => "its Sec-Fetch-Site is not same-origin",
             (false, false) => {
-                "it has neither Sec-Fetch-Site nor Origin; a client that is no browser sends an Origin that allow_origin \
-                 names, or its token in Authorization"
+                "it has neither Sec-Fetch-Site nor Origin; a client other than a browser can send an Origin that \
+                 allow_origin names, or its token in Authorization"
             }
         };
         Err(Refusal::new(Reason::CrossSite).with_hint(hint))

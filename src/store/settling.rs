@@ -58,15 +58,15 @@ pub(crate) fn check(found: &StoreHorizon, need: Horizon) -> Result<(), ConfigErr
 fn check_late(found: &StoreHorizon, need: Horizon) -> Result<(), ConfigError> {
     if let Err(error) = check(found, need) {
         return Err(ConfigError::new(format!(
-            "another authority set the store's horizon after this one was built, and needs less: {error}; then build it \
-             again, as a restart of its process does"
+            "another authority, which needs less, set the store's horizon after this one was built: {error}; then \
+             build it again, for example by restarting its process"
         )));
     }
     match found.raises_below(need).next() {
         None => Ok(()),
         Some(raise) => Err(ConfigError::new(format!(
-            "the store's horizon was raised from {} s after this authority was built, which does not know that sessions \
-             begun before the raise end by the old horizon: build it again, as a restart of its process does",
+            "the store's horizon was raised from {} s after this authority was built, so it does not know that sessions \
+             from before the raise end by the old horizon: build it again, for example by restarting its process",
             raise.from
         ))),
     }

@@ -499,7 +499,7 @@ fn a_pair_is_asked_for_in_the_builder() {
     for (builder, says) in [
         (builder(&clock).refresh_tokens(RefreshTokens::new(REFRESH)), &["`refresh_tokens`", "`store`"][..]),
         (pairs(&clock).refresh_tokens(RefreshTokens::new(" ")), &["audience of `refresh_tokens` is empty"]),
-        (pairs(&clock).refresh_tokens(RefreshTokens::new(AUDIENCE)), &["\"orders\"", "one of its own"]),
+        (pairs(&clock).refresh_tokens(RefreshTokens::new(AUDIENCE)), &["\"orders\"", "its own audience"]),
         (pairs(&clock).also_accept_audience(REFRESH), &["one that access tokens may name"]),
         (pairs(&clock).legacy_audience(REFRESH), &["one that access tokens may name"]),
         (

@@ -296,13 +296,13 @@ fn check_refresh_tokens(policy: &Policy, has_store: bool) -> Result<(), ConfigEr
     }
     if policy.audiences.contains(audience) {
         return refuse(format!(
-            "{audience:?} is the audience of `refresh_tokens`, and one that access tokens may name: the refresh endpoint needs \
-             one of its own, its URL for instance"
+            "{audience:?} is the audience of `refresh_tokens` and also one that access tokens may name: give the refresh \
+             endpoint its own audience, its URL for instance"
         ));
     }
     if policy.audiences.is_empty() && policy.access_claim.is_none() {
         return refuse(
-            "`refresh_tokens` beside `without_audience()`: software that ignores `typ` could take a refresh token for an access \
+            "`refresh_tokens` with `without_audience()`: software that ignores `typ` could take a refresh token for an access \
              token. Mark access tokens with `access_claim(\"token_use\", \"access\")`, or name an `audience`",
         );
     }

@@ -67,7 +67,7 @@ fn one_block(text: &str) -> Result<Option<Block>, KeyError> {
             continue;
         }
         if key.replace((label, body)).is_some() {
-            return Err(malformed("it holds several blocks; give the one key that is meant"));
+            return Err(malformed("it holds several blocks; keep only the one of the key"));
         }
     }
     key.map(|(label, body)| decode(label, body)).transpose()

@@ -90,7 +90,7 @@ pub(crate) fn not_in(form: Base64, text: &[u8], name: &str) -> KeyError {
     let remedy = if is_in(form) && form.decode(text.trim_ascii()).is_some() {
         "it has white space at an end: strip it"
     } else if is_in(form) {
-        "it has white space or line ends inside: join the lines, with `tr -d '\\n'` where a tool wraps them"
+        "it has white space or line ends inside: join the lines, for example with `tr -d '\\n'`"
     } else if is_path() {
         "it is the path of a file; pass the text of the file, or use a `FileSource`"
     } else if is_in(Base64::StandardAnyPadding) {

@@ -312,8 +312,8 @@ impl JwksUrl {
             return Err(unfit(
                 configuration,
                 format!(
-                    "its `issuer` is \"{}\", and \"{}\" was asked for: they must be equal to the letter, a slash at the \
-                     end included; trust the one that stands in the `iss` of the tokens",
+                    "its `issuer` is \"{}\", and \"{}\" is configured: they must be equal to the letter, also a slash at \
+                     the end; trust the one in the `iss` of the tokens",
                     shown(&found.issuer),
                     shown(issuer)
                 ),

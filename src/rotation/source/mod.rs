@@ -56,8 +56,8 @@ pub use self::jwks_url::{DangerousJwksUrl, JwksUrl};
 /// is dropped. A load that blocks its thread can't be dropped, and no other load begins before it ends. A source must bound
 /// the threads that it starts itself. A panic is a failed load.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no source of keys",
-    note = "keys at hand are one as a `KeySet`: `KeySet::signing(key)`, `KeySet::verifying([key])`",
+    message = "`{Self}` is not a source of keys",
+    note = "keys in memory are one as a `KeySet`: `KeySet::signing(key)`, `KeySet::verifying([key])`",
     note = "a URL is one as a `JwksUrl` (feature `jwks`): `JwksUrl::new(url)?`, or by its issuer `JwksUrl::discover(issuer)?`"
 )]
 pub trait KeySource: Send + Sync + 'static {

@@ -27,8 +27,8 @@ fn told(servers: Option<&Servers>, error: RedisError) -> StoreError {
     let text = error.to_string();
     let is_tls = servers.map(Servers::are_tls);
     let (kind, remedy) = if error.is_timeout() {
-        // It takes the beginning of a handshake for the beginning of a command.
-        let remedy = "the port may speak no TLS: give its TLS port, or a `redis://` URL";
+        // A server without TLS waits for more, because it reads the handshake as an incomplete command.
+        let remedy = "the port may not speak TLS: use the TLS port, or a `redis://` URL";
         (StoreErrorKind::Timeout, (is_tls == Some(true)).then_some(remedy))
     } else if says("OOM") {
         (StoreErrorKind::Full, None)
@@ -50,23 +50,26 @@ fn told(servers: Option<&Servers>, error: RedisError) -> StoreError {
     } else if text.contains("InvalidContentType") {
         (
             StoreErrorKind::Misconfigured,
-            Some("the port speaks no TLS: give its TLS port, or a `redis://` URL"),
+            Some("the port does not speak TLS: use the TLS port, or a `redis://` URL"),
         )
     } else if text.contains("UnknownIssuer") {
-        (StoreErrorKind::Misconfigured, Some("give the server's certificate authority as `root_certificate`"))
+        (
+            StoreErrorKind::Misconfigured,
+            Some("add the server's certificate authority with `root_certificate`"),
+        )
     } else if text.contains("invalid peer certificate") {
         (StoreErrorKind::Misconfigured, Some("the server's certificate must be valid for the URL's host"))
     } else if error.kind() == ErrorKind::Parse {
         (
             StoreErrorKind::Misconfigured,
-            Some("the port does not speak Redis's protocol: give a Redis server's"),
+            Some("the port does not speak Redis's protocol: use the port of a Redis server"),
         )
     } else if says("READONLY") {
         (StoreErrorKind::Unavailable, Some("the server is a replica: the primary is needed"))
     } else if is_tls == Some(false) && error.is_connection_dropped() && !error.is_connection_refusal() {
         (
             StoreErrorKind::Unavailable,
-            Some("it may be no Redis server's port; where it expects TLS, the URL begins with `rediss://`"),
+            Some("it may not be the port of a Redis server; if it expects TLS, use a `rediss://` URL"),
         )
     } else {
         (StoreErrorKind::Unavailable, None)

@@ -134,7 +134,7 @@ impl Backend {
         if file.as_os_str().is_empty() || [":memory:", "mode=memory"].iter().any(|m| path_or_url.contains(m))
         {
             return Err(misconfigured(ConfigError::new(
-                "SQLite in memory is no durable store: name a file, or use `MemoryStore`",
+                "SQLite in memory is not a durable store: name a file, or use `MemoryStore`",
             )));
         }
         create_private(&file).map_err(|e| StoreError::with_source(StoreErrorKind::Unavailable, e))?;

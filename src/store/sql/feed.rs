@@ -19,8 +19,7 @@ impl RevocationFeed for SqlStore {
             #[cfg(feature = "sqlite")]
             Backend::Sqlite { .. } => {
                 return Err(super::failure::misconfigured(crate::ConfigError::new(
-                    "SQLite tells nobody of a revocation: a `Cached` in front of it goes without \
-                     `hearing_revocations`",
+                    "SQLite does not announce revocations: use `Cached` without `hearing_revocations`",
                 )));
             }
         };
