@@ -66,6 +66,7 @@
 //! * [Coming from jsonwebtoken](manual::coming_from_jsonwebtoken): moving a service without signing its users out.
 //! * [Keys](manual::keys): choosing, rotating, withdrawing and comparing them.
 //! * [Writing a store](manual::writing_a_store), and [testing it](store::conformance).
+//! * [Settings](manual::settings): from environment variables, TOML or any serde format.
 //! * [Features](manual::features) and [performance](manual::performance).
 //!
 //! # How it is made
@@ -112,6 +113,8 @@ mod refusal;
 mod request;
 mod rotation;
 mod server;
+#[cfg(feature = "settings")]
+pub mod settings;
 pub mod store;
 mod telemetry;
 #[cfg(any(test, feature = "test-util"))]

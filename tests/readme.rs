@@ -103,6 +103,13 @@ async fn key_tasks(source: DirectorySource) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+#[cfg(feature = "settings")]
+#[allow(dead_code, reason = "only compiled")]
+async fn settings_tasks(settings: tower_reissue::settings::Settings) -> Result<(), Box<dyn Error>> {
+    let _ = Authority::from_settings(&settings).await?;
+    Ok(())
+}
+
 #[cfg(feature = "jwks")]
 #[allow(dead_code, reason = "only compiled")]
 async fn issuer_tasks(

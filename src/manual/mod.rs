@@ -43,6 +43,9 @@ pub mod pairs {}
 #[doc = include_str!("keys.md")]
 pub mod keys {}
 
+#[doc = include_str!("settings.md")]
+pub mod settings {}
+
 #[doc = include_str!("features.md")]
 pub mod features {}
 

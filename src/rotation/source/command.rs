@@ -81,8 +81,18 @@ impl CommandSource {
         self
     }
 
-    /// `permit` is that of the load.
+    /// What it prints, for a secret other than a key.
+    #[cfg(feature = "settings")]
+    pub(crate) async fn output(self) -> Result<Bytes, KeyError> {
+        blocking(move || self.print(LoadPermit::current())).await
+    }
+
     fn run(&self, permit: Option<LoadPermit>) -> Result<KeySet, KeyError> {
+        self.format.read(&self.print(permit)?).map_err(|error| error.at(self.name()))
+    }
+
+    /// `permit` is that of the load.
+    fn print(&self, permit: Option<LoadPermit>) -> Result<Bytes, KeyError> {
         let child = group::own(&mut Command::new(&self.program))
             .args(&self.arguments)
             .stdin(Stdio::null())
@@ -97,7 +107,7 @@ impl CommandSource {
         if !status.success() {
             return Err(KeyError::unavailable(format!("{} failed: {status}", self.name())));
         }
-        self.format.read(&output).map_err(|error| error.at(self.name()))
+        Ok(output)
     }
 
     /// The program alone: an argument may be a secret.

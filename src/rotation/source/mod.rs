@@ -68,6 +68,12 @@ pub trait KeySource: Send + Sync + 'static {
     fn load(&self) -> impl Future<Output = Result<KeySet, KeyError>> + Send;
 }
 
+/// Reads a file with a secret other than a key.
+#[cfg(feature = "settings")]
+pub(crate) async fn read_file(path: std::path::PathBuf) -> Result<snapshot::Bytes, KeyError> {
+    snapshot::blocking(move || snapshot::read(&path)).await
+}
+
 /// Keys at hand: always the same.
 impl KeySource for KeySet {
     fn describe(&self) -> String {

@@ -47,7 +47,7 @@ impl Debounce {
 }
 
 /// The bytes of a file, variable or output, which may be a secret.
-pub(super) type Bytes = Zeroizing<Vec<u8>>;
+pub(crate) type Bytes = Zeroizing<Vec<u8>>;
 
 /// A file or a variable of a snapshot.
 #[derive(Clone)]
@@ -229,9 +229,9 @@ pub(super) fn unreadable(path: &Path, error: std::io::Error) -> KeyError {
 }
 
 /// Runs work that blocks on files or programs on a thread for it, not on the runtime's own.
-pub(super) async fn blocking(
-    work: impl FnOnce() -> Result<KeySet, KeyError> + Send + 'static,
-) -> Result<KeySet, KeyError> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, KeyError> + Send + 'static,
+) -> Result<T, KeyError> {
     match tokio::runtime::Handle::try_current() {
         Ok(runtime) => {
             // The work continues if its caller is dropped, and holds the permit until it ends.

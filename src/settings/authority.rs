@@ -1,0 +1,264 @@
+//! From settings to an authority and a layer, by their builders.
+
+use http::HeaderName;
+
+use super::Settings;
+use super::error::SettingsError;
+use super::types::{Fields, Issuer, Time};
+use crate::authority::{Authority, AuthorityBuilder, PrivateClaims, RefreshTokens};
+use crate::error::ConfigError;
+use crate::keyring::handle::Keys;
+use crate::keyring::trusted_issuer::TrustedIssuer;
+use crate::request::cookie::{Cookie, SameSite};
+use crate::request::credential::Source;
+use crate::rotation::KeyRotation;
+use crate::server::ReissueLayer;
+
+impl Authority<PrivateClaims> {
+    /// The authority of these settings. It loads the keys, keeps them up to date, and opens the store.
+    ///
+    /// For hooks, a clock or claims of a type of its own, see [`AuthorityBuilder::from_settings`].
+    ///
+    /// # Errors
+    /// If a key or the store can't be used, or the settings don't fit together. The error names the setting at fault.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub async fn from_settings(settings: &Settings) -> Result<Self, SettingsError> {
+        let builder = AuthorityBuilder::from_settings(settings).await?;
+        builder.build().map_err(|error| settings.refused(error))
+    }
+}
+
+impl AuthorityBuilder<PrivateClaims> {
+    /// A builder with all that the settings say, for further options of the code's own.
+    ///
+    /// # Errors
+    /// As for [`Authority::from_settings`], except what [`build`](Self::build) finds.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub async fn from_settings(settings: &Settings) -> Result<Self, SettingsError> {
+        let keys = settings.start_keys().await?;
+        let mut builder = settings.fields.policy(Authority::builder(keys));
+        if let Some(store) = settings.store().await? {
+            builder = builder.store(store);
+        }
+        Ok(builder)
+    }
+}
+
+impl<C: Send + Sync + 'static> ReissueLayer<C> {
+    /// A layer that reads tokens and delivers successors as the settings say, under `request`.
+    ///
+    /// # Errors
+    /// If one of these settings can't be right.
+    pub fn from_settings(authority: Authority<C>, settings: &Settings) -> Result<Self, SettingsError> {
+        let mut layer = Self::new(authority);
+        let Some(request) = &settings.fields.request else { return Ok(layer) };
+        let mut sources = Vec::new();
+        sources.extend(settings.cookie()?.map(Source::cookie));
+        if request.authorization != Some(false) {
+            sources.push(Source::authorization());
+        }
+        sources.extend(request.websocket_query.clone().map(Source::websocket_query));
+        if sources.is_empty() {
+            return Err(SettingsError::new(format!(
+                "{}: no token would be read: name a cookie or a query parameter, or leave this out",
+                settings.origins.describe("request.authorization")
+            )));
+        }
+        layer = layer.read_from(sources);
+        if let Some(name) = &request.deliver_in {
+            let at = || settings.origins.describe("request.deliver_in");
+            let header = HeaderName::from_bytes(name.as_bytes())
+                .map_err(|_| SettingsError::new(format!("{}: this is not a header's name", at())))?;
+            layer = layer.deliver_in(header).map_err(|error| SettingsError::new(at()).because(error))?;
+        }
+        for origin in request.allowed_origins.iter().flat_map(|list| &list.0) {
+            layer = layer.allow_origin(origin).map_err(|error| {
+                SettingsError::new(settings.origins.describe("request.allowed_origins")).because(error)
+            })?;
+        }
+        if request.optional == Some(true) {
+            layer = layer.optional();
+        }
+        if request.pass_preflight == Some(true) {
+            layer = layer.pass_preflight();
+        }
+        Ok(layer)
+    }
+}
+
+impl Settings {
+    /// The cookie under `request.cookie`, to set at a login; [`ReissueLayer::from_settings`] reads it.
+    ///
+    /// # Errors
+    /// If one of its settings can't be right.
+    pub fn cookie(&self) -> Result<Option<Cookie>, SettingsError> {
+        let Some(cookie) = self.fields.request.as_ref().and_then(|request| request.cookie.as_ref()) else {
+            return Ok(None);
+        };
+        let at = |name: &str| self.origins.describe(&format!("request.cookie.{name}"));
+        let failed =
+            |name: &'static str| move |error: ConfigError| SettingsError::new(at(name)).because(error);
+        let Some(name) = &cookie.name else {
+            return Err(SettingsError::new(format!(
+                "{}: the setting `request.cookie.name` is missing",
+                self.origins.describe("request.cookie")
+            )));
+        };
+        let mut built = match (cookie.without_host_prefix, cookie.insecure_for_development) {
+            (_, Some(true)) => Cookie::insecure_for_development(name),
+            (Some(true), _) => Cookie::without_host_prefix(name),
+            _ => Cookie::new(name),
+        }
+        .map_err(failed("name"))?;
+        if let Some(domain) = &cookie.domain {
+            built = built.domain(domain).map_err(failed("domain"))?;
+        }
+        if let Some(path) = &cookie.path {
+            built = built.path(path).map_err(failed("path"))?;
+        }
+        if let Some(same_site) = &cookie.same_site {
+            built = built.same_site(match &*same_site.to_ascii_lowercase() {
+                "strict" => SameSite::Strict,
+                "lax" => SameSite::Lax,
+                "none" => SameSite::None,
+                _ => {
+                    let at = at("same_site");
+                    return Err(SettingsError::new(format!("{at}: `strict`, `lax` or `none` is right")));
+                }
+            });
+        }
+        Ok(Some(if cookie.partitioned == Some(true) { built.partitioned() } else { built }))
+    }
+
+    async fn start_keys(&self) -> Result<Keys, SettingsError> {
+        let fields = &self.fields;
+        let mut rotation = match self.own_keys().await? {
+            Some(own) => KeyRotation::new(own),
+            None if fields.trusted_issuers.is_empty() => {
+                return Err(SettingsError::new(
+                    "the setting `key` is missing, as in `key.algorithm` and `key.file`; a service that only verifies has \
+                     `trusted_issuers` in its place",
+                ));
+            }
+            None => KeyRotation::verify_only(),
+        };
+        for (at, issuer) in fields.trusted_issuers.iter().enumerate() {
+            let path = format!("trusted_issuers[{at}]");
+            let Some(name) = issuer.issuer.as_deref() else {
+                return Err(SettingsError::new(format!(
+                    "{}: the setting `{path}.issuer` is missing",
+                    self.origins.describe(&path)
+                )));
+            };
+            let keys = self.issuer_keys(&path, name, issuer).await?;
+            rotation = rotation.trust(issuer.trusted(name), keys);
+        }
+        if let Some(set) = &fields.rotation {
+            rotation = with(rotation, set.activation_delay, KeyRotation::activation_delay);
+            rotation = with(rotation, set.reload_every, KeyRotation::reload_every);
+            rotation = with(rotation, set.overlap, KeyRotation::overlap);
+            rotation = with(rotation, set.stale_for, KeyRotation::stale_for);
+            rotation = with(rotation, set.cooldown, KeyRotation::cooldown);
+            if set.require_trusted_issuers == Some(true) {
+                rotation = rotation.require_trusted_issuers();
+            }
+        }
+        rotation.start().await.map_err(|error| SettingsError::new("the keys don't load").because(error))
+    }
+
+    /// The builder's error, with the origins of the settings that it speaks of.
+    fn refused(&self, error: ConfigError) -> SettingsError {
+        let message = error.to_string();
+        let origins = self.origins.mentioned_in(&message);
+        SettingsError::new(format!("{message}{origins}")).because(error)
+    }
+}
+
+fn with<B>(builder: B, time: Option<Time>, set: fn(B, std::time::Duration) -> B) -> B {
+    match time {
+        Some(Time(time)) => set(builder, time),
+        None => builder,
+    }
+}
+
+impl Issuer {
+    fn trusted(&self, name: &str) -> TrustedIssuer {
+        let mut issuer = match (&self.tenants, self.every_tenant) {
+            (Some(tenants), _) => TrustedIssuer::tenants(name, tenants.0.iter().map(String::as_str)),
+            (None, Some(true)) => TrustedIssuer::every_tenant(name),
+            _ => TrustedIssuer::new(name),
+        };
+        for audience in self.audiences.iter().flat_map(|list| &list.0) {
+            issuer = issuer.audience(audience);
+        }
+        if self.without_audience == Some(true) {
+            issuer = issuer.without_audience();
+        }
+        for typ in self.access_types.iter().flat_map(|list| &list.0) {
+            issuer = issuer.access_type(typ);
+        }
+        if let Some(claim) = &self.access_claim {
+            issuer = issuer.access_claim(&claim.0, &claim.1);
+        }
+        if self.without_access_claim == Some(true) {
+            issuer = issuer.without_access_claim();
+        }
+        for claim in self.required_claims.iter().flat_map(|list| &list.0) {
+            issuer = issuer.require_claim(claim);
+        }
+        issuer = with(issuer, self.leeway, TrustedIssuer::leeway);
+        issuer = with(issuer, self.future_tolerance, TrustedIssuer::future_tolerance);
+        issuer = with(issuer, self.max_session_lifetime, TrustedIssuer::max_session_lifetime);
+        with(issuer, self.accept_without_iat, TrustedIssuer::accept_without_iat)
+    }
+}
+
+/// `builder.option(value)` for every option that the settings have.
+macro_rules! apply {
+    ($fields:ident, $builder:ident;
+     values: $($value:ident)+; times: $($time:ident)+; flags: $($flag:ident)+; lists: $($list:ident => $each:ident,)+) => {
+        $(if let Some(value) = $fields.$value.clone() { $builder = $builder.$value(value); })+
+        $(if let Some(Time(time)) = $fields.$time { $builder = $builder.$time(time); })+
+        $(if $fields.$flag == Some(true) { $builder = $builder.$flag(); })+
+        $(for entry in $fields.$list.iter().flat_map(|list| &list.0) { $builder = $builder.$each(entry); })+
+    };
+}
+
+impl Fields {
+    fn policy(&self, mut builder: AuthorityBuilder) -> AuthorityBuilder {
+        apply! {
+            self, builder;
+            values: issuer audience jitter_percent session_start_claim max_token_bytes max_added_head_bytes
+                max_sessions_per_subject token_cache_bytes;
+            times: max_session_lifetime max_token_lifetime lifetime leeway grace future_tolerance accept_without_iat
+                in_flight_allowance;
+            flags: without_issuer without_audience session_starts_at_auth_time admit_in_grace end_session_on_reuse
+                admit_after_store_loss;
+            lists: also_accept_audiences => also_accept_audience, legacy_audiences => legacy_audience,
+                access_types => access_type, required_claims => require_claim,
+        }
+        if let Some(claim) = &self.access_claim {
+            builder = builder.access_claim(&claim.0, &claim.1);
+        }
+        if let Some(refresh) = &self.refresh_tokens {
+            let tokens = RefreshTokens::new(refresh.audience.clone().unwrap_or_default());
+            builder = builder.refresh_tokens(with(tokens, refresh.lifetime, RefreshTokens::lifetime));
+        }
+        if let Some(dangerous) = &self.dangerous {
+            if dangerous.unbounded_sessions == Some(true) {
+                builder = builder.dangerous().unbounded_sessions();
+            }
+            if dangerous.ignore_cnf == Some(true) {
+                builder = builder.dangerous().ignore_cnf();
+            }
+        }
+        if let Some(Time(deadline)) = self.store.as_ref().and_then(|store| store.deadline) {
+            builder = builder.store_deadline(deadline);
+        }
+        builder
+    }
+}

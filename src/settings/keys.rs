@@ -1,0 +1,297 @@
+//! Key sources from settings.
+
+use crate::keys::algorithm::Algorithm;
+use crate::keys::error::KeyError;
+use crate::keys::key_set::KeySet;
+use crate::rotation::source::command::CommandSource;
+use crate::rotation::source::directory::DirectorySource;
+use crate::rotation::source::file::FileSource;
+use crate::rotation::source::generated::GeneratedSource;
+use crate::rotation::source::{KeyFormat, KeySource};
+
+use super::Settings;
+use super::error::SettingsError;
+use super::types::{Issuer, Key, Name};
+
+/// Keys from one place that the settings name.
+pub(super) struct Place {
+    /// Names the setting in errors.
+    setting: String,
+    source: Source,
+}
+
+enum Source {
+    Given(KeySet),
+    File(FileSource),
+    Command(CommandSource),
+    Directory(DirectorySource),
+    Generated(GeneratedSource),
+    #[cfg(feature = "jwks-no-provider")]
+    Url(Box<crate::rotation::source::JwksUrl>),
+}
+
+impl KeySource for Place {
+    fn describe(&self) -> String {
+        let place = match &self.source {
+            Source::Given(_) => return self.setting.clone(),
+            Source::File(source) => source.describe(),
+            Source::Command(source) => source.describe(),
+            Source::Directory(source) => source.describe(),
+            Source::Generated(source) => source.describe(),
+            #[cfg(feature = "jwks-no-provider")]
+            Source::Url(source) => source.describe(),
+        };
+        format!("{place}, by {}", self.setting)
+    }
+
+    async fn load(&self) -> Result<KeySet, KeyError> {
+        let loaded = match &self.source {
+            Source::Given(set) => Ok(set.clone()),
+            Source::File(source) => source.load().await,
+            Source::Command(source) => source.load().await,
+            Source::Directory(source) => source.load().await,
+            Source::Generated(source) => source.load().await,
+            #[cfg(feature = "jwks-no-provider")]
+            Source::Url(source) => source.load().await,
+        };
+        loaded.map_err(|error| KeyError::new(error.kind(), self.setting.clone()).because(error))
+    }
+}
+
+/// The own keys: one place that signs, others with retired keys, and what is withdrawn.
+pub(super) struct OwnKeys {
+    signing: Place,
+    retired: Vec<Place>,
+    withdrawn: Vec<String>,
+}
+
+impl KeySource for OwnKeys {
+    fn describe(&self) -> String {
+        self.signing.describe()
+    }
+
+    async fn load(&self) -> Result<KeySet, KeyError> {
+        let mut set = self.signing.load().await?;
+        for place in &self.retired {
+            match place.load().await {
+                Ok(retired) => {
+                    set.skipped.extend(retired.skipped.iter().cloned());
+                    set.withdrawn.extend(retired.withdrawn.iter().cloned());
+                    set.retire(retired);
+                }
+                // The keys of the others are used; the event says which did not load.
+                Err(error) => set.skipped.push(error),
+            }
+        }
+        set.withdrawn.extend(self.withdrawn.iter().cloned());
+        Ok(set)
+    }
+}
+
+impl Settings {
+    /// `None` if the settings name no own key.
+    pub(super) async fn own_keys(&self) -> Result<Option<OwnKeys>, SettingsError> {
+        let fields = &self.fields;
+        let Some(key) = &fields.key else {
+            if !fields.retired_keys.is_empty() {
+                return Err(SettingsError::new(format!(
+                    "{}: there is no `key` that signs in their place",
+                    self.origins.describe("retired_keys[0]")
+                )));
+            }
+            return Ok(None);
+        };
+        let signing = self.place("key", key).await?;
+        let mut retired = Vec::new();
+        for (at, key) in fields.retired_keys.iter().enumerate() {
+            retired.push(self.place(&format!("retired_keys[{at}]"), key).await?);
+        }
+        let withdrawn = fields.withdrawn_keys.clone().map(|list| list.0).unwrap_or_default();
+        Ok(Some(OwnKeys { signing, retired, withdrawn }))
+    }
+
+    /// The source of a trusted issuer's keys. Without a place they are found by discovery.
+    pub(super) async fn issuer_keys(
+        &self,
+        path: &str,
+        name: &str,
+        issuer: &Issuer,
+    ) -> Result<Place, SettingsError> {
+        let key_path = format!("{path}.key");
+        match &issuer.key {
+            Some(key) if !key.places().is_empty() => self.place(&key_path, key).await,
+            key => {
+                let key = key.clone().unwrap_or_default();
+                self.url(path, &key_path, Address::Issuer(name), &key).await
+            }
+        }
+    }
+
+    async fn place(&self, path: &str, key: &Key) -> Result<Place, SettingsError> {
+        let Some(&place) = key.places().first() else {
+            return Err(SettingsError::new(format!(
+                "{}: one of `value`, `variable`, `file`, `command`, `directory` and `generated_in` is right",
+                self.origins.describe(path)
+            )));
+        };
+        let path_of_place = format!("{path}.{place}");
+        let setting = self.origins.describe(&path_of_place);
+        let failed = |error: KeyError| SettingsError::new(setting.clone()).because(error);
+        let algorithm = || {
+            let missing = || {
+                SettingsError::new(format!(
+                    "{setting}: the setting `{path}.algorithm` is missing, as in \"HS256\", \"RS256\", \"ES256\" or \"EdDSA\""
+                ))
+            };
+            key.algorithm.map(|Name(algorithm)| algorithm).ok_or_else(missing)
+        };
+        let source = match key {
+            Key { value: Some(value), .. } => {
+                let read = self.format(path, key)?.read(value.0.as_bytes());
+                Source::Given(read.map_err(failed)?)
+            }
+            Key { variable: Some(variable), .. } => {
+                let value = self.captured.read(variable).map_err(failed)?;
+                Source::Given(self.format(path, key)?.read(&value).map_err(failed)?)
+            }
+            Key { file: Some(file), .. } => Source::File(FileSource::new(file, self.format(path, key)?)),
+            Key { command: Some(line), .. } => {
+                let command = CommandSource::from_line(&line.0, self.format(path, key)?).map_err(failed)?;
+                Source::Command(match key.timeout {
+                    Some(timeout) => command.timeout(timeout.0),
+                    None => command,
+                })
+            }
+            Key { directory: Some(directory), .. } => {
+                let Some(signing) = &key.signing_file else {
+                    return Err(SettingsError::new(format!(
+                        "{setting}: the setting `{path}.signing_file` is missing, the name of the file that signs"
+                    )));
+                };
+                Source::Directory(DirectorySource::new(directory, signing, self.format(path, key)?))
+            }
+            Key { generated_in: Some(directory), .. } => {
+                Source::Generated(GeneratedSource::new(directory, algorithm()?))
+            }
+            Key { certificates_url: Some(url), .. } => {
+                return self.url(&path_of_place, path, Address::Certificates(url, algorithm()?), key).await;
+            }
+            Key { jwks_url: Some(url), .. } => {
+                return self.url(&path_of_place, path, Address::Keys(url), key).await;
+            }
+            _ => return Err(SettingsError::new(format!("{setting}: it names no key"))),
+        };
+        Ok(Place { setting, source })
+    }
+
+    fn format(&self, path: &str, key: &Key) -> Result<KeyFormat, SettingsError> {
+        let is_hmac = key.algorithm.is_some_and(|Name(algorithm)| algorithm.is_hmac());
+        let name = key.format.as_deref().unwrap_or(if is_hmac { "secret" } else { "pem" });
+        let of: Option<fn(Algorithm) -> KeyFormat> = match name {
+            "secret" => Some(KeyFormat::secret),
+            "base64" => Some(KeyFormat::base64),
+            "base64url" => Some(KeyFormat::base64url),
+            "pem" => Some(KeyFormat::pem),
+            "der" => Some(KeyFormat::der),
+            "jwk" | "jwk_set" => None,
+            _ => {
+                return Err(SettingsError::new(format!(
+                    "{}: `secret`, `base64`, `base64url`, `pem`, `der`, `jwk` or `jwk_set` is right",
+                    self.origins.describe(&format!("{path}.format"))
+                )));
+            }
+        };
+        let mut format = match (of, key.algorithm) {
+            (Some(of), Some(Name(algorithm))) => of(algorithm),
+            (None, None) if name == "jwk" => KeyFormat::jwk(),
+            (None, None) => KeyFormat::jwk_set(),
+            (None, Some(_)) => {
+                return Err(SettingsError::new(format!(
+                    "{}: a JWK names its algorithm itself; leave this out",
+                    self.origins.describe(&format!("{path}.algorithm"))
+                )));
+            }
+            (Some(_), None) => {
+                return Err(SettingsError::new(format!(
+                    "{}: the setting `{path}.algorithm` is missing, as in \"HS256\", \"RS256\", \"ES256\" or \"EdDSA\"",
+                    self.origins.describe(path)
+                )));
+            }
+        };
+        if let Some(kid) = &key.kid {
+            format = format.with_kid(kid);
+        }
+        for kid in key.also_known_as.iter().flat_map(|list| &list.0) {
+            format = format.also_known_as(kid);
+        }
+        Ok(if key.dangerous_short_hmac == Some(true) { format.dangerous().short_hmac() } else { format })
+    }
+
+    #[cfg(not(feature = "jwks-no-provider"))]
+    async fn url(&self, at: &str, _: &str, _: Address<'_>, _: &Key) -> Result<Place, SettingsError> {
+        Err(SettingsError::new(format!(
+            "{}: keys are fetched from a URL only with the crate's feature `jwks`",
+            self.origins.describe(at)
+        )))
+    }
+
+    /// `at` is the setting with the address, `path` the table with the options.
+    #[cfg(feature = "jwks-no-provider")]
+    async fn url(
+        &self,
+        at: &str,
+        path: &str,
+        address: Address<'_>,
+        key: &Key,
+    ) -> Result<Place, SettingsError> {
+        use crate::rotation::source::JwksUrl;
+
+        let setting = self.origins.describe(at);
+        let failed = |error: KeyError| SettingsError::new(setting.clone()).because(error);
+        let mut source = match address {
+            Address::Keys(url) => JwksUrl::new(url),
+            Address::Certificates(url, algorithm) => JwksUrl::certificates(url, algorithm),
+            Address::Issuer(issuer) => JwksUrl::discover(issuer),
+        }
+        .map_err(failed)?;
+        if let (Address::Keys(_) | Address::Issuer(_), Some(Name(algorithm))) = (&address, key.algorithm) {
+            source = source.assume_algorithm(algorithm);
+        }
+        if let Some(timeout) = key.timeout {
+            source = source.timeout(timeout.0);
+        }
+        if let Some(token) = &key.bearer_token {
+            let token = token.read(&format!("{path}.bearer_token"), &self.captured, &self.origins).await?;
+            source = source.bearer_token(&*token);
+        }
+        if let Some(file) = &key.bearer_token_file {
+            source = source.bearer_token_file(file);
+        }
+        if let Some(proxy) = &key.proxy {
+            let setting = format!("{path}.proxy");
+            let url = proxy.read(&setting, &self.captured, &self.origins).await?;
+            source = source
+                .proxy(&*url)
+                .map_err(|error| SettingsError::new(self.origins.describe(&setting)).because(error))?;
+        }
+        if key.without_proxy == Some(true) {
+            source = source.without_proxy();
+        }
+        if let Some(file) = &key.root_certificate_file {
+            let failed = |error: KeyError| {
+                SettingsError::new(self.origins.describe(&format!("{path}.root_certificate_file")))
+                    .because(error)
+            };
+            let pem = crate::rotation::source::read_file(file.into()).await.map_err(failed)?;
+            source = source.root_certificate(&*pem).map_err(failed)?;
+        }
+        Ok(Place { setting, source: Source::Url(Box::new(source)) })
+    }
+}
+
+#[cfg_attr(not(feature = "jwks-no-provider"), allow(dead_code, reason = "the error names none"))]
+enum Address<'a> {
+    Keys(&'a str),
+    Certificates(&'a str, Algorithm),
+    Issuer(&'a str),
+}

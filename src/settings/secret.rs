@@ -1,0 +1,154 @@
+//! [`Secret`]: by value, variable, file or command; and [`Captured`].
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::time::Duration;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use zeroize::Zeroizing;
+
+use super::error::SettingsError;
+use super::value::Origins;
+use crate::keys::error::KeyError;
+use crate::rotation::source::command::CommandSource;
+use crate::rotation::source::{KeyFormat, read_file};
+
+/// The variables with secrets that were found when the settings were read.
+#[derive(Clone, Default)]
+pub(super) struct Captured(BTreeMap<String, Zeroizing<Vec<u8>>>);
+
+impl Captured {
+    pub(super) fn insert(&mut self, name: &str, value: OsString) {
+        self.0.insert(name.to_owned(), Zeroizing::new(value.into_encoded_bytes()));
+    }
+
+    /// What the variable holds.
+    pub(super) fn read(&self, name: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        let found = self.0.get(name).cloned();
+        found
+            .or_else(|| std::env::var_os(name).map(|value| Zeroizing::new(value.into_encoded_bytes())))
+            .filter(|value| !value.is_empty())
+            .ok_or_else(|| {
+                KeyError::unavailable(format!("the variable {} is not set, or is empty", shown(name)))
+            })
+    }
+}
+
+/// A value where a variable's name belongs is printed nowhere.
+fn shown(name: &str) -> &str {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if name.len() <= 128 && name.chars().all(is_name) { name } else { "(not a name, but perhaps a value)" }
+}
+
+/// A text that is printed nowhere.
+#[derive(Clone)]
+pub(super) struct Hidden(pub(super) Zeroizing<String>);
+
+impl<'de> Deserialize<'de> for Hidden {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self(Zeroizing::new(text)))
+    }
+}
+
+impl Serialize for Hidden {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("(secret)")
+    }
+}
+
+/// A secret other than a key. A plain string is one by value.
+#[derive(Clone, Default, Serialize)]
+pub(super) struct Secret {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) value: Option<Hidden>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) variable: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) command: Option<Hidden>,
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Default, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        struct Table {
+            value: Option<Hidden>,
+            variable: Option<String>,
+            file: Option<String>,
+            command: Option<Hidden>,
+        }
+
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = Secret;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a secret, or one of `value`, `variable`, `file` and `command`")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Secret, E> {
+                Ok(Secret { value: Some(Hidden(Zeroizing::new(text.to_owned()))), ..Secret::default() })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Secret, A::Error> {
+                let Table { value, variable, file, command } =
+                    Table::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Secret { value, variable, file, command })
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+impl Secret {
+    /// The text, less one line end of a file or a command's output.
+    pub(super) async fn read(
+        &self,
+        path: &str,
+        captured: &Captured,
+        origins: &Origins,
+    ) -> Result<Zeroizing<String>, SettingsError> {
+        let failed = |name: &str, error: KeyError| {
+            SettingsError::new(origins.describe(&format!("{path}.{name}"))).because(error)
+        };
+        let (name, bytes) = match self {
+            Self { value: Some(Hidden(value)), .. } => return Ok(value.clone()),
+            Self { variable: Some(variable), .. } => ("variable", captured.read(variable)),
+            Self { file: Some(file), .. } => ("file", read_file(file.into()).await.map(without_line_end)),
+            Self { command: Some(Hidden(line)), .. } => {
+                // The format is not used: the output is no key.
+                let output = match CommandSource::from_line(line, KeyFormat::jwk()) {
+                    Ok(command) => command.timeout(Duration::from_secs(5)).output().await,
+                    Err(error) => Err(error),
+                };
+                ("command", output.map(without_line_end))
+            }
+            _ => {
+                return Err(SettingsError::new(format!(
+                    "{}: one of `value`, `variable`, `file` and `command` is right",
+                    origins.describe(path)
+                )));
+            }
+        };
+        let bytes = bytes.map_err(|error| failed(name, error))?;
+        String::from_utf8(bytes.to_vec()).map(Zeroizing::new).map_err(|_| {
+            SettingsError::new(format!("{}: it is not UTF-8", origins.describe(&format!("{path}.{name}"))))
+        })
+    }
+}
+
+fn without_line_end(mut bytes: Zeroizing<Vec<u8>>) -> Zeroizing<Vec<u8>> {
+    if bytes.ends_with(b"\n") {
+        bytes.pop();
+        if bytes.ends_with(b"\r") {
+            bytes.pop();
+        }
+    }
+    bytes
+}

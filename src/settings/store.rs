@@ -1,0 +1,140 @@
+//! The claims store from settings.
+
+use super::Settings;
+use super::error::SettingsError;
+use super::types::Store;
+use crate::store::{AnyStore, Cached, ClaimsStore, MemoryStore};
+
+impl Settings {
+    pub(super) async fn store(&self) -> Result<Option<AnyStore>, SettingsError> {
+        let Some(store) = &self.fields.store else { return Ok(None) };
+        let Some(url) = &store.url else {
+            return Err(SettingsError::new(format!(
+                "{}: the setting `store.url` is missing: `memory:`, `redis://…`, `postgres://…` or `sqlite:…` is right",
+                self.origins.describe("store")
+            )));
+        };
+        let url = url.read("store.url", &self.captured, &self.origins).await?;
+        let scheme = url.split(':').next().unwrap_or_default();
+        let opened = match scheme {
+            "memory" => Ok(cached(store, MemoryStore::new())),
+            "redis" | "rediss" | "redis+unix" => self.redis(store, &url).await,
+            "postgres" | "postgresql" => self.postgres(store, &url).await,
+            "sqlite" => self.sqlite(store, &url).await,
+            _ => Err(SettingsError::new(
+                "`memory:`, `redis://…`, `rediss://…`, `postgres://…` or `sqlite:…` is right",
+            )),
+        };
+        opened
+            .map(Some)
+            .map_err(|error| SettingsError::new(self.origins.describe("store.url")).because(error))
+    }
+
+    #[cfg(not(feature = "redis"))]
+    async fn redis(&self, _: &Store, _: &str) -> Result<AnyStore, SettingsError> {
+        Err(SettingsError::new("this store needs the crate's feature `redis`"))
+    }
+
+    #[cfg(not(feature = "postgres"))]
+    async fn postgres(&self, _: &Store, _: &str) -> Result<AnyStore, SettingsError> {
+        Err(SettingsError::new("this store needs the crate's feature `postgres`"))
+    }
+
+    #[cfg(not(feature = "sqlite"))]
+    async fn sqlite(&self, _: &Store, _: &str) -> Result<AnyStore, SettingsError> {
+        Err(SettingsError::new("this store needs the crate's feature `sqlite`"))
+    }
+
+    #[cfg(feature = "redis")]
+    async fn redis(&self, store: &Store, url: &str) -> Result<AnyStore, SettingsError> {
+        use std::time::Duration;
+
+        let mut connect = crate::store::RedisStore::connect(url);
+        if let Some(prefix) = &store.prefix {
+            connect = connect.with_prefix(prefix);
+        }
+        if let Some(count) = store.wait_for_replicas {
+            let timeout = store.wait_for_replicas_timeout.map_or(Duration::from_millis(500), |time| time.0);
+            connect = connect.wait_for_replicas(count, timeout);
+        }
+        let opened =
+            connect.await.map_err(|error| SettingsError::new("the store can't be opened").because(error))?;
+        hearing(store, opened).await
+    }
+
+    #[cfg(feature = "postgres")]
+    async fn postgres(&self, store: &Store, url: &str) -> Result<AnyStore, SettingsError> {
+        let mut builder = sql(store);
+        if let Some(password) = &store.password {
+            let password = password.read("store.password", &self.captured, &self.origins).await?;
+            builder = builder.password(&*password);
+        }
+        let opened = builder
+            .postgres(url)
+            .await
+            .map_err(|error| SettingsError::new("the store can't be opened").because(error))?;
+        hearing(store, opened).await
+    }
+
+    #[cfg(feature = "sqlite")]
+    async fn sqlite(&self, store: &Store, url: &str) -> Result<AnyStore, SettingsError> {
+        let opened = sql(store).sqlite(url).await;
+        let opened =
+            opened.map_err(|error| SettingsError::new("the store can't be opened").because(error))?;
+        // A file has no feed.
+        Ok(cached(store, opened))
+    }
+}
+
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+fn sql(store: &Store) -> crate::store::SqlStoreBuilder {
+    let mut builder = crate::store::SqlStore::builder();
+    if let Some(prefix) = &store.prefix {
+        builder = builder.table_prefix(prefix);
+    }
+    if let Some(wait) = store.wait {
+        builder = builder.wait(wait.0);
+    }
+    if let Some(connections) = store.max_connections {
+        builder = builder.max_connections(connections);
+    }
+    builder
+}
+
+/// The cache, if a setting asks for it.
+fn cache<S: ClaimsStore>(store: &Store, inner: S) -> Result<Cached<S>, S> {
+    let Store { cache_for_at_most, cache_during_outage, cache_max_sessions, .. } = store;
+    if cache_for_at_most.is_none() && cache_during_outage.is_none() && cache_max_sessions.is_none() {
+        return Err(inner);
+    }
+    let mut cached = Cached::new(inner);
+    if let Some(bound) = cache_for_at_most {
+        cached = cached.for_at_most(bound.0);
+    }
+    if let Some(outage) = cache_during_outage {
+        cached = cached.during_outage(outage.0);
+    }
+    if let Some(sessions) = cache_max_sessions {
+        cached = cached.with_max_sessions(*sessions);
+    }
+    Ok(cached)
+}
+
+fn cached(store: &Store, inner: impl ClaimsStore) -> AnyStore {
+    match cache(store, inner) {
+        Ok(cached) => AnyStore::new(cached),
+        Err(inner) => AnyStore::new(inner),
+    }
+}
+
+/// A cache in front of a store with a feed hears of revocations at once.
+#[cfg(any(feature = "redis", feature = "postgres"))]
+async fn hearing(store: &Store, inner: impl crate::store::RevocationFeed) -> Result<AnyStore, SettingsError> {
+    match cache(store, inner) {
+        Ok(cached) => match cached.hearing_revocations().await {
+            Ok(cached) => Ok(AnyStore::new(cached)),
+            Err(error) => Err(SettingsError::new("its revocations can't be listened to").because(error)),
+        },
+        Err(inner) => Ok(AnyStore::new(inner)),
+    }
+}

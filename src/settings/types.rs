@@ -1,0 +1,381 @@
+//! [`Fields`]: every setting, as serde reads it. Each may be absent; what must be there is checked when the authority is built.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::error::SettingsError;
+use super::secret::{Hidden, Secret};
+use super::value::Origins;
+use crate::keys::algorithm::Algorithm;
+
+/// Declares tables whose entries may all be absent and of which an unknown one is an error.
+macro_rules! tables {
+    ($($(#[$note:meta])* $table:ident { $($(#[$entry_note:meta])* $entry:ident: $type:ty,)+ })+) => {
+        $(
+            $(#[$note])*
+            #[derive(Clone, Default, Deserialize, Serialize)]
+            #[serde(deny_unknown_fields, default)]
+            pub(super) struct $table {
+                $(
+                    $(#[$entry_note])*
+                    #[serde(skip_serializing_if = "is_absent")]
+                    pub(super) $entry: $type,
+                )+
+            }
+        )+
+    };
+}
+
+tables! {
+    Fields {
+        issuer: Option<String>,
+        without_issuer: Option<bool>,
+        audience: Option<String>,
+        also_accept_audiences: Option<List>,
+        legacy_audiences: Option<List>,
+        without_audience: Option<bool>,
+        max_session_lifetime: Option<Time>,
+        max_token_lifetime: Option<Time>,
+        lifetime: Option<Time>,
+        leeway: Option<Time>,
+        grace: Option<Time>,
+        future_tolerance: Option<Time>,
+        accept_without_iat: Option<Time>,
+        in_flight_allowance: Option<Time>,
+        jitter_percent: Option<u8>,
+        access_types: Option<List>,
+        access_claim: Option<Claim>,
+        required_claims: Option<List>,
+        session_start_claim: Option<String>,
+        session_starts_at_auth_time: Option<bool>,
+        max_token_bytes: Option<usize>,
+        max_added_head_bytes: Option<usize>,
+        max_sessions_per_subject: Option<usize>,
+        token_cache_bytes: Option<u64>,
+        admit_in_grace: Option<bool>,
+        end_session_on_reuse: Option<bool>,
+        admit_after_store_loss: Option<bool>,
+        refresh_tokens: Option<Refresh>,
+        dangerous: Option<Dangerous>,
+        key: Option<Key>,
+        retired_keys: Vec<Key>,
+        withdrawn_keys: Option<List>,
+        rotation: Option<Rotation>,
+        trusted_issuers: Vec<Issuer>,
+        store: Option<Store>,
+        request: Option<Request>,
+    }
+
+    Refresh {
+        audience: Option<String>,
+        lifetime: Option<Time>,
+    }
+
+    Dangerous {
+        unbounded_sessions: Option<bool>,
+        ignore_cnf: Option<bool>,
+    }
+
+    /// A key, or the keys of an issuer.
+    Key {
+        algorithm: Option<Name>,
+        format: Option<String>,
+        kid: Option<String>,
+        also_known_as: Option<List>,
+        dangerous_short_hmac: Option<bool>,
+        value: Option<Hidden>,
+        variable: Option<String>,
+        file: Option<String>,
+        command: Option<Hidden>,
+        directory: Option<String>,
+        signing_file: Option<String>,
+        generated_in: Option<String>,
+        jwks_url: Option<String>,
+        certificates_url: Option<String>,
+        timeout: Option<Time>,
+        bearer_token: Option<Secret>,
+        bearer_token_file: Option<String>,
+        proxy: Option<Secret>,
+        without_proxy: Option<bool>,
+        root_certificate_file: Option<String>,
+    }
+
+    Rotation {
+        activation_delay: Option<Time>,
+        reload_every: Option<Time>,
+        overlap: Option<Time>,
+        stale_for: Option<Time>,
+        cooldown: Option<Time>,
+        require_trusted_issuers: Option<bool>,
+    }
+
+    Issuer {
+        issuer: Option<String>,
+        tenants: Option<List>,
+        every_tenant: Option<bool>,
+        audiences: Option<List>,
+        without_audience: Option<bool>,
+        access_types: Option<List>,
+        access_claim: Option<Claim>,
+        without_access_claim: Option<bool>,
+        required_claims: Option<List>,
+        leeway: Option<Time>,
+        future_tolerance: Option<Time>,
+        max_session_lifetime: Option<Time>,
+        accept_without_iat: Option<Time>,
+        key: Option<Key>,
+    }
+
+    Store {
+        url: Option<Secret>,
+        password: Option<Secret>,
+        prefix: Option<String>,
+        deadline: Option<Time>,
+        wait: Option<Time>,
+        max_connections: Option<u32>,
+        wait_for_replicas: Option<usize>,
+        wait_for_replicas_timeout: Option<Time>,
+        cache_for_at_most: Option<Time>,
+        cache_during_outage: Option<Time>,
+        cache_max_sessions: Option<usize>,
+    }
+
+    Request {
+        authorization: Option<bool>,
+        cookie: Option<CookieFields>,
+        websocket_query: Option<String>,
+        deliver_in: Option<String>,
+        optional: Option<bool>,
+        pass_preflight: Option<bool>,
+        allowed_origins: Option<List>,
+    }
+
+    CookieFields {
+        name: Option<String>,
+        without_host_prefix: Option<bool>,
+        insecure_for_development: Option<bool>,
+        domain: Option<String>,
+        path: Option<String>,
+        same_site: Option<String>,
+        partitioned: Option<bool>,
+    }
+}
+
+/// Where a key or a secret comes from: one of these.
+pub(super) const PLACES: &[&str] =
+    &["value", "variable", "file", "command", "directory", "generated_in", "jwks_url", "certificates_url"];
+
+/// What holds where a setting is absent, as it is printed. A test compares it with the manual.
+pub(super) const DEFAULTS: &[(&str, &str)] = &[
+    ("lifetime", "\"10m\""),
+    ("leeway", "\"0s\""),
+    ("grace", "\"1m\", or less if a shorter lifetime allows only that"),
+    ("future_tolerance", "\"5s\""),
+    ("in_flight_allowance", "\"1m\", or the grace if that is longer"),
+    ("jitter_percent", "10"),
+    ("access_types", "\"JWT\", \"at+jwt\" or absent"),
+    ("session_start_claim", "\"session_start\""),
+    ("max_token_bytes", "8192"),
+    ("max_added_head_bytes", "3072"),
+    ("max_sessions_per_subject", "100"),
+    ("token_cache_bytes", "67108864"),
+    ("refresh_tokens.lifetime", "\"7days\""),
+    ("rotation.activation_delay", "\"0s\""),
+    ("rotation.reload_every", "\"10s\""),
+    ("rotation.overlap", "\"1h\""),
+    ("rotation.stale_for", "\"1day\""),
+    ("rotation.cooldown", "\"30s\""),
+    ("store.deadline", "\"1s\""),
+    ("request.authorization", "true"),
+    ("request.deliver_in", "\"Refreshed-API-Token\""),
+];
+
+impl Fields {
+    /// What can be said without building anything: a key or a secret that is given twice.
+    pub(super) fn check(&self, origins: &Origins) -> Result<(), SettingsError> {
+        let issuers = self.trusted_issuers.iter().enumerate();
+        let keys = self.key.iter().map(|key| ("key".to_owned(), key));
+        let retired =
+            self.retired_keys.iter().enumerate().map(|(at, key)| (format!("retired_keys[{at}]"), key));
+        let foreign =
+            issuers.filter_map(|(at, it)| Some((format!("trusted_issuers[{at}].key"), it.key.as_ref()?)));
+        let mut secrets = Vec::new();
+        for (path, key) in keys.chain(retired).chain(foreign) {
+            once(&path, &key.places(), origins)?;
+            secrets.push((format!("{path}.bearer_token"), &key.bearer_token));
+            secrets.push((format!("{path}.proxy"), &key.proxy));
+        }
+        if let Some(store) = &self.store {
+            secrets.extend([
+                ("store.url".to_owned(), &store.url),
+                ("store.password".to_owned(), &store.password),
+            ]);
+        }
+        for (path, secret) in secrets {
+            let Some(secret) = secret else { continue };
+            let given = [
+                secret.value.is_some(),
+                secret.variable.is_some(),
+                secret.file.is_some(),
+                secret.command.is_some(),
+            ];
+            let names: Vec<_> =
+                PLACES.iter().zip(given).filter(|(_, is)| *is).map(|(name, _)| *name).collect();
+            once(&path, &names, origins)?;
+        }
+        Ok(())
+    }
+}
+
+fn once(path: &str, given: &[&str], origins: &Origins) -> Result<(), SettingsError> {
+    match given {
+        [first, second, ..] => Err(SettingsError::new(format!(
+            "{} and {} are both given: leave one out",
+            origins.describe(&format!("{path}.{first}")),
+            origins.describe(&format!("{path}.{second}"))
+        ))),
+        _ => Ok(()),
+    }
+}
+
+impl Key {
+    /// Which of [`PLACES`] are given.
+    pub(super) fn places(&self) -> Vec<&'static str> {
+        let given = [
+            self.value.is_some(),
+            self.variable.is_some(),
+            self.file.is_some(),
+            self.command.is_some(),
+            self.directory.is_some(),
+            self.generated_in.is_some(),
+            self.jwks_url.is_some(),
+            self.certificates_url.is_some(),
+        ];
+        PLACES.iter().zip(given).filter(|(_, is)| *is).map(|(name, _)| *name).collect()
+    }
+}
+
+trait Absent {
+    fn is_absent(&self) -> bool;
+}
+
+impl<T> Absent for Option<T> {
+    fn is_absent(&self) -> bool {
+        self.is_none()
+    }
+}
+
+impl<T> Absent for Vec<T> {
+    fn is_absent(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+fn is_absent(value: &impl Absent) -> bool {
+    value.is_absent()
+}
+
+/// A duration with its unit: `90s`, `10m`, `1h 30m`. A bare number is refused, because its unit would be a guess.
+#[derive(Clone, Copy)]
+pub(super) struct Time(pub(super) Duration);
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl Visitor<'_> for Text {
+            type Value = Time;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a duration with its unit, as in \"90s\", \"10m\" or \"1h 30m\"")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Time, E> {
+                humantime::parse_duration(text.trim()).map(Time).map_err(|_| {
+                    E::custom("a duration with its unit is right here, as in \"90s\", \"10m\" or \"1h 30m\"")
+                })
+            }
+        }
+        deserializer.deserialize_any(Text)
+    }
+}
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_duration(self.0))
+    }
+}
+
+/// A list; in a variable, with commas between.
+#[derive(Clone, Serialize)]
+pub(super) struct List(pub(super) Vec<String>);
+
+impl List {
+    pub(super) fn split(text: &str) -> Self {
+        Self(text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect())
+    }
+}
+
+impl<'de> Deserialize<'de> for List {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = List;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of texts, or one text with commas between them")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<List, E> {
+                Ok(List::split(text))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<List, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(list)).map(List)
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+/// A claim and its value, `type=access`.
+#[derive(Clone)]
+pub(super) struct Claim(pub(super) String, pub(super) String);
+
+impl<'de> Deserialize<'de> for Claim {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let (name, value) = text
+            .split_once('=')
+            .ok_or_else(|| D::Error::custom("a claim and its value are right here, as in \"type=access\""))?;
+        Ok(Self(name.to_owned(), value.to_owned()))
+    }
+}
+
+impl Serialize for Claim {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{}={}", self.0, self.1))
+    }
+}
+
+/// The name of an algorithm.
+#[derive(Clone, Copy)]
+pub(super) struct Name(pub(super) Algorithm);
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Self).map_err(D::Error::custom)
+    }
+}
+
+impl Serialize for Name {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}

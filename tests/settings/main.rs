@@ -1,0 +1,23 @@
+//! Settings: every one of them, what is printed of them, and the text of every mistake.
+#![cfg(feature = "settings")]
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod mistakes;
+mod secrets;
+mod table;
+
+use tower_reissue::settings::{Settings, SettingsError};
+
+/// 64 bytes.
+const SECRET: &str = "a secret of these tests: 64 bytes of text, long enough for HS512";
+
+/// What every service needs.
+const NEEDED: &str = "
+issuer = 'https://login.example'
+audience = 'orders'
+max_session_lifetime = '12h'
+";
+
+fn toml(text: &str) -> Result<Settings, SettingsError> {
+    Settings::builder().toml(text).load()
+}

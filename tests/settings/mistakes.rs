@@ -1,0 +1,268 @@
+//! What a person gets wrong, and the whole text of the error.
+
+use std::fs;
+
+use tower_reissue::settings::Settings;
+use tower_reissue::{Authority, ReissueLayer};
+
+use super::{NEEDED, SECRET, toml};
+
+#[test]
+fn an_unreadable_setting_is_named_with_its_source_and_no_value() {
+    let mistake = |name: &str, value: &str| {
+        Settings::builder().variables("ORDERS", [(name, value)]).load().unwrap_err().to_string()
+    };
+    let duration = "a duration with its unit is right here, as in \"90s\", \"10m\" or \"1h 30m\"";
+    for (name, value, expected) in [
+        ("ORDERS__LIFETIME", "600", format!("the setting `lifetime` (environment variable ORDERS__LIFETIME): {duration}")),
+        ("ORDERS__LIFETIME", "soon", format!("the setting `lifetime` (environment variable ORDERS__LIFETIME): {duration}")),
+        (
+            "ORDERS__KEY__ALGORITHM",
+            "none",
+            "the setting `key.algorithm` (environment variable ORDERS__KEY__ALGORITHM): key refused: this is not the name of a \
+             supported algorithm; they are HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA, \
+             Ed25519"
+                .to_owned(),
+        ),
+        (
+            "ORDERS__ROTATION__RELOAD",
+            "1s",
+            "the setting `rotation.reload` (environment variable ORDERS__ROTATION__RELOAD): unknown field `reload`, expected one \
+             of `activation_delay`, `reload_every`, `overlap`, `stale_for`, `cooldown`, `require_trusted_issuers`"
+                .to_owned(),
+        ),
+        (
+            "ORDERS__ACCESS_CLAIM",
+            "access",
+            "the setting `access_claim` (environment variable ORDERS__ACCESS_CLAIM): a claim and its value are right here, as in \
+             \"type=access\""
+                .to_owned(),
+        ),
+        (
+            "ORDERS__JITTER_PERCENT",
+            "many",
+            "the setting `jitter_percent` (environment variable ORDERS__JITTER_PERCENT): an integer is right here".to_owned(),
+        ),
+        ("ORDERS__", "x", "environment variable ORDERS__: this is not the name of a setting".to_owned()),
+        (
+            "ORDERS__TRUSTED_ISSUERS__4000000000__ISSUER",
+            "x",
+            "environment variable ORDERS__TRUSTED_ISSUERS__4000000000__ISSUER: this is not the name of a setting".to_owned(),
+        ),
+        (
+            "ORDERS__TRUSTED_ISSUERS__1__ISSUER",
+            "x",
+            "the settings don't fit together: the entries of a list are numbered from 0, without a gap".to_owned(),
+        ),
+    ] {
+        assert_eq!(mistake(name, value), expected);
+    }
+    // A secret where a table belongs, or in a wrong place.
+    for name in
+        ["ORDERS__KEY", "ORDERS__STORE", "ORDERS__KEY__KEY", "ORDERS__RETIRED_KEYS", "ORDERS__JITTER_PERCENT"]
+    {
+        let error = mistake(name, SECRET);
+        assert!(error.contains(name) && !error.contains("of these tests"), "{error}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_toml_is_named_with_its_line_and_never_quoted() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("orders.toml");
+    let load = || Settings::builder().toml_file(&path).load().unwrap_err().to_string();
+    assert_eq!(load(), format!("{} can't be read: No such file or directory (os error 2)", path.display()));
+    fs::write(&path, format!("issuer = 'x'\n[key]\nvalue = {SECRET}\n")).unwrap();
+    let error = load();
+    assert!(error.starts_with(&format!("{}, line 3: this is not TOML: ", path.display())), "{error}");
+    assert!(!error.contains("of these tests"), "{error}");
+    fs::write(&path, "[key]\nvalue = 'hidden value'\nkind = 'x'\n").unwrap();
+    let error = load();
+    assert!(
+        error.starts_with(&format!("the setting `key.kind` (file {}): unknown field `kind`", path.display())),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn what_can_not_be_built_names_the_setting_and_its_source() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().display().to_string();
+    let key = format!("[key]\nalgorithm = 'HS512'\nvalue = '{SECRET}'");
+    fs::write(directory.path().join("short"), "Xq8-1zPw.7tRb4Lm_9Kd").unwrap();
+    for (text, expected) in [
+        (
+            NEEDED.to_owned(),
+            "the setting `key` is missing, as in `key.algorithm` and `key.file`; a service that only verifies has \
+             `trusted_issuers` in its place"
+                .to_owned(),
+        ),
+        (
+            format!("{NEEDED}[key]\nkid = 'x'"),
+            "the setting `key` (TOML text): one of `value`, `variable`, `file`, `command`, `directory` and `generated_in` is \
+             right"
+                .to_owned(),
+        ),
+        (
+            format!("{NEEDED}[key]\nfile = '/k'"),
+            "the setting `key` (TOML text): the setting `key.algorithm` is missing, as in \"HS256\", \"RS256\", \"ES256\" or \
+             \"EdDSA\""
+                .to_owned(),
+        ),
+        (
+            format!("{NEEDED}[key]\nalgorithm = 'HS512'\nfile = '{place}/none'"),
+            format!(
+                "the keys don't load: keys unavailable: the setting `key.file` (TOML text): {place}/none can't be read: No such \
+                 file or directory (os error 2)"
+            ),
+        ),
+        (
+            format!("{NEEDED}[key]\nalgorithm = 'HS512'\nfile = '{place}/short'"),
+            format!("the keys don't load: key refused: the setting `key.file` (TOML text): {place}/short: key refused: the secret for HS512 has 20 bytes and needs 64..."),
+        ),
+        (
+            format!("{NEEDED}[key]\nalgorithm = 'HS512'\nvalue = 'Xq8-1zPw.7tRb4Lm_9Kd'"),
+            "the setting `key.value` (TOML text): key refused: the secret for HS512 has 20 bytes and needs 64...".to_owned(),
+        ),
+        (
+            format!("{NEEDED}[key]\nalgorithm = 'HS512'\ncommand = 'false'"),
+            "the keys don't load: keys unavailable: the setting `key.command` (TOML text): command \"false\" failed: exit \
+             status: 1"
+                .to_owned(),
+        ),
+        (
+            format!("{NEEDED}[key]\nalgorithm = 'HS512'\ndirectory = '{place}'"),
+            "the setting `key.directory` (TOML text): the setting `key.signing_file` is missing, the name of the file that signs"
+                .to_owned(),
+        ),
+        (
+            format!("{NEEDED}[key]\nalgorithm = 'HS512'\nvariable = 'NO_SUCH_VARIABLE'"),
+            "the setting `key.variable` (TOML text): keys unavailable: the variable NO_SUCH_VARIABLE is not set, or is empty"
+                .to_owned(),
+        ),
+        (
+            format!("{NEEDED}[key]\nformat = 'txt'\nvalue = 'x'"),
+            "the setting `key.format` (TOML text): `secret`, `base64`, `base64url`, `pem`, `der`, `jwk` or `jwk_set` is right"
+                .to_owned(),
+        ),
+        (
+            format!("{NEEDED}lifetime = '1s'\n{key}"),
+            "the lifetime is 1 s... (`lifetime` is from TOML text)".to_owned(),
+        ),
+        (key.clone(), "no issuer: ...".to_owned()),
+        (format!("issuer = 'x'\naudience = 'y'\n{key}"), "no session limit: ...".to_owned()),
+        (
+            format!("{NEEDED}{key}\n[store]\nurl = 'mysql://user:hunter2@h'"),
+            "the setting `store.url` (TOML text): `memory:`, `redis://…`, `rediss://…`, `postgres://…` or `sqlite:…` is right"
+                .to_owned(),
+        ),
+        (
+            format!("{NEEDED}{key}\n[store]\nprefix = 'x'"),
+            "the setting `store` (TOML text): the setting `store.url` is missing: `memory:`, `redis://…`, `postgres://…` or \
+             `sqlite:…` is right"
+                .to_owned(),
+        ),
+        (
+            format!("{NEEDED}{key}\n[store]\nurl = {{ file = '{place}/none' }}"),
+            format!(
+                "the setting `store.url.file` (TOML text): keys unavailable: {place}/none can't be read: No such file or \
+                 directory (os error 2)"
+            ),
+        ),
+        (
+            format!("{NEEDED}[[retired_keys]]\nalgorithm = 'HS512'\nvalue = '{SECRET}'"),
+            "the setting `retired_keys[0]` (TOML text): there is no `key` that signs in their place".to_owned(),
+        ),
+        (
+            "audience = 'y'\n[[trusted_issuers]]\nleeway = '1s'".to_owned(),
+            "the setting `trusted_issuers[0]` (TOML text): the setting `trusted_issuers[0].issuer` is missing".to_owned(),
+        ),
+    ] {
+        let settings = toml(&text).unwrap();
+        let error = Authority::from_settings(&settings).await.err().unwrap().to_string();
+        assert_says(&error, &expected);
+        assert!(!error.contains("hunter2") && !error.contains("Xq8-1zPw"), "{error}");
+    }
+}
+
+#[test]
+fn two_places_of_a_key_or_a_secret_are_an_error_that_names_both() {
+    let both = "[key]\nvalue = 'hidden'\nfile = '/k'";
+    assert_eq!(
+        toml(both).unwrap_err().to_string(),
+        "the setting `key.value` (TOML text) and the setting `key.file` (TOML text) are both given: leave one out"
+    );
+    let both = Settings::builder()
+        .variables("ORDERS", [("ORDERS__STORE__URL", "hidden"), ("ORDERS__STORE__URL__FILE", "/url")])
+        .load();
+    assert_eq!(
+        both.unwrap_err().to_string(),
+        "the setting `store.url.variable` (environment variable ORDERS__STORE__URL) and the setting `store.url.file` \
+         (environment variable ORDERS__STORE__URL__FILE) are both given: leave one out"
+    );
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_generated_key_that_others_can_read_is_refused_with_the_remedy() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("keys");
+    let text = format!("{NEEDED}[key]\nalgorithm = 'HS512'\ngenerated_in = '{}'", place.display());
+    let settings = toml(&text).unwrap();
+    drop(Authority::from_settings(&settings).await.unwrap());
+    let file = place.join("secret_key");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    let error = Authority::from_settings(&settings).await.err().unwrap().to_string();
+    assert!(error.contains("the setting `key.generated_in` (TOML text)"), "{error}");
+    assert!(error.contains("644") && error.contains("600"), "{error}");
+}
+
+#[tokio::test]
+async fn what_a_layer_can_not_do_names_the_setting() {
+    for (request, expected) in [
+        (
+            "authorization = false",
+            "the setting `request.authorization` (TOML text): no token would be read: name a cookie or a query parameter, or leave \
+             this out",
+        ),
+        ("deliver_in = 'a b'", "the setting `request.deliver_in` (TOML text): this is not a header's name"),
+        (
+            "deliver_in = 'cache-control'",
+            "the setting `request.deliver_in` (TOML text): a successor can't be delivered in `cache-control`...",
+        ),
+        (
+            "cookie.name = 's'\ncookie.same_site = 'some'",
+            "the setting `request.cookie.same_site` (TOML text): `strict`, `lax` or `none` is right",
+        ),
+        (
+            "cookie.path = '/'",
+            "the setting `request.cookie` (TOML text): the setting `request.cookie.name` is missing",
+        ),
+    ] {
+        let text = format!("{NEEDED}[key]\nalgorithm = 'HS512'\nvalue = '{SECRET}'\n[request]\n{request}");
+        let settings = toml(&text).unwrap();
+        let authority = Authority::from_settings(&settings).await.unwrap();
+        let error = ReissueLayer::from_settings(authority, &settings).err().unwrap();
+        assert_says(&error.to_string(), expected);
+    }
+    let text = format!(
+        "{NEEDED}[key]\nalgorithm = 'HS512'\nvalue = '{SECRET}'\n[request]\noptional = true\npass_preflight = true\n\
+         websocket_query = 't'\nallowed_origins = ['https://app.example']\ndeliver_in = 'x-next'\n[request.cookie]\nname = 's'"
+    );
+    let settings = toml(&text).unwrap();
+    let authority = Authority::from_settings(&settings).await.unwrap();
+    assert!(ReissueLayer::from_settings(authority, &settings).is_ok());
+    assert_eq!(settings.cookie().unwrap().unwrap().name(), "__Host-s");
+}
+
+/// `...` stands for what another module says.
+fn assert_says(error: &str, expected: &str) {
+    match expected.split_once("...") {
+        Some((start, end)) => {
+            assert!(error.starts_with(start) && error.ends_with(end), "{error}\n{expected}")
+        }
+        None => assert_eq!(error, expected),
+    }
+}

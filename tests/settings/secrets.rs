@@ -1,0 +1,136 @@
+//! Secrets: byte for byte, by every way, and printed nowhere.
+
+use std::fs;
+
+use tower_reissue::settings::Settings;
+use tower_reissue::{Algorithm, Authority, Login, SigningKey};
+
+use super::{NEEDED, SECRET, toml};
+
+/// Texts that a parser of values would change.
+fn odd_secrets() -> Vec<String> {
+    [
+        "true",
+        "[abc]",
+        "{x=1}",
+        "\"quoted\"",
+        "'quoted'",
+        "blanks at the end  ",
+        " at the beginning",
+        "1e3",
+        "\\n",
+        "null",
+        "${HOME}",
+        "a,b",
+        "#x",
+        "\u{e9}",
+    ]
+    .map(|odd| format!("{odd}{}", &SECRET[..40]))
+    .into_iter()
+    .chain([
+        format!("{SECRET}  "),
+        format!("[{SECRET}]"),
+        format!("{{x={SECRET}}}"),
+        format!("\"{SECRET}\""),
+        format!("  {SECRET}"),
+    ])
+    .collect()
+}
+
+async fn kid(settings: Settings) -> String {
+    let authority = Authority::from_settings(&settings).await.unwrap();
+    let token = authority.issue(Login::new("alice")).await.unwrap();
+    authority.admit(token.as_str()).await.unwrap();
+    let header = token.as_str().split('.').next().unwrap();
+    let header = base64_url(header);
+    serde_json::from_slice::<serde_json::Value>(&header).unwrap()["kid"].as_str().unwrap().to_owned()
+}
+
+fn base64_url(text: &str) -> Vec<u8> {
+    use base64::Engine as _;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text).unwrap()
+}
+
+#[tokio::test]
+async fn a_secret_arrives_byte_for_byte_by_every_way() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("secret");
+    for secret in odd_secrets() {
+        let expected = SigningKey::from_secret(Algorithm::HS256, &secret).unwrap();
+        let builder = || Settings::builder().toml(NEEDED).toml("[key]\nalgorithm = 'HS256'");
+        fs::write(&file, &secret).unwrap();
+        let quoted = serde_json::to_string(&secret).unwrap();
+        for (way, settings) in [
+            ("variable", builder().variables("ORDERS", [("ORDERS__KEY__VALUE", &secret)])),
+            ("file", builder().variables("ORDERS", [("ORDERS__KEY__FILE", file.to_str().unwrap())])),
+            (
+                "command",
+                builder().variables("ORDERS", [("ORDERS__KEY__COMMAND", format!("cat {}", file.display()))]),
+            ),
+            ("toml", builder().toml(&format!("[key]\nvalue = {quoted}"))),
+            ("values", builder().values("json", &serde_json::json!({ "key": { "value": secret } }))),
+        ] {
+            let settings = settings.load().unwrap();
+            for told in
+                [settings.to_string(), format!("{settings:?}"), serde_json::to_string(&settings).unwrap()]
+            {
+                assert!(!told.contains(&*secret) && !told.contains(&quoted), "{way}: {told}");
+            }
+            assert_eq!(kid(settings).await, expected.kid(), "{way}: {secret:?}");
+        }
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_secret_in_a_variable_need_not_be_text() {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt as _;
+
+    let bytes: Vec<u8> = (1..=64).map(|n| 0x80 | n).collect();
+    let settings = Settings::builder()
+        .toml(NEEDED)
+        .toml("[key]\nalgorithm = 'HS512'")
+        .variables("ORDERS", [("ORDERS__KEY__VALUE", OsString::from_vec(bytes.clone()))])
+        .load()
+        .unwrap();
+    assert_eq!(kid(settings).await, SigningKey::from_secret(Algorithm::HS512, &bytes).unwrap().kid());
+}
+
+#[tokio::test]
+async fn a_stores_url_is_a_secret_by_every_way() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("url");
+    fs::write(&file, "memory:\n").unwrap();
+    let file = file.display();
+    for store in [
+        "url = 'memory:'".to_owned(),
+        "url = { value = 'memory:' }".to_owned(),
+        format!("url = {{ file = '{file}' }}"),
+        format!("url = {{ command = 'cat {file}' }}"),
+    ] {
+        let text = format!("{NEEDED}\n[key]\nalgorithm = 'HS512'\nvalue = '{SECRET}'\n[store]\n{store}");
+        let authority = Authority::from_settings(&toml(&text).unwrap()).await.unwrap();
+        let token = authority.issue(Login::new("alice")).await.unwrap();
+        authority.revoke_subject("alice").await.unwrap();
+        assert!(authority.admit(token.as_str()).await.is_err(), "{store}");
+    }
+}
+
+#[tokio::test]
+async fn a_retired_key_admits_and_a_withdrawn_one_does_not() {
+    let old = "the secret of last year, which is 64 bytes long as well: --------";
+    let text =
+        |more: &str, key: &str| format!("{NEEDED}\n{more}\n[key]\nalgorithm = 'HS512'\nvalue = '{key}'");
+    let before = Authority::from_settings(&toml(&text("", old)).unwrap()).await.unwrap();
+    let token = before.issue(Login::new("alice")).await.unwrap();
+    let fingerprint = SigningKey::from_secret(Algorithm::HS512, old).unwrap().fingerprint().to_owned();
+    for (withdrawn, is_admitted) in [("", true), (&*format!("withdrawn_keys = '{fingerprint}'"), false)] {
+        let retired =
+            format!("{}\n[[retired_keys]]\nalgorithm = 'HS512'\nvalue = '{old}'", text(withdrawn, SECRET));
+        let after = Authority::from_settings(&toml(&retired).unwrap()).await.unwrap();
+        assert_eq!(after.admit(token.as_str()).await.is_ok(), is_admitted, "{withdrawn}");
+    }
+    let without = Authority::from_settings(&toml(&text("", SECRET)).unwrap()).await.unwrap();
+    assert!(without.admit(token.as_str()).await.is_err());
+}
