@@ -489,7 +489,7 @@ impl fmt::Display for Refusal {
             Reason::ExpiredInGrace => "The token expired; the response carries its successor",
             Reason::SessionOver => "The session has reached its longest life",
             Reason::Revoked => "The token was revoked",
-            Reason::Reused => "The token was superseded long ago",
+            Reason::Reused => "The token was used again after it was superseded",
             Reason::UnknownSession => "The session is not known",
             Reason::StoreUnavailable => "The state of the session can not be known right now",
             Reason::CrossSite => {

@@ -118,8 +118,13 @@ impl Policy {
     ) -> Next {
         let successor = match answer {
             Some(Rotated::Recorded) => proposed,
-            Some(Rotated::Superseded { head }) => match self.accept_head(token, &head, now) {
-                Some(head) if self.is_within_reuse_window(&head, now) => head,
+            Some(Rotated::Superseded { head }) => match self.recorded_head(token, &head, now) {
+                Some(head) if self.is_within_reuse_window(&head, now) => {
+                    if now >= head.exp {
+                        return Next::Refuse(Reason::Expired);
+                    }
+                    head
+                }
                 Some(_) => return Next::EndSession { generations: 1 },
                 None => return Next::NoSuccessor(NotReissued::HeadMismatch),
             },
@@ -174,3 +179,6 @@ impl Verified {
         members.iter().find(|member| member.name == name).map(|member| member.value)
     }
 }
+
+#[cfg(test)]
+mod tests;

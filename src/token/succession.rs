@@ -104,6 +104,12 @@ impl Policy {
     /// token's own, whichever is longer, and ends with the session. Where a deployment makes the lifetime longer, the
     /// nodes of before hand out no head of after.
     pub(crate) fn accept_head(&self, token: &Verified, head: &str, now: NumericDate) -> Option<Successor> {
+        let head = self.recorded_head(token, head, now)?;
+        Some(head).filter(|head| head.outlives(outlived(token), now))
+    }
+
+    /// The same for a head that may be dead by now: it still tells when its predecessor was superseded.
+    pub(crate) fn recorded_head(&self, token: &Verified, head: &str, now: NumericDate) -> Option<Successor> {
         let claims = token.claims();
         let parsed = Claims::parse(head.into(), self, self.terms_of(token.kind(), None)?, None).ok()?;
         // Without `iat` no more than a bound of the token's own life is known.
@@ -115,7 +121,6 @@ impl Policy {
         let dated = parsed.places().iat.is_some()
             && parsed.iat() <= now.after(self.future_tolerance)
             && parsed.nbf() == claims.nbf().map(|_| parsed.iat())
-            && parsed.exp() > outlived(token).max(now)
             && parsed.exp().since(parsed.iat()) <= self.lifetime_of(token.kind()).max(own_life)
             && parsed.exp() <= self.session_end(claims.session_start());
         if !named || !dated || !self.only_renewed(claims.text(), head) {

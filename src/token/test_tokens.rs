@@ -1,7 +1,7 @@
 //! A policy and tokens for the unit tests of the decision core.
 
 use super::kind::Expected;
-use super::policy::Policy;
+use super::policy::{Policy, RefreshPolicy};
 use super::verify::{Verified, verify};
 use crate::jose::base64;
 use crate::jose::header;
@@ -55,13 +55,39 @@ pub(super) fn token(policy: &Policy, age: u64) -> Verified {
     minted(policy, &claims)
 }
 
-#[allow(clippy::unwrap_used)]
 fn minted(policy: &Policy, claims: &str) -> Verified {
+    minted_as(policy, "JWT", Expected::Access, claims)
+}
+
+#[allow(clippy::unwrap_used)]
+fn minted_as(policy: &Policy, typ: &str, expected: Expected, claims: &str) -> Verified {
     let key = SigningKey::from_secret(Algorithm::HS256, b"owls hunt mice while fog drifts.").unwrap();
-    let mut text = [header::write("HS256", Some("JWT"), key.kid()), base64::encode_url(claims)].join(".");
+    let mut text = [header::write("HS256", Some(typ), key.kid()), base64::encode_url(claims)].join(".");
     let signature = key.sign(text.as_bytes()).unwrap();
     text = [text, base64::encode_url(signature)].join(".");
-    verify(text.as_bytes(), &KeyRing::new(key), policy, Expected::Access).unwrap()
+    verify(text.as_bytes(), &KeyRing::new(key), policy, expected).unwrap()
+}
+
+/// The same policy with refresh tokens of 3,600 s and a reuse window of 60 s.
+pub(super) fn policy_of_pairs() -> Policy {
+    let refresh = RefreshPolicy {
+        audience: "https://login.example/refresh".to_owned(),
+        lifetime: 3_600,
+        reuse_window: 60,
+    };
+    Policy { refresh: Some(refresh), ..policy() }
+}
+
+/// A refresh token of 3,600 s, issued at [`ISSUED`] at the begin of its session, with these claims beside.
+#[allow(clippy::unwrap_used)]
+pub(super) fn refresh_token(policy: &Policy, claims: &serde_json::Value) -> Verified {
+    let mut all = serde_json::json!({
+        "iss": "https://login.example", "aud": "https://login.example/refresh", "sub": "alice", "jti": "j", "sid": "s",
+        "iat": ISSUED, "exp": ISSUED + 3_600, "session_start": ISSUED,
+        "access_claims": { "scope": "read write" },
+    });
+    all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
+    minted_as(policy, "refresh+jwt", Expected::Refresh, &all.to_string())
 }
 
 /// A token of 600 s, issued at [`ISSUED`], with these claims beside.

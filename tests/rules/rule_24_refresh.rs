@@ -493,3 +493,67 @@ fn any_number_of_nodes_gives_the_same_refresh_token() {
         pair = answers[2].clone();
     }
 }
+
+/// A store that was created after the session began, and does not know it.
+struct Recreated(MemoryStore);
+
+mod recreated {
+    use tower_reissue::NumericDate;
+    use tower_reissue::store::*;
+
+    impl ClaimsStore for super::Recreated {
+        async fn standing(&self, presented: &Presented) -> Result<Standing, StoreError> {
+            match self.0.standing(presented).await? {
+                Standing::Live => Ok(Standing::Unknown),
+                other => Ok(other),
+            }
+        }
+
+        async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
+            match rotation.of_known_session {
+                true => Ok(Rotated::Unknown),
+                false => self.0.rotate(rotation).await,
+            }
+        }
+
+        async fn revoke(&self, revocation: Revocation, retention: Retention) -> Result<(), StoreError> {
+            self.0.revoke(revocation, retention).await
+        }
+
+        async fn sessions(
+            &self,
+            subject: SubjectId,
+            now: NumericDate,
+            page: Page,
+        ) -> Result<SessionPage, StoreError> {
+            self.0.sessions(subject, now, page).await
+        }
+
+        async fn horizon(&self, need: Horizon) -> Result<StoreHorizon, StoreError> {
+            self.0.horizon(need).await
+        }
+
+        fn horizon_now(&self, need: Horizon) -> Option<StoreHorizon> {
+            self.0.horizon_now(need)
+        }
+
+        async fn raise_horizon(&self, to: Horizon, now: NumericDate) -> Result<(), StoreError> {
+            self.0.raise_horizon(to, now).await
+        }
+    }
+}
+
+#[test]
+fn a_session_of_before_the_store_was_lost_is_refreshed_only_where_that_is_asked_for() {
+    let clock = ManualClock::at(NOW);
+    let pair = issued(&pairs(&clock).build().unwrap());
+    let store = Arc::new(Recreated(MemoryStore::new()));
+    let strict = pairs(&clock).store(store.clone()).build().unwrap();
+    let lenient = pairs(&clock).store(store).admit_after_store_loss().build().unwrap();
+    for _ in 0..2 {
+        // It is not taken for a theft: the records may come back.
+        assert_eq!(refresh(&strict, pair.refresh.as_str()).unwrap_err(), Reason::UnknownSession);
+    }
+    let next = refresh(&lenient, pair.refresh.as_str()).unwrap();
+    assert!(is_admitted(&lenient, next.access.as_str()) && !is_admitted(&strict, next.access.as_str()));
+}
