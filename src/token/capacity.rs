@@ -1,12 +1,12 @@
-//! How long a token may be that goes back in a response head, by the place it goes back in.
+//! How long a successor may be, by where it is sent in a response head.
 
 use super::policy::Policy;
 use super::reissue::{Capacity, NotReissued};
 use crate::request::cookie::Cookie;
 
-/// All fields that a layer ever adds beside the successor's own: one bound for renewals and for refusals. An exchange has a
-/// challenge beside its successor, with a realm of [`MAX_REALM`] bytes at most. What a route requires beside that
-/// ([`Refusal::required_len`]) is counted apart.
+/// The largest set of fields that a layer adds beside the successor's own: those of an exchange over gRPC, whose challenge has a realm
+/// of at most [`MAX_REALM`] bytes. The same bound holds for renewals. What a route requires ([`Refusal::required_len`]) is counted
+/// in addition.
 ///
 /// [`Refusal::required_len`]: crate::refusal::Refusal::required_len
 const FIELDS: &str = "cache-control: no-store\r\n\
@@ -21,17 +21,18 @@ const FIELDS: &str = "cache-control: no-store\r\n\
 /// The longest realm of a challenge, in bytes.
 pub(crate) const MAX_REALM: usize = 64;
 
-/// What is kept of `max_added_head_bytes` for all but the token, at least: a sign-in does not know the layers' names.
+/// The least that is reserved of `max_added_head_bytes` for everything but the token, because a sign-in does not know the layers'
+/// header names.
 const HEAD_ALLOWANCE: usize = 512;
 
 impl Policy {
-    /// Of a successor in the response header of this name, exposed to scripts, with so many bytes of requirements beside it.
+    /// For a successor in the response header of this name, which is exposed to scripts, with so many bytes of requirements.
     pub(crate) fn header_capacity(&self, name: &str, required: usize) -> Capacity {
         let fields = [field(name, 0), field("access-control-expose-headers", name.len()), required];
         self.head_capacity(fields.iter().sum())
     }
 
-    /// Of a successor in this cookie, with so many bytes of requirements beside it.
+    /// For a successor in this cookie, with so many bytes of requirements.
     pub(crate) fn cookie_capacity(&self, cookie: &Cookie, required: usize) -> Capacity {
         let in_head = self.head_capacity(field("set-cookie", cookie.overhead()) + required);
         match cookie.max_value_len() < in_head.longest {
@@ -40,7 +41,7 @@ impl Policy {
         }
     }
 
-    /// Of a successor in a place that is not known yet.
+    /// For a successor whose place is not known yet.
     pub(crate) fn any_capacity(&self) -> Capacity {
         self.head_capacity(0)
     }

@@ -25,7 +25,7 @@ pub(crate) const NO_ACCESS: &str = "refresh";
 /// The client that a pair was issued to (RFC 9068 §2.2).
 pub(crate) const CLIENT_ID: &str = "client_id";
 
-/// The text is the truth. Everything beside it was read from it and is checked for type and range.
+/// The text is authoritative. All other fields were read from it and checked for type and range.
 #[derive(Debug)]
 pub(crate) struct Claims {
     text: Arc<str>,
@@ -38,7 +38,7 @@ pub(crate) struct Claims {
     nbf: Option<NumericDate>,
     session_start: NumericDate,
     confirmation: Option<Span>,
-    /// `scope`, or `scp` where there is no `scope`.
+    /// `scope`, or `scp` if there is no `scope`.
     scopes: Option<Span>,
     acr: Option<Span>,
     auth_time: Option<Span>,
@@ -46,25 +46,25 @@ pub(crate) struct Claims {
     places: Places,
 }
 
-/// Where values that a successor changes stand in the text.
+/// The places in the text of the values that a successor changes.
 #[derive(Debug)]
 pub(crate) struct Places {
     pub(crate) exp: Span,
-    /// `None` where the token has none; [`Claims::iat`] then follows from `exp`.
+    /// `None` if the token has none. [`Claims::iat`] then follows from `exp`.
     pub(crate) iat: Option<Span>,
     pub(crate) nbf: Option<Span>,
     pub(crate) aud: Option<Span>,
     pub(crate) session_start: Option<Span>,
 }
 
-/// A string claim: where it stands in the text, and its own copy where it is escaped there.
+/// A string claim: its place in the text, and a copy if it is escaped there.
 #[derive(Debug)]
 struct Text {
     at: Span,
     unescaped: Option<Box<str>>,
 }
 
-/// The registered claims as their raw values, before any is believed.
+/// The registered claims as raw JSON, not checked yet.
 #[derive(Default)]
 struct Raw<'a> {
     iss: Option<&'a str>,
@@ -133,13 +133,13 @@ impl Claims {
                     .expecting(format!("{name}={wanted}")));
             }
         }
-        // An issuer of one's own tokens writes the claim this way. What a foreign one means by a claim of that name is not
-        // known: it is read where it makes sense, and passed over where it does not.
+        // In own tokens the claim must be valid. What a foreign issuer means by a claim of this name is not known, so it is used
+        // if it is a date and ignored otherwise.
         let declared_start = raw.session_start.map(|value| date("session_start", value)).transpose();
         // The latest instant at which the token can have been issued.
         let issued_by = if raw.iat.is_some() { iat } else { exp.before(1) };
         let declared_start = match declared_start {
-            // It stays in every successor's text, so a later one would move the session's end along.
+            // Every successor keeps it, so a later one would delay the session's end.
             Ok(Some(start)) if start > issued_by && foreign.is_none() => Err(Some(match raw.iat {
                 Some(_) => "it is later than iat",
                 None => "it is not earlier than exp",
@@ -151,11 +151,11 @@ impl Claims {
         let declared_start = declared_start.map_err(|hint| {
             Refusal::new(Reason::InvalidClaim(policy.session_start_claim.clone().into())).with_hint(hint)
         })?;
-        // Nobody judges a claim that no configuration asks for: ADFS writes `auth_time` as an ISO string.
+        // A claim that no configuration asks for is not checked. ADFS, for example, writes `auth_time` as an ISO string.
         let auth_time = raw.auth_time.filter(|_| policy.session_starts_at_auth_time);
         let auth_time = auth_time.map(|value| date("auth_time", value)).transpose()?;
-        // A token is not issued before its session begins, so an own start bounds a missing `iat` too. Of one that is
-        // present it is no later.
+        // A token is not issued before its session begins, so an own session start is also a bound for a missing `iat`. It is not
+        // later than an `iat` that is present.
         let iat = declared_start.filter(|_| foreign.is_none()).map_or(iat, |start| iat.max(start));
         let start = declared_start.or(auth_time);
         let session_start = start.map_or(iat, |start| start.min(iat));
@@ -210,7 +210,7 @@ impl Claims {
         self.exp
     }
 
-    /// `iat`; of a token without one, the earliest instant at which it can have been issued.
+    /// `iat`, or for a token without one the earliest instant at which it can have been issued.
     pub(crate) fn iat(&self) -> NumericDate {
         self.iat
     }
@@ -228,7 +228,7 @@ impl Claims {
         self.session_start
     }
 
-    /// The JSON text of `cnf` (RFC 7800 §3.1), where the token is bound to its sender.
+    /// The JSON text of `cnf` (RFC 7800 §3.1), if the token is bound to its sender.
     #[inline]
     pub(crate) fn confirmation(&self) -> Option<&str> {
         self.confirmation?.of_text(&self.text)
@@ -239,22 +239,22 @@ impl Claims {
         self.scopes?.of_text(&self.text)
     }
 
-    /// Where the value of [`scopes`](Self::scopes) stands.
+    /// The place of the value of [`scopes`](Self::scopes).
     pub(crate) fn place_of_scopes(&self) -> Option<Span> {
         self.scopes
     }
 
-    /// `acr`; `None` where it is absent or no string.
+    /// `acr`. `None` if it is absent or not a string.
     pub(crate) fn acr(&self) -> Option<Cow<'_, str>> {
         json::string(self.acr?.of_text(&self.text)?)
     }
 
-    /// `auth_time`; `None` where it is absent or no NumericDate.
+    /// `auth_time`. `None` if it is absent or not a NumericDate.
     pub(crate) fn auth_time(&self) -> Option<NumericDate> {
         date("auth_time", self.auth_time?.of_text(&self.text)?).ok()
     }
 
-    /// Whether it can be renewed, as far as its claims tell: not where [`NOT_SLIDING`] is `false`.
+    /// Whether its claims allow a renewal: not if [`NOT_SLIDING`] is `false`.
     pub(crate) fn is_sliding(&self) -> bool {
         self.is_sliding
     }
@@ -263,12 +263,12 @@ impl Claims {
         &self.places
     }
 
-    /// `aud`, as it was written.
+    /// The JSON text of `aud`.
     pub(crate) fn audience(&self) -> Option<&str> {
         self.places.aud?.of_text(&self.text)
     }
 
-    /// Where the value of `jti` stands, quotes included.
+    /// The place of the value of `jti`, with its quotes.
     pub(crate) fn place_of_jti(&self) -> Option<Span> {
         self.jti.as_ref().map(|jti| jti.at)
     }
@@ -338,13 +338,13 @@ pub(super) fn check_issuer(
                 wrong(own)
             }
         }
-        // Own tokens are under own keys, whatever a trusted issuer's keys may sign besides.
+        // Tokens of the own issuer must be under own keys, even if a trusted issuer's keys may sign for it.
         (Some(foreign), own, Some(iss)) if !foreign.names(iss) || own == Some(iss) => wrong(foreign.name()),
         (Some(foreign), _, Some(iss)) => check_tenant(foreign.tenant_of(iss), members),
     }
 }
 
-/// One provider signs for all its tenants: the claim says which one it meant, and `iss` must say the same.
+/// Checks the tenant: one provider signs for all its tenants, so the claim and `iss` must name the same one.
 fn check_tenant(expected: Option<(&str, &str)>, members: &[Member<'_>]) -> Result<(), Refusal> {
     let Some((name, tenant)) = expected else { return Ok(()) };
     let member = members.iter().find(|member| member.name == name);
@@ -356,7 +356,7 @@ fn check_tenant(expected: Option<(&str, &str)>, members: &[Member<'_>]) -> Resul
     }
 }
 
-/// None accepted: `aud` is not looked at.
+/// If no audience is accepted, `aud` is not checked.
 pub(super) fn check_audience(aud: Option<&str>, accepted: &[String]) -> Result<(), Refusal> {
     let Some(value) = aud else {
         return match accepted.is_empty() {
@@ -377,8 +377,8 @@ pub(super) fn check_audience(aud: Option<&str>, accepted: &[String]) -> Result<(
     }
 }
 
-/// When a token without `iat` was issued, at the earliest: its life is the longest that its minter gives. Never later than
-/// it was, so whatever revokes the tokens of its true age revokes it too.
+/// The earliest instant at which a token without `iat` can have been issued, by the longest life that its minter gives. It is never
+/// later than the true one, so a revocation of tokens of its true age covers it.
 fn issued_no_earlier(exp: NumericDate, longest: Option<u64>) -> Result<NumericDate, Refusal> {
     const HINT: &str = "accept_without_iat is for minters that write none";
     match longest {
@@ -395,8 +395,8 @@ pub(super) fn date(name: &'static str, value: &str) -> Result<NumericDate, Refus
     }
 }
 
-/// A JSON number other than a plain integer, floored. It is read as text: a float would round it, and a date that reads
-/// a second late could outlive its revocation. `None` where it is no number, negative, or past the year 9999.
+/// A JSON number other than a plain integer, floored. It is parsed as text, because a float would round it, and a date that is read
+/// a second late could escape a revocation. `None` if it is not a number, negative, or past the year 9999.
 #[cold]
 fn floored(value: &str) -> Option<u64> {
     let (sign, number) = value.strip_prefix('-').map_or((false, value), |number| (true, number));
@@ -411,8 +411,8 @@ fn floored(value: &str) -> Option<u64> {
     if sign {
         return None;
     }
-    // How many digits stand before the point, leading zeros left out. An exponent too large for an integer moves it out
-    // of reach, whichever way.
+    // The number of digits before the point, without leading zeros. An exponent too large for an integer makes the number 0 or
+    // too large.
     let exponent = match exponent.parse::<i32>() {
         Ok(exponent) => i64::from(exponent),
         Err(_) if exponent.starts_with('-') => i64::MIN / 2,
@@ -429,7 +429,7 @@ fn floored(value: &str) -> Option<u64> {
     (!is_past_the_end).then_some(secs)
 }
 
-/// What a minter most likely got wrong, where the value tells.
+/// A hint at the minter's likely mistake, if the value shows one.
 #[cold]
 fn misread_date(value: &str) -> Option<&'static str> {
     match value.len() {
@@ -443,7 +443,7 @@ fn misread_date(value: &str) -> Option<&'static str> {
     }
 }
 
-/// The same for a claim that has to be a string.
+/// The same for a claim that must be a string.
 #[cold]
 fn misread_string(value: &str) -> &'static str {
     match value.as_bytes().first() {
@@ -458,7 +458,7 @@ fn is_integer(value: &str) -> bool {
     value.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Up to 12 digits: they hold every year to 9999 and fit every integer.
+/// A plain integer of up to 12 digits, enough for every date to the year 9999.
 fn whole(digits: &str) -> Option<u64> {
     if digits.is_empty() || digits.len() > 12 {
         return None;

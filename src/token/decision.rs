@@ -1,4 +1,4 @@
-//! The verdict: a function of the evidence, and the only one.
+//! [`Policy::decide`]: the one function that judges a token, from the evidence alone.
 
 use super::horizon::{Horizon, furthest_ahead};
 use super::policy::{MAX_GRACE, Policy};
@@ -7,15 +7,15 @@ use super::verify::Verified;
 use crate::refusal::{Reason, Refusal};
 use crate::time::NumericDate;
 
-/// Everything but the policy that a verdict depends on.
+/// Everything that a verdict depends on, apart from the policy.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Evidence<'a> {
     pub(crate) token: &'a Verified,
-    /// Whether the key that verified it is in the ring at this very moment: it may have been withdrawn since.
+    /// Whether the key that verified it is in the ring now. It may have been withdrawn since.
     pub(crate) key_held: bool,
-    /// Whether the sender proved what `cnf` demands; true where it demands nothing.
+    /// Whether the sender proved what `cnf` requires. `true` without `cnf`.
     pub(crate) confirmed: bool,
-    /// As the store says; `Live` where it was not asked.
+    /// The answer of the store. `Live` if it was not asked.
     pub(crate) standing: Standing,
     pub(crate) now: NumericDate,
 }
@@ -24,19 +24,19 @@ pub(crate) struct Evidence<'a> {
 pub(crate) enum Decision {
     /// The handler runs.
     Admit,
-    /// Expired, and may still be exchanged for its successor.
+    /// Expired, but it may still be exchanged for its successor.
     Grace,
     Refuse(Reason),
 }
 
-/// Judges a request in which no credential to verify was found: whether it reaches the handler without a token. A credential
-/// that is there and can't be used is refused, for its sender means to be known.
+/// Whether a request without a credential to verify reaches the handler without a token. A credential that is present but unusable
+/// is refused, because its sender does not mean to be anonymous.
 pub(crate) fn admits_anonymous(optional: bool, reason: &Reason) -> bool {
     optional && *reason == Reason::NoCredential
 }
 
 impl Verified {
-    /// Which date is too far ahead: `iat`, unless it is `nbf` alone.
+    /// The date that is too far ahead: `iat`, or `nbf` if only that is.
     #[cold]
     fn not_yet_valid(&self, now: NumericDate) -> Reason {
         let claims = self.claims();
@@ -52,9 +52,9 @@ impl Verified {
 impl Policy {
     /// Judges a token as it arrives.
     ///
-    /// Faults come before expiry, so that "expired" always means "otherwise good". A caller asks first with
-    /// [`Standing::Live`]: what is refused even then needs no store.
-    // It is not generic: without this it would be called and not inlined. See `Reissue::call`.
+    /// Other faults are checked before expiry, so that "expired" always means "otherwise good". Callers pass [`Standing::Live`]
+    /// first: a token that is refused even then needs no answer of the store.
+    // `inline`, because it is not generic and would be called otherwise. See `Reissue::call`.
     #[inline]
     pub(crate) fn decide(&self, evidence: &Evidence<'_>) -> Decision {
         let &Evidence { token, key_held, confirmed, standing, now } = evidence;
@@ -84,8 +84,8 @@ impl Policy {
         if now >= token.session_end() {
             return refuse(Reason::SessionOver);
         }
-        // Counted from `exp`, never from the end of the leeway. A foreign issuer's token can't be exchanged, nor one of a
-        // pair, nor one that was superseded long ago.
+        // Counted from `exp`, not from the end of the leeway. Foreign tokens, tokens of a pair and reused tokens can't be
+        // exchanged.
         let is_superseded = matches!(standing, Standing::Reused { .. });
         if token.is_sliding() && !is_superseded && now < claims.exp().after(self.grace) {
             return Decision::Grace;
@@ -93,13 +93,13 @@ impl Policy {
         refuse(Reason::Expired)
     }
 
-    /// Judges at the response whether a token that was admitted is owed a successor.
+    /// Whether a successor is due at the response to an admitted request.
     ///
-    /// `now` must not lie before the instant of admission: the caller takes the later of the two.
+    /// `now` must not be before the admission: pass the later of the two.
     #[inline]
     pub(crate) fn is_due(&self, token: &Verified, now: NumericDate) -> bool {
         let claims = token.claims();
-        // Its name is hashed only near the end of its life: jitter can only shrink the window.
+        // The jitter needs a hash and can only shrink the window, so it is computed last.
         now >= token.window_opens()
             && now >= self.renewable_from(token)
             && token.is_sliding()
@@ -107,15 +107,15 @@ impl Policy {
             && now < token.session_end()
     }
 
-    /// Says of a refusal whether it removes the cookie that held the token: where no service that reads the cookie admits
-    /// or exchanges the token, ever. Of a foreign token only its issuer knows that.
+    /// Sets whether a refusal removes the token's cookie: only if no service that reads the cookie can ever admit or exchange the
+    /// token. For a foreign token only its issuer knows that.
     pub(crate) fn settle_cookie(refusal: Refusal, token: &Verified, now: NumericDate) -> Refusal {
         let is_dead = now >= token.claims().exp().after(MAX_GRACE);
         let removes = token.key().is_own() && refusal.reason().is_irrevocable(is_dead);
         refusal.removing_cookie(removes)
     }
 
-    /// r, the instant from which the token is renewable: the same on every node that reads this policy.
+    /// The instant from which the token is renewable. It is the same on every node with this policy.
     pub(crate) fn renewable_from(&self, token: &Verified) -> NumericDate {
         let window = token.claims().exp().since(token.window_opens());
         let shrink = match window * self.jitter_percent / 100 {
@@ -125,37 +125,37 @@ impl Policy {
         token.claims().exp().before(window - shrink)
     }
 
-    /// The instant from which the token is good for nothing at all.
+    /// The instant from which the token can be neither admitted nor exchanged.
     pub(crate) fn dead_at(&self, token: &Verified) -> NumericDate {
         token.claims().exp().after(self.grace).max(token.admitted_until())
     }
 
-    /// Whether the record of this token may still be there, so that a store can tell of its reuse.
+    /// Whether a store may still have the record of this token, and so detect its reuse.
     pub(crate) fn may_be_recorded(&self, token: &Verified, now: NumericDate) -> bool {
         let claims = token.claims();
         token.is_sliding() && now < self.token_matters_until(claims.exp(), claims.session_start())
     }
 
-    /// Judges a token that is to end its session: any own one, expired or not, while an authority on the store may admit a
-    /// token of that session.
+    /// Judges a token for a sign-out. Any own token ends its session, expired or not, as long as an authority on the store may
+    /// admit a token of that session.
     pub(crate) fn may_end_session(&self, sign_out: &SignOut<'_>) -> Result<(), Reason> {
         let &SignOut { token, retired_at, horizon, now } = sign_out;
         let claims = token.claims();
-        // As far ahead as a sign-in dates its session: what was just issued can be signed out.
+        // As far ahead as a sign-in dates its session, so that a token that was just issued can be signed out.
         let ahead = furthest_ahead(self.future_tolerance);
         let is_after = |instant: NumericDate| claims.iat().since(instant) > ahead;
         if !token.key().is_own() {
             return Err(Reason::WrongIssuer);
         }
-        // A revocation is kept from its session's start on: with one in the future it would outlive the horizon.
+        // A revocation is kept from its session's start on. With a start in the future it would outlive the horizon.
         if is_after(now) {
             return Err(Reason::NotYetValid(claims.dated_by()));
         }
-        // Whoever signed it had the key after this service stopped to use it.
+        // It was signed after this service stopped using the key, so by somebody else.
         if retired_at.is_some_and(is_after) {
             return Err(Reason::UnknownKey);
         }
-        // The horizon and not this policy's own limit: another service on the store may have a longer one.
+        // By the horizon and not by this policy's limit, because another service on the store may have a longer limit.
         if now >= horizon.after(claims.session_start()) {
             return Err(Reason::SessionOver);
         }
@@ -163,13 +163,13 @@ impl Policy {
     }
 }
 
-/// A token that is to end its session, and what the verdict on that depends on.
+/// A token that is presented for a sign-out, and what that verdict depends on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SignOut<'a> {
     pub(crate) token: &'a Verified,
-    /// When the key that verified it left the ring; `None` for a key of the ring.
+    /// When the key that verified it left the ring. `None` if it is in the ring.
     pub(crate) retired_at: Option<NumericDate>,
-    /// The store's: how long after its start a session may be of use to any authority on it.
+    /// The store's horizon.
     pub(crate) horizon: Horizon,
     pub(crate) now: NumericDate,
 }

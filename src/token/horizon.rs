@@ -17,20 +17,20 @@ pub enum Horizon {
     Unbounded,
 }
 
-/// The most that an authority tolerates of an `iat` in the future, in seconds.
+/// The largest future tolerance that can be configured, in seconds.
 pub(crate) const MAX_TOLERANCE: u64 = 60;
 
-/// How far ahead of its own clock an authority dates a session that must begin after others were revoked, in seconds:
-/// their reach, by a clock that is ahead by the tolerance.
+/// How far ahead of its clock an authority may date a session that must begin after a revocation, in seconds. The revocation reaches
+/// ahead, and its clock may be ahead by the tolerance.
 pub(crate) const fn furthest_ahead(tolerance: u64) -> u64 {
     2 * tolerance + 1
 }
 
-/// What a store knows of its horizon.
+/// The horizon of a store, and its history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoreHorizon {
-    /// The horizon that holds now.
+    /// The current horizon.
     pub current: Horizon,
     /// Each time it was raised, the earliest first.
     pub raises: Vec<Raise>,
@@ -46,7 +46,7 @@ pub struct Raise {
     pub from: u64,
 }
 
-/// Raises on record; of more, the earliest two become one that is as strict as both.
+/// The most raises that are recorded. Beyond that, the two earliest are merged into one that is as strict as both.
 const MAX_RAISES: usize = 64;
 
 impl StoreHorizon {
@@ -60,8 +60,8 @@ impl StoreHorizon {
         Self { current, raises: raises.into_iter().collect() }
     }
 
-    /// Raises it at this instant. `false`, and nothing changes, where it is no smaller already: it is never lowered,
-    /// for the tokens that it was made for may be out.
+    /// Raises it at this instant. Returns `false` without a change if it is not smaller. It is never lowered, because tokens for
+    /// which it was set may exist.
     pub fn raise(&mut self, to: Horizon, at: NumericDate) -> bool {
         let Horizon::Secs(from) = self.current else { return false };
         if to <= self.current {
@@ -71,7 +71,7 @@ impl StoreHorizon {
         self.raises.push(Raise { at, from });
         if self.raises.len() > MAX_RAISES {
             let earliest = self.raises.remove(0);
-            // The next is no earlier, unless a clock stepped back.
+            // The next one is not earlier, unless a clock stepped back.
             if let Some(next) = self.raises.first_mut() {
                 *next = Raise { at: next.at.max(earliest.at), from: next.from.min(earliest.from) };
             }
@@ -79,14 +79,14 @@ impl StoreHorizon {
         true
     }
 
-    /// The raises from less than an authority needs: those that shorten sessions there.
+    /// The raises from a horizon below what an authority needs. They shorten its sessions.
     pub(crate) fn raises_below(&self, need: Horizon) -> impl Iterator<Item = Raise> {
         self.raises.iter().copied().filter(move |raise| Horizon::Secs(raise.from) < need)
     }
 }
 
 impl Horizon {
-    /// The instant as long after this one; [`NumericDate::MAX`] where there is no bound.
+    /// The instant this long after another. [`NumericDate::MAX`] if it is unbounded.
     pub(crate) fn after(self, instant: NumericDate) -> NumericDate {
         match self {
             Self::Secs(secs) => instant.after(secs),

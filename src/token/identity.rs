@@ -1,4 +1,4 @@
-//! Names for tokens, sessions and subjects that can't collide across issuers and reveal nothing.
+//! Ids of tokens, sessions and subjects: hashes that do not collide across issuers and reveal nothing.
 
 use std::error::Error;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::str::FromStr;
 use crate::crypto;
 use crate::jose::base64;
 
-/// Domain tags: the same text hashed for two purposes gives two unrelated names.
+/// Domain separation: the same text hashed for two purposes gives two unrelated ids.
 const TOKEN: &str = "tower-reissue token";
 const SIGNING_INPUT: &str = "tower-reissue signing input";
 const SESSION: &str = "tower-reissue session";
@@ -22,23 +22,23 @@ macro_rules! hashed_name {
         pub struct $name([u8; 32]);
 
         impl $name {
-            /// The 32 bytes, for a store's key.
+            /// The 32 bytes, for a store's keys.
             pub fn as_bytes(&self) -> &[u8; 32] {
                 &self.0
             }
 
-            /// From 32 bytes that a store kept.
+            /// The id with these 32 bytes, as a store kept them.
             pub const fn from_bytes(bytes: [u8; 32]) -> Self {
                 Self(bytes)
             }
         }
 
-        /// From the 43 characters of base64url that [`Display`](fmt::Display) writes, and from nothing else.
+        /// Parses only the 43 characters of base64url that [`Display`](fmt::Display) writes.
         impl FromStr for $name {
             type Err = ParseIdError;
 
             fn from_str(text: &str) -> Result<Self, ParseIdError> {
-                // The library wants out for its estimate, which is a byte more.
+                // 33 bytes, because the library estimates one byte more.
                 let mut out = [0; 33];
                 match (base64::decode_url(text.as_bytes(), &mut out), out) {
                     (Some(32), [bytes @ .., _]) => Ok(Self(bytes)),
@@ -77,7 +77,7 @@ impl Error for ParseIdError {}
 hashed_name! {
     /// One token: the hash of its `iss`, `sub` and `jti`; for a token without `jti`, of its verified signing input.
     ///
-    /// Never of the signature: an ES256 signature has a twin, so one token would have two names.
+    /// The signature is not part of it: each ES256 signature has a valid twin, so one token would have two ids.
     TokenId
 }
 hashed_name! {
@@ -103,12 +103,12 @@ impl TokenId {
         derive(DERIVED_JTI, &self.0)
     }
 
-    /// The `sid` of the session that this token opens, where it names none.
+    /// The `sid` of the session that this token begins, if it has none.
     pub(crate) fn derived_sid(&self) -> String {
         derive(DERIVED_SID, &self.0)
     }
 
-    /// A number evenly spread over 0..=65535, fixed for this token: what its renewal jitter is made of.
+    /// A number in 0..=65535, evenly distributed and fixed for this token. The renewal jitter is computed from it.
     pub(crate) fn spread(&self) -> u64 {
         let [high, low, ..] = self.0;
         u64::from(u16::from_be_bytes([high, low]))
@@ -127,7 +127,7 @@ impl SubjectId {
     }
 }
 
-/// Each part is prefixed by its length, so that no two lists of parts read alike.
+/// Each part is prefixed by its length, so that different lists of parts have different bytes.
 fn hash<T: AsRef<[u8]> + ?Sized>(tag: &str, parts: &[Option<&T>]) -> [u8; 32] {
     let parts = parts.iter().map(|part| part.map(AsRef::as_ref));
     let length = parts.clone().flatten().map(|part| part.len() + 9).sum::<usize>();
@@ -149,7 +149,7 @@ fn hash<T: AsRef<[u8]> + ?Sized>(tag: &str, parts: &[Option<&T>]) -> [u8; 32] {
 /// The length of [`TokenId::successor_jti`].
 pub(crate) const SUCCESSOR_JTI_LEN: usize = 32;
 
-/// 192 bits of the hash, as 32 characters: short enough for a claim, long enough never to meet another.
+/// 192 bits of the hash, as 32 characters: short enough for a claim and long enough to be unique.
 fn derive(tag: &str, id: &[u8; 32]) -> String {
     let mut text = Vec::with_capacity(tag.len() + id.len());
     text.extend_from_slice(tag.as_bytes());

@@ -1,9 +1,9 @@
-//! [`TokenKind`]: what a token is for. Its header's `typ` tells, which the signature covers.
+//! [`TokenKind`]: access token or refresh token, by the header's `typ`, which is signed.
 
 use crate::jose::media_type;
 use crate::refusal::{Reason, Refusal};
 
-/// What a token is for.
+/// The purpose of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TokenKind {
     /// It gives access to services.
@@ -12,12 +12,12 @@ pub(crate) enum TokenKind {
     Refresh,
 }
 
-/// Which tokens are expected in a place.
+/// Which kind of token is expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expected {
     Access,
     Refresh,
-    /// To sign out with, each will do.
+    /// Either kind, for a sign-out.
     Any,
 }
 

@@ -1,13 +1,13 @@
 //! The decision core: the bytes of a credential in, a verdict out.
 //!
 //! Everything here is synchronous and pure. There is no clock (an instant is an argument), no I/O, no randomness
-//! and no logging, so a verdict is a function of what is written in the arguments. Nothing outside decides.
+//! and no logging, so a verdict is a function of its arguments. Nothing outside this module decides.
 //!
 //! One token walks through it in this order:
 //!
 //! 1. [`verify`]: shape, header policy, the key's own algorithm, signature.
 //! 2. [`claims`]: the payload's JSON text, read once into checked fields. A [`verify::Verified`] comes out.
-//! 3. [`arrival`]: the protocol from the proof to the verdict. It asks for the store's word where one is needed, and has
+//! 3. [`arrival`]: the protocol that leads to the verdict. It asks the store if that is needed, and has
 //!    [`decision`] judge the token under the [`policy`].
 //! 4. [`reissue`]: the protocol that makes the token's successor, in exchange for an expired token or at the response.
 //!    [`succession`] splices its claims into the same text.

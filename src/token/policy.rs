@@ -1,4 +1,4 @@
-//! What an authority accepts and promises: the numbers and names that a verdict is made of.
+//! [`Policy`]: the configured numbers and names that verdicts depend on.
 
 use std::sync::Arc;
 
@@ -6,17 +6,17 @@ use super::horizon::{Horizon, MAX_TOLERANCE, StoreHorizon, furthest_ahead};
 use super::kind::TokenKind;
 use crate::time::NumericDate;
 
-/// Every field is checked when the authority is built; past that point a policy can't be wrong, and it never changes:
-/// `Verified` keeps dates that were made from it. What differs for a trusted issuer, [`Terms`](super::terms::Terms) tell.
+/// All fields are checked when the authority is built. After that a policy never changes, because `Verified` holds dates that were
+/// computed from it. [`Terms`](super::terms::Terms) hold what differs for a trusted issuer.
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
     /// The own issuer; `None` if the caller chose `without_issuer()`.
     pub(crate) issuer: Option<Arc<str>>,
     /// Accepted audiences, the primary one first; empty if the caller chose `without_audience()`.
     pub(crate) audiences: Vec<String>,
-    /// Those of `audiences` that a successor moves to the primary one.
+    /// The audiences among them that a successor replaces by the primary one.
     pub(crate) legacy_audiences: Vec<String>,
-    /// Accepted `typ` values; the first is the one `issue` writes. Empty: absent, `JWT` or `at+jwt`.
+    /// Accepted `typ` values. `issue` writes the first. If it is empty, absent, `JWT` and `at+jwt` are accepted.
     pub(crate) access_types: Vec<String>,
     /// A claim that must hold this string.
     pub(crate) access_claim: Option<(String, String)>,
@@ -24,12 +24,12 @@ pub(crate) struct Policy {
     pub(crate) session_start_claim: String,
     pub(crate) session_starts_at_auth_time: bool,
     pub(crate) max_token_bytes: usize,
-    /// The most that a successor adds to a response head, its field's name and the fields beside it included.
+    /// The most bytes that a layer adds to a response head for a successor, in all fields.
     pub(crate) max_added_head_bytes: usize,
     pub(crate) ignore_confirmation: bool,
-    /// The longest life, in seconds, that their minter gives tokens without `iat`; `None`: they are refused.
+    /// The longest life, in seconds, of tokens without `iat`. `None` refuses them.
     pub(crate) longest_without_iat: Option<u64>,
-    /// Of new tokens, in seconds, as all that follow.
+    /// The lifetime of new tokens. This and all durations below are in seconds.
     pub(crate) lifetime: u64,
     /// Clock tolerance past `exp` for admission.
     pub(crate) leeway: u64,
@@ -39,38 +39,39 @@ pub(crate) struct Policy {
     pub(crate) future_tolerance: u64,
     /// `None` if the caller chose `unbounded_sessions()`.
     pub(crate) max_session_lifetime: Option<u64>,
-    /// The longest life, `exp - iat`, of a token; only where there are no own keys, whose sessions bound it.
+    /// The longest life, `exp - iat`, of a token. Only without own keys; with them the session limit bounds it.
     pub(crate) max_token_lifetime: Option<u64>,
-    /// Sessions that end earlier: revocations made before the store's horizon was raised were kept for the old one only.
+    /// The limits of sessions that began before the store's horizon was raised, because older revocations were kept for the old
+    /// horizon only.
     pub(crate) old_horizons: Vec<OldHorizon>,
-    /// The most sessions of one subject that are live and on record.
+    /// The most live sessions of one subject that the store records.
     pub(crate) max_sessions: usize,
-    /// How long past `exp + λ` a handler's response may still carry a successor.
+    /// How long past `exp` and leeway a response may still carry a successor.
     pub(crate) in_flight: u64,
-    /// The most that jitter takes from the renewal window, in percent.
+    /// The most that jitter shrinks the renewal window by, in percent.
     pub(crate) jitter_percent: u64,
-    /// A token that arrives within the grace reaches the handler.
+    /// Whether a request with a token within its grace reaches the handler.
     pub(crate) admit_in_grace: bool,
-    /// A token superseded two or more generations ago ends its session.
+    /// Whether a reused token ends its session.
     pub(crate) reuse_ends_session: bool,
-    /// Sessions begun before the store lost its records are admitted.
+    /// Whether sessions that began before the store lost its records are admitted.
     pub(crate) admit_after_store_loss: bool,
-    /// `None`: there are no refresh tokens.
+    /// `None` if there are no refresh tokens.
     pub(crate) refresh: Option<RefreshPolicy>,
 }
 
-/// What holds of refresh tokens alone.
+/// The policy for refresh tokens.
 #[derive(Clone, Debug)]
 pub(crate) struct RefreshPolicy {
-    /// The refresh endpoint; no access token names it.
+    /// Names the refresh endpoint. No access token may have it.
     pub(crate) audience: String,
-    /// Of new refresh tokens, in seconds.
+    /// The lifetime of new refresh tokens, in seconds.
     pub(crate) lifetime: u64,
-    /// How long after a rotation the rotated token is answered with its successor, in seconds.
+    /// How long after a rotation the superseded token still gets its successor, in seconds.
     pub(crate) reuse_window: u64,
 }
 
-/// Sessions begun at or before an instant end this many seconds after their start.
+/// A limit, in seconds, for sessions that began at or before an instant.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OldHorizon {
     begun_by: NumericDate,
@@ -80,7 +81,7 @@ pub(crate) struct OldHorizon {
 /// The longest grace and leeway that a policy can have, in seconds.
 pub(crate) const MAX_GRACE: u64 = 300;
 
-/// A tombstone and a record outlive the last window in which they matter by this much, for clocks that differ.
+/// Tombstones and records are kept this much longer than they matter, because clocks differ. In seconds.
 pub(crate) const SKEW_MARGIN: u64 = 300;
 
 impl Policy {
@@ -105,13 +106,13 @@ impl Policy {
         }
     }
 
-    /// w, before jitter, for a token of `lifetime` seconds.
+    /// The renewal window of a token of `lifetime` seconds, before jitter.
     pub(crate) fn renewal_window(&self, lifetime: u64) -> u64 {
         let l = lifetime.min(self.lifetime);
         (l / 5).max(30).min(l / 2)
     }
 
-    /// Where the window opens, before jitter. `Verified` keeps it.
+    /// When the renewal window opens, before jitter. `Verified` keeps it.
     pub(crate) fn window_opens(&self, iat: NumericDate, exp: NumericDate) -> NumericDate {
         exp.before(self.renewal_window(exp.since(iat)))
     }
@@ -124,10 +125,10 @@ impl Policy {
     /// What this authority needs of its store: the longest time after a session's start at which one of its tokens is of
     /// use here.
     ///
-    /// Past the session's end nothing is: an in-flight allowance counts for as much as a session at most. A token without
-    /// `iat` can be signed out until its `exp` even where the limit is shorter, for another authority may still admit it:
-    /// that is `longest_without_iat` after the start that it is read with. Where nothing limits the sessions of foreign
-    /// issuers, a token that exists when its session is revoked ends `max_token_lifetime` later.
+    /// After the session's end no token is of use, so an in-flight allowance counts only up to the session limit. A token without
+    /// `iat` can be signed out until its `exp` even if the limit is shorter, because another authority may still admit it; that
+    /// is at most `longest_without_iat` after its session start. Without a limit for the sessions of foreign issuers, a token
+    /// that exists at a revocation ends at most `max_token_lifetime` later.
     pub(crate) fn horizon(&self) -> Horizon {
         match self.max_session_lifetime.or(self.max_token_lifetime) {
             Some(limit) => {
@@ -139,38 +140,36 @@ impl Policy {
         }
     }
 
-    /// Ends the sessions that the store's older revocations are not kept for.
+    /// Limits the sessions for which the store's older revocations are not kept long enough.
     ///
-    /// The raises are read once, when the authority is built, and that is enough: an authority that needs more than a
-    /// horizon is built after it was raised, and one that needs no more ends its sessions within it anyhow.
+    /// It suffices to read the raises when the authority is built. An authority that needs more than a horizon is built after the
+    /// raise, and one that needs no more ends its sessions within that horizon anyway.
     pub(crate) fn heed(&mut self, store: &StoreHorizon) {
-        // A session may be dated ahead of the clock that began it, and that clock be ahead of the store's: by whatever
-        // the node tolerates that began it.
+        // A session may be dated ahead of the clock of the node that began it, and that clock may be ahead of the store's, up
+        // to the tolerance of that node.
         let ahead = MAX_TOLERANCE + furthest_ahead(MAX_TOLERANCE);
         let old = store.raises_below(self.horizon());
         self.old_horizons =
             old.map(|raise| OldHorizon { begun_by: raise.at.after(ahead), secs: raise.from }).collect();
     }
 
-    /// The instant up to which "every session up to now" reaches: those begun on nodes whose clocks are ahead of this
-    /// one's too.
+    /// The instant that "every session up to now" covers. It includes sessions from nodes whose clocks are ahead of this one.
     ///
-    /// The tolerance would be the reach to wish for. But a session that begins after it has an `iat` no earlier than its
-    /// start, and is to be admitted here at once: it may be ahead by the tolerance and no more. So two seconds are kept:
-    /// one for the sessions that begin after it, and one for a store's clock that is a second further.
+    /// Ideally it would be now plus the tolerance. But a session that begins after it must be admitted here at once, and its `iat`
+    /// may be ahead by at most the tolerance. So two seconds are left: one for sessions that begin after the instant, and one for
+    /// a store's clock that is a second ahead.
     pub(crate) fn up_to(&self, now: NumericDate, tolerance: u64) -> NumericDate {
         now.after(tolerance.saturating_sub(2))
     }
 
-    /// When a session begins that is signed in at `now`, after those up to an instant were revoked. `None` where that is
-    /// so far ahead that no two clocks within the tolerance explain it.
+    /// The start of a session that is signed in at `now`, after sessions up to an instant were revoked. `None` if the instant is
+    /// further ahead than clocks within the tolerance can differ.
     pub(crate) fn begins_after(&self, revoked_until: NumericDate, now: NumericDate) -> Option<NumericDate> {
         let start = revoked_until.after(1).max(now);
         (start.since(now) <= furthest_ahead(self.future_tolerance)).then_some(start)
     }
 
-    /// How long the record of a refresh token matters: while it can be presented. Past its `exp` it is refused, whatever the
-    /// store says.
+    /// Until when the record of a refresh token matters: until its `exp`, after which it is refused whatever the store says.
     pub(crate) fn refresh_token_matters_until(
         &self,
         exp: NumericDate,
@@ -179,9 +178,8 @@ impl Policy {
         self.terms(None).admitted_until(exp, session_start).after(SKEW_MARGIN)
     }
 
-    /// How long the record of a token matters: while it could be admitted, exchanged or still be in flight, and for a
-    /// lifetime more, in which its coming back tells that it was copied: by then it may be two generations old. Past
-    /// its session's end it could be none of these.
+    /// Until when the record of a token matters: while it can be admitted, exchanged or in flight, and for one more lifetime, in
+    /// which its return shows that it was copied, because by then it may be two generations old. At most until its session's end.
     pub(crate) fn token_matters_until(&self, exp: NumericDate, session_start: NumericDate) -> NumericDate {
         let window = self.grace.max(self.leeway.saturating_add(self.in_flight));
         exp.after(window).min(self.session_end(session_start)).after(self.lifetime + SKEW_MARGIN)

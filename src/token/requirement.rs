@@ -9,14 +9,14 @@ use crate::jose::json;
 use crate::refusal::{Reason, Refusal, Required};
 use crate::time::NumericDate;
 
-/// What a route requires. Nothing, by default.
+/// What a route requires. By default nothing.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Requirement {
-    /// All of them.
+    /// All of these are required.
     pub(crate) scope: Option<Names>,
-    /// One of them, as `acr`.
+    /// `acr` must be one of these.
     pub(crate) acr_values: Option<Names>,
-    /// How many seconds ago `auth_time` may be.
+    /// How long ago `auth_time` may be, in seconds.
     pub(crate) max_age: Option<u64>,
 }
 
@@ -24,9 +24,9 @@ pub(crate) struct Requirement {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Evidence<'a> {
     pub(crate) claims: &'a Claims,
-    /// What a predicate of the application's own says of the token; true where it has none.
+    /// The result of the application's predicate. `true` without one.
     pub(crate) predicate: bool,
-    /// `None` where the clock can't be read. It matters where `max_age` is required.
+    /// `None` if the clock can't be read. Only used for `max_age`.
     pub(crate) now: Option<NumericDate>,
 }
 
@@ -34,12 +34,12 @@ pub(crate) struct Evidence<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Names {
     text: Cow<'static, str>,
-    /// There is no space in it: most often so, and then it need not be taken apart.
+    /// Whether it is a single name, the usual case, so that it need not be split.
     is_one: bool,
 }
 
 impl Requirement {
-    /// Judges a token that was admitted. Scopes come first: signing in anew gives nobody a scope.
+    /// Judges an admitted token. Scopes come first, because a new sign-in adds none.
     #[inline]
     pub(crate) fn judge(&self, evidence: Evidence<'_>) -> Result<(), Refusal> {
         let Evidence { claims, predicate, now } = evidence;
@@ -63,14 +63,14 @@ impl Requirement {
         Ok(())
     }
 
-    /// Names all that the next token needs, whichever of it this one lacks.
+    /// Adds everything that the next token needs, not only what this one lacks.
     fn step_up(&self, claim: &'static str) -> Refusal {
         let required =
             Required { scope: text(&self.scope), acr_values: text(&self.acr_values), max_age: self.max_age };
         Refusal::new(Reason::InsufficientAuthentication(claim)).requiring(required)
     }
 
-    /// A requirement from constants. It does not compile where one of them can't be right.
+    /// A requirement from constants. Invalid ones do not compile.
     #[cfg(feature = "axum")]
     pub(crate) const fn literal(
         scope: &'static str,
@@ -90,8 +90,8 @@ impl Requirement {
     }
 }
 
-/// An `auth_time` ahead of the clock by more than any tolerance dates no sign-in. One that is absent or no NumericDate
-/// dates none either.
+/// Whether the sign-in is recent enough. An `auth_time` that is absent, not a NumericDate, or ahead of the clock by more than any
+/// tolerance is not.
 fn is_recent(auth_time: Option<NumericDate>, now: Option<NumericDate>, max_age: u64) -> bool {
     let (Some(auth_time), Some(now)) = (auth_time, now) else { return false };
     now.since(auth_time) <= max_age && auth_time.since(now) <= MAX_TOLERANCE
@@ -103,7 +103,7 @@ fn is_recent(auth_time: Option<NumericDate>, now: Option<NumericDate>, max_age: 
 pub(crate) fn holds(value: &str, scope: &str) -> bool {
     let (bytes, scope_bytes) = (value.as_bytes(), scope.as_bytes());
     match bytes {
-        // A name that stands there as it is needs no decoding, whatever is escaped beside it.
+        // A name that occurs unescaped needs no decoding, even if other names are escaped.
         [b'"', names @ .., b'"'] => {
             text_holds(names, scope_bytes) || has_escapes(bytes) && holds_escaped(value, scope)
         }
@@ -128,7 +128,7 @@ fn text_holds(mut names: &[u8], scope: &[u8]) -> bool {
     }
 }
 
-/// Of well-formed JSON without escapes, so that each quote begins or ends a string.
+/// For well-formed JSON without escapes, in which each quote begins or ends a string.
 fn list_holds(mut elements: &[u8], scope: &[u8]) -> bool {
     let mut held = false;
     loop {
@@ -137,7 +137,7 @@ fn list_holds(mut elements: &[u8], scope: &[u8]) -> bool {
         let Some(element) = parts.next() else { return held && between.is_empty() };
         let end = memchr::memchr(b'"', element).and_then(|end| element.split_at_checked(end));
         let (b"" | b",", Some((name, [_, rest @ ..]))) = (between, end) else {
-            // An element that is no string: the claim is no list of scopes.
+            // An element that is not a string: the claim is not a list of scopes.
             return false;
         };
         held |= name == scope;
@@ -163,7 +163,7 @@ fn text(names: &Option<Names>) -> Option<Cow<'static, str>> {
 }
 
 impl Names {
-    /// What a challenge may hold: each is a part of a response head.
+    /// The longest that is allowed, because a challenge is part of a response head.
     const MAX: usize = 1_024;
 
     /// `what` names the setting.
@@ -184,8 +184,8 @@ impl Names {
         Some(Self { is_one: is_one(text), text: Cow::Borrowed(text) })
     }
 
-    /// RFC 6749 §3.3: names of printable ASCII but for `"` and `\`, one space between them. RFC 9470 §3 says of `acr_values`
-    /// what RFC 9110 says of a quoted string, so they are held to the same.
+    /// RFC 6749 §3.3: names of printable ASCII except `"` and `\`, with one space between them. `acr_values` (RFC 9470 §3) are a
+    /// quoted string, for which the same characters need no escaping.
     const fn fault(text: &str) -> Option<&'static str> {
         if text.len() > Self::MAX {
             return Some("is longer than 1,024 bytes");

@@ -1,12 +1,11 @@
-//! What a store says of a token, the one piece of evidence that is not in the token itself: its [`Standing`], and what became
-//! of its successor.
+//! The answers of a store: the [`Standing`] of a session, and the result of a proposed successor.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::time::NumericDate;
 
-/// What the store says of a session and of one token in it.
+/// The standing of a session and of one token in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Standing {
@@ -48,12 +47,12 @@ pub enum Rotated {
         /// That instant.
         revoked_until: NumericDate,
     },
-    /// The session has a head, and this token is not known to lead to it. The token is not renewed, and nothing else
-    /// follows.
+    /// The session has a head, and this token is not known to lead to it. The token is not renewed, which is the
+    /// only consequence.
     Unknown,
 }
 
-/// The head's claims are somebody's data; their length tells two heads apart well enough for a log.
+/// Without the head's claims, which are personal data. Their length suffices to tell heads apart in a log.
 impl fmt::Debug for Rotated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,4 +1,4 @@
-//! The claims of the token that replaces another: the same JSON text, but for what names it and dates it.
+//! The claims of a successor: its predecessor's JSON text, with other names and dates.
 
 use std::borrow::Cow;
 
@@ -14,10 +14,9 @@ use crate::jose::json::Change;
 use crate::time::NumericDate;
 
 impl Policy {
-    /// The successor as a pure function of its predecessor: every node makes the same one, without a word between
-    /// them, whatever the hour.
+    /// The successor as a pure function of its predecessor: every node makes the same one at any time, without communication.
     ///
-    /// `None` where it would not outlive its predecessor, or is dead at `now`.
+    /// `None` if it would not outlive its predecessor, or has expired at `now`.
     pub(crate) fn derived<'a>(&self, token: &'a Verified, now: NumericDate) -> Option<&'a Successor> {
         let derive = || self.successor(token, self.renewable_from(token), &Narrowed::default());
         token
@@ -77,7 +76,7 @@ impl Policy {
         Some(Successor { claims: claims.into(), iat, exp })
     }
 
-    /// The audience with each legacy name moved to the primary one; `None` where nothing moves.
+    /// The audience with each legacy name replaced by the primary one. `None` if there is none to replace.
     fn moved_audience(&self, aud: &str) -> Option<String> {
         let primary = json::quoted(self.primary_audience()?);
         if let Some(single) = json::string(aud) {
@@ -97,12 +96,12 @@ impl Policy {
         Some(format!("[{}]", moved.join(",")))
     }
 
-    /// A head that a store returned, checked before it is signed: the store is trusted to order successors, not to
-    /// write claims. `None` where it could not have come from this token.
+    /// Checks a head that a store returned, before it is signed. The store is trusted to order successors, but not to write claims.
+    /// `None` if the head can't be a successor of this token.
     ///
-    /// Its lifetime may be another than L, as that of a node under another policy: it is no longer than L or than the
-    /// token's own, whichever is longer, and ends with the session. Where a deployment makes the lifetime longer, the
-    /// nodes of before hand out no head of after.
+    /// The head may come from a node with another lifetime. It may live at most as long as this policy's lifetime or the token's
+    /// own, whichever is longer, and ends with the session. While a deployment raises the lifetime, nodes with the old policy
+    /// do not send heads of nodes with the new one.
     pub(crate) fn accept_head(&self, token: &Verified, head: &str, now: NumericDate) -> Option<Successor> {
         let head = self.recorded_head(token, head, now)?;
         Some(head).filter(|head| head.outlives(outlived(token), now))
@@ -112,7 +111,7 @@ impl Policy {
     pub(crate) fn recorded_head(&self, token: &Verified, head: &str, now: NumericDate) -> Option<Successor> {
         let claims = token.claims();
         let parsed = Claims::parse(head.into(), self, self.terms_of(token.kind(), None)?, None).ok()?;
-        // Without `iat` no more than a bound of the token's own life is known.
+        // Without `iat` only a bound of the token's life is known.
         let own_life = claims.places().iat.map_or(0, |_| claims.exp().since(claims.iat()));
         let jti = token.id().successor_jti();
         let named = parsed.jti() == Some(&*jti)
@@ -129,7 +128,7 @@ impl Policy {
         Some(Successor { iat: parsed.iat(), exp: parsed.exp(), claims: head.into() })
     }
 
-    /// Nothing but names and dates differs between two claims texts, and no audience and no scope was gained.
+    /// Whether two claims texts differ only in names and dates, and the second has no further audience or scope.
     fn only_renewed(&self, predecessor: &str, head: &str) -> bool {
         let (Ok(before), Ok(after)) = (json::members(predecessor), json::members(head)) else { return false };
         let added = |name: &str| before.iter().all(|member| member.name != name);
@@ -164,8 +163,8 @@ impl Policy {
     }
 }
 
-/// What a successor must outlive. One that lives as long as an access token is of no use. A refresh token is replaced each time
-/// that it is used, also where the session's end cuts its successor as short.
+/// What a successor must outlive: its predecessor, or a successor would be of no use. A refresh token is replaced at each use, even if
+/// the session's end makes its successor no longer.
 fn outlived(token: &Verified) -> NumericDate {
     match token.kind() {
         TokenKind::Access => token.claims().exp(),
@@ -173,7 +172,7 @@ fn outlived(token: &Verified) -> NumericDate {
     }
 }
 
-/// The JSON text of a derived name, in which there is nothing to escape.
+/// The JSON text of a derived id, which needs no escaping.
 fn named(name: &str) -> String {
     ["\"", name, "\""].concat()
 }

@@ -13,7 +13,7 @@ pub(crate) struct Successor {
 }
 
 impl Successor {
-    /// Whether it outlives its predecessor, which ends at `exp`, and is alive at `now`.
+    /// Whether it expires after its predecessor, whose end is `exp`, and has not expired at `now`.
     pub(super) fn outlives(&self, exp: NumericDate, now: NumericDate) -> bool {
         self.exp > exp.max(now)
     }

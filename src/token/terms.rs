@@ -1,4 +1,4 @@
-//! [`Terms`]: what a token is held to.
+//! [`Terms`]: the rules for the tokens of one issuer and kind.
 
 use std::slice;
 
@@ -18,12 +18,12 @@ pub(crate) struct Terms<'a> {
 }
 
 impl Policy {
-    /// Of access tokens. `None`: the terms of own ones.
+    /// The terms of an issuer's access tokens. `None` is the own issuer.
     pub(crate) fn terms<'a>(&'a self, issuer: Option<&'a TrustedIssuer>) -> Terms<'a> {
         Terms { policy: self, issuer: issuer.map(TrustedIssuer::terms), refresh: None }
     }
 
-    /// Of tokens of this kind. Only own refresh tokens have terms, and only where there are any.
+    /// The terms of tokens of this kind. `None` for foreign refresh tokens, and for own ones if there are none.
     pub(crate) fn terms_of<'a>(
         &'a self,
         kind: TokenKind,
@@ -39,7 +39,7 @@ impl Policy {
         }
     }
 
-    /// The instant from which a session of own tokens is over, whatever was reissued.
+    /// The instant from which a session of own tokens is over.
     pub(crate) fn session_end(&self, session_start: NumericDate) -> NumericDate {
         self.terms(None).session_end(session_start)
     }
@@ -50,7 +50,7 @@ impl<'a> Terms<'a> {
         self.issuer.and_then(said)
     }
 
-    /// Accepted audiences; empty where `aud` is not looked at.
+    /// Accepted audiences. Empty if `aud` is not checked.
     pub(crate) fn audiences(self) -> &'a [String] {
         if let Some(refresh) = self.refresh {
             return slice::from_ref(&refresh.audience);
@@ -108,7 +108,7 @@ impl<'a> Terms<'a> {
         self.own(|issuer| issuer.future_tolerance).unwrap_or(self.policy.future_tolerance)
     }
 
-    /// The instant from which the token is no more ahead of the clock than is tolerated. `Verified` keeps it.
+    /// The instant from which `iat` and `nbf` are within the tolerance. `Verified` keeps it.
     pub(crate) fn valid_from(self, iat: NumericDate, nbf: Option<NumericDate>) -> NumericDate {
         nbf.map_or(iat, |nbf| nbf.max(iat)).before(self.future_tolerance())
     }
@@ -117,13 +117,13 @@ impl<'a> Terms<'a> {
         self.own(|issuer| issuer.leeway).unwrap_or(self.policy.leeway)
     }
 
-    /// The instant from which the token is admitted no more. `Verified` keeps it.
+    /// The instant from which the token is no longer admitted. `Verified` keeps it.
     pub(crate) fn admitted_until(self, exp: NumericDate, session_start: NumericDate) -> NumericDate {
         exp.after(self.leeway()).min(self.session_end(session_start))
     }
 
-    /// The instant from which the session is over. Of two limits the shorter counts: the authority's is what the store
-    /// keeps revocations for. `Verified` keeps it.
+    /// The instant from which the session is over. Of two limits the shorter counts, because the store keeps revocations for the
+    /// authority's. `Verified` keeps it.
     pub(crate) fn session_end(self, session_start: NumericDate) -> NumericDate {
         let limits = [self.policy.max_session_lifetime, self.own(|issuer| issuer.max_session_lifetime)];
         let limits = limits.into_iter().flatten().chain(self.policy.old_limits(session_start));
