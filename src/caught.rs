@@ -1,16 +1,15 @@
-//! Calls into code that is not this crate's: an observer, a hook, a subscriber, a store.
+//! Calls code of the application (an observer, a hook, a subscriber, a store) and catches its panics.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Runs code that is not this crate's; `None` where it panicked. What it panicked over is its own: nothing here is left half
-/// done by it.
+/// Runs code of the application. `None` if it panicked. It can be treated as unwind-safe, because it changes no state of this crate.
 #[inline(always)]
 pub(crate) fn caught<T>(run: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(run)).map_err(discard).ok()
 }
 
-/// What it panicked with may panic once more when it is dropped.
+/// Drops the payload of a panic, which may panic again.
 #[cold]
 fn discard(payload: Box<dyn Any + Send>) {
     if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
@@ -20,7 +19,7 @@ fn discard(payload: Box<dyn Any + Send>) {
 
 /// Records that code of the application panicked, by the name of the option that it was given with.
 pub(crate) fn record_panic(hook: &'static str) {
-    // What records may panic as well.
+    // The logger may panic as well.
     caught(|| {
         #[cfg(feature = "tracing")]
         crate::log::log!(ERROR, hook, "a hook panicked; that counts as a no");

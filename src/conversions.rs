@@ -1,6 +1,6 @@
-//! From and to jsonwebtoken's types, for services that hold keys as that crate's or share code with it.
+//! Conversions from and to jsonwebtoken's types, for services that use that crate too.
 //!
-//! Nothing else in the crate knows that one. A later major version of it changes this file.
+//! No other file names jsonwebtoken, so a new major version of it changes only this one.
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::jwk::Jwk;
@@ -75,7 +75,7 @@ impl VerifyingKey {
                 return Self::from_public(algorithm, &Public::rsa(n, e)?);
             }
         };
-        // jsonwebtoken keeps bare points where it was given PEM or a JWK, and whatever it was given as DER.
+        // jsonwebtoken holds a bare point if the key came as PEM or a JWK, and the unchanged bytes if it came as DER.
         match (key.family(), algorithm.scheme()) {
             (AlgorithmFamily::Hmac, _) => Self::from_secret(algorithm, bytes),
             (AlgorithmFamily::Ec, Scheme::Ecdsa(curve)) if bytes.first() == Some(&4) => {
@@ -97,7 +97,7 @@ impl TryFrom<&Jwk> for VerifyingKey {
     type Error = KeyError;
 
     fn try_from(jwk: &Jwk) -> Result<Self, KeyError> {
-        // Strings and enums only: there is nothing in it that could fail to serialise.
+        // It contains only strings and enums, so serialisation does not fail.
         let text = Zeroizing::new(serde_json::to_string(jwk).unwrap_or_default());
         Self::from_jwk(&text)
     }
@@ -123,7 +123,7 @@ impl TryFrom<&VerifyingKey> for Jwk {
     }
 }
 
-/// The error kind that jsonwebtoken has for such a refusal. `Provider` holds the text of those that it has none for.
+/// jsonwebtoken's error kind for the refusal. If there is none, `Provider` with the refusal's text.
 impl From<&Refusal> for ErrorKind {
     fn from(refusal: &Refusal) -> Self {
         match refusal.reason() {

@@ -1,4 +1,4 @@
-//! What other rooms take from the cryptographic library: a hash, random bytes, a comparison in constant time.
+//! What other modules use of the cryptographic library: a hash, random bytes, a comparison in constant time.
 
 pub(crate) use constant_time_eq::constant_time_eq;
 

@@ -1,9 +1,9 @@
-//! [`ConfigError`]: what a developer got wrong, said when the thing is built.
+//! [`ConfigError`]: an error in the configuration, found when something is built.
 
 use std::error::Error as StdError;
 use std::fmt;
 
-/// A setting that is wrong. The message names it and says what would be right.
+/// A wrong setting. The message names it and says what to use.
 pub struct ConfigError {
     message: String,
 }
@@ -22,8 +22,7 @@ impl fmt::Display for ConfigError {
 
 impl StdError for ConfigError {}
 
-/// Gives errors their [`Display`](fmt::Display) as their `Debug`: that is what `main` prints of an error that it returns,
-/// and `expect` of one that it meets.
+/// Gives errors their [`Display`](fmt::Display) as `Debug`, because `main` and `expect` print an error's `Debug`.
 macro_rules! debug_as_display {
     ($($error:ty),+) => {$(
         impl std::fmt::Debug for $error {

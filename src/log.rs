@@ -2,9 +2,9 @@
 
 use std::fmt::{self, Display, Write as _};
 
-/// What a line holds of a list of keys. The whole list is logged where a ring is new, on as many lines as it takes.
+/// The bytes of a list of keys in one line. The whole list of a new ring is logged on several lines.
 pub(crate) const KEYS: usize = 1_200;
-/// What a line holds of an error, which ends with its causes, and of a name that configuration or an issuer gave.
+/// The bytes of an error with its causes in one line, and of a name from the configuration or an issuer.
 pub(crate) const ERROR: usize = 1_400;
 pub(crate) const NAME: usize = 256;
 
@@ -21,7 +21,7 @@ pub(crate) fn clipped(text: impl Display, most: usize) -> String {
     Clipped(text, most).to_string()
 }
 
-/// At most this many bytes of a text, on one line: what would end the line or change how a terminal shows it is escaped.
+/// At most this many bytes of a text, on one line. Characters that end the line or affect the terminal are escaped.
 pub(crate) struct Clipped<T>(pub(crate) T, pub(crate) usize);
 
 impl<T: Display> Display for Clipped<T> {
@@ -43,7 +43,7 @@ impl fmt::Write for Limited<'_, '_> {
         for c in text.chars() {
             let escaped = c.escape_default();
             let plain = is_plain(c);
-            // A log in JSON, and `tracing`'s own quotes around a text, double each quote and backslash.
+            // JSON and `tracing`'s quoting double each quote and backslash.
             let len = match c {
                 '"' | '\\' => 2,
                 c if plain => c.len_utf8(),
@@ -51,7 +51,7 @@ impl fmt::Write for Limited<'_, '_> {
             };
             if len > self.left {
                 self.is_cut = true;
-                // Ends the writing: what follows would be cut too.
+                // Stops the formatting, because the rest is cut too.
                 return Err(fmt::Error);
             }
             self.left -= len;
@@ -61,8 +61,8 @@ impl fmt::Write for Limited<'_, '_> {
     }
 }
 
-/// Whether it prints as itself, with a width: control and format characters, such as those that turn the direction of text,
-/// line separators and unassigned ones do not.
+/// Whether a character prints as itself. Control and format characters (which can change the direction of text), line separators and
+/// unassigned characters do not.
 fn is_plain(c: char) -> bool {
     matches!(c, '"' | '\'' | '\\') || c.escape_debug().eq([c])
 }

@@ -17,12 +17,12 @@ pub struct Refusal {
     hint: Option<&'static str>,
     /// What the configuration accepts in place of what the token holds.
     expected: Option<Box<str>>,
-    /// The cookie that the token came in is of no use any more.
+    /// Whether the response removes the cookie that the token came in.
     removes_cookie: bool,
     required: Option<Box<Required>>,
 }
 
-/// What a route requires and the token has not, as a challenge names it.
+/// What a route requires of a token, as the challenge names it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Required {
     pub(crate) scope: Option<Cow<'static, str>>,
@@ -52,14 +52,14 @@ pub enum Reason {
     NoCredential,
     /// Two headers, a comma-joined pair, a duplicate cookie or parameter (RFC 6750 §2).
     SeveralCredentials,
-    /// The scheme without a token, with odd spacing around it or a blank within; or an empty cookie or parameter.
+    /// A scheme without a token, blanks around the token or after its three parts, or an empty cookie or parameter.
     MalformedCredential,
     /// The credential's scheme is `DPoP` (RFC 9449 §7.1), and this service takes `Bearer`.
     UnsupportedScheme,
     /// Longer than the configured maximum.
     TooLong,
-    /// Not three non-empty canonical base64url parts, not JSON objects, a name twice in one of them, nested too deep, or a
-    /// header whose `alg`, `kid` or `typ` is no string.
+    /// Not three non-empty parts in canonical base64url, or a header or payload that is not a JSON object, repeats a name or is
+    /// nested too deep, or a header whose `alg`, `kid` or `typ` is not a string.
     MalformedToken,
     /// The header holds `crit`, `b64`, `zip` or `enc` (RFC 7515 §4.1.11, RFC 7797 §3, RFC 7516 §4.1).
     UnsupportedHeader,
@@ -106,11 +106,10 @@ pub enum Reason {
     /// The token came in a cookie, with a request that must come from the same origin or an allowed one, and neither
     /// `Sec-Fetch-Site` nor `Origin` shows that it does: 403.
     CrossSite,
-    /// The token is good and has not the scopes that the route requires, or a predicate of the route's said no (RFC 6750 §3.1):
-    /// 403.
+    /// The token is good but lacks a scope that the route requires, or the route's predicate refused it (RFC 6750 §3.1): 403.
     InsufficientScope,
-    /// The token is good, and its holder signed in too weakly or too long ago for the route (RFC 9470 §3). This claim tells: `acr`
-    /// or `auth_time`.
+    /// The token is good, but its holder signed in too weakly or too long ago for the route (RFC 9470 §3). The claim at fault is
+    /// `acr` or `auth_time`.
     InsufficientAuthentication(&'static str),
     /// A refresh whose request names another `client_id` than the refresh token, or one of the two names none (RFC 6749 §6).
     WrongClient,
@@ -135,22 +134,22 @@ impl Refusal {
         Self { kid: kid.map(printable), ..Self::new(reason) }
     }
 
-    /// Says what the minter most likely got wrong.
+    /// Adds a hint at the minter's likely mistake.
     pub(crate) fn with_hint(self, hint: impl Into<Option<&'static str>>) -> Self {
         Self { hint: hint.into(), ..self }
     }
 
-    /// Names what the configuration accepts.
+    /// Adds what the configuration accepts.
     pub(crate) fn expecting(self, expected: impl Into<Option<String>>) -> Self {
         Self { expected: expected.into().map(String::into_boxed_str), ..self }
     }
 
-    /// Says whether it removes the cookie that the token came in.
+    /// Sets whether the response removes the cookie that the token came in.
     pub(crate) fn removing_cookie(self, removes_cookie: bool) -> Self {
         Self { removes_cookie, ..self }
     }
 
-    /// Says what the route requires.
+    /// Adds what the route requires.
     pub(crate) fn requiring(self, required: Required) -> Self {
         Self { required: Some(Box::new(required)), ..self }
     }
@@ -267,13 +266,13 @@ impl Refusal {
             (Reason::InsufficientAuthentication(_), _) => Some("insufficient_user_authentication"),
             (_, Class::Unauthenticated) => Some("invalid_token"),
             (_, Class::BadRequest) => Some("invalid_request"),
-            // RFC 6749 §4.1.2.1, as the next one.
+            // This code and the next one are from RFC 6749 §4.1.2.1.
             (_, Class::Forbidden) => Some("access_denied"),
             (_, Class::Unavailable) => Some("temporarily_unavailable"),
         }
     }
 
-    /// Whether another token would do, so that the challenge says which.
+    /// Whether another token could be accepted, so that a challenge is of use.
     pub(crate) fn is_about_the_token(&self) -> bool {
         match self.class() {
             Class::Unauthenticated | Class::BadRequest => true,
@@ -286,14 +285,14 @@ impl Refusal {
         self.reason.class()
     }
 
-    /// Whether the refusal removes the cookie that the token came in: no later request can change the verdict, here or at
-    /// another service that reads the cookie. It would otherwise block the sign-in page until its `Max-Age` ends it.
+    /// Whether the response removes the cookie that the token came in. It does if no later request can change the verdict, here or
+    /// at another service that reads the cookie. Otherwise the cookie would block the sign-in page until its `Max-Age`.
     pub(crate) fn removes_cookie(&self) -> bool {
         self.removes_cookie
     }
 
-    /// The same for whoever signs out: what is no token at all goes too, for no session is behind it, and a token of a session
-    /// that is over, for there is nothing left to sign out of.
+    /// The same for a sign-out. It also removes a cookie that holds no token, and one of a session that is over, because neither can
+    /// be signed out.
     pub(crate) fn removes_cookie_at_sign_out(&self) -> bool {
         self.removes_cookie()
             || matches!(
@@ -304,12 +303,12 @@ impl Refusal {
 }
 
 impl Reason {
-    /// Whether another key, or the same under another name or algorithm, would have changed the verdict.
+    /// Whether another key, or another name or algorithm of a key, could change the verdict.
     pub(crate) fn is_about_keys(&self) -> bool {
         matches!(self, Self::UnknownKey | Self::WrongAlgorithm | Self::BadSignature)
     }
 
-    /// Whether a token's signature was proven before it was refused.
+    /// Whether the token's signature was verified before it was refused.
     #[cfg(feature = "tracing")]
     pub(crate) fn is_under_a_good_key(&self) -> bool {
         match self {
@@ -380,15 +379,15 @@ impl Reason {
         }
     }
 
-    /// Whether no later request with the same token can be admitted or exchanged, of a token that is an own one.
-    /// `is_dead`: it is past every grace that a service can have.
-    // No wildcard: whoever adds a reason decides this.
+    /// Whether no later request with the same own token can be admitted or exchanged. `is_dead` says that it is past the longest
+    /// grace that a service can have.
+    // No wildcard, so that a new reason needs a decision here.
     pub(crate) fn is_irrevocable(&self, is_dead: bool) -> bool {
         match self {
             Self::Revoked | Self::Reused => true,
             // Another service that reads the cookie may have a longer grace, leeway or session limit.
             Self::Expired | Self::SessionOver => is_dead,
-            // No key has vouched for what was sent.
+            // The token is not verified.
             Self::NoCredential
             | Self::SeveralCredentials
             | Self::MalformedCredential
@@ -400,17 +399,17 @@ impl Reason {
             | Self::WrongAlgorithm
             | Self::KeysUnavailable
             | Self::BadSignature => false,
-            // Another configuration admits it.
+            // Another configuration may admit it.
             Self::WrongType
             | Self::MissingClaim(_)
             | Self::InvalidClaim(_)
             | Self::WrongIssuer
             | Self::WrongAudience => false,
-            // Another route does.
+            // Another route may.
             Self::InsufficientScope | Self::InsufficientAuthentication(_) => false,
-            // Another time or another request does.
+            // Another time or another request may.
             Self::NotYetValid(_) | Self::Unconfirmed | Self::ExpiredInGrace | Self::CrossSite => false,
-            // Another client's request is granted, or one for fewer scopes.
+            // A request of another client, or for fewer scopes, may be granted.
             Self::WrongClient | Self::InvalidScope => false,
             // The renewer may change its mind, and the store find its records again.
             Self::Declined | Self::RenewerUnavailable | Self::UnknownSession | Self::StoreUnavailable => {
@@ -496,7 +495,7 @@ impl fmt::Display for Refusal {
                 "The request carries its token in a cookie and is not known to come from this site"
             }
             Reason::InsufficientScope => "The token does not have the scope that is required",
-            // As RFC 9470 §3 has them.
+            // The texts of RFC 9470 §3.
             Reason::InsufficientAuthentication("acr") => "A different authentication level is required",
             Reason::InsufficientAuthentication(_) => "More recent authentication is required",
             Reason::WrongClient => "The token was not issued to this client",
@@ -536,7 +535,7 @@ impl From<Reason> for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// What `main` prints of it: what the caller is told, and what the configuration accepts.
+/// The description, and what the configuration accepts: `main` prints this.
 impl fmt::Debug for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")?;

@@ -19,7 +19,7 @@ use crate::store::StoreError;
 use crate::time::NumericDate;
 use crate::token::reissue::NotReissued;
 
-/// Something an operator may want to count or read.
+/// An event that an operator may want to count or read.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
@@ -38,7 +38,7 @@ pub enum Event<'a> {
         /// processes hold different keys.
         ring: &'a KeyRing,
     },
-    /// A successor goes out.
+    /// A successor was sent.
     #[non_exhaustive]
     Reissued {
         /// How it came about.
@@ -68,7 +68,7 @@ pub enum Event<'a> {
         /// How many generations ago it was superseded; 0 if that was so long ago that the store has forgotten it.
         generations: u32,
     },
-    /// The tokens of a refresh could not be made; the refresh token is not spent.
+    /// The tokens of a refresh could not be made. The refresh token can be used again.
     #[non_exhaustive]
     RefreshFailed {
         /// Why.
@@ -77,7 +77,7 @@ pub enum Event<'a> {
     /// The renewer of [`renew_with`](crate::AuthorityBuilder::renew_with) failed.
     #[non_exhaustive]
     RenewerFailed {
-        /// What it said; `None` where it did not answer in time.
+        /// Its error. `None` if it did not answer in time.
         error: Option<&'a (dyn Error + 'static)>,
     },
     /// A revocation was recorded.
@@ -132,16 +132,16 @@ impl ReissueKind {
     }
 }
 
-/// Who is told of events.
+/// Receives events.
 pub(crate) type Observer = dyn Fn(&Event<'_>) + Send + Sync;
 
-/// Records an event and tells the observer. Call it once what it tells of is done.
+/// Records an event and tells the observer. Call it after the fact.
 pub(crate) fn tell(event: &Event<'_>, observer: Option<&Observer>) {
     record(event);
     observe(event, observer);
 }
 
-/// Tells the observer alone of an event that is on record already.
+/// Tells only the observer, for an event that is recorded already.
 pub(crate) fn observe(event: &Event<'_>, observer: Option<&Observer>) {
     if let Some(observe) = observer
         && caught(|| observe(event)).is_none()
@@ -150,7 +150,7 @@ pub(crate) fn observe(event: &Event<'_>, observer: Option<&Observer>) {
     }
 }
 
-/// Hands an event to whatever this build records with.
+/// Writes an event to the log and the counters, as far as they are compiled in.
 fn record(event: &Event<'_>) {
     match event {
         Event::Keys(event) => return event.record(),

@@ -1,7 +1,7 @@
 //! Time, as tokens count it: whole seconds since the Unix epoch, read from an injected [`Clock`].
 //!
-//! The decision core never reads a clock; it is handed one reading per decision. That makes every time rule a
-//! table of instants that a test walks through without sleeping.
+//! The decision core never reads a clock. It gets one reading for each decision, so a test of a time rule is a table of instants,
+//! without sleeping.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -54,7 +54,7 @@ impl NumericDate {
     /// 9999-12-31T23:59:59Z, the latest instant a claim may name.
     pub const MAX: Self = Self(253_402_300_799);
 
-    /// The instant `secs` seconds after the epoch, or [`NumericDate::MAX`] where that is later.
+    /// The instant `secs` seconds after the epoch, at most [`NumericDate::MAX`].
     pub const fn from_secs(secs: u64) -> Self {
         if secs > Self::MAX.0 { Self::MAX } else { Self(secs) }
     }
@@ -79,7 +79,7 @@ impl NumericDate {
         Self(self.0.saturating_sub(secs))
     }
 
-    /// Seconds from `earlier` to this instant; 0 where `earlier` is not earlier.
+    /// Seconds from `earlier` to this instant. 0 if `earlier` is not earlier.
     pub(crate) const fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
@@ -91,8 +91,7 @@ impl fmt::Display for NumericDate {
     }
 }
 
-/// The longest duration that an option takes: ten years. Where a longer one has a meaning of its own, or is a mistake, the
-/// option says so.
+/// The longest duration that an option takes: ten years. Options for which a longer one has a meaning or is an error say so.
 pub(crate) const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 
 /// The duration, at most [`LONGEST`], so that adding it to an instant can't overflow.

@@ -1,4 +1,4 @@
-//! A public document that caches may keep.
+//! A public document that may be cached.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::crypto::sha256;
 use crate::jose::base64;
 use crate::server::FixedBody;
 
-/// Answers `GET` and `HEAD` with the document, or 304 to who has it already.
+/// Answers `GET` and `HEAD` with the document, or with 304 if the client has it.
 pub(super) fn respond(
     (method, headers): (&Method, &HeaderMap),
     content_type: &'static str,
@@ -26,7 +26,7 @@ pub(super) fn respond(
 
     let mut response = Response::new(FixedBody::default());
     response.headers_mut().insert(CACHE_CONTROL, cache_control.clone());
-    // Base64url between quotes: always a header value.
+    // Base64url in quotes is always a valid header value.
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         response.headers_mut().insert(ETAG, tag);
     }
@@ -42,7 +42,7 @@ pub(super) fn respond(
     response
 }
 
-/// Whether `If-None-Match` names what would be sent, RFC 9110 §13.1.2: compared weakly.
+/// Whether `If-None-Match` names the current document (RFC 9110 §13.1.2, weak comparison).
 fn is_known(headers: &HeaderMap, tag: &str) -> bool {
     let lists = headers.get_all(IF_NONE_MATCH).into_iter().filter_map(|value| value.to_str().ok());
     let mut known = lists.flat_map(|list| list.split(',')).map(str::trim);

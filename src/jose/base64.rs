@@ -1,29 +1,29 @@
 //! Base64. No other module names the base64 crate.
 //!
-//! Tokens and JWKs hold base64url without padding (RFC 7515 §2): the functions here, on the fastest engine that the
-//! processor has. Keys and secrets come in other forms as well: [`Base64`], one value for each.
+//! Tokens and JWKs hold base64url without padding (RFC 7515 §2). The functions here use the fastest engine that the processor
+//! supports. Keys and secrets come in other forms too: [`Base64`] has one value for each.
 //!
-//! The fast engine is the crate's `Simd`, which is `unsafe` inside and reads bytes that nobody has verified. The tests
-//! hold it to the crate's plain engine, on canonical input and on input that is not.
+//! The fast engine is the crate's `Simd`. It is `unsafe` inside and reads unverified bytes, so tests compare it with the crate's
+//! plain engine, on canonical and other input.
 
 use ::base64::engine::{self, DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, general_purpose};
 use ::base64::{Engine, alphabet, decoded_len_estimate, encoded_len};
 use zeroize::Zeroizing;
 
-// Where the library has it.
+// The processors for which the library has it.
 #[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon")))]
 static URL: std::sync::LazyLock<engine::Simd> =
     std::sync::LazyLock::new(|| engine::Simd::url_safe(general_purpose::NO_PAD));
 #[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", target_feature = "neon"))))]
 static URL: engine::GeneralPurpose = general_purpose::URL_SAFE_NO_PAD;
 
-/// Decodes base64url into the front of `out` and returns the length. `None` where `text` is not the one text that
-/// encodes its bytes: padding, stray bits and the other alphabet are refused by the library.
+/// Decodes base64url into the front of `out` and returns the length. `None` unless `text` is the canonical
+/// encoding of its bytes: the library refuses padding, stray bits and the other alphabet.
 pub(crate) fn decode_url(text: &[u8], out: &mut [u8]) -> Option<usize> {
     URL.decode_slice(text, out).ok()
 }
 
-/// Appends the bytes as base64url, without a buffer in between. `None` where `text` can't become that long.
+/// Appends the bytes as base64url, without a buffer in between. `None` if `text` can't become that long.
 pub(crate) fn append_url(bytes: &[u8], text: &mut Vec<u8>) -> Option<()> {
     let begun = text.len();
     let needed = url_len(bytes.len());
@@ -35,7 +35,7 @@ pub(crate) fn append_url(bytes: &[u8], text: &mut Vec<u8>) -> Option<()> {
 
 /// The length of so many bytes as base64url.
 pub(crate) fn url_len(bytes: usize) -> usize {
-    // No slice is so long that its text's length overflows.
+    // A slice is never so long that the length of its text overflows.
     encoded_len(bytes, false).unwrap_or(usize::MAX)
 }
 
@@ -55,12 +55,12 @@ pub(crate) enum Base64 {
     Url,
     /// RFC 4648 §5. Padding may be there: Python's `urlsafe_b64encode` writes it.
     UrlAnyPadding,
-    /// RFC 4648 §4 with or without padding, and cut anywhere: only to ask whether a text is something else in base64.
+    /// RFC 4648 §4 with or without padding, and truncated anywhere. Only to find out whether a text is something in base64.
     Cut,
 }
 
 impl Base64 {
-    /// The decoder's own error quotes the byte it stopped at, which may be a secret's: `None` in its place.
+    /// `None` in place of the decoder's error, which quotes a byte that may be part of a secret.
     pub(crate) fn decode(self, text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         const CUT: GeneralPurpose = GeneralPurpose::new(
             &alphabet::STANDARD,
@@ -75,7 +75,7 @@ impl Base64 {
             Self::UrlAnyPadding => &general_purpose::URL_SAFE_PAD_INDIFFERENT,
             Self::Cut => &CUT,
         };
-        // Sized at once, so that no copy of a secret is left behind by growing.
+        // With the full capacity, so that growing leaves no copy of a secret behind.
         let mut bytes = Zeroizing::new(vec![0; decoded_len_estimate(text.len())]);
         let len = engine.decode_slice(text, &mut bytes).ok()?;
         bytes.truncate(len);
@@ -83,7 +83,7 @@ impl Base64 {
     }
 }
 
-/// The bytes in the standard alphabet, padded: what PEM holds.
+/// The bytes in the standard alphabet, padded, as in PEM.
 pub(crate) fn encode_standard(bytes: &[u8]) -> Zeroizing<String> {
     Zeroizing::new(general_purpose::STANDARD.encode(bytes))
 }

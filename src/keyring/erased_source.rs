@@ -9,8 +9,8 @@ use crate::keys::key_set::KeySet;
 
 pub(crate) type Loading = Pin<Box<dyn Future<Output = Result<KeySet, KeyError>> + Send>>;
 
-/// The object-safe twin of [`KeySource`](crate::keys::KeySource). The future owns its source, for a load outlives the borrow of
-/// its manager.
+/// The object-safe form of [`KeySource`](crate::keys::KeySource). The future owns its source, because a load can outlive the borrow
+/// of its manager.
 pub(crate) trait ErasedSource: Send + Sync + 'static {
     fn describe(&self) -> String;
     fn load(self: Arc<Self>) -> Loading;

@@ -63,11 +63,11 @@ pub enum KeyEvent<'a> {
     },
 }
 
-/// Who is told of what happens to keys.
+/// Receives events about keys.
 pub(crate) type KeyObserver = dyn Fn(&KeyEvent<'_>) + Send + Sync;
 
 impl KeyEvent<'_> {
-    /// Records it and tells the observer. Call it once what it tells of is done.
+    /// Records it and tells the observer. Call it after the fact.
     pub(crate) fn tell(&self, observer: Option<&KeyObserver>) {
         self.record();
         if let Some(observe) = observer
@@ -77,7 +77,7 @@ impl KeyEvent<'_> {
         }
     }
 
-    /// Hands it to whatever this build records with.
+    /// Writes it to the log and the counters, as far as they are compiled in.
     pub(crate) fn record(&self) {
         caught(|| {
             #[cfg(feature = "tracing")]

@@ -1,4 +1,4 @@
-//! [`Algorithm`], and what it asks of a key.
+//! [`Algorithm`], and the keys that it takes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -76,8 +76,8 @@ impl Algorithm {
 
     /// The names that it has in a token's `alg` header or a JWK. The first is its [`name`](Self::name).
     ///
-    /// RFC 9864 gave `EdDSA` with an Ed25519 key a name of its own. The names that it gave ECDSA (`ESP256`) are for COSE; in
-    /// JOSE `ES256` says the curve already.
+    /// RFC 9864 adds the name `Ed25519` for `EdDSA` with an Ed25519 key. Its names for ECDSA (`ESP256`) are for COSE; in JOSE `ES256`
+    /// implies the curve already.
     pub(crate) fn names(self) -> &'static [&'static str] {
         match self {
             Self::HS256 => &["HS256"],
@@ -112,7 +112,7 @@ impl Algorithm {
         }
     }
 
-    /// The type of key pair it takes; `None` where it takes a secret.
+    /// The type of key pair that it takes. `None` if it takes a secret.
     pub(crate) fn key_type(self) -> Option<KeyType> {
         match self.scheme() {
             Scheme::Hmac(_) => None,
@@ -155,7 +155,7 @@ impl fmt::Display for Algorithm {
     }
 }
 
-/// By a name that is case-sensitive, as in RFC 7515 §4.1.1. The error lists the names that there are.
+/// Parses a name, which is case-sensitive (RFC 7515 §4.1.1). The error lists all names.
 impl FromStr for Algorithm {
     type Err = KeyError;
 

@@ -17,16 +17,16 @@ pub(crate) enum IssuerName {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Template {
     before: Arc<str>,
-    /// What stands in the braces.
+    /// The text in the braces.
     placeholder: Arc<str>,
     after: Arc<str>,
 }
 
-/// In bytes, the longest name of a tenant.
+/// The longest name of a tenant, in bytes.
 const MAX_TENANT: usize = 128;
 
 impl IssuerName {
-    /// A template where there are braces.
+    /// A text with braces is a template.
     pub(crate) fn parse(text: &str) -> Result<Self, KeyError> {
         if text.trim().is_empty() {
             return Err(error("an issuer needs a name, the `iss` of its tokens"));
@@ -53,7 +53,7 @@ impl IssuerName {
         }
     }
 
-    /// Whether this `iss` is meant.
+    /// Whether it means this `iss`.
     pub(crate) fn matches(&self, iss: &str) -> bool {
         match self {
             Self::Exact(name) => **name == *iss,
@@ -68,7 +68,7 @@ impl Template {
         &self.placeholder
     }
 
-    /// What stands in the placeholder's place, if it can be a tenant's name.
+    /// The tenant in this `iss`, if it can be a tenant's name.
     pub(crate) fn tenant<'a>(&self, iss: &'a str) -> Option<&'a str> {
         let tenant = iss.strip_prefix(&*self.before)?.strip_suffix(&*self.after)?;
         is_tenant(tenant).then_some(tenant)
@@ -79,7 +79,7 @@ impl Template {
         format!("{}{tenant}{}", self.before, self.after)
     }
 
-    /// Whether one `iss` could be of both. Where it is not certain, yes.
+    /// Whether both can mean the same `iss`. `true` if that is not certain.
     pub(crate) fn may_overlap(&self, other: &Self) -> bool {
         let begin = |one: &str, two: &str| one.starts_with(two) || two.starts_with(one);
         let end = |one: &str, two: &str| one.ends_with(two) || two.ends_with(one);
@@ -87,8 +87,8 @@ impl Template {
     }
 }
 
-/// Unreserved characters of a URL alone (RFC 3986 §2.3): with a slash, a percent sign or a character of another alphabet
-/// one tenant could write a name that another software reads as another tenant's.
+/// Only unreserved characters of a URL (RFC 3986 §2.3). With a slash, a percent sign or other characters, a tenant could choose a name
+/// that other software reads as another tenant's.
 pub(crate) fn is_tenant(text: &str) -> bool {
     let is_unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     (1..=MAX_TENANT).contains(&text.len()) && text.bytes().all(is_unreserved) && text != "." && text != ".."

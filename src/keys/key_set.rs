@@ -58,12 +58,12 @@ impl KeySet {
         self
     }
 
-    /// Takes another set's keys as ones that only verify.
+    /// Adds another set's keys as keys that only verify.
     pub(crate) fn retire(&mut self, other: Self) {
         self.verifying.extend(other.into_verifying());
     }
 
-    /// Every key of it, as what verifies.
+    /// All its keys as verifying keys.
     pub(crate) fn into_verifying(self) -> impl Iterator<Item = VerifyingKey> {
         self.signing.map(VerifyingKey::from).into_iter().chain(self.verifying)
     }

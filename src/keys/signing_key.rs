@@ -27,9 +27,9 @@ use crate::keys::format::secret::Shorter;
 pub struct SigningKey {
     signer: Arc<Signer>,
     public: VerifyingKey,
-    /// In bytes: the same for every message.
+    /// The length of a signature in bytes, the same for every message.
     signature_len: usize,
-    /// Generated here and written nowhere.
+    /// Whether it was generated here and not stored.
     is_ephemeral: bool,
 }
 
@@ -271,7 +271,7 @@ impl DangerousSigningKey {
 fn is_claimed(derived: &Public, claimed: &[u8]) -> bool {
     match derived {
         Public::Ec { curve, point } => match claimed.split_first() {
-            // Some writers compress the point: then only x and the parity of y can be compared.
+            // For a compressed point only x and the parity of y can be compared.
             Some((sign @ (2 | 3), x)) => {
                 let len = curve.field_len();
                 point.get(1..=len) == Some(x) && point.last().is_some_and(|y| 2 + (y & 1) == *sign)

@@ -1,4 +1,4 @@
-//! Names for keys that follow from the keys themselves.
+//! Names of keys that are computed from the keys.
 
 use super::backend::{self, Signer};
 use super::material::Public;
@@ -34,7 +34,7 @@ pub(crate) fn of_public(public: &Public) -> String {
 /// the secret can't be guessed: one reason for the minimum of 32 bytes.
 pub(crate) fn of_secret(secret: &[u8]) -> String {
     const LABEL: &[u8] = b"tower-reissue secret fingerprint";
-    // An HMAC can't fail in either backend; were it to, the name would be that of nothing.
+    // An HMAC does not fail in either backend. If it did, the name would be empty.
     let tag = Signer::from_secret(Hash::Sha256, secret).sign(LABEL).unwrap_or_default();
     encode_url(tag.get(..16).unwrap_or_default())
 }

@@ -1,4 +1,4 @@
-//! The key that tokens are verified with.
+//! [`VerifyingKey`]: verifies tokens.
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,17 +25,17 @@ use crate::keys::issuer_name::IssuerName;
 #[derive(Clone)]
 pub struct VerifyingKey {
     verifier: Arc<Verifier>,
-    /// What can be published; `None` for a secret.
+    /// The public key, to publish. `None` for a secret.
     public: Option<Arc<Public>>,
     algorithm: Algorithm,
-    /// The names of the algorithm that a token's header may say.
+    /// The names of the algorithm that a token's header may have.
     alg_names: &'static [&'static str],
-    /// The one of them that is written.
+    /// The name that new tokens have.
     written_alg: &'static str,
     fingerprint: Arc<str>,
     kid: Arc<str>,
     further_kids: Vec<Arc<str>>,
-    /// The only `iss` that it may sign, where its JWK says so.
+    /// The only `iss` that it may sign, if its JWK names one.
     issuer: Option<IssuerName>,
     is_short_hmac: bool,
 }
@@ -185,7 +185,7 @@ impl VerifyingKey {
         self.public.as_ref().map(|public| jwk::published(public, self.written_alg, kid))
     }
 
-    /// A signature of the wrong length is simply false.
+    /// A signature of the wrong length does not verify.
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         self.verifier.verify(message, signature)
     }
@@ -216,7 +216,7 @@ impl VerifyingKey {
         self.alg_names.contains(&alg)
     }
 
-    /// Every `kid` it answers to beyond its own, each once.
+    /// The further `kid`s that tokens may name it by, each once.
     pub(crate) fn further_kids(&self) -> impl Iterator<Item = &Arc<str>> {
         self.further_kids
             .iter()
@@ -239,7 +239,7 @@ impl VerifyingKey {
         self.issuer.as_ref()
     }
 
-    /// Whether its JWK lets it sign for this `iss`. Entra's JWKs have a member `issuer`, an `iss` or a template of one.
+    /// Whether its JWK allows it to sign for this `iss`. Entra's JWKs have a member `issuer`, an `iss` or a template of one.
     pub(crate) fn may_sign_for(&self, iss: Option<&str>) -> bool {
         self.issuer.as_ref().is_none_or(|name| iss.is_some_and(|iss| name.matches(iss)))
     }

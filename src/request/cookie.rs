@@ -44,7 +44,7 @@ pub struct Cookie {
 enum Kind {
     /// `__Host-`: bound to one host by its name.
     Host,
-    /// `Secure`, with a name that binds it to nothing.
+    /// `Secure`, with a name that does not bind it to a host.
     Plain,
     /// Without `Secure`.
     Insecure,

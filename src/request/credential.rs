@@ -31,7 +31,7 @@ impl Source {
         Self(Place::Authorization)
     }
 
-    /// This cookie. Its successor goes back as the same cookie.
+    /// This cookie. A successor is sent in the same cookie.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -76,7 +76,7 @@ impl Source {
         Self(Place::Custom(Arc::new(find)))
     }
 
-    /// A query's token is not answered with a successor: it would land in a place the browser can't read.
+    /// Whether a successor can be sent. For a token in a query it can't, because scripts can't read the response of an upgrade.
     #[inline]
     pub(crate) fn takes_successors(&self) -> bool {
         !matches!(self.0, Place::Query(_))
@@ -115,11 +115,11 @@ impl fmt::Debug for Source {
     }
 }
 
-/// The one credential, as it was found.
+/// The credential of a request, not checked yet.
 pub(crate) struct Credential<'a> {
     pub(crate) bytes: Cow<'a, [u8]>,
     pub(crate) source: &'a Source,
-    /// Which of the sources that is.
+    /// The index of the source.
     pub(crate) nth: usize,
     /// Whether the request has an `Origin`.
     pub(crate) has_origin: bool,
@@ -155,7 +155,7 @@ impl From<Reason> for NotFound {
 pub(crate) fn find<'a>(sources: &'a [Source], head: &RequestHead<'a>) -> Result<Credential<'a>, NotFound> {
     for (nth, source) in sources.iter().enumerate() {
         let (found, has_origin) = match source.0 {
-            // The usual place is looked at here and not in a call: that was measured.
+            // The usual source is read here and not in a call, which a benchmark showed to be faster.
             Place::Authorization => {
                 let (found, has_origin) = from_authorization(head)?;
                 (found.map(Cow::Borrowed), has_origin)
@@ -170,9 +170,9 @@ pub(crate) fn find<'a>(sources: &'a [Source], head: &RequestHead<'a>) -> Result<
 }
 
 impl Credential<'_> {
-    /// Checks that this is one credential, not empty, without blanks around it and with nothing after it, and returns the
-    /// bytes to verify. Cache hits skip this. A cookie's or parameter's token is held to the header's strictness. A blank
-    /// inside a token is left to whoever reads it: the token is malformed, and not the request.
+    /// Checks that this is one credential, not empty, without blanks around it and with nothing after it, and returns the bytes to
+    /// verify. Cache hits skip this. Cookies and parameters are checked as strictly as headers. A blank inside a token is not
+    /// refused here: it makes the token malformed, not the request.
     pub(crate) fn token(&self) -> Result<&[u8], Reason> {
         let bytes = &*self.bytes;
         if matches!(self.source.0, Place::Authorization) && is_joined(bytes) {
@@ -192,11 +192,11 @@ impl Credential<'_> {
     }
 }
 
-/// The credential, and whether the request has an `Origin`: both are found in one walk.
+/// The credential, and whether the request has an `Origin`. One loop finds both.
 #[inline]
 fn from_authorization<'a>(head: &RequestHead<'a>) -> Result<(Option<&'a [u8]>, bool), Reason> {
-    // To walk past all fields takes less than to hash the names and look them up where they are few, and a little more for
-    // the seventeen of a browser.
+    // For few fields a loop is faster than two lookups, which hash the names. For the seventeen fields of a browser it is a
+    // little slower.
     let (mut found, mut has_origin) = (None, false);
     for (name, value) in head.headers() {
         if *name == header::AUTHORIZATION {
@@ -208,7 +208,7 @@ fn from_authorization<'a>(head: &RequestHead<'a>) -> Result<(Option<&'a [u8]>, b
         }
     }
     let Some(value) = found else { return Ok((None, has_origin)) };
-    // As nearly everybody writes it; the case is free.
+    // Fast path for the usual spelling. Letter case does not matter.
     let token = value.strip_prefix(b"Bearer ").or_else(|| {
         let (scheme, token) = value.split_at_checked("bearer ".len())?;
         scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
@@ -219,7 +219,7 @@ fn from_authorization<'a>(head: &RequestHead<'a>) -> Result<(Option<&'a [u8]>, b
     }
 }
 
-/// A value that is not `Bearer`, one space and something: another scheme, a joined pair, a malformed credential.
+/// Judges a value that is not `Bearer`, one space and a token: another scheme, a joined pair, or a malformed credential.
 #[cold]
 fn odd_authorization<'a>(value: &[u8]) -> Result<Option<&'a [u8]>, Reason> {
     let text = value.trim_ascii_start();
@@ -231,16 +231,16 @@ fn odd_authorization<'a>(value: &[u8]) -> Result<Option<&'a [u8]>, Reason> {
             _ => Reason::MalformedCredential,
         });
     }
-    // Another scheme is not a credential, unless an intermediary joined a token to it.
+    // Another scheme is not a credential, unless an intermediary joined a bearer token to it.
     if text.split(|&b| b == b',').skip(1).any(carries_token) {
         return Err(Reason::SeveralCredentials);
     }
-    // A token that is bound to its sender's key (RFC 9449 §7.1). What stands elsewhere is not looked at in its stead.
+    // A token that is bound to its sender's key (RFC 9449 §7.1). No other source is read in its place.
     if scheme.eq_ignore_ascii_case(b"dpop") { Err(Reason::UnsupportedScheme) } else { Ok(None) }
 }
 
-/// Whether an intermediary joined two fields, whatever the second holds: `b64token` (RFC 6750 §2.1) has no comma. Only a JWS
-/// in its JSON form has (RFC 7515 §7.2), which is one credential, if no good one.
+/// Whether an intermediary joined two fields. `b64token` (RFC 6750 §2.1) has no comma. A JWS in its JSON form (RFC 7515 §7.2) has
+/// some; it counts as one credential, which is then refused as malformed.
 fn is_joined(credential: &[u8]) -> bool {
     if memchr::memchr(b',', credential).is_none() {
         return false;
@@ -249,7 +249,7 @@ fn is_joined(credential: &[u8]) -> bool {
     !is_json || credential.split(|&b| b == b',').skip(1).any(carries_token)
 }
 
-/// Whether it is a scheme that carries a token, and something behind it.
+/// Whether this is `Bearer` or `DPoP` with something after it.
 fn carries_token(part: &[u8]) -> bool {
     let part = part.trim_ascii_start();
     let scheme = part.split(|&b| is_blank(b)).next().unwrap_or_default();
@@ -257,7 +257,7 @@ fn carries_token(part: &[u8]) -> bool {
         && (scheme.eq_ignore_ascii_case(b"bearer") || scheme.eq_ignore_ascii_case(b"dpop"))
 }
 
-/// Whether it has the three parts of a token. Nothing at all, before a leading blank, passes for one.
+/// Whether these bytes, before a blank, are a whole token: three non-empty parts, or nothing, if the blank comes first.
 fn is_whole(bytes: &[u8]) -> bool {
     let mut parts = bytes.split(|&b| b == b'.');
     bytes.is_empty() || (parts.clone().count() == 3 && parts.all(|part| !part.is_empty()))

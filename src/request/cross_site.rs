@@ -1,7 +1,7 @@
 //! Whether a request that carries its token in a cookie comes from a page that may send it.
 //!
-//! Browsers send cookies along with requests that other sites make. `SameSite` keeps them from most of these, but not from
-//! those of sibling subdomains, nor where an application sets it to `None`.
+//! Browsers send cookies with requests from other sites. `SameSite` prevents most of that, but not for sibling subdomains, and not
+//! if an application sets it to `None`.
 
 use http::header::ORIGIN;
 
@@ -9,12 +9,13 @@ use super::head::RequestHead;
 use crate::error::ConfigError;
 use crate::refusal::{Reason, Refusal};
 
-/// The origins whose pages may do so, beside the own origin. Empty by default.
+/// The origins whose pages may send such a request, in addition to the own origin. Empty by default.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AllowedOrigins(Vec<Box<str>>);
 
 impl AllowedOrigins {
-    /// Allows one more, as browsers write it (RFC 6454 §6.2): `https://app.example`, with a port that is not the scheme's own.
+    /// Allows another origin, as browsers write it (RFC 6454 §6.2): `https://app.example`, with a port if it is not the scheme's
+    /// default.
     pub(crate) fn allow(&mut self, origin: &str) -> Result<(), ConfigError> {
         let allowed = serialised(origin).ok_or_else(|| {
             ConfigError::new(format!(
@@ -28,9 +29,9 @@ impl AllowedOrigins {
 
     /// Refuses a request from another site.
     ///
-    /// The browser says where the request comes from: `Sec-Fetch-Site: same-origin`, or an `Origin` that is allowed. What
-    /// the own origin is can't be told from the request, for `Host` is the sender's: so where a browser sends no
-    /// `Sec-Fetch-Site`, as Chrome with a WebSocket, the own origin has to be allowed too.
+    /// The browser says where the request comes from: by `Sec-Fetch-Site: same-origin`, or by an `Origin` that is allowed. The own
+    /// origin can't be derived from the request, because `Host` comes from the sender. So for browsers that send no
+    /// `Sec-Fetch-Site`, as Chrome with a WebSocket, the own origin must be allowed too.
     pub(crate) fn check(&self, head: &RequestHead<'_>) -> Result<(), Refusal> {
         let single = |name: &str| {
             let mut values = head.headers().get_all(name).iter();
@@ -57,7 +58,7 @@ impl AllowedOrigins {
     }
 }
 
-/// The origin in lower case and without its scheme's own port.
+/// The origin in lower case, without the default port of its scheme.
 fn serialised(origin: &str) -> Option<Box<str>> {
     let origin = origin.to_ascii_lowercase();
     let (scheme, authority) = origin.split_once("://")?;

@@ -1,4 +1,4 @@
-//! [`RequestHead`]: what a credential source, a confirmation or a refusal sees of a request.
+//! [`RequestHead`]: the part of a request that credential sources, confirmations and refusals get.
 
 use std::fmt;
 
@@ -61,7 +61,7 @@ impl<'a> RequestHead<'a> {
         self.extensions
     }
 
-    /// Asks for a WebSocket: an HTTP/1.1 upgrade (RFC 6455 §4.1) or an extended CONNECT (RFC 8441 §4).
+    /// Whether it asks for a WebSocket: an HTTP/1.1 upgrade (RFC 6455 §4.1) or an extended CONNECT (RFC 8441 §4).
     pub(crate) fn is_websocket_upgrade(&self) -> bool {
         if *self.method == Method::CONNECT {
             return self.headers.contains_key(header::SEC_WEBSOCKET_VERSION);
@@ -76,25 +76,25 @@ impl<'a> RequestHead<'a> {
                 .any(|protocol| protocol.trim().eq_ignore_ascii_case("websocket"))
     }
 
-    /// A CORS preflight as the Fetch standard sends it.
+    /// Whether it is a CORS preflight, as the Fetch standard defines it.
     pub(crate) fn is_preflight(&self) -> bool {
         *self.method == Method::OPTIONS
             && self.headers.contains_key(header::ORIGIN)
             && self.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
     }
 
-    /// A gRPC request: a POST over HTTP/2 whose content type says so (gRPC over HTTP/2, "Requests"). The content type alone
-    /// says nothing, for anybody can write it.
+    /// Whether it is a gRPC request: a POST over HTTP/2 with gRPC's content type (gRPC over HTTP/2, "Requests"). The content type
+    /// alone does not suffice, because anybody can write it.
     pub(crate) fn is_grpc(&self) -> bool {
         self.version == Version::HTTP_2 && self.is_post_of("application/grpc", "+;")
     }
 
-    /// A gRPC-Web request, over whatever version of HTTP.
+    /// Whether it is a gRPC-Web request, over any version of HTTP.
     pub(crate) fn is_grpc_web(&self) -> bool {
         self.is_post_of("application/grpc-web", "+-;")
     }
 
-    /// A POST of this content type exactly, or followed by one of these.
+    /// Whether it is a POST with exactly this content type, or with it followed by one of these characters.
     fn is_post_of(&self, content_type: &str, followed_by: &str) -> bool {
         let value = self.headers.get(header::CONTENT_TYPE).map_or(&[][..], |value| value.as_bytes());
         *self.method == Method::POST
@@ -108,8 +108,8 @@ impl<'a> RequestHead<'a> {
         self.headers.contains_key(header::ORIGIN)
     }
 
-    /// A browser's script on another origin reads the response to a request that has an `Origin`. That alone also comes with
-    /// a same-origin POST, which `Sec-Fetch-Site` tells apart.
+    /// Whether a script on another origin reads the response: the request has an `Origin`. Browsers also send it with a same-origin
+    /// POST, which `Sec-Fetch-Site` distinguishes.
     #[inline]
     pub(crate) fn is_cross_origin(&self, has_origin: bool) -> bool {
         has_origin && self.headers.get("sec-fetch-site").is_none_or(|site| site != "same-origin")

@@ -1,6 +1,6 @@
-//! What is read of a request before a key or a policy is known: its head, the one credential, where cookies come from.
+//! Reads a request without keys or policy: its head, its credential, and the origin of its cookies.
 //!
-//! It may not touch keys, tokens or stores.
+//! It must not use keys, tokens or stores.
 
 pub(crate) mod cookie;
 pub(crate) mod credential;

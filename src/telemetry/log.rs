@@ -38,9 +38,9 @@ pub(super) fn log(event: &Event<'_>) {
     }
 }
 
-/// What a key may explain, and what is wrong with a token under a good key, is a WARN: somebody's keys, minter or
-/// configuration is wrong. That a token's life has come to its end is an INFO: every sign-out and every idle client causes
-/// that. So is that a route requires more than a good token. What anybody could have sent is a DEBUG.
+/// WARN for a refusal that another key may explain, and for a fault of a token under a good key: keys, a minter or a configuration
+/// is wrong. INFO for a token that has expired or was revoked, which every sign-out and every idle client causes, and for a route
+/// that requires more than a good token. DEBUG for everything that anybody can send.
 fn log_refusal(refusal: &Refusal, ring: &KeyRing) {
     let reason = refusal.reason().label();
     let claim = refusal.claim().map(|claim| clipped(claim, NAME));
@@ -55,7 +55,7 @@ fn log_refusal(refusal: &Refusal, ring: &KeyRing) {
         Reason::Expired | Reason::ExpiredInGrace | Reason::SessionOver | Reason::Revoked => {
             log!(INFO, reason, claim, "token refused, under a good key");
         }
-        // No fault of anybody's: the caller asked for what another token may do.
+        // Not a fault: the caller asked for something that needs another token.
         Reason::InsufficientScope | Reason::InsufficientAuthentication(_) => {
             log!(INFO, reason, claim, "request refused, under a good key");
         }
@@ -67,8 +67,8 @@ fn log_refusal(refusal: &Refusal, ring: &KeyRing) {
     }
 }
 
-/// The remedy where the ring's only key may be the one that signed the token, under an earlier `kid`. It is not part of the
-/// refusal: a sender whose token no key has verified must not learn how many keys there are.
+/// The remedy if the ring's only key may have signed the token under an earlier `kid`. It is not part of the refusal, because the
+/// sender of an unverified token must not learn how many keys there are.
 fn renamed_key(refusal: &Refusal, ring: &KeyRing) -> Option<&'static str> {
     let is_renamed =
         *refusal.reason() == Reason::UnknownKey && refusal.kid().is_some() && ring.keys().count() == 1;
