@@ -27,7 +27,7 @@ local forgotten = { '', '' }
 -- One session that ends makes one too many. Where the limit was lowered, the next ones make room for the rest.
 while #forgotten < 128 and redis.call('ZCARD', KEYS[3]) + redis.call('ZCARD', KEYS[4]) > remembered do
   local instant = oldest_start(KEYS[3], KEYS[4])
-  local last = math.max(kept_until(birth, now, start, tolerance, margin), cutoff.u or 0)
+  local last = kept_until(birth, now, start, tolerance, margin)
   for n = 3, 4 do
     for _, oldest in ipairs(redis.call('ZRANGEBYSCORE', KEYS[n], '-inf', text(instant))) do
       last = math.max(last, tonumber(redis.call('ZSCORE', KEYS[5], oldest) or '0'))

@@ -56,12 +56,11 @@ answer[6] = is_new and remembered and redis.call('ZCARD', KEYS[3]) + redis.call(
 -- are not: of the oldest, that is the one that all others were revoked but, and this one.
 local too_many = is_new and live and math.min(redis.call('ZCARD', KEYS[3]) - live, 128) or 0
 if too_many > 0 then
-  local oldest = redis.call('ZRANGE', KEYS[3], '0', text(too_many + 1), 'WITHSCORES')
+  local oldest = redis.call('ZRANGE', KEYS[3], '0', text(too_many), 'WITHSCORES')
   for _, is_live in ipairs({ false, true }) do
     for n = 1, #oldest, 2 do
-      local begun = tonumber(oldest[n + 1])
-      local is_dead = is_cut_off(cutoff, oldest[n], begun) or is_all_revoked(birth, begun, over)
-      if oldest[n] ~= session and is_live ~= (is_dead or false) and #answer < 6 + 2 * too_many then
+      local is_dead = is_cut_off(cutoff, oldest[n], tonumber(oldest[n + 1])) or false
+      if oldest[n] ~= session and is_live ~= is_dead and #answer < 6 + 2 * too_many then
         answer[#answer + 1] = oldest[n]
         answer[#answer + 1] = oldest[n + 1]
       end
