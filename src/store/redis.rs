@@ -290,7 +290,7 @@ impl Shared {
             name(presented.session),
             flag(rotation.of_known_session),
         ];
-        Call::new(&script::ROTATE, self.keys.rotation_slot(&presented.session), args)
+        Call::new(&script::ROTATE, self.keys.change_slot(&presented.session), args)
     }
 
     /// Asks the subject's slot, and lists a session there.

@@ -131,6 +131,31 @@ async fn where_the_limit_was_lowered_each_call_makes_room_for_some() {
     }
 }
 
+/// Where they are so many that the caller's time is up, the next try goes on.
+#[tokio::test]
+async fn a_session_that_begins_ahead_is_ended_once_by_revocations_of_all() {
+    let server = RedisServer::start(&[]);
+    let store = RedisStore::connect(server.url()).await.unwrap();
+    let listed = || {
+        let keys = server.command(&["KEYS", "*:ahead"]);
+        let keys = keys.lines().filter(|line| line.starts_with("tower-reissue")).map(str::to_owned);
+        keys.filter_map(|key| integer(&server.command(&["ZCARD", &key]))).sum::<u64>()
+    };
+    let scenes = [1, 2, 3].map(|n| Scene { start: Scene::new(n).start + 60, ..Scene::new(n) });
+    for scene in &scenes {
+        assert_eq!(scene.sign_in(&store).await, Rotated::Recorded);
+    }
+    assert_eq!(listed(), 3);
+    scenes[0].revoke(&store).await;
+    assert_eq!(listed(), 2);
+    let instant = NumericDate::from_secs(scenes[0].now);
+    store.revoke(Revocation::AllBefore { instant }, Retention::new(instant, 5, 300)).await.unwrap();
+    assert_eq!(listed(), 0);
+    for scene in &scenes {
+        assert_eq!(scene.standing(&store, 0).await, Ok(Standing::Revoked));
+    }
+}
+
 /// What lists a session and what records it are in two slots, and the caller may go away between them.
 #[tokio::test]
 async fn a_session_on_another_subjects_list_neither_ends_with_theirs_nor_stays_there() {

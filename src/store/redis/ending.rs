@@ -63,10 +63,11 @@ impl Shared {
             token.map(|token| token.to_string()).unwrap_or_default(),
             self.keys.channel(),
             message::write(&revocation),
+            name(session),
             u8::from(is_listed).to_string(),
         ];
         let args = self.retaining(retention).into_iter().chain(args);
-        self.record(&Call::new(&script::REVOKE, self.keys.session_slot(&session), args)).await
+        self.record(&Call::new(&script::REVOKE, self.keys.change_slot(&session), args)).await
     }
 
     async fn remember_ended(

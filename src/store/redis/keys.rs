@@ -26,8 +26,8 @@ impl Keys {
         self.key(tag(session.as_bytes()), &format!("revoked:{session}"))
     }
 
-    /// What a rotation reads and writes: the same, and its slot's sessions that begin ahead of the clock.
-    pub(super) fn rotation_slot(&self, session: &SessionId) -> [String; 4] {
+    /// What a rotation and a revocation read and write: the same, and its slot's sessions that begin ahead of the clock.
+    pub(super) fn change_slot(&self, session: &SessionId) -> [String; 4] {
         let [record, revoked, birth] = self.session_slot(session);
         [record, revoked, birth, self.ahead(tag(session.as_bytes()))]
     }

@@ -1,6 +1,6 @@
--- KEYS: session, its revoked tokens, birth.
+-- KEYS: session, its revoked tokens, birth, its slot's sessions that begin ahead of the clock.
 -- ARGV: now, known horizon, session start, tolerance, margin, subject or nothing, token or nothing for the session,
--- channel, message, and 1 where the session is the subject's by its list alone.
+-- channel, message, session, and 1 where it is the subject's by its list alone.
 -- Where the session ended: `ended`, its subject or nothing, the latest start of its tokens, until when it is kept. Where it
 -- is another subject's than the list says: `another`.
 local now, start, tolerance, margin = tonumber(ARGV[1]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -11,7 +11,7 @@ local session = birth and session_of(KEYS[1], birth, now, over)
 if not session then
   return corrupt('session')
 end
-if ARGV[10] == '1' and session.p and session.p ~= '' and session.p ~= subject then
+if ARGV[11] == '1' and session.p and session.p ~= '' and session.p ~= subject then
   return { 'another' }
 end
 local latest = latest_start(now, start, tolerance)
@@ -30,6 +30,8 @@ local function end_session()
     redis.call('DEL', KEYS[1])
   end
   redis.call('HSET', KEYS[1], 'v', '2', 'x', text(till), 'p', subject, 's', text(latest))
+  -- A revocation of all that is made again goes on behind it.
+  redis.call('ZREM', KEYS[4], ARGV[10])
   keep(KEYS[1], over, till)
   return { 'ended', subject, text(latest), text(till) }
 end
