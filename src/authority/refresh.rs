@@ -176,7 +176,9 @@ impl<C: Send + Sync + 'static> Authority<C> {
         }
 
         let answer = self.record_refresh(&token, &proposed, now).await;
-        let key_held = self.0.keys.load().holds(token.key());
+        // The check and the signatures use the same ring, because the key could be withdrawn in between.
+        let ring = self.0.keys.load();
+        let key_held = ring.holds(token.key());
         let mut next = policy.refresh_recorded(&token, now, key_held, proposed, answer);
         let mut reused = None;
         let verdict = loop {
@@ -201,11 +203,6 @@ impl<C: Send + Sync + 'static> Authority<C> {
             self.emit(Event::RefreshTokenReused { generations });
         }
         let successor = Unsigned::successor(&token, &verdict.map_err(refused)?);
-        // The check and the signature use the same ring, because the key could be withdrawn in between.
-        let ring = self.0.keys.load();
-        if !ring.holds(token.key()) {
-            return Err(Refusal::new(Reason::UnknownKey).into());
-        }
         let pair = TokenPair {
             refresh: self.sign_refresh_token(&ring, &successor, now)?,
             scope: scope::named(&access.claims),

@@ -83,11 +83,7 @@ pub(crate) fn verify(
         valid_from: terms.valid_from(claims.iat(), claims.nbf()),
         admitted_until: terms.admitted_until(claims.exp(), claims.session_start()),
         session_end: terms.session_end(claims.session_start()),
-        // A window that never opens costs a request nothing.
-        window_opens: match kind == TokenKind::Access && claims.is_sliding() {
-            true => policy.window_opens(claims.iat(), claims.exp()),
-            false => NumericDate::MAX,
-        },
+        window_opens: policy.window_opens(claims.iat(), claims.exp()),
         claims,
         key,
         kind,

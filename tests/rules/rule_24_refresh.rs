@@ -233,6 +233,18 @@ fn a_withdrawn_key_refreshes_nothing() {
 }
 
 #[test]
+fn a_key_that_is_withdrawn_while_the_store_is_waited_for_signs_nothing() {
+    let clock = ManualClock::at(NOW);
+    let store = CountingStore::default();
+    let authority = pairs(&clock).store(store.clone()).build().unwrap();
+    let pair = issued(&authority);
+    let kid = header(pair.refresh.as_str())["kid"].as_str().unwrap().to_owned();
+    let withdrawing = authority.clone();
+    store.meanwhile(move || _ = withdrawing.withdraw_key(&kid));
+    assert_eq!(refresh(&authority, pair.refresh.as_str()).unwrap_err(), Reason::UnknownKey);
+}
+
+#[test]
 fn the_client_must_be_the_one_that_the_token_was_issued_to() {
     let clock = ManualClock::at(NOW);
     let authority = pairs(&clock).build().unwrap();
