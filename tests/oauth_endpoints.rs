@@ -97,27 +97,41 @@ async fn a_token_in_the_body_is_revoked_and_what_is_worthless_is_a_200() {
 }
 
 #[tokio::test]
-async fn neither_a_cookie_nor_authorization_counts_beside_a_token_in_the_body() {
+async fn a_token_in_the_body_beside_one_in_the_head_is_refused() {
     let clock = ManualClock::at(NOW);
     let authority = recording(&clock);
     let endpoint = RevokeEndpoint::new(authority.clone()).unwrap();
-    let [kept, ended] = [
-        authority.issue(Login::new("alice")).await.unwrap(),
-        authority.issue(Login::new("bob")).await.unwrap(),
-    ];
-    let mut request = post(FORM, format!("token={}", ended.as_str()));
+    let kept = authority.issue(Login::new("alice")).await.unwrap();
     let bearer = format!("Bearer {}", kept.as_str());
-    request.headers_mut().insert("authorization", bearer.parse().unwrap());
-    assert_eq!(ask(endpoint.clone(), request).await.status(), 200);
-    assert!(authority.admit(kept.as_str()).await.is_ok());
-    assert!(authority.admit(ended.as_str()).await.is_err());
-    // A form without a token, as a sign-out button sends it: the bearer form of the endpoint.
-    for body in ["", "csrf=1"] {
+    // Another session's token, and a form's own field of that name.
+    let other = authority.issue(Login::new("bob")).await.unwrap();
+    for body in [format!("token={}", other.as_str()), "token=csrf-4f1c".to_owned()] {
         let mut request = post(FORM, body);
         request.headers_mut().insert("authorization", bearer.parse().unwrap());
-        assert_eq!(ask(endpoint.clone(), request).await.status(), 204);
+        assert_eq!(ask(endpoint.clone(), request).await.status(), 400);
+        assert!(authority.admit(kept.as_str()).await.is_ok());
+        assert!(authority.admit(other.as_str()).await.is_ok());
     }
-    assert!(authority.admit(kept.as_str()).await.is_err());
+    // Client authentication is no token. Nobody asked for it, and it changes nothing.
+    let mut request = post(FORM, format!("token={}", other.as_str()));
+    request.headers_mut().insert("authorization", "Basic eA==".parse().unwrap());
+    assert_eq!(ask(endpoint.clone(), request).await.status(), 200);
+    assert!(authority.admit(other.as_str()).await.is_err());
+    // A body without a token, as a sign-out button or a wrapper of fetch sends it.
+    for (content_type, body) in [
+        (FORM, ""),
+        (FORM, "csrf=1"),
+        ("application/json", ""),
+        ("application/json", "null"),
+        ("application/json", "{}"),
+        ("application/json", "[1]"),
+    ] {
+        let token = authority.issue(Login::new("alice")).await.unwrap();
+        let mut request = post(content_type, body);
+        request.headers_mut().insert("authorization", format!("Bearer {}", token.as_str()).parse().unwrap());
+        assert_eq!(ask(endpoint.clone(), request).await.status(), 204, "{content_type} {body}");
+        assert!(authority.admit(token.as_str()).await.is_err());
+    }
 }
 
 /// A store that was reachable when the authority was built.

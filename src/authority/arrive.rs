@@ -216,12 +216,17 @@ impl<C: Send + Sync + 'static> Authority<C> {
                         None => self.standing(&token, now).await,
                         known => known,
                     };
-                    if let Some(Standing::Reused { generations }) = answer {
+                    if let Some(Standing::Reused { generations }) = answer
+                        && policy.is_over(token.verified(), now)
+                    {
                         reused = Some(generations);
                     }
                     policy.standing(arrival, self.facts(&token), answer)
                 }
-                Next::EndSession => policy.session_ended(self.revoke_session(&token).await.is_ok()),
+                Next::EndSession => {
+                    let ended = self.end_reused(token.verified()).await;
+                    policy.session_ended(ended.is_ok())
+                }
                 Next::Exchange => {
                     let reissue = Reissue::in_grace(policy, now, capacity, self.can_revoke());
                     let made = self.drive_reissue(&token, reissue).await;

@@ -239,18 +239,20 @@ impl<C: Send + Sync + 'static> Authority<C> {
         mut answer: impl Future<Output = Result<T, StoreError>> + Unpin,
     ) -> Result<T, StoreError> {
         // A panic of the store counts as an outage.
-        let mut answer = std::future::poll_fn(|cx| {
+        let mut polled = std::future::poll_fn(|cx| {
             self.ask_hook("store", || answer.poll_unpin(cx)).unwrap_or_else(|| {
                 Poll::Ready(Err(StoreError::with_source(StoreErrorKind::Unavailable, "it panicked")))
             })
         });
-        let answer = match (&mut answer).now_or_never() {
-            Some(answer) => answer,
-            None => tokio::time::timeout(self.0.store_deadline, answer)
+        let answered = match (&mut polled).now_or_never() {
+            Some(answered) => answered,
+            None => tokio::time::timeout(self.0.store_deadline, polled)
                 .await
                 .unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Timeout))),
         };
-        answer.inspect_err(|error| self.emit(Event::StoreFailed { error }))
+        // At its deadline it is dropped half-way, which may panic too.
+        self.ask_hook("store", || drop(answer));
+        answered.inspect_err(|error| self.emit(Event::StoreFailed { error }))
     }
 
     /// Records an event and tells the observer. Call it after the fact, so that neither can change it.

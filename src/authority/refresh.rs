@@ -11,7 +11,7 @@ use crate::error::{debug_as_display, with_causes};
 use crate::refusal::{Reason, Refusal};
 use crate::request::cookie::Cookie;
 use crate::request::head::RequestHead;
-use crate::store::{Presented, Revocation, Rotated, Rotation, Standing};
+use crate::store::{Presented, Rotated, Rotation, Standing};
 use crate::telemetry::{Event, ReissueKind};
 use crate::time::NumericDate;
 use crate::token::kind::Expected;
@@ -162,11 +162,15 @@ impl<C: Send + Sync + 'static> Authority<C> {
             self.check_renewed(claims)?;
         }
         let claims = policy.refreshed_claims(&evidence, &renewal).map_err(refused)?;
+        // The reuse window begins when the token is spent, which is after the renewer answered. And no token is issued before its
+        // session begins, which may be ahead of this clock.
+        let now = self.now().max(now);
         let grant = Grant::of(&token, claims);
         let start = token.claims().session_start();
-        let access = self.draft(&Draft::access(&grant, new_jti()?, now.max(start), start).not_sliding())?;
+        let issued = now.max(start);
+        let access = self.draft(&Draft::access(&grant, new_jti()?, issued, start).not_sliding())?;
         let proposed =
-            policy.propose(&token, now).ok_or_else(|| refused(Refusal::new(Reason::SessionOver)))?;
+            policy.propose(&token, issued).ok_or_else(|| refused(Refusal::new(Reason::SessionOver)))?;
         // Checked before the token is superseded: both tokens can be signed and delivered.
         let ring = self.0.keys.load();
         self.renewed_len(&ring, &access)?;
@@ -186,15 +190,15 @@ impl<C: Send + Sync + 'static> Authority<C> {
                 Next::AskStore => policy.refresh_standing(self.standing_of(&token, now).await),
                 Next::EndSession { generations } => {
                     reused = Some(generations);
-                    let revocation = Revocation::Session(token.session());
-                    let ended = self.revoke(revocation, self.retention_of(&token)).await;
+                    let ended = self.end_reused(&token).await;
                     policy.refresh_session_ended(ended.is_ok())
                 }
                 Next::Issue(successor) => break Ok(successor),
                 Next::Refuse(reason) => break Err(Refusal::new(reason)),
                 Next::NoSuccessor(why) => {
                     self.report_not_reissued(why);
-                    break Err(Refusal::new(Reason::UnknownSession));
+                    // The session may go on at a node with other settings: nothing is said of the token.
+                    break Err(Refusal::new(Reason::StoreUnavailable));
                 }
             };
         };

@@ -113,11 +113,12 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let answer = self.ask_hook(HOOK, || renewer(request)).ok_or_else(silent)?;
         // It may panic when it is polled too, and when its answer is dropped half-way.
         let mut answer = AssertUnwindSafe(answer).catch_unwind();
-        let answer = match (&mut answer).now_or_never() {
-            Some(answer) => Some(answer),
-            None => tokio::time::timeout(self.0.renewer_deadline, answer).await.ok(),
+        let answered = match (&mut answer).now_or_never() {
+            Some(answered) => Some(answered),
+            None => tokio::time::timeout(self.0.renewer_deadline, &mut answer).await.ok(),
         };
-        match answer {
+        caught(|| drop(answer));
+        match answered {
             None => {
                 self.emit(Event::RenewerFailed { error: None });
                 Err(silent())

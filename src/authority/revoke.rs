@@ -267,6 +267,18 @@ impl<C: Send + Sync + 'static> Authority<C> {
         self.ask(self.recording_store()?.sessions(subject, self.now(), page)).await
     }
 
+    /// Ends the session of a token that was reused. Whoever reused it may hang up at once: on a runtime the revocation goes on
+    /// without them.
+    pub(super) async fn end_reused(&self, token: &Verified) -> Result<(), StoreError> {
+        let (revocation, retention) = (Revocation::Session(token.session()), self.retention_of(token));
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return self.revoke(revocation, retention).await;
+        };
+        let this = self.clone();
+        let revoking = runtime.spawn(async move { this.revoke(revocation, retention).await });
+        revoking.await.unwrap_or_else(|_| Err(StoreErrorKind::Unavailable.into()))
+    }
+
     pub(super) async fn revoke(
         &self,
         revocation: Revocation,

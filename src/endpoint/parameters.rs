@@ -43,9 +43,6 @@ impl Parameters {
         B: Body,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
-        let encoding = encoding(headers).ok_or(OAuthError::invalid_request(
-            "the body must have one content type: application/x-www-form-urlencoded or application/json",
-        ))?;
         let body = Limited::new(body, MAX).collect().await.map_err(|error| {
             OAuthError::invalid_request(if error.is::<http_body_util::LengthLimitError>() {
                 "the body is longer than 64 KiB"
@@ -53,7 +50,15 @@ impl Parameters {
                 "the body could not be read"
             })
         })?;
-        Self::parse(encoding, &body.to_bytes())
+        let body = body.to_bytes();
+        // Whatever its type: many clients name one beside an empty body.
+        if body.is_empty() {
+            return Ok(Self::default());
+        }
+        let encoding = encoding(headers).ok_or(OAuthError::invalid_request(
+            "the body must have one content type: application/x-www-form-urlencoded or application/json",
+        ))?;
+        Self::parse(encoding, &body)
     }
 
     fn parse(encoding: Encoding, body: &Bytes) -> Result<Self, OAuthError> {

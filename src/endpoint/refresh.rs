@@ -137,11 +137,7 @@ where
                 return Ok(method_not_allowed("POST"));
             }
             let (parts, body) = request.into_parts();
-            let parameters = match body.is_end_stream() {
-                true => Ok(Parameters::default()),
-                false => Parameters::read(&parts.headers, body).await,
-            };
-            Ok(match parameters {
+            Ok(match Parameters::read(&parts.headers, body).await {
                 Ok(parameters) => this.answer(&parts, &parameters).await,
                 Err(error) => error.into_response(),
             })

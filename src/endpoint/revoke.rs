@@ -35,7 +35,8 @@ use crate::store::StoreErrorKind;
 ///
 /// The token may also come as the parameter `token` of a form or of JSON, as RFC 7009 has it. Then the answers are that
 /// standard's: 200 with the session ended or the token worthless, 503 if the session may still be live, and 400
-/// `unsupported_token_type` for a token that this service can't judge. Neither a cookie nor `Authorization` is looked at.
+/// `unsupported_token_type` for a token that this service can't judge. A request that also has a token where
+/// [`read_from`](Self::read_from) looks is refused with 400: name a form's own field another name than `token`.
 /// `token_type_hint` is ignored, and no client authentication is asked for: the token proves itself.
 ///
 /// A token in a cookie signs out only from a page of the same origin or of an [allowed](Self::allow_origin) one. Any
@@ -142,12 +143,17 @@ where
             if !Parameters::may_be_in(&parts.headers) {
                 return Ok(this.sign_out_of_head(&head).await);
             }
+            let has_credential = credential::find(&this.sources, &head).is_ok();
             Ok(match Parameters::read(&parts.headers, body).await {
                 Ok(parameters) => match parameters.get("token") {
+                    // Whichever was meant, the other session would live on behind an answer that says it ended.
+                    Some(_) if has_credential => this.refused(&head, Reason::SeveralCredentials.into()),
                     Some(token) => this.revoke(token).await,
                     // The form of a sign-out button, whose token is in a cookie.
                     None => this.sign_out_of_head(&head).await,
                 },
+                // What it holds is nobody's business but of who reads it: a token is in the head.
+                Err(_) if has_credential => this.sign_out_of_head(&head).await,
                 Err(error) => error.into_response(),
             })
         })

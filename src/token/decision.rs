@@ -71,7 +71,7 @@ impl Policy {
         }
         match standing {
             Standing::Live => {}
-            Standing::Reused { .. } if !self.reuse_ends_session => {}
+            Standing::Reused { .. } if !self.reuse_ends_session || !self.is_over(token, now) => {}
             Standing::Reused { .. } => return refuse(Reason::Reused),
             Standing::Unknown if self.admit_after_store_loss => {}
             Standing::Unknown => return refuse(Reason::UnknownSession),
@@ -91,6 +91,13 @@ impl Policy {
             return Decision::Grace;
         }
         refuse(Reason::Expired)
+    }
+
+    /// Whether a token has had its time. Before that it is no reuse, however many successors it has: a session that was renewed
+    /// early, or got a pair, has several tokens that are good.
+    #[inline]
+    pub(crate) fn is_over(&self, token: &Verified, now: NumericDate) -> bool {
+        now >= token.claims().exp()
     }
 
     /// Whether a successor is due at the response to an admitted request.

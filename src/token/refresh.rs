@@ -8,7 +8,7 @@
 //!
 //! Nothing is recorded before all that can refuse the refresh was asked: a refresh token that is refused is not spent.
 
-use super::claims::ACCESS_CLAIMS;
+use super::claims::{ACCESS_CLAIMS, date};
 use super::policy::Policy;
 use super::reissue::NotReissued;
 use super::renewal::Renewal;
@@ -126,7 +126,13 @@ impl Policy {
                     head
                 }
                 Some(_) => return Next::EndSession { generations: 1 },
-                None => return Next::NoSuccessor(NotReissued::HeadMismatch),
+                // Another node may sign it, whose settings differ. It still tells when this token was spent.
+                None => match self.spent_at(&head) {
+                    Some(spent) if now.since(spent) >= self.reuse_window() => {
+                        return Next::EndSession { generations: 1 };
+                    }
+                    _ => return Next::NoSuccessor(NotReissued::HeadMismatch),
+                },
             },
             Some(Rotated::Reused { generations }) => return Next::EndSession { generations },
             Some(Rotated::Revoked | Rotated::Predated { .. }) => return Next::Refuse(Reason::Revoked),
@@ -158,8 +164,17 @@ impl Policy {
     /// Whether the predecessor of this head may still be answered with it. Equal counts as over, so that a window of 0 s is
     /// none.
     fn is_within_reuse_window(&self, head: &Successor, now: NumericDate) -> bool {
-        let window = self.refresh.as_ref().map_or(0, |refresh| refresh.reuse_window);
-        now.since(head.iat) < window
+        now.since(head.iat) < self.reuse_window()
+    }
+
+    fn reuse_window(&self) -> u64 {
+        self.refresh.as_ref().map_or(0, |refresh| refresh.reuse_window)
+    }
+
+    /// The `iat` of a head that this authority would not sign.
+    fn spent_at(&self, head: &str) -> Option<NumericDate> {
+        let members = json::members(head).ok()?;
+        date("iat", members.iter().find(|member| member.name == "iat")?.value).ok()
     }
 }
 

@@ -29,11 +29,19 @@ pub(crate) fn reduced(claims: &str, named: &str) -> String {
 
 /// The claims with fewer scopes, and how many are left.
 fn replaced(claims: &str, wanted: &str) -> Option<(String, usize)> {
-    let value = value(claims)?;
-    let narrowed = narrowed_value(value, wanted)?;
-    let left = names(&narrowed).map_or(0, |left| left.len());
-    let change = Change::Replace { at: Span::of(value, claims)?, value: narrowed.into() };
-    Some((json::splice(claims, vec![change])?, left))
+    let counts = value(claims)?;
+    let (mut changes, mut left) = (Vec::new(), 0);
+    // Both, where both are there: software that reads the other one must not see more.
+    for member in
+        json::members(claims).ok()?.iter().filter(|member| ["scope", "scp"].contains(&&*member.name))
+    {
+        let narrowed = narrowed_value(member.value, wanted)?;
+        if std::ptr::eq(member.value, counts) {
+            left = names(&narrowed).map_or(0, |left| left.len());
+        }
+        changes.push(Change::Replace { at: Span::of(member.value, claims)?, value: narrowed.into() });
+    }
+    Some((json::splice(claims, changes)?, left))
 }
 
 /// The JSON text of a list of scopes with those of them that are wanted, in the form that it has. What is no list of scopes
@@ -91,6 +99,11 @@ mod tests {
             (r#"{"scope":["read","write"],"a":1.0}"#, "read", Some(r#"{"scope":["read"],"a":1.0}"#)),
             (r#"{"scp":["read","write"]}"#, "read", Some(r#"{"scp":["read"]}"#)),
             (r#"{"scope":"read","scp":"write"}"#, "write", None),
+            (
+                r#"{"scp":["read","write"],"scope":"read write"}"#,
+                "read",
+                Some(r#"{"scp":["read"],"scope":"read"}"#),
+            ),
             (r#"{"scope":"\u0072ead"}"#, "read", Some(r#"{"scope":"read"}"#)),
             (r#"{"scope":"read"}"#, "read admin", Some(r#"{"scope":"read"}"#)),
             (r#"{"scope":"read"}"#, "admin", None),

@@ -31,6 +31,7 @@ mod rule_19_signing_out;
 mod rule_20_verify_only;
 mod rule_21_issuers;
 mod rule_22_scopes;
+mod rule_24_edges;
 mod rule_24_endpoint;
 mod rule_24_pairs;
 mod rule_24_refresh;

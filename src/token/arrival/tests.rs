@@ -87,7 +87,9 @@ fn the_stores_word_is_judged_together_with_the_time_and_the_key() {
         // Superseded two generations ago: admitted while it lives, exchanged never again.
         (&plain, request(0), superseded, Next::Admit),
         (&plain, request(600), superseded, refuse(Reason::Expired)),
-        (&ends, request(0), superseded, Next::EndSession),
+        // While it lives, its session may have gone on early.
+        (&ends, request(0), superseded, Next::Admit),
+        (&ends, request(600), superseded, Next::EndSession),
         (&ends, request(660), superseded, Next::EndSession),
         // Silence is no verdict, but what speaks against a token anyhow is.
         (&plain, request(0), None, refuse(Reason::StoreUnavailable)),
