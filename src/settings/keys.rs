@@ -1,7 +1,7 @@
 //! Key sources from settings.
 
 use crate::keys::algorithm::Algorithm;
-use crate::keys::error::KeyError;
+use crate::keys::error::{KeyError, KeyErrorKind};
 use crate::keys::key_set::KeySet;
 use crate::rotation::source::command::CommandSource;
 use crate::rotation::source::directory::DirectorySource;
@@ -72,6 +72,15 @@ impl KeySource for OwnKeys {
 
     async fn load(&self) -> Result<KeySet, KeyError> {
         let mut set = self.signing.load().await?;
+        // A set that withdraws keys counts also if no key loads.
+        if set.signing.is_none() && set.withdrawn.is_empty() {
+            let message = format!(
+                "{} has no key that signs: a private key or a secret is right. A public key that verifies goes into \
+                 `retired_keys`, another issuer's into `trusted_issuers`",
+                self.signing.setting
+            );
+            return Err(KeyError::new(KeyErrorKind::WrongType, message));
+        }
         for place in &self.retired {
             match place.load().await {
                 Ok(retired) => {

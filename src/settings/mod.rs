@@ -16,6 +16,9 @@
 //! [The manual](crate::manual::settings) has the table of all settings. Each does what the builder's method of its name
 //! does, and is checked there. An unknown key is an error, and an error names the setting and where it came from.
 //!
+//! [`SettingsBuilder::airflow`] and [`SettingsBuilder::langflow`] read the variables that those systems have, and set what
+//! follows from them.
+//!
 //! Secrets (keys, passwords, the store's URL) are given by value, variable, file or command, and are taken byte for byte.
 //! They are printed nowhere. Not protected against: whoever can write to a file or variable of the settings can set the key,
 //! and name a command that this process runs.
@@ -23,23 +26,28 @@
 // Layers are merged by the `config` crate, which is maintained (figment's last release was in 2024). Its parsers of formats
 // and its environment source are off: they guess types, and their errors quote the text at fault, which may be a secret.
 
+mod airflow;
 mod authority;
 mod builder;
 mod error;
 mod keys;
+mod langflow;
 mod layer;
 mod secret;
 mod store;
 mod types;
 mod value;
+mod variables;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use self::airflow::{Airflow, SecretsBackend, SecretsInDirectory, SecretsInEnvironment};
 pub use self::builder::SettingsBuilder;
 pub use self::error::SettingsError;
+pub use self::langflow::Langflow;
 use self::secret::Captured;
 use self::types::{DEFAULTS, Fields};
 use self::value::Origins;

@@ -2,7 +2,10 @@
 #![cfg(feature = "settings")]
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod airflow;
+mod langflow;
 mod mistakes;
+mod python;
 mod secrets;
 mod table;
 

@@ -141,6 +141,12 @@ async fn what_can_not_be_built_names_the_setting_and_its_source() {
                 .to_owned(),
         ),
         (
+            format!("{NEEDED}[key]\nalgorithm = 'RS256'\nvalue = '''{}'''", include_str!("../keys/rsa2048.public.pem")),
+            "the keys don't load: key refused: the setting `key.value` (TOML text) has no key that signs: a private key or a \
+             secret is right. A public key that verifies goes into `retired_keys`, another issuer's into `trusted_issuers`"
+                .to_owned(),
+        ),
+        (
             format!("{NEEDED}[key]\nformat = 'txt'\nvalue = 'x'"),
             "the setting `key.format` (TOML text): `secret`, `base64`, `base64url`, `pem`, `der`, `jwk` or `jwk_set` is right"
                 .to_owned(),
@@ -258,7 +264,7 @@ async fn what_a_layer_can_not_do_names_the_setting() {
 }
 
 /// `...` stands for what another module says.
-fn assert_says(error: &str, expected: &str) {
+pub fn assert_says(error: &str, expected: &str) {
     match expected.split_once("...") {
         Some((start, end)) => {
             assert!(error.starts_with(start) && error.ends_with(end), "{error}\n{expected}")

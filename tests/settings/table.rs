@@ -114,7 +114,8 @@ fn rows() -> Vec<(&'static str, &'static str)> {
 
 #[test]
 fn the_manual_has_every_setting_and_no_other() {
-    let documented: BTreeSet<&str> = rows().into_iter().map(|(name, _)| name).collect();
+    let documented: BTreeSet<&str> =
+        rows().into_iter().map(|(name, _)| name).filter(|name| !is_foreign(name)).collect();
     let tried: BTreeSet<&str> = VALUES
         .iter()
         .map(|(path, _)| path.strip_suffix(".key.file").map_or(*path, |_| "trusted_issuers[].key"))
@@ -280,4 +281,26 @@ async fn no_duration_is_a_panic() {
             }
         }
     }
+}
+
+/// Both tables, against the names that the sources have.
+#[test]
+fn the_manual_has_every_variable_of_airflow_and_langflow() {
+    let documented: BTreeSet<&str> =
+        rows().into_iter().map(|(name, _)| name).filter(|name| is_foreign(name)).collect();
+    let sources = concat!(
+        include_str!("../../src/settings/airflow.rs"),
+        include_str!("../../src/settings/langflow.rs")
+    );
+    let read: BTreeSet<&str> = sources
+        .lines()
+        .filter_map(|line| line.strip_prefix("const ")?.split_once(": &str = \"")?.1.strip_suffix("\";"))
+        .filter(|name| is_foreign(name))
+        .collect();
+    assert_eq!(documented, read);
+    assert_eq!(read.len(), 21);
+}
+
+fn is_foreign(name: &str) -> bool {
+    name.starts_with("AIRFLOW__") || name.starts_with("LANGFLOW_")
 }

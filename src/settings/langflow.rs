@@ -1,0 +1,199 @@
+//! [`Langflow`]: Langflow's settings of its tokens, from their variables.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::SettingsBuilder;
+use super::error::SettingsError;
+use super::layer::Layers;
+use super::variables::{Variables, origin};
+use crate::keys::algorithm::Algorithm;
+use crate::keys::error::KeyError;
+use crate::keys::signing_key::SigningKey;
+use crate::keys::verifying_key::VerifyingKey;
+
+/// Langflow's own variables, for [`SettingsBuilder::langflow`]. [The manual](crate::manual::settings#langflow) has the table.
+///
+/// Langflow's tokens hold `sub`, `type` and `exp`, and nothing else: such tokens are admitted, and their successors also have
+/// an `iat` and the start of the session.
+///
+/// ```no_run
+/// use tower_reissue::settings::{Langflow, Settings};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let settings = Settings::builder().langflow(Langflow::new()).load()?;
+/// # Ok(()) }
+/// ```
+#[must_use = "give it to `SettingsBuilder::langflow`"]
+pub struct Langflow {
+    variables: Variables,
+    refresh_audience: Option<String>,
+    has_mounted_keys: bool,
+}
+
+const ALGORITHM: &str = "LANGFLOW_ALGORITHM";
+const SECRET: &str = "LANGFLOW_SECRET_KEY";
+const PRIVATE: &str = "LANGFLOW_PRIVATE_KEY";
+const PUBLIC: &str = "LANGFLOW_PUBLIC_KEY";
+const LIFETIME: &str = "LANGFLOW_ACCESS_TOKEN_EXPIRE_SECONDS";
+const REFRESH_LIFETIME: &str = "LANGFLOW_REFRESH_TOKEN_EXPIRE_SECONDS";
+const DIRECTORY: &str = "LANGFLOW_CONFIG_DIR";
+
+const DEFAULT: &str = "Langflow's default";
+const MONTH: u64 = 30 * 24 * 3600;
+
+impl Langflow {
+    /// From this process's variables.
+    #[allow(clippy::new_without_default, reason = "it reads the environment")]
+    pub fn new() -> Self {
+        Self { variables: Variables::of_process(), refresh_audience: None, has_mounted_keys: false }
+    }
+
+    /// Other variables than this process's, as in a test.
+    pub fn variables<N: Into<OsString>, V: Into<OsString>>(
+        mut self,
+        variables: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        self.variables = Variables::of(variables);
+        self
+    }
+
+    /// Issues pairs, with refresh tokens of `LANGFLOW_REFRESH_TOKEN_EXPIRE_SECONDS` for this audience. Needs a store, which
+    /// Langflow has none of. Default: access tokens are renewed in responses, and the session ends after that time.
+    pub fn refresh_tokens(mut self, audience: impl Into<String>) -> Self {
+        self.refresh_audience = Some(audience.into());
+        self
+    }
+
+    /// The keys in `LANGFLOW_CONFIG_DIR` were put there by somebody else, such as Compose: they are read as they are, and again
+    /// when they change, and none is generated. Default: for a symbolic link, as Kubernetes mounts them. A key that is generated
+    /// may be read only by its owner, and a key file with another mode is refused.
+    ///
+    /// Costs: neither the file's mode nor its owner is checked.
+    pub fn mounted_keys(mut self) -> Self {
+        self.has_mounted_keys = true;
+        self
+    }
+
+    fn add(&self, layers: &mut Layers) -> Result<(), SettingsError> {
+        let variables = &self.variables;
+        let named = |name: &str| variables.raw(name).map_or_else(|| DEFAULT.to_owned(), |_| origin(name));
+        let algorithm = match variables.text(ALGORITHM)? {
+            None | Some("HS256") => Algorithm::HS256,
+            Some("RS256") => Algorithm::RS256,
+            Some("RS512") => Algorithm::RS512,
+            Some(_) => {
+                return Err(SettingsError::new(format!(
+                    "{}: HS256, RS256 or RS512 is right",
+                    origin(ALGORITHM)
+                )));
+            }
+        };
+        layers.set("key.algorithm", json!(algorithm.name()), &named(ALGORITHM))?;
+        if algorithm.is_hmac() {
+            self.secret(layers)?
+        } else {
+            self.pair(layers, algorithm)?
+        }
+
+        let lifetime = variables.seconds(LIFETIME, 3_600)?;
+        let refresh = variables.seconds(REFRESH_LIFETIME, 604_800)?;
+        let secs = |seconds: u64| json!(format!("{seconds}s"));
+        layers.set("lifetime", secs(lifetime), &named(LIFETIME))?;
+        // Its tokens have no `iat`, and live for no longer than this.
+        layers.set("accept_without_iat", secs(lifetime), &named(LIFETIME))?;
+        layers.set("access_claim", json!("type=access"), DEFAULT)?;
+        layers.set("without_issuer", json!(true), DEFAULT)?;
+        layers.set("without_audience", json!(true), DEFAULT)?;
+        match &self.refresh_audience {
+            Some(audience) => {
+                layers.set("refresh_tokens.audience", json!(audience), "`refresh_tokens` of the code")?;
+                layers.set("refresh_tokens.lifetime", secs(refresh), &named(REFRESH_LIFETIME))?;
+                // A replaced key verifies until the last refresh token under it has ended.
+                layers.set(
+                    "rotation.overlap",
+                    secs(refresh.saturating_add(600)),
+                    &named(REFRESH_LIFETIME),
+                )?;
+                layers.set("max_session_lifetime", secs(refresh.max(MONTH)), "default, Langflow has none")
+            }
+            None => {
+                layers.set("rotation.overlap", secs(lifetime.saturating_add(600)), &named(LIFETIME))?;
+                layers.set("max_session_lifetime", secs(refresh), &named(REFRESH_LIFETIME))
+            }
+        }
+    }
+
+    fn secret(&self, layers: &mut Layers) -> Result<(), SettingsError> {
+        match self.variables.raw(SECRET) {
+            Some(secret) => layers.secret_variable("key.value", SECRET, &origin(SECRET), secret.clone()),
+            None => self.kept(layers, "secret_key"),
+        }
+    }
+
+    fn pair(&self, layers: &mut Layers, algorithm: Algorithm) -> Result<(), SettingsError> {
+        let Some(private) = self.variables.raw(PRIVATE) else {
+            if self.variables.raw(PUBLIC).is_some() {
+                return Err(SettingsError::new(format!(
+                    "{}: {PRIVATE} is missing, the private key that this is the public half of",
+                    origin(PUBLIC)
+                )));
+            }
+            return self.kept(layers, "private_key.pem");
+        };
+        layers.secret_variable("key.value", PRIVATE, &origin(PRIVATE), private.clone())?;
+        let Some(public) = self.variables.raw(PUBLIC) else { return Ok(()) };
+        let failed =
+            |name: &'static str| move |error: KeyError| SettingsError::new(origin(name)).because(error);
+        let private = SigningKey::from_pem(algorithm, private.as_encoded_bytes()).map_err(failed(PRIVATE))?;
+        let public = VerifyingKey::from_pem(algorithm, public.as_encoded_bytes()).map_err(failed(PUBLIC))?;
+        if private.fingerprint() != public.fingerprint() {
+            return Err(SettingsError::new(format!(
+                "{}: it is not the public half of {PRIVATE}; leave it out, and it is derived",
+                origin(PUBLIC)
+            )));
+        }
+        Ok(())
+    }
+
+    /// The key of the configuration's directory, generated at the first start unless it was mounted.
+    fn kept(&self, layers: &mut Layers, name: &str) -> Result<(), SettingsError> {
+        let (directory, origin) = match self.variables.text(DIRECTORY)? {
+            Some(directory) => (PathBuf::from(directory), origin(DIRECTORY)),
+            None => (self.default_directory()?, DEFAULT.to_owned()),
+        };
+        let path = directory.join(name);
+        let text = |path: &Path| {
+            let not_text = || SettingsError::new(format!("{origin}: the path is not UTF-8"));
+            path.to_str().map(|path| json!(path)).ok_or_else(not_text)
+        };
+        if self.has_mounted_keys || path.is_symlink() {
+            layers.set("key.file", text(&path)?, &origin)
+        } else {
+            layers.set("key.generated_in", text(&directory)?, &origin)
+        }
+    }
+
+    /// As `platformdirs.user_cache_dir("langflow", "langflow")` on Linux.
+    fn default_directory(&self) -> Result<PathBuf, SettingsError> {
+        let cache = match (self.variables.raw("XDG_CACHE_HOME"), self.variables.raw("HOME")) {
+            (Some(cache), _) => PathBuf::from(cache),
+            (None, Some(home)) => Path::new(home).join(".cache"),
+            (None, None) => {
+                return Err(SettingsError::new(format!(
+                    "{DIRECTORY} is missing: the directory in which a generated key is kept"
+                )));
+            }
+        };
+        Ok(cache.join("langflow"))
+    }
+}
+
+impl SettingsBuilder {
+    /// Langflow's own variables. A later layer may replace what follows from them.
+    pub fn langflow(self, langflow: Langflow) -> Self {
+        self.layer(|layers| langflow.add(layers))
+    }
+}

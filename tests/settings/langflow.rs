@@ -1,0 +1,239 @@
+//! Langflow's variables: each, its mistakes, and tokens as Langflow makes and checks them.
+
+use std::fs;
+
+use http::StatusCode;
+use serde_json::{Value, json};
+use tower_reissue::settings::{Langflow, Settings};
+use tower_reissue::{Authority, Login};
+
+use super::SECRET;
+use super::python::{python, send};
+
+const RSA: &str = include_str!("../keys/rsa2048.pem");
+const RSA_PUBLIC: &str = include_str!("../keys/rsa2048.public.pem");
+const OTHER_PUBLIC: &str = include_str!("../keys/rsa1024.public.pem");
+
+fn load(variables: &[(&str, &str)]) -> Result<Settings, String> {
+    let langflow = Langflow::new().variables(variables.iter().copied());
+    Settings::builder().langflow(langflow).load().map_err(|error| error.to_string())
+}
+
+#[test]
+fn every_variable_is_read_and_its_default_is_langflows() {
+    let printed = load(&[("LANGFLOW_SECRET_KEY", SECRET)]).unwrap().to_string();
+    for line in [
+        "key.variable = \"LANGFLOW_SECRET_KEY\"  # environment variable LANGFLOW_SECRET_KEY",
+        "key.algorithm = \"HS256\"  # Langflow's default",
+        "lifetime = \"1h\"  # Langflow's default",
+        "accept_without_iat = \"1h\"  # Langflow's default",
+        "max_session_lifetime = \"7days\"  # Langflow's default",
+        "access_claim = \"type=access\"  # Langflow's default",
+    ] {
+        assert!(printed.lines().any(|printed| printed == line), "{line}:\n{printed}");
+    }
+    for (variables, lines) in [
+        (
+            vec![("LANGFLOW_CONFIG_DIR", "/c"), ("LANGFLOW_ALGORITHM", "RS512")],
+            [
+                "key.generated_in = \"/c\"  # environment variable LANGFLOW_CONFIG_DIR",
+                "key.algorithm = \"RS512\"  # environment variable LANGFLOW_ALGORITHM",
+            ],
+        ),
+        (
+            vec![("HOME", "/h"), ("LANGFLOW_ACCESS_TOKEN_EXPIRE_SECONDS", "1800")],
+            [
+                "key.generated_in = \"/h/.cache/langflow\"  # Langflow's default",
+                "lifetime = \"30m\"  # environment variable LANGFLOW_ACCESS_TOKEN_EXPIRE_SECONDS",
+            ],
+        ),
+        (
+            vec![
+                ("HOME", "/h"),
+                ("XDG_CACHE_HOME", "/x"),
+                ("LANGFLOW_REFRESH_TOKEN_EXPIRE_SECONDS", "86400"),
+            ],
+            [
+                "key.generated_in = \"/x/langflow\"  # Langflow's default",
+                "max_session_lifetime = \"1day\"  # environment variable LANGFLOW_REFRESH_TOKEN_EXPIRE_SECONDS",
+            ],
+        ),
+        (
+            vec![
+                ("LANGFLOW_PRIVATE_KEY", RSA),
+                ("LANGFLOW_PUBLIC_KEY", RSA_PUBLIC),
+                ("LANGFLOW_ALGORITHM", "RS256"),
+            ],
+            [
+                "key.variable = \"LANGFLOW_PRIVATE_KEY\"  # environment variable LANGFLOW_PRIVATE_KEY",
+                "key.algorithm = \"RS256\"  # environment variable LANGFLOW_ALGORITHM",
+            ],
+        ),
+    ] {
+        let printed = load(&variables).unwrap().to_string();
+        for line in lines {
+            assert!(printed.lines().any(|printed| printed == line), "{line}:\n{printed}");
+        }
+        assert!(!printed.contains("PRIVATE KEY"), "{printed}");
+    }
+    let pairs =
+        Langflow::new().variables([("LANGFLOW_SECRET_KEY", SECRET)]).refresh_tokens("/api/v1/refresh");
+    let printed = Settings::builder().langflow(pairs).load().unwrap().to_string();
+    for line in [
+        "refresh_tokens.audience = \"/api/v1/refresh\"",
+        "refresh_tokens.lifetime = \"7days\"",
+        "max_session_lifetime = \"30days\"",
+    ] {
+        assert!(printed.lines().any(|printed| printed.starts_with(line)), "{line}:\n{printed}");
+    }
+}
+
+#[test]
+fn each_mistake_names_its_variable() {
+    for (variables, expected) in [
+        (
+            vec![("LANGFLOW_ALGORITHM", "ES256")],
+            "environment variable LANGFLOW_ALGORITHM: HS256, RS256 or RS512 is right",
+        ),
+        (vec![], "LANGFLOW_CONFIG_DIR is missing: the directory in which a generated key is kept"),
+        (
+            vec![("LANGFLOW_SECRET_KEY", SECRET), ("LANGFLOW_ACCESS_TOKEN_EXPIRE_SECONDS", "1h")],
+            "environment variable LANGFLOW_ACCESS_TOKEN_EXPIRE_SECONDS: a whole number of seconds is right",
+        ),
+        (
+            vec![("LANGFLOW_ALGORITHM", "RS256"), ("LANGFLOW_PUBLIC_KEY", RSA_PUBLIC)],
+            "environment variable LANGFLOW_PUBLIC_KEY: LANGFLOW_PRIVATE_KEY is missing, the private key that this is the public \
+             half of",
+        ),
+        (
+            vec![
+                ("LANGFLOW_ALGORITHM", "RS256"),
+                ("LANGFLOW_PRIVATE_KEY", RSA),
+                ("LANGFLOW_PUBLIC_KEY", OTHER_PUBLIC),
+            ],
+            "environment variable LANGFLOW_PUBLIC_KEY: key ...",
+        ),
+        (
+            vec![
+                ("LANGFLOW_ALGORITHM", "RS256"),
+                ("LANGFLOW_PRIVATE_KEY", "x"),
+                ("LANGFLOW_PUBLIC_KEY", RSA_PUBLIC),
+            ],
+            "environment variable LANGFLOW_PRIVATE_KEY: key refused: ...",
+        ),
+    ] {
+        super::mistakes::assert_says(&load(&variables).unwrap_err(), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_secret_of_20_bytes_and_a_public_key_in_its_place_name_the_variable() {
+    for (variables, name) in [
+        (vec![("LANGFLOW_SECRET_KEY", "Xq8-1zPw.7tRb4Lm_9Kd")], "LANGFLOW_SECRET_KEY"),
+        (vec![("LANGFLOW_ALGORITHM", "RS256"), ("LANGFLOW_PRIVATE_KEY", RSA_PUBLIC)], "LANGFLOW_PRIVATE_KEY"),
+    ] {
+        let settings = load(&variables).unwrap();
+        let error = Authority::from_settings(&settings).await.err().unwrap().to_string();
+        assert!(error.contains(&format!("(environment variable {name})")), "{error}");
+        assert!(!error.contains("Xq8-1zPw"), "{error}");
+    }
+}
+
+/// Generated at the first start, reused at every later one, under Langflow's own file names.
+#[tokio::test]
+async fn a_generated_key_is_kept_and_a_mounted_one_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    for (algorithm, files) in [
+        ("HS256", &["secret_key"][..]),
+        ("RS256", &["private_key.pem", "public_key.pem"]),
+        ("RS512", &["private_key.pem", "public_key.pem"]),
+    ] {
+        let place = directory.path().join(algorithm);
+        let variables = [("LANGFLOW_ALGORITHM", algorithm), ("LANGFLOW_CONFIG_DIR", place.to_str().unwrap())];
+        let first = Authority::from_settings(&load(&variables).unwrap()).await.unwrap();
+        let token = first.issue(Login::new("alice")).await.unwrap();
+        for file in files {
+            assert!(place.join(file).is_file(), "{algorithm} {file}");
+        }
+        let second = Authority::from_settings(&load(&variables).unwrap()).await.unwrap();
+        assert!(second.admit(token.as_str()).await.is_ok(), "{algorithm}");
+    }
+    // A pair of which the halves are not each other's.
+    let other = fs::read_to_string(directory.path().join("RS256/public_key.pem")).unwrap();
+    let pair =
+        [("LANGFLOW_ALGORITHM", "RS256"), ("LANGFLOW_PRIVATE_KEY", RSA), ("LANGFLOW_PUBLIC_KEY", &*other)];
+    assert_eq!(
+        load(&pair).unwrap_err(),
+        "environment variable LANGFLOW_PUBLIC_KEY: it is not the public half of LANGFLOW_PRIVATE_KEY; leave it out, and it is \
+         derived"
+    );
+    // A pair that Compose mounts, which everybody can read.
+    let mounted = directory.path().join("mounted");
+    fs::create_dir(&mounted).unwrap();
+    fs::write(mounted.join("private_key.pem"), RSA).unwrap();
+    let variables = [("LANGFLOW_ALGORITHM", "RS256"), ("LANGFLOW_CONFIG_DIR", mounted.to_str().unwrap())];
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        fs::set_permissions(mounted.join("private_key.pem"), fs::Permissions::from_mode(0o644)).unwrap();
+        let error = Authority::from_settings(&load(&variables).unwrap()).await.err().unwrap().to_string();
+        assert!(error.contains("LANGFLOW_CONFIG_DIR") && error.contains("644"), "{error}");
+    }
+    let langflow = Langflow::new().variables(variables).mounted_keys();
+    let settings = Settings::builder().langflow(langflow).load().unwrap();
+    assert!(Authority::from_settings(&settings).await.is_ok());
+    #[cfg(unix)]
+    {
+        // As Kubernetes mounts it.
+        let linked = directory.path().join("linked");
+        fs::create_dir(&linked).unwrap();
+        std::os::unix::fs::symlink(mounted.join("private_key.pem"), linked.join("private_key.pem")).unwrap();
+        let variables = [("LANGFLOW_ALGORITHM", "RS256"), ("LANGFLOW_CONFIG_DIR", linked.to_str().unwrap())];
+        assert!(Authority::from_settings(&load(&variables).unwrap()).await.is_ok());
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs python3 with PyJWT"]
+async fn langflows_tokens_are_admitted_and_langflow_admits_their_successors() {
+    let escaped = RSA.replace('\n', "\\n");
+    for (algorithm, key, variables) in [
+        ("HS256", SECRET, vec![("LANGFLOW_SECRET_KEY", SECRET)]),
+        ("RS256", RSA, vec![("LANGFLOW_ALGORITHM", "RS256"), ("LANGFLOW_PRIVATE_KEY", RSA)]),
+        (
+            "RS512",
+            RSA,
+            vec![
+                ("LANGFLOW_ALGORITHM", "RS512"),
+                ("LANGFLOW_PRIVATE_KEY", &*escaped),
+                ("LANGFLOW_PUBLIC_KEY", RSA_PUBLIC),
+            ],
+        ),
+    ] {
+        let settings = load(&variables).unwrap();
+        let mint = |kind: &str, left: i64| {
+            python(
+                &json!({ "do": "langflow_mint", "algorithm": algorithm, "key": key, "type": kind, "left": left }),
+            )
+        };
+        assert_eq!(send(&settings, &mint("access", 3000)).await, (StatusCode::OK, None), "{algorithm}");
+        assert_eq!(
+            send(&settings, &mint("refresh", 3000)).await,
+            (StatusCode::UNAUTHORIZED, None),
+            "{algorithm}"
+        );
+        for (left, status) in [(300, StatusCode::OK), (-20, StatusCode::UNAUTHORIZED)] {
+            let (answer, successor) = send(&settings, &mint("access", left)).await;
+            assert_eq!(answer, status, "{algorithm} {left}");
+            let check = json!({ "do": "langflow_check", "algorithm": algorithm, "key": key, "token": successor.unwrap() });
+            let checked: Value = serde_json::from_str(&python(&check)).unwrap();
+            assert_eq!(checked["claims"]["sub"], "3fa85f64-5717-4562-b3fc-2c963f66afa6");
+        }
+        let authority = Authority::from_settings(&settings).await.unwrap();
+        let token = authority.issue(Login::new("alice")).await.unwrap();
+        python(
+            &json!({ "do": "langflow_check", "algorithm": algorithm, "key": key, "token": token.as_str() }),
+        );
+    }
+}
