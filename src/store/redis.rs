@@ -52,7 +52,9 @@ const AT_ONCE: usize = 128;
 /// Every change of a session is one script on one key slot, so it happens completely or not at all, even if a process
 /// is killed. A standing costs one round trip with two pipelined queries. A rotation costs two: the subject's
 /// revocations are read, and the session listed, before the session's record is written. A revocation costs one, and
-/// one more to note it at its subject. Revoking *all* sessions writes to every hash tag, with 1,024 scripts. Put a
+/// one more to note it at its subject. Revoking *all* sessions writes to every hash tag, with 1,024 scripts. Where a
+/// revocation of a subject's or all sessions meets some that begin ahead of the clock, each of them costs as much as
+/// one more. Put a
 /// [`Cached`](super::Cached) in front if there are many requests.
 ///
 /// # What the server must be
@@ -209,8 +211,8 @@ impl ClaimsStore for RedisStore {
                         return Ok(chain::predated(supersedes, instant));
                     }
                 }
-                // It was listed before it could be known that there is nothing to list.
-                // A session of theirs may have been recorded meanwhile, with another token.
+                // It was listed before it could be known that there is nothing to list. A session of theirs may have been
+                // recorded meanwhile, with another token.
                 (Rotated::Revoked | Rotated::Predated { .. } | Rotated::Unknown, _)
                     if listing.is_new && !is_theirs =>
                 {

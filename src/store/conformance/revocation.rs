@@ -360,8 +360,11 @@ pub async fn a_session_dated_far_ahead_is_ended_and_holds_up_no_sign_in<S: Claim
     for is_spared in [false, true] {
         let login = Login::new();
         let far = Login { until: login.now.after(300_000), ..login.another(200_000) };
+        let stranger = Login { subject: self::subject(), ..far.another(0) };
         let head = token();
-        far.chain(store, &[head]).await;
+        for login in [&far, &stranger] {
+            login.chain(store, &[head]).await;
+        }
         let except = Some(far.session).filter(|_| is_spared);
         let instant = login.now.after(3);
         let revocation = Revocation::SubjectBefore { subject: login.subject, instant, except };
@@ -371,6 +374,7 @@ pub async fn a_session_dated_far_ahead_is_ended_and_holds_up_no_sign_in<S: Claim
             assert_eq!(far.at(now).standing(store, head).await, expected, "at {now}, spared: {is_spared}");
         }
         assert_eq!(far.head(store).await.is_some(), is_spared, "whether it is listed");
+        assert_eq!(stranger.standing(store, head).await, Standing::Live, "another subject's");
         let next = login.another(0);
         let next = Login { start: login.now.after(60), ..next }.at(login.now.after(60));
         assert_eq!(next.sign_in(store, token()).await, Rotated::Recorded, "a sign-in a minute later");
