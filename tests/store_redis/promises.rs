@@ -85,12 +85,14 @@ async fn it_answers_as_the_memory_store_does() {
         // Ahead of the server's clock: what both date by the later one is dated alike. And each round ahead of the one
         // before, for all sessions up to an instant are revoked for good.
         let start = SystemClock.now().as_secs() + 600 * seed;
+        // One begins ahead of the clock.
+        let start_of = |n: u64| start + if n == 3 { 60 } else { n % 4 };
         let mut now = start + 10;
         let mut limit = SubjectLimit::new(1 + random.below(2) as usize);
         limit.remembered = 2 + random.below(3) as usize;
         for step in 0..60 {
             let n = random.below(6);
-            let scene = Scene { n: seed * 100 + n, start: start + n % 4, now };
+            let scene = Scene { n: seed * 100 + n, start: start_of(n), now };
             // Sessions of two subjects, and one of none.
             let subject_of = |n: u64| (n < 5).then(|| SubjectId::from_bytes(name(2, seed * 100 + n % 2)));
             let presents = |token| {
@@ -106,7 +108,9 @@ async fn it_answers_as_the_memory_store_does() {
             match random.below(60) {
                 0..8 => now += random.below(15),
                 what @ 8..13 if !expires => {
-                    let instant = NumericDate::from_secs(start + random.below(4));
+                    let up_to_now = random.below(3) == 0;
+                    let instant = if up_to_now { now + 3 } else { start + random.below(4) };
+                    let instant = NumericDate::from_secs(instant);
                     let revocation = match what {
                         8 => Revocation::Token { session: scene.session(), token: token_id(token) },
                         9 | 10 => Revocation::Session(scene.session()),
@@ -134,7 +138,7 @@ async fn it_answers_as_the_memory_store_does() {
                 }
             }
             for n in 0..6 {
-                let mut presented = Scene { n: seed * 100 + n, start: start + n % 4, now }.presents(token);
+                let mut presented = Scene { n: seed * 100 + n, start: start_of(n), now }.presents(token);
                 presented.subject = subject_of(n);
                 let expected = memory.standing_now(&presented).unwrap();
                 let standing = store.standing(&presented).await.unwrap();

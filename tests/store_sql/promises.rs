@@ -80,13 +80,15 @@ async fn it_answers_as_the_memory_store_does(place: Place) {
     let start = start().as_secs();
     let at = |secs: u64| NumericDate::from_secs(start + secs);
     let subject = |s: u64| SubjectId::from_bytes(name(s % 2));
+    // One begins ahead of the clock.
+    let start_of = |s: u64| at(if s == 3 { 60 } else { s });
     let mut now = 10;
     for call in 0..1_500 {
         let (s, t, lasts) = (below(4), below(7), below(60));
         match below(31) {
             0..4 => now += below(15),
             4..27 => {
-                let presented = Presented::new(session(s), token(t), Some(subject(s)), at(s), at(now));
+                let presented = Presented::new(session(s), token(t), Some(subject(s)), start_of(s), at(now));
                 let successor = below(7);
                 let claims = format!("{call}");
                 let rotation = if below(10) == 0 {
@@ -100,20 +102,21 @@ async fn it_answers_as_the_memory_store_does(place: Place) {
             }
             n => {
                 place.let_go(at(now)).await;
+                let instant = at(if below(3) == 0 { now + 3 } else { below(4) });
                 let revocation = match n {
                     27 => Revocation::Session(session(s)),
                     28 => Revocation::Token { session: session(s), token: token(t) },
                     29 => {
                         let except = (below(2) == 0).then(|| session(below(4)));
-                        Revocation::SubjectBefore { subject: subject(s), instant: at(below(4)), except }
+                        Revocation::SubjectBefore { subject: subject(s), instant, except }
                     }
-                    _ => Revocation::AllBefore { instant: at(below(3)) },
+                    _ => Revocation::AllBefore { instant },
                 };
                 store.revoke(revocation, kept(at(now), at(now + lasts / 2))).await.unwrap();
                 memory.revoke(revocation, kept(at(now), at(now + lasts / 2))).await.unwrap();
             }
         }
-        let presented = Presented::new(session(s), token(t), Some(subject(s)), at(s), at(now));
+        let presented = Presented::new(session(s), token(t), Some(subject(s)), start_of(s), at(now));
         let ours = store.standing(&presented).await.unwrap();
         assert_eq!(ours, memory.standing(&presented).await.unwrap(), "call {call}");
         if call % 16 == 0 {
