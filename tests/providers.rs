@@ -3,6 +3,7 @@
 //! One server on loopback answers for every provider, with certificates of their names by an authority of the tests, and a
 //! proxy leads to it. Both are named to the recipes as they would be in a deployment: by `HTTPS_PROXY` and `SSL_CERT_FILE`, in
 //! the environment of a process of their own.
+#![cfg(feature = "jwks")]
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "support/connect_proxy.rs"]

@@ -40,6 +40,7 @@ mod losses;
 mod outages;
 mod promises;
 mod pushed;
+mod refresh;
 mod replicas;
 mod setup;
 mod tls;
