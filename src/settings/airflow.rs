@@ -209,7 +209,7 @@ impl Airflow {
         };
         match backend.secret(name) {
             Ok(Some(secret)) if !secret.is_empty() => Ok(secret),
-            Ok(_) => Err(SettingsError::new(format!("{at}: the secrets backend has no secret {name:?}"))),
+            Ok(_) => Err(SettingsError::new(format!("{at}: the secrets backend has no secret of this name"))),
             Err(error) => Err(SettingsError::new(format!("{at}: the secrets backend failed: {error}"))),
         }
     }

@@ -11,6 +11,7 @@ use crate::rotation::source::{KeyFormat, KeySource};
 
 use super::Settings;
 use super::error::SettingsError;
+use super::secret::Place as Named;
 use super::types::{Issuer, Key, Name};
 
 /// Keys from one place that the settings name.
@@ -159,11 +160,13 @@ impl Settings {
                 let read = self.format(path, key)?.read(value.0.as_bytes());
                 Source::Given(read.map_err(failed)?)
             }
-            Key { variable: Some(variable), .. } => {
+            Key { variable: Some(Named(variable)), .. } => {
                 let value = self.captured.read(variable).map_err(failed)?;
                 Source::Given(self.format(path, key)?.read(&value).map_err(failed)?)
             }
-            Key { file: Some(file), .. } => Source::File(FileSource::new(file, self.format(path, key)?)),
+            Key { file: Some(Named(file)), .. } => {
+                Source::File(FileSource::new(file, self.format(path, key)?))
+            }
             Key { command: Some(line), .. } => {
                 let command = CommandSource::from_line(&line.0, self.format(path, key)?).map_err(failed)?;
                 Source::Command(match key.timeout {
@@ -171,7 +174,7 @@ impl Settings {
                     None => command,
                 })
             }
-            Key { directory: Some(directory), .. } => {
+            Key { directory: Some(Named(directory)), .. } => {
                 let Some(signing) = &key.signing_file else {
                     return Err(SettingsError::new(format!(
                         "{setting}: the setting `{path}.signing_file` is missing, the name of the file that signs"
@@ -179,13 +182,13 @@ impl Settings {
                 };
                 Source::Directory(DirectorySource::new(directory, signing, self.format(path, key)?))
             }
-            Key { generated_in: Some(directory), .. } => {
+            Key { generated_in: Some(Named(directory)), .. } => {
                 Source::Generated(GeneratedSource::new(directory, algorithm()?))
             }
-            Key { certificates_url: Some(url), .. } => {
+            Key { certificates_url: Some(Named(url)), .. } => {
                 return self.url(&path_of_place, path, Address::Certificates(url, algorithm()?), key).await;
             }
-            Key { jwks_url: Some(url), .. } => {
+            Key { jwks_url: Some(Named(url)), .. } => {
                 return self.url(&path_of_place, path, Address::Keys(url), key).await;
             }
             _ => return Err(SettingsError::new(format!("{setting}: it names no key"))),
@@ -273,7 +276,7 @@ impl Settings {
             let token = token.read(&format!("{path}.bearer_token"), &self.captured, &self.origins).await?;
             source = source.bearer_token(&*token);
         }
-        if let Some(file) = &key.bearer_token_file {
+        if let Some(Named(file)) = &key.bearer_token_file {
             source = source.bearer_token_file(file);
         }
         if let Some(proxy) = &key.proxy {
@@ -286,12 +289,12 @@ impl Settings {
         if key.without_proxy == Some(true) {
             source = source.without_proxy();
         }
-        if let Some(file) = &key.root_certificate_file {
+        if let Some(Named(file)) = &key.root_certificate_file {
             let failed = |error: KeyError| {
                 SettingsError::new(self.origins.describe(&format!("{path}.root_certificate_file")))
                     .because(error)
             };
-            let pem = crate::rotation::source::read_file(file.into()).await.map_err(failed)?;
+            let pem = crate::rotation::source::read_file(file).await.map_err(failed)?;
             source = source.root_certificate(&*pem).map_err(failed)?;
         }
         Ok(Place { setting, source: Source::Url(Box::new(source)) })

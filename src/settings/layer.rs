@@ -36,6 +36,9 @@ impl Layers {
 
     /// The values of a document.
     pub(super) fn document(&mut self, name: &str, tree: Value) -> Result<(), SettingsError> {
+        if !tree.is_object() {
+            return Err(SettingsError::new(format!("{name}: a table of settings is right here")));
+        }
         super::value::leaves(tree).into_iter().try_for_each(|(path, value)| self.set(&path, value, name))
     }
 

@@ -42,12 +42,14 @@ mod variables;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use self::airflow::{Airflow, SecretsBackend, SecretsInDirectory, SecretsInEnvironment};
 pub use self::builder::SettingsBuilder;
 pub use self::error::SettingsError;
 pub use self::langflow::Langflow;
+use self::layer::Layers;
 use self::secret::Captured;
 use self::types::{DEFAULTS, Fields};
 use self::value::Origins;
@@ -79,11 +81,11 @@ impl Settings {
 
 impl<'de> Deserialize<'de> for Settings {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self {
-            fields: Fields::deserialize(deserializer)?,
-            origins: Origins::default(),
-            captured: Captured::default(),
-        })
+        // The format's own errors quote values, which may be secrets.
+        let tree = serde_json::Value::deserialize(deserializer)?;
+        let mut layers = Layers::default();
+        layers.document("the application's configuration", tree).map_err(D::Error::custom)?;
+        layers.merge().map_err(D::Error::custom)
     }
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
+use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
@@ -14,7 +14,7 @@ use super::error::SettingsError;
 use super::value::Origins;
 use crate::keys::error::KeyError;
 use crate::rotation::source::command::CommandSource;
-use crate::rotation::source::{KeyFormat, read_file};
+use crate::rotation::source::{KeyFormat, is_key_text, read_file};
 
 /// The variables with secrets that were found when the settings were read.
 #[derive(Clone, Default)]
@@ -43,6 +43,22 @@ fn shown(name: &str) -> &str {
     if name.len() <= 128 && name.chars().all(is_name) { name } else { "(not a name, but perhaps a value)" }
 }
 
+/// A path, a URL or a variable's name. A key in its place, or a password in a URL, is refused, because names are printed.
+#[derive(Clone, Serialize)]
+#[serde(transparent)]
+pub(super) struct Place(pub(super) String);
+
+impl<'de> Deserialize<'de> for Place {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Zeroizing::new(String::deserialize(deserializer)?);
+        let authority = text.split_once("://").and_then(|(_, rest)| rest.split('/').next());
+        if is_key_text(&text) || authority.is_some_and(|authority| authority.contains('@')) {
+            return Err(D::Error::custom("a name is right here, and this is a key or a URL with a password"));
+        }
+        Ok(Self(text.to_string()))
+    }
+}
+
 /// A text that is printed nowhere.
 #[derive(Clone)]
 pub(super) struct Hidden(pub(super) Zeroizing<String>);
@@ -65,9 +81,9 @@ pub(super) struct Secret {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) value: Option<Hidden>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) variable: Option<String>,
+    pub(super) variable: Option<Place>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) file: Option<String>,
+    pub(super) file: Option<Place>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) command: Option<Hidden>,
 }
@@ -78,8 +94,8 @@ impl<'de> Deserialize<'de> for Secret {
         #[serde(deny_unknown_fields, default)]
         struct Table {
             value: Option<Hidden>,
-            variable: Option<String>,
-            file: Option<String>,
+            variable: Option<Place>,
+            file: Option<Place>,
             command: Option<Hidden>,
         }
 
@@ -119,8 +135,8 @@ impl Secret {
         };
         let (name, bytes) = match self {
             Self { value: Some(Hidden(value)), .. } => return Ok(value.clone()),
-            Self { variable: Some(variable), .. } => ("variable", captured.read(variable)),
-            Self { file: Some(file), .. } => ("file", read_file(file.into()).await.map(without_line_end)),
+            Self { variable: Some(Place(variable)), .. } => ("variable", captured.read(variable)),
+            Self { file: Some(Place(file)), .. } => ("file", read_file(file).await.map(without_line_end)),
             Self { command: Some(Hidden(line)), .. } => {
                 // The format is not used: the output is no key.
                 let output = match CommandSource::from_line(line, KeyFormat::jwk()) {

@@ -2,7 +2,7 @@
 
 use super::Settings;
 use super::error::SettingsError;
-use super::types::Store;
+use super::types::{Store, effective};
 use crate::store::{AnyStore, Cached, ClaimsStore, MemoryStore};
 
 impl Settings {
@@ -16,6 +16,7 @@ impl Settings {
         };
         let url = url.read("store.url", &self.captured, &self.origins).await?;
         let scheme = url.split(':').next().unwrap_or_default();
+        effective("store", store.without_effect(scheme), &self.origins)?;
         let opened = match scheme {
             "memory" => Ok(cached(store, MemoryStore::new())),
             "redis" | "rediss" | "redis+unix" => self.redis(store, &url).await,

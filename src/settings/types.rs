@@ -8,7 +8,7 @@ use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::error::SettingsError;
-use super::secret::{Hidden, Secret};
+use super::secret::{Hidden, Place, Secret};
 use super::value::Origins;
 use crate::keys::algorithm::Algorithm;
 
@@ -88,20 +88,20 @@ tables! {
         also_known_as: Option<List>,
         dangerous_short_hmac: Option<bool>,
         value: Option<Hidden>,
-        variable: Option<String>,
-        file: Option<String>,
+        variable: Option<Place>,
+        file: Option<Place>,
         command: Option<Hidden>,
-        directory: Option<String>,
+        directory: Option<Place>,
         signing_file: Option<String>,
-        generated_in: Option<String>,
-        jwks_url: Option<String>,
-        certificates_url: Option<String>,
+        generated_in: Option<Place>,
+        jwks_url: Option<Place>,
+        certificates_url: Option<Place>,
         timeout: Option<Time>,
         bearer_token: Option<Secret>,
-        bearer_token_file: Option<String>,
+        bearer_token_file: Option<Place>,
         proxy: Option<Secret>,
         without_proxy: Option<bool>,
-        root_certificate_file: Option<String>,
+        root_certificate_file: Option<Place>,
     }
 
     Rotation {
@@ -206,6 +206,7 @@ impl Fields {
         let mut secrets = Vec::new();
         for (path, key) in keys.chain(retired).chain(foreign) {
             once(&path, &key.places(), origins)?;
+            effective(&path, key.without_effect(), origins)?;
             secrets.push((format!("{path}.bearer_token"), &key.bearer_token));
             secrets.push((format!("{path}.proxy"), &key.proxy));
         }
@@ -228,6 +229,16 @@ impl Fields {
             once(&path, &names, origins)?;
         }
         Ok(())
+    }
+}
+
+pub(super) fn effective(path: &str, idle: Option<&str>, origins: &Origins) -> Result<(), SettingsError> {
+    match idle {
+        Some(name) => Err(SettingsError::new(format!(
+            "{} has no effect beside what else is set there: leave it out",
+            origins.describe(&format!("{path}.{name}"))
+        ))),
+        None => Ok(()),
     }
 }
 
@@ -256,6 +267,54 @@ impl Key {
             self.certificates_url.is_some(),
         ];
         PLACES.iter().zip(given).filter(|(_, is)| *is).map(|(name, _)| *name).collect()
+    }
+
+    /// An option that the key's place does not have.
+    fn without_effect(&self) -> Option<&'static str> {
+        let place = self.places().first().copied();
+        // Without a place, an issuer's keys are found by discovery.
+        let is_fetched = matches!(place, None | Some("jwks_url" | "certificates_url"));
+        let is_read = !is_fetched && place != Some("generated_in");
+        [
+            ("format", self.format.is_some(), is_read),
+            ("kid", self.kid.is_some(), is_read),
+            ("also_known_as", self.also_known_as.is_some(), is_read),
+            ("dangerous_short_hmac", self.dangerous_short_hmac.is_some(), is_read),
+            ("signing_file", self.signing_file.is_some(), place == Some("directory")),
+            ("timeout", self.timeout.is_some(), is_fetched || place == Some("command")),
+            ("bearer_token", self.bearer_token.is_some(), is_fetched),
+            ("bearer_token_file", self.bearer_token_file.is_some(), is_fetched),
+            ("proxy", self.proxy.is_some(), is_fetched),
+            ("without_proxy", self.without_proxy.is_some(), is_fetched),
+            ("root_certificate_file", self.root_certificate_file.is_some(), is_fetched),
+        ]
+        .into_iter()
+        .find(|(_, is_set, has_effect)| *is_set && !*has_effect && place.is_some())
+        .map(|(name, ..)| name)
+    }
+}
+
+impl Store {
+    /// An option that a store of this scheme does not have.
+    pub(super) fn without_effect(&self, scheme: &str) -> Option<&'static str> {
+        let is_redis = matches!(scheme, "redis" | "rediss" | "redis+unix");
+        let is_postgres = matches!(scheme, "postgres" | "postgresql");
+        let is_sql = is_postgres || scheme == "sqlite";
+        [
+            ("password", self.password.is_some(), is_postgres),
+            ("prefix", self.prefix.is_some(), is_redis || is_sql),
+            ("wait", self.wait.is_some(), is_sql),
+            ("max_connections", self.max_connections.is_some(), is_sql),
+            ("wait_for_replicas", self.wait_for_replicas.is_some(), is_redis),
+            (
+                "wait_for_replicas_timeout",
+                self.wait_for_replicas_timeout.is_some(),
+                is_redis && self.wait_for_replicas.is_some(),
+            ),
+        ]
+        .into_iter()
+        .find(|(_, is_set, has_effect)| *is_set && !*has_effect)
+        .map(|(name, ..)| name)
     }
 }
 

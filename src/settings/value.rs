@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// Where each value came from, by its path. Empty for settings that were deserialised directly.
+/// Where each value came from, by its path.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Origins(BTreeMap<String, String>);
 

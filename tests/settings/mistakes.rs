@@ -208,6 +208,40 @@ fn two_places_of_a_key_or_a_secret_are_an_error_that_names_both() {
     );
 }
 
+#[tokio::test]
+async fn a_setting_without_effect_is_an_error() {
+    for (key, name) in [
+        ("file = '/k'\nsigning_file = 'x'", "signing_file"),
+        ("file = '/k'\ntimeout = '1s'", "timeout"),
+        ("generated_in = '/k'\nkid = 'x'", "kid"),
+        ("generated_in = '/k'\nformat = 'pem'", "format"),
+        ("jwks_url = 'https://h'\nkid = 'x'", "kid"),
+        ("value = 'x'\nbearer_token = 'x'", "bearer_token"),
+        ("command = 'x'\nproxy = 'x'", "proxy"),
+    ] {
+        let error = toml(&format!("[key]\nalgorithm = 'HS512'\n{key}")).unwrap_err().to_string();
+        let expected = format!(
+            "the setting `key.{name}` (TOML text) has no effect beside what else is set there: leave it out"
+        );
+        assert_eq!(error, expected);
+    }
+    for (store, name) in [
+        ("url = 'memory:'\nprefix = 'x'", "prefix"),
+        ("url = 'redis://h'\nwait = '1s'", "wait"),
+        ("url = 'redis://h'\npassword = 'x'", "password"),
+        ("url = 'redis://h'\nwait_for_replicas_timeout = '1s'", "wait_for_replicas_timeout"),
+        ("url = 'sqlite:x'\nwait_for_replicas = 1", "wait_for_replicas"),
+        ("url = 'sqlite:x'\npassword = 'x'", "password"),
+    ] {
+        let text = format!("{NEEDED}[key]\nalgorithm = 'HS512'\nvalue = '{SECRET}'\n[store]\n{store}");
+        let error = Authority::from_settings(&toml(&text).unwrap()).await.err().unwrap().to_string();
+        let expected = format!(
+            "the setting `store.{name}` (TOML text) has no effect beside what else is set there: leave it out"
+        );
+        assert_eq!(error, expected);
+    }
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn a_generated_key_that_others_can_read_is_refused_with_the_remedy() {

@@ -134,3 +134,35 @@ async fn a_retired_key_admits_and_a_withdrawn_one_does_not() {
     let without = Authority::from_settings(&toml(&text("", SECRET)).unwrap()).await.unwrap();
     assert!(without.admit(token.as_str()).await.is_err());
 }
+
+/// A person's mistake: the key, or a URL with a password, where a name belongs.
+#[test]
+fn a_secret_in_place_of_a_name_is_refused_and_printed_nowhere() {
+    let pem = include_str!("../keys/ed25519.pem");
+    let hidden = pem.lines().nth(1).unwrap();
+    let one_line = pem.replace('\n', "\\n");
+    let url = "https://user:hunter2@login.example/jwks";
+    for name in
+        ["FILE", "VARIABLE", "DIRECTORY", "GENERATED_IN", "JWKS_URL", "CERTIFICATES_URL", "BEARER_TOKEN_FILE"]
+    {
+        for text in [pem, &*one_line, url] {
+            let variable = format!("T__KEY__{name}");
+            let error = Settings::builder().variables("T", [(&*variable, text)]).load().unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "the setting `key.{}` (environment variable {variable}): a name is right here, and this is a key or a URL \
+                     with a password",
+                    name.to_lowercase()
+                )
+            );
+        }
+    }
+    for name in ["https://login.example/@keys", "C:\\new\\key.pem", "/run/secrets/a@b"] {
+        assert!(Settings::builder().variables("T", [("T__KEY__FILE", name)]).load().is_ok(), "{name}");
+    }
+    let airflow = tower_reissue::settings::Airflow::execution_api()
+        .variables([("AIRFLOW__API_AUTH__JWT_PRIVATE_KEY_PATH", pem)]);
+    let error = Settings::builder().airflow(airflow).load().unwrap_err().to_string();
+    assert!(!error.contains(hidden) && error.contains("JWT_PRIVATE_KEY_PATH"), "{error}");
+}

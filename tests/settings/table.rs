@@ -246,12 +246,20 @@ fn settings_are_a_field_of_an_applications_own_configuration() {
     .unwrap();
     let printed = application.auth.to_string();
     assert!(
-        printed.contains("lifetime = \"10m\"\n") && printed.contains("access_types = [\"JWT\"]"),
+        printed.contains("lifetime = \"10m\"  # the application's configuration\n")
+            && printed.contains("access_types = [\"JWT\"]"),
         "{printed}"
     );
     assert!(!printed.contains("pw"), "{printed}");
     let unknown = serde_json::from_str::<Application>(r#"{"auth":{"lifetme":"10m"}}"#);
     assert!(unknown.err().unwrap().to_string().contains("`lifetme`"));
+    for wrong in
+        [r#"{"auth":{"key":"hunter2"}}"#, r#"{"auth":"hunter2"}"#, r#"{"auth":{"lifetime":{"x":"hunter2"}}}"#]
+    {
+        let error = serde_json::from_str::<Application>(wrong).err().unwrap().to_string();
+        assert!(error.contains("right here") || error.contains("unknown"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ pub(super) fn variable(given: impl Into<String>) -> String {
     if is_name { given } else { "(not the name of a variable, but perhaps its value)".to_owned() }
 }
 
-fn is_key_text(text: &str) -> bool {
+pub(crate) fn is_key_text(text: &str) -> bool {
     text.contains(['\n', '\r']) || text.contains("-----BEGIN") || text.trim_start().starts_with('{')
 }
 

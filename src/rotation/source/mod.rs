@@ -46,6 +46,8 @@ pub use self::env::EnvSource;
 pub use self::file::FileSource;
 pub use self::format::{DangerousKeyFormat, KeyFormat};
 pub use self::generated::GeneratedSource;
+#[cfg(feature = "settings")]
+pub(crate) use self::given::is_key_text;
 #[cfg(feature = "jwks-no-provider")]
 pub use self::jwks_url::{DangerousJwksUrl, JwksUrl};
 
@@ -70,7 +72,8 @@ pub trait KeySource: Send + Sync + 'static {
 
 /// Reads a file with a secret other than a key.
 #[cfg(feature = "settings")]
-pub(crate) async fn read_file(path: std::path::PathBuf) -> Result<snapshot::Bytes, KeyError> {
+pub(crate) async fn read_file(path: impl Into<std::path::PathBuf>) -> Result<snapshot::Bytes, KeyError> {
+    let path = path.into();
     snapshot::blocking(move || snapshot::read(&path)).await
 }
 
