@@ -1,5 +1,6 @@
 //! Makes new tokens: it writes their claims, checks them as on arrival, and signs.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::de::Error as _;
@@ -84,22 +85,27 @@ impl Grant {
             subject: claims.sub().map(str::to_owned),
             sid: token.sid(),
             cnf: claims.confirmation().map(str::to_owned),
-            client_id: token.client_id(),
+            client_id: token.claims().client_id().map(Cow::into_owned),
             private,
         }
     }
 }
 
 impl Unsigned {
-    /// The refresh token that replaces this one.
-    pub(super) fn successor(token: &Verified, successor: &Successor) -> Self {
+    /// The refresh token that replaces this one, in its session.
+    pub(super) fn successor(token: &Verified, session: SessionId, successor: &Successor) -> Self {
         Self {
             claims: Arc::clone(&successor.claims),
             jti: token.id().successor_jti(),
             expires_at: successor.exp,
             kind: TokenKind::Refresh,
-            session: token.session(),
+            session,
         }
+    }
+
+    /// The same token with these claims: the successor that was recorded before.
+    pub(super) fn recorded(self, successor: Successor) -> Self {
+        Self { claims: successor.claims, expires_at: successor.exp, ..self }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::error::{debug_as_display, with_causes};
 use crate::refusal::{Reason, Refusal};
 use crate::request::cookie::Cookie;
 use crate::request::head::RequestHead;
-use crate::store::{Presented, Rotated, Rotation, Standing};
+use crate::store::{Presented, Rotated, Rotation, SessionId, Standing};
 use crate::telemetry::{Event, ReissueKind};
 use crate::time::NumericDate;
 use crate::token::kind::Expected;
@@ -174,12 +174,14 @@ impl<C: Send + Sync + 'static> Authority<C> {
         // Checked before the token is superseded: both tokens can be signed and delivered.
         let ring = self.0.keys.load();
         self.renewed_len(&ring, &access)?;
-        let refresh_len = self.renewed_len(&ring, &Unsigned::successor(&token, &proposed))?;
+        let refresh = Unsigned::successor(&token, grant.session, &proposed);
+        let refresh_len = self.renewed_len(&ring, &refresh)?;
         if let Some(cookie) = cookie {
             check_capacity(Some(refresh_len), self.cookie_capacity(cookie, 0))?;
         }
 
-        let answer = self.record_refresh(&token, &proposed, now).await;
+        let presented = presented(&token, grant.session, now);
+        let answer = self.record_refresh(&token, presented, &proposed).await;
         // The check and the signatures use the same ring, because the key could be withdrawn in between.
         let ring = self.0.keys.load();
         let key_held = ring.holds(token.key());
@@ -187,7 +189,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let mut reused = None;
         let verdict = loop {
             next = match next {
-                Next::AskStore => policy.refresh_standing(self.standing_of(&token, now).await),
+                Next::AskStore => policy.refresh_standing(self.standing_of(presented).await),
                 Next::EndSession { generations } => {
                     reused = Some(generations);
                     let ended = self.end_reused(&token).await;
@@ -206,10 +208,10 @@ impl<C: Send + Sync + 'static> Authority<C> {
         if let Some(generations) = reused {
             self.emit(Event::RefreshTokenReused { generations });
         }
-        let successor = Unsigned::successor(&token, &verdict.map_err(refused)?);
+        let successor = refresh.recorded(verdict.map_err(refused)?);
         let pair = TokenPair {
             refresh: self.sign_refresh_token(&ring, &successor, now)?,
-            scope: scope::named(&access.claims),
+            scope: scope::named(&grant.private),
             access: self.sign_unsigned(&ring, &access, now)?,
         };
         self.report_reissued(ReissueKind::Refreshed, pair.refresh.expires_at);
@@ -229,25 +231,24 @@ impl<C: Send + Sync + 'static> Authority<C> {
     async fn record_refresh(
         &self,
         token: &Verified,
+        presented: Presented,
         proposed: &Successor,
-        now: NumericDate,
     ) -> Option<Rotated> {
         let (store, policy) = (self.0.store.clone()?, &self.0.policy);
-        let until = policy.refresh_token_matters_until(proposed.exp, token.claims().session_start());
+        let until = policy.refresh_token_matters_until(proposed.exp, presented.session_start);
         let claims = Arc::clone(&proposed.claims);
-        let rotation = Rotation::renewal(presented(token, now), token.successor_id(), claims, until)
-            .limited_by(self.retention(now));
+        let rotation = Rotation::renewal(presented, token.successor_id(), claims, until)
+            .limited_by(self.retention(presented.now));
         let rotation = if policy.admit_after_store_loss { rotation } else { rotation.of_known_session() };
         self.ask(store.rotate(rotation)).await.ok()
     }
 
-    async fn standing_of(&self, token: &Verified, now: NumericDate) -> Option<Standing> {
+    async fn standing_of(&self, presented: Presented) -> Option<Standing> {
         let store = self.0.store.clone()?;
-        let presented = presented(token, now);
         self.ask(store.standing(presented)).await.ok()
     }
 }
 
-fn presented(token: &Verified, now: NumericDate) -> Presented {
-    Presented::new(token.session(), token.id(), token.subject(), token.claims().session_start(), now)
+fn presented(token: &Verified, session: SessionId, now: NumericDate) -> Presented {
+    Presented::new(session, token.id(), token.subject(), token.claims().session_start(), now)
 }

@@ -1,6 +1,7 @@
 //! The renewer: code of the application's own that is asked for the claims of each next token.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -39,10 +40,10 @@ impl RenewalRequest {
             subject: token.claims().sub().map(str::to_owned),
             session: token.session(),
             session_start: token.claims().session_start(),
-            client_id: token.client_id(),
+            client_id: token.claims().client_id().map(Cow::into_owned),
             claims: PrivateClaims::of(match token.kind() {
                 TokenKind::Access => Arc::clone(token.claims().text()),
-                TokenKind::Refresh => token.access_claims().into(),
+                TokenKind::Refresh => token.claims().access_claims().into(),
             }),
             is_refresh: token.kind() == TokenKind::Refresh,
         }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use crate::jose::base64;
 use crate::jose::json;
 use crate::jose::json::Member;
+use crate::jose::media_type;
 use crate::refusal::{Reason, Refusal};
 
 /// The members of a header that are read. `jwk`, `jku`, `x5u`, `x5c` and unknown names are never read.
@@ -53,12 +54,13 @@ pub(crate) fn write(alg: &str, typ: Option<&str>, kid: &str) -> String {
 pub(crate) struct EncodedHeaders {
     alg: &'static str,
     kid: Box<str>,
-    texts: [(&'static str, Box<str>); 2],
+    texts: [(&'static str, Box<str>); 3],
 }
 
 impl EncodedHeaders {
     pub(crate) fn under(alg: &'static str, kid: &str) -> Self {
-        let texts = ["JWT", "at+jwt"].map(|typ| (typ, write(alg, Some(typ), kid).into()));
+        let texts =
+            ["JWT", "at+jwt", media_type::REFRESH].map(|typ| (typ, write(alg, Some(typ), kid).into()));
         Self { alg, kid: kid.into(), texts }
     }
 
@@ -89,7 +91,7 @@ mod tests {
     fn a_written_header_reads_as_the_parser_reads_it() {
         for kid in ["k", "", "with \"quotes\" and \u{1}", "é"] {
             let written = EncodedHeaders::under("ES256", kid);
-            for typ in ["JWT", "at+jwt"] {
+            for typ in ["JWT", "at+jwt", media_type::REFRESH] {
                 let encoded = write("ES256", Some(typ), kid);
                 assert_eq!(written.text(Some(typ)), Some(&*encoded));
                 let text = base64::Base64::Url.decode(encoded.as_bytes()).expect("base64url");

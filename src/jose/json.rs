@@ -46,6 +46,10 @@ pub(crate) fn string(value: &str) -> Option<Cow<'_, str>> {
 
 /// The JSON text of a string.
 pub(crate) fn quoted(text: &str) -> String {
+    // Names of claims and most values need no escape.
+    if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        return ["\"", text, "\""].concat();
+    }
     serde_json::Value::from(text).to_string()
 }
 
@@ -246,6 +250,13 @@ mod tests {
 
     fn nested(depth: usize) -> String {
         format!("{{\"a\":{}1{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1))
+    }
+
+    #[test]
+    fn a_text_is_quoted_as_serde_quotes_it() {
+        for text in (0..0x250).filter_map(char::from_u32).map(|c| format!("a{c}b")).chain([String::new()]) {
+            assert_eq!(quoted(&text), serde_json::to_string(&text).expect("a text"), "{text:?}");
+        }
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub(crate) struct Claims {
     acr: Option<Span>,
     auth_time: Option<Span>,
     is_sliding: bool,
+    client_id: Option<Span>,
+    access_claims: Option<Span>,
     places: Places,
 }
 
@@ -81,6 +83,8 @@ struct Raw<'a> {
     scp: Option<&'a str>,
     acr: Option<&'a str>,
     sliding: Option<&'a str>,
+    client_id: Option<&'a str>,
+    access_claims: Option<&'a str>,
     session_start: Option<&'a str>,
 }
 
@@ -173,6 +177,8 @@ impl Claims {
             acr: raw.acr.map(place).transpose()?,
             auth_time: raw.auth_time.map(place).transpose()?,
             is_sliding: raw.sliding != Some("false"),
+            client_id: raw.client_id.map(place).transpose()?,
+            access_claims: raw.access_claims.map(place).transpose()?,
             places: Places {
                 exp: place(exp_text)?,
                 iat: raw.iat.map(place).transpose()?,
@@ -254,6 +260,17 @@ impl Claims {
         date("auth_time", self.auth_time?.of_text(&self.text)?).ok()
     }
 
+    /// The client that it was issued to. `None` if `client_id` is absent or no string.
+    pub(crate) fn client_id(&self) -> Option<Cow<'_, str>> {
+        json::string(self.client_id?.of_text(&self.text)?)
+    }
+
+    /// The private claims that a refresh token grants, as their JSON text.
+    pub(crate) fn access_claims(&self) -> &str {
+        let claims = self.access_claims.and_then(|claims| claims.of_text(&self.text));
+        claims.filter(|claims| claims.starts_with('{')).unwrap_or("{}")
+    }
+
     /// Whether its claims allow a renewal: not if [`NOT_SLIDING`] is `false`.
     pub(crate) fn is_sliding(&self) -> bool {
         self.is_sliding
@@ -293,6 +310,8 @@ impl<'a> Raw<'a> {
                 "scp" => &mut raw.scp,
                 "acr" => &mut raw.acr,
                 NOT_SLIDING => &mut raw.sliding,
+                CLIENT_ID => &mut raw.client_id,
+                ACCESS_CLAIMS => &mut raw.access_claims,
                 name if name == policy.session_start_claim => &mut raw.session_start,
                 _ => continue,
             };

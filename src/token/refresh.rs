@@ -8,7 +8,7 @@
 //!
 //! Nothing is recorded before all that can refuse the refresh was asked: a refresh token that is refused is not spent.
 
-use super::claims::{ACCESS_CLAIMS, date};
+use super::claims::date;
 use super::policy::Policy;
 use super::reissue::NotReissued;
 use super::renewal::Renewal;
@@ -67,7 +67,7 @@ impl Policy {
         if now < token.valid_from() {
             return refuse(Reason::NotYetValid("iat"));
         }
-        let issued_to = token.client_id();
+        let issued_to = token.claims().client_id();
         if issued_to.as_deref() != client_id {
             let hint = match (issued_to, client_id) {
                 (Some(_), None) => "the request names no client_id, and the token was issued to a client",
@@ -76,7 +76,7 @@ impl Policy {
             };
             return Err(Refusal::new(Reason::WrongClient).with_hint(hint));
         }
-        if scope.is_some_and(|scope| !scope::are_held(token.access_claims(), scope)) {
+        if scope.is_some_and(|scope| !scope::are_held(token.claims().access_claims(), scope)) {
             return refuse(Reason::InvalidScope);
         }
         if now >= token.session_end() {
@@ -95,7 +95,7 @@ impl Policy {
         evidence: &Evidence<'_>,
         renewal: &Renewal,
     ) -> Result<String, Refusal> {
-        let claims = renewal.apply(evidence.token.access_claims())?;
+        let claims = renewal.apply(evidence.token.claims().access_claims())?;
         if !renewal.leaves(self.primary_audience()) {
             return Err(Refusal::new(Reason::Declined).with_hint("no audience is left"));
         }
@@ -175,23 +175,6 @@ impl Policy {
     fn spent_at(&self, head: &str) -> Option<NumericDate> {
         let members = json::members(head).ok()?;
         date("iat", members.iter().find(|member| member.name == "iat")?.value).ok()
-    }
-}
-
-impl Verified {
-    /// The private claims that a refresh token holds for its access tokens, as their JSON text.
-    pub(crate) fn access_claims(&self) -> &str {
-        self.member(ACCESS_CLAIMS).filter(|value| value.starts_with('{')).unwrap_or("{}")
-    }
-
-    /// The client that it was issued to.
-    pub(crate) fn client_id(&self) -> Option<String> {
-        json::string(self.member(super::claims::CLIENT_ID)?).map(|id| id.into_owned())
-    }
-
-    fn member(&self, name: &str) -> Option<&str> {
-        let members = json::members(self.claims().text()).ok()?;
-        members.iter().find(|member| member.name == name).map(|member| member.value)
     }
 }
 
