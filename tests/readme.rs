@@ -69,6 +69,11 @@ fn logout_tasks(authority: Authority) -> Result<(), Box<dyn Error>> {
 }
 
 #[allow(dead_code, reason = "only compiled")]
+fn private_claims_tasks(token: VerifiedToken<Role>) {
+    let _ = &token.claims().role;
+}
+
+#[allow(dead_code, reason = "only compiled")]
 fn introspection_tasks(authority: Authority, may_ask: fn(&RequestHead<'_>) -> bool) {
     let _: Router =
         Router::new().route_service("/introspect", IntrospectionEndpoint::new(authority, may_ask));

@@ -95,7 +95,7 @@ pub(crate) fn find_token<C: Send + Sync + 'static>(
 /// No layer with this `C` guards the route, or it has `without_extension`. The application is at fault.
 pub(crate) struct NoLayer;
 
-pub(crate) const NO_LAYER: &str = "no layer guards this route, or none with these private claims";
+pub(crate) const NO_LAYER: &str = "no layer guards this route, or none with these private claims: add the ReissueLayer last, outside of what requires its token";
 
 /// In the extensions of a request that a layer of this `C` let through without a token, and perhaps layers of others.
 #[derive(Clone)]
