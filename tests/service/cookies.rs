@@ -103,14 +103,15 @@ async fn a_foreign_tokens_cookie_is_never_removed() {
 #[tokio::test]
 async fn what_the_store_says_removes_a_cookie_where_it_is_final() {
     let failed = Reply::Fail(StoreErrorKind::Unavailable);
-    for (standing, removed, status) in [
-        (Reply::Now(Standing::Revoked), true, 401),
-        (Reply::Now(Standing::Reused { generations: 2 }), true, 401),
-        (Reply::Now(Standing::Unknown), false, 401),
-        (failed, false, 503),
+    for (at, standing, removed, status) in [
+        (0, Reply::Now(Standing::Revoked), true, 401),
+        // A token that has not had its time is no reuse.
+        (630, Reply::Now(Standing::Reused { generations: 2 }), true, 401),
+        (0, Reply::Now(Standing::Unknown), false, 401),
+        (0, failed, false, 503),
     ] {
         let store = Scripted::new(standing, Reply::Now(Rotated::Recorded));
-        let builder = builder(&ManualClock::at(NOW)).store(store).end_session_on_reuse();
+        let builder = builder(&ManualClock::at(NOW + at)).store(store).end_session_on_reuse();
         let response = through(&layer(builder.build().unwrap()), with_cookie(&mint(&claims())), ok()).await;
         assert_status(&response, status);
         let expected: &[&str] = if removed { &[REMOVAL] } else { &[] };

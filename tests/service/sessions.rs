@@ -89,7 +89,7 @@ async fn a_reused_token_is_not_refused_as_reused_while_the_session_may_still_be_
         revoke: Reply::Fail(StoreErrorKind::Unavailable),
         ..Scripted::new(Reply::Now(Standing::Reused { generations: 3 }), Reply::Now(Rotated::Recorded))
     };
-    let authority = builder(&ManualClock::at(NOW)).store(store).end_session_on_reuse().build().unwrap();
+    let authority = builder(&ManualClock::at(NOW + 630)).store(store).end_session_on_reuse().build().unwrap();
     let response = present(&authority, &mint(&claims())).await;
     assert_status(&response, 503);
     assert_eq!(header(&response, "retry-after"), Some("1"));
