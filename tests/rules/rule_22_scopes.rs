@@ -245,7 +245,10 @@ fn an_anonymous_request_gets_the_bare_challenge_and_an_unguarded_route_a_500() {
     assert_eq!(reason(&response), Some(&Reason::NoCredential));
     let response = send(&layer(0).without_extension(), &scope(), request_with(json!({})));
     assert_eq!(response.status(), 500);
-    assert_eq!(response.body(), "no layer guards this route, or none with these private claims");
+    assert_eq!(
+        response.body(),
+        "no layer guards this route, or none with these private claims: add the ReissueLayer last, outside of what requires its token"
+    );
     assert_eq!(reason(&response), None);
 }
 
