@@ -25,13 +25,23 @@ impl Authority<PrivateClaims> {
     /// # Panics
     /// Outside a tokio runtime.
     pub async fn from_settings(settings: &Settings) -> Result<Self, SettingsError> {
-        let builder = AuthorityBuilder::from_settings(settings).await?;
-        builder.build().map_err(|error| settings.refused(error))
+        settings.build(AuthorityBuilder::from_settings(settings).await?)
     }
 }
 
 impl AuthorityBuilder<PrivateClaims> {
-    /// A builder with all that the settings say, for further options of the code's own.
+    /// A builder with all that the settings say, for further options of the code's own. [`Settings::build`] builds it, with
+    /// the settings in its errors.
+    ///
+    /// ```no_run
+    /// use tower_reissue::settings::Settings;
+    /// use tower_reissue::{Authority, AuthorityBuilder};
+    ///
+    /// # async fn start(settings: Settings) -> Result<(), Box<dyn std::error::Error>> {
+    /// let builder = AuthorityBuilder::from_settings(&settings).await?;
+    /// let authority: Authority = settings.build(builder.renew_if(|token| token.subject() != Some("kiosk")))?;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// As for [`Authority::from_settings`], except what [`build`](Self::build) finds.
@@ -134,6 +144,21 @@ impl Settings {
         Ok(Some(if cookie.partitioned == Some(true) { built.partitioned() } else { built }))
     }
 
+    /// Builds an authority from a builder of [`AuthorityBuilder::from_settings`].
+    ///
+    /// # Errors
+    /// As [`AuthorityBuilder::build`]. The error also says where the settings that it speaks of came from.
+    pub fn build<C: Send + Sync + 'static>(
+        &self,
+        builder: AuthorityBuilder<C>,
+    ) -> Result<Authority<C>, SettingsError> {
+        builder.build().map_err(|error| {
+            let message = error.to_string();
+            let origins = self.origins.mentioned_in(&message);
+            SettingsError::new(format!("{message}{origins}")).because(error)
+        })
+    }
+
     async fn start_keys(&self) -> Result<Keys, SettingsError> {
         let fields = &self.fields;
         let mut rotation = match self.own_keys().await? {
@@ -168,13 +193,6 @@ impl Settings {
             }
         }
         rotation.start().await.map_err(|error| SettingsError::new("the keys don't load").because(error))
-    }
-
-    /// The builder's error, with the origins of the settings that it speaks of.
-    fn refused(&self, error: ConfigError) -> SettingsError {
-        let message = error.to_string();
-        let origins = self.origins.mentioned_in(&message);
-        SettingsError::new(format!("{message}{origins}")).because(error)
     }
 }
 

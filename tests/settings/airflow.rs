@@ -5,7 +5,7 @@ use std::fs;
 use http::StatusCode;
 use serde_json::{Value, json};
 use tower_reissue::settings::{Airflow, SecretsInDirectory, SecretsInEnvironment, Settings};
-use tower_reissue::{Algorithm, Authority, Login, SigningKey};
+use tower_reissue::{Algorithm, Authority, AuthorityBuilder, Login, SigningKey};
 
 use super::SECRET;
 use super::python::{python, send};
@@ -239,6 +239,24 @@ async fn what_can_not_be_built_names_airflows_variable() {
         super::mistakes::assert_says(&error, expected);
         assert!(!error.contains("Xq8-1zPw"), "{error}");
     }
+}
+
+/// As the documentation says of the scopes `workload` and `callback`.
+#[tokio::test]
+async fn a_predicate_of_the_code_goes_in_between_and_the_error_still_names_the_variable() {
+    let built = async |leeway| {
+        let settings =
+            load(Airflow::execution_api(), &[WITH_SECRET, ("AIRFLOW__API_AUTH__JWT_LEEWAY", leeway)])
+                .unwrap();
+        let builder = AuthorityBuilder::from_settings(&settings).await.unwrap();
+        settings.build(builder.renew_if(|token| token.claims().get::<String>("scope").is_ok()))
+    };
+    assert!(built("10").await.is_ok());
+    let error = built("600").await.err().unwrap().to_string();
+    assert!(
+        error.ends_with("(`leeway` is from environment variable AIRFLOW__API_AUTH__JWT_LEEWAY)"),
+        "{error}"
+    );
 }
 
 /// A successor carries the first audience, and the trusted JWK set of another component is the same issuer's.
