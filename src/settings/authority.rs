@@ -253,7 +253,7 @@ impl Fields {
             values: issuer audience jitter_percent session_start_claim max_token_bytes max_added_head_bytes
                 max_sessions_per_subject token_cache_bytes;
             times: max_session_lifetime max_token_lifetime lifetime leeway grace future_tolerance accept_without_iat
-                in_flight_allowance;
+                in_flight_allowance renewer_deadline;
             flags: without_issuer without_audience session_starts_at_auth_time admit_in_grace end_session_on_reuse
                 admit_after_store_loss;
             lists: also_accept_audiences => also_accept_audience, legacy_audiences => legacy_audience,
@@ -264,7 +264,8 @@ impl Fields {
         }
         if let Some(refresh) = &self.refresh_tokens {
             let tokens = RefreshTokens::new(refresh.audience.clone().unwrap_or_default());
-            builder = builder.refresh_tokens(with(tokens, refresh.lifetime, RefreshTokens::lifetime));
+            let tokens = with(tokens, refresh.lifetime, RefreshTokens::lifetime);
+            builder = builder.refresh_tokens(with(tokens, refresh.reuse_window, RefreshTokens::reuse_window));
         }
         if let Some(dangerous) = &self.dangerous {
             if dangerous.unbounded_sessions == Some(true) {

@@ -236,6 +236,9 @@ impl Settings {
         for kid in key.also_known_as.iter().flat_map(|list| &list.0) {
             format = format.also_known_as(kid);
         }
+        if key.fully_specified_alg == Some(true) {
+            format = format.with_fully_specified_alg();
+        }
         Ok(if key.dangerous_short_hmac == Some(true) { format.dangerous().short_hmac() } else { format })
     }
 
@@ -271,6 +274,9 @@ impl Settings {
         }
         if let Some(timeout) = key.timeout {
             source = source.timeout(timeout.0);
+        }
+        if let Some(bytes) = key.max_bytes {
+            source = source.max_bytes(bytes);
         }
         if let Some(token) = &key.bearer_token {
             let token = token.read(&format!("{path}.bearer_token"), &self.captured, &self.origins).await?;

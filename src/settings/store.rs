@@ -2,6 +2,8 @@
 
 use super::Settings;
 use super::error::SettingsError;
+#[cfg(feature = "redis-tls")]
+use super::secret::Place;
 use super::types::{Store, effective};
 use crate::store::{AnyStore, Cached, ClaimsStore, MemoryStore};
 
@@ -50,7 +52,22 @@ impl Settings {
     async fn redis(&self, store: &Store, url: &str) -> Result<AnyStore, SettingsError> {
         use std::time::Duration;
 
-        let mut connect = crate::store::RedisStore::connect(url);
+        let mut connect = if store.cluster == Some(true) {
+            crate::store::RedisStore::connect_cluster(url.split(',').map(str::trim))
+        } else {
+            crate::store::RedisStore::connect(url)
+        };
+        #[cfg(feature = "redis-tls")]
+        {
+            if let Some(pem) = self.file("root_certificate_file", &store.root_certificate_file).await? {
+                connect = connect.root_certificate(&**pem);
+            }
+            let chain = self.file("client_certificate_file", &store.client_certificate_file).await?;
+            let key = self.file("client_key_file", &store.client_key_file).await?;
+            if let (Some(chain), Some(key)) = (chain, key) {
+                connect = connect.client_certificate(&**chain, &**key);
+            }
+        }
         if let Some(prefix) = &store.prefix {
             connect = connect.with_prefix(prefix);
         }
@@ -61,6 +78,18 @@ impl Settings {
         let opened =
             connect.await.map_err(|error| SettingsError::new("the store can't be opened").because(error))?;
         hearing(store, opened).await
+    }
+
+    #[cfg(feature = "redis-tls")]
+    async fn file(
+        &self,
+        name: &str,
+        file: &Option<Place>,
+    ) -> Result<Option<zeroize::Zeroizing<Vec<u8>>>, SettingsError> {
+        let Some(Place(file)) = file else { return Ok(None) };
+        let failed =
+            |error| SettingsError::new(self.origins.describe(&format!("store.{name}"))).because(error);
+        crate::rotation::source::read_file(file).await.map(Some).map_err(failed)
     }
 
     #[cfg(feature = "postgres")]

@@ -1,5 +1,4 @@
 //! Settings: every one of them, what is printed of them, and the text of every mistake.
-#![cfg(feature = "settings")]
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod airflow;

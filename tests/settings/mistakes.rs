@@ -163,6 +163,24 @@ async fn what_can_not_be_built_names_the_setting_and_its_source() {
                 .to_owned(),
         ),
         (
+            format!("{NEEDED}{key}\n[store]\nurl = 'redis://:hunter2@127.0.0.1:1'\nroot_certificate_file = '/no/ca.pem'"),
+            "the setting `store.url` (TOML text): the setting `store.root_certificate_file` (TOML text): keys unavailable: \
+             /no/ca.pem can't be read: No such file or directory (os error 2)"
+                .to_owned(),
+        ),
+        (
+            format!("{NEEDED}{key}\n[store]\nurl = 'redis://:hunter2@127.0.0.1:1'"),
+            "the setting `store.url` (TOML text): the store can't be opened: ...".to_owned(),
+        ),
+        (
+            format!("{NEEDED}{key}\n[store]\ncluster = true\nurl = 'redis://:hunter2@127.0.0.1:1,redis://:hunter2@127.0.0.1:2'"),
+            "the setting `store.url` (TOML text): the store can't be opened: ...".to_owned(),
+        ),
+        (
+            format!("{NEEDED}{key}\n[store]\nurl = 'postgres://u:hunter2@127.0.0.1:1/d'\nwait = '1s'"),
+            "the setting `store.url` (TOML text): the store can't be opened: ...".to_owned(),
+        ),
+        (
             format!("{NEEDED}{key}\n[store]\nprefix = 'x'"),
             "the setting `store` (TOML text): the setting `store.url` is missing: `memory:`, `redis://…`, `postgres://…` or \
              `sqlite:…` is right"

@@ -108,6 +108,7 @@ async fn a_stores_url_is_a_secret_by_every_way() {
         "url = { value = 'memory:' }".to_owned(),
         format!("url = {{ file = '{file}' }}"),
         format!("url = {{ command = 'cat {file}' }}"),
+        format!("url = 'sqlite:{}/store.db'\ncache_for_at_most = '1s'", directory.path().display()),
     ] {
         let text = format!("{NEEDED}\n[key]\nalgorithm = 'HS512'\nvalue = '{SECRET}'\n[store]\n{store}");
         let authority = Authority::from_settings(&toml(&text).unwrap()).await.unwrap();

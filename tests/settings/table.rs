@@ -31,11 +31,13 @@ const VALUES: &[(&str, &str)] = &[
     ("max_added_head_bytes", "2048"),
     ("max_sessions_per_subject", "5"),
     ("token_cache_bytes", "0"),
+    ("renewer_deadline", "2s"),
     ("admit_in_grace", "true"),
     ("end_session_on_reuse", "true"),
     ("admit_after_store_loss", "true"),
     ("refresh_tokens.audience", "https://login.example/refresh"),
     ("refresh_tokens.lifetime", "1day"),
+    ("refresh_tokens.reuse_window", "5s"),
     ("dangerous.unbounded_sessions", "true"),
     ("dangerous.ignore_cnf", "true"),
     ("withdrawn_keys", "k1"),
@@ -52,8 +54,10 @@ const VALUES: &[(&str, &str)] = &[
     ("key.format", "pem"),
     ("key.kid", "k1"),
     ("key.also_known_as", "not-used"),
+    ("key.fully_specified_alg", "true"),
     ("key.dangerous_short_hmac", "true"),
     ("key.timeout", "3s"),
+    ("key.max_bytes", "65536"),
     ("key.bearer_token", "(secret)"),
     ("key.bearer_token_file", "/run/secrets/token"),
     ("key.proxy", "(secret)"),
@@ -85,6 +89,10 @@ const VALUES: &[(&str, &str)] = &[
     ("store.deadline", "2s"),
     ("store.wait", "3s"),
     ("store.max_connections", "7"),
+    ("store.cluster", "true"),
+    ("store.root_certificate_file", "/etc/ca.pem"),
+    ("store.client_certificate_file", "/etc/client.pem"),
+    ("store.client_key_file", "/etc/client.key"),
     ("store.wait_for_replicas", "1"),
     ("store.wait_for_replicas_timeout", "100ms"),
     ("store.cache_for_at_most", "1s"),
@@ -311,4 +319,85 @@ fn the_manual_has_every_variable_of_airflow_and_langflow() {
 
 fn is_foreign(name: &str) -> bool {
     name.starts_with("AIRFLOW__") || name.starts_with("LANGFLOW_")
+}
+
+/// Options that take code, and those that a setting has by another name.
+const NOT_SETTINGS: &[&str] = &[
+    "private_claims",
+    "clock",
+    "store",
+    "renew_if",
+    "renew_with",
+    "on_event",
+    "confirm_with",
+    "dangerous",
+    "trust",
+    "start",
+    // The store's horizon is raised once, by an operator.
+    "with_horizon",
+    "horizon",
+    "allow_eviction",
+    "postgres_pool",
+    "hearing_revocations",
+    "without_extension",
+    "refuse_with",
+    "plain_http",
+    "discover_plain_http",
+];
+
+/// The setting of an option whose name is another.
+fn setting_of(option: &str) -> &str {
+    match option {
+        "also_accept_audience" => "also_accept_audiences",
+        "legacy_audience" => "legacy_audiences",
+        "access_type" => "access_types",
+        "require_claim" => "required_claims",
+        "store_deadline" => "deadline",
+        "assume_algorithm" => "algorithm",
+        "root_certificate" => "root_certificate_file",
+        "client_certificate" => "client_certificate_file",
+        "with_prefix" | "table_prefix" => "prefix",
+        "for_at_most" => "cache_for_at_most",
+        "during_outage" => "cache_during_outage",
+        "with_max_sessions" => "cache_max_sessions",
+        "allow_origin" => "allowed_origins",
+        "read_from" => "authorization",
+        "sqlite" | "postgres" => "url",
+        "short_hmac" => "dangerous_short_hmac",
+        "with_kid" => "kid",
+        "with_fully_specified_alg" => "fully_specified_alg",
+        other => other,
+    }
+}
+
+/// A new option of a builder is a setting, or is listed above.
+#[test]
+fn every_option_that_takes_no_code_is_a_setting() {
+    let known: BTreeSet<&str> =
+        VALUES.iter().flat_map(|(path, _)| path.split('.')).chain(NOT_SETTINGS.iter().copied()).collect();
+    let mut options = 0;
+    for source in [
+        include_str!("../../src/authority/builder/mod.rs"),
+        include_str!("../../src/authority/builder/refresh_tokens.rs"),
+        include_str!("../../src/keyring/trusted_issuer.rs"),
+        include_str!("../../src/rotation/mod.rs"),
+        include_str!("../../src/rotation/source/format.rs"),
+        include_str!("../../src/rotation/source/jwks_url.rs"),
+        include_str!("../../src/store/redis/connect.rs"),
+        include_str!("../../src/store/sql/builder.rs"),
+        include_str!("../../src/store/cached.rs"),
+        include_str!("../../src/server/layer.rs"),
+        include_str!("../../src/request/cookie.rs"),
+    ] {
+        for declaration in source.split("\n    pub fn ").skip(1) {
+            let (name, rest) = declaration.split_once(['(', '<']).unwrap();
+            let takes_self =
+                rest.split_once(')').unwrap().0.trim_start().trim_start_matches("mut ").starts_with("self");
+            if takes_self {
+                options += 1;
+                assert!(known.contains(setting_of(name)), "`{name}` is no setting");
+            }
+        }
+    }
+    assert!(options > 60, "{options}");
 }
