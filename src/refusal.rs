@@ -216,9 +216,9 @@ impl Refusal {
         64 + [scope, acr_values].into_iter().flatten().map(|names| names.len()).sum::<usize>()
     }
 
-    /// The scopes that the route requires, all of them, as configured: of an
-    /// [`InsufficientScope`](Reason::InsufficientScope) that no predicate stands for, and of an
-    /// [`InsufficientAuthentication`](Reason::InsufficientAuthentication) where one guard requires both.
+    /// The scopes that the route requires, all of them, as configured. Set for an
+    /// [`InsufficientScope`](Reason::InsufficientScope), unless a predicate refused, and for an
+    /// [`InsufficientAuthentication`](Reason::InsufficientAuthentication) if the guard also requires scopes.
     pub fn scope(&self) -> Option<&str> {
         self.required()?.scope.as_deref()
     }

@@ -1,6 +1,6 @@
 //! [`Authority`]: keys, policy, clock and store in one handle. The layer, the login handler and the endpoints share one.
 //!
-//! It drives the decision core, waits for the store, and signs. It decides nothing itself.
+//! It drives the decision core, waits for the store, and signs. Verdicts on tokens come from `token`.
 
 mod arrive;
 mod builder;

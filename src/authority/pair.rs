@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::mint::{Draft, new_jti};
 use super::{Authority, IssueError, IssuedToken, Login};
+use crate::refusal::{Reason, Refusal};
 use crate::store::{Rotated, Rotation};
 use crate::telemetry::Event;
 use crate::token::scope;
@@ -136,7 +137,10 @@ impl<C: Send + Sync + 'static> Authority<C> {
                 self.emit(Event::Issued { expires_at: recorded.expires_at });
                 Ok(pair)
             }
-            Rotated::Revoked | Rotated::Predated { .. } => Err(IssueError::Revoked),
+            // It was live a moment ago: trying again does not bring it back.
+            Rotated::Revoked | Rotated::Predated { .. } => {
+                Err(IssueError::NotLive(Refusal::new(Reason::Revoked)))
+            }
             Rotated::Superseded { .. } | Rotated::Reused { .. } | Rotated::Unknown => {
                 Err(IssueError::Superseded)
             }

@@ -199,7 +199,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
                 Next::Refuse(reason) => break Err(Refusal::new(reason)),
                 Next::NoSuccessor(why) => {
                     self.report_not_reissued(why);
-                    // The session may go on at a node with other settings: nothing is said of the token.
+                    // A node with other settings may accept it, so the answer is 503 and no verdict.
                     break Err(Refusal::new(Reason::StoreUnavailable));
                 }
             };

@@ -226,7 +226,12 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// If there is no store, it did not record the revocation, or the token names no subject.
     pub async fn revoke_other_sessions(&self, token: &VerifiedToken<C>) -> Result<(), StoreError> {
         self.recording_store()?;
-        let subject = token.verified().subject().ok_or(StoreErrorKind::Misused)?;
+        let subject = token.verified().subject().ok_or_else(|| {
+            StoreError::with_source(
+                StoreErrorKind::Misused,
+                "the token has no `sub`, so it has no other sessions",
+            )
+        })?;
         self.revoke_sessions_of(subject, Some(token.session()), self.tolerance_of(token.verified())).await
     }
 

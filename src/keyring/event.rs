@@ -101,7 +101,7 @@ impl KeyEvent<'_> {
                     log!(INFO, fingerprints = %fingerprints, "keys replaced");
                 }
                 if ring.signing_key().is_none() {
-                    log!(ERROR, "no key signs: no token can be issued or renewed");
+                    log!(ERROR, "there is no signing key: no token can be issued or renewed");
                 }
             }
             Self::LoadFailed { source, error } => {
@@ -114,7 +114,7 @@ impl KeyEvent<'_> {
                     ERROR,
                     source,
                     issuer,
-                    "the issuer publishes no key any more; none of its tokens is admitted"
+                    "the issuer now publishes an empty key set; none of its tokens is admitted"
                 );
             }
             Self::Skipped { source, error } => {
@@ -160,7 +160,10 @@ impl fmt::Display for KeyEvent<'_> {
             }
             Self::EmptyKeySet { source, issuer } => {
                 let (source, issuer) = (Clipped(source, NAME), Clipped(issuer, NAME));
-                write!(f, "{issuer} publishes no key any more, by {source}; none of its tokens is admitted")
+                write!(
+                    f,
+                    "{issuer} now publishes an empty key set at {source}; none of its tokens is admitted"
+                )
             }
             Self::Skipped { source, error } => {
                 write!(f, "a key of {} is not used: {}", Clipped(source, NAME), Clipped(error, ERROR))

@@ -69,7 +69,7 @@ pub(super) fn judge(
         return Ok(RotationOutcome::Answered(Rotated::Revoked));
     }
     match (chain.place(&presented.token, presented.now), supersedes) {
-        // A chain that met itself again would never end.
+        // A successor that is already in the chain would form a cycle.
         (Place::Head, true) if chain.place(successor, presented.now) != Place::Stranger => {
             Err(StoreErrorKind::Misused.into())
         }

@@ -61,8 +61,8 @@ impl fmt::Display for StoreError {
             StoreErrorKind::Timeout => "the claims store did not answer in time",
             StoreErrorKind::Full => "the claims store is at capacity with records that still matter",
             StoreErrorKind::Corrupt => "the claims store holds a record it can't read",
-            StoreErrorKind::Misused => "the claims store was asked for what contradicts itself",
-            StoreErrorKind::Misconfigured => "the claims store is not set up as it must be",
+            StoreErrorKind::Misused => "the call to the claims store is invalid",
+            StoreErrorKind::Misconfigured => "the claims store is misconfigured",
             StoreErrorKind::Stateless => {
                 "a stateless authority records nothing; give the builder a store, MemoryStore for one process"
             }

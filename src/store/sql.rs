@@ -226,7 +226,7 @@ impl ClaimsStore for SqlStore {
     }
 
     async fn revoke(&self, revocation: Revocation, retention: Retention) -> Result<(), StoreError> {
-        // As they are before it is recorded: one that begins after it because it has been recorded is left alone.
+        // Listed before the revocation is recorded, so that sessions that sign in afterwards are not ended.
         let later = match revocation.ends_all_on_record(&retention) {
             true => self.0.persist(|| self.0.begun_after(revocation, retention.now)).await?,
             false => Vec::new(),

@@ -209,7 +209,7 @@ mod tests {
         assert!(logged(|| assert!(!keys.withdraw("older"))).is_empty());
         let lines = logged(|| assert!(keys.withdraw("main")));
         assert!(
-            lines.iter().any(|line| line.starts_with("ERROR") && line.contains("no key signs")),
+            lines.iter().any(|line| line.starts_with("ERROR") && line.contains("there is no signing key")),
             "{lines:?}"
         );
     }

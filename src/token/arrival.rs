@@ -76,7 +76,7 @@ impl Next {
 
 impl Policy {
     /// The first step, before the store is asked.
-    // `inline(always)`, with the rare cases in a function of their own: see `Reissue::call`.
+    // `inline(always)`, with the rare cases in a function of their own: see `server::service::Reissue::call`.
     #[inline(always)]
     pub(crate) fn arrive(&self, arrival: Arrival, facts: Facts<'_>, store: StoreState) -> Next {
         let decision = self.decide(&arrival.evidence(facts, Standing::Live));

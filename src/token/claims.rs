@@ -89,7 +89,7 @@ struct Raw<'a> {
 }
 
 impl Claims {
-    /// Rule 5, all of it but what depends on the time. `terms` are those of the token's kind and issuer, and `foreign` is
+    /// Checks every part of rule 5 that does not depend on the time. `terms` are those of the token's kind and issuer, and `foreign` is
     /// the issuer a trusted foreign key belongs to.
     pub(crate) fn parse(
         text: Arc<str>,

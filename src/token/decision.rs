@@ -1,4 +1,4 @@
-//! [`Policy::decide`]: the one function that judges a token, from the evidence alone.
+//! [`Policy::decide`]: judges access tokens as they arrive, and tokens that are presented for a sign-out.
 
 use super::horizon::{Horizon, furthest_ahead};
 use super::policy::{MAX_GRACE, Policy};
@@ -38,7 +38,7 @@ pub(crate) fn admits_anonymous(optional: bool, reason: &Reason) -> bool {
 impl Verified {
     /// The date that is too far ahead: `iat`, or `nbf` if only that is.
     #[cold]
-    fn not_yet_valid(&self, now: NumericDate) -> Reason {
+    pub(super) fn not_yet_valid(&self, now: NumericDate) -> Reason {
         let claims = self.claims();
         let tolerance =
             claims.nbf().map_or(claims.iat(), |nbf| nbf.max(claims.iat())).since(self.valid_from());
@@ -54,7 +54,7 @@ impl Policy {
     ///
     /// Other faults are checked before expiry, so that "expired" always means "otherwise good". Callers pass [`Standing::Live`]
     /// first: a token that is refused even then needs no answer of the store.
-    // `inline`, because it is not generic and would be called otherwise. See `Reissue::call`.
+    // `inline`, because it is not generic and would be called otherwise. See `server::service::Reissue::call`.
     #[inline]
     pub(crate) fn decide(&self, evidence: &Evidence<'_>) -> Decision {
         let &Evidence { token, key_held, confirmed, standing, now } = evidence;

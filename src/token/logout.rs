@@ -37,7 +37,7 @@ pub(crate) struct Logout {
 }
 
 impl Logout {
-    /// §2.6, all of it but whether the token was used before.
+    /// Checks everything in §2.6, except whether the token was used before.
     pub(crate) fn verify(
         token: &[u8],
         ring: &KeyRing,

@@ -6,7 +6,7 @@
 //!                                                └──► AskStore ──refresh_standing──► EndSession, Refuse
 //! ```
 //!
-//! Nothing is recorded before all that can refuse the refresh was asked: a refresh token that is refused is not spent.
+//! Every check that can refuse runs before the store records, so a refused refresh token is not spent.
 
 use super::claims::date;
 use super::policy::Policy;
@@ -65,7 +65,7 @@ impl Policy {
             return refuse(Reason::Unconfirmed);
         }
         if now < token.valid_from() {
-            return refuse(Reason::NotYetValid("iat"));
+            return refuse(token.not_yet_valid(now));
         }
         let issued_to = token.claims().client_id();
         if issued_to.as_deref() != client_id {

@@ -169,7 +169,7 @@ impl Reissue {
         signed_len: impl FnOnce(&str) -> Result<usize, NotReissued>,
     ) -> Result<Step, NoSuccessor> {
         let proposed = policy.propose_narrowed(token, self.now, narrowed).ok_or(NotReissued::TooLate)?;
-        // One that this policy would refuse, for it names no audience of its own, is worth nothing.
+        // A successor without an accepted audience would be refused here, so it counts as declined.
         if narrowed.audience.is_some() && policy.accept_head(token, &proposed.claims, self.now).is_none() {
             return Err(NotReissued::Declined.into());
         }

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use super::requirement::holds;
 use crate::jose::json::{self, Change, Span};
 
-/// The scopes of these claims, with one space between them (RFC 8693 §4.2): of `scope`, or where there is none of `scp`. `None`
-/// where that is no list of scopes.
+/// The scopes of these claims, with one space between them (RFC 8693 §4.2): of `scope`, or of `scp` if there is no
+/// `scope`. `None` if the claim is not a list of scopes.
 pub(crate) fn named(claims: &str) -> Option<String> {
     Some(names(value(claims)?)?.join(" "))
 }
@@ -22,7 +22,7 @@ pub(crate) fn narrowed(claims: &str, asked: &str) -> Option<String> {
     (left > 0).then_some(narrowed)
 }
 
-/// The claims with those of their scopes that are named, which may be none. A claim that is no list of scopes holds none.
+/// The claims with those of their scopes that are named, which may be none. A claim that is not a list of scopes counts as empty.
 pub(crate) fn reduced(claims: &str, named: &str) -> String {
     replaced(claims, named).map_or_else(|| claims.to_owned(), |(reduced, _)| reduced)
 }
@@ -44,8 +44,8 @@ fn replaced(claims: &str, wanted: &str) -> Option<(String, usize)> {
     Some((json::splice(claims, changes)?, left))
 }
 
-/// The JSON text of a list of scopes with those of them that are wanted, in the form that it has. What is no list of scopes
-/// holds none.
+/// The JSON text of a list of scopes with those of them that are wanted, in the form that it has. A value that is not a
+/// list of scopes counts as empty.
 pub(crate) fn narrowed_value(value: &str, wanted: &str) -> Option<String> {
     let held = names(value).unwrap_or_default();
     let is_wanted = |name: &&str| wanted.split(' ').any(|wanted| wanted == *name);

@@ -163,8 +163,8 @@ impl Policy {
     }
 }
 
-/// What a successor must outlive: its predecessor, or a successor would be of no use. A refresh token is replaced at each use, even if
-/// the session's end makes its successor no longer.
+/// The instant that a successor's `exp` must be later than. An access token's successor must expire later than the token itself. A
+/// refresh token is replaced at each use, even if its successor expires no later.
 fn outlived(token: &Verified) -> NumericDate {
     match token.kind() {
         TokenKind::Access => token.claims().exp(),

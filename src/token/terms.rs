@@ -8,8 +8,8 @@ use crate::jose::media_type;
 use crate::keyring::trusted_issuer::{IssuerTerms, TrustedIssuer};
 use crate::time::NumericDate;
 
-/// The policy for the tokens of one issuer and kind: what its [`TrustedIssuer`] says, or what is said of refresh tokens, and
-/// the authority's own in all else.
+/// The policy for the tokens of one issuer and kind: the issuer's or the refresh tokens'
+/// setting where there is one, otherwise the authority's.
 #[derive(Clone, Copy)]
 pub(crate) struct Terms<'a> {
     policy: &'a Policy,

@@ -341,7 +341,7 @@ impl Ledger {
         let now = retention.now;
         let mut until = self.kept_until(retention);
         match self.sessions.get(&session) {
-            // Which covers this one's start too, from now on.
+            // From now on the tombstone also covers this token's session start.
             Some(Session::Ended(ended)) if ended.until >= until => {
                 return self.revoke_session(session, retention);
             }

@@ -39,10 +39,10 @@ impl Replicas {
         Ok(Self { demand, link })
     }
 
-    /// Makes sure of a revocation that the primary has made.
+    /// Waits until the replicas have a revocation that the primary has made.
     ///
-    /// It is made once more, on the connection that waits: made there for the first time, it would come behind other
-    /// calls' waits. `WAIT` counts a connection's own writes, and the scripts of revocations write every time.
+    /// Repeats the revocation on the connection that waits, because `WAIT` counts that connection's writes only. It is made on
+    /// the shared connection first, so that it does not queue behind other calls' waits.
     pub(super) async fn hold(&self, revocation: &Call) -> Result<(), StoreError> {
         let Demand { count, timeout } = self.demand;
         let acknowledged = revocation.run_and_wait(&self.link, count, timeout).await?;

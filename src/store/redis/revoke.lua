@@ -38,7 +38,7 @@ end
 
 local function revoke_token()
   if session.x and session.x >= till then
-    -- Which covers this one's start too, from now on.
+    -- From now on the tombstone also covers this token's session start.
     return end_session()
   end
   if session.h and session.u > over then

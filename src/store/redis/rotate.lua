@@ -56,7 +56,7 @@ if not is_recorded then
   redis.call('HDEL', KEYS[1], 'x')
   keep(KEYS[1], over, till)
   if start > clock then
-    -- A revocation of all ends it by its name.
+    -- A revocation of all revokes it individually.
     redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', text(clock))
     redis.call('ZADD', KEYS[4], text(start), ARGV[12])
     keep(KEYS[4], over, till)
@@ -75,7 +75,7 @@ elseif ago == 1 or not supersedes then
 elseif ago > 1 then
   return answer('reused', text(ago))
 elseif generations(successor, now, session) then
-  -- A chain that met itself again would never end.
+  -- A successor that is already in the chain would form a cycle.
   return answer('misused')
 end
 

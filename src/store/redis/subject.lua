@@ -52,8 +52,8 @@ end
 answer[5] = is_new and '1' or '0'
 answer[6] = is_new and remembered and redis.call('ZCARD', KEYS[3]) + redis.call('ZCARD', KEYS[4]) > remembered
   and '1' or '0'
--- One sign-in ends one session. Where the limit was lowered, the next ones end the rest. None that is live ends while others
--- are not: of the oldest, that is the one that all others were revoked but, and this one.
+-- One sign-in ends one session. Where the limit was lowered, the next ones end the rest. Ended sessions go
+-- first. The session that "all others" spared and the new one are never ended.
 local too_many = is_new and live and math.min(redis.call('ZCARD', KEYS[3]) - live, 128) or 0
 if too_many > 0 then
   local oldest = redis.call('ZRANGE', KEYS[3], '0', text(too_many), 'WITHSCORES')

@@ -38,8 +38,7 @@ enum Target {
 }
 
 impl SqlStore {
-    /// Reads, lets `decide` change what was found, and writes it under the stamp it is given if all is still as it was read;
-    /// else again.
+    /// Reads the row, calls `decide`, and writes what it decided if nothing changed since the read. Otherwise retries.
     pub(super) async fn change<T: Clone>(
         &self,
         cause: Cause<'_>,
@@ -71,7 +70,7 @@ impl SqlStore {
                 tries.lost()?;
                 continue;
             }
-            // Dated by what was found, as `decide` does: afterwards the revocation itself is what it would be dated past.
+            // Dated before `decide` runs: that adds this revocation to `found`, which would change its date.
             let told = match cause {
                 Cause::Revocation(revocation, retention) => Some(found.dated(revocation, retention)),
                 Cause::Rotation(_) => None,
@@ -234,7 +233,7 @@ impl Inner {
                 Some(Notification { channel, message }) => query.bind(channel).bind(message),
                 None => query,
             };
-            // To its end: a commit that fails is told behind the rows.
+            // Reads all rows: the server reports a failed commit after them.
             question.has_written(query.fetch_all(connection).await)
         })
     }

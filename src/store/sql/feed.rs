@@ -11,7 +11,7 @@ use super::{Inner, SqlStore};
 use crate::store::feed::channel::{self, Channel};
 use crate::store::{RevocationFeed, RevocationListener, StoreError, Subscription};
 
-/// On PostgreSQL; see [heard as they happen](SqlStore#heard-as-they-happen).
+/// On PostgreSQL; see [Notifications](SqlStore#notifications).
 impl RevocationFeed for SqlStore {
     async fn subscribe(&self, listener: RevocationListener) -> Result<Subscription, StoreError> {
         let options = match &self.0.backend {

@@ -1,4 +1,4 @@
-//! Removing what has expired: behind the callers' backs, and when asked.
+//! Removes expired rows, in the background and on request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

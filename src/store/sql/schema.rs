@@ -117,7 +117,7 @@ fn versions(dialect: &Dialect, p: &str) -> Vec<Vec<String>> {
             format!("CREATE INDEX {p}subjects_by_expiry ON {p}subjects (expires)"),
         ],
         vec![
-            // 1 where nobody vouches for the time before the chain was begun. Until here that was forgotten.
+            // 1: the session is older than the store, so revocations of it may be lost. Earlier versions did not record this.
             format!("ALTER TABLE {p}sessions ADD COLUMN orphan BIGINT NOT NULL DEFAULT 0"),
             format!(
                 "UPDATE {p}sessions SET orphan = 1 WHERE generation > 0 \

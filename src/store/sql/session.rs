@@ -207,7 +207,7 @@ impl Session {
             until = until.max(chain.until);
         }
         if until <= self.revoked_until {
-            // Which covers this one's start too, from now on.
+            // From now on the tombstone also covers this token's session start.
             return Ok(self.revoke(retention, clock, until));
         }
         let promised = self.revoked_tokens.iter().find(|(revoked, _)| *revoked == token);

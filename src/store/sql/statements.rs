@@ -74,8 +74,8 @@ pub(super) struct Statements {
     /// Live sessions on record, of a subject or of all, that begin after an instant and more than so many seconds ahead of
     /// the server's clock, but one. One row at least: without a session, where there is none.
     pub(super) begun_after: Statement,
-    /// Of a subject's sessions those that are too many: each live one, and of all the latest start, and until when they
-    /// are kept; and the start of the oldest. One row at least.
+    /// A subject's sessions over the limit: each live one; the latest start and the expiry of those to forget; the oldest start
+    /// of those that are kept. At least one row.
     pub(super) crowd: Statement,
     /// Removes a session's row where it is still as a sign-in made it.
     pub(super) undo: Sql,
