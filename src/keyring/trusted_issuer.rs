@@ -64,6 +64,7 @@ pub(crate) struct IssuerTerms {
     pub(crate) future_tolerance: Option<u64>,
     pub(crate) max_session_lifetime: Option<u64>,
     pub(crate) longest_without_iat: Option<u64>,
+    pub(crate) session_starts_at_auth_time: Option<bool>,
 }
 
 const MAX_SKEW: u64 = 60;
@@ -164,10 +165,31 @@ impl TrustedIssuer {
     }
 
     /// Admits tokens without `iat`, none of which lives longer than `longest`, rounded up to seconds: see
-    /// [`AuthorityBuilder::accept_without_iat`](crate::AuthorityBuilder::accept_without_iat). Default: the authority's.
+    /// [`AuthorityBuilder::accept_without_iat`](crate::AuthorityBuilder::accept_without_iat). Default: the authority's. If the
+    /// authority accepts tokens without `iat`, it accepts this issuer's too.
     pub fn accept_without_iat(mut self, longest: Duration) -> Self {
         let secs = longest.as_secs().saturating_add((longest.subsec_nanos() > 0).into());
         self.terms.longest_without_iat = Some(secs);
+        self
+    }
+
+    /// Takes `auth_time` as the session's start in this issuer's tokens that have no session-start claim: see
+    /// [`AuthorityBuilder::session_starts_at_auth_time`](crate::AuthorityBuilder::session_starts_at_auth_time). Default: the
+    /// authority's.
+    ///
+    /// Costs: a token whose `auth_time` is not a NumericDate, such as ADFS's, is refused. With `auth_time: 0`, which Keycloak
+    /// writes if nobody signed in, the session began in 1970.
+    pub fn session_starts_at_auth_time(mut self) -> Self {
+        self.terms.session_starts_at_auth_time = Some(true);
+        self
+    }
+
+    /// Does not read `auth_time`, whatever the authority does: without a session-start claim, a session of this issuer
+    /// begins at the token's `iat`.
+    ///
+    /// Costs: the session limit counts from each new token of the issuer, not from the sign-in.
+    pub fn session_starts_at_iat(mut self) -> Self {
+        self.terms.session_starts_at_auth_time = Some(false);
         self
     }
 

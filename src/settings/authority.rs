@@ -231,7 +231,12 @@ impl Issuer {
         issuer = with(issuer, self.leeway, TrustedIssuer::leeway);
         issuer = with(issuer, self.future_tolerance, TrustedIssuer::future_tolerance);
         issuer = with(issuer, self.max_session_lifetime, TrustedIssuer::max_session_lifetime);
-        with(issuer, self.accept_without_iat, TrustedIssuer::accept_without_iat)
+        issuer = with(issuer, self.accept_without_iat, TrustedIssuer::accept_without_iat);
+        match self.session_starts_at_auth_time {
+            Some(true) => issuer.session_starts_at_auth_time(),
+            Some(false) => issuer.session_starts_at_iat(),
+            None => issuer,
+        }
     }
 }
 

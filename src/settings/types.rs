@@ -131,6 +131,7 @@ tables! {
         future_tolerance: Option<Time>,
         max_session_lifetime: Option<Time>,
         accept_without_iat: Option<Time>,
+        session_starts_at_auth_time: Option<bool>,
         key: Option<Key>,
     }
 

@@ -156,7 +156,7 @@ impl Claims {
             Refusal::new(Reason::InvalidClaim(policy.session_start_claim.clone().into())).with_hint(hint)
         })?;
         // A claim that no configuration asks for is not checked. ADFS, for example, writes `auth_time` as an ISO string.
-        let auth_time = raw.auth_time.filter(|_| policy.session_starts_at_auth_time);
+        let auth_time = raw.auth_time.filter(|_| terms.session_starts_at_auth_time());
         let auth_time = auth_time.map(|value| date("auth_time", value)).transpose()?;
         // A token is not issued before its session begins, so an own session start is also a bound for a missing `iat`. It is not
         // later than an `iat` that is present.

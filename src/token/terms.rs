@@ -104,6 +104,11 @@ impl<'a> Terms<'a> {
         self.own(|issuer| issuer.longest_without_iat).or(self.policy.longest_without_iat)
     }
 
+    pub(crate) fn session_starts_at_auth_time(self) -> bool {
+        self.own(|issuer| issuer.session_starts_at_auth_time)
+            .unwrap_or(self.policy.session_starts_at_auth_time)
+    }
+
     pub(crate) fn future_tolerance(self) -> u64 {
         self.own(|issuer| issuer.future_tolerance).unwrap_or(self.policy.future_tolerance)
     }

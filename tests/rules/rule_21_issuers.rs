@@ -195,6 +195,41 @@ fn an_issuer_can_go_without_audience_claim_or_iat() {
     assert_eq!(admit(&authority, &token("b", B, no_iat)).map(drop), Err(Reason::MissingClaim("iat".into())));
 }
 
+/// What the issuer says counts for its tokens, what the authority says for all others and for its own.
+#[test]
+fn each_issuer_says_whether_its_sessions_start_at_auth_time() {
+    let (at_iat, at_sign_in) = (NOW, NOW - 900);
+    let plain = || TrustedIssuer::new(A);
+    for (authoritys, issuer, of_a, of_others) in [
+        (false, plain(), at_iat, at_iat),
+        (false, plain().session_starts_at_auth_time(), at_sign_in, at_iat),
+        (false, plain().session_starts_at_iat(), at_iat, at_iat),
+        (true, plain(), at_sign_in, at_sign_in),
+        (true, plain().session_starts_at_iat(), at_iat, at_sign_in),
+        (true, plain().session_starts_at_auth_time(), at_sign_in, at_sign_in),
+        // The last call counts.
+        (false, plain().session_starts_at_auth_time().session_starts_at_iat(), at_iat, at_iat),
+    ] {
+        let what = format!("{authoritys} {issuer:?}");
+        let ring = KeyRing::new(crate::support::key()).trust(issuer, [key("a")]).unwrap();
+        let builder = Authority::builder(ring.trust(B, [key("b")]).unwrap())
+            .issuer(ISSUER)
+            .audience(AUDIENCE)
+            .max_session_lifetime(Duration::from_secs(3600))
+            .clock(ManualClock::at(NOW));
+        let builder = if authoritys { builder.session_starts_at_auth_time() } else { builder };
+        let authority = builder.build().unwrap();
+        let session = json!({"auth_time": NOW - 900});
+        let start = |token: &str| admit(&authority, token).unwrap().session_start().as_secs();
+        assert_eq!(start(&token("a", A, session.clone())), of_a, "{what}");
+        assert_eq!(start(&token("b", B, session.clone())), of_others, "{what}");
+        assert_eq!(start(&mint(&claims_with(session))), of_others, "{what}");
+        // An ISO string, as ADFS writes it, refuses only where it is read.
+        let adfs = json!({"auth_time": "2027-01-15T08:00:00Z"});
+        assert_eq!(admit(&authority, &token("a", A, adfs)).is_ok(), of_a == at_iat, "{what}");
+    }
+}
+
 /// The authority's limit is what the store keeps revocations for: an issuer can only have a shorter one.
 #[test]
 fn of_two_session_limits_the_shorter_counts() {

@@ -311,6 +311,10 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     /// otherwise. Its successors carry an `iat`. An `iat` that is present is judged as always. Set the same `longest`
     /// on every node: successors and session starts follow from it.
     ///
+    /// It applies to every trusted issuer, unless its [`TrustedIssuer`](crate::keys::TrustedIssuer) sets its own
+    /// [`accept_without_iat`](crate::keys::TrustedIssuer::accept_without_iat). If only one issuer writes no `iat`, set it on that
+    /// one alone: then tokens without `iat` of all others are refused.
+    ///
     /// Costs:
     ///
     /// * If `longest` is too short, a revocation of a subject's sessions misses tokens that were minted before it:
@@ -374,7 +378,8 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     }
 
     /// Takes `auth_time` (OpenID Connect Core §2) as the session's start if a token has no session-start claim.
-    /// Default: `iat` is taken.
+    /// Default: `iat` is taken. It applies to trusted issuers too, except those with
+    /// [`TrustedIssuer::session_starts_at_iat`](crate::keys::TrustedIssuer::session_starts_at_iat).
     pub fn session_starts_at_auth_time(mut self) -> Self {
         self.options.policy.session_starts_at_auth_time = true;
         self
