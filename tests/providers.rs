@@ -352,6 +352,8 @@ async fn refuses(authority: &Authority, kid: &str, good: &Value, changes: &[(Val
 async fn run_recipes(folder: &Path) {
     let audience = || (json!({ "aud": "another" }), Reason::WrongAudience);
 
+    let mut recipes = Vec::new();
+
     let auth0 = auth0::authority(folder).await;
     let good = json!({
         "iss": "https://example.eu.auth0.com/", "sub": "auth0|62a1", "azp": "client", "scope": "openid read:orders",
@@ -361,6 +363,7 @@ async fn run_recipes(folder: &Path) {
     let without_slash = json!({ "iss": "https://example.eu.auth0.com" });
     assert!(auth0.admit(&by("auth0", changed(good.clone(), without_slash))).await.is_err());
     refuses(&auth0, "auth0", &good, &[audience()]).await;
+    recipes.push(Recipe { name: "Auth0", authority: auth0.clone(), kid: "auth0", good: good.clone() });
 
     let keycloak = keycloak::authority(folder).await;
     let good = json!({
@@ -368,6 +371,12 @@ async fn run_recipes(folder: &Path) {
         "azp": "web", "sid": "s-1", "acr": "1", "scope": "openid email",
     });
     admits(&keycloak, &by("keycloak", good.clone()), "f3a0").await;
+    recipes.push(Recipe {
+        name: "Keycloak",
+        authority: keycloak.clone(),
+        kid: "keycloak",
+        good: good.clone(),
+    });
     let id_token = (json!({ "typ": "ID" }), Reason::WrongType);
     refuses(
         &keycloak,
@@ -387,6 +396,12 @@ async fn run_recipes(folder: &Path) {
     let one = entra::authority(folder).await;
     admits(&one, &by("entra", good.clone()), "AAAA").await;
     refuses(&one, "entra", &good, &[audience(), id_token.clone()]).await;
+    recipes.push(Recipe {
+        name: "Entra, one tenant",
+        authority: one.clone(),
+        kid: "entra",
+        good: good.clone(),
+    });
     assert!(one.admit(&by("entra", changed(good.clone(), json!({ "iss": elsewhere })))).await.is_err());
 
     let many = entra_tenants::authority(folder).await;
@@ -395,6 +410,12 @@ async fn run_recipes(folder: &Path) {
     admits(&many, &by("entra", other), "AAAA").await;
     let mixed = (json!({ "tid": OTHER_TENANT }), Reason::InvalidClaim("tid".into()));
     refuses(&many, "entra", &good, &[audience(), id_token, mixed]).await;
+    recipes.push(Recipe {
+        name: "Entra, many tenants",
+        authority: many.clone(),
+        kid: "entra",
+        good: good.clone(),
+    });
     let stranger = "https://login.microsoftonline.com/00000000-0000-0000-0000-000000000001/v2.0";
     let stranger = json!({ "iss": stranger, "tid": "00000000-0000-0000-0000-000000000001" });
     assert!(many.admit(&by("entra", changed(good, stranger))).await.is_err());
@@ -411,6 +432,7 @@ async fn run_recipes(folder: &Path) {
     let another_client = json!({ "client_id": "another" });
     let changes = [(id_token, Reason::WrongType), (another_client, Reason::WrongType)];
     refuses(&cognito, "cognito", &good, &changes).await;
+    recipes.push(Recipe { name: "Cognito", authority: cognito.clone(), kid: "cognito", good: good.clone() });
 
     let google = google::authority(folder).await;
     for iss in ["https://accounts.google.com", "accounts.google.com"] {
@@ -420,6 +442,7 @@ async fn run_recipes(folder: &Path) {
         });
         admits(&google, &by("google", good.clone()), "110169484474386276334").await;
         refuses(&google, "google", &good, &[audience()]).await;
+        recipes.push(Recipe { name: "Google", authority: google.clone(), kid: "google", good: good.clone() });
     }
 
     let github = github_actions::authority(folder).await;
@@ -430,6 +453,12 @@ async fn run_recipes(folder: &Path) {
     admits(&github, &by("github", good.clone()), "repo:example/orders:environment:production").await;
     let fork = (json!({ "repository": "stranger/orders" }), Reason::WrongType);
     refuses(&github, "github", &good, &[audience(), fork]).await;
+    recipes.push(Recipe {
+        name: "GitHub Actions",
+        authority: github.clone(),
+        kid: "github",
+        good: good.clone(),
+    });
 
     let kubernetes = kubernetes::authority(folder).await;
     let good = json!({
@@ -441,6 +470,12 @@ async fn run_recipes(folder: &Path) {
     admits(&kubernetes, &by_pod, "system:serviceaccount:shop:web").await;
     let for_cluster = json!({ "aud": ["https://kubernetes.default.svc.cluster.local"] });
     refuses(&kubernetes, "kubernetes", &good, &[(for_cluster, Reason::WrongAudience)]).await;
+    recipes.push(Recipe {
+        name: "Kubernetes",
+        authority: kubernetes.clone(),
+        kid: "kubernetes",
+        good: good.clone(),
+    });
 
     let firebase = firebase::authority(folder).await;
     let good = json!({
@@ -449,8 +484,85 @@ async fn run_recipes(folder: &Path) {
     });
     admits(&firebase, &by("firebase", good.clone()), "uid-1").await;
     refuses(&firebase, "firebase", &good, &[audience()]).await;
+    recipes.push(Recipe {
+        name: "Firebase",
+        authority: firebase.clone(),
+        kid: "firebase",
+        good: good.clone(),
+    });
 
     supabase_admits().await;
+    no_recipe_admits_anothers_token(&recipes).await;
+    no_recipe_admits_another_spelling(&recipes).await;
+}
+
+/// A recipe's authority, and a token that it admits.
+struct Recipe {
+    name: &'static str,
+    authority: Authority,
+    kid: &'static str,
+    good: Value,
+}
+
+impl Recipe {
+    /// Why a token of another `iss` is refused, by a key that the authority knows. Google's key belongs to two issuers, so it is
+    /// looked up by `iss`.
+    fn wrong_issuer(&self) -> Reason {
+        if self.name == "Google" { Reason::UnknownKey } else { Reason::WrongIssuer }
+    }
+}
+
+/// Neither under the other provider's `kid` nor, as their keys are one here, under a `kid` that the authority knows.
+async fn no_recipe_admits_anothers_token(recipes: &[Recipe]) {
+    for recipe @ Recipe { name, authority, kid, good } in recipes {
+        assert!(authority.admit(&by(kid, good.clone())).await.is_ok(), "{name}");
+        for other in recipes.iter().filter(|other| other.kid != *kid) {
+            for kid in [*kid, other.kid] {
+                let refused = authority.admit(&by(kid, other.good.clone())).await.map(drop).unwrap_err();
+                let expected = if kid == other.kid { Reason::UnknownKey } else { recipe.wrong_issuer() };
+                assert_eq!(refused.reason(), &expected, "{name} {}", other.name);
+            }
+        }
+    }
+}
+
+/// What a URL library would take for the same address is another issuer (RFC 8725 §3.8), and so is what a careless prefix
+/// or suffix would match.
+async fn no_recipe_admits_another_spelling(recipes: &[Recipe]) {
+    for recipe @ Recipe { name, authority, kid, good } in recipes {
+        let iss = good["iss"].as_str().unwrap();
+        let (scheme, rest) = iss.split_once("://").map_or(("", iss), |(_, rest)| ("https://", rest));
+        let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let with_host = |host: &str| format!("{scheme}{host}{path}");
+        let with_slash = iss.strip_suffix('/').map_or_else(|| format!("{iss}/"), str::to_owned);
+        for spelling in [
+            with_slash,
+            with_host(&host.to_uppercase()),
+            with_host(&format!("{host}.")),
+            with_host(&format!("{host}:443")),
+            with_host(&format!("{host}@evil.example")),
+            with_host(&format!("evil.example@{host}")),
+            with_host(&format!("{host}.evil.example")),
+            format!("http://{rest}"),
+            format!("HTTPS://{rest}"),
+            format!("https://evil.example/{rest}"),
+            format!("{scheme}{host}/.{path}"),
+            format!("{scheme}{host}/x/..{path}"),
+            format!("{iss}/../x"),
+            format!("{iss}?"),
+            format!("{iss}#"),
+            format!("{iss} "),
+            format!(" {iss}"),
+            format!("{iss}\0"),
+            iss.replacen('e', "%65", 1),
+            iss.replacen('e', "\u{435}", 1),
+        ] {
+            assert_ne!(spelling, iss);
+            let refused = authority.admit(&by(kid, changed(good.clone(), json!({ "iss": spelling })))).await;
+            let refused = refused.map(drop).unwrap_err();
+            assert_eq!(refused.reason(), &recipe.wrong_issuer(), "{name} {spelling:?}");
+        }
+    }
 }
 
 async fn supabase_admits() {
@@ -470,6 +582,13 @@ async fn supabase_admits() {
     let decoded =
         STANDARD.decode(SUPABASE_SECRET).unwrap_or_else(|_| b"no base64, so another secret".to_vec());
     assert!(supabase.admit(&sign(header, &good, &decoded)).await.is_err());
+    // The API keys of the project are tokens under the same secret, and the anonymous one is public.
+    for role in ["anon", "service_role"] {
+        let api_key =
+            json!({ "iss": "supabase", "ref": "example", "role": role, "iat": now - 5, "exp": now + 3600 });
+        let refused = supabase.admit(&sign(header, &api_key, SUPABASE_SECRET.as_bytes())).await.unwrap_err();
+        assert_eq!(refused.reason(), &Reason::WrongIssuer, "{role}");
+    }
     let anonymous = changed(good.clone(), json!({ "aud": "anon" }));
     assert!(supabase.admit(&sign(header, &anonymous, SUPABASE_SECRET.as_bytes())).await.is_err());
 }

@@ -280,6 +280,39 @@ fn one_issuers_key_never_signs_anothers_token() {
     assert!(own.build().unwrap_err().to_string().contains("own one"));
 }
 
+/// Two issuers publish one key under one `kid`, as a test system does whose keys are a copy. Which of them a token is of, its
+/// `iss` says, and it is held to that one's terms alone.
+#[test]
+fn issuers_that_share_a_key_share_no_terms() {
+    let narrow = TrustedIssuer::new(A).audience("a-api");
+    for swapped in [false, true] {
+        let mut issuers = [narrow.clone(), TrustedIssuer::new(B)];
+        if swapped {
+            issuers.reverse();
+        }
+        let ring = issuers
+            .into_iter()
+            .fold(KeyRing::verify_only(), |ring, issuer| ring.trust(issuer, [key("shared")]).unwrap());
+        let authority = verifier(ring).build().unwrap();
+        for (iss, aud, expected) in [
+            (A, "a-api", Ok(())),
+            (A, AUDIENCE, Err(Reason::WrongAudience)),
+            (B, AUDIENCE, Ok(())),
+            (B, "a-api", Err(Reason::WrongAudience)),
+            // A key of several issuers is looked up by `iss`.
+            ("https://c.example", "a-api", Err(Reason::UnknownKey)),
+            ("https://c.example", AUDIENCE, Err(Reason::UnknownKey)),
+        ] {
+            let token = token("shared", iss, json!({"aud": aud}));
+            let admitted = admit(&authority, &token);
+            if let Ok(admitted) = &admitted {
+                assert_eq!(admitted.issuer(), Some(iss));
+            }
+            assert_eq!(admitted.map(drop), expected, "{iss} {aud} {swapped}");
+        }
+    }
+}
+
 #[test]
 fn an_iss_belongs_to_one_issuer_at_most() {
     let ring = || KeyRing::verify_only().trust(A, [key("a")]).unwrap();
