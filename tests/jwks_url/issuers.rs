@@ -175,3 +175,66 @@ async fn an_issuer_that_is_down_at_the_start_is_asked_again_soon() {
     }
     assert!(begun.elapsed() >= Duration::from_secs(2), "it backs off");
 }
+
+/// An issuer whose configuration names another issuer's set, which it may: the host is not compared. So it lends its own name to
+/// the other's keys, and gains nothing: not the other's name for its keys, and no token of the other.
+#[tokio::test]
+async fn an_issuer_that_names_anothers_keys_lets_them_sign_as_itself_and_no_more() {
+    let honest = Issuer::start("https://honest.example").await;
+    let mallorys = Issuer::start("https://mallory.example").await.published;
+    let jwks_uri = honest.server.url("/jwks.json");
+    let server = Server::plain(move |request, _| {
+        let issuer = format!("http://{}", request.headers()["host"].to_str().unwrap());
+        ok(json!({ "issuer": issuer, "jwks_uri": jwks_uri }).to_string())
+    })
+    .await;
+    let mallory = Issuer { name: server.url(""), server, published: mallorys };
+    let source = JwksUrl::discover(&mallory.name).unwrap();
+    let keys = KeyRotation::verify_only()
+        .trust(&honest.name, honest.server.source())
+        .trust(&mallory.name, source)
+        .require_trusted_issuers()
+        .start()
+        .await
+        .unwrap();
+    let authority = Authority::builder(keys).audience("orders").build().unwrap();
+    for (issuer, key, admitted) in [
+        (&honest, &honest.published, true),
+        (&mallory, &honest.published, true),
+        (&honest, &mallory.published, false),
+        (&mallory, &mallory.published, false),
+    ] {
+        let verdict = authority.admit(&issuer.token(key).await).await;
+        assert_eq!(verdict.is_ok(), admitted, "{} {verdict:?}", issuer.name);
+        if let Ok(token) = verdict {
+            assert_eq!(token.issuer(), Some(&*issuer.name));
+        }
+    }
+    // Without the one, its name goes, and the other's keys stay.
+    assert!(authority.distrust_issuer(&mallory.name));
+    assert!(authority.admit(&mallory.token(&honest.published).await).await.is_err());
+    assert!(authority.admit(&honest.token(&honest.published).await).await.is_ok());
+}
+
+/// An issuer that publishes a key of its own under another's `kid`, before or after the other.
+#[tokio::test]
+async fn a_key_under_anothers_kid_neither_signs_for_it_nor_hides_its_key() {
+    let honest = Issuer::start("https://honest.example").await;
+    let mallory = Issuer::start("https://mallory.example").await;
+    let kid = honest.published.verifying_key().kid().to_owned();
+    let published = mallory.published.clone().with_kid(kid);
+    let set = format!(r#"{{"keys":[{}]}}"#, published.verifying_key().to_jwk().unwrap());
+    let server = Server::plain(move |_, _| ok(set.clone())).await;
+    let mallory = Issuer { server, published, ..mallory };
+    for issuers in [[&honest, &mallory], [&mallory, &honest]] {
+        let authority = trusting(&issuers, Duration::from_secs(600)).await;
+        for (issuer, key, status) in [
+            (&honest, &honest.published, StatusCode::OK),
+            (&mallory, &mallory.published, StatusCode::OK),
+            (&honest, &mallory.published, StatusCode::UNAUTHORIZED),
+            (&mallory, &honest.published, StatusCode::UNAUTHORIZED),
+        ] {
+            assert_eq!(status_of(&authority, issuer.token(key).await).await, status, "{}", issuer.name);
+        }
+    }
+}
