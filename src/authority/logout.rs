@@ -1,6 +1,6 @@
 //! An issuer ends sessions.
 
-use super::{Authority, prove};
+use super::Authority;
 use crate::refusal::Refusal;
 use crate::store::{Revocation, SessionId, StoreError, SubjectId};
 use crate::token::logout::{Logout, LogoutRules};
@@ -9,16 +9,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// Verifies a logout token, once more where its issuer was asked for newer keys.
     pub(crate) async fn verify_logout(&self, token: &[u8], rules: &LogoutRules) -> Result<Logout, Refusal> {
         let verify = || Logout::verify(token, &self.0.keys.load(), &self.0.policy, rules, self.now());
-        let refusal = match verify() {
-            Ok(logout) => return Ok(logout),
-            Err(refusal) => refusal,
-        };
-        let Some(refetching) = self.refetch_for(token, &refusal) else { return Err(refusal) };
-        let refetched = refetching.await;
-        verify().map_err(|refusal| match self.refetch_for(token, &refusal) {
-            Some(_) => prove::still_unknown(refusal, refetched),
-            None => refusal,
-        })
+        self.refetching(token, verify).await
     }
 
     /// Ends the session that it names, otherwise every session that its subject began by then.

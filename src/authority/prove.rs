@@ -97,6 +97,15 @@ impl<C: Send + Sync + 'static> Authority<C> {
             };
             Ok((token, now))
         };
+        self.refetching(token, verify).await
+    }
+
+    /// The same, however the token is verified.
+    pub(super) async fn refetching<T>(
+        &self,
+        token: &[u8],
+        verify: impl Fn() -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
         let refusal = match verify() {
             Ok(verified) => return Ok(verified),
             Err(refusal) => refusal,
@@ -129,7 +138,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
 
     /// The load that may bring the key of a refused token, if the token claims a trusted issuer that has no such key here. Keys of
     /// own tokens and of untrusted issuers are not loaded.
-    pub(super) fn refetch_for(&self, token: &[u8], refusal: &Refusal) -> Option<Refetching> {
+    fn refetch_for(&self, token: &[u8], refusal: &Refusal) -> Option<Refetching> {
         // Without a manager nothing can be loaded, so the token need not be read again.
         if !refusal.reason().is_about_keys() || !self.0.keys.is_managed() {
             return None;
