@@ -197,10 +197,9 @@ impl<C: Send + Sync + 'static> Authority<C> {
                 }
                 Next::Issue(successor) => break Ok(successor),
                 Next::Refuse(reason) => break Err(Refusal::new(reason)),
-                Next::NoSuccessor(why) => {
+                Next::NoSuccessor(why, reason) => {
                     self.report_not_reissued(why);
-                    // A node with other settings may accept it, so the answer is 503 and no verdict.
-                    break Err(Refusal::new(Reason::StoreUnavailable));
+                    break Err(Refusal::new(reason));
                 }
             };
         };

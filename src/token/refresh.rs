@@ -42,8 +42,8 @@ pub(crate) enum Next {
     Issue(Successor),
     /// Verdict.
     Refuse(Reason),
-    /// Verdict: refused, and why there is no successor is to be reported.
-    NoSuccessor(NotReissued),
+    /// Verdict: refused for this reason, and why there is no successor is to be reported.
+    NoSuccessor(NotReissued, Reason),
     /// Ask the store for the token's standing: [`Policy::refresh_standing`].
     AskStore,
     /// Revoke the session, for the token was used twice: [`Policy::refresh_session_ended`].
@@ -131,7 +131,8 @@ impl Policy {
                     Some(spent) if now.since(spent) >= self.reuse_window() => {
                         return Next::EndSession { generations: 1 };
                     }
-                    _ => return Next::NoSuccessor(NotReissued::HeadMismatch),
+                    // A node with other settings may accept it, so the answer is 503 and no verdict.
+                    _ => return Next::NoSuccessor(NotReissued::HeadMismatch, Reason::StoreUnavailable),
                 },
             },
             Some(Rotated::Reused { generations }) => return Next::EndSession { generations },

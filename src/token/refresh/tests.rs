@@ -65,7 +65,10 @@ fn the_stores_answer_decides_once_and_the_window_is_counted_from_the_heads_iat()
         (Some(Rotated::Predated { revoked_until: at(0) }), Next::Refuse(Reason::Revoked)),
         (Some(Rotated::Unknown), Next::AskStore),
         (None, Next::Refuse(Reason::StoreUnavailable)),
-        (Some(Rotated::Superseded { head: "{}".into() }), Next::NoSuccessor(NotReissued::HeadMismatch)),
+        (
+            Some(Rotated::Superseded { head: "{}".into() }),
+            Next::NoSuccessor(NotReissued::HeadMismatch, Reason::StoreUnavailable),
+        ),
     ] {
         for key_held in [false, true] {
             assert_eq!(next(200, key_held, answer.clone()), expected, "{answer:?}");
