@@ -52,7 +52,12 @@ async fn a_handler_extracts_the_token_and_may_suppress_the_successor() {
     for (path, status, carries, body) in [
         ("/", 200, true, "alice"),
         ("/bye", 200, false, "bye"),
-        ("/unguarded", 500, false, "no layer guards this route, or none with these private claims"),
+        (
+            "/unguarded",
+            500,
+            false,
+            "no layer guards this route, or none with these private claims: add the ReissueLayer last, outside of what requires its token",
+        ),
     ] {
         let response = fetch(server, Protocol::Http1, wire::get(path, Some(&token))).await;
         assert_eq!(response.status(), status, "{path}");
@@ -125,7 +130,12 @@ async fn a_handler_behind_an_optional_layer_may_or_must_have_a_token_or_looks_at
         ("/looks", None, 200, "A bearer token is required"),
         ("/looks", Some(&token), 200, "alice"),
         // A route that no layer guards never has a token: `None` would hide the mistake.
-        ("/unguarded", None, 500, "no layer guards this route, or none with these private claims"),
+        (
+            "/unguarded",
+            None,
+            500,
+            "no layer guards this route, or none with these private claims: add the ReissueLayer last, outside of what requires its token",
+        ),
     ] {
         let response = fetch(server, Protocol::Http1, wire::get(path, token.map(String::as_str))).await;
         assert_eq!(response.status(), status, "{path}");
