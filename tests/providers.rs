@@ -448,11 +448,14 @@ async fn run_recipes(folder: &Path) {
     let github = github_actions::authority(folder).await;
     let good = json!({
         "iss": "https://token.actions.githubusercontent.com", "aud": "https://deploy.example",
-        "sub": "repo:example/orders:environment:production", "repository": "example/orders", "ref": "refs/heads/main",
+        "sub": "repo:example/orders:environment:production", "repository": "example/orders",
+        "repository_id": "203045111", "repository_owner_id": "5", "ref": "refs/heads/main",
     });
     admits(&github, &by("github", good.clone()), "repo:example/orders:environment:production").await;
-    let fork = (json!({ "repository": "stranger/orders" }), Reason::WrongType);
-    refuses(&github, "github", &good, &[audience(), fork]).await;
+    // A stranger who took the name, and one with a name of his own.
+    let renamed = (json!({ "repository_id": "203045112" }), Reason::WrongType);
+    let fork = (json!({ "repository": "stranger/orders", "repository_id": "7" }), Reason::WrongType);
+    refuses(&github, "github", &good, &[audience(), renamed, fork]).await;
     recipes.push(Recipe {
         name: "GitHub Actions",
         authority: github.clone(),

@@ -286,3 +286,21 @@ impl Fields {
         builder
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_issuers_auth_time_counts_or_not_or_as_the_authority_has_it() {
+        let named = || TrustedIssuer::new("https://sso.example");
+        for (set, expected) in [
+            (None, named()),
+            (Some(true), named().session_starts_at_auth_time()),
+            (Some(false), named().session_starts_at_iat()),
+        ] {
+            let issuer = Issuer { session_starts_at_auth_time: set, ..Issuer::default() };
+            assert_eq!(issuer.trusted("https://sso.example"), expected, "{set:?}");
+        }
+    }
+}
