@@ -5,6 +5,7 @@
 mod arrive;
 mod builder;
 mod cache;
+mod detached;
 mod issue;
 mod logout;
 mod mint;
@@ -30,6 +31,7 @@ use http::HeaderName;
 pub(crate) use arrive::{Admission, Arrived, NotAdmitted, Refused, Verdict};
 pub use builder::{AuthorityBuilder, DangerousBuilder, RefreshTokens};
 use cache::TokenCache;
+pub(crate) use detached::detached;
 pub use issue::{IssueError, IssuedToken, Login};
 pub use pair::TokenPair;
 pub use private_claims::PrivateClaims;

@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Authority, Inner, VerifiedToken};
+use super::{Authority, Inner, VerifiedToken, detached};
 use crate::error::{debug_as_display, with_causes};
 use crate::keyring::handle::RetiredKey;
 use crate::keyring::ring::KeyRing;
@@ -272,16 +272,12 @@ impl<C: Send + Sync + 'static> Authority<C> {
         self.ask(self.recording_store()?.sessions(subject, self.now(), page)).await
     }
 
-    /// Ends the session of a token that was reused. Whoever reused it may hang up at once: on a runtime the revocation goes on
-    /// without them.
+    /// Ends the session of a token that was reused. Whoever reused it may hang up at once.
     pub(super) async fn end_reused(&self, token: &Verified) -> Result<(), StoreError> {
         let (revocation, retention) = (Revocation::Session(token.session()), self.retention_of(token));
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-            return self.revoke(revocation, retention).await;
-        };
         let this = self.clone();
-        let revoking = runtime.spawn(async move { this.revoke(revocation, retention).await });
-        revoking.await.unwrap_or_else(|_| Err(StoreErrorKind::Unavailable.into()))
+        let ended = detached(async move { this.revoke(revocation, retention).await }).await;
+        ended.unwrap_or_else(|| Err(StoreErrorKind::Unavailable.into()))
     }
 
     pub(super) async fn revoke(

@@ -1,6 +1,5 @@
 //! [`BackchannelLogoutEndpoint`]: an OpenID provider ends its users' sessions here.
 
-use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::poll_fn;
@@ -8,13 +7,13 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use http::{Method, Request, Response, StatusCode};
+use http::{Response, StatusCode, request};
 use http_body::Body;
 use quick_cache::unsync::Cache;
-use tower_service::Service;
 
 use super::parameters::Parameters;
-use super::reply::{OAuthError, empty, method_not_allowed};
+use super::post::serve_post;
+use super::reply::{OAuthError, empty};
 use crate::authority::{Authority, PrivateClaims};
 use crate::caught::caught;
 use crate::error::ConfigError;
@@ -120,6 +119,21 @@ impl<C: Send + Sync + 'static> BackchannelLogoutEndpoint<C> {
         self
     }
 
+    async fn post<B>(&self, parts: &request::Parts, body: B) -> Response<FixedBody>
+    where
+        B: Body,
+        B::Error: Into<BoxError>,
+    {
+        let logged_out = match Parameters::read(&parts.headers, body).await {
+            Ok(parameters) => match parameters.get("logout_token") {
+                Some(token) => self.log_out(token).await,
+                None => Err(OAuthError::invalid_request("the parameter logout_token is missing")),
+            },
+            Err(error) => Err(error),
+        };
+        logged_out.map_or_else(OAuthError::into_response, |()| empty(StatusCode::OK))
+    }
+
     async fn log_out(&self, token: &str) -> Result<(), OAuthError> {
         let logout =
             self.authority.verify_logout(token.as_bytes(), &self.rules).await.map_err(|refusal| {
@@ -202,39 +216,7 @@ impl fmt::Debug for LogoutToken {
     }
 }
 
-impl<B, C> Service<Request<B>> for BackchannelLogoutEndpoint<C>
-where
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn StdError + Send + Sync>>,
-    C: Send + Sync + 'static,
-{
-    type Response = Response<FixedBody>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let this = self.clone();
-        Box::pin(async move {
-            if request.method() != Method::POST {
-                return Ok(method_not_allowed("POST"));
-            }
-            let (parts, body) = request.into_parts();
-            let logged_out = match Parameters::read(&parts.headers, body).await {
-                Ok(parameters) => match parameters.get("logout_token") {
-                    Some(token) => this.log_out(token).await,
-                    None => Err(OAuthError::invalid_request("the parameter logout_token is missing")),
-                },
-                Err(error) => Err(error),
-            };
-            Ok(logged_out.map_or_else(OAuthError::into_response, |()| empty(StatusCode::OK)))
-        })
-    }
-}
+serve_post!(BackchannelLogoutEndpoint);
 
 impl<C> Clone for BackchannelLogoutEndpoint<C> {
     fn clone(&self) -> Self {

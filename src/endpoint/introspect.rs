@@ -1,19 +1,16 @@
 //! [`IntrospectionEndpoint`]: says whether a token is active.
 
-use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use http::header::WWW_AUTHENTICATE;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode, request};
 use http_body::Body;
-use tower_service::Service;
 
 use super::parameters::Parameters;
-use super::reply::{OAuthError, json, method_not_allowed};
+use super::post::serve_post;
+use super::reply::{OAuthError, json};
 use crate::authority::{Authority, PrivateClaims, VerifiedToken};
 use crate::jose::json::{members, quoted, string, strings};
 use crate::refusal::Reason;
@@ -72,6 +69,29 @@ impl<C: Send + Sync + 'static> IntrospectionEndpoint<C> {
         Self { authority, authorize: Arc::new(authorize) }
     }
 
+    async fn post<B>(&self, parts: &request::Parts, body: B) -> Response<FixedBody>
+    where
+        B: Body,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let head = RequestHead::of_parts(parts);
+        let may_ask = self.authority.ask_hook("authorize", || (self.authorize)(&head)).unwrap_or(false);
+        if !may_ask {
+            let description = "the caller may not ask about tokens";
+            let error = OAuthError::new(StatusCode::UNAUTHORIZED, "invalid_client", description);
+            let mut response = error.into_response();
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            return response;
+        }
+        match Parameters::read(&parts.headers, body).await {
+            Ok(parameters) => match parameters.get("token") {
+                Some(token) => self.answer(token).await,
+                None => OAuthError::invalid_request("the parameter token is missing").into_response(),
+            },
+            Err(error) => error.into_response(),
+        }
+    }
+
     async fn answer(&self, token: &str) -> Response<FixedBody> {
         match self.authority.admit_unconfirmed(token).await {
             Ok(token) => match active(&token) {
@@ -113,52 +133,7 @@ fn active<C>(token: &VerifiedToken<C>) -> Option<String> {
     Some(document)
 }
 
-impl<B, C> Service<Request<B>> for IntrospectionEndpoint<C>
-where
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn StdError + Send + Sync>>,
-    C: Send + Sync + 'static,
-{
-    type Response = Response<FixedBody>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let this = self.clone();
-        Box::pin(async move {
-            if request.method() != Method::POST {
-                return Ok(method_not_allowed("POST"));
-            }
-            let may_ask = {
-                let head = RequestHead::of(&request);
-                this.authority.ask_hook("authorize", || (this.authorize)(&head)).unwrap_or(false)
-            };
-            if !may_ask {
-                const REFUSED: OAuthError = OAuthError::new(
-                    StatusCode::UNAUTHORIZED,
-                    "invalid_client",
-                    "the caller may not ask about tokens",
-                );
-                let mut response = REFUSED.into_response();
-                response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-                return Ok(response);
-            }
-            let (parts, body) = request.into_parts();
-            Ok(match Parameters::read(&parts.headers, body).await {
-                Ok(parameters) => match parameters.get("token") {
-                    Some(token) => this.answer(token).await,
-                    None => OAuthError::invalid_request("the parameter token is missing").into_response(),
-                },
-                Err(error) => error.into_response(),
-            })
-        })
-    }
-}
+serve_post!(IntrospectionEndpoint);
 
 impl<C> Clone for IntrospectionEndpoint<C> {
     fn clone(&self) -> Self {

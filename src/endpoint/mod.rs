@@ -6,6 +6,7 @@ mod introspect;
 mod jwks;
 mod metadata;
 mod parameters;
+mod post;
 mod refresh;
 mod reply;
 mod revoke;

@@ -55,9 +55,11 @@ impl Parameters {
         if body.is_empty() {
             return Ok(Self::default());
         }
-        let encoding = encoding(headers).ok_or(OAuthError::invalid_request(
-            "the body must have one content type: application/x-www-form-urlencoded or application/json",
-        ))?;
+        let encoding = encoding(headers).ok_or_else(|| {
+            OAuthError::invalid_request(
+                "the body must have one content type: application/x-www-form-urlencoded or application/json",
+            )
+        })?;
         Self::parse(encoding, &body)
     }
 
@@ -70,10 +72,10 @@ impl Parameters {
                 }
             }
             Encoding::Json => {
-                const NOT_AN_OBJECT: OAuthError =
-                    OAuthError::invalid_request("the body must be one JSON object with distinct names");
-                let text = std::str::from_utf8(body).map_err(|_| NOT_AN_OBJECT)?;
-                for member in json::members(text).map_err(|_| NOT_AN_OBJECT)? {
+                let members = std::str::from_utf8(body).ok().and_then(|text| json::members(text).ok());
+                let not_an_object =
+                    || OAuthError::invalid_request("the body must be one JSON object with distinct names");
+                for member in members.ok_or_else(not_an_object)? {
                     // RFC 6749 knows texts only. Another type may belong to an extension, and is no parameter here.
                     if let Some(value) = json::string(member.value) {
                         parameters.add(member.name, value)?;
@@ -118,8 +120,10 @@ fn encoding(headers: &HeaderMap) -> Option<Encoding> {
 mod tests {
     use super::*;
 
-    fn read(encoding: Encoding, body: &'static str) -> Result<Vec<(String, String)>, &'static str> {
-        Parameters::parse(encoding, &body.into()).map(|read| read.0).map_err(|error| error.description())
+    fn read(encoding: Encoding, body: &'static str) -> Result<Vec<(String, String)>, String> {
+        Parameters::parse(encoding, &body.into())
+            .map(|read| read.0)
+            .map_err(|error| error.description().to_owned())
     }
 
     #[test]

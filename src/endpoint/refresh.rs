@@ -1,19 +1,16 @@
 //! [`RefreshEndpoint`]: a new pair for a refresh token.
 
-use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use http::header::{AUTHORIZATION, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE};
-use http::{HeaderValue, Method, Request, Response, StatusCode, request};
+use http::header::{AUTHORIZATION, SET_COOKIE, WWW_AUTHENTICATE};
+use http::{HeaderValue, Response, StatusCode, request};
 use http_body::Body;
-use tower_service::Service;
 
 use super::parameters::Parameters;
-use super::reply::{OAuthError, json, method_not_allowed};
+use super::post::serve_post;
+use super::reply::{OAuthError, json};
 use crate::authority::{Authority, IssueError, PrivateClaims, Refresh, RefreshError};
 use crate::error::ConfigError;
 use crate::refusal::{Class, Reason, Refusal};
@@ -115,35 +112,7 @@ impl<C: Send + Sync + 'static> RefreshEndpoint<C> {
     }
 }
 
-impl<B, C> Service<Request<B>> for RefreshEndpoint<C>
-where
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn StdError + Send + Sync>>,
-    C: Send + Sync + 'static,
-{
-    type Response = Response<FixedBody>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let this = self.clone();
-        Box::pin(async move {
-            if request.method() != Method::POST {
-                return Ok(method_not_allowed("POST"));
-            }
-            let (parts, body) = request.into_parts();
-            Ok(match Parameters::read(&parts.headers, body).await {
-                Ok(parameters) => this.answer(&parts, &parameters).await,
-                Err(error) => error.into_response(),
-            })
-        })
-    }
-}
+serve_post!(RefreshEndpoint);
 
 /// Why a request is answered without a pair.
 enum Fault {
@@ -162,6 +131,17 @@ impl From<Refusal> for Fault {
 }
 
 impl<C: Send + Sync + 'static> RefreshEndpoint<C> {
+    async fn post<B>(&self, parts: &request::Parts, body: B) -> Response<FixedBody>
+    where
+        B: Body,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        match Parameters::read(&parts.headers, body).await {
+            Ok(parameters) => self.answer(parts, &parameters).await,
+            Err(error) => error.into_response(),
+        }
+    }
+
     async fn answer(&self, parts: &request::Parts, parameters: &Parameters) -> Response<FixedBody> {
         let head = RequestHead::of_parts(parts);
         let (cookie, refresh) = match self.read_request(&head, parameters) {
@@ -278,10 +258,7 @@ fn refused(fault: Fault) -> Response<FixedBody> {
     };
     let (status, error) = token_error(&refusal);
     // The description needs no escaping: see `Refusal`.
-    let mut response = json(status, format!(r#"{{"error":"{error}","error_description":"{refusal}"}}"#));
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-    }
+    let mut response = OAuthError::new(status, error, refusal.to_string()).into_response();
     response.extensions_mut().insert(refusal);
     response
 }

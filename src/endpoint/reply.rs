@@ -1,5 +1,7 @@
 //! What the endpoints answer with.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
@@ -7,31 +9,35 @@ use http::{HeaderValue, Response, StatusCode};
 use crate::server::FixedBody;
 
 /// An error as RFC 6749 §5.2 writes it: a code and a text for whoever develops the client.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct OAuthError {
     status: StatusCode,
     code: &'static str,
     /// Printable ASCII without quotes and backslashes, as the RFC wants it.
-    description: &'static str,
+    description: Cow<'static, str>,
 }
 
 impl OAuthError {
-    pub(super) const fn invalid_request(description: &'static str) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, code: "invalid_request", description }
+    pub(super) fn new(
+        status: StatusCode,
+        code: &'static str,
+        description: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self { status, code, description: description.into() }
     }
 
-    pub(super) const fn new(status: StatusCode, code: &'static str, description: &'static str) -> Self {
-        Self { status, code, description }
+    pub(super) fn invalid_request(description: &'static str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_request", description)
     }
 
     /// RFC 7009 §2.2.1: the client may try again.
-    pub(super) const fn unavailable(description: &'static str) -> Self {
-        Self { status: StatusCode::SERVICE_UNAVAILABLE, code: "temporarily_unavailable", description }
+    pub(super) fn unavailable(description: &'static str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", description)
     }
 
     #[cfg(test)]
-    pub(super) fn description(&self) -> &'static str {
-        self.description
+    pub(super) fn description(&self) -> &str {
+        &self.description
     }
 
     pub(super) fn into_response(self) -> Response<FixedBody> {

@@ -1,19 +1,16 @@
 //! [`RevokeEndpoint`]: signs out.
 
-use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use http::{Method, Request, Response, StatusCode};
+use http::{Response, StatusCode, request};
 use http_body::Body;
-use tower_service::Service;
 
 use super::parameters::Parameters;
-use super::reply::{OAuthError, empty, method_not_allowed};
-use crate::authority::{Authority, PrivateClaims, SignOutError};
+use super::post::serve_post;
+use super::reply::{OAuthError, empty};
+use crate::authority::{Authority, PrivateClaims, SignOutError, detached};
 use crate::error::ConfigError;
 use crate::refusal::{Reason, Refusal};
 use crate::request::credential::{self, NotFound, Source};
@@ -117,56 +114,39 @@ impl<C: Send + Sync + 'static> RevokeEndpoint<C> {
     }
 }
 
-impl<B, C> Service<Request<B>> for RevokeEndpoint<C>
-where
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn StdError + Send + Sync>>,
-    C: Send + Sync + 'static,
-{
-    type Response = Response<FixedBody>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let this = self.clone();
-        Box::pin(async move {
-            if request.method() != Method::POST {
-                return Ok(method_not_allowed("POST"));
-            }
-            let (parts, body) = request.into_parts();
-            let head = RequestHead::of_parts(&parts);
-            if !Parameters::may_be_in(&parts.headers) {
-                return Ok(this.sign_out_of_head(&head).await);
-            }
-            let has_credential = credential::find(&this.sources, &head).is_ok();
-            Ok(match Parameters::read(&parts.headers, body).await {
-                Ok(parameters) => match parameters.get("token") {
-                    // Whichever was meant, the other session would live on behind an answer that says it ended.
-                    Some(_) if has_credential => this.refused(&head, Reason::SeveralCredentials.into()),
-                    Some(token) => this.revoke(token).await,
-                    // The form of a sign-out button, whose token is in a cookie.
-                    None => this.sign_out_of_head(&head).await,
-                },
-                // What it holds is nobody's business but of who reads it: a token is in the head.
-                Err(_) if has_credential => this.sign_out_of_head(&head).await,
-                Err(error) => error.into_response(),
-            })
-        })
-    }
-}
+serve_post!(RevokeEndpoint);
 
 impl<C: Send + Sync + 'static> RevokeEndpoint<C> {
+    async fn post<B>(&self, parts: &request::Parts, body: B) -> Response<FixedBody>
+    where
+        B: Body,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        let head = RequestHead::of_parts(parts);
+        if !Parameters::may_be_in(&parts.headers) {
+            return self.sign_out_of_head(&head).await;
+        }
+        let has_credential = credential::find(&self.sources, &head).is_ok();
+        match Parameters::read(&parts.headers, body).await {
+            Ok(parameters) => match parameters.get("token") {
+                // Whichever was meant, the other session would live on behind an answer that says it ended.
+                Some(_) if has_credential => self.refused(&head, Reason::SeveralCredentials.into()),
+                Some(token) => self.revoke(token).await,
+                // The form of a sign-out button, whose token is in a cookie.
+                None => self.sign_out_of_head(&head).await,
+            },
+            // What it holds is nobody's business but of who reads it: a token is in the head.
+            Err(_) if has_credential => self.sign_out_of_head(&head).await,
+            Err(error) => error.into_response(),
+        }
+    }
+
     /// By RFC 7009, which knows no 401: a token that is worthless needs no revocation.
     async fn revoke(&self, token: &str) -> Response<FixedBody> {
-        const UNAVAILABLE: OAuthError = OAuthError::unavailable("the session may still be live: try again");
+        let unavailable = OAuthError::unavailable("the session may still be live: try again");
         let refusal = match self.sign_out(token.as_bytes().to_vec()).await {
             Ok(()) => return empty(StatusCode::OK),
-            Err(SignOutError::Store(_)) => return UNAVAILABLE.into_response(),
+            Err(SignOutError::Store(_)) => return unavailable.into_response(),
             Err(SignOutError::Refused(refusal)) => refusal,
         };
         self.authority.report_refusal(&refusal);
@@ -174,7 +154,7 @@ impl<C: Send + Sync + 'static> RevokeEndpoint<C> {
             return empty(StatusCode::OK);
         }
         if refusal.status() == StatusCode::SERVICE_UNAVAILABLE {
-            return UNAVAILABLE.into_response();
+            return unavailable.into_response();
         }
         // It may be live elsewhere: under another key, for another audience.
         let error = OAuthError::new(
@@ -220,13 +200,11 @@ impl<C: Send + Sync + 'static> RevokeEndpoint<C> {
         response
     }
 
-    /// Whoever signs out may close the window at once: on a runtime the sign-out goes on without them.
+    /// Whoever signs out may close the window at once.
     async fn sign_out(&self, token: Vec<u8>) -> Result<(), SignOutError> {
         let authority = self.authority.clone();
-        let sign_out = async move { authority.sign_out_bytes(&token).await };
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return sign_out.await };
-        let unknown = |_| Err(SignOutError::Store(StoreErrorKind::Unavailable.into()));
-        runtime.spawn(sign_out).await.unwrap_or_else(unknown)
+        let signed_out = detached(async move { authority.sign_out_bytes(&token).await }).await;
+        signed_out.unwrap_or_else(|| Err(SignOutError::Store(StoreErrorKind::Unavailable.into())))
     }
 
     fn refused(&self, head: &RequestHead<'_>, refusal: Refusal) -> Response<FixedBody> {
