@@ -172,9 +172,13 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// answered or failed for the first time. A source that fails is reported as an event and read again in the background;
     /// until then the layer answers the issuer's tokens 503. The issuer stays trusted if the future is dropped meanwhile.
     ///
+    /// If an issuer of this name or template is trusted already, it is replaced: a longer list of tenants, say. The new
+    /// options are in force at once, and its keys stay in use until the new source has answered, or failed for
+    /// [`stale_for`](crate::keys::KeyRotation::stale_for).
+    ///
     /// # Errors
-    /// If it is this authority's own issuer, another trusted issuer can mean the same `iss`, one of the issuer's options
-    /// can't be right, or no rotation manages the keys.
+    /// If it is this authority's own issuer, a trusted issuer of another name can mean the same `iss`, one of the issuer's
+    /// options can't be right, or no rotation manages the keys.
     pub async fn trust_issuer(
         &self,
         issuer: impl Into<TrustedIssuer>,

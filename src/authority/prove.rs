@@ -43,11 +43,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// is not verified, but the usual cause is a configured issuer that differs from the `iss` its tokens have.
     #[cold]
     fn naming_issuers(&self, text: &[u8], refusal: Refusal) -> Refusal {
-        const MOST: usize = 8;
-        const MOST_BYTES: usize = 240;
-        let inner = &*self.0;
-        let own = inner.policy.issuer.as_deref();
-        let is_known = |iss: &str| own == Some(iss) || inner.keys.trusted(iss).is_some();
+        let own = self.0.policy.issuer.as_deref();
+        let is_known = |iss: &str| own == Some(iss) || self.0.keys.trusted(iss).is_some();
         let claimed = match refusal.reason() {
             Reason::UnknownKey => verify::claimed_key(text),
             _ => None,
@@ -55,9 +52,17 @@ impl<C: Send + Sync + 'static> Authority<C> {
         if claimed.is_none_or(|(iss, _)| is_known(&iss)) {
             return refusal;
         }
+        refusal.expecting(self.issuer_names())
+    }
+
+    /// The names of the admitted issuers for an error: the first ones, in a bounded number of bytes.
+    pub(super) fn issuer_names(&self) -> String {
+        const MOST: usize = 8;
+        const MOST_BYTES: usize = 240;
+        let trusted = self.0.keys.issuers();
+        let own = self.0.policy.issuer.as_deref();
         let mut names = String::new();
-        let all = own.map(str::to_owned).into_iter().chain(inner.keys.issuers(MOST + 1));
-        for (nth, name) in all.enumerate() {
+        for (nth, name) in own.into_iter().chain(trusted.iter().map(|issuer| issuer.name())).enumerate() {
             let between = if nth == 0 { "" } else { ", " };
             if nth == MOST || names.len() + between.len() + name.len() > MOST_BYTES {
                 names += between;
@@ -65,9 +70,9 @@ impl<C: Send + Sync + 'static> Authority<C> {
                 break;
             }
             names += between;
-            names += &name;
+            names += name;
         }
-        refusal.expecting(names)
+        names
     }
 
     /// Verifies a token that is not in the cache. The error says what happens to the request.
@@ -118,6 +123,18 @@ impl<C: Send + Sync + 'static> Authority<C> {
         })
     }
 
+    /// Whether a key that is not loaded here could be the own key of this refused token.
+    pub(super) fn may_lack_own_key(&self, token: &[u8], refusal: &Refusal) -> bool {
+        let own = self.0.policy.issuer.as_deref();
+        match refusal.reason() {
+            // A trusted issuer publishes the key as its own.
+            Reason::WrongIssuer => {
+                verify::claimed_key(token).is_some_and(|(claimed, _)| own.is_none_or(|own| claimed == own))
+            }
+            reason => reason.is_about_keys(),
+        }
+    }
+
     /// Verifies once more an own token that was refused for its key: another node may have signed it with a key that this one
     /// has yet to see, so the own source is read again.
     pub(super) async fn verify_refetching_own(
@@ -139,12 +156,15 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// The load that may bring the key of a refused token, if the token claims a trusted issuer that has no such key here. Keys of
     /// own tokens and of untrusted issuers are not loaded.
     fn refetch_for(&self, token: &[u8], refusal: &Refusal) -> Option<Refetching> {
+        // Another issuer may publish the key too, and then it is the wrong issuer that the key was found for.
+        let is_about_keys = refusal.reason().is_about_keys() || *refusal.reason() == Reason::WrongIssuer;
         // Without a manager nothing can be loaded, so the token need not be read again.
-        if !refusal.reason().is_about_keys() || !self.0.keys.is_managed() {
+        if !is_about_keys || !self.0.keys.is_managed() {
             return None;
         }
         let (issuer, kid) = verify::claimed_key(token)?;
-        if self.0.keys.load().has_key_of(&issuer, kid.as_deref()) {
+        // A token without `kid` may be under a key that the issuer has published since.
+        if kid.is_some_and(|kid| self.0.keys.load().has_key_of(&issuer, &kid)) {
             return None;
         }
         self.0.keys.refetch(&issuer)

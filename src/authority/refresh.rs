@@ -219,7 +219,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
 
     async fn verify_refresh_token(&self, token: &[u8]) -> Result<Verified, Refusal> {
         match verify::verify(token, &self.0.keys.load(), &self.0.policy, Expected::Refresh) {
-            Err(refusal) if refusal.reason().is_about_keys() => {
+            Err(refusal) if self.may_lack_own_key(token, &refusal) => {
                 self.verify_refetching_own(token, Expected::Refresh, refusal).await
             }
             verdict => verdict,

@@ -51,10 +51,10 @@ pub(crate) trait KeyManager: Send + Sync + 'static {
     /// The trusted foreign issuer that this `iss` belongs to, even while none of its keys is known.
     fn trusted(&self, iss: &str) -> Option<Arc<TrustedIssuer>>;
 
-    /// The names of the first of the trusted issuers, in the order in which they came to be trusted.
-    fn issuers(&self, most: usize) -> Vec<String>;
+    /// The trusted issuers, in the order in which they came to be trusted.
+    fn issuers(&self) -> Vec<Arc<TrustedIssuer>>;
 
-    /// Trusts another issuer. Its source is loaded at once; the future ends with that load.
+    /// Trusts another issuer, in place of one of the same name. Its source is loaded at once; the future ends with that load.
     fn trust(
         self: Arc<Self>,
         issuer: TrustedIssuer,
@@ -166,11 +166,11 @@ impl Keys {
         }
     }
 
-    /// The names of the first of the trusted issuers.
-    pub(crate) fn issuers(&self, most: usize) -> Vec<String> {
+    /// The trusted foreign issuers.
+    pub(crate) fn issuers(&self) -> Vec<Arc<TrustedIssuer>> {
         match &self.manager {
-            Some(manager) => manager.issuers(most),
-            None => self.ring.load().issuers(most),
+            Some(manager) => manager.issuers(),
+            None => self.ring.load().issuers(),
         }
     }
 

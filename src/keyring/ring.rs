@@ -207,14 +207,14 @@ impl KeyRing {
     /// The ring without the withdrawn keys, under all their names.
     pub(crate) fn without(self, withdrawn: &mut Withdrawn) -> Self {
         // All keys are observed first, because a key may be withdrawn under the name of a later entry.
-        let met = self.keys.iter().fold(false, |met, key| withdrawn.observe(&key.key, key.issuer()) | met);
+        let met = self.keys.iter().fold(false, |met, key| withdrawn.observe(&key.key, key.trusted()) | met);
         if !met {
             return self;
         }
         let mut ring = Self { is_verify_only: self.is_verify_only, ..Self::of(None) };
         ring.signing = self.signing.filter(|(key, _)| !withdrawn.holds(&key.verifying_key(), None));
         for key in self.keys {
-            if !withdrawn.holds(&key.key, key.issuer()) {
+            if !withdrawn.holds(&key.key, key.trusted()) {
                 ring.insert(key);
             }
         }
@@ -263,10 +263,10 @@ impl KeyRing {
         })
     }
 
-    /// Whether any key has this `kid`, of any algorithm. It tells an unknown key from a wrong algorithm.
+    /// Whether any key, of any algorithm, could be the one of this `kid` and issuer. It tells an unknown key from a wrong
+    /// algorithm.
     pub(crate) fn knows_kid<'a>(&'a self, kid: Option<&str>, issuer: impl Fn() -> Option<&'a str>) -> bool {
-        // Without a `kid`, only the algorithm can be wrong.
-        kid.is_none() || self.answering(kid, issuer).next().is_some()
+        self.answering(kid, issuer).next().is_some()
     }
 
     /// The keys with this `kid`: own ones and those of the claimed issuer. A single key is always included, because the claims
@@ -290,13 +290,10 @@ impl KeyRing {
         self.by_kid.get(kid).into_iter().flatten().any(|key| key.is_own())
     }
 
-    /// Whether this trusted issuer has a key with this `kid`, or any key for a token without `kid`.
-    pub(crate) fn has_key_of(&self, issuer: &str, kid: Option<&str>) -> bool {
-        let mut its = self.keys.iter().filter(|key| !key.is_own() && key.may_sign_for(issuer));
-        match kid {
-            Some(kid) => its.any(|key| key.kid() == kid || key.further_kids().any(|further| further == kid)),
-            None => its.next().is_some(),
-        }
+    /// Whether this trusted issuer has a key with this `kid`.
+    pub(crate) fn has_key_of(&self, issuer: &str, kid: &str) -> bool {
+        let mut its = self.by_kid.get(kid).into_iter().flatten();
+        its.any(|key| !key.is_own() && key.may_sign_for(issuer))
     }
 
     /// All keys, and whether each is an own one.
@@ -319,11 +316,11 @@ impl KeyRing {
         self.keys.iter().filter_map(|key| key.trusted()).find(|issuer| issuer.names(iss))
     }
 
-    /// The names of the first trusted issuers.
-    pub(crate) fn issuers(&self, most: usize) -> Vec<String> {
-        let mut names: Vec<&str> = self.keys.iter().filter_map(|key| Some(key.trusted()?.name())).collect();
-        names.dedup();
-        names.into_iter().take(most).map(str::to_owned).collect()
+    /// The trusted foreign issuers.
+    pub(crate) fn issuers(&self) -> Vec<Arc<TrustedIssuer>> {
+        let mut issuers: Vec<_> = self.keys.iter().filter_map(|key| key.trusted()).cloned().collect();
+        issuers.dedup();
+        issuers
     }
 
     fn add(&mut self, key: RingKey) -> Result<(), KeyError> {

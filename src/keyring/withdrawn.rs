@@ -1,7 +1,9 @@
 //! [`Withdrawn`]: the keys that are removed for good, under all their names.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use crate::keyring::trusted_issuer::TrustedIssuer;
 use crate::keys::verifying_key::VerifyingKey;
 
 /// Kids and fingerprints of withdrawn keys. Names are never removed, because a list that is truncated for a moment must not
@@ -12,7 +14,9 @@ use crate::keys::verifying_key::VerifyingKey;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Withdrawn {
     everywhere: BTreeSet<String>,
-    of_issuers: BTreeMap<String, BTreeSet<String>>,
+    /// An entry counts for every issuer of that name, and for all that can mean the same `iss`: one that is trusted again by a
+    /// template has the same keys.
+    of_issuers: Vec<(Arc<TrustedIssuer>, BTreeSet<String>)>,
     /// The names of withdrawn keys that were seen.
     seen: BTreeSet<String>,
 }
@@ -24,12 +28,19 @@ impl Withdrawn {
     }
 
     /// Withdraws this issuer's keys of these names.
-    pub(crate) fn extend_of(&mut self, issuer: &str, names: impl IntoIterator<Item = String>) {
-        self.of_issuers.entry(issuer.to_owned()).or_default().extend(names);
+    pub(crate) fn extend_of(&mut self, issuer: &Arc<TrustedIssuer>, names: impl IntoIterator<Item = String>) {
+        let mut names = names.into_iter().peekable();
+        if names.peek().is_none() {
+            return;
+        }
+        match self.of_issuers.iter_mut().find(|(held, _)| held == issuer) {
+            Some((_, withdrawn)) => withdrawn.extend(names),
+            None => self.of_issuers.push((Arc::clone(issuer), names.collect())),
+        }
     }
 
     /// Whether the key is withdrawn. If it is, this withdraws it under its other name too. `issuer` is `None` for an own key.
-    pub(crate) fn observe(&mut self, key: &VerifyingKey, issuer: Option<&str>) -> bool {
+    pub(crate) fn observe(&mut self, key: &VerifyingKey, issuer: Option<&Arc<TrustedIssuer>>) -> bool {
         let is_withdrawn = self.holds(key, issuer);
         if is_withdrawn {
             let fingerprint = key.fingerprint().to_owned();
@@ -43,10 +54,14 @@ impl Withdrawn {
     }
 
     /// Whether the key is withdrawn, by the names that are known so far. `issuer` is `None` for an own key.
-    pub(crate) fn holds(&self, key: &VerifyingKey, issuer: Option<&str>) -> bool {
-        let of_issuer = issuer.and_then(|issuer| self.of_issuers.get(issuer));
-        let mut sets = std::iter::once(&self.everywhere).chain(of_issuer);
-        sets.any(|names| names.contains(key.kid()) || names.contains(key.fingerprint()))
+    pub(crate) fn holds(&self, key: &VerifyingKey, issuer: Option<&Arc<TrustedIssuer>>) -> bool {
+        let is_named =
+            |names: &BTreeSet<String>| names.contains(key.kid()) || names.contains(key.fingerprint());
+        let is_of_issuer = |issuer: &Arc<TrustedIssuer>| {
+            let mut entries = self.of_issuers.iter().filter(|(_, names)| is_named(names));
+            entries.any(|(held, _)| held.name() == issuer.name() || held.overlaps(issuer))
+        };
+        is_named(&self.everywhere) || issuer.is_some_and(is_of_issuer)
     }
 
     /// Whether a withdrawn key with this name was seen.

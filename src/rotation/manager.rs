@@ -116,7 +116,7 @@ impl Manager {
             task: OnceLock::new(),
         });
         let mut loads = JoinSet::new();
-        let added = trusted.into_iter().map(|Trusted { issuer, source }| manager.add(issuer, source));
+        let added = trusted.into_iter().map(|Trusted { issuer, source }| manager.add(issuer, source, false));
         for at in added.collect::<Result<Vec<_>, _>>()? {
             loads.spawn(manager.clone().try_load_foreign(at));
         }
@@ -156,12 +156,22 @@ impl Manager {
         }
     }
 
-    /// Trusts another issuer. Its keys are not loaded yet.
-    fn add(&self, issuer: TrustedIssuer, source: Arc<dyn ErasedSource>) -> Result<usize, KeyError> {
+    /// Trusts another issuer. One of the same name is replaced if `replaces` says so, and a mistake otherwise. The source is not
+    /// loaded yet.
+    fn add(
+        &self,
+        issuer: TrustedIssuer,
+        source: Arc<dyn ErasedSource>,
+        replaces: bool,
+    ) -> Result<usize, KeyError> {
         let issuer = Arc::new(issuer.checked()?);
         let foreign = Foreign { issuer: issuer.clone(), source: Loader::new(source), gate: Gate::default() };
         let mut state = self.state();
-        let at = state.rotation.trust(issuer)?;
+        let replaced = if replaces { state.issuer_of_name(issuer.name()) } else { None };
+        let at = state.rotation.trust(issuer, replaced)?;
+        if let Some(replaced) = replaced {
+            state.foreign.remove(&replaced);
+        }
         state.foreign.insert(at, (Arc::new(foreign), Progress::new(self.settings.reload_every)));
         Ok(at)
     }
@@ -351,10 +361,8 @@ impl KeyManager for Manager {
         self.issuer_of(iss).map(|(_, foreign)| foreign.issuer.clone())
     }
 
-    fn issuers(&self, most: usize) -> Vec<String> {
-        let state = self.state();
-        let names = state.foreign.values().map(|(foreign, _)| foreign.issuer.name().to_owned());
-        names.take(most).collect()
+    fn issuers(&self) -> Vec<Arc<TrustedIssuer>> {
+        self.state().foreign.values().map(|(foreign, _)| foreign.issuer.clone()).collect()
     }
 
     fn trust(
@@ -362,7 +370,9 @@ impl KeyManager for Manager {
         issuer: TrustedIssuer,
         source: Arc<dyn ErasedSource>,
     ) -> Result<FirstLoad, KeyError> {
-        let at = self.add(issuer, source)?;
+        let at = self.add(issuer, source, true)?;
+        // New terms of an issuer count at once for the keys that it has.
+        self.publish();
         // In a task of its own, so that the load continues if the caller stops waiting.
         let load = self.runtime.clone().spawn(self.load_foreign(at));
         Ok(Box::pin(async move {
@@ -373,8 +383,7 @@ impl KeyManager for Manager {
     fn distrust(&self, name: &str) -> bool {
         let is_removed = {
             let mut state = self.state();
-            let mut matching = state.foreign.iter().filter(|(_, (foreign, _))| foreign.issuer.name() == name);
-            let at = matching.next().map(|(at, _)| *at);
+            let at = state.issuer_of_name(name);
             if let Some(at) = at {
                 state.foreign.remove(&at);
                 state.rotation.distrust(at);
@@ -395,6 +404,12 @@ impl Drop for Manager {
 }
 
 impl State {
+    /// The number of the issuer that is trusted under this name or template.
+    fn issuer_of_name(&self, name: &str) -> Option<usize> {
+        let mut foreign = self.foreign.iter();
+        foreign.find(|(_, (foreign, _))| foreign.issuer.name() == name).map(|(at, _)| *at)
+    }
+
     /// The errors that were not reported yet: skipped keys of the own source, withdrawals of unknown names, and own keys that
     /// an issuer publishes.
     fn unreported_own(&mut self, mut skipped: Vec<KeyError>, withdrawn: &[String]) -> Vec<KeyError> {

@@ -109,14 +109,23 @@ impl RotationState {
         Self { is_verify_only: true, ..self }
     }
 
-    /// Trusts another issuer, and returns the number by which its source's answers are passed in.
-    pub(super) fn trust(&mut self, issuer: Arc<TrustedIssuer>) -> Result<usize, KeyError> {
-        if let Some(rival) = self.foreign.values().find(|held| held.issuer.overlaps(&issuer)) {
+    /// Trusts another issuer, and returns the number by which its source's answers are passed in. The keys of an issuer that it
+    /// replaces are its own until its source answers.
+    pub(super) fn trust(
+        &mut self,
+        issuer: Arc<TrustedIssuer>,
+        replaced: Option<usize>,
+    ) -> Result<usize, KeyError> {
+        let mut others = self.foreign.iter().filter(|(at, _)| Some(**at) != replaced);
+        if let Some((_, rival)) = others.find(|(_, held)| held.issuer.overlaps(&issuer)) {
             return Err(ambiguous(&rival.issuer, &issuer));
         }
+        let foreign = match replaced.and_then(|at| self.foreign.remove(&at)) {
+            Some(held) => Foreign { issuer, ..held },
+            None => Foreign { issuer, keys: Vec::new(), has_keys: true, failing_since: None },
+        };
         let at = self.next_issuer;
         self.next_issuer += 1;
-        let foreign = Foreign { issuer, keys: Vec::new(), has_keys: true, failing_since: None };
         self.foreign.insert(at, foreign);
         Ok(at)
     }
@@ -183,7 +192,7 @@ impl RotationState {
         let keys: Vec<_> = set.into_verifying().collect();
         if let Some(Foreign { issuer, .. }) = self.foreign.get(&at) {
             // Also if the set has no keys: the last one may be compromised.
-            self.withdrawn.extend_of(issuer.name(), withdrawn);
+            self.withdrawn.extend_of(issuer, withdrawn);
         }
         // Before the old keys are replaced, so that their names are known.
         self.withdraw_other_names();
@@ -349,7 +358,7 @@ impl RotationState {
         }
         for Foreign { issuer, keys, .. } in self.foreign.values() {
             for key in keys {
-                self.withdrawn.observe(key, Some(issuer.name()));
+                self.withdrawn.observe(key, Some(issuer));
             }
         }
     }

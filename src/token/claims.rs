@@ -358,7 +358,7 @@ pub(super) fn check_issuer(
             }
         }
         // Tokens of the own issuer must be under own keys, even if a trusted issuer's keys may sign for it.
-        (Some(foreign), own, Some(iss)) if !foreign.names(iss) || own == Some(iss) => wrong(foreign.name()),
+        (Some(foreign), Some(own), Some(iss)) if own == iss => wrong(foreign.name()),
         (Some(foreign), _, Some(iss)) => check_tenant(foreign.tenant_of(iss), members),
     }
 }

@@ -111,8 +111,7 @@ impl<'a> Proven<'a> {
         };
         let payload: Arc<str> = decode_text(payload, &mut scratch)?.into();
         let signature = decode(signature, &mut scratch)?;
-        let key = prove(&header, ring, signing_input, signature, &payload)
-            .map_err(|reason| Refusal::with_kid(reason, header.kid.as_deref()))?;
+        let key = prove(&header, ring, signing_input, signature, &payload)?;
         Ok(Self { header, payload, key, signing_input })
     }
 }
@@ -125,22 +124,34 @@ fn interned(typ: Cow<'_, str>) -> Cow<'static, str> {
         .map_or_else(|| Cow::Owned(typ.into_owned()), Cow::Borrowed)
 }
 
-/// The key that made the signature. A candidate verifies with its own algorithm; the header's must equal it.
+/// The key that made the signature, which may sign for the token's `iss`. A candidate verifies with its own algorithm; the
+/// header's must equal it.
 fn prove(
     header: &Header<'_>,
     ring: &KeyRing,
     signing_input: &[u8],
     signature: &[u8],
     payload: &str,
-) -> Result<Arc<RingKey>, Reason> {
+) -> Result<Arc<RingKey>, Refusal> {
     let kid = header.kid.as_deref();
+    let refuse = |reason| Refusal::with_kid(reason, kid);
     let claimed = LazyCell::new(|| claimed_issuer(payload));
     let issuer = || claimed.as_deref();
     let mut candidates = ring.candidates(kid, &header.alg, issuer).peekable();
     if candidates.peek().is_none() {
-        return Err(if ring.knows_kid(kid, issuer) { Reason::WrongAlgorithm } else { Reason::UnknownKey });
+        let is_known = ring.knows_kid(kid, issuer);
+        return Err(refuse(if is_known { Reason::WrongAlgorithm } else { Reason::UnknownKey }));
     }
-    candidates.find(|key| key.verify(signing_input, signature)).cloned().ok_or(Reason::BadSignature)
+    let signed = candidates.find(|key| key.verify(signing_input, signature));
+    let key = signed.ok_or_else(|| refuse(Reason::BadSignature))?;
+    // Before any claim is judged by the terms of the key's issuer: the token may be under a key of its own issuer that is not
+    // loaded yet, and which the other issuer publishes too.
+    match (key.trusted(), issuer()) {
+        (Some(trusted), Some(iss)) if !trusted.names(iss) => {
+            Err(Refusal::new(Reason::WrongIssuer).expecting(trusted.name().to_owned()))
+        }
+        _ => Ok(Arc::clone(key)),
+    }
 }
 
 /// The `iss` of a payload that is not verified.

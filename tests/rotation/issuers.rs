@@ -39,7 +39,8 @@ async fn an_issuer_is_trusted_from_its_call_until_its_removal() {
     assert_eq!(verdict(&authority, &of_a).await, Err(Reason::UnknownKey));
     authority.trust_issuer(A, foreign(1)).await.unwrap();
     assert_eq!(verdict(&authority, &of_a).await, Ok(()));
-    let again = authority.trust_issuer(TrustedIssuer::new(A).audience("x"), foreign(2)).await.unwrap_err();
+    let rival = TrustedIssuer::tenants("https://{tid}.example", ["a"]);
+    let again = authority.trust_issuer(rival, foreign(2)).await.unwrap_err();
     assert!(again.to_string().contains("the same `iss`"), "{again}");
     assert_eq!(verdict(&authority, &of_a).await, Ok(()));
     assert!(authority.distrust_issuer(A));
@@ -207,5 +208,146 @@ async fn an_issuer_that_is_down_when_it_is_added_is_asked_again_within_seconds()
         // Before any request asks for its keys.
         assert_eq!(keys.current().kids().count(), 1, "{waits}");
         assert_eq!(verdict(&authority, &token(1, A, json!({}))).await, Ok(()), "{waits}");
+    }
+}
+
+/// The key is withdrawn by its `kid`, and the issuer publishes it again under another.
+#[tokio::test(start_paused = true)]
+async fn a_withdrawn_key_stays_withdrawn_however_its_issuer_is_trusted_again() {
+    const X: &str = "https://x.example/t";
+    let template = || TrustedIssuer::tenants("https://x.example/{tid}", ["t"]);
+    let names: [fn() -> TrustedIssuer; 4] = [
+        || TrustedIssuer::new(X),
+        || TrustedIssuer::new(X).audience("other"),
+        || TrustedIssuer::tenants("https://x.example/{tid}", ["t", "u"]),
+        || TrustedIssuer::every_tenant("https://{host}/t"),
+    ];
+    let of_tenant = token(1, X, json!({"tid": "t", "host": "x.example"}));
+    for first in [template(), TrustedIssuer::new(X)] {
+        let authority = verifier().await;
+        authority.trust_issuer(first.clone(), foreign(1)).await.unwrap();
+        assert_eq!(verdict(&authority, &of_tenant).await, Ok(()));
+        // By the issuer itself.
+        let mut withdrawing = foreign(2);
+        withdrawing.withdrawn = vec![secret_key(1).fingerprint().to_owned()];
+        authority.trust_issuer(first.clone(), withdrawing).await.unwrap();
+        assert!(authority.distrust_issuer(first.name()));
+        for again in names {
+            authority.trust_issuer(again(), foreign(1)).await.unwrap();
+            assert_eq!(verdict(&authority, &of_tenant).await, Err(Reason::UnknownKey), "{first} {}", again());
+            assert!(authority.distrust_issuer(again().name()));
+        }
+        // Another issuer may use the same key.
+        authority.trust_issuer(A, foreign(1)).await.unwrap();
+        assert_eq!(verdict(&authority, &token(1, A, json!({}))).await, Ok(()));
+    }
+}
+
+/// It answers until it is told to fail.
+#[derive(Clone)]
+struct Failing(Arc<AtomicBool>, KeySet);
+
+impl KeySource for Failing {
+    fn describe(&self) -> String {
+        "a source that fails".to_owned()
+    }
+
+    async fn load(&self) -> Result<KeySet, KeyError> {
+        match self.0.load(Ordering::SeqCst) {
+            true => Err(KeyError::unavailable("it is down")),
+            false => Ok(self.1.clone()),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_issuer_that_is_trusted_again_keeps_its_keys_while_its_source_is_down() {
+    let authority = verifier().await;
+    let fails = Arc::new(AtomicBool::new(false));
+    let source = Failing(fails.clone(), foreign(1));
+    let tenants = |these: &[&str]| TrustedIssuer::tenants("https://x.example/{tid}", these.iter().copied());
+    let of = |tid: &str| token(1, &format!("https://x.example/{tid}"), json!({"tid": tid}));
+    authority.trust_issuer(tenants(&["a", "c"]), source.clone()).await.unwrap();
+    fails.store(true, Ordering::SeqCst);
+    for (trusted, tid, expected) in [
+        (vec!["a", "c"], "a", Ok(())),
+        (vec!["a", "c"], "b", Err(Reason::WrongIssuer)),
+        // One tenant comes and one goes, with the remembered tokens of both.
+        (vec!["a", "b"], "a", Ok(())),
+        (vec!["a", "b"], "b", Ok(())),
+        (vec!["a", "b"], "c", Err(Reason::WrongIssuer)),
+    ] {
+        authority.trust_issuer(tenants(&trusted), source.clone()).await.unwrap();
+        assert_eq!(verdict(&authority, &of(tid)).await, expected, "{trusted:?} {tid}");
+    }
+    let other_terms = tenants(&["a"]).audience("other");
+    authority.trust_issuer(other_terms, source.clone()).await.unwrap();
+    assert_eq!(verdict(&authority, &of("a")).await, Err(Reason::WrongAudience));
+    // Not for longer than any source may be down.
+    tokio::time::sleep(Duration::from_secs(25 * 3600)).await;
+    assert_eq!(verdict(&authority, &of("a")).await, Err(Reason::KeysUnavailable));
+    // What the source says replaces the keys, and a late answer of the one before is nobody's.
+    authority.trust_issuer(tenants(&["a"]), foreign(2)).await.unwrap();
+    fails.store(false, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!(verdict(&authority, &of("a")).await, Err(Reason::BadSignature));
+}
+
+/// A JWK set whose one key is replaced when it is told so, and which is fresh for hours.
+#[derive(Clone, Default)]
+struct Rotating {
+    key: Arc<AtomicUsize>,
+    kids: bool,
+}
+
+impl Rotating {
+    fn kid(&self, n: usize) -> Option<String> {
+        self.kids.then(|| format!("k{n}"))
+    }
+
+    fn token(&self, n: usize, iss: &str) -> String {
+        let key = jsonwebtoken::EncodingKey::from_secret(secret(n).as_bytes());
+        let header = json!({"alg": "HS256", "kid": self.kid(n), "typ": "JWT"});
+        let header = if self.kids { header } else { json!({"alg": "HS256", "typ": "JWT"}) };
+        sign_raw(&header.to_string(), &claims_with(json!({"iss": iss})).to_string(), &key, Algorithm::HS256)
+    }
+}
+
+impl KeySource for Rotating {
+    fn describe(&self) -> String {
+        "a set that rotates".to_owned()
+    }
+
+    async fn load(&self) -> Result<KeySet, KeyError> {
+        let n = self.key.load(Ordering::SeqCst);
+        let key = secret_key(n).with_kid(self.kid(n).unwrap_or_else(|| "any".to_owned()));
+        let mut set = KeySet::verifying([key.into()]);
+        set.fresh_for = Some(Duration::from_secs(6 * 3600));
+        Ok(set)
+    }
+}
+
+/// A provider of two names, as Google is, or a hostile issuer that copies another's set: who is asked first after a rotation
+/// holds the new key alone.
+#[tokio::test(start_paused = true)]
+async fn a_key_that_one_issuer_has_first_keeps_no_other_from_loading_it() {
+    const B: &str = "https://b.example";
+    for (kids, strict) in [(true, false), (true, true), (false, false)] {
+        let set = Rotating { kids, ..Rotating::default() };
+        let terms = TrustedIssuer::new(A);
+        let terms = if strict { terms.access_type("at+jwt").audience("other") } else { terms };
+        let keys = KeyRotation::verify_only().trust(terms, set.clone()).trust(B, set.clone());
+        let keys = keys.start().await.unwrap();
+        let authority =
+            Authority::builder(keys).audience(AUDIENCE).clock(ManualClock::at(NOW)).build().unwrap();
+        assert_eq!(verdict(&authority, &set.token(0, B)).await, Ok(()), "{kids} {strict}");
+        set.key.store(1, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let first = verdict(&authority, &set.token(1, A)).await;
+        assert_eq!(first, if strict { Err(Reason::WrongType) } else { Ok(()) }, "{kids}");
+        assert_eq!(verdict(&authority, &set.token(1, B)).await, Ok(()), "{kids} {strict}");
+        // A third name is nobody's, whatever signed it.
+        let refused = verdict(&authority, &set.token(1, "https://c.example")).await;
+        assert_eq!(refused, Err(Reason::UnknownKey), "{kids}");
     }
 }

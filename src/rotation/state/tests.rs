@@ -30,7 +30,7 @@ fn ring(rotation: &mut RotationState, secs: u64) -> String {
 fn trusting(timing: Timing, issuers: &[&str]) -> RotationState {
     let mut rotation = RotationState::new(timing);
     for (at, issuer) in issuers.iter().enumerate() {
-        assert_eq!(rotation.trust(Arc::new((*issuer).into())).unwrap(), at);
+        assert_eq!(rotation.trust(Arc::new((*issuer).into()), None).unwrap(), at);
     }
     rotation
 }
