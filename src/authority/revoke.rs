@@ -118,7 +118,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let Inner { keys, policy, .. } = &*self.0;
         let verify = |ring: &KeyRing| verify::verify(token, ring, policy, Expected::Any);
         let refusal = match verify(&keys.load()) {
-            Err(refusal) if refusal.reason().is_about_keys() => refusal,
+            Err(refusal) if self.may_lack_own_key(token, &refusal) => refusal,
             verdict => return Ok((verdict?, None)),
         };
         let kid = verify::claimed_kid(token);
@@ -184,8 +184,17 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// subject's tokens, also where a template is trusted, and its own future tolerance counts.
     ///
     /// # Errors
-    /// If there is no store, or it did not record the revocation.
+    /// If no trusted issuer has this `iss` ([`StoreErrorKind::Misused`]), there is no store, or it did not record the
+    /// revocation.
     pub async fn revoke_foreign_subject(&self, issuer: &str, subject: &str) -> Result<(), StoreError> {
+        // Otherwise a misspelt name would end nothing, and look like success.
+        if self.0.keys.trusted(issuer).is_none() {
+            let error = format!(
+                "no trusted issuer has the `iss` {issuer:?}, so no session would end; admitted are: {}",
+                self.issuer_names()
+            );
+            return Err(StoreError::with_source(StoreErrorKind::Misused, error));
+        }
         self.revoke_subject_of(Some(issuer), subject).await
     }
 
@@ -249,16 +258,23 @@ impl<C: Send + Sync + 'static> Authority<C> {
 
     /// Ends every session that began at or before `instant`, of every subject and issuer on this store, after a leak
     /// for instance. An instant that is not in the past counts as the one that
-    /// [`revoke_subject`](Self::revoke_subject) uses, and recorded sessions that begin later end as well. Nobody has to
-    /// wait to sign in again.
+    /// [`revoke_subject`](Self::revoke_subject) uses, with the largest
+    /// [tolerance](crate::keys::TrustedIssuer::future_tolerance) of all issuers that this authority trusts, and recorded
+    /// sessions that begin later end as well.
+    ///
+    /// Nobody has to wait to sign in again, unless a trusted issuer's tolerance is larger than the authority's: then
+    /// [`issue`](Self::issue) may fail with [`Revoked`](super::IssueError::Revoked) for up to the difference. Otherwise a
+    /// token of that issuer could survive.
     ///
     /// # Errors
     /// If there is no store, or it did not record the revocation.
     pub async fn revoke_all_before(&self, instant: NumericDate) -> Result<(), StoreError> {
         let now = self.now();
-        let instant =
-            if instant < now { instant } else { self.0.policy.up_to(now, self.0.policy.future_tolerance) };
-        self.revoke(Revocation::AllBefore { instant }, self.retention(now)).await
+        let issuers = self.0.keys.issuers();
+        let tolerances = issuers.iter().map(|issuer| self.0.policy.terms(Some(issuer)).future_tolerance());
+        let tolerance = tolerances.fold(self.0.policy.future_tolerance, u64::max);
+        let instant = if instant < now { instant } else { self.0.policy.up_to(now, tolerance) };
+        self.revoke(Revocation::AllBefore { instant }, self.retention_within(now, tolerance)).await
     }
 
     /// A page of the live sessions of `subject` in the store, the newest first: "signed in on these devices".

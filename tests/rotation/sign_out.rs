@@ -339,3 +339,38 @@ async fn one_session_ended_again_and_again_leaves_room_for_the_others() {
     }
     authority.sign_out(&under_the_retired(json!({"sub": "bob", "sid": "bobs"}))).await.unwrap();
 }
+
+/// The signature holds, but under the issuer's copy of the key, which may not sign for the own issuer.
+#[tokio::test(start_paused = true)]
+async fn a_trusted_issuer_that_publishes_the_next_own_key_hides_it_from_no_sign_out() {
+    for named_issuer in [true, false] {
+        let own = Own::default();
+        let clock = ManualClock::at(support::NOW);
+        let rotation = KeyRotation::new(own.clone())
+            .reload_every(Duration::from_secs(7 * 24 * 3600))
+            .cooldown(COOLDOWN)
+            .clock(clock.clone())
+            .trust("https://evil.example", KeySet::verifying([secret_key(1).into()]));
+        let keys = rotation.start().await.unwrap();
+        let builder = if named_issuer {
+            authority(keys)
+        } else {
+            Authority::builder(keys)
+                .without_issuer()
+                .audience(support::AUDIENCE)
+                .max_session_lifetime(Duration::from_secs(LIMIT))
+        };
+        let authority = builder.clock(clock.clone()).store(MemoryStore::new()).build().unwrap();
+        own.sign_with(1);
+        own.fail(true);
+        let under_the_next = token(1, support::NOW);
+        assert_eq!(
+            refusal(&authority, &under_the_next).await,
+            Some(Reason::KeysUnavailable),
+            "{named_issuer}"
+        );
+        own.fail(false);
+        tokio::time::sleep(COOLDOWN).await;
+        assert_eq!(refusal(&authority, &under_the_next).await, None, "{named_issuer}");
+    }
+}

@@ -5,8 +5,8 @@ use std::time::Duration;
 use jsonwebtoken::EncodingKey;
 use serde_json::{Value, json};
 use tower_reissue::keys::{Algorithm, KeyRing, KeyRotation, KeySet, SigningKey, TrustedIssuer, VerifyingKey};
-use tower_reissue::store::MemoryStore;
-use tower_reissue::{Authority, AuthorityBuilder, ManualClock, Reason, VerifiedToken};
+use tower_reissue::store::{MemoryStore, StoreErrorKind};
+use tower_reissue::{Authority, AuthorityBuilder, ManualClock, NumericDate, Reason, VerifiedToken};
 
 use crate::support::guarded::Guarded;
 use crate::support::{AUDIENCE, CountingStore, ISSUER, NOW, at_once, claims_with, mint, sign_raw};
@@ -558,5 +558,44 @@ fn a_token_in_flight_falls_with_its_issuer() {
         assert_eq!(admit(&authority, &token).map(drop), Err(Reason::UnknownKey), "{removes}");
         let again = if removes { Reason::UnknownKey } else { Reason::WrongAudience };
         assert_eq!(admit(&authority, &token).map(drop), Err(again));
+    }
+}
+
+/// The clock of a foreign issuer may be as far ahead as its own tolerance says.
+#[test]
+fn everything_up_to_now_covers_what_the_most_tolerant_issuer_admits() {
+    for tolerance in [5, 60] {
+        let tolerant = TrustedIssuer::new(A).future_tolerance(Duration::from_secs(tolerance));
+        let ring = KeyRing::verify_only().trust(tolerant, [key("a")]).unwrap().trust(B, [key("b")]).unwrap();
+        let authority = with_store(ring);
+        // As far ahead as the revocation reaches: two seconds less than the tolerance.
+        let iat = NOW + tolerance - 3;
+        let ahead = token("a", A, json!({"iat": iat, "exp": iat + 600, "session_start": null}));
+        assert_eq!(admit(&authority, &ahead).map(drop), Ok(()), "{tolerance}");
+        at_once(authority.revoke_all_before(NumericDate::from_secs(NOW))).unwrap();
+        assert_eq!(admit(&authority, &ahead).map(drop), Err(Reason::Revoked), "{tolerance}");
+    }
+}
+
+#[test]
+fn a_subject_is_revoked_under_an_iss_that_some_trusted_issuer_has() {
+    let tenants = TrustedIssuer::tenants("https://login.example/{tid}/v2", ["t"]);
+    let ring = ring_with_own().trust(tenants, [key("a")]).unwrap().trust(B, [key("b")]).unwrap();
+    let builder = verifier(ring).issuer(ISSUER).max_session_lifetime(Duration::from_secs(3600));
+    let authority = builder.store(MemoryStore::new()).build().unwrap();
+    for iss in [
+        "https://login.example/{tid}/v2",
+        "https://login.example/t/v2/",
+        "https://login.example/u/v2",
+        "nobody",
+        "",
+        ISSUER,
+    ] {
+        let refused = at_once(authority.revoke_foreign_subject(iss, "alice")).unwrap_err();
+        assert_eq!(refused.kind(), StoreErrorKind::Misused, "{iss}");
+        assert!(refused.to_string().contains("https://login.example/{tid}/v2"), "{refused}");
+    }
+    for iss in ["https://login.example/t/v2", B] {
+        at_once(authority.revoke_foreign_subject(iss, "alice")).unwrap();
     }
 }
