@@ -138,6 +138,89 @@ async fn without_a_session_all_that_the_subject_began_by_then_ends_and_a_replay_
 }
 
 #[tokio::test]
+async fn a_replay_ends_no_later_session_of_the_same_name() {
+    let clock = ManualClock::at(NOW);
+    let authority = service(&clock);
+    let (here, there) = (endpoint(&authority), endpoint(&authority));
+    let day = 24 * 3600;
+    let token = logout(json!({ "sid": "s-1", "exp": NOW + 3 * day }));
+    assert_eq!(status(&here, &token).await, 200);
+    assert!(!is_admitted(&authority, &access(json!({}))).await);
+    // The store has forgotten the session, and the issuer begins another one of that name.
+    let later = NOW + 2 * day;
+    clock.set(later);
+    let session = access(json!({ "jti": "a-2", "iat": later - 60, "exp": later + 600 }));
+    assert!(is_admitted(&authority, &session).await);
+    assert_eq!(status(&there, &token).await, 400, "it is too old, whatever its exp says");
+    assert!(is_admitted(&authority, &session).await);
+}
+
+#[tokio::test]
+async fn a_token_is_good_until_its_exp_and_for_max_age_at_most() {
+    for (max_age, exp, until) in [
+        (None, 60, 60),
+        (None, 120, 120),
+        (None, 3600, 120),
+        (Some(30), 120, 30),
+        (Some(300), 120, 120),
+        (Some(300), 3600, 300),
+    ] {
+        for (age, expected) in [(until - 1, 200), (until, 400)] {
+            let clock = ManualClock::at(NOW + age);
+            let endpoint = endpoint(&service(&clock));
+            let endpoint = match max_age {
+                None => endpoint,
+                Some(secs) => endpoint.max_age(Duration::from_secs(secs)).unwrap(),
+            };
+            let token = logout(json!({ "exp": NOW + exp }));
+            assert_eq!(status(&endpoint, &token).await, expected, "{max_age:?}, exp {exp}, age {age}");
+        }
+    }
+    let endpoint = || endpoint(&service(&ManualClock::at(NOW)));
+    for refused in [Duration::ZERO, Duration::from_millis(999), Duration::from_millis(300_001)] {
+        let error = endpoint().max_age(refused).unwrap_err().to_string();
+        assert!(error.contains("max_age") && error.contains("5 min"), "{error}");
+    }
+}
+
+/// Auth0 writes `sid` into its ID and logout tokens, and not into its access tokens.
+#[tokio::test]
+async fn by_subject_ends_the_sessions_whose_tokens_lack_the_sid_of_the_logout_token() {
+    let clock = ManualClock::at(NOW);
+    let authority = service(&clock);
+    let without_sid = |jti: &str, iat: u64| access(json!({ "sid": null, "jti": jti, "iat": iat }));
+    let [first, second] = [without_sid("a-1", NOW - 60), without_sid("a-2", NOW - 30)];
+    let of_bob = access(json!({ "sub": "bob", "sid": null, "jti": "a-3" }));
+    let token = |jti: &str| logout(json!({ "sid": "s-1", "jti": jti }));
+    assert_eq!(status(&endpoint(&authority), &token("l-1")).await, 200);
+    assert!(is_admitted(&authority, &first).await, "nothing says that it is of that session");
+
+    let by_subject = endpoint(&authority).by_subject();
+    assert_eq!(status(&by_subject, &token("l-2")).await, 200);
+    assert!(!is_admitted(&authority, &first).await);
+    assert!(!is_admitted(&authority, &second).await, "the subject's other sessions end too: the cost");
+    assert!(is_admitted(&authority, &of_bob).await);
+    clock.set(NOW + 30);
+    assert!(is_admitted(&authority, &without_sid("a-4", NOW + 20)).await, "it began after the logout");
+
+    // The session that is named ends as well: it may have begun later, by a clock that is ahead, or be another subject's.
+    let named = access(json!({ "sid": "s-5", "jti": "a-5", "iat": NOW + 21 }));
+    assert_eq!(
+        status(&by_subject, &logout(json!({ "sid": "s-5", "jti": "l-3", "iat": NOW + 20 }))).await,
+        200
+    );
+    assert!(!is_admitted(&authority, &named).await);
+    let unnamed = access(json!({ "sub": "bob", "sid": "s-6", "jti": "a-6" }));
+    assert_eq!(
+        status(&by_subject, &logout(json!({ "sid": "s-6", "sub": null, "jti": "l-4", "iat": NOW + 20 })))
+            .await,
+        200
+    );
+    assert!(!is_admitted(&authority, &unnamed).await);
+    assert!(is_admitted(&authority, &of_bob).await);
+}
+
+#[tokio::test]
 async fn what_is_no_logout_token_for_this_client_ends_nothing() {
     let authority = service(&ManualClock::at(NOW));
     let endpoint = endpoint(&authority);

@@ -16,14 +16,15 @@ use tower_reissue::keys::{
 };
 use tower_reissue::store::{Cached, SqlStore};
 use tower_reissue::{
-    Authority, AuthorityBuilder, JwksEndpoint, Login, MemoryStore, RefreshTokens, RequireStepUp,
+    Authority, AuthorityBuilder, BackchannelLogoutEndpoint, JwksEndpoint, Login, MemoryStore, RefreshTokens,
+    RequireStepUp,
 };
 
 const EXTREMES: [Duration; 3] = [Duration::ZERO, Duration::from_nanos(1), Duration::MAX];
 
 /// Every public function that takes a duration, and every public field that is one, by file and name; each is tried
 /// below under this name.
-const KNOWN: [&str; 32] = [
+const KNOWN: [&str; 33] = [
     "authority/builder/mod.rs max_session_lifetime",
     "authority/builder/mod.rs lifetime",
     "authority/builder/mod.rs leeway",
@@ -36,6 +37,7 @@ const KNOWN: [&str; 32] = [
     "authority/builder/mod.rs renewer_deadline",
     "authority/builder/refresh_tokens.rs lifetime",
     "authority/builder/refresh_tokens.rs reuse_window",
+    "endpoint/backchannel_logout.rs max_age",
     "endpoint/jwks.rs max_age",
     "keyring/trusted_issuer.rs accept_without_iat",
     "keyring/trusted_issuer.rs future_tolerance",
@@ -192,6 +194,14 @@ fn a_sign_in_may_be_required_to_be_as_recent_as_can_be_told_in_seconds() {
         assert_eq!(RequireStepUp::recent(time).is_ok(), is_longest, "{time:?}");
         let required = RequireStepUp::acr_values("urn:example:gold").unwrap().max_age(time);
         assert_eq!(required.is_ok(), is_longest, "{time:?}");
+    }
+}
+
+#[test]
+fn a_logout_token_is_taken_for_minutes() {
+    for time in EXTREMES {
+        let endpoint = BackchannelLogoutEndpoint::new(builder().build().unwrap(), ["orders-web"]).unwrap();
+        assert!(endpoint.max_age(time).is_err(), "{time:?}");
     }
 }
 

@@ -12,15 +12,19 @@ impl<C: Send + Sync + 'static> Authority<C> {
         self.refetching(token, verify).await
     }
 
-    /// Ends the session that it names, otherwise every session that its subject began by then.
+    /// Ends the session that it names, and every session that its subject began by then if it means them.
     pub(crate) async fn end_sessions_of(&self, logout: &Logout) -> Result<(), StoreError> {
         let issuer = logout.issuer.as_deref();
         let subject = logout.subject.as_deref().map(|subject| SubjectId::new(issuer, subject));
-        let session = logout.sid.as_deref().map(|sid| Revocation::Session(SessionId::new(issuer, sid)));
-        let of_subject =
-            |subject| Revocation::SubjectBefore { subject, instant: logout.issued_at, except: None };
-        let Some(revocation) = session.or(subject.map(of_subject)) else { return Ok(()) };
         let retention = self.retention_of_issuer(issuer).of(subject, logout.issued_at);
-        self.revoke(revocation, retention).await
+        if let Some(sid) = &logout.sid {
+            self.revoke(Revocation::Session(SessionId::new(issuer, sid)), retention).await?;
+        }
+        if let Some(subject) = subject.filter(|_| logout.ends_subject) {
+            let instant = logout.issued_at;
+            let revocation = Revocation::SubjectBefore { subject, instant, except: None };
+            self.revoke(revocation, retention).await?;
+        }
+        Ok(())
     }
 }

@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::{Response, StatusCode, request};
 use http_body::Body;
@@ -32,7 +33,8 @@ type OnLogout = dyn Fn(LogoutToken) -> Ending + Send + Sync;
 /// meant for one of this service's client ids, and pass every check of §2.6; any other is answered 400. What it ends, for
 /// tokens of that issuer:
 ///
-/// * with `sid`, the session of that name, if the issuer's access tokens hold the same `sid`;
+/// * with `sid`, the session of that name, if the issuer's access tokens hold the same `sid`. If they hold none, call
+///   [`by_subject`](Self::by_subject): the answer is a 200 that ends nothing otherwise;
 /// * with `sub` alone, every session that the subject began up to the token's `iat`.
 ///
 /// Sessions that this service began itself, after its users signed in at the issuer, have other names: end those in
@@ -40,7 +42,8 @@ type OnLogout = dyn Fn(LogoutToken) -> Ending + Send + Sync;
 ///
 /// The answer is 200 once the store has recorded it. If the store, the issuer's keys or `on_logout` fails, it is 503, and the
 /// issuer may send the token again. A token that was used is refused, in each process for itself (the last 10,000 are
-/// remembered); elsewhere it ends nothing that began after its `iat`.
+/// remembered). In another process it is taken until [`max_age`](Self::max_age) after its `iat`, and ends nothing that its first
+/// use did not end: no session that the subject began later, and no session of another name.
 ///
 /// Mount it outside the layer: the issuer has no access token.
 ///
@@ -92,7 +95,12 @@ impl<C: Send + Sync + 'static> BackchannelLogoutEndpoint<C> {
         }
         Ok(Self {
             authority,
-            rules: Arc::new(LogoutRules { clients, allow_missing_type: false }),
+            rules: Arc::new(LogoutRules {
+                clients,
+                allow_missing_type: false,
+                max_age: LogoutRules::DEFAULT_MAX_AGE,
+                by_subject: false,
+            }),
             on_logout: None,
             used: Arc::new(Mutex::new(Cache::new(Self::REMEMBERED))),
         })
@@ -104,6 +112,38 @@ impl<C: Send + Sync + 'static> BackchannelLogoutEndpoint<C> {
     /// a token is admitted as an access token where its `aud` is an accepted audience.
     pub fn allow_missing_type(mut self) -> Self {
         Arc::make_mut(&mut self.rules).allow_missing_type = true;
+        self
+    }
+
+    /// How long after its `iat` a logout token is taken, in whole seconds, whatever its `exp` says. Default 2 min, which the
+    /// standard recommends (§4); at most 5 min. The issuer's leeway is added.
+    ///
+    /// Longer helps if the issuer sends a token again later than that. It costs time in which somebody who saw the token can send
+    /// it to another process.
+    ///
+    /// # Errors
+    /// If it is below 1 s or above 5 min. A store keeps a revocation for longer than 5 min; later, a token could end another
+    /// session of the same `sid`.
+    pub fn max_age(mut self, max_age: Duration) -> Result<Self, ConfigError> {
+        let longest = Duration::from_secs(LogoutRules::LONGEST_MAX_AGE);
+        if !(Duration::from_secs(1)..=longest).contains(&max_age) {
+            return Err(ConfigError::new(format!(
+                "`max_age` of logout tokens is {max_age:?}: it must be 1 s to 5 min, because a later replay could end a new session \
+                 of the same `sid`",
+            )));
+        }
+        Arc::make_mut(&mut self.rules).max_age = max_age.as_secs();
+        Ok(self)
+    }
+
+    /// Ends the subject's sessions also where the logout token names one session, if it has a `sub`: every session that the
+    /// subject began up to the token's `iat`, and the named one. Default: only the named one.
+    ///
+    /// For issuers whose access tokens lack the `sid` of their logout tokens, such as Auth0. It costs the subject's other
+    /// sessions: who signs out on one device is signed out on all. If only some of your issuers need it, mount a second endpoint
+    /// for them.
+    pub fn by_subject(mut self) -> Self {
+        Arc::make_mut(&mut self.rules).by_subject = true;
         self
     }
 

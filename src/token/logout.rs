@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::claims::{check_audience, check_issuer, date};
 use super::identity::TokenId;
-use super::policy::Policy;
+use super::policy::{Policy, SKEW_MARGIN};
 use super::verify::Proven;
 use crate::jose::json::{self, Member};
 use crate::jose::media_type;
@@ -22,6 +22,18 @@ pub(crate) struct LogoutRules {
     pub(crate) clients: Vec<String>,
     /// Tokens without `typ` are taken, which are told from others by `events` alone.
     pub(crate) allow_missing_type: bool,
+    /// How many seconds after its `iat` a token is taken, whatever its `exp` says.
+    pub(crate) max_age: u64,
+    /// A token with `sid` and `sub` ends the subject's sessions too.
+    pub(crate) by_subject: bool,
+}
+
+impl LogoutRules {
+    /// What the standard recommends for `exp` (§4), in seconds.
+    pub(crate) const DEFAULT_MAX_AGE: u64 = 120;
+    /// A store keeps a revocation for longer than this. So a replay within it ends only what the first use has ended: a later session
+    /// of the same name is refused at that time anyway.
+    pub(crate) const LONGEST_MAX_AGE: u64 = SKEW_MARGIN;
 }
 
 /// A logout token that holds.
@@ -30,6 +42,8 @@ pub(crate) struct Logout {
     pub(crate) issuer: Option<String>,
     pub(crate) subject: Option<String>,
     pub(crate) sid: Option<String>,
+    /// Whether the sessions of the subject end.
+    pub(crate) ends_subject: bool,
     /// Sessions that began later are not meant.
     pub(crate) issued_at: NumericDate,
     /// Its name, which is used once.
@@ -74,8 +88,12 @@ impl Logout {
         if iat > now.after(terms.future_tolerance()) {
             return Err(Reason::NotYetValid("iat").into());
         }
-        if now >= exp.after(terms.leeway()) {
+        let leeway = terms.leeway();
+        if now >= exp.after(leeway) {
             return Err(Reason::Expired.into());
+        }
+        if now >= iat.after(rules.max_age).after(leeway) {
+            return Err(Refusal::new(Reason::Expired).with_hint("its iat is longer ago than max_age allows"));
         }
         let jti = text("jti")?.ok_or(Reason::MissingClaim("jti".into()))?;
         check_event(required("events")?)?;
@@ -87,12 +105,13 @@ impl Logout {
         if subject.is_none() && sid.is_none() {
             return Err(Reason::MissingClaim("sid".into()).into());
         }
+        let ends_subject = sid.is_none() || rules.by_subject;
         let issuer = match foreign {
             Some(_) => iss.map(Cow::into_owned),
             None => policy.issuer.as_deref().map(str::to_owned),
         };
         let id = TokenId::from_claims(issuer.as_deref(), subject.as_deref(), &jti);
-        Ok(Self { issuer, subject, sid, issued_at: iat, id })
+        Ok(Self { issuer, subject, sid, ends_subject, issued_at: iat, id })
     }
 }
 
