@@ -22,10 +22,8 @@ mod verified_token;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use http::HeaderName;
 
 pub(crate) use arrive::{Admission, Arrived, NotAdmitted, Refused, Verdict};
@@ -45,7 +43,7 @@ pub use revoke::SignOutError;
 pub(crate) use sign::SignedSuccessor;
 pub use verified_token::VerifiedToken;
 
-use crate::caught::caught;
+use crate::caught::{NoAnswer, answer_within, caught};
 use crate::error::ConfigError;
 use crate::keyring::event::KeyEvent;
 use crate::keyring::handle::IntoKeys;
@@ -238,26 +236,21 @@ impl<C: Send + Sync + 'static> Authority<C> {
         self.0.clock.now()
     }
 
-    /// Waits for the store, up to the deadline, and reports a failure. The timer is only used if the store does not answer at
-    /// once, so a store that always does needs no runtime.
+    /// Waits for the store, up to the deadline, and reports a failure.
     async fn ask<T>(
         &self,
-        mut answer: impl Future<Output = Result<T, StoreError>> + Unpin,
+        answer: impl Future<Output = Result<T, StoreError>> + Unpin,
     ) -> Result<T, StoreError> {
-        // A panic of the store counts as an outage.
-        let mut polled = std::future::poll_fn(|cx| {
-            self.ask_hook("store", || answer.poll_unpin(cx)).unwrap_or_else(|| {
-                Poll::Ready(Err(StoreError::with_source(StoreErrorKind::Unavailable, "it panicked")))
+        let answered = answer_within(self.0.store_deadline, answer).await.unwrap_or_else(|none| {
+            Err(match none {
+                // An outage.
+                NoAnswer::Panicked => {
+                    self.report_panic("store");
+                    StoreError::with_source(StoreErrorKind::Unavailable, "it panicked")
+                }
+                NoAnswer::Late => StoreError::new(StoreErrorKind::Timeout),
             })
         });
-        let answered = match (&mut polled).now_or_never() {
-            Some(answered) => answered,
-            None => tokio::time::timeout(self.0.store_deadline, polled)
-                .await
-                .unwrap_or_else(|_| Err(StoreError::new(StoreErrorKind::Timeout))),
-        };
-        // At its deadline it is dropped half-way, which may panic too.
-        self.ask_hook("store", || drop(answer));
         answered.inspect_err(|error| self.emit(Event::StoreFailed { error }))
     }
 

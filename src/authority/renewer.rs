@@ -1,18 +1,15 @@
 //! The renewer: code of the application's own that is asked for the claims of each next token.
 
-use std::any::Any;
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
-use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use futures_util::FutureExt;
 use serde::Deserialize;
 
 use super::{Authority, PrivateClaims};
-use crate::caught::caught;
+use crate::caught::{NoAnswer, answer_within};
 use crate::refusal::{Reason, Refusal};
 use crate::store::SessionId;
 use crate::telemetry::Event;
@@ -112,33 +109,12 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let silent = || Refusal::new(Reason::RenewerUnavailable);
         let request = RenewalRequest::of(token);
         let answer = self.ask_hook(HOOK, || renewer(request)).ok_or_else(silent)?;
-        // It may panic when it is polled too, and when its answer is dropped half-way.
-        let mut answer = AssertUnwindSafe(answer).catch_unwind();
-        let answered = match (&mut answer).now_or_never() {
-            Some(answered) => Some(answered),
-            None => tokio::time::timeout(self.0.renewer_deadline, &mut answer).await.ok(),
-        };
-        caught(|| drop(answer));
-        match answered {
-            None => {
-                self.emit(Event::RenewerFailed { error: None });
-                Err(silent())
-            }
-            Some(Ok(Ok(renewal))) => Ok(renewal),
-            Some(Ok(Err(error))) => {
-                self.emit(Event::RenewerFailed { error: Some(&*error) });
-                Err(silent())
-            }
-            Some(Err(panic)) => {
-                discard(panic);
-                self.report_panic(HOOK);
-                Err(silent())
-            }
+        match answer_within(self.0.renewer_deadline, answer).await {
+            Ok(Ok(renewal)) => return Ok(renewal),
+            Ok(Err(error)) => self.emit(Event::RenewerFailed { error: Some(&*error) }),
+            Err(NoAnswer::Late) => self.emit(Event::RenewerFailed { error: None }),
+            Err(NoAnswer::Panicked) => self.report_panic(HOOK),
         }
+        Err(silent())
     }
-}
-
-/// What it panicked with may panic once more when it is dropped.
-fn discard(payload: Box<dyn Any + Send>) {
-    caught(|| drop(payload));
 }

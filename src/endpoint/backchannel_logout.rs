@@ -2,10 +2,8 @@
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Response, StatusCode, request};
@@ -16,7 +14,7 @@ use super::parameters::Parameters;
 use super::post::serve_post;
 use super::reply::{OAuthError, empty};
 use crate::authority::{Authority, PrivateClaims};
-use crate::caught::caught;
+use crate::caught::{Caught, caught};
 use crate::error::ConfigError;
 use crate::server::FixedBody;
 use crate::time::NumericDate;
@@ -208,18 +206,8 @@ impl<C: Send + Sync + 'static> BackchannelLogoutEndpoint<C> {
 
     async fn ended_by(&self, end: &OnLogout, token: LogoutToken) -> Result<(), ()> {
         let panicked = || self.authority.report_panic("on_logout");
-        let mut ending = caught(|| end(token)).ok_or_else(panicked)?;
-        let poll = |cx: &mut Context<'_>| match caught(|| ending.as_mut().poll(cx)) {
-            Some(poll) => poll.map(Some),
-            None => Poll::Ready(None),
-        };
-        match poll_fn(poll).await {
-            Some(ended) => ended.map_err(drop),
-            None => {
-                panicked();
-                Err(())
-            }
-        }
+        let ending = caught(|| end(token)).ok_or_else(panicked)?;
+        Caught::new(ending).await.ok_or_else(panicked)?.map_err(drop)
     }
 }
 
