@@ -146,12 +146,12 @@ fn prove(
     let key = signed.ok_or_else(|| refuse(Reason::BadSignature))?;
     // Before any claim is judged by the terms of the key's issuer: the token may be under a key of its own issuer that is not
     // loaded yet, and which the other issuer publishes too.
-    match (key.trusted(), issuer()) {
-        (Some(trusted), Some(iss)) if !trusted.names(iss) => {
-            Err(Refusal::new(Reason::WrongIssuer).expecting(trusted.name().to_owned()))
-        }
-        _ => Ok(Arc::clone(key)),
+    if let Some(trusted) = key.trusted()
+        && issuer().is_some_and(|iss| !trusted.names(iss))
+    {
+        return Err(Refusal::new(Reason::WrongIssuer).expecting(trusted.name().to_owned()));
     }
+    Ok(Arc::clone(key))
 }
 
 /// The `iss` of a payload that is not verified.
