@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tower_reissue::store::{
-    ClaimsStore, Horizon, MemoryStore, Page, Presented, Retention, Revocation, Rotated, Rotation,
-    SessionPage, Standing, StoreError, StoreErrorKind, StoreHorizon, SubjectId,
+    ClaimsStore, Horizon, MemoryStore, Page, StoreError, StoreErrorKind, StoreHorizon,
 };
 use tower_reissue::{Authority, IssueError, Login, ManualClock, NumericDate, Reason};
 
@@ -166,44 +165,13 @@ struct Late {
 }
 
 impl ClaimsStore for Late {
-    async fn standing(&self, presented: &Presented) -> Result<Standing, StoreError> {
-        self.inner.standing(presented).await
-    }
-
-    fn standing_now(&self, presented: &Presented) -> Option<Standing> {
-        self.inner.standing_now(presented)
-    }
-
-    fn epoch(&self) -> Option<u64> {
-        self.inner.epoch()
-    }
-
-    async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
-        self.inner.rotate(rotation).await
-    }
-
-    async fn revoke(&self, revocation: Revocation, retention: Retention) -> Result<(), StoreError> {
-        self.inner.revoke(revocation, retention).await
-    }
-
-    async fn sessions(
-        &self,
-        subject: SubjectId,
-        now: NumericDate,
-        page: Page,
-    ) -> Result<SessionPage, StoreError> {
-        self.inner.sessions(subject, now, page).await
-    }
+    forward!(inner: standing, standing_now, epoch, rotate, revoke, sessions, raise_horizon);
 
     async fn horizon(&self, need: Horizon) -> Result<StoreHorizon, StoreError> {
         match self.is_out.load(Ordering::SeqCst) {
             true => Err(StoreErrorKind::Unavailable.into()),
             false => self.inner.horizon(need).await,
         }
-    }
-
-    async fn raise_horizon(&self, to: Horizon, now: NumericDate) -> Result<(), StoreError> {
-        self.inner.raise_horizon(to, now).await
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
-use tower_reissue::store::MemoryStore;
+use tower_reissue::store::{ClaimsStore, MemoryStore, Rotated, Rotation, StoreError};
 use tower_reissue::{
     Authority, AuthorityBuilder, Event, ManualClock, NotReissued, Reason, Renewal, RenewalRequest,
     VerifiedToken,
@@ -168,44 +168,12 @@ struct Planted {
     head: Arc<str>,
 }
 
-mod planted {
-    use tower_reissue::NumericDate;
-    use tower_reissue::store::*;
+impl ClaimsStore for Planted {
+    forward!(inner: standing, revoke, sessions, horizon, horizon_now, raise_horizon);
 
-    impl ClaimsStore for super::Planted {
-        async fn standing(&self, presented: &Presented) -> Result<Standing, StoreError> {
-            self.inner.standing(presented).await
-        }
-
-        async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
-            self.inner.rotate(rotation).await?;
-            Ok(Rotated::Superseded { head: self.head.clone() })
-        }
-
-        async fn revoke(&self, revocation: Revocation, retention: Retention) -> Result<(), StoreError> {
-            self.inner.revoke(revocation, retention).await
-        }
-
-        async fn sessions(
-            &self,
-            subject: SubjectId,
-            now: NumericDate,
-            page: Page,
-        ) -> Result<SessionPage, StoreError> {
-            self.inner.sessions(subject, now, page).await
-        }
-
-        async fn horizon(&self, need: Horizon) -> Result<StoreHorizon, StoreError> {
-            self.inner.horizon(need).await
-        }
-
-        fn horizon_now(&self, need: Horizon) -> Option<StoreHorizon> {
-            self.inner.horizon_now(need)
-        }
-
-        async fn raise_horizon(&self, to: Horizon, now: NumericDate) -> Result<(), StoreError> {
-            self.inner.raise_horizon(to, now).await
-        }
+    async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
+        self.inner.rotate(rotation).await?;
+        Ok(Rotated::Superseded { head: self.head.clone() })
     }
 }
 

@@ -9,13 +9,10 @@ use http::Request;
 use http_body_util::{Empty, Full, StreamBody};
 use serde_json::json;
 use tower::{Layer, ServiceExt, service_fn};
-use tower_reissue::store::{
-    ClaimsStore, Horizon, MemoryStore, Page, Presented, Retention, Revocation, Rotated, Rotation,
-    SessionPage, Standing, StoreError, StoreHorizon, SubjectId,
-};
+use tower_reissue::store::{ClaimsStore, MemoryStore, Retention, Revocation, StoreError};
 use tower_reissue::{
-    Authority, AuthorityBuilder, Cookie, Event, Login, ManualClock, NumericDate, Refresh, RefreshEndpoint,
-    RefreshTokens, ReissueLayer, Renewal, Source, TokenPair,
+    Authority, AuthorityBuilder, Cookie, Event, Login, ManualClock, Refresh, RefreshEndpoint, RefreshTokens,
+    ReissueLayer, Renewal, Source, TokenPair,
 };
 
 use crate::support::*;
@@ -198,34 +195,11 @@ async fn a_renewer_that_panics_when_it_is_dropped_at_its_deadline_has_not_answer
 struct Slow(MemoryStore);
 
 impl ClaimsStore for Slow {
-    async fn standing(&self, presented: &Presented) -> Result<Standing, StoreError> {
-        self.0.standing(presented).await
-    }
-
-    async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
-        self.0.rotate(rotation).await
-    }
+    forward!(0: standing, rotate, sessions, horizon, raise_horizon);
 
     async fn revoke(&self, revocation: Revocation, retention: Retention) -> Result<(), StoreError> {
         tokio::time::sleep(Duration::from_millis(30)).await;
         self.0.revoke(revocation, retention).await
-    }
-
-    async fn sessions(
-        &self,
-        subject: SubjectId,
-        now: NumericDate,
-        page: Page,
-    ) -> Result<SessionPage, StoreError> {
-        self.0.sessions(subject, now, page).await
-    }
-
-    async fn horizon(&self, need: Horizon) -> Result<StoreHorizon, StoreError> {
-        self.0.horizon(need).await
-    }
-
-    async fn raise_horizon(&self, to: Horizon, now: NumericDate) -> Result<(), StoreError> {
-        self.0.raise_horizon(to, now).await
     }
 }
 

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tower_reissue::store::{MemoryStore, Page};
+use tower_reissue::store::{
+    ClaimsStore, MemoryStore, Page, Presented, Rotated, Rotation, Standing, StoreError,
+};
 use tower_reissue::{
     Authority, AuthorityBuilder, Event, IssueError, Login, ManualClock, NumericDate, Reason, Refresh,
     RefreshError, RefreshTokens, Renewal, RenewalRequest, TokenPair,
@@ -509,48 +511,20 @@ fn any_number_of_nodes_gives_the_same_refresh_token() {
 /// A store that was created after the session began, and does not know it.
 struct Recreated(MemoryStore);
 
-mod recreated {
-    use tower_reissue::NumericDate;
-    use tower_reissue::store::*;
+impl ClaimsStore for Recreated {
+    forward!(0: revoke, sessions, horizon, horizon_now, raise_horizon);
 
-    impl ClaimsStore for super::Recreated {
-        async fn standing(&self, presented: &Presented) -> Result<Standing, StoreError> {
-            match self.0.standing(presented).await? {
-                Standing::Live => Ok(Standing::Unknown),
-                other => Ok(other),
-            }
+    async fn standing(&self, presented: &Presented) -> Result<Standing, StoreError> {
+        match self.0.standing(presented).await? {
+            Standing::Live => Ok(Standing::Unknown),
+            other => Ok(other),
         }
+    }
 
-        async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
-            match rotation.of_known_session {
-                true => Ok(Rotated::Unknown),
-                false => self.0.rotate(rotation).await,
-            }
-        }
-
-        async fn revoke(&self, revocation: Revocation, retention: Retention) -> Result<(), StoreError> {
-            self.0.revoke(revocation, retention).await
-        }
-
-        async fn sessions(
-            &self,
-            subject: SubjectId,
-            now: NumericDate,
-            page: Page,
-        ) -> Result<SessionPage, StoreError> {
-            self.0.sessions(subject, now, page).await
-        }
-
-        async fn horizon(&self, need: Horizon) -> Result<StoreHorizon, StoreError> {
-            self.0.horizon(need).await
-        }
-
-        fn horizon_now(&self, need: Horizon) -> Option<StoreHorizon> {
-            self.0.horizon_now(need)
-        }
-
-        async fn raise_horizon(&self, to: Horizon, now: NumericDate) -> Result<(), StoreError> {
-            self.0.raise_horizon(to, now).await
+    async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
+        match rotation.of_known_session {
+            true => Ok(Rotated::Unknown),
+            false => self.0.rotate(rotation).await,
         }
     }
 }

@@ -227,44 +227,13 @@ impl Gate {
 }
 
 impl ClaimsStore for Gated {
-    async fn standing(&self, presented: &Presented) -> Result<Standing, StoreError> {
-        self.store.standing(presented).await
-    }
-
-    fn standing_now(&self, presented: &Presented) -> Option<Standing> {
-        self.store.standing_now(presented)
-    }
+    forward!(store: standing, standing_now, revoke, sessions, horizon, horizon_now, raise_horizon);
 
     async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
         self.before.pass().await;
         let rotated = self.store.rotate(rotation).await;
         self.after.pass().await;
         rotated
-    }
-
-    async fn revoke(&self, revocation: Revocation, retention: Retention) -> Result<(), StoreError> {
-        self.store.revoke(revocation, retention).await
-    }
-
-    async fn sessions(
-        &self,
-        subject: SubjectId,
-        now: NumericDate,
-        page: Page,
-    ) -> Result<SessionPage, StoreError> {
-        self.store.sessions(subject, now, page).await
-    }
-
-    async fn horizon(&self, need: Horizon) -> Result<StoreHorizon, StoreError> {
-        self.store.horizon(need).await
-    }
-
-    fn horizon_now(&self, need: Horizon) -> Option<StoreHorizon> {
-        self.store.horizon_now(need)
-    }
-
-    async fn raise_horizon(&self, to: Horizon, now: NumericDate) -> Result<(), StoreError> {
-        self.store.raise_horizon(to, now).await
     }
 }
 

@@ -2,11 +2,8 @@
 
 use serde::Deserialize;
 use serde_json::json;
-use tower_reissue::store::{
-    Horizon, Page, Presented, Retention, Revocation, Rotated, Rotation, SessionPage, Standing, StoreError,
-    StoreErrorKind, StoreHorizon, SubjectId,
-};
-use tower_reissue::{ClaimsStore, MemoryStore, NumericDate, ReissueLayer, Source};
+use tower_reissue::store::{Horizon, Presented, Standing, StoreErrorKind, StoreHorizon};
+use tower_reissue::{ClaimsStore, MemoryStore, ReissueLayer, Source};
 
 use crate::kit::*;
 use crate::support::*;
@@ -122,9 +119,7 @@ impl Hasty {
 }
 
 impl ClaimsStore for Hasty {
-    async fn standing(&self, presented: &Presented) -> Result<Standing, StoreError> {
-        self.store.standing(presented).await
-    }
+    forward!(store: standing, rotate, revoke, sessions, horizon, raise_horizon);
 
     fn standing_now(&self, presented: &Presented) -> Option<Standing> {
         self.may_panic("standing_now");
@@ -136,34 +131,9 @@ impl ClaimsStore for Hasty {
         self.store.epoch()
     }
 
-    async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
-        self.store.rotate(rotation).await
-    }
-
-    async fn revoke(&self, revocation: Revocation, retention: Retention) -> Result<(), StoreError> {
-        self.store.revoke(revocation, retention).await
-    }
-
-    async fn sessions(
-        &self,
-        subject: SubjectId,
-        now: NumericDate,
-        page: Page,
-    ) -> Result<SessionPage, StoreError> {
-        self.store.sessions(subject, now, page).await
-    }
-
-    async fn horizon(&self, need: Horizon) -> Result<StoreHorizon, StoreError> {
-        self.store.horizon(need).await
-    }
-
     fn horizon_now(&self, need: Horizon) -> Option<StoreHorizon> {
         self.may_panic("horizon_now");
         self.store.horizon_now(need)
-    }
-
-    async fn raise_horizon(&self, to: Horizon, now: NumericDate) -> Result<(), StoreError> {
-        self.store.raise_horizon(to, now).await
     }
 }
 

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod forward;
 pub mod guarded;
 pub mod jwt;
 mod keys;
@@ -21,12 +22,13 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_reissue::keys::{Algorithm, SigningKey};
 use tower_reissue::store::{
     ClaimsStore, Horizon, MemoryStore, Page, Presented, Retention, Revocation, Rotated, Rotation,
-    SessionPage, Standing, StoreError, StoreErrorKind, StoreHorizon, SubjectId,
+    SessionPage, Standing, StoreError, StoreErrorKind, SubjectId,
 };
 use tower_reissue::{
     Authority, AuthorityBuilder, ManualClock, NumericDate, PrivateClaims, Reason, Refusal, ReissueLayer,
 };
 
+pub(crate) use self::forward::forward;
 pub use self::keys::*;
 
 pub const ISSUER: &str = "https://login.example";
@@ -155,6 +157,8 @@ impl CountingStore {
 }
 
 impl ClaimsStore for CountingStore {
+    forward!(inner: horizon, horizon_now, raise_horizon);
+
     async fn standing(&self, presented: &Presented) -> Result<Standing, StoreError> {
         self.count().standing(presented).await
     }
@@ -187,18 +191,6 @@ impl ClaimsStore for CountingStore {
         page: Page,
     ) -> Result<SessionPage, StoreError> {
         self.count().sessions(subject, now, page).await
-    }
-
-    async fn horizon(&self, need: Horizon) -> Result<StoreHorizon, StoreError> {
-        self.inner.horizon(need).await
-    }
-
-    fn horizon_now(&self, need: Horizon) -> Option<StoreHorizon> {
-        self.inner.horizon_now(need)
-    }
-
-    async fn raise_horizon(&self, to: Horizon, now: NumericDate) -> Result<(), StoreError> {
-        self.inner.raise_horizon(to, now).await
     }
 }
 
