@@ -123,7 +123,8 @@ impl TryFrom<&VerifyingKey> for Jwk {
     }
 }
 
-/// jsonwebtoken's error kind for the refusal. If there is none, `Provider` with the refusal's text.
+/// The error kind with which jsonwebtoken refuses such a token. For a reason that it does not have, `Provider` with the
+/// refusal's text.
 impl From<&Refusal> for ErrorKind {
     fn from(refusal: &Refusal) -> Self {
         match refusal.reason() {

@@ -6,6 +6,12 @@
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// The longest duration that a setting takes, in seconds. A longer one is probably a mistake.
+pub(crate) const TEN_YEARS: u64 = 315_360_000;
+
+/// The largest leeway and future tolerance, in seconds.
+pub(crate) const MAX_TOLERANCE: u64 = 60;
+
 /// The source of the current time. It is read once for each decision.
 ///
 /// A closure that returns a [`NumericDate`] is a clock too.

@@ -16,7 +16,7 @@ pub(crate) struct Accounts(SqlitePool);
 #[derive(Debug, PartialEq)]
 pub(crate) enum SignIn {
     Right,
-    /// The name or the password: which, nobody is told.
+    /// The name or the password is wrong. The caller is not told which.
     Wrong,
     Blocked,
 }

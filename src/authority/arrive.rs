@@ -10,7 +10,7 @@ use crate::keyring::handle::Refetching;
 use crate::refusal::{Reason, Refusal};
 use crate::request::credential::Credential;
 use crate::request::head::RequestHead;
-use crate::store::Standing;
+use crate::store::{Presented, Standing};
 use crate::telemetry::Event;
 use crate::time::NumericDate;
 use crate::token::arrival::{Arrival, Facts, Next, StoreState};
@@ -213,7 +213,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
             next = match next {
                 Next::AskStore { .. } => {
                     let answer = match known.take() {
-                        None => self.standing(&token, now).await,
+                        None => self.standing(token.presented(now)).await,
                         known => known,
                     };
                     if let Some(Standing::Reused { generations }) = answer
@@ -257,9 +257,10 @@ impl<C: Send + Sync + 'static> Authority<C> {
         verdict
     }
 
-    async fn standing(&self, token: &VerifiedToken<C>, now: NumericDate) -> Option<Standing> {
+    /// The store's answer. `None` if it failed, which is reported.
+    pub(super) async fn standing(&self, presented: Presented) -> Option<Standing> {
         let store = self.0.store.clone()?;
-        self.ask(store.standing(token.presented(now))).await.ok()
+        self.ask(store.standing(presented)).await.ok()
     }
 
     /// The facts at this moment. During a wait the key may have been withdrawn.

@@ -136,7 +136,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
     pub(super) fn draft(&self, draft: &Draft<'_>) -> Result<Unsigned, IssueError> {
         let policy = &self.0.policy;
         let &Draft { kind, grant, ref jti, iat, session_start, is_sliding } = draft;
-        let exp = iat.after(policy.lifetime_of(kind)).min(policy.session_end(session_start));
+        let exp = policy.exp_of(kind, iat, session_start);
         let audience = policy.terms_of(kind, None).ok_or(IssueError::NoRefreshTokens)?.audiences().first();
         let mut own: Vec<_> = grant.subject.as_deref().map(|sub| ("sub", quoted(sub))).into_iter().collect();
         own.extend([("exp", exp.to_string()), ("iat", iat.to_string())]);

@@ -11,7 +11,7 @@ use crate::error::{debug_as_display, with_causes};
 use crate::refusal::{Reason, Refusal};
 use crate::request::cookie::Cookie;
 use crate::request::head::RequestHead;
-use crate::store::{Presented, Rotated, Rotation, SessionId, Standing};
+use crate::store::{Presented, Rotated, Rotation, SessionId};
 use crate::telemetry::{Event, ReissueKind};
 use crate::time::NumericDate;
 use crate::token::kind::Expected;
@@ -189,7 +189,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let mut reused = None;
         let verdict = loop {
             next = match next {
-                Next::AskStore => policy.refresh_standing(self.standing_of(presented).await),
+                Next::AskStore => policy.refresh_standing(self.standing(presented).await),
                 Next::EndSession { generations } => {
                     reused = Some(generations);
                     let ended = self.end_reused(&token).await;
@@ -240,11 +240,6 @@ impl<C: Send + Sync + 'static> Authority<C> {
             .limited_by(self.retention(presented.now));
         let rotation = if policy.admit_after_store_loss { rotation } else { rotation.of_known_session() };
         self.ask(store.rotate(rotation)).await.ok()
-    }
-
-    async fn standing_of(&self, presented: Presented) -> Option<Standing> {
-        let store = self.0.store.clone()?;
-        self.ask(store.standing(presented)).await.ok()
     }
 }
 

@@ -124,7 +124,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// it becomes due, and so does every node.
     ///
     /// The token must be live at this moment, by the store's word. Predicate and renewer are asked as at any renewal. Without a
-    /// store a token's only successor is dated at the opening of its renewal window, so there is none before that.
+    /// store there is no successor before the renewal window opens, because that instant is the successor's `iat`.
     ///
     /// # Errors
     /// Why there is no successor. The token is good for as long as it was.

@@ -71,8 +71,8 @@ impl RenewalRequest {
         self.client_id.as_deref()
     }
 
-    /// The claim `name`, or `None` if there is none: of the private claims that a refresh token grants, or of the token that is
-    /// renewed.
+    /// The claim `name`, or `None` if there is none. For a refresh it is one of the private claims that its access tokens get;
+    /// otherwise a claim of the token that is renewed.
     ///
     /// # Errors
     /// If its JSON can't be read as a `T`.

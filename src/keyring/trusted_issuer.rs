@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::jose::media_type;
 use crate::keys::error::{KeyError, KeyErrorKind};
 use crate::keys::issuer_name::{IssuerName, is_tenant};
+use crate::time::{MAX_TOLERANCE, TEN_YEARS};
 
 /// An issuer whose tokens are admitted and never renewed: which `iss` its keys may sign, and what its tokens must be like.
 ///
@@ -66,9 +67,6 @@ pub(crate) struct IssuerTerms {
     pub(crate) longest_without_iat: Option<u64>,
     pub(crate) session_starts_at_auth_time: Option<bool>,
 }
-
-const MAX_SKEW: u64 = 60;
-const TEN_YEARS: u64 = 315_360_000;
 
 impl TrustedIssuer {
     /// The issuer of this name. It is compared with `iss` exactly (RFC 8725 §3.8): Auth0's ends in a slash.
@@ -283,7 +281,10 @@ impl TrustedIssuer {
         if access_types.iter().flatten().any(|typ| media_type::is_refresh(typ)) {
             return refuse("`refresh+jwt` is the type of refresh tokens, which are not access tokens");
         }
-        if [self.terms.leeway, self.terms.future_tolerance].into_iter().flatten().any(|secs| secs > MAX_SKEW)
+        if [self.terms.leeway, self.terms.future_tolerance]
+            .into_iter()
+            .flatten()
+            .any(|secs| secs > MAX_TOLERANCE)
         {
             return refuse("its leeway and its future tolerance are at most 60 s");
         }

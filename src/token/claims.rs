@@ -16,7 +16,7 @@ use crate::time::NumericDate;
 pub(crate) const NOT_SLIDING: &str = "sliding";
 
 /// The claim of a refresh token that holds the private claims of its access tokens. They stand in an object of their own, so
-/// that software that takes the one token for the other finds none of them.
+/// that software which takes a refresh token for an access token does not find them.
 pub(crate) const ACCESS_CLAIMS: &str = "access_claims";
 
 /// The value of the access claim in a refresh token, for software that tells the two apart by that claim.

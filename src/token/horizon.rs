@@ -17,9 +17,6 @@ pub enum Horizon {
     Unbounded,
 }
 
-/// The largest future tolerance that can be configured, in seconds.
-pub(crate) const MAX_TOLERANCE: u64 = 60;
-
 /// How far ahead of its clock an authority may date a session that must begin after a revocation, in seconds. The revocation reaches
 /// ahead, and its clock may be ahead by the tolerance.
 pub(crate) const fn furthest_ahead(tolerance: u64) -> u64 {

@@ -20,7 +20,7 @@ const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 pub(crate) struct LogoutRules {
     /// The client ids of this service: a token for others is refused.
     pub(crate) clients: Vec<String>,
-    /// Tokens without `typ` are taken, which are told from others by `events` alone.
+    /// Whether a token without `typ` is taken. Only its `events` show that it is a logout token.
     pub(crate) allow_missing_type: bool,
     /// How many seconds after its `iat` a token is taken, whatever its `exp` says.
     pub(crate) max_age: u64,

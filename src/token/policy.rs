@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::horizon::{Horizon, MAX_TOLERANCE, StoreHorizon, furthest_ahead};
+use super::horizon::{Horizon, StoreHorizon, furthest_ahead};
 use super::kind::TokenKind;
-use crate::time::NumericDate;
+use crate::time::{MAX_TOLERANCE, NumericDate};
 
 /// All fields are checked when the authority is built. After that a policy never changes, because `Verified` holds dates that were
 /// computed from it. [`Terms`](super::terms::Terms) hold what differs for a trusted issuer.
@@ -104,6 +104,16 @@ impl Policy {
             (TokenKind::Refresh, Some(refresh)) => refresh.lifetime,
             _ => self.lifetime,
         }
+    }
+
+    /// When an own token of this kind expires that begins at `iat`.
+    pub(crate) fn exp_of(
+        &self,
+        kind: TokenKind,
+        iat: NumericDate,
+        session_start: NumericDate,
+    ) -> NumericDate {
+        iat.after(self.lifetime_of(kind)).min(self.session_end(session_start))
     }
 
     /// The renewal window of a token of `lifetime` seconds, before jitter.

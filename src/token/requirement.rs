@@ -3,11 +3,10 @@
 use std::borrow::Cow;
 
 use super::claims::Claims;
-use super::horizon::MAX_TOLERANCE;
 use crate::error::ConfigError;
 use crate::jose::json;
 use crate::refusal::{Reason, Refusal, Required};
-use crate::time::NumericDate;
+use crate::time::{MAX_TOLERANCE, NumericDate};
 
 /// What a route requires. By default nothing.
 #[derive(Clone, Debug, Default)]

@@ -16,7 +16,7 @@ pub(crate) fn are_held(claims: &str, asked: &str) -> bool {
     value(claims).is_some_and(|held| asked.split(' ').all(|name| !name.is_empty() && holds(held, name)))
 }
 
-/// The claims with those of their scopes that are asked for; `None` where that is none of them.
+/// The claims with those of their scopes that are asked for; `None` if they have none of these.
 pub(crate) fn narrowed(claims: &str, asked: &str) -> Option<String> {
     let (narrowed, left) = replaced(claims, asked)?;
     (left > 0).then_some(narrowed)

@@ -44,7 +44,7 @@ impl Policy {
 
     fn successor(&self, token: &Verified, iat: NumericDate, narrowed: &Narrowed) -> Option<Successor> {
         let claims = token.claims();
-        let exp = iat.after(self.lifetime_of(token.kind())).min(self.session_end(claims.session_start()));
+        let exp = self.exp_of(token.kind(), iat, claims.session_start());
         let (places, now) = (claims.places(), number(iat));
         let jti = named(&token.id().successor_jti()).into();
         let replace = |at, value| Change::Replace { at, value };

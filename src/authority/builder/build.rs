@@ -9,8 +9,8 @@ use crate::authority::{Authority, Hooks, Inner, RetiredSignOuts};
 use crate::error::ConfigError;
 use crate::jose::media_type;
 use crate::store::{ErasedStore, Settling, settling};
+use crate::time::{MAX_TOLERANCE, TEN_YEARS};
 use crate::token::claims::NO_ACCESS;
-use crate::token::horizon::MAX_TOLERANCE;
 use crate::token::policy::{MAX_GRACE, Policy, RefreshPolicy};
 
 impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
@@ -163,16 +163,10 @@ pub(in crate::authority) fn check_issuer(
     }
 }
 
-/// The longest duration that is accepted, in seconds. A longer one is probably a mistake.
-const TEN_YEARS: u64 = 315_360_000;
-
-/// In seconds. Trusted issuers have the same limit.
-const MAX_LEEWAY: u64 = 60;
-
 /// Checks the bounds for all tokens, own and foreign.
 fn check_bounds(policy: &Policy) -> Result<(), ConfigError> {
     let leeway = policy.leeway;
-    if leeway > MAX_LEEWAY {
+    if leeway > MAX_TOLERANCE {
         return refuse(format!(
             "the leeway is {leeway} s: at most 60 s are allowed; correct a clock that differs by more"
         ));
@@ -200,7 +194,7 @@ fn check_bounds(policy: &Policy) -> Result<(), ConfigError> {
 /// Checks an authority without own keys. It has no tokens of its own, so nothing is renewed or exchanged.
 fn check_verifier(policy: &mut Policy, has_store: bool) -> Result<(), ConfigError> {
     // A foreign token is of no use once it is not admitted: after `exp` plus the longest leeway that an issuer can have.
-    (policy.grace, policy.in_flight) = (policy.leeway, MAX_LEEWAY);
+    (policy.grace, policy.in_flight) = (policy.leeway, MAX_TOLERANCE);
     match policy.max_token_lifetime {
         Some(longest) if !(1..=TEN_YEARS).contains(&longest) => refuse(format!(
             "`max_token_lifetime` is {longest} s: set the longest life that the issuers give their tokens, from 1 s to ten years"

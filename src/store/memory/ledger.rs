@@ -74,7 +74,7 @@ enum Key {
     Subject(SubjectId),
 }
 
-/// For Debug.
+/// How many records there are, for `Debug`.
 pub(super) struct Counts {
     pub(super) sessions: usize,
     pub(super) revoked_sessions: usize,

@@ -69,10 +69,10 @@ pub(super) struct Statements {
     /// The same two, and whoever listens is told: on PostgreSQL.
     pub(super) save_and_tell: Statement,
     pub(super) save_cutoff_and_tell: Statement,
-    /// A page. One row at least: without a session, where there is none.
+    /// A page. If there is none, one row without a session.
     pub(super) sessions: Statement,
     /// Live sessions on record, of a subject or of all, that begin after an instant and more than so many seconds ahead of
-    /// the server's clock, but one. One row at least: without a session, where there is none.
+    /// the server's clock, but one. If there is none, one row without a session.
     pub(super) begun_after: Statement,
     /// A subject's sessions over the limit: each live one; the latest start and the expiry of those to forget; the oldest start
     /// of those that are kept. At least one row.
