@@ -1,6 +1,8 @@
 //! Each example as its reader runs it: a process of its own, over a real socket.
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing)]
 
+#[path = "support/example.rs"]
+mod example;
 mod support;
 
 #[cfg(all(feature = "axum", feature = "sqlite", feature = "postgres"))]
@@ -10,15 +12,11 @@ mod postgres;
 #[path = "support/servers.rs"]
 mod servers;
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
-use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::process::Command;
+use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
-use tower_reissue::Algorithm;
+use self::example::{Server, example, stderr, succeeded};
 
 #[test]
 fn quickstart_walks_a_token_through_its_life_within_30_s() {
@@ -123,7 +121,7 @@ fn sessions_walks_through_two_nodes_on_one_store() {
 }
 
 #[cfg(all(feature = "axum", feature = "sqlite"))]
-fn assert_walked(output: &Output) {
+fn assert_walked(output: &std::process::Output) {
     let transcript = succeeded(output);
     assert_eq!(stderr(output), "");
     for told in [
@@ -157,6 +155,8 @@ fn sessions_walks_on_redis() {
 #[cfg(all(feature = "axum", feature = "sqlite"))]
 #[test]
 fn the_commands_that_sessions_prints_work_when_pasted() {
+    use serde_json::Value;
+
     let data = tempfile::tempdir().unwrap();
     let start = |listen: &str| {
         let data = data.path().to_str().unwrap();
@@ -192,7 +192,7 @@ fn the_commands_that_sessions_prints_work_when_pasted() {
 }
 
 #[cfg(all(feature = "axum", feature = "sqlite"))]
-fn name_of(token: &str) -> Value {
+fn name_of(token: &str) -> serde_json::Value {
     support::payload(token)["jti"].clone()
 }
 
@@ -289,294 +289,11 @@ fn resource_server_does_not_start_without_its_issuer() {
 #[test]
 fn an_example_refuses_flags_it_does_not_know() {
     let featured = if cfg!(all(feature = "axum", feature = "jwks")) { &["resource_server"][..] } else { &[] };
-    for name in ["quickstart", "hyper", "tonic", "airflow"].iter().chain(featured) {
-        let output = example(name).env(SECRET_VARIABLE, SECRET).arg("--no-such-flag").output().unwrap();
+    for name in ["quickstart", "hyper", "tonic"].iter().chain(featured) {
+        let output = example(name).arg("--no-such-flag").output().unwrap();
         assert!(!output.status.success());
         assert!(stderr(&output).contains(&format!("usage: {name}")), "{}", stderr(&output));
     }
-}
-
-// Airflow.
-
-/// 64 bytes, as HS512 wants them.
-const SECRET: &str = "a6Vn1x0pQz8RkT3uW5yB7dF9hJ2mL4oSgH0tY2cE4iK6qN8sM1bU3wX5vZ7jD9fP";
-const SECRET_VARIABLE: &str = "AIRFLOW__API_AUTH__JWT_SECRET";
-const ISSUER: &str = "https://airflow.example";
-const TASK: &str = "/execution/task-instances/0198f6a2-7c1e-7d60-8d58-3f1b9c0e4a11/heartbeat";
-const MISSING: &str = r#"{"detail":"Missing auth token"}"#;
-const INVALID: &str = r#"{"detail":"Invalid auth token"}"#;
-
-#[test]
-fn airflow_answers_heartbeats_by_the_time_a_token_has_left() {
-    let server = airflow();
-    for (left, status, renewed) in [
-        (600, 204, false),
-        (130, 204, false),
-        (100, 204, true),
-        (3, 204, true),
-        // Within the leeway, which Airflow admits.
-        (-5, 204, true),
-        // Within the grace.
-        (-30, 403, true),
-        (-70, 403, false),
-    ] {
-        let answer = server.heartbeat(&heartbeat_token(left, json!({})));
-        assert_eq!((answer.status, answer.successor().is_some()), (status, renewed), "{left} s left");
-        assert_eq!(answer.body, if status == 204 { "" } else { INVALID });
-        if let Some(successor) = answer.successor() {
-            let claims = support::payload(&successor);
-            assert_eq!((&claims["sub"], &claims["scope"]), (&json!("task-1"), &json!("execution")));
-            assert_eq!(claims["nbf"], claims["iat"]);
-            let next = server.heartbeat(&successor);
-            assert_eq!((next.status, next.successor()), (204, None), "the successor as the next token");
-        }
-    }
-}
-
-#[test]
-fn airflow_never_renews_workload_and_callback_tokens() {
-    let server = airflow();
-    for (scope, renewed) in [(json!("workload"), false), (json!("callback"), false), (Value::Null, true)] {
-        for (left, status) in [(100, 204), (-30, 403)] {
-            let answer = server.heartbeat(&heartbeat_token(left, json!({ "scope": scope })));
-            assert_eq!(
-                (answer.status, answer.successor().is_some()),
-                (status, renewed),
-                "{scope}, {left} s left"
-            );
-        }
-    }
-}
-
-#[test]
-fn airflow_tells_a_missing_token_from_an_invalid_one() {
-    let server = airflow();
-    let good = heartbeat_token(100, json!({}));
-    let wrong = |changes| format!("Authorization: Bearer {}", heartbeat_token(-30, changes));
-    for (headers, status, body) in [
-        ("X-None: 1".to_owned(), 401, MISSING),
-        ("Authorization: Basic dXNlcjpwYXNz".to_owned(), 401, MISSING),
-        ("Authorization: Bearer garbage".to_owned(), 403, INVALID),
-        ("Authorization: Bearer".to_owned(), 403, INVALID),
-        (format!("Authorization: Bearer  {good}"), 403, INVALID),
-        (format!("Authorization: Bearer {good}\r\nAuthorization: Bearer {good}"), 403, INVALID),
-        (wrong(json!({ "aud": "urn:airflow.apache.org:api" })), 403, INVALID),
-        (wrong(json!({ "aud": null })), 403, INVALID),
-        (wrong(json!({ "iss": "https://other" })), 403, INVALID),
-        (wrong(json!({ "iss": null })), 403, INVALID),
-        (wrong(json!({ "exp": "soon" })), 403, INVALID),
-    ] {
-        let answer = server.send("PUT", TASK, &headers);
-        assert_eq!((answer.status, &*answer.body), (status, body), "{headers}");
-        assert_eq!(answer.header("content-type").as_deref(), Some("application/json"));
-        assert_eq!(answer.successor(), None, "{headers}");
-    }
-    let health = server.send("GET", "/execution/health", "X-None: 1");
-    assert_eq!((health.status, &*health.body), (200, r#"{"status":"healthy"}"#));
-}
-
-/// Airflow writes the first configured audience, whichever of them the token was made for.
-#[test]
-fn airflow_renews_under_the_first_audience() {
-    let server = Server::start(
-        example("airflow")
-            .env(SECRET_VARIABLE, SECRET)
-            .env("AIRFLOW__EXECUTION_API__JWT_AUDIENCE", "urn:example:new, urn:example:old")
-            .args(["--listen", "127.0.0.1:0"]),
-    );
-    for (aud, renewed) in [
-        (json!("urn:example:old"), json!("urn:example:new")),
-        (json!(["urn:example:old"]), json!(["urn:example:new"])),
-        (json!("urn:example:new"), json!("urn:example:new")),
-    ] {
-        let token = mint(SECRET, &claims(100, json!({ "iss": null, "aud": aud })));
-        let successor = server.heartbeat(&token).successor().expect("it is due");
-        assert_eq!(support::payload(&successor)["aud"], renewed, "{aud}");
-    }
-}
-
-#[test]
-fn airflow_sends_the_successor_with_an_error_too() {
-    let path = "/execution/task-instances/1/heartbeat";
-    let bearer = format!("Authorization: Bearer {}", heartbeat_token(100, json!({})));
-    let answer = airflow().send_body("PUT", path, &bearer, "no JSON");
-    assert_eq!((answer.status, answer.successor().is_some()), (422, true));
-}
-
-#[test]
-fn airflow_gives_parallel_heartbeats_one_successor() {
-    let server = airflow();
-    for left in [100, -30] {
-        let token = heartbeat_token(left, json!({}));
-        let mut successors: Vec<_> = thread::scope(|scope| {
-            let beats: Vec<_> =
-                (0..32).map(|_| scope.spawn(|| server.heartbeat(&token).successor())).collect();
-            beats.into_iter().map(|beat| beat.join().unwrap().unwrap()).collect()
-        });
-        successors.dedup();
-        assert_eq!(successors.len(), 1);
-    }
-}
-
-#[test]
-#[ignore = "needs python3 with PyJWT"]
-fn airflow_keeps_the_tokens_of_pyjwt_alive() {
-    let server = airflow();
-    let output = Command::new("python3")
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/airflow_client.py"))
-        .arg(&server.address)
-        .env("AIRFLOW_SECRET", SECRET)
-        .output()
-        .expect("python3 runs");
-    assert!(succeeded(&output).ends_with("all heartbeats answered as Airflow answers them\n"));
-}
-
-#[test]
-fn airflow_takes_its_defaults_and_a_secret_shorter_than_the_hash() {
-    let short = &SECRET[..32];
-    let mut server = Server::start(
-        example("airflow")
-            .env(SECRET_VARIABLE, short)
-            .env("AIRFLOW__API_AUTH__JWT_AUDIENCE", "urn:example:public")
-            .args(["--listen", "127.0.0.1:0"])
-            .stderr(Stdio::piped()),
-    );
-    let beat = |aud| server.heartbeat(&mint(short, &claims(100, json!({ "iss": null, "aud": aud }))));
-    for (aud, status) in [
-        ("urn:airflow.apache.org:task", 204),
-        ("urn:example:public", 204),
-        ("urn:airflow.apache.org:api", 403),
-    ] {
-        assert_eq!(beat(aud).status, status, "{aud}");
-    }
-    server.process.kill().unwrap();
-    let mut warnings = String::new();
-    server.process.stderr.take().unwrap().read_to_string(&mut warnings).unwrap();
-    for warning in ["shorter than the hash of HS512", "AIRFLOW__EXECUTION_API__JWT_AUDIENCE to keep them out"]
-    {
-        assert!(warnings.contains(warning), "{warning} is not in {warnings}");
-    }
-    assert!(!warnings.contains(short));
-}
-
-#[test]
-fn airflow_exchanges_within_the_grace_it_is_told() {
-    for (lifetime, flags, lasts) in [
-        ("600", &["--grace", "20"][..], 20),
-        ("600", &[], 60),
-        ("30", &[], 14),
-        ("86400", &["--grace", "300"], 300),
-    ] {
-        let server = Server::start(
-            example("airflow")
-                .env(SECRET_VARIABLE, SECRET)
-                .env("AIRFLOW__EXECUTION_API__JWT_EXPIRATION_TIME", lifetime)
-                .args(["--listen", "127.0.0.1:0"])
-                .args(flags),
-        );
-        // Not at the very instant: this clock is the real one.
-        for (late, renewed) in [(lasts - 3, true), (lasts + 1, false)] {
-            let answer = server.heartbeat(&heartbeat_token(-late, json!({})));
-            assert_eq!((answer.status, answer.successor().is_some()), (403, renewed), "{late} s, {lifetime}");
-        }
-    }
-}
-
-#[test]
-fn airflow_exits_2_where_a_setting_can_not_be_right() {
-    for (name, value, message) in [
-        (SECRET_VARIABLE, "", "is not set"),
-        (SECRET_VARIABLE, "too short to sign with", "needs 32"),
-        ("AIRFLOW__API_AUTH__JWT_ALGORITHM", "RS256", "a secret takes HS256, HS384, HS512 or GUESS"),
-        ("AIRFLOW__API_AUTH__JWT_LEEWAY", "90", "the leeway is 90 s: at most 60 s"),
-        ("AIRFLOW__API_AUTH__JWT_LEEWAY", "-1", "whole seconds are right"),
-        // A token of 12 s is renewable from its 6th second on.
-        ("AIRFLOW__EXECUTION_API__JWT_EXPIRATION_TIME", "12", "is shorter than the leeway, 10 s"),
-        ("AIRFLOW__EXECUTION_API__JWT_EXPIRATION_TIME", "0", "the lifetime is 0 s"),
-    ] {
-        let output = example("airflow").env(SECRET_VARIABLE, SECRET).env(name, value).output().unwrap();
-        assert_eq!(output.status.code(), Some(2), "{name}={value}: {}", stderr(&output));
-        assert!(stderr(&output).contains(message), "{name}={value}: {}", stderr(&output));
-        assert!(stderr(&output).contains(name), "{name}={value}: {}", stderr(&output));
-        assert_eq!(output.stdout, b"");
-    }
-    for (flag, value, message) in
-        [("--grace", "301", "at most 300 s"), ("--listen", "here", "an address like")]
-    {
-        let output = example("airflow").env(SECRET_VARIABLE, SECRET).args([flag, value]).output().unwrap();
-        assert_eq!(output.status.code(), Some(2), "{flag} {value}");
-        assert!(stderr(&output).contains(message), "{flag} {value}: {}", stderr(&output));
-    }
-}
-
-#[cfg(unix)]
-#[test]
-fn airflow_ends_with_ctrl_c() {
-    let mut server = airflow();
-    let pid = server.process.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
-    assert!(server.process.wait().unwrap().success());
-}
-
-fn airflow() -> Server {
-    Server::start(
-        example("airflow")
-            .env(SECRET_VARIABLE, SECRET)
-            .env("AIRFLOW__API_AUTH__JWT_ISSUER", ISSUER)
-            .env("AIRFLOW__API_AUTH__JWT_AUDIENCE", "urn:airflow.apache.org:api")
-            .env("AIRFLOW__EXECUTION_API__JWT_AUDIENCE", "urn:airflow.apache.org:task, urn:example:tasks")
-            .args(["--listen", "127.0.0.1:0"]),
-    )
-}
-
-fn heartbeat_token(left: i64, changes: Value) -> String {
-    mint(SECRET, &claims(left, changes))
-}
-
-fn claims(left: i64, changes: Value) -> Value {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-    let exp = now.checked_add_signed(left).unwrap();
-    let mut claims = json!({
-        "jti": "f3a1c5d2", "iss": ISSUER, "aud": "urn:airflow.apache.org:task", "sub": "task-1",
-        "nbf": exp - 600, "exp": exp, "iat": exp - 600, "scope": "execution",
-    });
-    for (name, value) in changes.as_object().unwrap() {
-        claims[name] = value.clone();
-    }
-    claims.as_object_mut().unwrap().retain(|_, value| !value.is_null());
-    claims
-}
-
-fn mint(secret: &str, claims: &Value) -> String {
-    let key = jsonwebtoken::EncodingKey::from_secret(secret.as_bytes());
-    let header = r#"{"alg":"HS512","typ":"JWT","kid":"not-used"}"#;
-    support::sign_raw(header, &claims.to_string(), &key, Algorithm::HS512)
-}
-
-// Processes.
-
-/// The example's binary, without the settings of whoever runs the tests.
-fn example(name: &str) -> Command {
-    let mut path: PathBuf = std::env::current_exe().unwrap();
-    path.pop();
-    path.set_file_name("examples");
-    path.push(format!("{name}{}", std::env::consts::EXE_SUFFIX));
-    assert!(path.is_file(), "{} is absent: `cargo build --examples` makes it", path.display());
-    let mut command = Command::new(path);
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AIRFLOW__")) {
-        command.env_remove(name);
-    }
-    command
-}
-
-fn succeeded(output: &Output) -> String {
-    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{}\n{stdout}{}", output.status, stderr(output));
-    stdout
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 #[cfg(all(feature = "axum", feature = "jwks"))]
@@ -594,102 +311,4 @@ fn paste(commands: &str) -> String {
     // Standard output alone: curl's progress goes to the other.
     let output = Command::new("sh").args(["-c", commands]).output().unwrap();
     succeeded(&output).replace('\r', "")
-}
-
-/// An example that serves; ended with the test.
-struct Server {
-    process: Child,
-    stdout: BufReader<ChildStdout>,
-    address: String,
-}
-
-impl Server {
-    /// Waits for the first line, which names the address.
-    fn start(command: &mut Command) -> Self {
-        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut stdout = BufReader::new(process.stdout.take().unwrap());
-        let mut first = String::new();
-        stdout.read_line(&mut first).unwrap();
-        let address = first.trim_end().strip_prefix("listening on http://").unwrap_or_else(|| {
-            panic!("the first line is {first:?}");
-        });
-        Self { process, address: address.to_owned(), stdout }
-    }
-
-    /// The indented lines of what it prints, up to the line that holds `last`.
-    fn commands(&mut self, last: &str) -> String {
-        let mut commands = String::new();
-        for line in self.stdout.by_ref().lines() {
-            let line = line.unwrap();
-            if line.contains(last) {
-                break;
-            }
-            if line.starts_with("  ") {
-                commands.push_str(&line);
-                commands.push('\n');
-            }
-        }
-        commands
-    }
-
-    fn heartbeat(&self, token: &str) -> Answer {
-        self.send("PUT", TASK, &format!("Authorization: Bearer {token}"))
-    }
-
-    /// One request on a connection of its own, its header fields as they are given.
-    fn send(&self, method: &str, path: &str, headers: &str) -> Answer {
-        self.send_body(method, path, headers, r#"{"hostname":"worker-1","pid":4711}"#)
-    }
-
-    fn send_body(&self, method: &str, path: &str, headers: &str, body: &str) -> Answer {
-        let length = body.len();
-        let mut connection = TcpStream::connect(&self.address).unwrap();
-        connection.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        write!(
-            connection,
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: application/json\r\n\
-             Content-Length: {length}\r\n{headers}\r\n\r\n{body}",
-            self.address
-        )
-        .unwrap();
-        let mut text = String::new();
-        connection.read_to_string(&mut text).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        let (status, fields) = head.split_once("\r\n").unwrap();
-        Answer {
-            status: status.split(' ').nth(1).unwrap().parse().unwrap(),
-            fields: fields.to_owned(),
-            body: body.to_owned(),
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-struct Answer {
-    status: u16,
-    fields: String,
-    body: String,
-}
-
-impl Answer {
-    fn header(&self, name: &str) -> Option<String> {
-        let mut values = self
-            .fields
-            .lines()
-            .filter_map(|field| field.split_once(": "))
-            .filter(|(field, _)| field.eq_ignore_ascii_case(name));
-        let value = values.next().map(|(_, value)| value.to_owned());
-        assert!(values.next().is_none(), "{name} twice");
-        value
-    }
-
-    fn successor(&self) -> Option<String> {
-        self.header("refreshed-api-token")
-    }
 }

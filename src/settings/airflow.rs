@@ -209,7 +209,9 @@ impl Airflow {
         };
         match backend.secret(name) {
             Ok(Some(secret)) if !secret.is_empty() => Ok(secret),
-            Ok(_) => Err(SettingsError::new(format!("{at}: the secrets backend has no secret of this name"))),
+            Ok(_) => Err(SettingsError::new(format!(
+                "{at}: the secrets backend has no secret {name:?}, or an empty one"
+            ))),
             Err(error) => Err(SettingsError::new(format!("{at}: the secrets backend failed: {error}"))),
         }
     }
