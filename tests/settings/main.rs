@@ -6,6 +6,7 @@ mod langflow;
 mod mistakes;
 mod python;
 mod secrets;
+mod stores;
 mod table;
 
 use tower_reissue::settings::{Settings, SettingsError};
