@@ -26,6 +26,14 @@ pub(crate) fn of_public(public: &Public) -> String {
     encode_url(backend::sha256(canonical.as_bytes()))
 }
 
+/// The `kid` that Airflow gives a key pair, where that is no thumbprint: for RSA it hashes `key_ops` too.
+pub(crate) fn of_airflow(public: &Public) -> Option<String> {
+    let Public::Rsa { n, e } = public else { return None };
+    let (e, n) = (encode_url(e), encode_url(n));
+    let hashed = format!(r#"{{"e":"{e}","key_ops":["verify"],"kty":"RSA","n":"{n}"}}"#);
+    Some(encode_url(backend::sha256(hashed.as_bytes())))
+}
+
 /// The fingerprint of a secret: 22 characters of base64url, equal wherever the secret is.
 ///
 /// An RFC 7638 thumbprint of a secret would be a plain hash of it. This is an HMAC-SHA-256 *keyed by* the secret, over

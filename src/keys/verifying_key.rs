@@ -185,6 +185,11 @@ impl VerifyingKey {
         self.public.as_ref().map(|public| jwk::published(public, self.written_alg, kid))
     }
 
+    /// The `kid` that Airflow gives the key; `None` where that is its fingerprint, or not computed from it.
+    pub(crate) fn airflow_kid(&self) -> Option<String> {
+        self.public.as_deref().and_then(thumbprint::of_airflow)
+    }
+
     /// A signature of the wrong length does not verify.
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         self.verifier.verify(message, signature)

@@ -160,8 +160,9 @@ impl Airflow {
                     layers.set("key.algorithm", json!(guessed(path)?.name()), &origin(PRIVATE_KEY_PATH))?
                 }
             }
-            if let Some(kid) = variables.text(KID)? {
-                layers.set("key.kid", json!(kid), &origin(KID))?;
+            match variables.text(KID)? {
+                Some(kid) => layers.set("key.kid", json!(kid), &origin(KID))?,
+                None => layers.set("key.airflow_kid", json!(true), DEFAULT)?,
             }
             return Ok(true);
         }

@@ -233,6 +233,9 @@ impl Settings {
         if let Some(kid) = &key.kid {
             format = format.with_kid(kid);
         }
+        if key.airflow_kid == Some(true) {
+            format = format.with_airflow_kid();
+        }
         for kid in key.also_known_as.iter().flat_map(|list| &list.0) {
             format = format.also_known_as(kid);
         }

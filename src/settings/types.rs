@@ -87,6 +87,7 @@ tables! {
         algorithm: Option<Name>,
         format: Option<String>,
         kid: Option<String>,
+        airflow_kid: Option<bool>,
         also_known_as: Option<List>,
         fully_specified_alg: Option<bool>,
         dangerous_short_hmac: Option<bool>,
@@ -289,6 +290,7 @@ impl Key {
         [
             ("format", self.format.is_some(), is_read),
             ("kid", self.kid.is_some(), is_read),
+            ("airflow_kid", self.airflow_kid.is_some(), is_read),
             ("also_known_as", self.also_known_as.is_some(), is_read),
             ("fully_specified_alg", self.fully_specified_alg.is_some(), is_read),
             ("max_bytes", self.max_bytes.is_some(), is_fetched),

@@ -36,9 +36,8 @@ else:
     SIGNS = load_pem_private_key(os.environ["AIRFLOW_KEY"].encode(), password=None)
     CHECKS = SIGNS.public_key()
     jwk = jwt.get_algorithm_by_name(ALGORITHM).to_jwk(CHECKS, as_dict=True)
-    # RFC 7638.
-    members = {name: jwk[name] for name in ("crv", "e", "kty", "n", "x") if name in jwk}
-    digest = hashlib.sha256(json.dumps(members, separators=(",", ":"), sort_keys=True).encode()).digest()
+    # Every member, `key_ops` included, against RFC 7638.
+    digest = hashlib.sha256(json.dumps(jwk, separators=(",", ":"), sort_keys=True).encode()).digest()
     KID = base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 

@@ -66,12 +66,11 @@ def langflow_check(job):
 
 
 def thumbprint(job):
-    """Airflow's `kid` of a private key (RFC 7638)."""
+    """Airflow's `kid` of a private key: of every member that PyJWT writes, `key_ops` included, against RFC 7638."""
     jwk = jwt.get_algorithm_by_name(job["algorithm"]).to_jwk(key(job, False), as_dict=True)
-    members = {name: jwk[name] for name in ("crv", "e", "kty", "n", "x") if name in jwk}
     from hashlib import sha256
 
-    digest = sha256(json.dumps(members, separators=(",", ":"), sort_keys=True).encode()).digest()
+    digest = sha256(json.dumps(jwk, separators=(",", ":"), sort_keys=True).encode()).digest()
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 

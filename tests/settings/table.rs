@@ -53,6 +53,7 @@ const VALUES: &[(&str, &str)] = &[
     ("key.algorithm", "ES256"),
     ("key.format", "pem"),
     ("key.kid", "k1"),
+    ("key.airflow_kid", "true"),
     ("key.also_known_as", "not-used"),
     ("key.fully_specified_alg", "true"),
     ("key.dangerous_short_hmac", "true"),
@@ -367,6 +368,7 @@ fn setting_of(option: &str) -> &str {
         "sqlite" | "postgres" => "url",
         "short_hmac" => "dangerous_short_hmac",
         "with_kid" => "kid",
+        "with_airflow_kid" => "airflow_kid",
         "with_fully_specified_alg" => "fully_specified_alg",
         other => other,
     }

@@ -22,6 +22,7 @@ use crate::keys::verifying_key::VerifyingKey;
 pub struct KeyFormat {
     encoding: Encoding,
     kid: Option<String>,
+    airflow_kid: bool,
     further_kids: Vec<String>,
     short_hmac: bool,
     fully_specified: bool,
@@ -80,7 +81,14 @@ impl KeyFormat {
     }
 
     fn new(encoding: Encoding) -> Self {
-        Self { encoding, kid: None, further_kids: Vec::new(), short_hmac: false, fully_specified: false }
+        Self {
+            encoding,
+            kid: None,
+            airflow_kid: false,
+            further_kids: Vec::new(),
+            short_hmac: false,
+            fully_specified: false,
+        }
     }
 
     /// Sets the key's name, in place of its thumbprint or fingerprint. The keys of a JWK set keep their own names.
@@ -89,6 +97,14 @@ impl KeyFormat {
     /// withdraw one of them, use its fingerprint.
     pub fn with_kid(mut self, kid: impl Into<String>) -> Self {
         self.kid = Some(kid.into());
+        self
+    }
+
+    /// Names an RSA key pair as Airflow does, so that Airflow finds it in its JWK set: with the hash of a JWK that holds `key_ops`,
+    /// against RFC 7638 §3.2. Tokens that name the thumbprint are accepted, too. Airflow's other keys have the names that they have
+    /// here, so this changes nothing for them, for a key with a [`kid`](Self::with_kid), or for a JWK set.
+    pub fn with_airflow_kid(mut self) -> Self {
+        self.airflow_kid = true;
         self
     }
 
@@ -178,19 +194,29 @@ impl KeyFormat {
     }
 
     fn signing(&self, key: SigningKey) -> KeySet {
-        let key = match &self.kid {
-            Some(kid) => key.with_kid(kid),
-            None => key,
-        };
-        KeySet::signing(self.further_kids.iter().fold(key, |key, kid| key.also_known_as(kid)))
+        let (kid, further) = self.names(&key.verifying_key());
+        KeySet::signing(further.iter().fold(key.with_kid(kid), |key, kid| key.also_known_as(kid)))
     }
 
     fn verifying(&self, key: VerifyingKey) -> KeySet {
-        let key = match &self.kid {
-            Some(kid) => key.with_kid(kid),
-            None => key,
-        };
-        KeySet::verifying([self.further_kids.iter().fold(key, |key, kid| key.also_known_as(kid))])
+        let (kid, further) = self.names(&key);
+        KeySet::verifying([further.iter().fold(key.with_kid(kid), |key, kid| key.also_known_as(kid))])
+    }
+
+    /// The key's name, and its further ones.
+    fn names(&self, key: &VerifyingKey) -> (String, Vec<String>) {
+        let mut further = self.further_kids.clone();
+        if let Some(kid) = &self.kid {
+            return (kid.clone(), further);
+        }
+        let has_own_name = key.kid() != key.fingerprint();
+        match key.airflow_kid().filter(|_| self.airflow_kid && !has_own_name) {
+            Some(kid) => {
+                further.push(key.fingerprint().to_owned());
+                (kid, further)
+            }
+            None => (key.kid().to_owned(), further),
+        }
     }
 }
 
@@ -288,6 +314,28 @@ mod tests {
         assert_eq!(fingerprint(&format.read(&private).unwrap()), key.fingerprint());
         let public = format.read(&pem::read(P256_PUBLIC).unwrap().der).unwrap();
         assert_eq!(public.verifying[0].fingerprint(), key.fingerprint());
+    }
+
+    #[test]
+    fn airflows_name_is_given_to_rsa_keys_without_one() {
+        let format = KeyFormat::pem(Algorithm::RS256).with_airflow_kid();
+        // Printed by `key_to_jwk_dict` of apache-airflow-core 3.3.2 for this key.
+        let airflows = "3SyWBuRNcd9CKsedqXvgg_RcsESs-JFTPUjQP9cy85s";
+        let key = format.read(RSA_2048).unwrap().signing.unwrap();
+        assert_eq!(key.kid(), airflows);
+        let ring = crate::KeyRing::new(key.clone());
+        assert!(ring.knows_kid(Some(key.fingerprint()), || None), "its thumbprint names it, too");
+        let public = format.read(RSA_2048_PUBLIC).unwrap();
+        assert_eq!(public.verifying[0].kid(), airflows);
+        assert_eq!(format.with_kid("k1").read(RSA_2048).unwrap().signing.unwrap().kid(), "k1");
+        let other =
+            KeyFormat::pem(Algorithm::EdDSA).with_airflow_kid().read(ED25519).unwrap().signing.unwrap();
+        assert_eq!(other.kid(), other.fingerprint());
+        let jwk = key.verifying_key().with_kid("own").to_jwk().unwrap();
+        assert_eq!(
+            KeyFormat::jwk().with_airflow_kid().read(jwk.as_bytes()).unwrap().verifying[0].kid(),
+            "own"
+        );
     }
 
     #[test]
