@@ -16,7 +16,7 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use self::example::{Server, example, stderr, succeeded};
+use self::example::{Server, example, paste, stderr, succeeded};
 
 #[test]
 fn quickstart_walks_a_token_through_its_life_within_30_s() {
@@ -299,16 +299,4 @@ fn an_example_refuses_flags_it_does_not_know() {
 #[cfg(all(feature = "axum", feature = "jwks"))]
 fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
     text.split_once(before).unwrap().1.split_once(after).unwrap().0
-}
-
-/// Runs printed commands in one shell, as a person pastes them.
-fn paste(commands: &str) -> String {
-    let curl = Command::new("curl").arg("--version").output();
-    assert!(
-        curl.is_ok_and(|output| output.status.success()),
-        "this test needs curl: install the package `curl`"
-    );
-    // Standard output alone: curl's progress goes to the other.
-    let output = Command::new("sh").args(["-c", commands]).output().unwrap();
-    succeeded(&output).replace('\r', "")
 }

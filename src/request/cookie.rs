@@ -38,6 +38,7 @@ pub struct Cookie {
     path: Arc<str>,
     same_site: SameSite,
     partitioned: bool,
+    http_only: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -116,7 +117,15 @@ impl Cookie {
     }
 
     fn of(name: Arc<str>, kind: Kind) -> Self {
-        Self { name, kind, domain: None, path: "/".into(), same_site: SameSite::Lax, partitioned: false }
+        Self {
+            name,
+            kind,
+            domain: None,
+            path: "/".into(),
+            same_site: SameSite::Lax,
+            partitioned: false,
+            http_only: true,
+        }
     }
 
     /// Sends the cookie to this domain and all its subdomains (`Domain`). Default: only to the host that set it.
@@ -191,6 +200,15 @@ impl Cookie {
         self
     }
 
+    /// Lets the page's scripts read the cookie (no `HttpOnly`). Default: they can't. For a frontend that copies the token from
+    /// the cookie into `Authorization`, as Langflow's does.
+    ///
+    /// Costs: a script that is injected into a page takes the token away, and uses it elsewhere until the session ends.
+    pub fn without_http_only(mut self) -> Self {
+        self.http_only = false;
+        self
+    }
+
     /// The whole name, prefix included.
     pub fn name(&self) -> &str {
         &self.name
@@ -229,7 +247,7 @@ impl Cookie {
     }
 
     fn field(&self, value: &str, max_age: u64) -> String {
-        let Self { name, kind, domain, path, same_site, partitioned } = self;
+        let Self { name, kind, domain, path, same_site, partitioned, http_only } = self;
         let domain = domain.iter().flat_map(|domain| ["; Domain=", domain]).collect::<String>();
         let (secure, same_site) = match (kind, same_site) {
             (Kind::Insecure, SameSite::None) => ("", SameSite::Lax),
@@ -237,9 +255,10 @@ impl Cookie {
             (_, same_site) => ("; Secure", *same_site),
         };
         let partitioned = if *partitioned && *kind != Kind::Insecure { "; Partitioned" } else { "" };
+        let http_only = if *http_only { "; HttpOnly" } else { "" };
         let max_age = max_age.min(MAX_AGE);
         format!(
-            "{name}={value}; Max-Age={max_age}{domain}; Path={path}{secure}; HttpOnly; SameSite={same_site:?}{partitioned}"
+            "{name}={value}; Max-Age={max_age}{domain}; Path={path}{secure}{http_only}; SameSite={same_site:?}{partitioned}"
         )
     }
 }
@@ -271,7 +290,13 @@ impl fmt::Debug for Cookie {
         if &*self.path != "/" {
             write!(f, "; Path={}", self.path)?;
         }
-        write!(f, "; SameSite={:?}{})", self.same_site, if self.partitioned { "; Partitioned" } else { "" })
+        write!(f, "; SameSite={:?}", self.same_site)?;
+        for (is_set, attribute) in [(self.partitioned, "Partitioned"), (!self.http_only, "no HttpOnly")] {
+            if is_set {
+                write!(f, "; {attribute}")?;
+            }
+        }
+        f.write_str(")")
     }
 }
 
@@ -313,6 +338,7 @@ mod tests {
                 "; Path=/; HttpOnly; SameSite=Lax",
             ),
             (Cookie::insecure_for_development("s"), "s", "; Path=/; HttpOnly; SameSite=Lax"),
+            (Cookie::new("s").map(Cookie::without_http_only), "__Host-s", "; Path=/; Secure; SameSite=Lax"),
             (
                 Cookie::insecure_for_development("s").map(|cookie| cookie.same_site(SameSite::None)),
                 "s",

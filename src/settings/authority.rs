@@ -4,7 +4,7 @@ use http::HeaderName;
 
 use super::Settings;
 use super::error::SettingsError;
-use super::types::{Fields, Issuer, Time};
+use super::types::{CookieFields, Fields, Issuer, Time};
 use crate::authority::{Authority, AuthorityBuilder, PrivateClaims, RefreshTokens};
 use crate::error::ConfigError;
 use crate::keyring::handle::Keys;
@@ -85,7 +85,7 @@ impl<C: Send + Sync + 'static> ReissueLayer<C> {
                 .map_err(|_| SettingsError::new(format!("{}: this is not a header's name", at())))?;
             layer = layer.deliver_in(header).map_err(|error| SettingsError::new(at()).because(error))?;
         }
-        for origin in request.allowed_origins.iter().flat_map(|list| &list.0) {
+        for origin in settings.allowed_origins() {
             layer = layer.allow_origin(origin).map_err(|error| {
                 SettingsError::new(settings.origins.describe("request.allowed_origins")).because(error)
             })?;
@@ -106,16 +106,36 @@ impl Settings {
     /// # Errors
     /// If one of its settings can't be right.
     pub fn cookie(&self) -> Result<Option<Cookie>, SettingsError> {
-        let Some(cookie) = self.fields.request.as_ref().and_then(|request| request.cookie.as_ref()) else {
-            return Ok(None);
-        };
-        let at = |name: &str| self.origins.describe(&format!("request.cookie.{name}"));
+        let request = self.fields.request.as_ref();
+        self.cookie_at("request.cookie", request.and_then(|request| request.cookie.as_ref()))
+    }
+
+    /// The cookie under `refresh_tokens.cookie`, for the refresh tokens of pairs: for a login handler, and for the sources of a
+    /// [`RefreshEndpoint`](crate::RefreshEndpoint::read_from).
+    ///
+    /// # Errors
+    /// If one of its settings can't be right.
+    pub fn refresh_cookie(&self) -> Result<Option<Cookie>, SettingsError> {
+        let refresh = self.fields.refresh_tokens.as_ref();
+        self.cookie_at("refresh_tokens.cookie", refresh.and_then(|refresh| refresh.cookie.as_ref()))
+    }
+
+    /// The origins under `request.allowed_origins`, for the `allow_origin` of endpoints.
+    /// [`ReissueLayer::from_settings`] reads them too.
+    pub fn allowed_origins(&self) -> impl Iterator<Item = &str> {
+        let request = self.fields.request.iter();
+        request.flat_map(|request| &request.allowed_origins).flat_map(|list| &list.0).map(String::as_str)
+    }
+
+    fn cookie_at(&self, path: &str, cookie: Option<&CookieFields>) -> Result<Option<Cookie>, SettingsError> {
+        let Some(cookie) = cookie else { return Ok(None) };
+        let at = |name: &str| self.origins.describe(&format!("{path}.{name}"));
         let failed =
             |name: &'static str| move |error: ConfigError| SettingsError::new(at(name)).because(error);
         let Some(name) = &cookie.name else {
             return Err(SettingsError::new(format!(
-                "{}: the setting `request.cookie.name` is missing",
-                self.origins.describe("request.cookie")
+                "{}: the setting `{path}.name` is missing",
+                self.origins.describe(path)
             )));
         };
         let mut built = match (cookie.without_host_prefix, cookie.insecure_for_development) {
@@ -140,6 +160,9 @@ impl Settings {
                     return Err(SettingsError::new(format!("{at}: `strict`, `lax` or `none` is right")));
                 }
             });
+        }
+        if cookie.without_http_only == Some(true) {
+            built = built.without_http_only();
         }
         Ok(Some(if cookie.partitioned == Some(true) { built.partitioned() } else { built }))
     }

@@ -26,6 +26,7 @@ use crate::keys::verifying_key::VerifyingKey;
 /// let settings = Settings::builder().langflow(Langflow::new()).load()?;
 /// # Ok(()) }
 /// ```
+#[derive(Clone)]
 #[must_use = "give it to `SettingsBuilder::langflow`"]
 pub struct Langflow {
     variables: Variables,
@@ -40,9 +41,39 @@ const PUBLIC: &str = "LANGFLOW_PUBLIC_KEY";
 const LIFETIME: &str = "LANGFLOW_ACCESS_TOKEN_EXPIRE_SECONDS";
 const REFRESH_LIFETIME: &str = "LANGFLOW_REFRESH_TOKEN_EXPIRE_SECONDS";
 const DIRECTORY: &str = "LANGFLOW_CONFIG_DIR";
+const ACCESS_SAME_SITE: &str = "LANGFLOW_ACCESS_SAME_SITE";
+const ACCESS_SECURE: &str = "LANGFLOW_ACCESS_SECURE";
+const ACCESS_HTTPONLY: &str = "LANGFLOW_ACCESS_HTTPONLY";
+const REFRESH_SAME_SITE: &str = "LANGFLOW_REFRESH_SAME_SITE";
+const REFRESH_SECURE: &str = "LANGFLOW_REFRESH_SECURE";
+const REFRESH_HTTPONLY: &str = "LANGFLOW_REFRESH_HTTPONLY";
+const COOKIE_DOMAIN: &str = "LANGFLOW_COOKIE_DOMAIN";
+const CORS_ORIGINS: &str = "LANGFLOW_CORS_ORIGINS";
 
 const DEFAULT: &str = "Langflow's default";
 const MONTH: u64 = 30 * 24 * 3600;
+
+/// A cookie's name, the variables of its attributes, and Langflow's defaults for them.
+struct CookieVariables {
+    name: &'static str,
+    same_site: (&'static str, &'static str),
+    secure: (&'static str, bool),
+    http_only: (&'static str, bool),
+}
+
+const ACCESS_COOKIE: CookieVariables = CookieVariables {
+    name: "access_token_lf",
+    same_site: (ACCESS_SAME_SITE, "lax"),
+    secure: (ACCESS_SECURE, false),
+    http_only: (ACCESS_HTTPONLY, false),
+};
+
+const REFRESH_COOKIE: CookieVariables = CookieVariables {
+    name: "refresh_token_lf",
+    same_site: (REFRESH_SAME_SITE, "none"),
+    secure: (REFRESH_SECURE, true),
+    http_only: (REFRESH_HTTPONLY, true),
+};
 
 impl Langflow {
     /// From this process's variables.
@@ -60,8 +91,8 @@ impl Langflow {
         self
     }
 
-    /// Issues pairs, with refresh tokens of `LANGFLOW_REFRESH_TOKEN_EXPIRE_SECONDS` for this audience. Needs a store, which
-    /// Langflow has none of. Default: access tokens are renewed in responses, and the session ends after that time.
+    /// Issues pairs, with refresh tokens of `LANGFLOW_REFRESH_TOKEN_EXPIRE_SECONDS` for this audience, and Langflow's cookie
+    /// for them ([`Settings::refresh_cookie`](super::Settings::refresh_cookie)). Needs a store, which Langflow has none of. Default: access tokens are renewed in responses, and the session ends after that time.
     pub fn refresh_tokens(mut self, audience: impl Into<String>) -> Self {
         self.refresh_audience = Some(audience.into());
         self
@@ -107,10 +138,15 @@ impl Langflow {
         layers.set("access_claim", json!("type=access"), DEFAULT)?;
         layers.set("without_issuer", json!(true), DEFAULT)?;
         layers.set("without_audience", json!(true), DEFAULT)?;
+        self.cookie(layers, "request.cookie", &ACCESS_COOKIE)?;
+        if let Some(origins) = variables.text(CORS_ORIGINS)?.filter(|origins| origins.trim() != "*") {
+            layers.set("request.allowed_origins", json!(origins), &origin(CORS_ORIGINS))?;
+        }
         match &self.refresh_audience {
             Some(audience) => {
                 layers.set("refresh_tokens.audience", json!(audience), "`refresh_tokens` of the code")?;
                 layers.set("refresh_tokens.lifetime", secs(refresh), &named(REFRESH_LIFETIME))?;
+                self.cookie(layers, "refresh_tokens.cookie", &REFRESH_COOKIE)?;
                 // A replaced key verifies until the last refresh token under it has ended.
                 layers.set(
                     "rotation.overlap",
@@ -123,6 +159,31 @@ impl Langflow {
                 layers.set("rotation.overlap", secs(lifetime.saturating_add(600)), &named(LIFETIME))?;
                 layers.set("max_session_lifetime", secs(refresh), &named(REFRESH_LIFETIME))
             }
+        }
+    }
+
+    fn cookie(
+        &self,
+        layers: &mut Layers,
+        table: &str,
+        cookie: &CookieVariables,
+    ) -> Result<(), SettingsError> {
+        let variables = &self.variables;
+        let mut set = |name: &str, value: serde_json::Value, variable: Option<&str>| {
+            let given = variable.filter(|variable| variables.raw(variable).is_some());
+            layers.set(&format!("{table}.{name}"), value, &given.map_or(DEFAULT.to_owned(), origin))
+        };
+        let (same_site, default) = cookie.same_site;
+        let (secure, is_secure) = cookie.secure;
+        let (http_only, is_http_only) = cookie.http_only;
+        set("name", json!(cookie.name), None)?;
+        set("without_host_prefix", json!(true), None)?;
+        set("same_site", json!(variables.text(same_site)?.unwrap_or(default)), Some(same_site))?;
+        set("insecure_for_development", json!(!variables.flag(secure, is_secure)?), Some(secure))?;
+        set("without_http_only", json!(!variables.flag(http_only, is_http_only)?), Some(http_only))?;
+        match variables.text(COOKIE_DOMAIN)? {
+            Some(domain) => set("domain", json!(domain), Some(COOKIE_DOMAIN)),
+            None => Ok(()),
         }
     }
 

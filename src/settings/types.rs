@@ -75,6 +75,7 @@ tables! {
         audience: Option<String>,
         lifetime: Option<Time>,
         reuse_window: Option<Time>,
+        cookie: Option<CookieFields>,
     }
 
     Dangerous {
@@ -172,6 +173,7 @@ tables! {
         path: Option<String>,
         same_site: Option<String>,
         partitioned: Option<bool>,
+        without_http_only: Option<bool>,
     }
 }
 

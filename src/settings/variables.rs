@@ -37,6 +37,16 @@ impl Variables {
         self.0.get(name).map(|value| value.to_str().ok_or_else(not_text)).transpose()
     }
 
+    /// As pydantic reads it, in any letter case.
+    pub(super) fn flag(&self, name: &str, default: bool) -> Result<bool, SettingsError> {
+        let Some(text) = self.text(name)? else { return Ok(default) };
+        match &*text.trim().to_ascii_lowercase() {
+            "1" | "on" | "t" | "true" | "y" | "yes" => Ok(true),
+            "0" | "off" | "f" | "false" | "n" | "no" => Ok(false),
+            _ => Err(SettingsError::new(format!("{}: `true` or `false` is right", origin(name)))),
+        }
+    }
+
     /// A number of seconds, as a duration with its unit.
     pub(super) fn seconds(&self, name: &str, default: u64) -> Result<u64, SettingsError> {
         let Some(text) = self.text(name)? else { return Ok(default) };

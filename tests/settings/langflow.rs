@@ -29,6 +29,10 @@ fn every_variable_is_read_and_its_default_is_langflows() {
         "accept_without_iat = \"1h\"  # Langflow's default",
         "max_session_lifetime = \"7days\"  # Langflow's default",
         "access_claim = \"type=access\"  # Langflow's default",
+        "request.cookie.name = \"access_token_lf\"  # Langflow's default",
+        "request.cookie.same_site = \"lax\"  # Langflow's default",
+        "request.cookie.insecure_for_development = true  # Langflow's default",
+        "request.cookie.without_http_only = true  # Langflow's default",
     ] {
         assert!(printed.lines().any(|printed| printed == line), "{line}:\n{printed}");
     }
@@ -76,6 +80,22 @@ fn every_variable_is_read_and_its_default_is_langflows() {
         }
         assert!(!printed.contains("PRIVATE KEY"), "{printed}");
     }
+    assert!(!printed.contains("allowed_origins") && !printed.contains("refresh_token_lf"), "{printed}");
+    let printed = load(&[
+        ("LANGFLOW_SECRET_KEY", SECRET),
+        ("LANGFLOW_ACCESS_SECURE", "TRUE"),
+        ("LANGFLOW_COOKIE_DOMAIN", "flows.example"),
+        ("LANGFLOW_CORS_ORIGINS", "https://a.example, https://b.example"),
+    ])
+    .unwrap()
+    .to_string();
+    for line in [
+        "request.cookie.insecure_for_development = false  # environment variable LANGFLOW_ACCESS_SECURE",
+        "request.cookie.domain = \"flows.example\"  # environment variable LANGFLOW_COOKIE_DOMAIN",
+        "request.allowed_origins = [\"https://a.example\",\"https://b.example\"]  # environment variable LANGFLOW_CORS_ORIGINS",
+    ] {
+        assert!(printed.lines().any(|printed| printed == line), "{line}:\n{printed}");
+    }
     let pairs =
         Langflow::new().variables([("LANGFLOW_SECRET_KEY", SECRET)]).refresh_tokens("/api/v1/refresh");
     let printed = Settings::builder().langflow(pairs).load().unwrap().to_string();
@@ -83,6 +103,10 @@ fn every_variable_is_read_and_its_default_is_langflows() {
         "refresh_tokens.audience = \"/api/v1/refresh\"",
         "refresh_tokens.lifetime = \"7days\"",
         "max_session_lifetime = \"30days\"",
+        "refresh_tokens.cookie.name = \"refresh_token_lf\"",
+        "refresh_tokens.cookie.same_site = \"none\"",
+        "refresh_tokens.cookie.insecure_for_development = false",
+        "refresh_tokens.cookie.without_http_only = false",
     ] {
         assert!(printed.lines().any(|printed| printed.starts_with(line)), "{line}:\n{printed}");
     }
@@ -99,6 +123,10 @@ fn each_mistake_names_its_variable() {
         (
             vec![("LANGFLOW_SECRET_KEY", SECRET), ("LANGFLOW_ACCESS_TOKEN_EXPIRE_SECONDS", "1h")],
             "environment variable LANGFLOW_ACCESS_TOKEN_EXPIRE_SECONDS: a whole number of seconds is right",
+        ),
+        (
+            vec![("LANGFLOW_SECRET_KEY", SECRET), ("LANGFLOW_ACCESS_HTTPONLY", "sometimes")],
+            "environment variable LANGFLOW_ACCESS_HTTPONLY: `true` or `false` is right",
         ),
         (
             vec![("LANGFLOW_ALGORITHM", "RS256"), ("LANGFLOW_PUBLIC_KEY", RSA_PUBLIC)],

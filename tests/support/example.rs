@@ -15,7 +15,8 @@ pub fn example(name: &str) -> Command {
     path.push(format!("{name}{}", std::env::consts::EXE_SUFFIX));
     assert!(path.is_file(), "{} is absent: `cargo build --examples` makes it", path.display());
     let mut command = Command::new(path);
-    let is_setting = |name: &str| name.starts_with("AIRFLOW__") || name.starts_with("EXECUTION__");
+    let prefixes = ["AIRFLOW__", "EXECUTION__", "LANGFLOW_", "REISSUE__"];
+    let is_setting = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix));
     for (name, _) in std::env::vars_os().filter(|(name, _)| is_setting(&name.to_string_lossy())) {
         command.env_remove(name);
     }
@@ -30,6 +31,18 @@ pub fn succeeded(output: &Output) -> String {
 
 pub fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Runs printed commands in one shell, as a person pastes them.
+pub fn paste(commands: &str) -> String {
+    let curl = Command::new("curl").arg("--version").output();
+    assert!(
+        curl.is_ok_and(|output| output.status.success()),
+        "this test needs curl: install the package `curl`"
+    );
+    // Standard output alone: curl's progress goes to the other.
+    let output = Command::new("sh").args(["-c", commands]).output().unwrap();
+    succeeded(&output).replace('\r', "")
 }
 
 /// An example that serves; ended with the test.
@@ -73,14 +86,19 @@ impl Server {
         self.send_body(method, path, headers, "")
     }
 
+    /// The same with a JSON body.
     pub fn send_body(&self, method: &str, path: &str, headers: &str, body: &str) -> Answer {
+        self.exchange(method, path, &format!("Content-Type: application/json\r\n{headers}"), body)
+    }
+
+    pub fn exchange(&self, method: &str, path: &str, headers: &str, body: &str) -> Answer {
         let length = body.len();
         let mut connection = TcpStream::connect(&self.address).unwrap();
         connection.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         write!(
             connection,
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: application/json\r\n\
-             Content-Length: {length}\r\n{headers}\r\n\r\n{body}",
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {length}\r\n\
+             {headers}\r\n\r\n{body}",
             self.address
         )
         .unwrap();
@@ -105,7 +123,7 @@ impl Drop for Server {
 
 pub struct Answer {
     pub status: u16,
-    fields: String,
+    pub fields: String,
     pub body: String,
 }
 
