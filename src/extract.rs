@@ -1,4 +1,5 @@
-//! axum: [`VerifiedToken`] and [`Guarded`] as extractors, [`NoReissue`] as a response part.
+//! axum: [`VerifiedToken`] and [`Guarded`] as extractors, [`NoReissue`] and
+//! [`Reissued`] as response parts.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -14,8 +15,7 @@ use http::request::Parts;
 
 use crate::authority::{PrivateClaims, VerifiedToken};
 use crate::refusal::{Reason, Refusal};
-use crate::server::control::NoReissue;
-use crate::server::{Deferred, NO_LAYER, find_token, judge};
+use crate::server::{Deferred, MARK, NO_LAYER, NoReissue, REISSUE_REPLAY, Reissued, find_token, judge};
 use crate::token::requirement::Requirement;
 
 /// The handler asked for a [`VerifiedToken`], and the request has none; or for a [`Guarded`] one, and its token does not meet
@@ -180,6 +180,16 @@ impl IntoResponseParts for NoReissue {
 
     fn into_response_parts(self, mut parts: ResponseParts) -> Result<ResponseParts, Infallible> {
         parts.extensions_mut().insert(self);
+        Ok(parts)
+    }
+}
+
+impl IntoResponseParts for Reissued {
+    type Error = Infallible;
+
+    fn into_response_parts(self, mut parts: ResponseParts) -> Result<ResponseParts, Infallible> {
+        parts.headers_mut().insert(&REISSUE_REPLAY, MARK);
+        parts.extensions_mut().insert(self.into_extension());
         Ok(parts)
     }
 }

@@ -139,8 +139,8 @@ pub use request::cookie::{Cookie, SameSite};
 pub use request::credential::Source;
 pub use request::head::RequestHead;
 pub use server::{
-    Challenge, DangerousChallenge, FixedBody, NoReissue, RefusalResponse, Reissue, ReissueLayer, Require,
-    RequireFuture, RequireScope, RequireStepUp, ResponseBody, ResponseFuture,
+    Challenge, DangerousChallenge, FixedBody, NoReissue, RefusalResponse, Reissue, ReissueLayer, Reissued,
+    Require, RequireFuture, RequireScope, RequireStepUp, ResponseBody, ResponseFuture,
 };
 pub use store::{ClaimsStore, MemoryStore};
 pub use telemetry::{Event, ReissueKind};

@@ -44,6 +44,8 @@ async fn session_tasks(authority: Authority, token: &str, kid: &str) -> Result<(
     let token: VerifiedToken = authority.admit(token).await?;
     authority.revoke_other_sessions(&token).await?;
     authority.reissue(&token).await?;
+    authority.reissue_with(&token, Renewal::keep().scope("orders:read")).await?;
+    authority.revoke_session(&token).await?;
     Ok(())
 }
 

@@ -26,7 +26,7 @@ pub(crate) struct SignedSuccessor {
 }
 
 impl SignedSuccessor {
-    fn new(token: Vec<u8>, exp: NumericDate) -> Option<Self> {
+    pub(super) fn new(token: Vec<u8>, exp: NumericDate) -> Option<Self> {
         let mut token = HeaderValue::from_maybe_shared(Bytes::from(token)).ok()?;
         token.set_sensitive(true);
         Some(Self { token, exp })

@@ -9,10 +9,11 @@ use std::mem;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Extensions, HeaderMap, HeaderValue, Response, request};
+use http::{Extensions, HeaderMap, Response, request};
 
 use super::challenge::{Challenge, RefusalResponse};
-use super::deliver::{REISSUE_REPLAY, uncache};
+use super::control::{MARK, REISSUE_REPLAY};
+use super::deliver::uncache;
 use super::refusal::completed;
 use crate::refusal::Refusal;
 use crate::request::head::RequestHead;
@@ -47,11 +48,10 @@ impl Deferred {
     }
 
     /// The default response, marked so that a layer replaces it.
-    // The mark is a header that the layer removes anyway, so other responses cost nothing more.
     pub(crate) fn into_response(self) -> Response<Bytes> {
         let response = Challenge::default().respond(&self.refusal, &self.head());
         let mut response = completed(response, self.refusal.clone());
-        response.headers_mut().insert(&REISSUE_REPLAY, HeaderValue::from_static("deferred"));
+        response.headers_mut().insert(&REISSUE_REPLAY, MARK);
         response.extensions_mut().insert(Arc::new(self));
         response
     }

@@ -3,7 +3,7 @@
 use http::header::{ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, EXPIRES, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
-use super::control::NoReissue;
+use super::control::{NoReissue, REISSUE_REPLAY};
 use super::reply::ReplyChannel;
 use super::shared::Shared;
 use crate::authority::SignedSuccessor;
@@ -11,10 +11,6 @@ use crate::request::cookie::Cookie;
 use crate::telemetry::ReissueKind;
 use crate::time::NumericDate;
 use crate::token::reissue::NotReissued;
-
-/// On a refusal that carries a successor: the handler did not run, so the same request can be sent again with it. If an inner
-/// service sets it, it is removed, because that service did run.
-pub(super) static REISSUE_REPLAY: HeaderName = HeaderName::from_static("reissue-replay");
 
 /// Whether this response may carry a successor. Checked before one is made, because recording one supersedes its predecessor.
 pub(super) fn may_carry<R, C>(response: &Response<R>, channel: ReplyChannel, shared: &Shared<C>) -> bool {
@@ -81,7 +77,7 @@ pub(crate) fn remove_cookie(headers: &mut HeaderMap, cookie: &Cookie) {
     }
 }
 
-/// Adds the successor to the response. `at` is the instant of the admission or the exchange.
+/// Adds the successor to the response, and reports it. `at` is the instant of the admission or the exchange.
 pub(super) fn deliver<C: Send + Sync + 'static>(
     headers: &mut HeaderMap,
     successor: &SignedSuccessor,
@@ -90,8 +86,21 @@ pub(super) fn deliver<C: Send + Sync + 'static>(
     channel: ReplyChannel,
     shared: &Shared<C>,
 ) {
+    if put(headers, successor, at, channel, shared) {
+        shared.authority.report_reissued(how, successor.exp);
+    }
+}
+
+/// Adds the token to the response, and returns whether it could be.
+pub(super) fn put<C: Send + Sync + 'static>(
+    headers: &mut HeaderMap,
+    successor: &SignedSuccessor,
+    at: NumericDate,
+    channel: ReplyChannel,
+    shared: &Shared<C>,
+) -> bool {
     match channel {
-        ReplyChannel::Nowhere => return,
+        ReplyChannel::Nowhere => return false,
         ReplyChannel::Header | ReplyChannel::ExposedHeader => {
             uncache(headers);
             let name = &shared.settings.header;
@@ -101,16 +110,17 @@ pub(super) fn deliver<C: Send + Sync + 'static>(
             }
         }
         ReplyChannel::Cookie { source } => {
-            let Some(cookie) = shared.settings.cookie(source) else { return };
+            let Some(cookie) = shared.settings.cookie(source) else { return false };
             let max_age = shared.authority.cookie_max_age(successor.exp, at);
             let Some(field) = cookie.set(successor.text(), max_age) else {
-                return shared.authority.report_not_reissued(NotReissued::CookieTooLong);
+                shared.authority.report_not_reissued(NotReissued::CookieTooLong);
+                return false;
             };
             uncache(headers);
             headers.append(SET_COOKIE, field);
         }
     }
-    shared.authority.report_reissued(how, successor.exp);
+    true
 }
 
 /// Exposes a header to scripts of other origins (Fetch §3.3.5).

@@ -12,8 +12,9 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::body::ResponseBody;
+use super::control::Replacement;
 use super::deferred::{Deferred, merge, remove_replay, take_deferred};
-use super::deliver::{deliver, may_carry};
+use super::deliver::{deliver, may_carry, put};
 use super::refusal::refusal_response;
 use super::reply::ReplyChannel;
 use super::shared::Shared;
@@ -134,7 +135,7 @@ where
                     let mut response = ready!(response.poll(cx))?;
                     if !response.headers().is_empty()
                         && remove_replay(response.headers_mut())
-                        && let Some(deferred) = take_deferred(response.extensions_mut())
+                        && let Some(deferred) = heed(context, &mut response)
                     {
                         let context = context.take().expect(POLLED_AGAIN);
                         // Only the headers and extensions are taken, so that usual responses are moved just once.
@@ -283,6 +284,27 @@ impl<C: Send + Sync + 'static> RequestContext<C> {
             deliver(response.headers_mut(), &successor, ReissueKind::Renewed, admission.at, *channel, shared);
         }
     }
+}
+
+/// What a marked response has for the layer: the deferred refusal that is returned, or a token to send. A response with that token
+/// carries no other.
+#[cold]
+#[inline(never)]
+fn heed<R, C: Send + Sync + 'static>(
+    context: &Option<RequestContext<C>>,
+    response: &mut Response<R>,
+) -> Option<Arc<Deferred>> {
+    if let Some(Replacement(token)) = response.extensions_mut().remove()
+        && let Some(RequestContext { shared, admission, channel }) = context
+    {
+        let carries = may_carry(response, *channel, shared);
+        let capacity = carries.then(|| shared.capacity(*channel, 0)).flatten();
+        match shared.authority.replacement(admission.as_ref(), &token, capacity) {
+            Ok((token, at)) => drop(put(response.headers_mut(), &token, at, *channel, shared)),
+            Err(why) => shared.authority.report_not_reissued(why),
+        }
+    }
+    take_deferred(response.extensions_mut())
 }
 
 // `inline(always)`, as for `renew`: a benchmark showed a cost without it.

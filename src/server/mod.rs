@@ -16,7 +16,9 @@ mod shared;
 
 pub use body::{FixedBody, ResponseBody};
 pub use challenge::{Challenge, DangerousChallenge, RefusalResponse};
-pub use control::NoReissue;
+#[cfg(feature = "axum")]
+pub(crate) use control::{MARK, REISSUE_REPLAY};
+pub use control::{NoReissue, Reissued};
 #[cfg(feature = "axum")]
 pub(crate) use deferred::Deferred;
 pub(crate) use deliver::remove_cookie;

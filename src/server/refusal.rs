@@ -5,9 +5,8 @@ use http::header::RETRY_AFTER;
 use http::{HeaderValue, Response, StatusCode};
 
 use super::challenge::{Challenge, MaySucceed, RefusalResponse};
-use super::deliver::{
-    REISSUE_REPLAY, deliver, expose, remove_cookie, remove_rival_cookie, suppresses_successor, uncache,
-};
+use super::control::REISSUE_REPLAY;
+use super::deliver::{deliver, expose, remove_cookie, remove_rival_cookie, suppresses_successor, uncache};
 use super::reply::ReplyChannel;
 use super::shared::Shared;
 use crate::authority::{Authority, Refused};

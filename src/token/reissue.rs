@@ -13,6 +13,7 @@
 use std::fmt;
 use std::mem;
 
+use super::identity::SessionId;
 use super::policy::Policy;
 use super::renewal::{Narrowed, Renewal};
 use super::standing::Rotated;
@@ -35,6 +36,8 @@ pub(crate) struct Reissue {
     is_recorded: bool,
     /// Whether a renewer is yet to be asked.
     asks_renewer: bool,
+    /// What a handler wants of the successor; `None` at a usual renewal. Boxed, because few have one.
+    wanted: Option<Box<Renewal>>,
 }
 
 /// What to do next, and the function that takes the answer.
@@ -86,12 +89,32 @@ impl Reissue {
             successor: None,
             is_recorded: false,
             asks_renewer: false,
+            wanted: None,
         }
     }
 
+    /// For a handler that wants the successor now, and may want it narrowed.
+    pub(crate) fn on_request(
+        policy: &Policy,
+        token: &Verified,
+        now: NumericDate,
+        has_store: bool,
+        wanted: Option<Renewal>,
+    ) -> Result<Self, NotReissued> {
+        if !token.is_sliding() {
+            return Err(NotReissued::NotRenewable);
+        }
+        // Every node derives the same successor, which is dated at the opening of the window and keeps the claims.
+        if !has_store && (wanted.is_some() || now < policy.renewable_from(token)) {
+            return Err(NotReissued::NeedsStore);
+        }
+        let wanted = wanted.map(Box::new);
+        Ok(Self { wanted, ..Self::at_response(now, Some(policy.any_capacity()), has_store) })
+    }
+
     /// The same, with a renewer to ask once before anything is recorded. There is none without a store.
-    pub(crate) fn asking_renewer(self, asks_renewer: bool) -> Self {
-        Self { asks_renewer, ..self }
+    pub(crate) fn asking_renewer(self, has_renewer: bool) -> Self {
+        Self { asks_renewer: has_renewer || self.wanted.is_some(), ..self }
     }
 
     /// For a token that arrived within its grace.
@@ -152,7 +175,8 @@ impl Reissue {
         signed_len: impl FnOnce(&str) -> Result<usize, NotReissued>,
     ) -> Result<Step, NoSuccessor> {
         let capacity = self.capacity.ok_or(NoSuccessor::NoReply)?;
-        let narrowed = answer.ok_or(NotReissued::RenewerFailed)?.narrow(token.claims());
+        let answer = answer.ok_or(NotReissued::RenewerFailed)?;
+        let narrowed = answer.narrow(self.wanted.as_deref(), token.claims());
         let narrowed = narrowed.map_err(|reason| match reason {
             Reason::Declined => NotReissued::Declined,
             _ => NotReissued::RenewerFailed,
@@ -190,8 +214,12 @@ impl Reissue {
         match answer {
             Some(Rotated::Recorded) => {}
             Some(Rotated::Superseded { head }) => {
-                let head = policy.accept_head(token, &head, self.now);
-                self.successor = Some(head.ok_or(NotReissued::HeadMismatch)?);
+                let head = policy.accept_head(token, &head, self.now).ok_or(NotReissued::HeadMismatch)?;
+                let proposed = self.successor.replace(head.clone());
+                let is_within = |proposed: &Successor| policy.only_renewed(&proposed.claims, &head.claims);
+                if self.wanted.is_some() && !proposed.as_ref().is_some_and(is_within) {
+                    return Err(NotReissued::AlreadyReissued.into());
+                }
             }
             Some(Rotated::Reused { generations }) => return Err(NoSuccessor::Reused { generations }),
             Some(Rotated::Revoked | Rotated::Predated { .. }) => return Err(NoSuccessor::Revoked),
@@ -206,6 +234,19 @@ impl Reissue {
     pub(crate) fn successor<'a>(&'a self, policy: &Policy, token: &'a Verified) -> Option<&'a Successor> {
         if self.has_store { self.successor.as_ref() } else { policy.derived(token, self.now) }
     }
+}
+
+/// Whether a handler may send a token of this session in place of the admitted one. `capacity` is `None` if the response carries none.
+pub(crate) fn may_replace(
+    admitted: &Verified,
+    session: SessionId,
+    len: usize,
+    capacity: Option<Capacity>,
+) -> Result<(), NotReissued> {
+    if !admitted.key().is_own() || admitted.session() != session {
+        return Err(NotReissued::NotRenewable);
+    }
+    capacity.ok_or(NotReissued::Suppressed)?.admit(len)
 }
 
 impl Capacity {
@@ -255,16 +296,23 @@ pub enum NotReissued {
     HeadMismatch,
     /// The store did not record the successor.
     StoreFailed,
-    /// The renewer of `renew_with` failed, panicked, did not answer in time, or gave claims that are not its to give.
+    /// The renewer of `renew_with` failed, panicked, did not answer in time, or gave claims that are not its to give; or a handler
+    /// gave such claims to [`reissue_with`](crate::Authority::reissue_with).
     RenewerFailed,
-    /// [`Authority::reissue`](crate::Authority::reissue) was asked for the successor of a token that has none: it is not
-    /// this authority's own, or holds `"sliding": false`; or there is no store, and its renewal window is not open yet.
+    /// A handler asked for the successor of a token that has none, because it is not this authority's own, or holds
+    /// `"sliding": false`, as the access token of a pair does. Or a [`Reissued`](crate::Reissued) holds a token of another
+    /// session than the request's.
     NotRenewable,
+    /// A handler asked for a successor that only a store makes possible: before the renewal window opens, or with fewer scopes or
+    /// audiences.
+    NeedsStore,
+    /// A handler asked for a successor with fewer scopes or audiences, and another one with more is on record.
+    AlreadyReissued,
     /// The key could not sign.
     SigningFailed,
     /// The response of [`refuse_with`](crate::ReissueLayer::refuse_with) wants no successor in an exchange: it holds
-    /// [`NoReissue`](crate::NoReissue), or clears the cookies. A store has recorded the successor; the next request
-    /// with the token gets it.
+    /// [`NoReissue`](crate::NoReissue), or clears the cookies. Or a response with [`Reissued`](crate::Reissued) can carry no token:
+    /// it has another one, or its status is 304, say. A store has recorded the successor; the next request with the token gets it.
     Suppressed,
     /// It would be longer than this service accepts.
     TooLong,
@@ -289,6 +337,8 @@ impl NotReissued {
             Self::StoreFailed => "store_failed",
             Self::RenewerFailed => "renewer_failed",
             Self::NotRenewable => "not_renewable",
+            Self::NeedsStore => "needs_store",
+            Self::AlreadyReissued => "already_reissued",
             Self::SigningFailed => "signing_failed",
             Self::Suppressed => "suppressed",
             Self::TooLong => "too_long",

@@ -8,7 +8,8 @@ use crate::jose::json;
 use crate::refusal::{Reason, Refusal};
 
 /// What a renewer answers: the claims of the next access token, or a refusal. See
-/// [`AuthorityBuilder::renew_with`](crate::AuthorityBuilder::renew_with).
+/// [`AuthorityBuilder::renew_with`](crate::AuthorityBuilder::renew_with). A handler gives one to
+/// [`Authority::reissue_with`](crate::Authority::reissue_with).
 #[derive(Debug)]
 #[must_use = "it is the answer of a renewer"]
 pub struct Renewal(Answer);
@@ -72,20 +73,24 @@ impl Renewal {
         self
     }
 
-    /// What the successor of a token with these claims has in place of its predecessor's.
-    pub(crate) fn narrow(&self, claims: &Claims) -> Result<Narrowed, Reason> {
-        let (scope, audience) = match &self.0 {
-            Answer::Refuse(_) => return Err(Reason::Declined),
-            Answer::Issue { claims: Some(_), .. } => return Err(Reason::RenewerUnavailable),
-            Answer::Issue { scope, audience, .. } => (scope, audience),
-        };
-        let scope =
-            scope.as_ref().zip(claims.scopes()).and_then(|(left, held)| scope::narrowed_value(held, left));
-        let audience = match (audience, claims.audience()) {
-            (Some(left), Some(named)) => Some(narrowed_audience(named, left).ok_or(Reason::Declined)?),
-            _ => None,
-        };
-        Ok(Narrowed { scope, audience })
+    /// What the successor of a token with these claims has in place of its predecessor's, by this and by another answer.
+    pub(crate) fn narrow(&self, other: Option<&Self>, claims: &Claims) -> Result<Narrowed, Reason> {
+        let mut narrowed = Narrowed::default();
+        for answer in [Some(self), other].into_iter().flatten() {
+            let (scope, audience) = match &answer.0 {
+                Answer::Refuse(_) => return Err(Reason::Declined),
+                Answer::Issue { claims: Some(_), .. } => return Err(Reason::RenewerUnavailable),
+                Answer::Issue { scope, audience, .. } => (scope, audience),
+            };
+            if let (Some(left), Some(held)) = (scope, narrowed.scope.as_deref().or(claims.scopes())) {
+                narrowed.scope = scope::narrowed_value(held, left);
+            }
+            if let (Some(left), Some(named)) = (audience, narrowed.audience.as_deref().or(claims.audience()))
+            {
+                narrowed.audience = Some(narrowed_audience(named, left).ok_or(Reason::Declined)?);
+            }
+        }
+        Ok(narrowed)
     }
 
     /// Whether the access token of a pair may name this audience.

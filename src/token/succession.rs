@@ -129,7 +129,7 @@ impl Policy {
     }
 
     /// Whether two claims texts differ only in names and dates, and the second has no further audience or scope.
-    fn only_renewed(&self, predecessor: &str, head: &str) -> bool {
+    pub(super) fn only_renewed(&self, predecessor: &str, head: &str) -> bool {
         let (Ok(before), Ok(after)) = (json::members(predecessor), json::members(head)) else { return false };
         let added = |name: &str| before.iter().all(|member| member.name != name);
         let value = |members: &[json::Member<'_>], name: &str| {

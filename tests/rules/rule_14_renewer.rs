@@ -218,7 +218,7 @@ fn what_has_no_successor_has_none_on_request() {
     assert_eq!(why(&declining, &admit(&declining, &token(json!({})))), NotReissued::Declined);
     let stateless = builder(&clock).build().unwrap();
     let derived = admit(&stateless, &mint(&claims()));
-    assert_eq!(why(&stateless, &derived), NotReissued::NotRenewable);
+    assert_eq!(why(&stateless, &derived), NotReissued::NeedsStore);
     clock.set(NOW + 480);
     let successor = at_once(stateless.reissue(&derived)).unwrap();
     assert_eq!(Guarded::new(&stateless).bearer(&mint(&claims())).into_successor(), successor.as_str());
@@ -230,4 +230,98 @@ fn what_has_no_successor_has_none_on_request() {
     assert_eq!(why(&authority, &admitted), NotReissued::StoreFailed);
     at_once(authority.revoke_session(&admitted)).unwrap();
     assert_eq!(why(&authority, &admitted), NotReissued::Revoked);
+}
+
+#[test]
+fn a_handler_narrows_the_successor_and_nothing_else() {
+    let clock = ManualClock::at(NOW + 10);
+    let authority = recording(&clock).build().unwrap();
+    let text = token(json!({}));
+    let admitted = admit(&authority, &text);
+    let wanted = || Renewal::keep().scope("read admin").audience([AUDIENCE, "new"]);
+    let narrowed = at_once(authority.reissue_with(&admitted, wanted())).unwrap();
+    let claims = payload(narrowed.as_str());
+    assert_eq!((&claims["scope"], &claims["aud"]), (&json!("read"), &json!([AUDIENCE])));
+    assert_eq!((&claims["role"], &claims["sid"]), (&json!("clerk"), &json!("s-1")));
+    // It is the token's one successor, whoever asks for it and sends it.
+    let again = at_once(authority.reissue_with(&admitted, wanted())).unwrap();
+    assert_eq!(again.as_str(), narrowed.as_str());
+    assert_eq!(at_once(authority.reissue(&admitted)).unwrap().as_str(), narrowed.as_str());
+    // On record is less than that.
+    let keep = at_once(authority.reissue_with(&admitted, Renewal::keep())).unwrap();
+    assert_eq!(keep.as_str(), narrowed.as_str());
+    clock.set(NOW + 500);
+    assert_eq!(Guarded::new(&authority).bearer(&text).into_successor(), narrowed.as_str());
+    // And so it stays.
+    clock.set(NOW + 600);
+    let next = payload(&Guarded::new(&authority).bearer(narrowed.as_str()).into_successor());
+    assert_eq!((&next["scope"], &next["aud"]), (&json!("read"), &json!([AUDIENCE])));
+}
+
+#[test]
+fn a_handler_gets_no_successor_with_more_than_it_wants() {
+    let clock = ManualClock::at(NOW + 10);
+    let authority = recording(&clock).build().unwrap();
+    let admitted = admit(&authority, &token(json!({})));
+    let recorded = at_once(authority.reissue(&admitted)).unwrap();
+    for wanted in [Renewal::keep().scope("read"), Renewal::keep().audience([AUDIENCE])] {
+        assert_eq!(
+            at_once(authority.reissue_with(&admitted, wanted)).unwrap_err(),
+            NotReissued::AlreadyReissued
+        );
+    }
+    // The one on record can be narrowed in turn.
+    clock.set(NOW + 20);
+    let head = admit(&authority, recorded.as_str());
+    let narrowed = at_once(authority.reissue_with(&head, Renewal::keep().scope("read"))).unwrap();
+    assert_eq!(payload(narrowed.as_str())["scope"], "read");
+}
+
+#[test]
+fn a_handler_and_the_renewer_both_narrow() {
+    let clock = ManualClock::at(NOW + 10);
+    let authority =
+        renewing(&clock, |_| Renewal::keep().scope("read delete").audience([AUDIENCE, "billing"]));
+    let admitted = admit(&authority, &token(json!({ "scope": ["read", "write", "delete"] })));
+    let wanted = Renewal::keep().scope("write delete").audience(["other", AUDIENCE]);
+    let claims = payload(at_once(authority.reissue_with(&admitted, wanted)).unwrap().as_str());
+    assert_eq!((&claims["scope"], &claims["aud"]), (&json!(["delete"]), &json!([AUDIENCE])));
+}
+
+#[test]
+fn what_a_handler_may_not_have_spends_nothing() {
+    let clock = ManualClock::at(NOW + 10);
+    let store = CountingStore::default();
+    let authority = recording(&clock).store(store).build().unwrap();
+    let text = token(json!({}));
+    let admitted = admit(&authority, &text);
+    for (wanted, why) in [
+        (Renewal::refuse("no"), NotReissued::Declined),
+        (Renewal::keep().audience(["other"]), NotReissued::Declined),
+        (Renewal::keep().claims(&json!({ "role": "admin" })), NotReissued::RenewerFailed),
+    ] {
+        assert_eq!(at_once(authority.reissue_with(&admitted, wanted)).unwrap_err(), why);
+    }
+    let first = at_once(authority.reissue(&admitted)).unwrap();
+    assert_eq!(payload(first.as_str())["scope"], "read write", "none was recorded before");
+
+    let narrow = || Renewal::keep().scope("read");
+    let why = |authority: &Authority, text: &str| {
+        at_once(authority.reissue_with(&admit(authority, text), narrow())).unwrap_err()
+    };
+    let declining = recording(&clock).renew_if(|_| false).build().unwrap();
+    assert_eq!(why(&declining, &text), NotReissued::Declined);
+    let refusing = renewing(&clock, |_| Renewal::refuse("blocked"));
+    assert_eq!(why(&refusing, &text), NotReissued::Declined);
+    // The access token of a pair.
+    let of_pair = token(json!({ "sliding": false, "jti": "other" }));
+    assert_eq!(why(&authority, &of_pair), NotReissued::NotRenewable);
+    // The session's limit is 12 h, and its last token has no successor.
+    let last = token(json!({ "jti": "last", "session_start": NOW + 600 - 12 * 3600 }));
+    assert_eq!(why(&authority, &last), NotReissued::TooLate);
+    // Without a store every node derives the same successor, within the window too.
+    let stateless = builder(&clock).also_accept_audience("billing").build().unwrap();
+    assert_eq!(why(&stateless, &text), NotReissued::NeedsStore);
+    clock.set(NOW + 500);
+    assert_eq!(why(&stateless, &text), NotReissued::NeedsStore);
 }

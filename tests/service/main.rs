@@ -5,6 +5,7 @@ mod body;
 mod cancellation;
 mod cookies;
 mod delivery;
+mod handler;
 mod kit;
 mod lying_store;
 mod one_successor;

@@ -66,6 +66,31 @@ async fn a_handler_extracts_the_token_and_may_suppress_the_successor() {
     }
 }
 
+#[cfg(feature = "axum")]
+#[tokio::test]
+async fn a_handler_returns_a_token_with_its_response() {
+    use axum::extract::State;
+    use tower_reissue::{Authority, Reissued, Renewal};
+
+    async fn read_only(State(authority): State<Authority>, token: VerifiedToken) -> (Reissued, &'static str) {
+        let narrowed = authority.reissue_with(&token, Renewal::keep().scope("read")).await.unwrap();
+        (Reissued(narrowed), "done")
+    }
+    let clock = tower_reissue::ManualClock::at(NOW);
+    let authority = builder(&clock).store(MemoryStore::new()).build().unwrap();
+    let login = tower_reissue::Login::new("alice").claims(&serde_json::json!({ "scope": "read write" }));
+    let token = authority.issue(login).await.unwrap().into_string();
+    clock.set(NOW + 10);
+    let layer = tower_reissue::ReissueLayer::new(authority.clone());
+    let server = serve(Router::new().route("/", get(read_only)).layer(layer).with_state(authority)).await;
+    let response = fetch(server, Protocol::Http1, wire::get("/", Some(&token))).await;
+    assert_eq!(response.status(), 200);
+    let successor = response.headers()["refreshed-api-token"].to_str().unwrap().to_owned();
+    assert_eq!(payload(&successor)["scope"], "read");
+    assert!(!response.headers().contains_key("reissue-replay"));
+    assert_eq!(text(response), "done");
+}
+
 #[tokio::test]
 async fn a_handler_puts_the_marker_in_the_extensions() {
     let goodbye = async || Extension(NoReissue);
