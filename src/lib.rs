@@ -67,6 +67,7 @@
 //! * [Keys](manual::keys): choosing, rotating, withdrawing and comparing them.
 //! * [Writing a store](manual::writing_a_store), and [testing it](store::conformance).
 //! * [Settings](manual::settings): from environment variables, TOML or any serde format.
+//! * [Deploying](manual::deploying): manifests for Kubernetes, Helm and Compose.
 //! * [Features](manual::features) and [performance](manual::performance).
 //!
 //! # How it is made

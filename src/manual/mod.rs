@@ -46,6 +46,9 @@ pub mod keys {}
 #[doc = include_str!("settings.md")]
 pub mod settings {}
 
+#[doc = include_str!("deploying.md")]
+pub mod deploying {}
+
 #[doc = include_str!("features.md")]
 pub mod features {}
 
