@@ -22,11 +22,12 @@ pub struct Cluster {
 pub struct Container {
     pub variables: Vec<(String, String)>,
     pub arguments: Vec<String>,
+    pub volumes: Vec<Volume>,
     root: PathBuf,
 }
 
 /// A Secret as the kubelet mounts it.
-struct Volume {
+pub struct Volume {
     directory: PathBuf,
     secret: String,
     /// Keys, and the files that they become.
@@ -130,7 +131,7 @@ impl Cluster {
             }
         }
         let arguments = list(&container["args"]).iter().map(|argument| text(argument).to_owned()).collect();
-        Container { variables, arguments, root }
+        Container { variables, arguments, volumes, root }
     }
 
     fn variable(&self, entry: &Value) -> (String, String) {
@@ -148,7 +149,7 @@ impl Cluster {
     }
 
     /// Brings a volume up to date, as the kubelet does: the files are written beside the old ones, then one link is replaced.
-    fn sync(&self, volume: &Volume) {
+    pub fn sync(&self, volume: &Volume) {
         let secret =
             self.secrets.get(&volume.secret).unwrap_or_else(|| panic!("no Secret {}", volume.secret));
         let all = || secret.keys().map(|key| (key.clone(), key.clone())).collect();
@@ -306,7 +307,7 @@ pub fn compose(file: &Value, project: &Path, env: &str) -> Result<Container, Str
     }
     let arguments = service["command"].as_array().into_iter().flatten();
     let arguments = arguments.map(|argument| text(argument).to_owned()).collect();
-    Ok(Container { variables, arguments, root })
+    Ok(Container { variables, arguments, volumes: Vec::new(), root })
 }
 
 /// `${NAME}` and `${NAME:?message}`.

@@ -18,7 +18,7 @@ const BACKEND: &str = "A secrets backend, by `_SECRET`";
 const MANAGERS: &str = "External secret managers";
 
 /// The document with each placeholder replaced.
-fn document(title: &str, name: &str) -> Value {
+pub fn document(title: &str, name: &str) -> Value {
     fill(block(title, name).document())
 }
 
@@ -31,7 +31,7 @@ fn fill(value: Value) -> Value {
     }
 }
 
-async fn airflow(container: &Container) -> Result<Authority, String> {
+pub async fn airflow(container: &Container) -> Result<Authority, String> {
     let variables = || container.variables.iter().cloned();
     let secrets = SecretsInDirectory::new(container.path("/etc/airflow-secrets"));
     let airflow = Airflow::execution_api().variables(variables()).secrets_backend(secrets);
