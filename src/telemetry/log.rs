@@ -44,7 +44,7 @@ pub(super) fn log(event: &Event<'_>) {
 fn log_refusal(refusal: &Refusal, ring: &KeyRing) {
     let reason = refusal.reason().label();
     let claim = refusal.claim().map(|claim| clipped(claim, NAME));
-    let hint = refusal.hint().or_else(|| renamed_key(refusal, ring));
+    let hint = refusal.hint().or_else(|| key_hint(refusal, ring));
     let expected = refusal.expected().map(|expected| clipped(expected, NAME));
     match refusal.reason() {
         reason_ if reason_.is_about_keys() || refusal.kid().is_some() => {
@@ -67,12 +67,29 @@ fn log_refusal(refusal: &Refusal, ring: &KeyRing) {
     }
 }
 
-/// The remedy if the ring's only key may have signed the token under an earlier `kid`. It is not part of the refusal, because the
-/// sender of an unverified token must not learn how many keys there are.
-fn renamed_key(refusal: &Refusal, ring: &KeyRing) -> Option<&'static str> {
-    let is_renamed =
-        *refusal.reason() == Reason::UnknownKey && refusal.kid().is_some() && ring.keys().count() == 1;
-    is_renamed.then_some("the only key has another kid; also_known_as gives it a further one")
+/// What the operator can do about a key. It is not part of the refusal, because the sender of an unverified token must not learn which
+/// keys there are.
+fn key_hint(refusal: &Refusal, ring: &KeyRing) -> Option<&'static str> {
+    match (refusal.reason(), refusal.kid()) {
+        // Two processes with different secrets whose tokens share a `kid`, or name none.
+        (Reason::BadSignature, _) => Some(
+            "another key signed it, or it was changed; compare the fingerprints with its issuer's, logged as keys loaded",
+        ),
+        (Reason::UnknownKey, Some(kid)) if is_fingerprint(kid) => {
+            Some("another key signed it; compare the fingerprints with its issuer's, logged as keys loaded")
+        }
+        // The only key may have signed it under an earlier name.
+        (Reason::UnknownKey, Some(_)) if ring.keys().count() == 1 => {
+            Some("the only key has another kid; also_known_as gives it a further one")
+        }
+        _ => None,
+    }
+}
+
+/// Whether a `kid` is written as the fingerprint of a secret, or the thumbprint of a key pair (RFC 7638). Each key has one, so it is not
+/// an earlier name of this ring's keys.
+fn is_fingerprint(kid: &str) -> bool {
+    matches!(kid.len(), 22 | 43) && kid.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
 }
 
 #[cfg(test)]
@@ -230,6 +247,24 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_log_says_that_another_key_signed_a_token() {
+        let ring = KeyRing::new(key("main"));
+        let thumbprint = SigningKey::generate(Algorithm::EdDSA).expect("a key");
+        let secret = SigningKey::generate(Algorithm::HS256).expect("a secret");
+        for (refusal, is_another) in [
+            (Refusal::with_kid(Reason::BadSignature, Some("not-used")), true),
+            (Refusal::with_kid(Reason::BadSignature, None), true),
+            (Refusal::with_kid(Reason::UnknownKey, Some(thumbprint.fingerprint())), true),
+            (Refusal::with_kid(Reason::UnknownKey, Some(secret.fingerprint())), true),
+            (Refusal::with_kid(Reason::UnknownKey, Some("key-2019")), false),
+            (Refusal::with_kid(Reason::UnknownKey, None), false),
+        ] {
+            let line = logged(|| log(&Event::Refused { refusal: &refusal, ring: &ring })).concat();
+            assert_eq!(line.contains("another key signed it"), is_another, "{line}");
+        }
+    }
+
     /// Every event, as full as strangers and configuration can make it.
     #[test]
     fn no_line_is_longer_than_two_kibibytes() {
@@ -270,6 +305,7 @@ mod tests {
         .map(|reason| {
             Refusal::with_kid(reason, Some(long)).with_hint("a word on it").expecting(long.to_owned())
         })
+        .chain([Refusal::with_kid(Reason::BadSignature, Some(long)).expecting(long.to_owned())])
         .collect();
         events.extend(refusals.iter().map(|refusal| Event::Refused { refusal, ring: &ring }));
         for event in &events {
