@@ -256,9 +256,13 @@ impl Airflow {
             Api::Public | Api::Cli => (PUBLIC_AUDIENCE, "apache-airflow"),
         };
         let text = self.variables.text(name)?.unwrap_or(default);
-        let list: Vec<&str> =
+        let mut list: Vec<&str> =
             text.split(',').map(str::trim).filter(|audience| !audience.is_empty()).collect();
         let from = from(&self.variables, name);
+        if list.len() > 1 && !matches!(self.api, Api::Execution) {
+            // Airflow documents a list, and writes the whole text as one audience.
+            list.push(text);
+        }
         let Some((first, others)) = list.split_first() else {
             return Err(SettingsError::new(format!("{from}: at least one audience is right")));
         };
