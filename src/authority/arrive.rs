@@ -228,7 +228,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
                     policy.session_ended(ended.is_ok())
                 }
                 Next::Exchange => {
-                    let reissue = Reissue::in_grace(policy, now, capacity, self.can_revoke());
+                    let reissue = Reissue::in_grace(policy, now, capacity, self.records_successor(&token));
                     let made = self.drive_reissue(&token, reissue).await;
                     if let Err(NoSuccessor::Reused { generations }) = made {
                         reused = Some(generations);

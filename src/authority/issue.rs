@@ -19,6 +19,7 @@ use crate::telemetry::Event;
 use crate::time::NumericDate;
 use crate::token::claims::CLIENT_ID;
 use crate::token::identity::TokenId;
+use crate::token::kind::Sliding;
 use crate::token::reissue::{Capacity, NotReissued};
 
 /// A sign-in: the subject, and the claims for its tokens.
@@ -247,7 +248,7 @@ pub(super) struct SignIn<C> {
     pub(super) grant: Grant,
     /// The token whose session the login joins.
     pub(super) joined: Option<VerifiedToken<C>>,
-    allows_undeliverable: bool,
+    pub(super) allows_undeliverable: bool,
     pub(super) now: NumericDate,
 }
 
@@ -263,7 +264,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let now = sign_in.now;
         if let Some(joined) = &sign_in.joined {
             let start = joined.session_start();
-            let draft = Draft::access(&sign_in.grant, jti, now.max(start), start).not_sliding();
+            let draft = Draft::access(&sign_in.grant, jti, now.max(start), start).renewed(Sliding::Never);
             let token = self.sign_unsigned(&self.0.keys.load(), &self.draft(&draft)?, now)?;
             self.emit(Event::Issued { expires_at: token.expires_at });
             return Ok(token);

@@ -14,9 +14,9 @@ use crate::keyring::ring::KeyRing;
 use crate::refusal::{Reason, Refusal};
 use crate::store::SessionId;
 use crate::time::NumericDate;
-use crate::token::claims::{ACCESS_CLAIMS, CLIENT_ID, Claims, NO_ACCESS, NOT_SLIDING};
+use crate::token::claims::{ACCESS_CLAIMS, CLIENT_ID, Claims, NO_ACCESS, SLIDING};
 use crate::token::identity::{SUCCESSOR_JTI_LEN, TokenId};
-use crate::token::kind::TokenKind;
+use crate::token::kind::{Sliding, TokenKind};
 use crate::token::successor::Successor;
 use crate::token::verify::Verified;
 
@@ -39,7 +39,7 @@ pub(super) struct Draft<'a> {
     jti: String,
     iat: NumericDate,
     session_start: NumericDate,
-    is_sliding: bool,
+    sliding: Sliding,
 }
 
 impl<'a> Draft<'a> {
@@ -49,7 +49,7 @@ impl<'a> Draft<'a> {
         iat: NumericDate,
         session_start: NumericDate,
     ) -> Self {
-        Self { kind: TokenKind::Access, grant, jti, iat, session_start, is_sliding: true }
+        Self { kind: TokenKind::Access, grant, jti, iat, session_start, sliding: Sliding::Alone }
     }
 
     pub(super) fn refresh(
@@ -61,9 +61,9 @@ impl<'a> Draft<'a> {
         Self { kind: TokenKind::Refresh, ..Self::access(grant, jti, iat, session_start) }
     }
 
-    /// The same token, never to be renewed.
-    pub(super) fn not_sliding(self) -> Self {
-        Self { is_sliding: false, ..self }
+    /// The same token, renewed in this way.
+    pub(super) fn renewed(self, sliding: Sliding) -> Self {
+        Self { sliding, ..self }
     }
 }
 
@@ -135,7 +135,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// Writes the claims of a new token, and checks that this authority would accept them.
     pub(super) fn draft(&self, draft: &Draft<'_>) -> Result<Unsigned, IssueError> {
         let policy = &self.0.policy;
-        let &Draft { kind, grant, ref jti, iat, session_start, is_sliding } = draft;
+        let &Draft { kind, grant, ref jti, iat, session_start, sliding } = draft;
         let exp = policy.exp_of(kind, iat, session_start);
         let audience = policy.terms_of(kind, None).ok_or(IssueError::NoRefreshTokens)?.audiences().first();
         let mut own: Vec<_> = grant.subject.as_deref().map(|sub| ("sub", quoted(sub))).into_iter().collect();
@@ -149,7 +149,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let base = match kind {
             TokenKind::Access => {
                 own.extend(policy.access_claim.as_ref().map(|(name, value)| (&**name, quoted(value))));
-                own.extend((!is_sliding).then(|| (NOT_SLIDING, "false".to_owned())));
+                own.extend(sliding.claim().map(|value| (SLIDING, value.to_owned())));
                 &*grant.private
             }
             TokenKind::Refresh => {

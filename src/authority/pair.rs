@@ -4,17 +4,19 @@ use std::fmt;
 
 use serde_json::json;
 
+use super::issue::check_capacity;
 use super::mint::{Draft, new_jti};
 use super::{Authority, IssueError, IssuedToken, Login};
 use crate::refusal::{Reason, Refusal};
 use crate::store::{Rotated, Rotation};
 use crate::telemetry::Event;
+use crate::token::kind::Sliding;
 use crate::token::scope;
 
 /// An access token and the refresh token of its session.
 ///
-/// The access token is like any other, and is never renewed in a response: it carries the claim `"sliding": false`. The
-/// refresh token has the `typ` `refresh+jwt` and the refresh endpoint's audience, so no service takes it for an access token.
+/// The access token is like any other, and is never renewed in a response: it carries the claim `"sliding": false`, unless
+/// [`RefreshTokens::sliding_access_tokens`](super::RefreshTokens::sliding_access_tokens) asks for that. The refresh token has the `typ` `refresh+jwt` and the refresh endpoint's audience, so no service takes it for an access token.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct TokenPair {
@@ -115,9 +117,12 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let sign = |start| {
             let iat = now.max(start);
             let refresh = self.draft(&Draft::refresh(&sign_in.grant, refresh_jti.clone(), iat, start))?;
-            let access = Draft::access(&sign_in.grant, access_jti.clone(), iat, start).not_sliding();
-            let access = self.draft(&access)?;
+            let access = Draft::access(&sign_in.grant, access_jti.clone(), iat, start);
+            let access = self.draft(&access.renewed(policy.of_pairs()))?;
             let ring = self.0.keys.load();
+            if policy.of_pairs() == Sliding::InPair && !sign_in.allows_undeliverable {
+                check_capacity(Some(self.renewed_len(&ring, &access)?), policy.any_capacity())?;
+            }
             let pair = TokenPair {
                 access: self.sign_unsigned(&ring, &access, now)?,
                 refresh: self.sign_refresh_token(&ring, &refresh, now)?,

@@ -168,7 +168,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let grant = Grant::of(&token, claims);
         let start = token.claims().session_start();
         let issued = now.max(start);
-        let access = self.draft(&Draft::access(&grant, new_jti()?, issued, start).not_sliding())?;
+        let access =
+            self.draft(&Draft::access(&grant, new_jti()?, issued, start).renewed(policy.of_pairs()))?;
         let proposed =
             policy.propose(&token, issued).ok_or_else(|| refused(Refusal::new(Reason::SessionOver)))?;
         // Checked before the token is superseded: both tokens can be signed and delivered.

@@ -40,7 +40,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
     // `inline(always)`: see `finish` in the layer's future.
     #[inline(always)]
     pub(crate) fn renew(&self, token: &VerifiedToken<C>, now: NumericDate, capacity: Capacity) -> Renewal {
-        let reissue = Reissue::at_response(now, Some(capacity), self.can_revoke());
+        let reissue = Reissue::at_response(now, Some(capacity), self.records_successor(token));
         if !self.can_revoke() {
             return Renewal::Decided(self.or_report(self.reissue_now(token, reissue)));
         }
@@ -49,6 +49,12 @@ impl<C: Send + Sync + 'static> Authority<C> {
             let made = authority.drive_reissue(&token, reissue).await;
             authority.or_report(made)
         }))
+    }
+
+    /// Whether the store records the successor of this token.
+    #[inline(always)]
+    pub(super) fn records_successor(&self, token: &VerifiedToken<C>) -> bool {
+        self.can_revoke() && token.verified().is_recorded()
     }
 
     fn or_report(&self, made: Result<Option<SignedSuccessor>, NoSuccessor>) -> Option<SignedSuccessor> {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::kind::Sliding;
 use super::policy::Policy;
 use super::terms::Terms;
 use crate::jose::json;
@@ -12,8 +13,8 @@ use crate::keyring::trusted_issuer::TrustedIssuer;
 use crate::refusal::{Reason, Refusal};
 use crate::time::NumericDate;
 
-/// The claim that is `false` in a token that is never renewed: the access token of a pair, whose refresh token is its renewal.
-pub(crate) const NOT_SLIDING: &str = "sliding";
+/// The claim that says how a token is renewed.
+pub(crate) const SLIDING: &str = "sliding";
 
 /// The claim of a refresh token that holds the private claims of its access tokens. They stand in an object of their own, so
 /// that software which takes a refresh token for an access token does not find them.
@@ -42,7 +43,7 @@ pub(crate) struct Claims {
     scopes: Option<Span>,
     acr: Option<Span>,
     auth_time: Option<Span>,
-    is_sliding: bool,
+    sliding: Sliding,
     client_id: Option<Span>,
     access_claims: Option<Span>,
     places: Places,
@@ -176,7 +177,7 @@ impl Claims {
             scopes: raw.scope.or(raw.scp).map(place).transpose()?,
             acr: raw.acr.map(place).transpose()?,
             auth_time: raw.auth_time.map(place).transpose()?,
-            is_sliding: raw.sliding != Some("false"),
+            sliding: policy.sliding(raw.sliding),
             client_id: raw.client_id.map(place).transpose()?,
             access_claims: raw.access_claims.map(place).transpose()?,
             places: Places {
@@ -271,9 +272,8 @@ impl Claims {
         claims.filter(|claims| claims.starts_with('{')).unwrap_or("{}")
     }
 
-    /// Whether its claims allow a renewal: not if [`NOT_SLIDING`] is `false`.
-    pub(crate) fn is_sliding(&self) -> bool {
-        self.is_sliding
+    pub(crate) fn sliding(&self) -> Sliding {
+        self.sliding
     }
 
     pub(crate) fn places(&self) -> &Places {
@@ -309,7 +309,7 @@ impl<'a> Raw<'a> {
                 "scope" => &mut raw.scope,
                 "scp" => &mut raw.scp,
                 "acr" => &mut raw.acr,
-                NOT_SLIDING => &mut raw.sliding,
+                SLIDING => &mut raw.sliding,
                 CLIENT_ID => &mut raw.client_id,
                 ACCESS_CLAIMS => &mut raw.access_claims,
                 name if name == policy.session_start_claim => &mut raw.session_start,

@@ -84,8 +84,8 @@ impl Policy {
         if now >= token.session_end() {
             return refuse(Reason::SessionOver);
         }
-        // Counted from `exp`, not from the end of the leeway. Foreign tokens, tokens of a pair and reused tokens can't be
-        // exchanged.
+        // Counted from `exp`, not from the end of the leeway. Foreign tokens, tokens of a pair that are not sliding, and reused
+        // tokens can't be exchanged.
         let is_superseded = matches!(standing, Standing::Reused { .. });
         if token.is_sliding() && !is_superseded && now < claims.exp().after(self.grace) {
             return Decision::Grace;
@@ -140,7 +140,9 @@ impl Policy {
     /// Whether a store may still have the record of this token, and so detect its reuse.
     pub(crate) fn may_be_recorded(&self, token: &Verified, now: NumericDate) -> bool {
         let claims = token.claims();
-        token.is_sliding() && now < self.token_matters_until(claims.exp(), claims.session_start())
+        token.is_sliding()
+            && token.is_recorded()
+            && now < self.token_matters_until(claims.exp(), claims.session_start())
     }
 
     /// Judges a token for a sign-out. Any own token ends its session, expired or not, as long as an authority on the store may

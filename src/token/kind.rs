@@ -1,4 +1,5 @@
-//! [`TokenKind`]: access token or refresh token, by the header's `typ`, which is signed.
+//! [`TokenKind`]: access token or refresh token, by the header's `typ`, which is signed. [`Sliding`]: how an access token is
+//! renewed.
 
 use crate::jose::media_type;
 use crate::refusal::{Reason, Refusal};
@@ -10,6 +11,29 @@ pub(crate) enum TokenKind {
     Access,
     /// It is exchanged for an access token at the refresh endpoint, and for nothing elsewhere.
     Refresh,
+}
+
+/// How a token is renewed in responses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sliding {
+    /// Never: the access token of a pair, whose refresh token is its renewal.
+    Never,
+    /// The store records the successor, if there is one. A token without the claim is such a token.
+    Alone,
+    /// The access token of a pair, where that was asked for. The store records the refresh tokens of its session, so its successor is
+    /// derived.
+    InPair,
+}
+
+impl Sliding {
+    /// The JSON text of the claim; `None` if the token has none.
+    pub(crate) fn claim(self) -> Option<&'static str> {
+        match self {
+            Self::Never => Some("false"),
+            Self::Alone => None,
+            Self::InPair => Some("\"pair\""),
+        }
+    }
 }
 
 /// Which kind of token is expected.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::horizon::{Horizon, StoreHorizon, furthest_ahead};
-use super::kind::TokenKind;
+use super::kind::{Sliding, TokenKind};
 use crate::time::{MAX_TOLERANCE, NumericDate};
 
 /// All fields are checked when the authority is built. After that a policy never changes, because `Verified` holds dates that were
@@ -69,6 +69,8 @@ pub(crate) struct RefreshPolicy {
     pub(crate) lifetime: u64,
     /// How long after a rotation the superseded token still gets its successor, in seconds.
     pub(crate) reuse_window: u64,
+    /// Whether the access tokens of pairs are renewed in responses too.
+    pub(crate) sliding_access: bool,
 }
 
 /// A limit, in seconds, for sessions that began at or before an instant.
@@ -96,6 +98,23 @@ impl Policy {
     /// The `typ` of a token that begins a session.
     pub(crate) fn issued_type(&self) -> &str {
         self.access_types.first().map_or("JWT", String::as_str)
+    }
+
+    /// How a token is renewed whose claim says this.
+    pub(super) fn sliding(&self, claim: Option<&str>) -> Sliding {
+        match claim {
+            claim if claim == Sliding::Never.claim() => Sliding::Never,
+            claim if claim == Sliding::InPair.claim() => self.of_pairs(),
+            _ => Sliding::Alone,
+        }
+    }
+
+    /// How the access tokens of pairs are renewed.
+    pub(crate) fn of_pairs(&self) -> Sliding {
+        match &self.refresh {
+            Some(RefreshPolicy { sliding_access: true, .. }) => Sliding::InPair,
+            _ => Sliding::Never,
+        }
     }
 
     /// The life of new tokens of this kind, in seconds.

@@ -2,13 +2,14 @@
 //! the response.
 //!
 //! ```text
-//! AskPredicate ──allowed──► Sign                                     (no store: the successor is derived)
+//! AskPredicate ──allowed──► Sign                                     (no record: the successor is derived)
 //!              ──allowed──► Record ──recorded──► AskPredicate ──allowed──► Sign
 //!              ──allowed──► AskRenewer ──renewed──► Record ──► …       (with a renewer)
+//!              ──allowed──► AskRenewer ──renewed──► AskPredicate ──► … (the same, no record: in a pair)
 //! ```
 //!
-//! After the wait for the store, the predicate and the key are asked again, because either may refuse by then. The recorded
-//! successor is not sent in that case.
+//! After a wait for the store, or for a renewer alone, the predicate and the key are asked again, because either may refuse by then.
+//! A recorded successor is not sent in that case.
 
 use std::fmt;
 use std::mem;
@@ -28,7 +29,8 @@ pub(crate) struct Reissue {
     now: NumericDate,
     /// The longest successor that the response can carry. `None` if it can carry none.
     capacity: Option<Capacity>,
-    has_store: bool,
+    /// Whether a store records the successor. Otherwise it is derived.
+    records: bool,
     /// Whether the successor is sent now; `false` if the request is admitted first.
     sends: bool,
     /// With a store: the proposed successor, and after the answer the recorded one.
@@ -80,11 +82,11 @@ pub(crate) enum NoSuccessor {
 
 impl Reissue {
     /// For a token that was admitted, at its response.
-    pub(crate) fn at_response(now: NumericDate, capacity: Option<Capacity>, has_store: bool) -> Self {
+    pub(crate) fn at_response(now: NumericDate, capacity: Option<Capacity>, records: bool) -> Self {
         Self {
             now,
             capacity,
-            has_store,
+            records,
             sends: true,
             successor: None,
             is_recorded: false,
@@ -104,12 +106,13 @@ impl Reissue {
         if !token.is_sliding() {
             return Err(NotReissued::NotRenewable);
         }
+        let records = has_store && token.is_recorded();
         // Every node derives the same successor, which is dated at the opening of the window and keeps the claims.
-        if !has_store && (wanted.is_some() || now < policy.renewable_from(token)) {
-            return Err(NotReissued::NeedsStore);
+        if !records && (wanted.is_some() || now < policy.renewable_from(token)) {
+            return Err(if has_store { NotReissued::NotRenewable } else { NotReissued::NeedsStore });
         }
         let wanted = wanted.map(Box::new);
-        Ok(Self { wanted, ..Self::at_response(now, Some(policy.any_capacity()), has_store) })
+        Ok(Self { wanted, ..Self::at_response(now, Some(policy.any_capacity()), records) })
     }
 
     /// The same, with a renewer to ask once before anything is recorded. There is none without a store.
@@ -122,9 +125,9 @@ impl Reissue {
         policy: &Policy,
         now: NumericDate,
         capacity: Option<Capacity>,
-        has_store: bool,
+        records: bool,
     ) -> Self {
-        Self { sends: !policy.admit_in_grace, ..Self::at_response(now, capacity, has_store) }
+        Self { sends: !policy.admit_in_grace, ..Self::at_response(now, capacity, records) }
     }
 
     /// The instant at which the successor is made.
@@ -152,7 +155,10 @@ impl Reissue {
             Some(false) => return Err(NotReissued::Declined.into()),
             None => return Err(NotReissued::HookPanicked.into()),
         }
-        let is_made = !self.has_store || self.is_recorded;
+        let is_made = !self.records || self.is_recorded;
+        if is_made && mem::take(&mut self.asks_renewer) {
+            return Ok(Step::AskRenewer);
+        }
         if is_made && !self.sends {
             return self.successor(policy, token).map(|_| Step::Wait).ok_or(NotReissued::TooLate.into());
         }
@@ -174,13 +180,18 @@ impl Reissue {
         answer: Option<&Renewal>,
         signed_len: impl FnOnce(&str) -> Result<usize, NotReissued>,
     ) -> Result<Step, NoSuccessor> {
-        let capacity = self.capacity.ok_or(NoSuccessor::NoReply)?;
         let answer = answer.ok_or(NotReissued::RenewerFailed)?;
         let narrowed = answer.narrow(self.wanted.as_deref(), token.claims());
         let narrowed = narrowed.map_err(|reason| match reason {
             Reason::Declined => NotReissued::Declined,
             _ => NotReissued::RenewerFailed,
         })?;
+        if !self.records {
+            // A derived successor keeps its claims.
+            let is_kept = narrowed == Narrowed::default();
+            return if is_kept { Ok(Step::AskPredicate) } else { Err(NotReissued::RenewerFailed.into()) };
+        }
+        let capacity = self.capacity.ok_or(NoSuccessor::NoReply)?;
         self.propose(policy, token, capacity, &narrowed, signed_len)
     }
 
@@ -230,9 +241,9 @@ impl Reissue {
         Ok(Step::AskPredicate)
     }
 
-    /// The successor to record or to sign. Without a store it is the one that every node derives.
+    /// The successor to record or to sign. Without a record it is the one that every node derives.
     pub(crate) fn successor<'a>(&'a self, policy: &Policy, token: &'a Verified) -> Option<&'a Successor> {
-        if self.has_store { self.successor.as_ref() } else { policy.derived(token, self.now) }
+        if self.records { self.successor.as_ref() } else { policy.derived(token, self.now) }
     }
 }
 
@@ -300,7 +311,8 @@ pub enum NotReissued {
     /// gave such claims to [`reissue_with`](crate::Authority::reissue_with).
     RenewerFailed,
     /// A handler asked for the successor of a token that has none, because it is not this authority's own, or holds
-    /// `"sliding": false`, as the access token of a pair does. Or a [`Reissued`](crate::Reissued) holds a token of another
+    /// `"sliding": false`, as the access token of a pair does; or it is a sliding one of a pair, which is renewed in its window
+    /// alone and keeps its claims. Or a [`Reissued`](crate::Reissued) holds a token of another
     /// session than the request's.
     NotRenewable,
     /// A handler asked for a successor that only a store makes possible: before the renewal window opens, or with fewer scopes or

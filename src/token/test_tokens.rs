@@ -74,6 +74,7 @@ pub(super) fn policy_of_pairs() -> Policy {
         audience: "https://login.example/refresh".to_owned(),
         lifetime: 3_600,
         reuse_window: 60,
+        sliding_access: false,
     };
     Policy { refresh: Some(refresh), ..policy() }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::claims::Claims;
 use super::identity::{SessionId, SubjectId, TokenId};
-use super::kind::{Expected, TokenKind};
+use super::kind::{Expected, Sliding, TokenKind};
 use super::policy::Policy;
 use super::successor::Successor;
 use crate::jose::base64;
@@ -228,9 +228,14 @@ impl Verified {
         self.kind
     }
 
-    /// Whether it can be renewed or exchanged at all: an own access token that is not part of a pair.
+    /// Whether it can be renewed or exchanged at all: an own access token, and of a pair only where that was asked for.
     pub(crate) fn is_sliding(&self) -> bool {
-        self.key.is_own() && self.kind == TokenKind::Access && self.claims.is_sliding()
+        self.key.is_own() && self.kind == TokenKind::Access && self.claims.sliding() != Sliding::Never
+    }
+
+    /// Whether a store records its successor.
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.claims.sliding() == Sliding::Alone
     }
 
     /// The instant from which the token is no longer admitted.

@@ -35,6 +35,7 @@ mod rule_24_edges;
 mod rule_24_endpoint;
 mod rule_24_pairs;
 mod rule_24_refresh;
+mod rule_24_sliding;
 mod rule_24_thief;
 mod rule_27_bounds;
 mod vectors;

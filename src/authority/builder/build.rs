@@ -77,7 +77,7 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
             check_times(&mut policy, options.grace, options.in_flight, options.store.is_some())?;
         }
         check_names(&policy)?;
-        check_refresh_tokens(&policy, options.store.is_some())?;
+        check_refresh_tokens(&policy, options.store.is_some(), options.renewer.is_some())?;
         if options.lost_predicate {
             return refuse(
                 "`renew_if` was called before `private_claims`, whose type its predicate takes: call it after",
@@ -277,12 +277,19 @@ fn check_times(
 }
 
 /// Checks that no software can take one token of a pair for the other.
-fn check_refresh_tokens(policy: &Policy, has_store: bool) -> Result<(), ConfigError> {
-    let Some(RefreshPolicy { audience, lifetime, reuse_window }) = &policy.refresh else { return Ok(()) };
+fn check_refresh_tokens(policy: &Policy, has_store: bool, has_renewer: bool) -> Result<(), ConfigError> {
+    let Some(refresh) = &policy.refresh else { return Ok(()) };
+    let RefreshPolicy { audience, lifetime, reuse_window, sliding_access } = refresh;
     if !has_store {
         return refuse(
             "`refresh_tokens` need a `store`: only its record shows whether a refresh token was used twice. Call `store`, or \
              leave `refresh_tokens` out",
+        );
+    }
+    if *sliding_access && !has_renewer {
+        return refuse(
+            "`sliding_access_tokens` without `renew_with`: nobody would look at the account again while the access token of a pair \
+             is renewed. Call `renew_with`, or leave `sliding_access_tokens` out",
         );
     }
     if audience.trim().is_empty() {

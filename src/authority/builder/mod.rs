@@ -17,7 +17,7 @@ use crate::request::head::RequestHead;
 use crate::store::{ClaimsStore, ErasedStore};
 use crate::telemetry::{Event, Observer};
 use crate::time::{Clock, SystemClock, clamped};
-use crate::token::claims::{ACCESS_CLAIMS, CLIENT_ID, NOT_SLIDING};
+use crate::token::claims::{ACCESS_CLAIMS, CLIENT_ID, SLIDING};
 use crate::token::policy::Policy;
 use crate::token::renewal::Renewal;
 
@@ -28,7 +28,7 @@ pub use refresh_tokens::RefreshTokens;
 pub(super) const RESERVED: [&str; 8] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "sid"];
 
 /// Names that an authority writes itself into the tokens of a pair.
-pub(super) const PAIR_CLAIMS: [&str; 3] = [NOT_SLIDING, ACCESS_CLAIMS, CLIENT_ID];
+pub(super) const PAIR_CLAIMS: [&str; 3] = [SLIDING, ACCESS_CLAIMS, CLIENT_ID];
 
 /// Builds an [`Authority`](super::Authority). Issuer, audience and session limit have no default: set each, or call
 /// the method that does without it. Durations are rounded down to whole seconds unless an option says otherwise. A

@@ -18,7 +18,12 @@ impl RefreshTokens {
     /// looks at no `typ` does not take one for an access token. No service may accept this audience in an access token: one
     /// of the authority's own audiences is an error.
     pub fn new(audience: impl Into<String>) -> Self {
-        Self(RefreshPolicy { audience: audience.into(), lifetime: 7 * 24 * 3600, reuse_window: 60 })
+        Self(RefreshPolicy {
+            audience: audience.into(),
+            lifetime: 7 * 24 * 3600,
+            reuse_window: 60,
+            sliding_access: false,
+        })
     }
 
     /// The lifetime of a refresh token, which is the session's idle timeout: each refresh begins it anew, and the session
@@ -42,6 +47,21 @@ impl RefreshTokens {
     /// every parallel refresh and every lost response signs the user out.
     pub fn reuse_window(mut self, window: Duration) -> Self {
         self.0.reuse_window = window.as_secs();
+        self
+    }
+
+    /// Renews the access tokens of pairs in responses and in the grace, as tokens by themselves are: for a client that is active for
+    /// long and refreshes after a pause. Default: they are never renewed, and the client refreshes.
+    ///
+    /// The renewer of [`renew_with`](crate::AuthorityBuilder::renew_with) is asked at each renewal, and is required. It can keep the
+    /// claims or refuse. The store records the refresh tokens of a session only, so every node derives the same successor: an
+    /// answer that narrows or replaces claims counts as failed. Tell the two cases apart with
+    /// [`is_refresh`](crate::RenewalRequest::is_refresh).
+    ///
+    /// Costs: a stolen access token is of use for as long as the thief renews it, until the session ends or the renewer refuses, and
+    /// no record shows that two of them renew it. Without this option it is of use for minutes.
+    pub fn sliding_access_tokens(mut self) -> Self {
+        self.0.sliding_access = true;
         self
     }
 
