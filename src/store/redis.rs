@@ -50,9 +50,9 @@ const AT_ONCE: usize = 128;
 /// ```
 ///
 /// Every change of a session is one script on one key slot, so it happens completely or not at all, even if a process
-/// is killed. A standing costs one round trip with two pipelined queries. A rotation costs two: the subject's
-/// revocations are read, and the session listed, before the session's record is written. A revocation costs one, and
-/// one more to note it at its subject. Revoking *all* sessions writes to every hash tag, with 1,024 scripts. Where a
+/// is killed. A standing costs one round trip with two pipelined queries. A rotation costs one, and in a cluster two:
+/// the subject's revocations are read, and the session listed, before the session's record is written. A revocation
+/// costs one, and one more to note it at its subject. Revoking *all* sessions writes to every hash tag, with 1,024 scripts. Where a
 /// revocation of a subject's or all sessions meets some that begin ahead of the clock, each of them costs as much as
 /// one more. Put a
 /// [`Cached`](super::Cached) in front if there are many requests.
@@ -163,24 +163,24 @@ impl ClaimsStore for RedisStore {
     /// The subject is asked first: a rotation that begins after a revocation returned always sees it. One that began
     /// before it may still be recorded; the session is dead by its own standing all the same.
     async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
-        let Rotation { presented, supersedes, successor, until, retention, .. } = rotation;
+        let Rotation { presented, supersedes, successor, retention, .. } = rotation;
         let Presented { session, subject, session_start: start, now, .. } = presented;
         // A sign-in records the token itself; a renewal records another.
         if supersedes == (successor == presented.token) {
             return Err(StoreErrorKind::Misused.into());
         }
-        let limit = retention.and_then(|retention| retention.limit);
-        let listing = match &subject {
-            Some(subject) => Some(self.0.list(subject, (session, start), now, until, limit).await?),
-            None => None,
+        let (listing, answer) = match &subject {
+            Some(subject) => {
+                let (listing, answer) = self.0.list_and_rotate(&rotation, subject).await?;
+                if let Some(revoked_until) = listing.state.revoked_until {
+                    return Ok(chain::predated(supersedes, revoked_until));
+                }
+                (Some(listing), answer)
+            }
+            None => (None, self.0.ask_rotation(&rotation, None).run(&self.0.link).await?),
         };
-        let state = listing.as_ref().map(|listing| &listing.state);
-        if let Some(revoked_until) = state.and_then(|state| state.revoked_until) {
-            return Ok(chain::predated(supersedes, revoked_until));
-        }
-        let [outcome, more, recreated] =
-            self.0.ask_rotation(&rotation, state).run(&self.0.link).await?.fields()?;
-        if recreated == "1" || state.is_some_and(|state| state.recreated) {
+        let [outcome, more, recreated] = answer.fields()?;
+        if recreated == "1" || listing.as_ref().is_some_and(|listing| listing.state.recreated) {
             self.0.restore_births(now).await;
         }
         let mut is_theirs = false;
@@ -295,22 +295,43 @@ impl Shared {
         Call::new(&script::ROTATE, self.keys.change_slot(&presented.session), args)
     }
 
-    /// Asks the subject's slot, and lists a session there.
-    async fn list(
+    /// Lists a session in its subject's slot.
+    fn ask_to_list(
         &self,
         subject: &SubjectId,
         (session, start): (SessionId, NumericDate),
         now: NumericDate,
         until: NumericDate,
         limit: Option<SubjectLimit>,
-    ) -> Result<Listing, StoreError> {
+    ) -> Call {
         let args =
             [now.to_string(), self.horizon.text(), name(session), start.to_string(), until.to_string()];
         let limit = limit.map(|limit| [limit.live.max(1).to_string(), limit.remembered.max(1).to_string()]);
         let args = args.into_iter().chain(limit.into_iter().flatten());
-        let answer =
-            Call::new(&script::SUBJECT, self.keys.subject_slot(subject), args).run(&self.link).await?;
-        Listing::read(answer)
+        Call::new(&script::SUBJECT, self.keys.subject_slot(subject), args)
+    }
+
+    /// Asks the subject's slot, lists the session there, and rotates it if it is not revoked: in one round trip, and in two
+    /// where the slots of both may lie on two servers. What came of the rotation is empty if it is revoked.
+    async fn list_and_rotate(
+        &self,
+        rotation: &Rotation,
+        subject: &SubjectId,
+    ) -> Result<(Listing, Vec<String>), StoreError> {
+        let Rotation { presented, until, retention, .. } = rotation;
+        let limit = retention.and_then(|retention| retention.limit);
+        let place = (presented.session, presented.session_start);
+        let list = self.ask_to_list(subject, place, presented.now, *until, limit);
+        let both = self.ask_rotation(rotation, None).with(&list, &script::LIST_AND_ROTATE);
+        if let Some(answer) = both.run_across_slots(&self.link).await? {
+            return Listing::read_before(answer);
+        }
+        let listing = Listing::read(list.run(&self.link).await?)?;
+        let rotated = match listing.state.revoked_until {
+            Some(_) => Vec::new(),
+            None => self.ask_rotation(rotation, Some(&listing.state)).run(&self.link).await?,
+        };
+        Ok((listing, rotated))
     }
 
     async fn unlist(&self, subject: &SubjectId, session: SessionId) {

@@ -1,7 +1,7 @@
 //! The connection: one server or a cluster, multiplexed, reconnecting.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -35,7 +35,8 @@ impl Link {
             let manager =
                 ConnectionManager::new_with_config(client.clone(), manager_config(patience)).await?;
             let current = ArcSwap::from_pointee(Current::new(manager));
-            return Ok(Self::Server(Server { client, patience, current }.into()));
+            let lacks_slots = AtomicBool::new(false);
+            return Ok(Self::Server(Server { client, patience, current, lacks_slots }.into()));
         }
         let builder = ClusterClientBuilder::new(servers.nodes.clone());
         #[cfg(feature = "redis-tls")]
@@ -61,6 +62,18 @@ impl Link {
             // It follows redirections and tries again by itself.
             Self::Cluster(cluster) => command.query_async(&mut cluster.clone()).await,
             Self::Server(server) => server.try_twice(Ask::One(command)).await,
+        }
+    }
+
+    /// Whether one script may name keys of several slots.
+    pub(super) fn has_every_slot(&self) -> bool {
+        matches!(self, Self::Server(server) if !server.lacks_slots.load(Ordering::Relaxed))
+    }
+
+    /// Notes that the server refused a script of several slots.
+    pub(super) fn lacks_slots(&self) {
+        if let Self::Server(server) = self {
+            server.lacks_slots.store(true, Ordering::Relaxed);
         }
     }
 
@@ -117,6 +130,8 @@ pub(super) struct Server {
     patience: Duration,
     // Replaced when the server turns out to be a replica now, and when nothing is heard on it any more.
     current: ArcSwap<Current>,
+    /// It turned out to be a node of a cluster, or to stand before one.
+    lacks_slots: AtomicBool,
 }
 
 struct Current {

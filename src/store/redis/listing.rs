@@ -125,7 +125,8 @@ impl Shared {
             let adopted = names.iter().map(async |name| {
                 let session = message::id(name).map(SessionId::from_bytes).ok_or_else(corrupt)?;
                 if let Some((record, until)) = self.recorded(session, subject, now).await? {
-                    self.list(subject, (session, record.session_start), now, until, None).await?;
+                    let place = (session, record.session_start);
+                    self.ask_to_list(subject, place, now, until, None).run(&self.link).await?;
                 }
                 Ok(())
             });

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use futures_util::future::try_join;
-use redis::{Cmd, Value, cmd};
+use redis::{Cmd, RedisResult, Value, cmd};
 
 use super::failure::failure;
 use super::link::{self, Link};
@@ -30,6 +30,19 @@ scripts! {
     BIRTH = "birth.lua";
     HORIZON = "horizon.lua";
 }
+
+/// Both in one, for a server that has every slot.
+pub(super) static LIST_AND_ROTATE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(concat!(
+        include_str!("prelude.lua"),
+        "local function list(KEYS, ARGV)\n",
+        include_str!("subject.lua"),
+        "end\nlocal function rotate(KEYS, ARGV)\n",
+        include_str!("rotate.lua"),
+        "end\n",
+        include_str!("list_and_rotate.lua"),
+    ))
+});
 
 /// A script's text and the hash that servers know it by.
 pub(super) struct Script {
@@ -59,18 +72,43 @@ impl Call {
         Self { script, keys: keys.into_iter().collect(), args: args.into_iter().collect() }
     }
 
+    /// A script that takes what this call does, and then what the other does.
+    pub(super) fn with(mut self, other: &Self, script: &'static Script) -> Self {
+        self.keys.extend_from_slice(&other.keys);
+        self.args.extend_from_slice(&other.args);
+        Self { script, ..self }
+    }
+
     /// Runs it by its hash; a server that does not know that yet is given the text.
     ///
     /// Every script answers with a list of texts.
     pub(super) async fn run(&self, link: &Link) -> Result<Vec<String>, StoreError> {
-        let reply = match link.ask(&self.command("EVALSHA", &self.script.hash)).await {
+        texts(self.ask(link).await.map_err(failure)?)
+    }
+
+    /// Runs it on a server that has every slot. `None` if the link leads to no such server.
+    pub(super) async fn run_across_slots(&self, link: &Link) -> Result<Option<Vec<String>>, StoreError> {
+        if !link.has_every_slot() {
+            return Ok(None);
+        }
+        match self.ask(link).await {
+            // It is a node of a cluster, or stands before one.
+            Err(error) if error.code() == Some("CROSSSLOT") => {
+                link.lacks_slots();
+                Ok(None)
+            }
+            reply => texts(reply.map_err(failure)?).map(Some),
+        }
+    }
+
+    async fn ask(&self, link: &Link) -> RedisResult<Value> {
+        match link.ask(&self.command("EVALSHA", &self.script.hash)).await {
             // The text names the same keys, so in a cluster it reaches the node that wants it.
             Err(error) if error.code() == Some("NOSCRIPT") => {
                 link.ask(&self.command("EVAL", self.script.text)).await
             }
             reply => reply,
-        };
-        texts(reply.map_err(failure)?)
+        }
     }
 
     /// Runs two that don't depend on each other, in one round trip where both keys are on one server.

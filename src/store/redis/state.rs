@@ -71,6 +71,17 @@ impl SubjectState {
 }
 
 impl Listing {
+    /// The listing, and what follows it in the answer. The first text is how many texts the listing is.
+    pub(super) fn read_before(mut answer: Vec<String>) -> Result<(Self, Vec<String>), StoreError> {
+        let count: usize = answer.first().and_then(|count| count.parse().ok()).ok_or_else(corrupt)?;
+        if answer.len() <= count {
+            return Err(corrupt());
+        }
+        let after = answer.split_off(count + 1);
+        answer.remove(0);
+        Ok((Self::read(answer)?, after))
+    }
+
     pub(super) fn read(mut answer: Vec<String>) -> Result<Self, StoreError> {
         let listed = if answer.len() > 4 { answer.split_off(4) } else { Vec::new() };
         let state = SubjectState::read(answer)?;

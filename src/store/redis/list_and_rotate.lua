@@ -1,0 +1,21 @@
+-- For a server that has every slot: `list`, which is the script of a subject, and `rotate`, that of a session.
+-- KEYS and ARGV: those of `rotate`, of which the subject's slot says the 10th and 11th argument, then those of `list`.
+-- How many texts `list` answers, these, and the answer of `rotate` if the subject's session is not revoked.
+local listed = list({ unpack(KEYS, 5) }, { unpack(ARGV, 14) })
+if listed.err then
+  return listed
+end
+local answer = { text(#listed), unpack(listed) }
+if listed[1] == '' then
+  local rotation = { unpack(ARGV, 1, 13) }
+  rotation[10] = listed[3]
+  rotation[11] = tonumber(rotation[8]) >= tonumber(listed[2]) and '1' or '0'
+  local rotated = rotate({ unpack(KEYS, 1, 4) }, rotation)
+  if rotated.err then
+    return rotated
+  end
+  for _, said in ipairs(rotated) do
+    answer[#answer + 1] = said
+  end
+end
+return answer
