@@ -60,6 +60,8 @@ type OnLogout = dyn Fn(LogoutToken) -> Ending + Send + Sync;
 /// let app: axum::Router = axum::Router::new().route_service("/backchannel-logout", endpoint);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+#[doc = in_hyper!("BackchannelLogoutEndpoint")]
 #[must_use = "an endpoint does nothing until it is mounted"]
 pub struct BackchannelLogoutEndpoint<C = PrivateClaims> {
     authority: Authority<C>,

@@ -54,6 +54,8 @@ type Authorize = dyn Fn(&RequestHead<'_>) -> bool + Send + Sync;
 /// let app: axum::Router = axum::Router::new().route_service("/introspect", endpoint);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+#[doc = in_hyper!("IntrospectionEndpoint")]
 #[must_use = "an endpoint does nothing until it is mounted"]
 pub struct IntrospectionEndpoint<C = PrivateClaims> {
     authority: Authority<C>,

@@ -48,27 +48,7 @@ use crate::time::clamped;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// As a server of its own, without axum:
-///
-/// ```no_run
-/// # use tower_reissue::keys::{Algorithm, SigningKey};
-/// # use tower_reissue::JwksEndpoint;
-/// use hyper_util::rt::{TokioExecutor, TokioIo};
-/// use hyper_util::server::conn::auto::Builder;
-/// use hyper_util::service::TowerToHyperService;
-///
-/// # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
-/// let service = TowerToHyperService::new(JwksEndpoint::new(SigningKey::generate(Algorithm::EdDSA)?));
-/// let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
-/// loop {
-///     let (stream, _) = listener.accept().await?;
-///     let service = service.clone();
-///     tokio::spawn(async move {
-///         Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await
-///     });
-/// }
-/// # }
-/// ```
+#[doc = in_hyper!("JwksEndpoint")]
 #[must_use = "an endpoint does nothing until it is mounted"]
 #[derive(Clone, Debug)]
 pub struct JwksEndpoint {

@@ -32,6 +32,8 @@ use crate::server::FixedBody;
 ///     axum::Router::new().route_service("/.well-known/oauth-authorization-server", endpoint);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+#[doc = in_hyper!("MetadataEndpoint")]
 #[must_use = "an endpoint does nothing until it is mounted"]
 #[derive(Clone, Debug)]
 pub struct MetadataEndpoint {

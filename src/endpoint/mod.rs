@@ -1,5 +1,18 @@
 //! Services to mount beside the layer.
 
+/// The part of an endpoint's documentation that serves it without axum.
+macro_rules! in_hyper {
+    ($endpoint:literal) => {
+        concat!(
+            "As a server of its own, in bare hyper:\n\n```no_run\n# async fn serve(endpoint: tower_reissue::",
+            $endpoint,
+            ") -> std::io::Result<()> {\n",
+            include_str!("in_hyper.txt"),
+            "# }\n```"
+        )
+    };
+}
+
 mod backchannel_logout;
 mod document;
 mod introspect;

@@ -40,6 +40,8 @@ use crate::server::{FixedBody, remove_cookie};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
+#[doc = in_hyper!("RefreshEndpoint")]
+///
 /// # Requests
 ///
 /// A form (`grant_type=refresh_token&refresh_token=…`), or a JSON object with the same members. `client_id` and `scope` are

@@ -54,6 +54,8 @@ use crate::store::StoreErrorKind;
 /// let app: axum::Router = axum::Router::new().route_service("/sign-out", RevokeEndpoint::new(authority)?);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+#[doc = in_hyper!("RevokeEndpoint")]
 #[must_use = "an endpoint does nothing until it is mounted"]
 pub struct RevokeEndpoint<C = PrivateClaims> {
     authority: Authority<C>,
