@@ -62,7 +62,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// Under a [`KeyRotation`](crate::keys::KeyRotation), a token with an unknown key causes the own source to be
     /// read again, once per [cooldown](crate::keys::KeyRotation::cooldown) for all calls. The last 16 keys that were
     /// retired and not withdrawn still prove a sign-out, with tokens issued before the retirement. They can end at
-    /// most 10,000 sessions within one horizon; further sign-outs under them fail with [`StoreErrorKind::Full`].
+    /// most 10,000 sessions within one horizon; further sign-outs under them fail with [`StoreErrorKind::Full`], and
+    /// the error says what to do.
     ///
     /// # Errors
     /// A [`SignOutError`].
@@ -101,13 +102,17 @@ impl<C: Send + Sync + 'static> Authority<C> {
         horizon: Horizon,
         now: NumericDate,
     ) -> Result<(), StoreError> {
-        if self.0.retired_sign_outs.count(session, horizon, now) {
-            return Ok(());
-        }
-        let error = StoreError::with_source(
-            StoreErrorKind::Full,
-            "too many sessions were ended under retired keys: if one of the keys has leaked, withdraw it",
+        let Err(until) = self.0.retired_sign_outs.count(session, horizon, now) else { return Ok(()) };
+        let max = RetiredSignOuts::MAX;
+        let then = match until {
+            NumericDate::MAX => "it does so again after a restart".to_owned(),
+            until => format!("it does so again in {} s", until.since(now)),
+        };
+        let remedy = format!(
+            "not the store: this process ended {max} sessions under retired keys and ends no more; {then}. If one of the keys has \
+             leaked, withdraw it with `withdraw_key`. To end this session now, call `revoke_subject`"
         );
+        let error = StoreError::with_source(StoreErrorKind::Full, remedy);
         self.emit(Event::StoreFailed { error: &error });
         Err(error)
     }
@@ -354,17 +359,16 @@ struct Counted {
 impl RetiredSignOuts {
     const MAX: usize = 10_000;
 
-    /// Counts this session, once however often it is ended. Returns `false` if there were too many within the time for which the
-    /// store keeps them.
-    fn count(&self, session: SessionId, horizon: Horizon, now: NumericDate) -> bool {
+    /// Counts this session, once however often it is ended. Fails if there were too many within the time for which the store keeps
+    /// them, with the instant at which the count begins anew.
+    fn count(&self, session: SessionId, horizon: Horizon, now: NumericDate) -> Result<(), NumericDate> {
         let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if now >= counted.until {
             *counted = Counted { until: horizon.after(now), sessions: HashSet::new() };
         }
-        if counted.sessions.len() >= Self::MAX {
-            return counted.sessions.contains(&session);
+        if counted.sessions.len() < Self::MAX {
+            counted.sessions.insert(session);
         }
-        counted.sessions.insert(session);
-        true
+        if counted.sessions.contains(&session) { Ok(()) } else { Err(counted.until) }
     }
 }

@@ -217,9 +217,17 @@ async fn a_leaked_retired_key_fills_no_store() {
         // The same session again is no further record.
         assert!(authority.sign_out(&of(0)).await.is_ok(), "{n}");
     }
-    let full =
-        |result| matches!(result, Err(SignOutError::Store(error)) if error.kind() == StoreErrorKind::Full);
-    assert!(full(authority.sign_out(&of(10_000)).await));
+    let Err(SignOutError::Store(full)) = authority.sign_out(&of(10_000)).await else { panic!("a bound") };
+    assert_eq!(full.kind(), StoreErrorKind::Full);
+    for says in [
+        "not the store",
+        "10000 sessions",
+        &format!("in {} s", LIMIT + 60),
+        "`withdraw_key`",
+        "`revoke_subject`",
+    ] {
+        assert!(full.to_string().contains(says), "{says} is not in {full}");
+    }
     assert!(authority.sign_out(&of(0)).await.is_ok());
     let current = token(1, support::NOW);
     assert!(authority.sign_out(&current).await.is_ok(), "the keys of the ring are not counted");
