@@ -102,7 +102,7 @@ impl SigningKey {
     /// As for [`from_pem`](Self::from_pem) and [`from_secret`](Self::from_secret), and if `use` is not `sig`,
     /// `key_ops` lacks `sign`, or `alg` is missing although several algorithms take the key.
     pub fn from_jwk(json: &str) -> Result<Self, KeyError> {
-        Jwk::parse(json)?.signing_key()
+        Jwk::parse(json)?.signing_key(None)
     }
 
     pub(crate) fn from_private(
@@ -298,10 +298,11 @@ impl From<&SigningKey> for VerifyingKey {
 
 impl Jwk<'_> {
     /// Reads the key that signs: a secret, or a key pair whose private members are there.
-    pub(crate) fn signing_key(&self) -> Result<SigningKey, KeyError> {
+    /// `assumed` is its algorithm if it names none.
+    pub(crate) fn signing_key(&self, assumed: Option<Algorithm>) -> Result<SigningKey, KeyError> {
         self.with_name(|| {
             self.require_use("sign")?;
-            self.private_key()
+            self.private_key(assumed)
         })
         .map(|key| match self.kid() {
             Some(kid) => key.with_kid(kid),
@@ -309,8 +310,8 @@ impl Jwk<'_> {
         })
     }
 
-    fn private_key(&self) -> Result<SigningKey, KeyError> {
-        let algorithm = self.algorithm(None)?;
+    fn private_key(&self, assumed: Option<Algorithm>) -> Result<SigningKey, KeyError> {
+        let algorithm = self.algorithm(assumed)?;
         if self.is_secret() {
             return SigningKey::from_secret(algorithm, self.required("k")?);
         }

@@ -235,14 +235,13 @@ impl Airflow {
             };
             layers.set("trusted_issuers[0].issuer", json!(issuer), &origin(ISSUER))?;
         }
+        // Airflow's own sets name no algorithm. As PyJWT, it takes RS256 for an RSA key; all others have only one.
+        match self.variables.text(ALGORITHM)?.filter(|name| *name != "GUESS" && !name.starts_with("HS")) {
+            Some(name) => layers.set(&format!("{table}.algorithm"), json!(name), &origin(ALGORITHM))?,
+            None => layers.set(&format!("{table}.algorithm"), json!("RS256"), DEFAULT)?,
+        }
         if place.starts_with("http://") || place.starts_with("https://") {
-            layers.set(&format!("{table}.jwks_url"), json!(place), &from)?;
-            let named =
-                self.variables.text(ALGORITHM)?.filter(|name| *name != "GUESS" && !name.starts_with("HS"));
-            if let Some(name) = named {
-                layers.set(&format!("{table}.algorithm"), json!(name), &origin(ALGORITHM))?;
-            }
-            return Ok(());
+            return layers.set(&format!("{table}.jwks_url"), json!(place), &from);
         }
         let path = place.strip_prefix("file://").unwrap_or(place);
         layers.set(&format!("{table}.file"), json!(path), &from)?;

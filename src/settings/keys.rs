@@ -215,13 +215,9 @@ impl Settings {
         };
         let mut format = match (of, key.algorithm) {
             (Some(of), Some(Name(algorithm))) => of(algorithm),
-            (None, None) if name == "jwk" => KeyFormat::jwk(),
-            (None, None) => KeyFormat::jwk_set(),
-            (None, Some(_)) => {
-                return Err(SettingsError::new(format!(
-                    "{}: a JWK names its algorithm itself; leave this out",
-                    self.origins.describe(&format!("{path}.algorithm"))
-                )));
+            (None, assumed) => {
+                let format = if name == "jwk" { KeyFormat::jwk() } else { KeyFormat::jwk_set() };
+                assumed.into_iter().fold(format, |format, Name(algorithm)| format.assume_algorithm(algorithm))
             }
             (Some(_), None) => {
                 return Err(SettingsError::new(format!(

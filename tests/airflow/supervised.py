@@ -7,7 +7,8 @@
 The first call installs the packages of `requirements.txt` into `target/airflow` and builds the example. No other test needs
 them: `client.py`, which the test `airflow` runs, does the same with PyJWT alone.
 
-* Tokens: each that `JWTGenerator` makes is admitted, and each that comes back passes `JWTValidator`.
+* `tokens`: each that `JWTGenerator` makes is admitted, also under another component's key in the trusted JWK set, and each that
+  comes back passes `JWTValidator`.
 * `in_flight`: the token expires while its heartbeat is handled.
 * `grace`: the supervisor is suspended, and comes back with a token that has expired.
 * `rotation`: the secret or private key is replaced while the task runs.
@@ -109,6 +110,13 @@ def tokens(api):
             assert claims["exp"] - claims["iat"] == LIFETIME, claims
             api.run_call(task, successor, expected=200)
         print(f"  {what}")
+    for name, key in api.trusted.items():
+        task = str(uuid.uuid4())
+        with clock_back(20):
+            token = generator_with(key, generator).generate(extras={"sub": task, "scope": "execution"})
+        _, successor = api.run_call(task, token, expected=200)
+        validator.validated_claims(successor)
+        print(f"  under another component's {name} key in the trusted JWK set: 200 + successor")
 
 
 def in_flight(api):
@@ -184,6 +192,20 @@ def refuses(validator, token):
     raise AssertionError("the token passes with a key that it is not under")
 
 
+def generator_with(key, generator):
+    """The same for another component, with this private key."""
+    from airflow.api_fastapi.auth.tokens import JWTGenerator, key_to_jwk_dict
+
+    return JWTGenerator(
+        private_key=key,
+        kid=key_to_jwk_dict(key)["kid"],
+        valid_for=generator.valid_for,
+        audience=AUDIENCES[0],
+        issuer=generator.issuer,
+        algorithm="GUESS",
+    )
+
+
 class clock_back:
     """Airflow's generator reads `datetime.now`: here it is so many seconds ago."""
 
@@ -234,8 +256,14 @@ class Api:
             del os.environ[name]
         os.environ.update(self.variables)
         self.replace_key()
+        self.trust_components()
         self.log = open(self.directory / "example.log", "w+")
-        environment = {**os.environ, "EXECUTION__ROTATION__RELOAD_EVERY": "1s"}
+        # For the example alone: with a trusted set, Airflow's validator uses no other key.
+        environment = {
+            **os.environ,
+            "AIRFLOW__API_AUTH__TRUSTED_JWKS_URL": str(self.directory / "jwks.json"),
+            "EXECUTION__ROTATION__RELOAD_EVERY": "1s",
+        }
         self.process = subprocess.Popen(
             [EXAMPLE, "--listen", "127.0.0.1:0"],
             env=environment,
@@ -266,6 +294,14 @@ class Api:
         new.write_bytes(text)
         new.chmod(0o600)
         new.rename(self.key)
+
+    def trust_components(self):
+        """Writes the public keys of other components, as Airflow writes JWKs."""
+        from airflow.api_fastapi.auth.tokens import generate_private_key, key_to_jwk_dict
+
+        self.trusted = {name: generate_private_key(name) for name in ("RSA", "Ed25519")}
+        keys = [key_to_jwk_dict(key) for key in self.trusted.values()]
+        (self.directory / "jwks.json").write_text(json.dumps({"keys": keys}))
 
     def generator(self):
         from airflow.api_fastapi.execution_api.app import _jwt_generator

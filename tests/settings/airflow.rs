@@ -47,6 +47,7 @@ fn every_variable_is_read_and_its_default_is_airflows() {
         ("AIRFLOW__EXECUTION_API__JWT_AUDIENCE", "a, b,c", "audience = \"a\""),
         ("AIRFLOW__EXECUTION_API__JWT_AUDIENCE", "a, b,c", "legacy_audiences = [\"b\",\"c\"]"),
         ("AIRFLOW__API_AUTH__TRUSTED_JWKS_URL", "/jwks.json", "retired_keys[0].file = \"/jwks.json\""),
+        ("AIRFLOW__API_AUTH__JWT_LEEWAY", "0", "leeway = \"0s\""),
         (
             "AIRFLOW__API_AUTH__TRUSTED_JWKS_URL",
             "https://h/jwks",
@@ -272,11 +273,13 @@ async fn airflows_tokens_are_admitted_and_airflow_admits_their_successors() {
     let (path, kid) =
         ("AIRFLOW__API_AUTH__JWT_PRIVATE_KEY_PATH", ("AIRFLOW__API_AUTH__JWT_KID", "custom-kid"));
     let issuer = ("AIRFLOW__API_AUTH__JWT_ISSUER", "https://airflow.example");
-    let thumbprint = |algorithm: &str, key: &str| {
-        python(&json!({ "do": "thumbprint", "algorithm": algorithm, "key": key }))
+    let jwk = |algorithm: &str, key: &str| -> Value {
+        let jwk = python(&json!({ "do": "airflow_jwk", "algorithm": algorithm, "key": key }));
+        serde_json::from_str(&jwk).unwrap()
     };
     let (rsa, ed) = (read(RSA), read(ED25519));
-    let (rsa_kid, ed_kid) = (thumbprint("RS256", &rsa), thumbprint("EdDSA", &ed));
+    let (rsa_jwk, ed_jwk) = (jwk("RS256", &rsa), jwk("EdDSA", &ed));
+    let (rsa_kid, ed_kid) = (rsa_jwk["kid"].as_str().unwrap(), ed_jwk["kid"].as_str().unwrap());
     for (algorithm, key, minted_kid, variables) in [
         ("HS512", SECRET, None, vec![WITH_SECRET]),
         ("HS512", SECRET, Some("not-used"), vec![WITH_SECRET, issuer]),
@@ -287,9 +290,9 @@ async fn airflows_tokens_are_admitted_and_airflow_admits_their_successors() {
             None,
             vec![("AIRFLOW__API_AUTH__JWT_SECRET", short), ("AIRFLOW__API_AUTH__JWT_ALGORITHM", "HS256")],
         ),
-        ("RS256", &rsa, Some(&*rsa_kid), vec![(path, RSA)]),
+        ("RS256", &rsa, Some(rsa_kid), vec![(path, RSA)]),
         ("RS256", &rsa, Some("custom-kid"), vec![(path, RSA), kid, issuer]),
-        ("EdDSA", &ed, Some(&*ed_kid), vec![(path, ED25519), issuer]),
+        ("EdDSA", &ed, Some(ed_kid), vec![(path, ED25519), issuer]),
         ("EdDSA", &ed, Some("custom-kid"), vec![(path, ED25519), kid]),
     ] {
         let mut variables = variables.clone();
@@ -325,22 +328,20 @@ async fn airflows_tokens_are_admitted_and_airflow_admits_their_successors() {
             assert_eq!(send(&settings, &successor).await.0, StatusCode::OK);
         }
     }
-    // The set of another component that signs with Ed25519, beside an own RSA key, and alone.
-    let jwk = SigningKey::from_pem(Algorithm::EdDSA, &ed).unwrap().verifying_key().to_jwk().unwrap();
+    // The set of other components, beside an own key, and alone. Airflow's own set holds the key that signs, too.
     let set = directory.path().join("jwks.json");
-    fs::write(&set, format!("{{\"keys\":[{jwk}]}}")).unwrap();
+    fs::write(&set, json!({ "keys": [rsa_jwk, ed_jwk] }).to_string()).unwrap();
     let set = ("AIRFLOW__API_AUTH__TRUSTED_JWKS_URL", set.to_str().unwrap());
-    let mint = json!({ "do": "airflow_mint", "algorithm": "EdDSA", "key": ed, "kid": ed_kid, "issuer": issuer.1,
-        "audience": "urn:airflow.apache.org:task", "age": 550, "lifetime": 600 });
-    let token = python(&mint);
-    let beside = load(Airflow::execution_api(), &[(path, RSA), issuer, set]).unwrap();
-    let (status, successor) = send(&beside, &token).await;
-    assert!(status == StatusCode::OK && successor.is_some(), "{status}");
-    let alone = load(Airflow::execution_api(), &[issuer, set]).unwrap();
-    let (status, successor) = send(&alone, &token).await;
-    assert!(status == StatusCode::OK && successor.is_none(), "{status}");
-    // Airflow's own set holds the key that signs, too.
-    let same = load(Airflow::execution_api(), &[(path, ED25519), issuer, set]).unwrap();
-    let (status, successor) = send(&same, &token).await;
-    assert!(status == StatusCode::OK && successor.is_some(), "{status}");
+    for (algorithm, key, kid) in [("RS256", &rsa, rsa_kid), ("EdDSA", &ed, ed_kid)] {
+        let mint = json!({ "do": "airflow_mint", "algorithm": algorithm, "key": key, "kid": kid, "issuer": issuer.1,
+            "audience": "urn:airflow.apache.org:task", "age": 550, "lifetime": 600 });
+        let token = python(&mint);
+        for (own, renews) in [(Some(RSA), true), (Some(ED25519), true), (None, false)] {
+            let own = own.map(|file| (path, file));
+            let variables: Vec<_> = [issuer, set].into_iter().chain(own).collect();
+            let settings = load(Airflow::execution_api(), &variables).unwrap();
+            let (status, successor) = send(&settings, &token).await;
+            assert_eq!((status, successor.is_some()), (StatusCode::OK, renews), "{algorithm} beside {own:?}");
+        }
+    }
 }

@@ -9,6 +9,7 @@ import sys
 import time
 import uuid
 from datetime import datetime, timedelta, timezone
+from hashlib import sha256
 
 import jwt
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -65,13 +66,12 @@ def langflow_check(job):
     return json.dumps({"claims": claims})
 
 
-def thumbprint(job):
-    """Airflow's `kid` of a private key: of every member that PyJWT writes, `key_ops` included, against RFC 7638."""
+def airflow_jwk(job):
+    """`key_to_jwk_dict`: without `alg`. The `kid` is of every member, `key_ops` included, against RFC 7638."""
     jwk = jwt.get_algorithm_by_name(job["algorithm"]).to_jwk(key(job, False), as_dict=True)
-    from hashlib import sha256
-
     digest = sha256(json.dumps(jwk, separators=(",", ":"), sort_keys=True).encode()).digest()
-    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+    jwk["kid"] = base64.urlsafe_b64encode(digest).decode().rstrip("=")
+    return json.dumps(jwk)
 
 
 job = json.load(sys.stdin)

@@ -182,7 +182,7 @@ impl<'a> Jwk<'a> {
                 KeyErrorKind::AlgorithmMissing,
                 "it names no `alg`, and several algorithms take a key of its type; in your own file, set it, as in \
                  \"alg\": \"RS256\"; if all tokens of an issuer have one algorithm, name it with \
-                 `JwksUrl::assume_algorithm`",
+                 `JwksUrl::assume_algorithm` or, for a file, `KeyFormat::assume_algorithm`",
             )
         })
     }

@@ -68,6 +68,11 @@ impl KeySet {
     /// If the text is not a JWK set, has more than 256 entries, its first private or `oct` key does not load (also
     /// for a `kid` of more than 256 bytes), or it has entries of which none loads.
     pub fn from_own_jwk_set(text: &str) -> Result<Self, KeyError> {
+        Self::own(text, None)
+    }
+
+    /// `assumed` is the algorithm of keys that name none, if their type fits.
+    pub(crate) fn own(text: &str, assumed: Option<Algorithm>) -> Result<Self, KeyError> {
         let entries = entries(text)?;
         let is_empty = entries.is_empty();
         let (mut set, mut for_encryption) = (Self::default(), None);
@@ -75,7 +80,7 @@ impl KeySet {
             match entry {
                 Ok(entry) if entry.jwk.is_for_encryption() => for_encryption = Some(entry.for_encryption()),
                 Ok(entry) if entry.is_secret() || entry.jwk.is_private() => {
-                    match (entry.signing_key(), &set.signing) {
+                    match (entry.signing_key(assumed), &set.signing) {
                         (Ok(key), None) => set.signing = Some(key),
                         // Another key must not sign in its place.
                         (Err(error), None) => return Err(error),
@@ -83,7 +88,7 @@ impl KeySet {
                         (Err(error), Some(_)) => set.skipped.push(error),
                     }
                 }
-                Ok(entry) => match entry.verifying_key(None) {
+                Ok(entry) => match entry.verifying_key(assumed) {
                     Ok(key) => set.verifying.push(key),
                     Err(error) => set.skipped.push(error),
                 },
@@ -173,9 +178,9 @@ impl Entry<'_> {
         self.jwk.verifying_key(assumed).map_err(|error| self.named(error))
     }
 
-    fn signing_key(&self) -> Result<SigningKey, KeyError> {
+    fn signing_key(&self, assumed: Option<Algorithm>) -> Result<SigningKey, KeyError> {
         self.refuse_long_kid()?;
-        self.jwk.signing_key().map_err(|error| self.named(error))
+        self.jwk.signing_key(assumed).map_err(|error| self.named(error))
     }
 
     fn for_encryption(&self) -> KeyError {

@@ -21,6 +21,7 @@ use crate::keys::verifying_key::VerifyingKey;
 #[derive(Clone, Debug)]
 pub struct KeyFormat {
     encoding: Encoding,
+    assumed: Option<Algorithm>,
     kid: Option<String>,
     airflow_kid: bool,
     further_kids: Vec<String>,
@@ -83,12 +84,20 @@ impl KeyFormat {
     fn new(encoding: Encoding) -> Self {
         Self {
             encoding,
+            assumed: None,
             kid: None,
             airflow_kid: false,
             further_kids: Vec::new(),
             short_hmac: false,
             fully_specified: false,
         }
+    }
+
+    /// The algorithm of JWKs that name none and could be of it. Without this, RSA keys and secrets without `alg` do not load, because
+    /// several algorithms would accept them. The other formats name their algorithm, so this changes nothing for them.
+    pub fn assume_algorithm(mut self, algorithm: Algorithm) -> Self {
+        self.assumed = Some(algorithm);
+        self
     }
 
     /// Sets the key's name, in place of its thumbprint or fingerprint. The keys of a JWK set keep their own names.
@@ -162,12 +171,12 @@ impl KeyFormat {
                 let text = text(bytes)?;
                 let jwk = Jwk::parse(&text)?;
                 if jwk.is_secret() || jwk.is_private() {
-                    self.signing(jwk.signing_key()?)
+                    self.signing(jwk.signing_key(self.assumed)?)
                 } else {
-                    self.verifying(jwk.verifying_key(None)?)
+                    self.verifying(jwk.verifying_key(self.assumed)?)
                 }
             }
-            Encoding::JwkSet => KeySet::from_own_jwk_set(&text(bytes)?)?,
+            Encoding::JwkSet => KeySet::own(&text(bytes)?, self.assumed)?,
         })
     }
 
@@ -314,6 +323,43 @@ mod tests {
         assert_eq!(fingerprint(&format.read(&private).unwrap()), key.fingerprint());
         let public = format.read(&pem::read(P256_PUBLIC).unwrap().der).unwrap();
         assert_eq!(public.verifying[0].fingerprint(), key.fingerprint());
+    }
+
+    #[test]
+    fn a_jwk_that_names_no_algorithm_takes_the_assumed_one() {
+        let without_alg = |jwk: &[u8]| {
+            let mut jwk: serde_json::Value = serde_json::from_slice(jwk).unwrap();
+            jwk.as_object_mut().unwrap().remove("alg");
+            jwk
+        };
+        let private = without_alg(RSA_2048_JWK);
+        let public =
+            SigningKey::from_pem(Algorithm::RS256, RSA_2048).unwrap().verifying_key().to_jwk().unwrap();
+        let public = without_alg(public.as_bytes());
+        let ed25519 =
+            SigningKey::from_pem(Algorithm::EdDSA, ED25519).unwrap().verifying_key().to_jwk().unwrap();
+        let ed25519 = without_alg(ed25519.as_bytes());
+        let oct = serde_json::json!({ "kty": "oct", "k": general_purpose::URL_SAFE_NO_PAD.encode(SECRET), "kid": "s" });
+        let set = |key: &serde_json::Value| serde_json::json!({ "keys": [key] });
+        for (key, assumed, read) in [
+            (&private, Algorithm::RS512, Some(Algorithm::RS512)),
+            (&public, Algorithm::RS512, Some(Algorithm::RS512)),
+            (&oct, Algorithm::HS256, Some(Algorithm::HS256)),
+            // Only one algorithm takes it.
+            (&ed25519, Algorithm::RS256, Some(Algorithm::EdDSA)),
+            (&public, Algorithm::HS256, None),
+            (&oct, Algorithm::RS256, None),
+        ] {
+            for (format, text) in
+                [(KeyFormat::jwk(), key.to_string()), (KeyFormat::jwk_set(), set(key).to_string())]
+            {
+                let found = format.clone().assume_algorithm(assumed).read(text.as_bytes());
+                let found = found.ok().and_then(|set| set.into_verifying().next());
+                assert_eq!(found.map(|key| key.algorithm()), read, "{assumed:?}");
+                let is_named = read == Some(Algorithm::EdDSA);
+                assert_eq!(format.read(text.as_bytes()).is_ok(), is_named, "nothing is assumed");
+            }
+        }
     }
 
     #[test]
