@@ -70,6 +70,8 @@ mod pushed;
 mod races;
 mod records;
 #[cfg(feature = "postgres")]
+mod refresh;
+#[cfg(feature = "postgres")]
 mod rewriting;
 #[cfg(feature = "sqlite")]
 mod sqlite_faults;
