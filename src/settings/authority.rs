@@ -293,7 +293,11 @@ impl Fields {
         if let Some(refresh) = &self.refresh_tokens {
             let tokens = RefreshTokens::new(refresh.audience.clone().unwrap_or_default());
             let tokens = with(tokens, refresh.lifetime, RefreshTokens::lifetime);
-            builder = builder.refresh_tokens(with(tokens, refresh.reuse_window, RefreshTokens::reuse_window));
+            let mut tokens = with(tokens, refresh.reuse_window, RefreshTokens::reuse_window);
+            if refresh.sliding_access_tokens == Some(true) {
+                tokens = tokens.sliding_access_tokens();
+            }
+            builder = builder.refresh_tokens(tokens);
         }
         if let Some(dangerous) = &self.dangerous {
             if dangerous.unbounded_sessions == Some(true) {

@@ -75,6 +75,7 @@ tables! {
         audience: Option<String>,
         lifetime: Option<Time>,
         reuse_window: Option<Time>,
+        sliding_access_tokens: Option<bool>,
         cookie: Option<CookieFields>,
     }
 

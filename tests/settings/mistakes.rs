@@ -194,6 +194,13 @@ async fn what_can_not_be_built_names_the_setting_and_its_source() {
             ),
         ),
         (
+            format!(
+                "{NEEDED}{key}\n[store]\nurl = 'memory:'\n[refresh_tokens]\naudience = 'r'\nsliding_access_tokens = true"
+            ),
+            "`sliding_access_tokens` without `renew_with`: ...(`refresh_tokens.sliding_access_tokens` is from TOML text)"
+                .to_owned(),
+        ),
+        (
             format!("{NEEDED}[[retired_keys]]\nalgorithm = 'HS512'\nvalue = '{SECRET}'"),
             "the setting `retired_keys[0]` (TOML text): there is no `key` that signs in their place".to_owned(),
         ),

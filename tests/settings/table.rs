@@ -38,6 +38,7 @@ const VALUES: &[(&str, &str)] = &[
     ("refresh_tokens.audience", "https://login.example/refresh"),
     ("refresh_tokens.lifetime", "1day"),
     ("refresh_tokens.reuse_window", "5s"),
+    ("refresh_tokens.sliding_access_tokens", "true"),
     ("refresh_tokens.cookie.name", "refresh"),
     ("dangerous.unbounded_sessions", "true"),
     ("dangerous.ignore_cnf", "true"),
