@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::io::{self, ErrorKind};
 
 /// A wrong setting. The message names it and says what to use.
 pub struct ConfigError {
@@ -56,10 +57,22 @@ pub(crate) fn with_causes(message: impl Into<String>, cause: Option<&(dyn StdErr
     text
 }
 
+/// What is wrong with a file that could not be read, with the remedy if the operating system's text does not tell.
+pub(crate) fn unreadable(place: impl fmt::Display, error: &io::Error) -> String {
+    let remedy = match error.kind() {
+        ErrorKind::PermissionDenied => {
+            " (the user or a group of this process must be able to read it; in Kubernetes set `fsGroup`)"
+        }
+        // Docker makes one for a bind mount whose source is missing.
+        ErrorKind::IsADirectory => " (a file is right; was it missing when the container was made?)",
+        _ => "",
+    };
+    format!("{place} can't be read{remedy}")
+}
+
 #[cfg(test)]
 mod tests {
     use std::error::Error as _;
-    use std::io;
 
     use super::*;
     use crate::SignOutError;
@@ -70,6 +83,23 @@ mod tests {
 
     fn disk() -> io::Error {
         io::Error::other("the disk is gone")
+    }
+
+    #[test]
+    fn a_file_that_can_not_be_read_is_named_with_the_remedy() {
+        for (kind, told) in [
+            (
+                ErrorKind::PermissionDenied,
+                "/k can't be read (the user or a group of this process must be able to read it; in Kubernetes set `fsGroup`)",
+            ),
+            (
+                ErrorKind::IsADirectory,
+                "/k can't be read (a file is right; was it missing when the container was made?)",
+            ),
+            (ErrorKind::NotFound, "/k can't be read"),
+        ] {
+            assert_eq!(unreadable("/k", &kind.into()), told);
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::SettingsBuilder;
 use super::error::SettingsError;
 use super::layer::Layers;
 use super::variables::{Variables, origin};
+use crate::error::unreadable;
 use crate::keys::algorithm::Algorithm;
 use crate::keys::signing_key::SigningKey;
 
@@ -282,7 +283,7 @@ fn guessed(path: &str) -> Result<Algorithm, SettingsError> {
     let at = origin(PRIVATE_KEY_PATH);
     let pem = std::fs::read(path)
         .map(zeroize::Zeroizing::new)
-        .map_err(|error| SettingsError::new(format!("{at}: {path} can't be read")).because(error))?;
+        .map_err(|error| SettingsError::new(format!("{at}: {}", unreadable(path, &error))).because(error))?;
     let algorithms = [Algorithm::RS256, Algorithm::EdDSA, Algorithm::ES256, Algorithm::ES384];
     let mut first = None;
     for algorithm in algorithms {
@@ -365,13 +366,14 @@ impl SecretsBackend for SecretsInDirectory {
         if !Path::new(name).components().all(|part| matches!(part, Component::Normal(_))) {
             return Err("the name of a file in the directory is right".into());
         }
-        match std::fs::read_to_string(self.directory.join(name)) {
+        let path = self.directory.join(name);
+        match std::fs::read_to_string(&path) {
             Ok(text) => {
                 let text = text.strip_suffix('\n').unwrap_or(&text);
                 Ok(Some(text.strip_suffix('\r').unwrap_or(text).into()))
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(format!("{}: {error}", unreadable(path.display(), &error)).into()),
         }
     }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::Settings;
 use super::error::SettingsError;
 use super::layer::Layers;
+use crate::error::unreadable;
 
 /// Reads settings from layers, of which a later one wins. Made by [`Settings::builder`].
 #[must_use = "nothing is read until `load`"]
@@ -31,9 +32,8 @@ impl SettingsBuilder {
     pub fn toml_file(self, path: impl AsRef<Path>) -> Self {
         let path = path.as_ref();
         self.layer(|layers| {
-            let text = std::fs::read_to_string(path).map_err(|error| {
-                SettingsError::new(format!("{} can't be read", path.display())).because(error)
-            })?;
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| SettingsError::new(unreadable(path.display(), &error)).because(error))?;
             layers.document(&format!("file {}", path.display()), parse(&text, &path.display().to_string())?)
         })
     }

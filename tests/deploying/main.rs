@@ -1,5 +1,5 @@
 //! The manifests of the manual's page on deploying, its rotation, and its table of log lines.
-#![cfg(unix)]
+#![cfg(target_os = "linux")]
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod cluster;
@@ -8,6 +8,7 @@ mod page;
 mod rotation;
 #[path = "../support/mod.rs"]
 mod support;
+mod troubleshooting;
 
 /// What `openssl rand -hex 32` printed.
 const SECRET: &str = "5f0a7be1c3d94286b7e0f1a25c6d8e934b17ac05d2f84e6093a1c7b85e2d4f60";

@@ -512,10 +512,9 @@ impl Bearer {
                 let text = text
                     .await
                     .map_err(|error| unfit("reading its file panicked".to_owned()).because(error))?;
-                read =
-                    Zeroizing::new(text.map_err(|error| {
-                        unfit(format!("{} can't be read", path.display())).because(error)
-                    })?);
+                read = Zeroizing::new(text.map_err(|error| {
+                    unfit(crate::error::unreadable(path.display(), &error)).because(error)
+                })?);
                 &read
             }
         };

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use crate::error::unreadable as unreadable_text;
 use crate::keys::error::KeyError;
 use crate::keys::key_set::KeySet;
 use crate::keys::signing_key::SigningKey;
@@ -220,12 +221,12 @@ pub(super) fn read_all(from: impl std::io::Read, place: impl std::fmt::Display) 
             "{place} holds more than {MAX_BYTES} bytes: no key is that long"
         ))),
         Ok(_) => Ok(bytes),
-        Err(error) => Err(KeyError::unavailable(format!("{place} can't be read")).because(error)),
+        Err(error) => Err(KeyError::unavailable(unreadable_text(place, &error)).because(error)),
     }
 }
 
 pub(super) fn unreadable(path: &Path, error: std::io::Error) -> KeyError {
-    KeyError::unavailable(format!("{} can't be read", path.display())).because(error)
+    KeyError::unavailable(unreadable_text(path.display(), &error)).because(error)
 }
 
 /// Runs work that blocks on files or programs on a thread for it, not on the runtime's own.
