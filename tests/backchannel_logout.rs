@@ -12,6 +12,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
 use support::*;
+use tokio::sync::Semaphore;
 use tower::ServiceExt;
 use tower_reissue::keys::KeyRing;
 use tower_reissue::{
@@ -322,6 +323,34 @@ async fn own_sessions_end_in_the_hook_and_its_failure_lets_the_token_come_again(
     assert!(!is_admitted(&authority, own.as_str()).await);
     assert!(is_admitted(&authority, newer.as_str()).await, "it began after the logout");
     assert_eq!((status(&endpoint, &token).await, calls.load(Ordering::SeqCst)), (400, 3));
+}
+
+#[tokio::test]
+async fn a_logout_goes_on_if_the_issuer_hangs_up() {
+    let authority = service(&ManualClock::at(NOW));
+    let (reached, gate) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let (arrived, opened, to_revoke) = (reached.clone(), gate.clone(), authority.clone());
+    let endpoint = endpoint(&authority).on_logout(move |token| {
+        let (authority, gate) = (to_revoke.clone(), opened.clone());
+        arrived.add_permits(1);
+        async move {
+            gate.acquire().await?.forget();
+            authority.revoke_subject_before(token.subject().unwrap(), token.issued_at()).await?;
+            Ok(())
+        }
+    });
+    let own = authority.issue(Login::new("alice")).await.unwrap();
+    let token = logout(json!({}));
+    tokio::select! {
+        status = status(&endpoint, &token) => panic!("{status}: the hook waits"),
+        _ = reached.acquire() => {}
+    }
+    gate.add_permits(1);
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!is_admitted(&authority, own.as_str()).await);
+    assert_eq!(status(&endpoint, &token).await, 400, "it was used");
 }
 
 #[test]

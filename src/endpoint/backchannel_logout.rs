@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::{Response, StatusCode, request};
@@ -13,7 +13,7 @@ use quick_cache::unsync::Cache;
 use super::parameters::Parameters;
 use super::post::serve_post;
 use super::reply::{OAuthError, empty};
-use crate::authority::{Authority, PrivateClaims};
+use crate::authority::{Authority, PrivateClaims, detached};
 use crate::caught::{Caught, caught};
 use crate::error::ConfigError;
 use crate::server::FixedBody;
@@ -150,7 +150,7 @@ impl<C: Send + Sync + 'static> BackchannelLogoutEndpoint<C> {
     /// Runs `end` for each logout token, after the issuer's own session was ended in the store: end the sessions that this
     /// service began for that user, with [`Authority::revoke_subject_before`] and the token's
     /// [`issued_at`](LogoutToken::issued_at). If it fails or panics the answer is 503, and it runs again when the issuer
-    /// sends the token again. Nothing bounds its time.
+    /// sends the token again. It runs to its end if the issuer hangs up, and nothing bounds its time.
     pub fn on_logout<F>(mut self, end: impl Fn(LogoutToken) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<(), BoxError>> + Send + 'static,
@@ -187,10 +187,16 @@ impl<C: Send + Sync + 'static> BackchannelLogoutEndpoint<C> {
                     ),
                 }
             })?;
-        let used = || self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        if used().get(&logout.id).is_some() {
+        if self.used().get(&logout.id).is_some() {
             return Err(OAuthError::invalid_request("the logout token was used before"));
         }
+        // Few issuers send a token again after they hung up.
+        let this = self.clone();
+        let ended = detached(async move { this.end(logout).await }).await;
+        ended.unwrap_or_else(|| Err(OAuthError::unavailable("the sessions may still be live: try again")))
+    }
+
+    async fn end(&self, logout: Logout) -> Result<(), OAuthError> {
         let id = logout.id;
         self.authority
             .end_sessions_of(&logout)
@@ -202,8 +208,12 @@ impl<C: Send + Sync + 'static> BackchannelLogoutEndpoint<C> {
             })?;
         }
         // Only now: a token that ended nothing may come again.
-        used().insert(id, ());
+        self.used().insert(id, ());
         Ok(())
+    }
+
+    fn used(&self) -> MutexGuard<'_, Cache<TokenId, ()>> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn ended_by(&self, end: &OnLogout, token: LogoutToken) -> Result<(), ()> {
