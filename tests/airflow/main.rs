@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::{Value, json};
 use tower_reissue::Algorithm;
 
-use self::example::{Answer, Server, example, stderr, succeeded};
+use self::example::{Answer, Server, example, paste, stderr, succeeded};
 
 /// 64 bytes, as HS512 wants them.
 const SECRET: &str = "a6Vn1x0pQz8RkT3uW5yB7dF9hJ2mL4oSgH0tY2cE4iK6qN8sM1bU3wX5vZ7jD9fP";
@@ -385,6 +385,16 @@ fn two_components_with_different_secrets_are_told_by_one_line_of_the_log() {
         assert!(refused.contains(part), "{part} is not in {refused}");
     }
     assert!(!refused.contains(SECRET) && !refused.contains(&token));
+}
+
+#[test]
+fn the_commands_that_it_prints_work_when_pasted() {
+    let mut command = example("airflow");
+    command.env(SECRET_VARIABLE, SECRET).args(["--try", "--listen", "127.0.0.1:0"]).stderr(Stdio::null());
+    let mut server = Server::start(&mut command);
+    let transcript = paste(&server.commands("Ctrl-C"));
+    let statuses: Vec<&str> = transcript.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
+    assert_eq!(statuses, ["204", "403", "204", "409"], "{transcript}");
 }
 
 #[test]
