@@ -292,7 +292,7 @@ fn guessed(path: &str) -> Result<Algorithm, SettingsError> {
             Err(error) => _ = first.get_or_insert(error),
         }
     }
-    let refused = SettingsError::new(format!("{at}: {path}: no algorithm takes this key"));
+    let refused = SettingsError::new(format!("{at}: {path} holds no private key of a supported algorithm"));
     Err(match first {
         Some(error) => refused.because(error),
         None => refused,

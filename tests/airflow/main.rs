@@ -278,6 +278,16 @@ fn an_exchange_ends_with_the_grace() {
     }
 }
 
+/// The SDK does not send a refused call again, so a variable that is asked for with an expired token fails its task.
+#[test]
+fn with_admit_in_grace_a_late_call_is_answered() {
+    for (admits, status) in [("", 403), ("true", 404)] {
+        let server = start(&[("EXECUTION__ADMIT_IN_GRACE", admits)]);
+        let answer = send(&server, "GET", "variables/none", &token(-30, json!({})), "");
+        assert_eq!((answer.status, answer.successor().is_some()), (status, true), "{admits:?}");
+    }
+}
+
 /// The old secret still verifies, the new one signs, and neither needs a restart.
 #[test]
 fn a_task_crosses_a_rotation_of_the_secret_file() {

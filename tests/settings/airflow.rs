@@ -180,7 +180,8 @@ fn each_mistake_names_its_variable() {
         ),
         (
             vec![("AIRFLOW__API_AUTH__JWT_PRIVATE_KEY_PATH", garbage)],
-            "environment variable AIRFLOW__API_AUTH__JWT_PRIVATE_KEY_PATH: {garbage}: no algorithm takes this key: ...",
+            "environment variable AIRFLOW__API_AUTH__JWT_PRIVATE_KEY_PATH: {garbage} holds no private key of a supported algorithm: \
+             key refused: not a PEM file with a key: ...",
         ),
         (
             vec![("AIRFLOW__API_AUTH__TRUSTED_JWKS_URL", "/jwks.json")],
