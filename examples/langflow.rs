@@ -52,14 +52,14 @@ const REFRESH: &str = "/api/v1/refresh";
 #[tokio::main]
 async fn main() -> ExitCode {
     tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).init();
-    let (listen, app) = match configure().await {
+    let (listen, account, app) = match configure().await {
         Ok(configured) => configured,
         Err(error) => {
             eprintln!("langflow: {error}");
             return ExitCode::from(2);
         }
     };
-    match serve(listen, app).await {
+    match serve(listen, &account.name, app).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("langflow: {listen}: {error}");
@@ -68,7 +68,7 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn configure() -> Result<(SocketAddr, Router)> {
+async fn configure() -> Result<(SocketAddr, Arc<Account>, Router)> {
     let (mut listen, mut langflow) = (SocketAddr::from(([127, 0, 0, 1], 7860)), Langflow::new());
     let mut arguments = env::args().skip(1);
     while let Some(flag) = arguments.next() {
@@ -86,15 +86,16 @@ async fn configure() -> Result<(SocketAddr, Router)> {
     let password = variable("LANGFLOW_SUPERUSER_PASSWORD")
         .ok_or("LANGFLOW_SUPERUSER_PASSWORD is not set: the password of the one account")?;
     let name = variable("LANGFLOW_SUPERUSER").unwrap_or_else(|| "langflow".to_owned());
-    Ok((listen, app(langflow, Account::new(name, &password)?).await?))
+    let account = Arc::new(Account::new(name, &password)?);
+    Ok((listen, Arc::clone(&account), app(langflow, account).await?))
 }
 
-async fn serve(listen: SocketAddr, app: Router) -> io::Result<()> {
+async fn serve(listen: SocketAddr, name: &str, app: Router) -> io::Result<()> {
     let listener = TcpListener::bind(listen).await?;
     // Asked once, so that Ctrl-C is heard from the first line of output on.
     let mut stopped = Box::pin(tokio::signal::ctrl_c());
     let _ = (&mut stopped).now_or_never();
-    print_commands(listener.local_addr()?);
+    print_commands(listener.local_addr()?, name);
     io::stdout().flush()?;
     axum::serve(listener, app).with_graceful_shutdown(async { drop(stopped.await) }).await
 }
@@ -110,7 +111,7 @@ struct Service {
     account: Arc<Account>,
 }
 
-async fn app(langflow: Langflow, account: Account) -> Result<Router> {
+async fn app(langflow: Langflow, account: Arc<Account>) -> Result<Router> {
     let settings = load(langflow.clone().refresh_tokens(REFRESH), json!({}))?;
     let authority = Authority::from_settings(&settings).await?;
     // What Langflow calls refresh tokens are this one's access tokens. It issues nothing.
@@ -123,7 +124,7 @@ async fn app(langflow: Langflow, account: Account) -> Result<Router> {
         access: settings.cookie()?.ok_or("`request.cookie` is not set")?,
         refresh: settings.refresh_cookie()?.ok_or("`refresh_tokens.cookie` is not set")?,
         origins: settings.allowed_origins().map(str::to_owned).collect(),
-        account: Arc::new(account),
+        account,
         authority,
     };
     Ok(Router::new()
@@ -339,16 +340,16 @@ fn as_langflow_does(refusal: &Refusal, _: &RequestHead<'_>) -> Response<Bytes> {
     response
 }
 
-fn print_commands(address: SocketAddr) {
+fn print_commands(address: SocketAddr, name: &str) {
     println!(
         "\
 listening on http://{address}
 
-Paste these one by one:
+Paste these one by one, in a shell that has LANGFLOW_SUPERUSER_PASSWORD too:
 
 # sign in: the pair is in the body, and in the cookies that are kept in the file
   JAR=$(mktemp)
-  curl -s -c $JAR http://{address}/api/v1/login -d username=langflow -d password=$LANGFLOW_SUPERUSER_PASSWORD; echo
+  curl -s -c $JAR http://{address}/api/v1/login --data-urlencode username={name} --data-urlencode \"password=$LANGFLOW_SUPERUSER_PASSWORD\"; echo
 # the access token's cookie
   curl -s -b $JAR http://{address}/api/v1/users/whoami; echo
 # the refresh token's cookie is for HTTPS alone, so curl is told to send it

@@ -9,6 +9,7 @@ use tower_reissue::{Authority, Login};
 
 use super::cluster::{Cluster, Container, airflow_component, compose};
 use super::page::block;
+use super::support::guarded::header;
 use super::{RSA, RSA_PUBLIC, SECRET, filled};
 
 const VALUE: &str = "The value";
@@ -127,7 +128,7 @@ async fn compose_gives_langflow_a_secret_a_generated_pair_or_a_mounted_one() {
         let container = compose(&file, place.path(), &env).unwrap();
         let first = langflow(&container).await.unwrap_or_else(|error| panic!("{title}: {error}"));
         let token = first.issue(Login::new("alice")).await.unwrap();
-        assert_eq!(header_algorithm(token.as_str()), algorithm, "{title}");
+        assert_eq!(header(token.as_str())["alg"], algorithm, "{title}");
         // A new container on the same files and volumes.
         assert!(langflow(&container).await.unwrap().admit(token.as_str()).await.is_ok(), "{title}");
     }
@@ -150,7 +151,7 @@ async fn a_kubernetes_secret_gives_langflow_its_pair_as_variables_and_as_files()
     let by_files = langflow(&cluster.start(&mounted)).await.unwrap();
     admit_each_other(&by_variables, &by_files).await;
     let token = by_files.issue(Login::new("alice")).await.unwrap();
-    assert_eq!(header_algorithm(token.as_str()), "RS256");
+    assert_eq!(header(token.as_str())["alg"], "RS256");
 }
 
 /// Copied as it is, a manifest starts nothing.
@@ -179,11 +180,4 @@ async fn a_placeholder_that_stays_is_refused_by_the_variable_that_holds_it() {
     cluster.apply(&documents[0], as_it_is);
     let error = langflow(&cluster.start(&documents[1])).await.err().unwrap();
     assert!(error.contains("LANGFLOW_PRIVATE_KEY") && error.contains("no BEGIN line"), "{error}");
-}
-
-fn header_algorithm(token: &str) -> String {
-    use base64::Engine as _;
-    let header = token.split('.').next().unwrap();
-    let header = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(header).unwrap();
-    serde_json::from_slice::<Value>(&header).unwrap()["alg"].as_str().unwrap().to_owned()
 }

@@ -1,6 +1,7 @@
 //! The secret is replaced under load, on two nodes that see the change at different times.
 
 use std::convert::Infallible;
+use std::fs;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,13 +18,15 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tower::{Layer as _, service_fn};
+use tower_reissue::settings::{Langflow, Settings};
 use tower_reissue::{Algorithm, Authority, Login, ReissueLayer};
 
 use super::cluster::{Cluster, Container};
 use super::manifests::{airflow, document};
 use super::page::block;
+use super::support::guarded::header;
 use super::support::sign_raw;
-use super::{PREVIOUS, SECRET, filled};
+use super::{PREVIOUS, RSA, RSA_PUBLIC, SECRET, filled};
 
 const ROTATION: &str = "Rotation";
 /// In place of the manifest's three minutes.
@@ -186,5 +189,38 @@ async fn without_the_delay_the_node_that_reads_first_signs_what_the_other_refuse
     while status(&client, nodes[1].address, &nodes[0].token().await).await != StatusCode::OK {
         assert!(Instant::now() < deadline, "the other never read it");
         tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn langflows_mounted_private_key_is_replaced_without_a_restart() {
+    let mut cluster = Cluster::new();
+    cluster.set_secret("langflow-jwt-keys", "private-key", RSA);
+    cluster.set_secret("langflow-jwt-keys", "public-key", RSA_PUBLIC);
+    let mounted = document("Kubernetes Secret, as files", "langflow.yaml");
+    let container = cluster.start(&mounted);
+    let langflow = Langflow::new().variables(container.variables.iter().cloned());
+    let often = [("REISSUE__ROTATION__RELOAD_EVERY", "100ms")];
+    let settings = Settings::builder().langflow(langflow).variables("REISSUE", often).load().unwrap();
+    let authority = Authority::from_settings(&settings).await.unwrap();
+    let token = async || authority.issue(Login::new("alice")).await.unwrap().into_string();
+    let (before, kid) = (token().await, |token: &str| header(token)["kid"].clone());
+
+    let elsewhere = tempfile::tempdir().unwrap();
+    let place = elsewhere.path().to_str().unwrap();
+    let generated =
+        Langflow::new().variables([("LANGFLOW_ALGORITHM", "RS256"), ("LANGFLOW_CONFIG_DIR", place)]);
+    let generated = Settings::builder().langflow(generated).load().unwrap();
+    Authority::from_settings(&generated).await.unwrap();
+    let other = fs::read_to_string(elsewhere.path().join("private_key.pem")).unwrap();
+    cluster.set_secret("langflow-jwt-keys", "private-key", &other);
+    container.volumes.iter().for_each(|volume| cluster.sync(volume));
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while kid(&token().await) == kid(&before) {
+        assert!(Instant::now() < deadline, "it still signs with the key from before");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for token in [before, token().await] {
+        assert!(authority.admit(&token).await.is_ok());
     }
 }

@@ -1,9 +1,10 @@
 //! The table of symptoms: each quoted line is what the log or the error says when its fault is provoked.
 
+use std::cell::RefCell;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
-use std::sync::{Arc, Mutex};
+use std::sync::Once;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::{Request, Response, StatusCode};
@@ -11,19 +12,21 @@ use serde_json::{Value, json};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_reissue::settings::{Airflow, Langflow, Settings};
 use tower_reissue::{Algorithm, Authority, Login, ReissueLayer};
-use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::page::PAGE;
 use super::support::sign_raw;
 use super::{PREVIOUS, RSA, SECRET};
 
-/// What is written to the log while the test's thread runs.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    /// What this thread logs, once it records.
+    static RECORDED: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+}
 
-impl io::Write for Log {
+struct Recorder;
+
+impl io::Write for Recorder {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        RECORDED.with_borrow_mut(|recorded| recorded.iter_mut().for_each(|log| log.extend_from_slice(bytes)));
         Ok(bytes.len())
     }
 
@@ -32,23 +35,24 @@ impl io::Write for Log {
     }
 }
 
-impl Log {
-    /// Records for as long as the guard lives.
-    fn start() -> (Self, tracing::subscriber::DefaultGuard) {
-        let log = Self::default();
-        let writer = log.clone();
+/// The log of this thread from now on: a test's runtime runs on it. One subscriber serves all threads, because `tracing` may take
+/// a line for disabled if a thread without a subscriber is the first to reach it.
+fn record() {
+    static SUBSCRIBED: Once = Once::new();
+    SUBSCRIBED.call_once(|| {
         let subscriber = tracing_subscriber::fmt()
             .with_ansi(false)
             .without_time()
             .with_max_level(tracing::Level::DEBUG)
-            .with_writer(move || writer.clone())
+            .with_writer(|| Recorder)
             .finish();
-        (log, subscriber.set_default())
-    }
+        tracing::subscriber::set_global_default(subscriber).unwrap();
+    });
+    RECORDED.set(Some(Vec::new()));
+}
 
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
+fn recorded() -> String {
+    RECORDED.with_borrow(|recorded| String::from_utf8(recorded.clone().unwrap_or_default()).unwrap())
 }
 
 const SECRET_VARIABLE: &str = "AIRFLOW__API_AUTH__JWT_SECRET";
@@ -170,11 +174,11 @@ async fn a_refused_token_is_logged_as_the_manual_says() {
             sign_as(r#"{"alg":"HS256","typ":"JWT","kid":"not-used"}"#, Algorithm::HS256),
         ),
     ] {
-        let (log, _recording) = Log::start();
+        record();
         let (authority, settings) = service(&variables).await.unwrap();
         let is_good = symptom.contains("helm upgrade");
         assert_eq!(send(&authority, &settings, &token).await == StatusCode::OK, is_good, "{symptom}");
-        seen.push((symptom, log.text()));
+        seen.push((symptom, recorded()));
     }
     check("Tokens that are refused", &seen);
 }
@@ -243,18 +247,18 @@ async fn what_happens_to_a_secret_is_logged_as_the_manual_says() {
     let path = |name: &str| place.path().join(name).to_str().unwrap().to_owned();
     let (secret, previous) = (path("jwt-secret"), path("previous"));
     fs::write(&secret, PREVIOUS).unwrap();
-    let (log, _recording) = Log::start();
+    record();
     let command = format!("cat {secret}");
     let variables =
         [("AIRFLOW__API_AUTH__JWT_SECRET_CMD", &*command), ("ORDERS__ROTATION__RELOAD_EVERY", "100ms")];
     let running = service(&variables).await.unwrap();
     let logged = async |what: &str| {
         let deadline = Instant::now() + Duration::from_secs(20);
-        while !log.text().contains(what) {
-            assert!(Instant::now() < deadline, "{what} is not in {}", log.text());
+        while !recorded().contains(what) {
+            assert!(Instant::now() < deadline, "{what} is not in {}", recorded());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        log.text()
+        recorded()
     };
     fs::write(path("new"), SECRET).unwrap();
     fs::rename(path("new"), &secret).unwrap();
@@ -273,7 +277,7 @@ async fn what_happens_to_a_secret_is_logged_as_the_manual_says() {
         &[
             ("the Secret is replaced", replaced),
             ("the Secret can't be read any more", gone),
-            ("the previous secret is missing", log.text()),
+            ("the previous secret is missing", recorded()),
         ],
     );
 }

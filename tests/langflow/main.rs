@@ -310,13 +310,18 @@ fn it_exits_2_and_names_what_is_wrong() {
 
 #[test]
 fn the_commands_that_it_prints_work_when_pasted() {
-    let mut server = start(&[("LANGFLOW_SECRET_KEY", SECRET)]);
-    let commands = format!("LANGFLOW_SUPERUSER_PASSWORD={PASSWORD}\n{}", server.commands("Ctrl-C"));
+    let password = "correct horse & battery=staple";
+    let mut server = start(&[
+        ("LANGFLOW_SECRET_KEY", SECRET),
+        ("LANGFLOW_SUPERUSER", "alice"),
+        ("LANGFLOW_SUPERUSER_PASSWORD", password),
+    ]);
+    let commands = format!("LANGFLOW_SUPERUSER_PASSWORD='{password}'\n{}", server.commands("Ctrl-C"));
     let transcript = paste(&commands);
     let seen: Vec<Value> = transcript.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     assert_eq!(seen.len(), 5, "{transcript}");
     assert!(seen[0]["access_token"].is_string() && seen[2]["access_token"].is_string(), "{transcript}");
-    assert_eq!(seen[1]["username"], "langflow");
+    assert_eq!(seen[1]["username"], "alice");
     assert_eq!(seen[3]["message"], "Logout successful");
     assert_eq!(seen[4]["detail"], "Could not validate credentials");
 }
@@ -347,16 +352,30 @@ fn it_and_pyjwt_admit_each_others_tokens() {
         ("RS256", "LANGFLOW_PRIVATE_KEY", RSA),
         ("RS512", "LANGFLOW_PRIVATE_KEY", RSA),
     ] {
-        let server = start(&[("LANGFLOW_ALGORITHM", algorithm), (variable, key)]);
-        let output = Command::new("python3")
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/langflow/client.py"))
-            .arg(&server.address)
-            .envs([("ALGORITHM", algorithm), ("KEY", key), ("PASSWORD", PASSWORD), ("ID", ID)])
-            .output()
-            .expect("python3 runs");
-        assert!(
-            succeeded(&output).ends_with("every token was answered as Langflow answers it\n"),
-            "{algorithm}"
-        );
+        walk(&start(&[("LANGFLOW_ALGORITHM", algorithm), (variable, key)]), algorithm, key);
+        // The keys that either generates, the other reads.
+        for langflow_is_first in [false, true] {
+            let place = tempfile::tempdir().unwrap();
+            let config = place.path().to_str().unwrap();
+            if langflow_is_first {
+                python(&[algorithm, config], "generate.py", &[]);
+            }
+            let server = start(&[("LANGFLOW_ALGORITHM", algorithm), ("LANGFLOW_CONFIG_DIR", config)]);
+            let file = if algorithm == "HS256" { "secret_key" } else { "private_key.pem" };
+            walk(&server, algorithm, &fs::read_to_string(place.path().join(file)).unwrap());
+        }
     }
+}
+
+fn walk(server: &Server, algorithm: &str, key: &str) {
+    let variables = [("ALGORITHM", algorithm), ("KEY", key), ("PASSWORD", PASSWORD), ("ID", ID)];
+    let told = python(&[&server.address], "client.py", &variables);
+    assert!(told.ends_with("every token was answered as Langflow answers it\n"), "{algorithm}: {told}");
+}
+
+fn python(arguments: &[&str], script: &str, variables: &[(&str, &str)]) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/langflow").join(script);
+    let mut command = Command::new("python3");
+    command.arg(script).args(arguments).envs(variables.iter().copied());
+    succeeded(&command.output().expect("python3 runs"))
 }
