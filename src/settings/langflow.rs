@@ -124,6 +124,13 @@ impl Langflow {
         };
         layers.set("key.algorithm", json!(algorithm.name()), &named(ALGORITHM))?;
         if algorithm.is_hmac() {
+            if let Some(name) = [PRIVATE, PUBLIC].into_iter().find(|name| variables.raw(name).is_some()) {
+                return Err(SettingsError::new(format!(
+                    "{}: {ALGORITHM} must be RS256 or RS512 for it, and is HS256 ({}): leave one out",
+                    origin(name),
+                    named(ALGORITHM)
+                )));
+            }
             self.secret(layers)?
         } else {
             self.pair(layers, algorithm)?

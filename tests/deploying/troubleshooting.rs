@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 use std::sync::Once;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,7 +14,7 @@ use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_reissue::settings::{Airflow, Langflow, Settings};
 use tower_reissue::{Algorithm, Authority, Login, ReissueLayer};
 
-use super::page::PAGE;
+use super::page::{PAGE, block};
 use super::support::sign_raw;
 use super::{PREVIOUS, RSA, SECRET};
 
@@ -181,6 +182,22 @@ async fn a_refused_token_is_logged_as_the_manual_says() {
         seen.push((symptom, recorded()));
     }
     check("Tokens that are refused", &seen);
+}
+
+/// What the manual's command prints in a container with another secret, and here.
+#[tokio::test]
+#[ignore = "needs python3"]
+async fn the_command_prints_the_fingerprint_that_the_log_has() {
+    let command = block("Tokens that are refused", "fingerprint").text;
+    let print = |secret: &str| {
+        let output = Command::new("sh").args(["-c", &command]).env(SECRET_VARIABLE, secret).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    };
+    record();
+    service(&[(SECRET_VARIABLE, SECRET)]).await.unwrap();
+    assert!(recorded().contains(&format!("fingerprints=signs HS512 {}\n", print(SECRET))), "{}", recorded());
+    assert!(!recorded().contains(&print(PREVIOUS)));
 }
 
 fn load_private_key(path: &str) -> String {

@@ -125,6 +125,16 @@ fn each_mistake_names_its_variable() {
             "environment variable LANGFLOW_ACCESS_TOKEN_EXPIRE_SECONDS: a whole number of seconds is right",
         ),
         (
+            vec![("LANGFLOW_SECRET_KEY", SECRET), ("LANGFLOW_PRIVATE_KEY", RSA)],
+            "environment variable LANGFLOW_PRIVATE_KEY: LANGFLOW_ALGORITHM must be RS256 or RS512 for it, and is HS256 (Langflow's \
+             default): leave one out",
+        ),
+        (
+            vec![("LANGFLOW_ALGORITHM", "HS256"), ("LANGFLOW_PUBLIC_KEY", RSA_PUBLIC)],
+            "environment variable LANGFLOW_PUBLIC_KEY: LANGFLOW_ALGORITHM must be RS256 or RS512 for it, and is HS256 \
+             (environment variable LANGFLOW_ALGORITHM): leave one out",
+        ),
+        (
             vec![("LANGFLOW_SECRET_KEY", SECRET), ("LANGFLOW_ACCESS_HTTPONLY", "sometimes")],
             "environment variable LANGFLOW_ACCESS_HTTPONLY: `true` or `false` is right",
         ),
