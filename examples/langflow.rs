@@ -5,6 +5,9 @@
 //! cargo run --example langflow --features axum,settings,tracing -- --listen 127.0.0.1:7860
 //! ```
 //!
+//! `--mounted-keys` says that somebody else puts the keys into `LANGFLOW_CONFIG_DIR`: they are read as they are, and none is
+//! generated. `--settings` prints the settings in force, and where each came from.
+//!
 //! | request | |
 //! |---|---|
 //! | `POST /api/v1/login` | form with `username` and `password`: a pair of tokens, in the body and in two cookies |
@@ -13,8 +16,7 @@
 //! | `GET /api/v1/users/whoami` | the cookie `access_token_lf` or `Authorization: Bearer` |
 //!
 //! The manual's chapter on settings lists Langflow's variables, and what is done otherwise than by Langflow. The key is that of
-//! `LANGFLOW_SECRET_KEY` or `LANGFLOW_PRIVATE_KEY`, or is generated in `LANGFLOW_CONFIG_DIR`; with `--mounted-keys` somebody else
-//! put it there. The one account is that of
+//! `LANGFLOW_SECRET_KEY` or `LANGFLOW_PRIVATE_KEY`, or is generated in `LANGFLOW_CONFIG_DIR`. The one account is that of
 //! `LANGFLOW_SUPERUSER` (`langflow`), whose password must be set. Variables of this crate begin with `REISSUE__`:
 //! `REISSUE__STORE__URL` names a store that outlives the process and is shared by several.
 
@@ -52,42 +54,62 @@ const REFRESH: &str = "/api/v1/refresh";
 #[tokio::main]
 async fn main() -> ExitCode {
     tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).init();
-    let (listen, account, app) = match configure().await {
-        Ok(configured) => configured,
-        Err(error) => {
-            eprintln!("langflow: {error}");
-            return ExitCode::from(2);
-        }
+    let Failed(code, error) = match start().await {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(failed) => failed,
     };
-    match serve(listen, &account.name, app).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("langflow: {listen}: {error}");
-            ExitCode::FAILURE
-        }
+    eprintln!("langflow: {error}");
+    ExitCode::from(code)
+}
+
+/// The process's exit code, and why.
+struct Failed(u8, String);
+
+/// A setting or an argument that can't be right.
+impl From<Box<dyn std::error::Error + Send + Sync>> for Failed {
+    fn from(error: Box<dyn std::error::Error + Send + Sync>) -> Self {
+        Self(2, error.to_string())
     }
 }
 
-async fn configure() -> Result<(SocketAddr, Arc<Account>, Router)> {
-    let (mut listen, mut langflow) = (SocketAddr::from(([127, 0, 0, 1], 7860)), Langflow::new());
-    let mut arguments = env::args().skip(1);
-    while let Some(flag) = arguments.next() {
-        match &*flag {
-            "--listen" => {
-                let address = arguments.next().unwrap_or_default();
-                listen = address
-                    .parse()
-                    .map_err(|_| format!("--listen {address}: an address like 127.0.0.1:7860 is right"))?;
-            }
-            "--mounted-keys" => langflow = langflow.mounted_keys(),
-            _ => return Err("usage: langflow [--listen ADDRESS:PORT] [--mounted-keys]".into()),
-        }
+async fn start() -> Result<(), Failed> {
+    let Arguments { listen, langflow, prints_settings } = Arguments::read()?;
+    let settings = load(langflow.clone().refresh_tokens(REFRESH), json!({}))?;
+    if prints_settings {
+        print!("{settings}");
+        return Ok(());
     }
-    let password = variable("LANGFLOW_SUPERUSER_PASSWORD")
-        .ok_or("LANGFLOW_SUPERUSER_PASSWORD is not set: the password of the one account")?;
-    let name = variable("LANGFLOW_SUPERUSER").unwrap_or_else(|| "langflow".to_owned());
-    let account = Arc::new(Account::new(name, &password)?);
-    Ok((listen, Arc::clone(&account), app(langflow, account).await?))
+    let account = Arc::new(Account::of_variables()?);
+    let app = app(&settings, langflow, Arc::clone(&account)).await?;
+    serve(listen, &account.name, app).await.map_err(|error| Failed(1, format!("{listen}: {error}")))
+}
+
+struct Arguments {
+    listen: SocketAddr,
+    langflow: Langflow,
+    prints_settings: bool,
+}
+
+impl Arguments {
+    fn read() -> Result<Self> {
+        let listen = SocketAddr::from(([127, 0, 0, 1], 7860));
+        let mut read = Self { listen, langflow: Langflow::new(), prints_settings: false };
+        let mut arguments = env::args().skip(1);
+        while let Some(flag) = arguments.next() {
+            match &*flag {
+                "--listen" => {
+                    let address = arguments.next().unwrap_or_default();
+                    read.listen = address.parse().map_err(|_| {
+                        format!("--listen {address}: an address like 127.0.0.1:7860 is right")
+                    })?;
+                }
+                "--mounted-keys" => read.langflow = read.langflow.mounted_keys(),
+                "--settings" => read.prints_settings = true,
+                _ => return Err("usage: langflow [--listen ADDRESS] [--mounted-keys] [--settings]".into()),
+            }
+        }
+        Ok(read)
+    }
 }
 
 async fn serve(listen: SocketAddr, name: &str, app: Router) -> io::Result<()> {
@@ -111,14 +133,18 @@ struct Service {
     account: Arc<Account>,
 }
 
-async fn app(langflow: Langflow, account: Arc<Account>) -> Result<Router> {
-    let settings = load(langflow.clone().refresh_tokens(REFRESH), json!({}))?;
-    let authority = Authority::from_settings(&settings).await?;
-    // What Langflow calls refresh tokens are this one's access tokens. It issues nothing.
+async fn app(settings: &Settings, langflow: Langflow, account: Arc<Account>) -> Result<Router> {
+    let authority = Authority::from_settings(settings).await?;
+    // What Langflow calls refresh tokens are this one's access tokens. It issues nothing. They are older than the store, which is no
+    // loss here: Langflow revokes none.
     let lifetime = variable("LANGFLOW_REFRESH_TOKEN_EXPIRE_SECONDS").unwrap_or_else(|| "604800".to_owned());
-    let claim = json!({ "access_claim": "type=refresh", "accept_without_iat": format!("{lifetime}s") });
-    let langflows = Authority::from_settings(&load(langflow, claim)?).await?;
-    let layer = ReissueLayer::from_settings(authority.clone(), &settings)?.refuse_with(as_langflow_does);
+    let values = json!({
+        "access_claim": "type=refresh",
+        "accept_without_iat": format!("{lifetime}s"),
+        "admit_after_store_loss": true,
+    });
+    let langflows = Authority::from_settings(&load(langflow, values)?).await?;
+    let layer = ReissueLayer::from_settings(authority.clone(), settings)?.refuse_with(as_langflow_does);
     let service = Service {
         langflows,
         access: settings.cookie()?.ok_or("`request.cookie` is not set")?,
@@ -262,7 +288,10 @@ struct Account {
 }
 
 impl Account {
-    fn new(name: String, password: &str) -> Result<Self> {
+    fn of_variables() -> Result<Self> {
+        let password = variable("LANGFLOW_SUPERUSER_PASSWORD")
+            .ok_or("LANGFLOW_SUPERUSER_PASSWORD is not set: the password of the one account")?;
+        let name = variable("LANGFLOW_SUPERUSER").unwrap_or_else(|| "langflow".to_owned());
         let hash = Argon2::default().hash_password(password.as_bytes()).map_err(|error| error.to_string())?;
         Ok(Self { name, hash: hash.to_string() })
     }

@@ -158,6 +158,40 @@ fn every_line_of_the_task_table_compiles() {
     assert!(lines > 15, "the table was not found: {lines} lines");
 }
 
+/// In the README and in the examples' own heads: Cargo refuses an example whose features are not on.
+#[test]
+fn each_command_turns_on_the_features_that_its_example_requires() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = include_str!("../Cargo.toml");
+    let mut told = 0;
+    for entry in std::fs::read_dir(root.join("examples")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        if name == "support" {
+            continue;
+        }
+        let required = manifest.split("[[example]]\n").find_map(|table| {
+            let table = table.strip_prefix(&format!("name = \"{name}\"\nrequired-features = ["))?;
+            Some(table.split_once(']')?.0.replace(['"', ' '], ""))
+        });
+        let features = required.map(|required| format!(" --features {required}")).unwrap_or_default();
+        let file = if path.is_dir() { path.join("main.rs") } else { path.clone() };
+        let head = std::fs::read_to_string(file).unwrap();
+        for text in [README, &head] {
+            for command in text.split("cargo run --example ").skip(1) {
+                let Some(arguments) = command.strip_prefix(name) else { continue };
+                assert!(arguments.starts_with(&features), "{name}: {:?}", arguments.lines().next());
+                told += 1;
+            }
+        }
+        assert!(
+            README.contains(&format!("`{name}`")) || README.contains(&format!("--example {name}")),
+            "{name}"
+        );
+    }
+    assert!(told > 10, "{told} commands");
+}
+
 #[test]
 fn the_tonic_example_runs_the_tonic_snippet() {
     let snippet = blocks("rust").find(|block| block.contains("use tonic::")).unwrap();

@@ -70,6 +70,7 @@ impl Answer {
         self.json()[name].as_str().unwrap_or_else(|| panic!("{}", self.body)).to_owned()
     }
 
+    #[track_caller]
     fn is(&self, status: u16, detail: &str) {
         assert_eq!((self.status, self.json()["detail"].as_str()), (status, Some(detail)));
     }
@@ -261,6 +262,29 @@ fn it_keeps_the_keys_that_it_generates() {
     }
 }
 
+/// Also with tokens that are older than the store.
+#[cfg(feature = "sqlite")]
+#[test]
+fn a_store_keeps_sessions_sign_outs_and_spent_tokens_over_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", directory.path().join("sessions.db").display());
+    let variables = [("LANGFLOW_SECRET_KEY", SECRET), ("REISSUE__STORE__URL", &*url)];
+    let first = start(&variables);
+    let kept = first.login(PASSWORD).token("refresh_token");
+    let ended = first.login(PASSWORD).token("refresh_token");
+    assert_eq!(
+        first.exchange("POST", "/api/v1/logout", &format!("Cookie: refresh_token_lf={ended}"), "").status,
+        200
+    );
+    let langflows = mint("refresh", 86_400);
+    assert_eq!(first.refresh(&langflows).status, 200);
+    drop(first);
+    let second = start(&variables);
+    assert_eq!(second.refresh(&kept).status, 200);
+    second.refresh(&ended).is(401, "Invalid refresh token");
+    second.refresh(&langflows).is(401, "Invalid refresh token");
+}
+
 #[test]
 fn it_takes_a_private_key_or_a_pair() {
     let mounted = tempfile::tempdir().unwrap();
@@ -306,6 +330,22 @@ fn it_exits_2_and_names_what_is_wrong() {
     assert!(said.contains("LANGFLOW_CONFIG_DIR") && said.contains("chmod"), "{said}");
     let said = run(&[("LANGFLOW_SECRET_KEY", SECRET)], &["--no-such-flag"]);
     assert!(said.contains("usage: langflow"), "{said}");
+}
+
+#[test]
+fn it_prints_the_settings_in_force_without_the_secret() {
+    let variables =
+        [("LANGFLOW_SECRET_KEY", SECRET), ("LANGFLOW_ACCESS_SECURE", "true"), ("REISSUE__GRACE", "2m")];
+    let printed = succeeded(&langflow(&variables).arg("--settings").output().unwrap());
+    for line in [
+        "grace = \"2m\"  # environment variable REISSUE__GRACE",
+        "key.variable = \"LANGFLOW_SECRET_KEY\"  # environment variable LANGFLOW_SECRET_KEY",
+        "request.cookie.insecure_for_development = false  # environment variable LANGFLOW_ACCESS_SECURE",
+        "refresh_tokens.cookie.name = \"refresh_token_lf\"  # Langflow's default",
+    ] {
+        assert!(printed.lines().any(|printed| printed == line), "{line}\n{printed}");
+    }
+    assert!(!printed.contains(SECRET));
 }
 
 #[test]
