@@ -22,8 +22,8 @@ use tower_reissue::store::{
     StoreError, StoreErrorKind, StoreHorizon, SubjectId,
 };
 use tower_reissue::{
-    Authority, IntrospectionEndpoint, JwksEndpoint, Login, ManualClock, MemoryStore, MetadataEndpoint,
-    NumericDate, RefreshEndpoint, RefreshTokens, RevokeEndpoint,
+    Authority, Cookie, IntrospectionEndpoint, JwksEndpoint, Login, ManualClock, MemoryStore,
+    MetadataEndpoint, NumericDate, RefreshEndpoint, RefreshTokens, RevokeEndpoint, Source,
 };
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -111,6 +111,25 @@ async fn a_token_in_the_body_beside_one_in_the_head_is_refused() {
         assert_eq!(ask(endpoint.clone(), request).await.status(), 400);
         assert!(authority.admit(kept.as_str()).await.is_ok());
         assert!(authority.admit(other.as_str()).await.is_ok());
+    }
+    // Faulty credentials in the head, or a body that two readers could read in two ways: nobody knows whose session is meant.
+    let faults = [
+        ("authorization", format!("{bearer} x"), 400, ""),
+        ("authorization", format!("DPoP {}", kept.as_str()), 401, ""),
+        ("cookie", format!("__Host-session={0}; __Host-session=x", kept.as_str()), 400, ""),
+        ("authorization", bearer.clone(), 400, "&a=1&a=2"),
+        ("cookie", format!("__Host-session={}", kept.as_str()), 400, "&a=1&a=2"),
+    ];
+    for (name, value, status, more) in faults {
+        let sources = [Source::authorization(), Source::cookie(Cookie::new("session").unwrap())];
+        let endpoint = RevokeEndpoint::new(authority.clone()).unwrap().read_from(sources);
+        let mut request = post(FORM, format!("token={}{more}", other.as_str()));
+        request.headers_mut().insert(name, value.parse().unwrap());
+        request.headers_mut().insert("sec-fetch-site", "same-origin".parse().unwrap());
+        let answer = ask(endpoint, request).await;
+        assert_eq!(answer.status(), status, "{name} {more}");
+        assert!(authority.admit(kept.as_str()).await.is_ok(), "{name} {more}");
+        assert!(authority.admit(other.as_str()).await.is_ok(), "{name} {more}");
     }
     // Client authentication is no token. Nobody asked for it, and it changes nothing.
     let mut request = post(FORM, format!("token={}", other.as_str()));

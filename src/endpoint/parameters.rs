@@ -8,6 +8,7 @@ use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use http_body::Body;
 use http_body_util::{BodyExt, Limited};
+use serde::de::IgnoredAny;
 
 use super::reply::OAuthError;
 use crate::jose::json;
@@ -72,6 +73,11 @@ impl Parameters {
                 }
             }
             Encoding::Json => {
+                // Another value than an object holds no parameter: wrappers of `fetch` send `null` or a list.
+                let is_object = body.trim_ascii_start().starts_with(b"{");
+                if !is_object && serde_json::from_slice::<IgnoredAny>(body).is_ok() {
+                    return Ok(parameters);
+                }
                 let members = std::str::from_utf8(body).ok().and_then(|text| json::members(text).ok());
                 let not_an_object =
                     || OAuthError::invalid_request("the body must be one JSON object with distinct names");
@@ -138,7 +144,14 @@ mod tests {
         ] {
             assert_eq!(read(encoding, body), expected, "{body}");
         }
-        assert_eq!(read(Encoding::Form, ""), Ok(Vec::new()));
+        for (encoding, body) in [
+            (Encoding::Form, ""),
+            (Encoding::Json, r#"["token"]"#),
+            (Encoding::Json, " null "),
+            (Encoding::Json, "1"),
+        ] {
+            assert_eq!(read(encoding, body), Ok(Vec::new()), "{body}");
+        }
     }
 
     #[test]
@@ -147,7 +160,9 @@ mod tests {
             (Encoding::Form, "token=a&token=b"),
             (Encoding::Form, "token=a&%74oken=a"),
             (Encoding::Json, r#"{"token":"a","token":"b"}"#),
-            (Encoding::Json, r#"["token"]"#),
+            (Encoding::Json, r#"{"token":"a""#),
+            (Encoding::Json, "\u{feff}{}"),
+            (Encoding::Json, "[1"),
             (Encoding::Json, ""),
         ] {
             assert!(read(encoding, body).is_err(), "{body}");

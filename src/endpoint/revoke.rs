@@ -13,7 +13,7 @@ use super::reply::{OAuthError, empty};
 use crate::authority::{Authority, PrivateClaims, SignOutError, detached};
 use crate::error::ConfigError;
 use crate::refusal::{Reason, Refusal};
-use crate::request::credential::{self, NotFound, Source};
+use crate::request::credential::{self, Credential, Source};
 use crate::request::cross_site::AllowedOrigins;
 use crate::request::head::RequestHead;
 use crate::server::{Challenge, FixedBody, RefusalResponse, remove_cookie, respond};
@@ -128,19 +128,24 @@ impl<C: Send + Sync + 'static> RevokeEndpoint<C> {
         if !Parameters::may_be_in(&parts.headers) {
             return self.sign_out_of_head(&head).await;
         }
-        let has_credential = credential::find(&self.sources, &head).is_ok();
-        match Parameters::read(&parts.headers, body).await {
-            Ok(parameters) => match parameters.get("token") {
-                // Whichever was meant, the other session would live on behind an answer that says it ended.
-                Some(_) if has_credential => self.refused(&head, Reason::SeveralCredentials.into()),
-                Some(token) => self.revoke(token).await,
-                // The form of a sign-out button, whose token is in a cookie.
-                None => self.sign_out_of_head(&head).await,
-            },
-            // What it holds is nobody's business but of who reads it: a token is in the head.
-            Err(_) if has_credential => self.sign_out_of_head(&head).await,
-            Err(error) => error.into_response(),
+        let parameters = match Parameters::read(&parts.headers, body).await {
+            Ok(parameters) => parameters,
+            // It may hold a token, whose session would live on behind an answer about another.
+            Err(error) => return error.into_response(),
+        };
+        // The form of a sign-out button has none; its token is in a cookie.
+        let Some(token) = parameters.get("token") else { return self.sign_out_of_head(&head).await };
+        match self.find(&head) {
+            Err(Reason::NoCredential) => self.revoke(token).await,
+            // Whichever was meant, the other session would live on.
+            Ok(_) => self.refused(&head, Reason::SeveralCredentials.into()),
+            Err(reason) => self.refused(&head, reason.into()),
         }
+    }
+
+    fn find<'a>(&'a self, head: &RequestHead<'a>) -> Result<Credential<'a>, Reason> {
+        credential::find(&self.sources, head)
+            .map_err(|not_found| not_found.into_reason(|hook| self.authority.report_panic(hook)))
     }
 
     /// By RFC 7009, which knows no 401: a token that is worthless needs no revocation.
@@ -169,9 +174,7 @@ impl<C: Send + Sync + 'static> RevokeEndpoint<C> {
 
     /// Of the token in a header field or a cookie.
     async fn sign_out_of_head(&self, head: &RequestHead<'_>) -> Response<FixedBody> {
-        let reason = |not_found: NotFound| not_found.into_reason(|hook| self.authority.report_panic(hook));
-        let found = credential::find(&self.sources, head);
-        let found = found.map_err(|not_found| Refusal::new(reason(not_found))).and_then(|credential| {
+        let found = self.find(head).map_err(Refusal::new).and_then(|credential| {
             let cookie = credential.source.as_cookie().cloned();
             if cookie.is_some() {
                 self.origins.check(head)?;
