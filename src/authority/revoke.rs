@@ -188,6 +188,9 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// The same for a subject of a trusted foreign issuer: this service then refuses its tokens. `issuer` is the `iss` of the
     /// subject's tokens, also where a template is trusted, and its own future tolerance counts.
     ///
+    /// Costs: the issuer knows nothing of it. A token that it issues within the tolerance less two seconds (3 s by
+    /// default) after the revocation is refused for its whole life: the subject has to sign in there once more.
+    ///
     /// # Errors
     /// If no trusted issuer has this `iss` ([`StoreErrorKind::Misused`]), there is no store, or it did not record the
     /// revocation.
@@ -267,9 +270,10 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// [tolerance](crate::keys::TrustedIssuer::future_tolerance) of all issuers that this authority trusts, and recorded
     /// sessions that begin later end as well.
     ///
-    /// Nobody has to wait to sign in again, unless a trusted issuer's tolerance is larger than the authority's: then
+    /// Nobody has to wait to sign in here again, unless a trusted issuer's tolerance is larger than the authority's: then
     /// [`issue`](Self::issue) may fail with [`Revoked`](super::IssueError::Revoked) for up to the difference. Otherwise a
-    /// token of that issuer could survive.
+    /// token of that issuer could survive. Tokens that other issuers issue within that tolerance after the revocation are
+    /// refused, as by [`revoke_foreign_subject`](Self::revoke_foreign_subject).
     ///
     /// # Errors
     /// If there is no store, or it did not record the revocation.

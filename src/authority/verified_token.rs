@@ -91,7 +91,7 @@ impl<C> VerifiedToken<C> {
         if self.0.ring.load(Ordering::Relaxed) == ring.id() {
             return true;
         }
-        let held = ring.holds(self.verified().key());
+        let held = ring.holds(self.verified().key(), self.verified().claims().iss());
         if held {
             self.0.ring.store(ring.id(), Ordering::Relaxed);
         }

@@ -207,14 +207,17 @@ impl KeyRing {
     /// The ring without the withdrawn keys, under all their names.
     pub(crate) fn without(self, withdrawn: &mut Withdrawn) -> Self {
         // All keys are observed first, because a key may be withdrawn under the name of a later entry.
-        let met = self.keys.iter().fold(false, |met, key| withdrawn.observe(&key.key, key.trusted()) | met);
+        let met = self
+            .keys
+            .iter()
+            .fold(false, |met, key| withdrawn.observe(&key.key, key.trusted().map(Arc::as_ref)) | met);
         if !met {
             return self;
         }
         let mut ring = Self { is_verify_only: self.is_verify_only, ..Self::of(None) };
         ring.signing = self.signing.filter(|(key, _)| !withdrawn.holds(&key.verifying_key(), None));
         for key in self.keys {
-            if !withdrawn.holds(&key.key, key.trusted()) {
+            if !withdrawn.holds(&key.key, key.trusted().map(Arc::as_ref)) {
                 ring.insert(key);
             }
         }
@@ -306,9 +309,12 @@ impl KeyRing {
         self.keys.iter().any(|key| key.kid() == kid || key.key.fingerprint() == kid)
     }
 
-    /// Whether the key, which may come from an earlier ring, is in this one, for the same issuer.
-    pub(crate) fn holds(&self, key: &RingKey) -> bool {
-        self.keys.iter().any(|held| held.is_same(key))
+    /// Whether the key of a token with this `iss`, which may come from an earlier ring, is in this one. If it is an issuer's, the
+    /// issuer still has the terms under which the token was verified, and may still sign this `iss`.
+    pub(crate) fn holds(&self, key: &RingKey, iss: Option<&str>) -> bool {
+        self.keys.iter().any(|held| {
+            held.is_same(key) && held.trusted().is_none_or(|issuer| iss.is_some_and(|iss| issuer.names(iss)))
+        })
     }
 
     /// The trusted foreign issuer that this `iss` belongs to.
@@ -467,8 +473,12 @@ impl RingKey {
         self.key.fingerprint() == other.key.fingerprint()
             && self.key.algorithm() == other.key.algorithm()
             && self.key.issuer() == other.key.issuer()
-            // A token that was verified under other terms of the issuer is not verified under these.
-            && self.origin == other.origin
+            && match (&self.origin, &other.origin) {
+                (Origin::Own, Origin::Own) => true,
+                // Its list of tenants may have changed.
+                (Origin::Issuer(one), Origin::Issuer(other)) => one.has_terms_of(other),
+                _ => false,
+            }
     }
 }
 

@@ -220,6 +220,20 @@ impl TrustedIssuer {
         &self.terms
     }
 
+    /// Whether the two have one name and the same terms. Their tenants may differ.
+    pub(crate) fn has_terms_of(&self, other: &Self) -> bool {
+        self.text == other.text && self.terms == other.terms
+    }
+
+    /// The same provider, whatever its tenants and terms: its keys are one set.
+    pub(crate) fn as_provider(&self) -> Self {
+        let tenants = match self.tenants {
+            Tenants::None => Tenants::None,
+            Tenants::These(_) | Tenants::Every => Tenants::Every,
+        };
+        Self { tenants, ..Self::of(self.text.clone(), Tenants::None) }
+    }
+
     /// Whether the two can mean the same `iss`.
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
         match (self.each_name(), other.each_name()) {

@@ -18,7 +18,7 @@ use crate::keyring::handle::Refetching;
 use crate::keyring::handle::RetiredKey;
 use crate::keyring::ring_cell::RingCell;
 use crate::keyring::trusted_issuer::TrustedIssuer;
-use crate::keys::error::KeyError;
+use crate::keys::error::{KeyError, KeyErrorKind};
 use crate::rotation::Trusted;
 use crate::rotation::load::Loaded;
 use crate::rotation::load::Loader;
@@ -33,6 +33,10 @@ const MAX_FRESH: Duration = Duration::from_secs(24 * 3600);
 /// After a failure a source is loaded again after this time, and after twice as long each time, up to [`MAX_RETRY`].
 const LEAST_RETRY: Duration = Duration::from_secs(1);
 const MAX_RETRY: Duration = Duration::from_secs(60);
+
+/// How many skipped keys of an issuer are reported at once, and how long it takes until others are.
+const MAX_REPORTED: usize = 8;
+const REPORT_AGAIN: Duration = Duration::from_secs(600);
 
 pub(super) struct Settings {
     pub(super) timing: Timing,
@@ -79,6 +83,7 @@ struct Progress {
     retry: Duration,
     /// The errors of skipped keys that were reported. They are not reported again.
     reported: Vec<String>,
+    reported_at: Option<Instant>,
 }
 
 impl Manager {
@@ -168,7 +173,7 @@ impl Manager {
         let foreign = Foreign { issuer: issuer.clone(), source: Loader::new(source), gate: Gate::default() };
         let mut state = self.state();
         let replaced = if replaces { state.issuer_of_name(issuer.name()) } else { None };
-        let at = state.rotation.trust(issuer, replaced)?;
+        let at = state.rotation.trust(issuer, replaced, self.settings.clock.now())?;
         if let Some(replaced) = replaced {
             state.foreign.remove(&replaced);
         }
@@ -247,7 +252,7 @@ impl Manager {
     }
 
     async fn try_load_foreign(self: Arc<Self>, at: usize) -> Result<(), KeyError> {
-        let Some(foreign) = self.foreign(at) else { return Ok(()) };
+        let Some(foreign) = self.foreign(at) else { return Err(replaced()) };
         let loaded = foreign.source.load_next().await;
         self.take_foreign(at, &foreign, loaded)
     }
@@ -261,11 +266,10 @@ impl Manager {
         let (outcome, errors) = {
             let mut state = self.state();
             let State { rotation, foreign, .. } = &mut *state;
-            // The issuer was removed meanwhile.
-            let Some((_, progress)) = foreign.get_mut(&at) else { return Ok(()) };
+            let Some((_, progress)) = foreign.get_mut(&at) else { return Err(replaced()) };
             let now = self.settings.clock.now();
             let skipped = loaded.set.as_ref().map(|set| set.skipped.clone()).unwrap_or_default();
-            let errors = progress.unreported(&skipped);
+            let errors = progress.unreported_of_issuer(&skipped);
             let fresh_for = loaded.set.as_ref().ok().and_then(|set| set.fresh_for);
             let outcome = match loaded.set {
                 Ok(set) => rotation.foreign_loaded(at, set, now),
@@ -425,6 +429,7 @@ impl Progress {
             due: Instant::now() + reload_every,
             retry: LEAST_RETRY.min(reload_every),
             reported: Vec::new(),
+            reported_at: None,
         }
     }
 
@@ -447,6 +452,31 @@ impl Progress {
         let before = std::mem::replace(&mut self.reported, skipped.iter().map(ToString::to_string).collect());
         skipped.iter().filter(|error| !before.contains(&error.to_string())).cloned().collect()
     }
+
+    /// The same of an issuer's source. An issuer could break other keys at each load, and so fill the log: a few are reported, and
+    /// further ones after a time.
+    fn unreported_of_issuer(&mut self, skipped: &[KeyError]) -> Vec<KeyError> {
+        if self.reported_at.is_some_and(|at| at.elapsed() < REPORT_AGAIN) {
+            return Vec::new();
+        }
+        let mut errors = self.unreported(skipped);
+        if let Some(more) = errors.len().checked_sub(MAX_REPORTED).filter(|more| *more > 0) {
+            errors.truncate(MAX_REPORTED);
+            errors.push(KeyError::new(
+                KeyErrorKind::Ring,
+                format!("{more} more keys of this source are skipped"),
+            ));
+        }
+        if !errors.is_empty() {
+            self.reported_at = Some(Instant::now());
+        }
+        errors
+    }
+}
+
+/// The issuer was removed while its source was loaded, or has another source now, which may know the key in question.
+fn replaced() -> KeyError {
+    KeyError::unavailable("the issuer is not trusted with this source any more")
 }
 
 async fn run(manager: Weak<Manager>, rescheduled: Arc<Notify>, every: Duration) {

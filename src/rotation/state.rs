@@ -115,13 +115,16 @@ impl RotationState {
         &mut self,
         issuer: Arc<TrustedIssuer>,
         replaced: Option<usize>,
+        now: NumericDate,
     ) -> Result<usize, KeyError> {
+        let now = self.tick(now);
         let mut others = self.foreign.iter().filter(|(at, _)| Some(**at) != replaced);
         if let Some((_, rival)) = others.find(|(_, held)| held.issuer.overlaps(&issuer)) {
             return Err(ambiguous(&rival.issuer, &issuer));
         }
         let foreign = match replaced.and_then(|at| self.foreign.remove(&at)) {
-            Some(held) => Foreign { issuer, ..held },
+            // Until the source answers they count as stale, however often it is replaced.
+            Some(held) => Foreign { issuer, failing_since: held.failing_since.or(Some(now)), ..held },
             None => Foreign { issuer, keys: Vec::new(), has_keys: true, failing_since: None },
         };
         let at = self.next_issuer;
@@ -204,7 +207,10 @@ impl RotationState {
         }
         let Some(foreign) = self.foreign.get_mut(&at) else { return Ok(IssuerKeys::Unchanged) };
         foreign.failing_since = None;
-        foreign.keys = keys;
+        // The same keys in another order are no news.
+        if !are_same(&keys, &foreign.keys) {
+            foreign.keys = keys;
+        }
         let had_keys = std::mem::replace(&mut foreign.has_keys, !foreign.keys.is_empty());
         Ok(if had_keys && foreign.keys.is_empty() { IssuerKeys::Emptied } else { IssuerKeys::Unchanged })
     }
@@ -380,6 +386,14 @@ impl Timing {
     fn verifies_on(self) -> u64 {
         self.spread.saturating_add(self.overlap)
     }
+}
+
+/// Whether they are the same keys, in whatever order.
+fn are_same(some: &[VerifyingKey], others: &[VerifyingKey]) -> bool {
+    let are_in = |some: &[VerifyingKey], others: &[VerifyingKey]| {
+        some.iter().all(|key| others.iter().any(|other| other.is_same(key)))
+    };
+    are_in(some, others) && are_in(others, some)
 }
 
 fn did_not_load(what: &str, error: &KeyError) -> KeyError {

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tower_reissue::keys::{KeyError, KeySet, KeySource, TrustedIssuer};
-use tower_reissue::{ManualClock, Reason};
+use tower_reissue::store::{ClaimsStore, MemoryStore, Presented, Standing, StoreError};
+use tower_reissue::{KeyEvent, ManualClock, Reason};
 
 use super::*;
-use crate::support::{AUDIENCE, ISSUER, NOW, claims_with, sign_raw};
+use crate::support::{AUDIENCE, ISSUER, NOW, claims_with, forward, sign_raw};
 
 const A: &str = "https://a.example";
 
@@ -350,4 +351,136 @@ async fn a_key_that_one_issuer_has_first_keeps_no_other_from_loading_it() {
         let refused = verdict(&authority, &set.token(1, "https://c.example")).await;
         assert_eq!(refused, Err(Reason::UnknownKey), "{kids}");
     }
+}
+
+/// Another key at first, and then what the slow source says.
+struct SlowLater(AtomicBool, Slow);
+
+impl KeySource for SlowLater {
+    fn describe(&self) -> String {
+        self.1.describe()
+    }
+
+    async fn load(&self) -> Result<KeySet, KeyError> {
+        match self.0.swap(true, Ordering::SeqCst) {
+            false => Ok(KeySet::verifying([secret_key(9).into()])),
+            true => self.1.load().await,
+        }
+    }
+}
+
+/// A source that replaced another has not answered because the other did.
+#[tokio::test(start_paused = true)]
+async fn a_late_answer_of_a_replaced_source_is_no_answer() {
+    let authority = verifier().await;
+    let slow = || {
+        let (answers, asked) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
+        (Slow { answers: answers.clone(), asked: asked.clone(), keys: foreign(1) }, answers, asked)
+    };
+    let until = async |asked: &AtomicBool| {
+        while !asked.load(Ordering::SeqCst) {
+            tokio::task::yield_now().await;
+        }
+    };
+    let judged = || {
+        let authority = authority.clone();
+        tokio::spawn(async move { verdict(&authority, &token(1, A, json!({}))).await })
+    };
+    let (first, first_answers, asked) = slow();
+    authority.trust_issuer(A, SlowLater(AtomicBool::new(false), first)).await.unwrap();
+    tokio::time::advance(Duration::from_secs(31)).await;
+    let waiting = judged();
+    until(&asked).await;
+    let (second, second_answers, asked) = slow();
+    let trusting = tokio::spawn({
+        let authority = authority.clone();
+        async move { authority.trust_issuer(A, second).await }
+    });
+    until(&asked).await;
+    first_answers.notify_one();
+    assert_eq!(waiting.await.unwrap(), Err(Reason::KeysUnavailable));
+    second_answers.notify_one();
+    trusting.await.unwrap().unwrap();
+    assert_eq!(judged().await.unwrap(), Ok(()));
+}
+
+/// A store whose answer on a standing has to be waited for.
+struct Waiting {
+    inner: MemoryStore,
+    asked: Arc<AtomicBool>,
+    answers: Arc<Notify>,
+}
+
+impl ClaimsStore for Waiting {
+    forward!(inner: rotate, revoke, sessions, horizon, raise_horizon);
+
+    async fn standing(&self, presented: &Presented) -> Result<Standing, StoreError> {
+        self.asked.store(true, Ordering::SeqCst);
+        self.answers.notified().await;
+        self.inner.standing(presented).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenant_that_comes_or_goes_ends_no_other_tenants_request() {
+    for (tenants, expected) in
+        [(vec!["a", "b"], Ok(())), (vec!["b"], Err(Reason::UnknownKey)), (vec!["a"], Ok(()))]
+    {
+        let (asked, answers) = (Arc::new(AtomicBool::new(false)), Arc::new(Notify::new()));
+        let store = Waiting { inner: MemoryStore::new(), asked: asked.clone(), answers: answers.clone() };
+        let builder =
+            Authority::builder(KeyRotation::verify_only().start().await.unwrap()).audience(AUDIENCE);
+        let builder = builder.clock(ManualClock::at(NOW)).max_token_lifetime(Duration::from_secs(600));
+        let authority = builder.store_deadline(Duration::from_secs(60)).store(store).build().unwrap();
+        let trusted =
+            |tenants: &[&str]| TrustedIssuer::tenants("https://x.example/{tid}", tenants.iter().copied());
+        authority.trust_issuer(trusted(&["a"]), foreign(1)).await.unwrap();
+        let waiting = tokio::spawn({
+            let authority = authority.clone();
+            let token = token(1, "https://x.example/a", json!({"tid": "a", "session_start": null}));
+            async move { verdict(&authority, &token).await }
+        });
+        while !asked.load(Ordering::SeqCst) {
+            tokio::task::yield_now().await;
+        }
+        authority.trust_issuer(trusted(&tenants), foreign(1)).await.unwrap();
+        answers.notify_one();
+        assert_eq!(waiting.await.unwrap(), expected, "{tenants:?}");
+    }
+}
+
+/// Each of its answers holds other keys that don't load.
+struct Broken(AtomicUsize, String);
+
+impl KeySource for Broken {
+    fn describe(&self) -> String {
+        "broken keys".to_owned()
+    }
+
+    async fn load(&self) -> Result<KeySet, KeyError> {
+        let load = self.0.fetch_add(1, Ordering::SeqCst);
+        let broken = (0..200).map(|n| format!(r#"{{"kty":"future","kid":"{load}-{n}"}}"#));
+        let keys: Vec<_> = broken.chain([self.1.clone()]).collect();
+        KeySet::from_jwk_set(&format!(r#"{{"keys":[{}]}}"#, keys.join(",")))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_issuer_whose_keys_break_anew_each_time_fills_no_log() {
+    let told = Arc::new(AtomicUsize::new(0));
+    let count = told.clone();
+    let good = SigningKey::generate(Algorithm::EdDSA).unwrap().verifying_key().to_jwk().unwrap();
+    let source = Broken(AtomicUsize::new(0), good);
+    let keys = KeyRotation::verify_only().trust(A, source).on_event(move |event| {
+        if let KeyEvent::Skipped { .. } = event {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    let keys = keys.start().await.unwrap();
+    assert_eq!(told.load(Ordering::SeqCst), 9);
+    tokio::time::sleep(Duration::from_secs(595)).await;
+    assert_eq!(told.load(Ordering::SeqCst), 9);
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    assert_eq!(told.load(Ordering::SeqCst), 18);
+    drop(keys);
 }

@@ -168,12 +168,32 @@ fn a_swapped_ring_holds_a_key_by_what_it_is_and_whose_it_is() {
     assert!(!foreign.is_own() && foreign.issuer() == Some("x"));
 
     let renamed = KeyRing::new(secret(3)).retiring(secret(1).with_kid("renamed")).unwrap();
-    assert!(renamed.holds(own) && !renamed.holds(foreign));
+    assert!(renamed.holds(own, None) && !renamed.holds(foreign, Some("x")));
     let adopted = KeyRing::new(secret(2));
-    assert!(!adopted.holds(foreign), "an own key is not the issuer's");
+    assert!(!adopted.holds(foreign, Some("x")), "an own key is not the issuer's");
     let bytes: Vec<u8> = (1..65).collect();
     let other_algorithm = SigningKey::from_secret(Algorithm::HS512, bytes).unwrap();
-    assert!(!KeyRing::new(other_algorithm).holds(own));
+    assert!(!KeyRing::new(other_algorithm).holds(own, None));
+}
+
+#[test]
+fn an_issuers_key_is_held_for_the_tenants_that_it_has_now_under_the_terms_that_it_had() {
+    let tenants = |these: &[&str]| TrustedIssuer::tenants("https://x/{tid}", these.iter().copied());
+    let trusting = |issuer: TrustedIssuer| KeyRing::verify_only().trust(issuer, [secret(2).into()]).unwrap();
+    let old = trusting(tenants(&["a"]));
+    let key = &old.keys[0];
+    for (now, of_a, of_b) in [
+        (tenants(&["a"]), true, false),
+        (tenants(&["a", "b"]), true, true),
+        (tenants(&["b"]), false, true),
+        (TrustedIssuer::every_tenant("https://x/{tid}"), true, true),
+        (tenants(&["a"]).audience("other"), false, false),
+        (TrustedIssuer::new("https://x/a"), false, false),
+    ] {
+        let ring = trusting(now.clone());
+        let held = ["https://x/a", "https://x/b"].map(|iss| ring.holds(key, Some(iss)));
+        assert_eq!((held, ring.holds(key, None)), ([of_a, of_b], false), "{now:?}");
+    }
 }
 
 #[test]

@@ -29,8 +29,8 @@ fn ring(rotation: &mut RotationState, secs: u64) -> String {
 
 fn trusting(timing: Timing, issuers: &[&str]) -> RotationState {
     let mut rotation = RotationState::new(timing);
-    for (at, issuer) in issuers.iter().enumerate() {
-        assert_eq!(rotation.trust(Arc::new((*issuer).into()), None).unwrap(), at);
+    for (nth, issuer) in issuers.iter().enumerate() {
+        assert_eq!(rotation.trust(Arc::new((*issuer).into()), None, at(0)).unwrap(), nth);
     }
     rotation
 }
@@ -379,6 +379,39 @@ fn foreign_keys_are_replaced_whole_and_serve_on_for_a_time_while_their_source_fa
     }
     rotation.foreign_loaded(0, foreign("g"), at(100)).unwrap();
     assert_eq!(ring(&mut rotation, 100 + STALE), "a | a g");
+}
+
+#[test]
+fn keys_whose_source_is_replaced_again_and_again_go_like_those_of_one_that_fails() {
+    let mut rotation = rotation(TIMING);
+    rotation.foreign_loaded(0, KeySet::verifying([key("f").into()]), at(0)).unwrap();
+    assert_eq!(ring(&mut rotation, 5), "a | a f");
+    let (mut number, mut now) = (0, 10);
+    while now < 10 + STALE {
+        assert_eq!(ring(&mut rotation, now), "a | a f", "at {now}");
+        number = rotation.trust(Arc::new("issuer".into()), Some(number), at(now)).unwrap();
+        now += 7;
+    }
+    assert_eq!(ring(&mut rotation, 10 + STALE), "a | a");
+    // Any answer ends it.
+    rotation.foreign_loaded(number, KeySet::verifying([key("f").into()]), at(10 + STALE)).unwrap();
+    assert_eq!(ring(&mut rotation, 10 + 3 * STALE), "a | a f");
+}
+
+#[test]
+fn the_same_keys_in_another_order_are_no_new_ring() {
+    let mut rotation = rotation(TIMING);
+    let foreign = |names: &[&str]| KeySet::verifying(names.iter().map(|name| key(name).into()));
+    for (names, expected) in [
+        (["f", "g"], "a | a f g"),
+        (["g", "f"], "a | a f g"),
+        // A key fewer, though the set is as long.
+        (["g", "g"], "a | a g"),
+        (["g", "h"], "a | a g h"),
+    ] {
+        rotation.foreign_loaded(0, foreign(&names), at(0)).unwrap();
+        assert_eq!(ring(&mut rotation, 0), expected, "{names:?}");
+    }
 }
 
 #[test]
