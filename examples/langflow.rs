@@ -163,7 +163,7 @@ async fn app(settings: &Settings, langflow: Langflow, account: Arc<Account>) -> 
         .with_state(service))
 }
 
-/// A later layer wins. Langflow has no store; in memory, a restart ends the sessions.
+/// A later layer wins. Langflow has no store. One in memory forgets at a restart who signed out, and which tokens were spent.
 fn load(langflow: Langflow, values: Value) -> Result<Settings> {
     let builder = Settings::builder().values("default", &json!({ "store": { "url": "memory:" } }));
     Ok(builder.langflow(langflow).values("the example", &values).environment("REISSUE").load()?)

@@ -278,7 +278,12 @@ fn a_store_keeps_sessions_sign_outs_and_spent_tokens_over_a_restart() {
     );
     let langflows = mint("refresh", 86_400);
     assert_eq!(first.refresh(&langflows).status, 200);
+    let older = mint("access", 3000);
+    first.whoami(&older).is(401, "Could not validate credentials");
     drop(first);
+    let tolerant = start(&[&variables[..], &[("REISSUE__ADMIT_AFTER_STORE_LOSS", "true")]].concat());
+    assert_eq!(tolerant.whoami(&older).status, 200);
+    drop(tolerant);
     let second = start(&variables);
     assert_eq!(second.refresh(&kept).status, 200);
     second.refresh(&ended).is(401, "Invalid refresh token");
