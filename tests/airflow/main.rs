@@ -233,13 +233,15 @@ fn parallel_heartbeats_get_one_successor() {
 fn the_tokens_of_pyjwt_are_kept_alive() {
     let key = |name| format!("{}/tests/keys/{name}.pem", env!("CARGO_MANIFEST_DIR"));
     let path = "AIRFLOW__API_AUTH__JWT_PRIVATE_KEY_PATH";
-    for (algorithm, variable, value) in [
-        ("HS512", SECRET_VARIABLE, SECRET.to_owned()),
-        ("RS256", path, key("rsa2048")),
-        ("EdDSA", path, key("ed25519")),
+    for (algorithm, variable, value, store) in [
+        ("HS512", SECRET_VARIABLE, SECRET.to_owned(), ""),
+        ("RS256", path, key("rsa2048"), ""),
+        ("EdDSA", path, key("ed25519"), ""),
+        ("HS512", SECRET_VARIABLE, SECRET.to_owned(), "memory:"),
     ] {
         let server = start(&[
             (variable, &value),
+            ("EXECUTION__STORE__URL", store),
             ("AIRFLOW__EXECUTION_API__JWT_AUDIENCE", "urn:airflow.apache.org:task, urn:example:tasks"),
         ]);
         let key = if variable == path { fs::read_to_string(&value).unwrap() } else { value };

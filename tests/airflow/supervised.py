@@ -58,7 +58,7 @@ def main():
             for name in [name for name in SCENARIOS if name in asked] or SCENARIOS:
                 begun = time.monotonic()
                 SCENARIOS[name](api)
-                print(f"{algorithm} {name}: passed in {time.monotonic() - begun:.0f} s", flush=True)
+                print(f"{algorithm} {name}: passed in {time.monotonic() - begun:.0f} s")
     print("All of it came out as it should.")
 
 
@@ -77,7 +77,7 @@ def prepare():
     build = "cargo build --quiet --example airflow --features axum,settings,tracing"
     if "EXAMPLE" not in os.environ:
         subprocess.run(shlex.split(build), cwd=ROOT, check=True)
-    os.execv(python, [python, *sys.argv])
+    os.execv(python, [python, "-u", *sys.argv])
 
 
 # ------------------------------------------------------------------------------------------------ scenarios
@@ -348,10 +348,10 @@ class Task:
         return self
 
     def __exit__(self, failed, *_):
-        if self.worker.poll() is None:
-            self.worker.send_signal(signal.SIGCONT)
-            self.worker.terminate()
-            self.worker.wait()
+        # The task ends by itself then, whatever became of its supervisor.
+        self.done.touch()
+        self.worker.kill()
+        self.worker.wait()
         self.proxy.close()
         if failed:
             print(*self.proxy.calls, self.log_path.read_text(), sep="\n", file=sys.stderr)
@@ -401,6 +401,8 @@ class Task:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                # When the shell of this script ends, the kernel wakes what is suspended in its session.
+                start_new_session=True,
             )
         self.worker.stdin.write(workload.model_dump_json().encode())
         self.worker.stdin.close()
