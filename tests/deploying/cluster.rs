@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use rustix::process::{Gid, Uid, geteuid};
+use rustix::thread::{set_thread_groups, set_thread_uid};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
@@ -24,6 +26,7 @@ pub struct Container {
     pub arguments: Vec<String>,
     pub volumes: Vec<Volume>,
     root: PathBuf,
+    process: Process,
 }
 
 /// A Secret as the kubelet mounts it.
@@ -38,13 +41,16 @@ pub struct Volume {
 
 #[derive(Clone, Copy)]
 struct Process {
-    user: u64,
-    fs_group: Option<u64>,
+    user: u32,
+    fs_group: Option<u32>,
 }
 
 impl Cluster {
     pub fn new() -> Self {
-        Self { secrets: BTreeMap::new(), root: tempfile::tempdir().unwrap(), pods: AtomicUsize::new(0) }
+        let root = tempfile::tempdir().unwrap();
+        // Another user looks into it.
+        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        Self { secrets: BTreeMap::new(), root, pods: AtomicUsize::new(0) }
     }
 
     pub fn set_secret(&mut self, name: &str, key: &str, value: &str) {
@@ -103,10 +109,8 @@ impl Cluster {
         if context.is_object() {
             known(context, &["runAsUser", "fsGroup"]);
         }
-        let process = Process {
-            user: context["runAsUser"].as_u64().unwrap_or(0),
-            fs_group: context["fsGroup"].as_u64(),
-        };
+        let process =
+            Process { user: id(&context["runAsUser"]).unwrap_or(0), fs_group: id(&context["fsGroup"]) };
         let [container] = list(&pod["containers"]) else { panic!("one container is expected") };
         known(container, &["name", "image", "env", "volumeMounts", "args"]);
         let root = self.root.path().join(self.pods.fetch_add(1, Ordering::Relaxed).to_string());
@@ -131,7 +135,7 @@ impl Cluster {
             }
         }
         let arguments = list(&container["args"]).iter().map(|argument| text(argument).to_owned()).collect();
-        Container { variables, arguments, volumes, root }
+        Container { variables, arguments, volumes, root, process }
     }
 
     fn variable(&self, entry: &Value) -> (String, String) {
@@ -164,6 +168,9 @@ impl Cluster {
             fs::create_dir_all(file.parent().unwrap()).unwrap();
             fs::write(&file, content).unwrap();
             fs::set_permissions(&file, fs::Permissions::from_mode(volume.file_mode())).unwrap();
+            if geteuid().is_root() {
+                chown(&file, Some(0), volume.process.fs_group.or(Some(0))).unwrap();
+            }
         }
         symlink(&written, directory.join("..data_tmp")).unwrap();
         fs::rename(directory.join("..data_tmp"), directory.join("..data")).unwrap();
@@ -185,6 +192,26 @@ impl Container {
     pub fn path(&self, path: &str) -> PathBuf {
         inside(&self.root, path)
     }
+
+    /// Runs this on a thread of the container's user, with a runtime, if whoever runs the tests may become that user.
+    pub fn run<T: Send>(&self, work: impl AsyncFnOnce() -> T + Send) -> T {
+        let Process { user, fs_group } = self.process;
+        let on_thread = move || {
+            if geteuid().is_root() && user != 0 {
+                let groups: Vec<Gid> = fs_group.into_iter().map(Gid::from_raw).collect();
+                set_thread_groups(&groups).unwrap();
+                set_thread_uid(Uid::from_raw(user)).unwrap();
+            }
+            // Its threads have the user of this one.
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(work())
+        };
+        std::thread::scope(|scope| scope.spawn(on_thread).join().unwrap())
+    }
+}
+
+fn id(value: &Value) -> Option<u32> {
+    value.as_u64().map(|id| id.try_into().unwrap())
 }
 
 impl Volume {
@@ -307,7 +334,13 @@ pub fn compose(file: &Value, project: &Path, env: &str) -> Result<Container, Str
     }
     let arguments = service["command"].as_array().into_iter().flatten();
     let arguments = arguments.map(|argument| text(argument).to_owned()).collect();
-    Ok(Container { variables, arguments, volumes: Vec::new(), root })
+    Ok(Container {
+        variables,
+        arguments,
+        volumes: Vec::new(),
+        root,
+        process: Process { user: 0, fs_group: None },
+    })
 }
 
 /// `${NAME}` and `${NAME:?message}`.

@@ -41,6 +41,15 @@ pub async fn airflow(container: &Container) -> Result<Authority, String> {
     Authority::from_settings(&settings).await.map_err(|error| error.to_string())
 }
 
+/// As the container's user.
+fn start_airflow(container: &Container) -> Authority {
+    container.run(async || airflow(container).await).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn start_langflow(container: &Container) -> Authority {
+    container.run(async || langflow(container).await).unwrap_or_else(|error| panic!("{error}"))
+}
+
 async fn langflow(container: &Container) -> Result<Authority, String> {
     let mut langflow = Langflow::new().variables(container.variables.iter().cloned());
     match &container.arguments[..] {
@@ -81,7 +90,7 @@ async fn each_option_of_the_chart_gives_the_service_the_secret_of_airflows_compo
     let known = Settings::builder().airflow(of_value).load().unwrap();
     let known = Authority::from_settings(&known).await.unwrap();
     for container in components.iter().chain(&services) {
-        admit_each_other(&known, &airflow(container).await.unwrap()).await;
+        admit_each_other(&known, &start_airflow(container)).await;
     }
 }
 
@@ -97,7 +106,7 @@ async fn each_external_secret_manager_writes_the_secret_that_the_others_use() {
         for title in [VARIABLE, FILE] {
             let component = cluster.start(&airflow_component(&document(title, "values.yaml")));
             let service = cluster.start(&document(title, "orders.yaml"));
-            let (component, service) = (airflow(&component).await.unwrap(), airflow(&service).await.unwrap());
+            let (component, service) = (start_airflow(&component), start_airflow(&service));
             admit_each_other(&component, &service).await;
         }
     }
@@ -146,9 +155,9 @@ async fn a_kubernetes_secret_gives_langflow_its_pair_as_variables_and_as_files()
     let documents = block(VARIABLES, "langflow.yaml").documents();
     let mut cluster = Cluster::new();
     cluster.apply(&documents[0], filled);
-    let by_variables = langflow(&cluster.start(&documents[1])).await.unwrap();
+    let by_variables = start_langflow(&cluster.start(&documents[1]));
     let mounted = document("Kubernetes Secret, as files", "langflow.yaml");
-    let by_files = langflow(&cluster.start(&mounted)).await.unwrap();
+    let by_files = start_langflow(&cluster.start(&mounted));
     admit_each_other(&by_variables, &by_files).await;
     let token = by_files.issue(Login::new("alice")).await.unwrap();
     assert_eq!(header(token.as_str())["alg"], "RS256");
