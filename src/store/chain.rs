@@ -8,7 +8,7 @@ use crate::time::NumericDate;
 
 /// The older tokens remembered, the oldest forgotten first. Renewal paced by any sane lifetime stays far below it,
 /// and a forgotten token is merely not renewed.
-const MAX_ANCESTORS: usize = 128;
+pub(super) const MAX_ANCESTORS: usize = 128;
 
 /// A session's record, its keys and its places in the indexes, with the slack of growing tables.
 const CHAIN_BYTES: usize = 640;

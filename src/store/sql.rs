@@ -7,6 +7,9 @@
 //! reads again. So there is no transaction to leave open, no lock held across a round trip, and nothing that a dropped
 //! future or a killed process could leave half done: a statement happened, or it did not.
 //!
+//! On PostgreSQL the usual rotation, from the head of a live session, is one statement that reads and writes. What it does
+//! not write is decided in the code.
+//!
 //! A rotation and a revocation of one session meet in its row, whichever the order: the later one finds another
 //! stamp. The instant up to which a subject's sessions are revoked, or everybody's, is in another table, with stamps of
 //! its own, and a rotation's statement compares those too: under PostgreSQL's READ COMMITTED each statement sees what
@@ -200,8 +203,9 @@ impl ClaimsStore for SqlStore {
     }
 
     async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
+        let advanced = Some((Rotated::Recorded, None));
         let (rotated, opened) = self
-            .change(Cause::Rotation(&rotation.presented), |found, stamp| {
+            .change(Cause::Rotation(&rotation), advanced, |found, stamp| {
                 if rotation.of_known_session && found.standing(&rotation.presented) == Standing::Unknown {
                     return Ok(Step::Done((Rotated::Unknown, None)));
                 }
@@ -276,7 +280,7 @@ impl SqlStore {
         revocation: Revocation,
         retention: &Retention,
     ) -> Result<Option<SubjectId>, StoreError> {
-        self.change(Cause::Revocation(revocation, retention), |found, _| {
+        self.change(Cause::Revocation(revocation, retention), None, |found, _| {
             let (clock, kept) = (found.clock, found.kept_until(retention));
             let has_changed = match found.dated(revocation, retention) {
                 Revocation::Session(_) => found.session.revoke(retention, clock, kept),

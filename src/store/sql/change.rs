@@ -3,12 +3,12 @@
 use super::backend::{Backend, on};
 use super::failure::failed;
 use super::notification::Notification;
-use super::record::{ancestor_bytes, horizon_column, revoked_token_bytes};
+use super::record::{Advanced, ancestor_bytes, horizon_column, revoked_token_bytes};
 use super::session::{CutoffRow, Found, Session};
 use super::statements::Statement;
 use super::tries::Tries;
 use super::{Inner, SqlStore, random, secs};
-use crate::store::{Presented, Retention, Revocation, SessionId, StoreError, SubjectId};
+use crate::store::{Retention, Revocation, Rotation, SessionId, StoreError, SubjectId};
 use crate::time::NumericDate;
 
 /// What was read holds for so many seconds by the server's clock: a process that was suspended since reads again.
@@ -18,7 +18,7 @@ const HOLDS: u64 = 60;
 #[derive(Clone, Copy)]
 pub(super) enum Cause<'a> {
     /// Nothing is written where a cutoff changed meanwhile: the subject's, or everybody's.
-    Rotation(&'a Presented),
+    Rotation(&'a Rotation),
     /// Told, where the database tells, by the statement that records it.
     Revocation(Revocation, &'a Retention),
 }
@@ -38,19 +38,40 @@ enum Target {
 }
 
 impl SqlStore {
-    /// Reads the row, calls `decide`, and writes what it decided if nothing changed since the read. Otherwise retries.
+    /// Reads the row, calls `decide`, and writes what it decided if nothing changed since the read. Otherwise retries. `advanced`:
+    /// the outcome if the statement that reads first makes the successor the head itself.
     pub(super) async fn change<T: Clone>(
         &self,
         cause: Cause<'_>,
+        advanced: Option<T>,
         mut decide: impl FnMut(&mut Found, i64) -> Result<Step<T>, StoreError> + Send,
     ) -> Result<T, StoreError> {
         let inner = &*self.0;
         let target = cause.target();
         let mut tries = Tries::new(inner.backend.connections().1);
+        let mut first = None;
         // Written by us, but the answer was lost with the connection.
         let mut maybe_written: Option<(i64, T)> = None;
+        if let (Some(outcome), Some((statement, rotation))) = (advanced, inner.advancing(cause)) {
+            let stamp = random().map_err(failed)?.cast_signed();
+            match inner.advance(statement, rotation, stamp).await {
+                Ok(Advanced { is_advanced: true, .. }) => {
+                    self.purge_at_times(cause.now());
+                    return Ok(outcome);
+                }
+                Ok(Advanced { found, .. }) => first = Some(found),
+                Err(error) => {
+                    tries.failed(error)?;
+                    maybe_written = Some((stamp, outcome));
+                }
+            }
+        }
         loop {
-            let mut found = match inner.find_for(cause).await {
+            let found = match first.take() {
+                Some(found) => Ok(found),
+                None => inner.find_for(cause).await,
+            };
+            let mut found = match found {
                 Ok(found) => found,
                 Err(error) => {
                     tries.failed(error)?;
@@ -104,7 +125,7 @@ impl SqlStore {
 impl Cause<'_> {
     fn target(self) -> Target {
         match self {
-            Self::Rotation(presented) => Target::Session(presented.session),
+            Self::Rotation(rotation) => Target::Session(rotation.presented.session),
             Self::Revocation(Revocation::Session(session) | Revocation::Token { session, .. }, _) => {
                 Target::Session(session)
             }
@@ -116,7 +137,7 @@ impl Cause<'_> {
     /// Whose cutoff is read.
     fn subject(self) -> Option<SubjectId> {
         match self {
-            Self::Rotation(presented) => presented.subject,
+            Self::Rotation(rotation) => rotation.presented.subject,
             Self::Revocation(Revocation::SubjectBefore { subject, .. }, _) => Some(subject),
             Self::Revocation(..) => None,
         }
@@ -124,7 +145,7 @@ impl Cause<'_> {
 
     fn now(self) -> NumericDate {
         match self {
-            Self::Rotation(presented) => presented.now,
+            Self::Rotation(rotation) => rotation.presented.now,
             Self::Revocation(_, retention) => retention.now,
         }
     }
@@ -162,6 +183,42 @@ impl Inner {
                 .bind(&*question.number)
                 .bind(session.as_ref().map(|session| &session.as_bytes()[..]))
                 .bind(subject.as_ref().map(|subject| &subject.as_bytes()[..]))
+                .fetch_all(connection)
+                .await,
+        ))
+    }
+
+    /// The statement that may do the whole rotation, where there is one.
+    fn advancing<'a>(&'a self, cause: Cause<'a>) -> Option<(&'a Statement, &'a Rotation)> {
+        match cause {
+            Cause::Rotation(rotation) if rotation.supersedes => {
+                self.statements.advance.as_ref().map(|statement| (statement, rotation))
+            }
+            _ => None,
+        }
+    }
+
+    async fn advance(
+        &self,
+        statement: &Statement,
+        rotation: &Rotation,
+        stamp: i64,
+    ) -> Result<Advanced, sqlx::Error> {
+        let Rotation { presented, successor, claims, until, .. } = rotation;
+        let question = self.identity.ask(statement);
+        on!(&self.backend, write, connection => question.row(
+            sqlx::query(&statement.sql)
+                .bind(question.store)
+                .bind(&*question.number)
+                .bind(&presented.session.as_bytes()[..])
+                .bind(presented.subject.as_ref().map(|subject| &subject.as_bytes()[..]))
+                .bind(&presented.token.as_bytes()[..])
+                .bind(&successor.as_bytes()[..])
+                .bind(&**claims)
+                .bind(secs(*until))
+                .bind(secs(presented.now))
+                .bind(stamp)
+                .bind(secs(presented.session_start))
                 .fetch_all(connection)
                 .await,
         ))

@@ -71,7 +71,7 @@ impl SqlStore {
         let Some((instant, known)) = crowd.first().and_then(|row| row.forgettable) else { return Ok(None) };
         let revocation = Revocation::SubjectBefore { subject, instant, except: None };
         let until = self
-            .change(Cause::Revocation(revocation, retention), |found, _| {
+            .change(Cause::Revocation(revocation, retention), None, |found, _| {
                 let until = found.kept_until(retention).max(known);
                 found.cut_off_subject(Cutoff::new(instant, None, until), retention.now);
                 Ok(Step::Save(until))

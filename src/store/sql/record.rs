@@ -17,7 +17,9 @@ use super::session::{CutoffRow, Found, Session};
 use crate::time::NumericDate;
 
 /// 32 bytes of name, 8 of generation, 8 of `until`.
-const ANCESTOR: usize = 48;
+pub(super) const ANCESTOR: usize = 48;
+/// Where the `until` of an ancestor begins.
+pub(super) const ANCESTOR_UNTIL: usize = 40;
 /// 32 bytes of name, 8 of `until`.
 const REVOKED_TOKEN: usize = 40;
 /// 8 bytes of `at`, 8 of `from`.
@@ -47,6 +49,19 @@ impl<'r, R: Row + Columns> FromRow<'r, R> for Found {
             stamp,
             session,
         })
+    }
+}
+
+/// What was found, and whether the statement that found it has made the head's successor the head.
+pub(super) struct Advanced {
+    pub(super) found: Found,
+    pub(super) is_advanced: bool,
+}
+
+impl<'r, R: Row + Columns> FromRow<'r, R> for Advanced {
+    fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
+        let is_advanced = required("advanced", row.integer("advanced"))? != 0;
+        Ok(Self { found: Found::from_row(row)?, is_advanced })
     }
 }
 

@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
+use super::record::{ANCESTOR, ANCESTOR_UNTIL};
+use crate::store::chain::MAX_ANCESTORS;
+
 /// One statement's text. It is made from the words of this file and a checked table prefix; values are bound.
 pub(super) struct Sql(Arc<str>);
 
@@ -33,6 +36,8 @@ pub(super) struct Dialect {
     clock: &'static str,
     /// Rows that another purge is removing, or a rotation is renewing, are left to it.
     skip_locked: &'static str,
+    /// Whether one statement can write a row and answer with another one.
+    writes_within: bool,
 }
 
 impl Dialect {
@@ -43,8 +48,12 @@ impl Dialect {
 }
 
 #[cfg(feature = "sqlite")]
-pub(super) const SQLITE: Dialect =
-    Dialect { bytes: "BLOB", clock: "CAST(strftime('%s', 'now') AS INTEGER)", skip_locked: "" };
+pub(super) const SQLITE: Dialect = Dialect {
+    bytes: "BLOB",
+    clock: "CAST(strftime('%s', 'now') AS INTEGER)",
+    skip_locked: "",
+    writes_within: false,
+};
 
 #[cfg(feature = "postgres")]
 pub(super) const POSTGRES: Dialect = Dialect {
@@ -52,6 +61,7 @@ pub(super) const POSTGRES: Dialect = Dialect {
     // A cast alone would round.
     clock: "CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp())) AS BIGINT)",
     skip_locked: " FOR UPDATE SKIP LOCKED",
+    writes_within: true,
 };
 
 /// Parameters are numbered, in the order in which the callers bind them. The first two are the question's: see
@@ -62,6 +72,9 @@ pub(super) struct Statements {
     pub(super) find: Statement,
     /// The same without the head's claims, which only a rotation needs.
     pub(super) find_without_claims: Statement,
+    /// Makes the head's successor the head, if nothing speaks against it, and answers what `find` does, as it was before. It is
+    /// the usual rotation in one round trip. `None` where a statement can't do both.
+    pub(super) advance: Option<Statement>,
     /// Write a session's row, or the row that says up to when a subject's sessions are revoked, where all is still as it
     /// was read. See [`super`].
     pub(super) save: Statement,
@@ -109,7 +122,7 @@ const OWN: &str = "m.one = 1 AND m.id = $1";
 
 impl Statements {
     pub(super) fn new(dialect: &Dialect, p: &str) -> Self {
-        let Dialect { clock, skip_locked, .. } = dialect;
+        let Dialect { clock, skip_locked, writes_within, .. } = dialect;
         let everybody = dialect.everybody();
         let find = |proof: &str, claims: &str| {
             format!(
@@ -168,11 +181,32 @@ impl Statements {
         };
         let newest_first = "s.session_start DESC, s.session DESC";
         // As `Cutoff::revokes` says.
-        let is_cut_off = |now: &str| {
+        let cut_off_by = |subject: &str, start: &str, now: &str| {
             format!(
-                "EXISTS (SELECT 1 FROM {p}subjects t WHERE t.subject IN ($3, {everybody}) \
-                 AND t.kept_until > {now} AND t.instant >= s.session_start AND (t.spared IS NULL \
-                 OR t.spared <> s.session OR t.floor >= s.session_start))"
+                "EXISTS (SELECT 1 FROM {p}subjects t WHERE t.subject IN ({subject}, {everybody}) \
+                 AND t.kept_until > {now} AND t.instant >= {start} AND (t.spared IS NULL \
+                 OR t.spared <> s.session OR t.floor >= {start}))"
+            )
+        };
+        let is_cut_off = |now: &str| cut_off_by("$3", "s.session_start", now);
+        // As `Found::judge` and `Chain::advance` say of a token that is the head of a live session of which no token was revoked.
+        // It forgets the oldest ancestor if that has expired, and leaves the others to a rotation that is decided in the code.
+        let advance = |proof: &str| {
+            let found = find(proof, "(SELECT COUNT(*) FROM advanced) AS advanced, s.claims");
+            let cut_off = cut_off_by("$4", "$11", "$9");
+            format!(
+                "WITH advanced AS (UPDATE {p}sessions AS s SET head = $6, claims = $7, head_until = $8, \
+                 chain_until = GREATEST(s.chain_until, $8), renewed = $9, stamp = $10, \
+                 generation = s.generation + 1, kept_until = GREATEST(s.chain_until, s.revoked_until, $8), \
+                 ancestors = CASE WHEN s.ancestors <> '' \
+                 AND substring(s.ancestors FROM {ANCESTOR_UNTIL} + 1 FOR 8) <= int8send($9) \
+                 THEN substring(s.ancestors FROM {ANCESTOR} + 1) ELSE s.ancestors END \
+                 || s.head || int8send(s.generation) || int8send(s.head_until) \
+                 FROM {p}store m WHERE {OWN} AND s.session = $3 AND s.head = $5 AND s.head <> $6 \
+                 AND s.chain_until > $9 AND s.revoked_until <= $9 AND s.revoked_tokens = '' AND s.orphan = 0 \
+                 AND octet_length(s.ancestors) < {} AND position($6 IN s.ancestors) = 0 \
+                 AND NOT {cut_off} RETURNING 1) {found}",
+                MAX_ANCESTORS * ANCESTOR,
             )
         };
         // Expired by the caller's clock and by the server's: a node whose clock is far ahead must not remove tombstones that
@@ -206,6 +240,7 @@ impl Statements {
             find_without_claims: Statement::new("find_without_claims", |proof| {
                 find(proof, "CAST('' AS TEXT)")
             }),
+            advance: writes_within.then(|| Statement::new("advance", advance)),
             save: Statement::new("save", save),
             save_cutoff: Statement::new("save_cutoff", save_cutoff),
             save_and_tell: Statement::new("save_and_tell", |proof| notifying(save(proof), 24)),
