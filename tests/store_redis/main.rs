@@ -43,6 +43,7 @@ mod pushed;
 mod refresh;
 mod replicas;
 mod setup;
+mod sharded;
 mod tls;
 mod version_1;
 

@@ -70,7 +70,7 @@ impl Link {
         matches!(self, Self::Server(server) if !server.lacks_slots.load(Ordering::Relaxed))
     }
 
-    /// Notes that the server refused a script of several slots.
+    /// Notes that a script of several slots was refused, or did not find them all.
     pub(super) fn lacks_slots(&self) {
         if let Self::Server(server) = self {
             server.lacks_slots.store(true, Ordering::Relaxed);
@@ -130,7 +130,7 @@ pub(super) struct Server {
     patience: Duration,
     // Replaced when the server turns out to be a replica now, and when nothing is heard on it any more.
     current: ArcSwap<Current>,
-    /// It turned out to be a node of a cluster, or to stand before one.
+    /// It turned out to be a node of a cluster, or a proxy before several servers.
     lacks_slots: AtomicBool,
 }
 

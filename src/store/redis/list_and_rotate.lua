@@ -1,6 +1,11 @@
 -- For a server that has every slot: `list`, which is the script of a subject, and `rotate`, that of a session.
 -- KEYS and ARGV: those of `rotate`, of which the subject's slot says the 10th and 11th argument, then those of `list`.
--- How many texts `list` answers, these, and the answer of `rotate` if the subject's session is not revoked.
+-- Nothing if one of the slots is not here: a proxy that spreads keys over servers may have looked at the first key only. Since
+-- the store was opened, each slot has its birth where its keys are. Otherwise how many texts `list` answers, these, and the
+-- answer of `rotate` if the subject's session is not revoked.
+if redis.call('EXISTS', KEYS[3]) == 0 or redis.call('EXISTS', KEYS[6]) == 0 then
+  return {}
+end
 local listed = list({ unpack(KEYS, 5) }, { unpack(ARGV, 14) })
 if listed.err then
   return listed

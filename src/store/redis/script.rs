@@ -86,19 +86,21 @@ impl Call {
         texts(self.ask(link).await.map_err(failure)?)
     }
 
-    /// Runs it on a server that has every slot. `None` if the link leads to no such server.
+    /// Runs it on a server that has every slot, where it answers something. `None` if the link leads to no such server.
     pub(super) async fn run_across_slots(&self, link: &Link) -> Result<Option<Vec<String>>, StoreError> {
         if !link.has_every_slot() {
             return Ok(None);
         }
-        match self.ask(link).await {
-            // It is a node of a cluster, or stands before one.
-            Err(error) if error.code() == Some("CROSSSLOT") => {
-                link.lacks_slots();
-                Ok(None)
-            }
-            reply => texts(reply.map_err(failure)?).map(Some),
+        let answer = match self.ask(link).await {
+            // By a node of a cluster, or by a proxy, which may say so in words of its own.
+            Err(error) if error.to_string().to_ascii_lowercase().contains("slot") => Vec::new(),
+            reply => texts(reply.map_err(failure)?)?,
+        };
+        if answer.is_empty() {
+            link.lacks_slots();
+            return Ok(None);
         }
+        Ok(Some(answer))
     }
 
     async fn ask(&self, link: &Link) -> RedisResult<Value> {
