@@ -213,7 +213,7 @@ async fn refresh(State(service): State<Service>, headers: HeaderMap) -> Result<r
     }
 }
 
-/// Langflow removes the cookies and leaves the tokens good.
+/// Langflow removes the cookies, and leaves the tokens good.
 async fn logout(State(service): State<Service>, headers: HeaderMap) -> Result<response::Response, Failure> {
     service.check_page(&headers)?;
     // Either token of a pair ends its session.
@@ -235,7 +235,7 @@ async fn logout(State(service): State<Service>, headers: HeaderMap) -> Result<re
 
 async fn whoami(State(service): State<Service>, token: VerifiedToken) -> Result<response::Response, Failure> {
     if token.subject() != Some(ID) {
-        return Err(Failure::unauthorized("User not found or is inactive."));
+        return Err(Failure::unauthorized("User not found"));
     }
     let name = &service.account.name;
     let user = json!({ "id": ID, "username": name, "is_active": true, "is_superuser": true });
@@ -258,7 +258,7 @@ impl Service {
         Ok((head, response::AppendHeaders(cookies), Json(body)).into_response())
     }
 
-    /// Refuses what another site's page sent with this site's cookies. `SameSite=None` is Langflow's default.
+    /// Refuses what another site's page sent with this site's cookies: `SameSite` may be `None`.
     fn check_page(&self, headers: &HeaderMap) -> Result<(), Failure> {
         let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
         let is_own = match (text("sec-fetch-site"), text(ORIGIN.as_str())) {
@@ -354,10 +354,10 @@ impl IntoResponse for Failure {
 fn as_langflow_does(refusal: &Refusal, _: &RequestHead<'_>) -> Response<Bytes> {
     let failure = match (refusal.status(), refusal.reason()) {
         (StatusCode::SERVICE_UNAVAILABLE, _) => Failure::UNAVAILABLE,
-        (_, Reason::NoCredential) => Failure::unauthorized("Missing authentication token."),
-        (_, Reason::Expired | Reason::ExpiredInGrace) => Failure::unauthorized("Token has expired."),
-        (_, Reason::WrongType) => Failure::unauthorized("Invalid token type. Expected access token."),
-        _ => Failure::unauthorized("Could not validate credentials"),
+        (_, Reason::NoCredential) => Failure::unauthorized("Missing authentication token"),
+        (_, Reason::Expired | Reason::ExpiredInGrace) => Failure::unauthorized("Token has expired"),
+        (_, Reason::WrongType) => Failure::unauthorized("Invalid token type"),
+        _ => Failure::unauthorized("Invalid token"),
     };
     let mut response = Response::new(Bytes::from(failure.detail().to_string()));
     *response.status_mut() = failure.0;
@@ -379,14 +379,14 @@ Paste these one by one, in a shell that has LANGFLOW_SUPERUSER_PASSWORD too:
 # sign in: the pair is in the body, and in the cookies that are kept in the file
   JAR=$(mktemp)
   curl -s -c $JAR http://{address}/api/v1/login --data-urlencode username={name} --data-urlencode \"password=$LANGFLOW_SUPERUSER_PASSWORD\"; echo
-# the access token's cookie
+# who am I
   curl -s -b $JAR http://{address}/api/v1/users/whoami; echo
-# the refresh token's cookie is for HTTPS alone, so curl is told to send it
-  REFRESH=$(awk '/refresh_token_lf/ {{ print $7 }}' $JAR)
-  curl -s -X POST -H \"Cookie: refresh_token_lf=$REFRESH\" http://{address}/api/v1/refresh; echo
-# sign out: the tokens are of no use any more
-  curl -s -X POST -H \"Cookie: refresh_token_lf=$REFRESH\" http://{address}/api/v1/logout; echo
-  curl -s -b $JAR http://{address}/api/v1/users/whoami; echo
+# a new pair, in the body and in the cookies
+  curl -s -b $JAR -c $JAR -X POST http://{address}/api/v1/refresh; echo
+# sign out: the tokens are of no use any more, wherever they were copied to
+  cp $JAR $JAR.copy
+  curl -s -b $JAR -c $JAR -X POST http://{address}/api/v1/logout; echo
+  curl -s -b $JAR.copy http://{address}/api/v1/users/whoami; echo
 
 Ctrl-C ends it."
     );

@@ -201,7 +201,7 @@ impl Cookie {
     }
 
     /// Lets the page's scripts read the cookie (no `HttpOnly`). Default: they can't. For a frontend that copies the token from
-    /// the cookie into `Authorization`, as Langflow's does.
+    /// the cookie into `Authorization`.
     ///
     /// Costs: a script that is injected into a page takes the token away, and uses it elsewhere until the session ends.
     pub fn without_http_only(mut self) -> Self {

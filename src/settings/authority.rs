@@ -67,10 +67,11 @@ impl<C: Send + Sync + 'static> ReissueLayer<C> {
         let mut layer = Self::new(authority);
         let Some(request) = &settings.fields.request else { return Ok(layer) };
         let mut sources = Vec::new();
-        sources.extend(settings.cookie()?.map(Source::cookie));
+        // What the caller states counts before what a browser adds.
         if request.authorization != Some(false) {
             sources.push(Source::authorization());
         }
+        sources.extend(settings.cookie()?.map(Source::cookie));
         sources.extend(request.websocket_query.clone().map(Source::websocket_query));
         if sources.is_empty() {
             return Err(SettingsError::new(format!(

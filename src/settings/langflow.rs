@@ -14,7 +14,7 @@ use crate::keys::error::KeyError;
 use crate::keys::signing_key::SigningKey;
 use crate::keys::verifying_key::VerifyingKey;
 
-/// Langflow's own variables, for [`SettingsBuilder::langflow`]. [The manual](crate::manual::settings#langflow) has the table.
+/// Langflow's own variables, with the defaults of its release 1.13, for [`SettingsBuilder::langflow`]. [The manual](crate::manual::settings#langflow) has the table.
 ///
 /// Langflow's tokens hold `sub`, `type` and `exp`, and nothing else: such tokens are admitted, and their successors also have
 /// an `iat` and the start of the session.
@@ -65,13 +65,13 @@ const ACCESS_COOKIE: CookieVariables = CookieVariables {
     name: "access_token_lf",
     same_site: (ACCESS_SAME_SITE, "lax"),
     secure: (ACCESS_SECURE, false),
-    http_only: (ACCESS_HTTPONLY, false),
+    http_only: (ACCESS_HTTPONLY, true),
 };
 
 const REFRESH_COOKIE: CookieVariables = CookieVariables {
     name: "refresh_token_lf",
-    same_site: (REFRESH_SAME_SITE, "none"),
-    secure: (REFRESH_SECURE, true),
+    same_site: (REFRESH_SAME_SITE, "lax"),
+    secure: (REFRESH_SECURE, false),
     http_only: (REFRESH_HTTPONLY, true),
 };
 

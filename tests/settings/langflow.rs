@@ -32,7 +32,7 @@ fn every_variable_is_read_and_its_default_is_langflows() {
         "request.cookie.name = \"access_token_lf\"  # Langflow's default",
         "request.cookie.same_site = \"lax\"  # Langflow's default",
         "request.cookie.insecure_for_development = true  # Langflow's default",
-        "request.cookie.without_http_only = true  # Langflow's default",
+        "request.cookie.without_http_only = false  # Langflow's default",
     ] {
         assert!(printed.lines().any(|printed| printed == line), "{line}:\n{printed}");
     }
@@ -104,8 +104,8 @@ fn every_variable_is_read_and_its_default_is_langflows() {
         "refresh_tokens.lifetime = \"7days\"",
         "max_session_lifetime = \"30days\"",
         "refresh_tokens.cookie.name = \"refresh_token_lf\"",
-        "refresh_tokens.cookie.same_site = \"none\"",
-        "refresh_tokens.cookie.insecure_for_development = false",
+        "refresh_tokens.cookie.same_site = \"lax\"",
+        "refresh_tokens.cookie.insecure_for_development = true",
         "refresh_tokens.cookie.without_http_only = false",
     ] {
         assert!(printed.lines().any(|printed| printed.starts_with(line)), "{line}:\n{printed}");
