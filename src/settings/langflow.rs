@@ -146,8 +146,12 @@ impl Langflow {
         layers.set("without_issuer", json!(true), DEFAULT)?;
         layers.set("without_audience", json!(true), DEFAULT)?;
         self.cookie(layers, "request.cookie", &ACCESS_COOKIE)?;
-        if let Some(origins) = variables.text(CORS_ORIGINS)?.filter(|origins| origins.trim() != "*") {
-            layers.set("request.allowed_origins", json!(origins), &origin(CORS_ORIGINS))?;
+        if let Some(text) = variables.text(CORS_ORIGINS)? {
+            // Langflow also takes a JSON list.
+            let origins = serde_json::from_str(text).unwrap_or_else(|_| json!(text.trim()));
+            if origins != json!("*") && origins != json!(["*"]) {
+                layers.set("request.allowed_origins", origins, &origin(CORS_ORIGINS))?;
+            }
         }
         match &self.refresh_audience {
             Some(audience) => {

@@ -96,6 +96,21 @@ fn every_variable_is_read_and_its_default_is_langflows() {
     ] {
         assert!(printed.lines().any(|printed| printed == line), "{line}:\n{printed}");
     }
+    for (value, allowed) in [
+        ("*", None),
+        (" [\"*\"]", None),
+        ("https://a.example", Some("[\"https://a.example\"]")),
+        (
+            "[\"https://a.example\", \"https://b.example\"]",
+            Some("[\"https://a.example\",\"https://b.example\"]"),
+        ),
+    ] {
+        let printed =
+            load(&[("LANGFLOW_SECRET_KEY", SECRET), ("LANGFLOW_CORS_ORIGINS", value)]).unwrap().to_string();
+        let line = printed.lines().find_map(|line| line.strip_prefix("request.allowed_origins = "));
+        let shown = line.map(|line| line.split_once("  #").unwrap().0);
+        assert_eq!(shown, allowed, "{value}");
+    }
     let pairs =
         Langflow::new().variables([("LANGFLOW_SECRET_KEY", SECRET)]).refresh_tokens("/api/v1/refresh");
     let printed = Settings::builder().langflow(pairs).load().unwrap().to_string();
