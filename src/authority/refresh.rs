@@ -111,7 +111,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
     ///
     /// The access token has the claims that were granted at sign-in, as
     /// [`renew_with`](super::AuthorityBuilder::renew_with) wants them at this refresh. Whatever refuses a refresh is asked
-    /// before the store records it: a refresh token that is refused, or for which the store does not answer, is not spent.
+    /// before the store records it, so a refresh token that is refused is not spent. If the store did not answer, or a key was
+    /// withdrawn meanwhile, it may be: presented again within the reuse window, it gets its successor.
     ///
     /// A token with `cnf` is refused here, because there is no request to find the proof in.
     ///
@@ -145,7 +146,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
     ) -> Result<TokenPair, RefreshError> {
         let policy = &self.0.policy;
         let token = self.verify_refresh_token(refresh.token.as_bytes()).await?;
-        let now = self.now();
+        let arrived = self.now();
         let confirmation = token.claims().confirmation();
         let evidence = Evidence {
             token: &token,
@@ -153,9 +154,9 @@ impl<C: Send + Sync + 'static> Authority<C> {
             confirmed: confirmation.is_none_or(|cnf| head.is_some_and(|head| self.confirms(head, cnf))),
             client_id: refresh.client_id.as_deref(),
             scope: refresh.scope.as_deref(),
-            now,
+            now: arrived,
         };
-        let refused = |refusal| RefreshError::Refused(Policy::settle_cookie(refusal, &token, now));
+        let refused = |refusal| RefreshError::Refused(Policy::settle_cookie(refusal, &token, arrived));
         policy.judge_refresh(&evidence).map_err(refused)?;
         let renewal = self.ask_renewer(&token).await?;
         if let Some(claims) = renewal.replaced() {
@@ -164,7 +165,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let claims = policy.refreshed_claims(&evidence, &renewal).map_err(refused)?;
         // The reuse window begins when the token is spent, which is after the renewer answered. And no token is issued before its
         // session begins, which may be ahead of this clock.
-        let now = self.now().max(now);
+        let now = self.now().max(arrived);
         let grant = Grant::of(&token, claims);
         let start = token.claims().session_start();
         let issued = now.max(start);
@@ -186,7 +187,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
         // The check and the signatures use the same ring, because the key could be withdrawn in between.
         let ring = self.0.keys.load();
         let key_held = ring.holds(token.key(), token.claims().iss());
-        let mut next = policy.refresh_recorded(&token, now, key_held, proposed, answer);
+        // Judged by its arrival: a renewer that takes its time makes no thief of who came within the window.
+        let mut next = policy.refresh_recorded(&token, arrived, key_held, proposed, answer);
         let mut reused = None;
         let verdict = loop {
             next = match next {

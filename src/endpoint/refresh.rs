@@ -58,10 +58,11 @@ use crate::server::{FixedBody, remove_cookie};
 /// | 400 | `invalid_request`, `invalid_scope`, `unsupported_grant_type` | the request is at fault, and the token not spent |
 /// | 401 | `invalid_client` | the request authenticates a client, and this endpoint has only public ones |
 /// | 403 | `access_denied` | a cookie's token from a page of another site |
-/// | 503 | `temporarily_unavailable` | the store, the keys or the renewer did not answer, and the token is not spent; `Retry-After` |
-/// | 500 | `server_error` | the new tokens can't be made, and the token is not spent: an event says why |
+/// | 503 | `temporarily_unavailable` | the store, the keys or the renewer did not answer; `Retry-After` |
+/// | 500 | `server_error` | the new tokens can't be made: an event says why |
 ///
-/// Every response is `no-store`. After a 503 or a lost response, a client sends the same refresh token again.
+/// Every response is `no-store`. After a 503 or a lost response, a client sends the same refresh token again, soon: if the
+/// store recorded its successor and the answer was lost, the reuse window has begun.
 #[must_use = "an endpoint does nothing until it is mounted"]
 pub struct RefreshEndpoint<C = PrivateClaims> {
     authority: Authority<C>,

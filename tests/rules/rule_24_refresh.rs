@@ -321,6 +321,37 @@ fn renewing(
     (builder, asked)
 }
 
+/// The answer comes after the window, and the token came within it.
+#[test]
+fn a_slow_renewer_makes_no_thief_of_who_came_within_the_window() {
+    for (slow, came, expected) in
+        [(0, 4, Ok(())), (0, 5, Err(Reason::Reused)), (5, 4, Ok(())), (5, 5, Err(Reason::Reused))]
+    {
+        let clock = ManualClock::at(NOW);
+        let (delay, later) = (Arc::new(AtomicUsize::new(0)), clock.clone());
+        let delayed = delay.clone();
+        let authority = builder(&clock)
+            .store(CountingStore::default())
+            .refresh_tokens(RefreshTokens::new(REFRESH).reuse_window(secs(5)))
+            .renew_with(move |_| {
+                later.advance(delayed.load(Ordering::SeqCst) as u64);
+                std::future::ready(Ok(Renewal::keep()))
+            })
+            .build()
+            .unwrap();
+        let first = issued(&authority);
+        let second = refresh(&authority, first.refresh.as_str()).unwrap();
+        clock.advance(came);
+        delay.store(slow, Ordering::SeqCst);
+        let again = refresh(&authority, first.refresh.as_str());
+        assert_eq!(
+            again.map(|pair| assert_eq!(pair.refresh.jti(), second.refresh.jti())),
+            expected,
+            "{slow} {came}"
+        );
+    }
+}
+
 #[test]
 fn a_renewer_says_what_each_access_token_holds() {
     let clock = ManualClock::at(NOW);
