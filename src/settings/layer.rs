@@ -102,6 +102,16 @@ impl Layers {
                 !is_other || given.layer == layer
             });
         }
+        // Of a list of tables too: an entry made of two layers' values would be nobody's, such as one layer's issuer with
+        // another's keys.
+        if path.contains('[') || value.is_array() {
+            let list = path.split('[').next().unwrap_or_default();
+            let layer = self.layer;
+            let is_of_list = |other: &str| {
+                other.strip_prefix(list).is_some_and(|rest| rest.is_empty() || rest.starts_with('['))
+            };
+            self.values.retain(|other, given| given.layer == layer || !is_of_list(other));
+        }
         self.values.insert(path, Given { value, origin: origin.to_owned(), layer: self.layer });
         Ok(())
     }

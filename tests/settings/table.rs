@@ -253,6 +253,47 @@ fn a_later_layer_wins_and_any_serde_format_is_one() {
     assert!(!printed.contains("key.value"), "the file took its place: {printed}");
 }
 
+/// An entry made of two layers' values could trust one layer's issuer with another's keys.
+#[tokio::test]
+async fn a_layer_that_sets_one_entry_of_a_list_replaces_the_list() {
+    const FILE: &str = "
+[[trusted_issuers]]
+issuer = 'https://{tid}.example'
+every_tenant = true
+key.jwks_url = 'https://a.example/jwks'
+[[trusted_issuers]]
+issuer = 'https://b.example'
+[[retired_keys]]
+file = '/old'
+";
+    let with = |later: serde_json::Value| {
+        let settings = Settings::builder().toml(FILE).values("later", &later).load().unwrap();
+        let lines: Vec<_> = settings.to_string().lines().map(str::to_owned).collect();
+        let of = |list: &str| {
+            let its = lines.iter().filter(|line| line.starts_with(list));
+            its.map(|line| line.split("  #").next().unwrap().to_owned()).collect::<Vec<_>>().join(" ")
+        };
+        (of("trusted_issuers"), of("retired_keys"))
+    };
+    let retired = "retired_keys[0].file = \"/old\"".to_owned();
+    // More than once: what is left to a map's order goes well now and then.
+    for _ in 0..20 {
+        let none = (String::new(), String::new());
+        assert_eq!(with(serde_json::json!({ "trusted_issuers": [], "retired_keys": [] })), none);
+        let issuer = "trusted_issuers[0].issuer = \"https://c.example\"".to_owned();
+        let named = serde_json::json!({ "trusted_issuers": [{ "issuer": "https://c.example" }] });
+        assert_eq!(with(named), (issuer, retired.clone()));
+    }
+    // By variables too, which then name all that an entry needs.
+    let variable = |at| [(format!("T__TRUSTED_ISSUERS__{at}__KEY__JWKS_URL"), "https://c.example/jwks")];
+    let without_retired = FILE.split("[[retired_keys]]").next().unwrap();
+    let with = |at| Settings::builder().toml(without_retired).variables("T", variable(at)).load();
+    let refused = with(1).unwrap_err().to_string();
+    assert!(refused.contains("numbered from 0, without a gap"), "{refused}");
+    let error = Authority::from_settings(&with(0).unwrap()).await.err().unwrap().to_string();
+    assert!(error.contains("`trusted_issuers[0].issuer` is missing"), "{error}");
+}
+
 #[derive(serde::Deserialize)]
 struct Application {
     auth: Settings,
