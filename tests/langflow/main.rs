@@ -1,4 +1,5 @@
-//! The example `langflow`, as its reader and Langflow's clients meet it.
+//! The example `langflow`, as its reader and Langflow's clients meet it. `real.py` beside this file runs it with Langflow's own
+//! settings, whose packages are too many to install here.
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "../support/example.rs"]
