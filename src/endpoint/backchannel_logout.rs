@@ -43,6 +43,11 @@ type OnLogout = dyn Fn(LogoutToken) -> Ending + Send + Sync;
 /// remembered). In another process it is taken until [`max_age`](Self::max_age) after its `iat`, and ends nothing that its first
 /// use did not end: no session that the subject began later, and no session of another name.
 ///
+/// A client id is not bound to an issuer. If several issuers are trusted, each may send tokens for every client id given here, also
+/// where the id is another service's at that issuer. Such a token ends sessions of its own issuer alone, never those of another,
+/// but it also runs [`on_logout`](Self::on_logout), which must look at [`LogoutToken::issuer`]. If two issuers gave the same client
+/// id to different services, mount one endpoint for each issuer, over an authority that trusts only this one.
+///
 /// Mount it outside the layer: the issuer has no access token.
 ///
 /// ```
@@ -74,7 +79,7 @@ impl<C: Send + Sync + 'static> BackchannelLogoutEndpoint<C> {
     /// How many used tokens are remembered.
     const REMEMBERED: usize = 10_000;
 
-    /// An endpoint for the client ids under which this service is registered at its issuers.
+    /// An endpoint for the client ids under which this service is registered at its issuers. Each counts for every trusted issuer.
     ///
     /// # Errors
     /// If there is no client id or a blank one, or the authority has no store.
@@ -149,7 +154,8 @@ impl<C: Send + Sync + 'static> BackchannelLogoutEndpoint<C> {
 
     /// Runs `end` for each logout token, after the issuer's own session was ended in the store: end the sessions that this
     /// service began for that user, with [`Authority::revoke_subject_before`] and the token's
-    /// [`issued_at`](LogoutToken::issued_at). If it fails or panics the answer is 503, and it runs again when the issuer
+    /// [`issued_at`](LogoutToken::issued_at). Compare its [`issuer`](LogoutToken::issuer) first: two issuers may use the same `sub`
+    /// for different users. If it fails or panics the answer is 503, and it runs again when the issuer
     /// sends the token again. It runs to its end if the issuer hangs up, and nothing bounds its time.
     pub fn on_logout<F>(mut self, end: impl Fn(LogoutToken) -> F + Send + Sync + 'static) -> Self
     where
