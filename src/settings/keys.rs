@@ -11,7 +11,7 @@ use crate::rotation::source::{KeyFormat, KeySource};
 
 use super::Settings;
 use super::error::SettingsError;
-use super::secret::Place as Named;
+use super::secret::{Place as Named, VariableName};
 use super::types::{Issuer, Key, Name};
 
 /// Keys from one place that the settings name.
@@ -160,7 +160,7 @@ impl Settings {
                 let read = self.format(path, key)?.read(value.0.as_bytes());
                 Source::Given(read.map_err(failed)?)
             }
-            Key { variable: Some(Named(variable)), .. } => {
+            Key { variable: Some(VariableName(variable)), .. } => {
                 let value = self.captured.read(variable).map_err(failed)?;
                 Source::Given(self.format(path, key)?.read(&value).map_err(failed)?)
             }

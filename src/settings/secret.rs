@@ -14,7 +14,7 @@ use super::error::SettingsError;
 use super::value::Origins;
 use crate::keys::error::KeyError;
 use crate::rotation::source::command::CommandSource;
-use crate::rotation::source::{KeyFormat, is_key_text, read_file};
+use crate::rotation::source::{KeyFormat, is_key_text, is_secret_for_path, is_variable, read_file};
 
 /// The variables with secrets that were found when the settings were read.
 #[derive(Clone, Default)]
@@ -31,19 +31,11 @@ impl Captured {
         found
             .or_else(|| std::env::var_os(name).map(|value| Zeroizing::new(value.into_encoded_bytes())))
             .filter(|value| !value.is_empty())
-            .ok_or_else(|| {
-                KeyError::unavailable(format!("the variable {} is not set, or is empty", shown(name)))
-            })
+            .ok_or_else(|| KeyError::unavailable(format!("the variable {name} is not set, or is empty")))
     }
 }
 
-/// A value where a variable's name belongs is printed nowhere.
-fn shown(name: &str) -> &str {
-    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    if name.len() <= 128 && name.chars().all(is_name) { name } else { "(not a name, but perhaps a value)" }
-}
-
-/// A path, a URL or a variable's name. A key in its place, or a password in a URL, is refused, because names are printed.
+/// A path or URL. A secret in its place, or a password in a URL, is refused, because it is printed.
 #[derive(Clone, Serialize)]
 #[serde(transparent)]
 pub(super) struct Place(pub(super) String);
@@ -54,6 +46,28 @@ impl<'de> Deserialize<'de> for Place {
         let authority = text.split_once("://").and_then(|(_, rest)| rest.split('/').next());
         if is_key_text(&text) || authority.is_some_and(|authority| authority.contains('@')) {
             return Err(D::Error::custom("a name is right here, and this is a key or a URL with a password"));
+        }
+        if is_secret_for_path(&text) {
+            return Err(D::Error::custom(
+                "a path or URL is right here, and this may be a secret: no such file exists (an absolute path is always taken)",
+            ));
+        }
+        Ok(Self(text.to_string()))
+    }
+}
+
+/// The name of an environment variable. A secret in its place is refused, because the name is printed.
+#[derive(Clone, Serialize)]
+#[serde(transparent)]
+pub(super) struct VariableName(pub(super) String);
+
+impl<'de> Deserialize<'de> for VariableName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Zeroizing::new(String::deserialize(deserializer)?);
+        if !is_variable(&text) {
+            return Err(D::Error::custom(
+                "the name of an environment variable that is set is right here, and this may be its value",
+            ));
         }
         Ok(Self(text.to_string()))
     }
@@ -81,7 +95,7 @@ pub(super) struct Secret {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) value: Option<Hidden>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) variable: Option<Place>,
+    pub(super) variable: Option<VariableName>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) file: Option<Place>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -94,7 +108,7 @@ impl<'de> Deserialize<'de> for Secret {
         #[serde(deny_unknown_fields, default)]
         struct Table {
             value: Option<Hidden>,
-            variable: Option<Place>,
+            variable: Option<VariableName>,
             file: Option<Place>,
             command: Option<Hidden>,
         }
@@ -135,7 +149,7 @@ impl Secret {
         };
         let (name, bytes) = match self {
             Self { value: Some(Hidden(value)), .. } => return Ok(value.clone()),
-            Self { variable: Some(Place(variable)), .. } => ("variable", captured.read(variable)),
+            Self { variable: Some(VariableName(variable)), .. } => ("variable", captured.read(variable)),
             Self { file: Some(Place(file)), .. } => ("file", read_file(file).await.map(without_line_end)),
             Self { command: Some(Hidden(line)), .. } => {
                 // The format is not used: the output is no key.

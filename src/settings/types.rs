@@ -8,7 +8,7 @@ use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::error::SettingsError;
-use super::secret::{Hidden, Place, Secret};
+use super::secret::{Hidden, Place, Secret, VariableName};
 use super::value::Origins;
 use crate::keys::algorithm::Algorithm;
 
@@ -94,7 +94,7 @@ tables! {
         fully_specified_alg: Option<bool>,
         dangerous_short_hmac: Option<bool>,
         value: Option<Hidden>,
-        variable: Option<Place>,
+        variable: Option<VariableName>,
         file: Option<Place>,
         command: Option<Hidden>,
         directory: Option<Place>,

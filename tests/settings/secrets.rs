@@ -143,23 +143,34 @@ fn a_secret_in_place_of_a_name_is_refused_and_printed_nowhere() {
     let hidden = pem.lines().nth(1).unwrap();
     let one_line = pem.replace('\n', "\\n");
     let url = "https://user:hunter2@login.example/jwks";
+    let random = "q3j01c5e".repeat(16);
+    let base64 = "q3J0c2VjcmV0LXNlY3Jld/1zZWNyZXQtc2VjcmV0LXNlYw==";
     for name in
         ["FILE", "VARIABLE", "DIRECTORY", "GENERATED_IN", "JWKS_URL", "CERTIFICATES_URL", "BEARER_TOKEN_FILE"]
     {
-        for text in [pem, &*one_line, url] {
+        for text in [pem, &*one_line, url, &random, base64] {
             let variable = format!("T__KEY__{name}");
             let error = Settings::builder().variables("T", [(&*variable, text)]).load().unwrap_err();
+            let expected = match name {
+                "VARIABLE" => {
+                    "the name of an environment variable that is set is right here, and this may be its value"
+                }
+                _ if text.starts_with("q3") => {
+                    "a path or URL is right here, and this may be a secret: no such file exists (an absolute path is always taken)"
+                }
+                _ => "a name is right here, and this is a key or a URL with a password",
+            };
+            let setting = name.to_lowercase();
             assert_eq!(
                 error.to_string(),
-                format!(
-                    "the setting `key.{}` (environment variable {variable}): a name is right here, and this is a key or a URL \
-                     with a password",
-                    name.to_lowercase()
-                )
+                format!("the setting `key.{setting}` (environment variable {variable}): {expected}")
             );
         }
     }
-    for name in ["https://login.example/@keys", "C:\\new\\key.pem", "/run/secrets/a@b"] {
+    let store = [("T__STORE__URL__VARIABLE", &*random)];
+    let error = Settings::builder().variables("T", store).load().unwrap_err().to_string();
+    assert!(error.contains("T__STORE__URL__VARIABLE") && !error.contains(&random), "{error}");
+    for name in ["https://login.example/@keys", "C:\\new\\key.pem", "/run/secrets/a@b", "keys/jwt"] {
         assert!(Settings::builder().variables("T", [("T__KEY__FILE", name)]).load().is_ok(), "{name}");
     }
     let airflow = tower_reissue::settings::Airflow::execution_api()

@@ -1,24 +1,45 @@
 //! Checks names that applications pass in. Passing a key in place of its name is a common mistake, and names are printed in
 //! errors and logs, so a text that looks like a key is not stored.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A path to read keys from.
 pub(super) fn path(given: impl Into<PathBuf>) -> PathBuf {
     let given = given.into();
-    if is_key_text(&given.to_string_lossy()) {
-        "(the text of a key in place of a path)".into()
+    let text = given.to_string_lossy();
+    if is_key_text(&text) || is_secret_for_path(&text) {
+        "(not a path, but perhaps the text of a key)".into()
     } else {
         given
     }
 }
 
-/// The name of an environment variable: letters, digits and `_` (POSIX, 8.1), and some systems' `.` and `-`.
+/// The name of an environment variable.
 pub(super) fn variable(given: impl Into<String>) -> String {
     let given = given.into();
+    if is_variable(&given) { given } else { "(not the name of a variable, but perhaps its value)".to_owned() }
+}
+
+/// Letters, digits and `_` (POSIX, 8.1), and some systems' `.` and `-`, unless it looks like a secret and no variable has this name.
+pub(crate) fn is_variable(text: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
-    let is_name = given.len() <= 128 && given.chars().all(fits) && !is_key_text(&given);
-    if is_name { given } else { "(not the name of a variable, but perhaps its value)".to_owned() }
+    text.len() <= 128 && text.chars().all(fits) && (!is_like_random(text) || std::env::var_os(text).is_some())
+}
+
+/// Whether it looks like a secret in place of a path or URL: a relative path of random letters and digits, which does not exist.
+pub(crate) fn is_secret_for_path(text: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '+' | '/' | '=');
+    !text.starts_with('/') && text.chars().all(fits) && is_like_random(text) && !Path::new(text).exists()
+}
+
+/// Hex, Base32 or Base64 of 16 bytes or more, rather than words: one long run of letters and digits, or all three kinds of them.
+fn is_like_random(text: &str) -> bool {
+    const LONGEST_WORD: usize = 24;
+    let has = |kind: fn(char) -> bool| text.chars().any(kind);
+    let is_mixed =
+        has(|c| c.is_ascii_uppercase()) && has(|c| c.is_ascii_lowercase()) && has(|c| c.is_ascii_digit());
+    text.len() >= 22 && is_mixed
+        || text.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word.len() > LONGEST_WORD)
 }
 
 pub(crate) fn is_key_text(text: &str) -> bool {
@@ -28,6 +49,7 @@ pub(crate) fn is_key_text(text: &str) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::is_variable;
     use crate::keys::Algorithm;
     use crate::keys::test_keys::ED25519;
     use crate::rotation::source::KeySource;
@@ -58,8 +80,35 @@ mod tests {
                 assert!(!told.contains(hidden), "{told}");
             }
         }
-        let secret = EnvSource::new("q3J0c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlYw==", format());
-        let error = secret.load().await.unwrap_err().to_string();
-        assert!(error.contains("perhaps its value") && !error.contains("q3J0"), "{error}");
+        for secret in [
+            "q3J0c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlYw==",
+            "q3J0c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlYw",
+            "q3J0_2VjcmV0-XNlY3JldC1z_WNyZXQt",
+            &"q3j01c5e".repeat(16),
+        ] {
+            let (env, file) = (EnvSource::new(secret, format()), FileSource::new(secret, format()));
+            let errors = [env.load().await.unwrap_err(), file.load().await.unwrap_err()]
+                .map(|error| error.to_string());
+            let described = [env.describe(), format!("{env:?}"), file.describe(), format!("{file:?}")];
+            for told in described.into_iter().chain(errors) {
+                assert!(told.contains("perhaps") && !told.to_lowercase().contains("q3j0"), "{told}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_of_words_is_that_of_a_variable_whatever_its_length() {
+        for name in [
+            "JWT_SECRET",
+            "jwt_secret",
+            "AIRFLOW__API_AUTH__JWT_PRIVATE_KEY_PATH",
+            "ORDERS_PROD_EU_WEST_1_JWT_SIGNING_KEY_2026",
+            "orders.jwt-secret",
+            "ServiceJwtSecret2026",
+            // It is set, in every test.
+            "CARGO_MANIFEST_DIR",
+        ] {
+            assert!(is_variable(name), "{name}");
+        }
     }
 }
