@@ -7,7 +7,7 @@ macro_rules! in_hyper {
             "As a server of its own, in bare hyper:\n\n```no_run\n# async fn serve(endpoint: tower_reissue::",
             $endpoint,
             ") -> std::io::Result<()> {\n",
-            include_str!("in_hyper.txt"),
+            include_str!("in_hyper.md"),
             "# }\n```"
         )
     };
