@@ -13,6 +13,7 @@ use crate::keys::algorithm::Algorithm;
 use crate::keys::error::KeyError;
 use crate::keys::signing_key::SigningKey;
 use crate::keys::verifying_key::VerifyingKey;
+use crate::rotation::source::refuse_replaceable;
 
 /// Langflow's own variables, with the defaults of its release 1.13, for [`SettingsBuilder::langflow`]. [The manual](crate::manual::settings#langflow) has the table.
 ///
@@ -99,8 +100,10 @@ impl Langflow {
     }
 
     /// The keys in `LANGFLOW_CONFIG_DIR` were put there by somebody else, such as Compose: they are read as they are, and again
-    /// when they change, and none is generated. Default: for a symbolic link, as Kubernetes mounts them. A key that is generated
-    /// may be read only by its owner, and a key file with another mode is refused.
+    /// when they change, and none is generated. Default: for a symbolic link, as Kubernetes mounts them, if root or this process's
+    /// user owns the link, the file and the directories that hold them, and nobody else can replace any of them; others may read
+    /// the file. Another link is an error. A key that is generated may be read only by its owner, and a key file with another mode
+    /// is refused.
     ///
     /// Costs: neither the file's mode nor its owner is checked.
     pub fn mounted_keys(mut self) -> Self {
@@ -241,7 +244,16 @@ impl Langflow {
             let not_text = || SettingsError::new(format!("{origin}: the path is not UTF-8"));
             path.to_str().map(|path| json!(path)).ok_or_else(not_text)
         };
-        if self.has_mounted_keys || path.is_symlink() {
+        let is_link = !self.has_mounted_keys && path.is_symlink();
+        if is_link {
+            refuse_replaceable(&path).map_err(|error| {
+                SettingsError::new(format!(
+                    "{origin}: this link to a key is followed only with `Langflow::mounted_keys`"
+                ))
+                .because(error)
+            })?;
+        }
+        if self.has_mounted_keys || is_link {
             layers.set("key.file", text(&path)?, &origin)
         } else {
             layers.set("key.generated_in", text(&directory)?, &origin)

@@ -247,6 +247,63 @@ async fn a_generated_key_is_kept_and_a_mounted_one_is_read() {
     }
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn a_link_to_a_key_is_followed_only_if_nobody_else_can_replace_it() {
+    use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
+    use std::path::Path;
+
+    const OTHER: Option<u32> = Some(54_321);
+    let chmod = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    // As the kubelet mounts a Secret: `secret_key` leads to `..data/secret_key`, and `..data` to the directory of the files.
+    type Change<'a> = &'a dyn Fn(&Path, &Path);
+    let rows: [(&str, bool, bool, Change<'_>); 9] = [
+        ("as mounted", true, false, &|_, _| {}),
+        ("a directory that is not sticky, but private", true, false, &|volume, _| chmod(volume, 0o755)),
+        ("readable by its owner alone", true, false, &|_, file| chmod(file, 0o400)),
+        ("others may replace the links", false, false, &|volume, _| chmod(volume, 0o777)),
+        ("others may replace the file", false, false, &|_, file| chmod(file.parent().unwrap(), 0o777)),
+        ("others may write to the file", false, false, &|_, file| chmod(file, 0o666)),
+        ("another user's link", false, true, &|volume, _| {
+            lchown(volume.join("secret_key"), OTHER, None).unwrap()
+        }),
+        ("another user's link on the way", false, true, &|volume, _| {
+            lchown(volume.join("..data"), OTHER, None).unwrap()
+        }),
+        ("another user's file", false, true, &|_, file| chown(file, OTHER, None).unwrap()),
+    ];
+    for (why, is_taken, needs_root, change) in rows {
+        if needs_root && !rustix::process::geteuid().is_root() {
+            continue;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let volume = directory.path().join("volume");
+        let file = volume.join("..2026_11_28/secret_key");
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, SECRET).unwrap();
+        chmod(&file, 0o644);
+        chmod(&volume, 0o1777);
+        symlink("..2026_11_28", volume.join("..data")).unwrap();
+        symlink("..data/secret_key", volume.join("secret_key")).unwrap();
+        change(&volume, &file);
+        let variables = [("LANGFLOW_CONFIG_DIR", volume.to_str().unwrap())];
+        let loaded = load(&variables);
+        assert_eq!(loaded.is_ok(), is_taken, "{why}: {loaded:?}");
+        match loaded {
+            Ok(settings) => assert!(Authority::from_settings(&settings).await.is_ok(), "{why}"),
+            Err(error) => {
+                assert!(
+                    error.starts_with("environment variable LANGFLOW_CONFIG_DIR: ")
+                        && error.contains("belongs to"),
+                    "{error}"
+                );
+            }
+        }
+        let mounted = Langflow::new().variables(variables).mounted_keys();
+        assert!(Settings::builder().langflow(mounted).load().is_ok(), "{why}");
+    }
+}
+
 #[tokio::test]
 #[ignore = "needs python3 with PyJWT"]
 async fn langflows_tokens_are_admitted_and_langflow_admits_their_successors() {

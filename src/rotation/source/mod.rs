@@ -77,6 +77,12 @@ pub(crate) async fn read_file(path: impl Into<std::path::PathBuf>) -> Result<sna
     snapshot::blocking(move || snapshot::read(&path)).await
 }
 
+/// Refuses a path through links that others can replace.
+#[cfg(feature = "settings")]
+pub(crate) fn refuse_replaceable(path: &std::path::Path) -> Result<(), KeyError> {
+    private_directory::refuse_replaceable(path)
+}
+
 /// Keys at hand: always the same.
 impl KeySource for KeySet {
     fn describe(&self) -> String {

@@ -18,8 +18,12 @@ mod unix;
 
 #[cfg(any(not(unix), assume_not_unix))]
 pub(super) use crate::rotation::source::private_directory::portable::PrivateDirectory;
+#[cfg(all(any(not(unix), assume_not_unix), feature = "settings"))]
+pub(super) use crate::rotation::source::private_directory::portable::refuse_replaceable;
 #[cfg(all(unix, not(assume_not_unix)))]
 pub(super) use crate::rotation::source::private_directory::unix::PrivateDirectory;
+#[cfg(all(unix, not(assume_not_unix), feature = "settings"))]
+pub(super) use crate::rotation::source::private_directory::unix::refuse_replaceable;
 
 /// Who may read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

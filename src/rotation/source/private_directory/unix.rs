@@ -206,6 +206,68 @@ fn refuse_foreign_link(path: &Path, at: &OwnedFd, name: &OsStr) -> Result<(), Ke
     Ok(())
 }
 
+/// Refuses a file that is read through symbolic links which others can replace, or that others can write to. Each link and the
+/// file must belong to root or this user, as must the directories that hold them, and nobody else may replace them there. A sticky
+/// directory will do, because the root of a Secret's volume in Kubernetes is one, and nobody replaces root's links in it.
+///
+/// The file and its links may be readable by others.
+#[cfg(feature = "settings")]
+pub(in crate::rotation::source) fn refuse_replaceable(path: &Path) -> Result<(), KeyError> {
+    let failed = |error| snapshot::unreadable(path, error);
+    let refused = |found: &Attributes, place: &Path| {
+        KeyError::unavailable(format!(
+            "{} is read through a symbolic link, and others can replace what it leads to: {} belongs to user {} and has the \
+             mode {:04o}; root or this process's user must own the links, the file and the directories that hold them, and \
+             nobody else may write to these",
+            path.display(),
+            place.display(),
+            found.owner,
+            found.mode
+        ))
+    };
+    let at_place = |place: &Path| {
+        let found = rustix::fs::lstat(place).map(Attributes::of).map_err(|error| failed(error.into()))?;
+        // A link has no mode of its own.
+        let is_open = found.file_type != FileType::Symlink
+            && found.is_writable_by_others()
+            && !found.is_sticky_directory();
+        let is_replaceable = found.is_foreign() || is_open;
+        Ok::<_, KeyError>((found, is_replaceable))
+    };
+    // Free of links.
+    let mut at = PathBuf::from(if path.is_absolute() { "/" } else { "." });
+    let mut names = names_of(path);
+    let mut links = 0;
+    while let Some(name) = names.pop() {
+        let next = at.join(&name);
+        let (found, is_replaceable) = at_place(&next)?;
+        let is_link = found.file_type == FileType::Symlink;
+        if is_link || names.is_empty() {
+            if is_replaceable {
+                return Err(refused(&found, &next));
+            }
+            let (parent, is_replaceable) = at_place(&at)?;
+            if is_replaceable {
+                return Err(refused(&parent, &at));
+            }
+        }
+        if !is_link {
+            at = next;
+            continue;
+        }
+        links += 1;
+        if links > MAX_STEPS {
+            return Err(failed(Errno::LOOP.into()));
+        }
+        let target = std::fs::read_link(&next).map_err(failed)?;
+        if target.is_absolute() {
+            at = PathBuf::from("/");
+        }
+        names.extend(names_of(&target));
+    }
+    Ok(())
+}
+
 /// Owner, mode and type of a file or directory.
 struct Attributes {
     owner: u32,
@@ -228,6 +290,12 @@ impl Attributes {
     /// A sticky directory counts: others can't replace a file in it, but they can create one first.
     fn is_writable_by_others(&self) -> bool {
         self.mode & 0o022 != 0
+    }
+
+    /// Others can't replace what is in it.
+    #[cfg(feature = "settings")]
+    fn is_sticky_directory(&self) -> bool {
+        self.file_type == FileType::Directory && self.mode & 0o1000 != 0
     }
 
     /// Root is not foreign: it can do anything anyway.
