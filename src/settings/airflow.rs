@@ -87,7 +87,7 @@ impl Airflow {
     }
 
     fn of(api: Api) -> Self {
-        Self { api, variables: Variables::of_process(), backend: None }
+        Self { api, variables: as_airflow_reads(Variables::of_process()), backend: None }
     }
 
     /// Other variables than this process's, as in a test.
@@ -95,7 +95,7 @@ impl Airflow {
         mut self,
         variables: impl IntoIterator<Item = (N, V)>,
     ) -> Self {
-        self.variables = Variables::of(variables);
+        self.variables = as_airflow_reads(Variables::of(variables));
         self
     }
 
@@ -168,6 +168,14 @@ impl Airflow {
             return Ok(true);
         }
         if let Some(secret) = variables.raw(SECRET) {
+            let is_changed =
+                |text: &str| text == "~" || text.starts_with("~/") || variables.expanded(text) != text;
+            if secret.to_str().is_some_and(is_changed) {
+                return Err(SettingsError::new(format!(
+                    "{}: Airflow expands the `$NAME` or `~/` in it, perhaps to another secret in each container: take one without",
+                    origin(SECRET)
+                )));
+            }
             layers.secret_variable("key.value", SECRET, &origin(SECRET), secret.clone())?;
         } else if let Some(line) = variables.text(SECRET_COMMAND)? {
             layers.set("key.command", json!(line), &origin(SECRET_COMMAND))?;
@@ -272,6 +280,13 @@ impl Airflow {
         }
         layers.set(if has_key { "legacy_audiences" } else { "also_accept_audiences" }, json!(others), &from)
     }
+}
+
+/// Airflow expands all values but those that say where the secret is. The secret itself is refused if that changes it.
+fn as_airflow_reads(variables: Variables) -> Variables {
+    variables.with_expanded(|name| {
+        name.starts_with("AIRFLOW__") && ![SECRET, SECRET_COMMAND, SECRET_NAME].contains(&name)
+    })
 }
 
 fn from(variables: &Variables, name: &str) -> String {

@@ -96,6 +96,64 @@ fn every_variable_is_read_and_its_default_is_airflows() {
     }
 }
 
+#[test]
+fn values_are_expanded_as_python_does_and_a_secret_that_would_change_is_refused() {
+    let path = "AIRFLOW__API_AUTH__TRUSTED_JWKS_URL";
+    let set = [
+        ("AIRFLOW_HOME", "/opt/airflow"),
+        ("HOME", "/home/airflow/"),
+        ("NESTED", "${AIRFLOW_HOME}/nested"),
+        ("EMPTY", ""),
+        ("LOOP", "$LOOP"),
+    ];
+    // Each row as CPython's `expandvars` and `expanduser` give it.
+    for (value, expected) in [
+        ("/plain", "/plain"),
+        ("$AIRFLOW_HOME/jwks.json", "/opt/airflow/jwks.json"),
+        ("${AIRFLOW_HOME}s/jwks.json", "/opt/airflows/jwks.json"),
+        ("$AIRFLOW_HOMES/$/${/$AIRFLOW_HOME", "$AIRFLOW_HOMES/$/${//opt/airflow"),
+        ("$NONE/$AIRFLOW_HOME$EMPTY/x", "$NONE//opt/airflow/x"),
+        ("~/jwks.json", "/home/airflow/jwks.json"),
+        ("/~/jwks.json", "/~/jwks.json"),
+        ("~airflow-of-no-system/x", "~airflow-of-no-system/x"),
+        ("$NESTED/x", "/opt/airflow/nested/x"),
+        ("$LOOP/x", "$LOOP/x"),
+    ] {
+        let variables: Vec<_> = set.into_iter().chain([WITH_SECRET, (path, value)]).collect();
+        let line = format!("retired_keys[0].file = {expected:?}  # environment variable {path}");
+        let printed = printed(&variables);
+        assert!(printed.lines().any(|printed| printed == line), "{line}:\n{printed}");
+    }
+    for (secret, is_taken) in [
+        (format!("$AIRFLOW_HOME{SECRET}"), true),
+        (format!("$AIRFLOW_HOME/{SECRET}"), false),
+        (format!("{SECRET}${{AIRFLOW_HOME}}"), false),
+        (format!("~/{SECRET}"), false),
+        (format!("~{SECRET}"), true),
+        (format!("$NONE {SECRET}$"), true),
+    ] {
+        let variables: Vec<_> =
+            set.into_iter().chain([("AIRFLOW__API_AUTH__JWT_SECRET", &*secret)]).collect();
+        match load(Airflow::execution_api(), &variables) {
+            Ok(_) => assert!(is_taken, "{secret}"),
+            Err(error) => {
+                assert!(
+                    !is_taken && error.starts_with("environment variable AIRFLOW__API_AUTH__JWT_SECRET: "),
+                    "{error}"
+                );
+                assert!(!error.contains("of these tests"), "{error}");
+            }
+        }
+    }
+    // The command is not expanded, and an empty secret is none.
+    let printed = printed(&[
+        ("AIRFLOW__API_AUTH__JWT_SECRET", ""),
+        ("AIRFLOW__API_AUTH__JWT_SECRET_CMD", "cat $X"),
+        ("X", "/y"),
+    ]);
+    assert!(printed.contains("key.command") && !printed.contains("/y"), "{printed}");
+}
+
 #[tokio::test]
 async fn a_secret_comes_by_value_command_and_backend_in_airflows_order() {
     let directory = tempfile::tempdir().unwrap();
