@@ -235,6 +235,13 @@ impl Airflow {
     ) -> Result<(), SettingsError> {
         let Some(place) = self.variables.text(TRUSTED_JWKS)? else { return Ok(()) };
         let from = origin(TRUSTED_JWKS);
+        #[cfg(feature = "tracing")]
+        if has_key && self.variables.raw(PRIVATE_KEY_PATH).is_none() {
+            crate::log::log!(
+                WARN,
+                "{TRUSTED_JWKS} is set beside a secret: tokens under the secret are admitted here, and refused by Airflow"
+            );
+        }
         let table = if has_key { "retired_keys[0]" } else { "trusted_issuers[0].key" };
         if !has_key {
             let Some(issuer) = issuer else {

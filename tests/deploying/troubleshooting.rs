@@ -297,12 +297,17 @@ async fn what_happens_to_a_secret_is_logged_as_the_manual_says() {
         ("ORDERS__RETIRED_KEYS__0__ALGORITHM", "HS512"),
     ];
     service(&retired).await.unwrap();
+    let missing = recorded();
+    record();
+    let set = path("jwks.json");
+    service(&[(SECRET_VARIABLE, SECRET), ("AIRFLOW__API_AUTH__TRUSTED_JWKS_URL", &set)]).await.unwrap();
     check(
         "While it runs",
         &[
             ("the Secret is replaced", replaced),
             ("the Secret can't be read any more", gone),
-            ("the previous secret is missing", recorded()),
+            ("the previous secret is missing", missing),
+            ("a JWK set is trusted beside a secret", recorded()),
         ],
     );
 }
