@@ -148,7 +148,7 @@ fn values_are_expanded_as_python_does_and_a_secret_that_would_change_is_refused(
     // The command is not expanded, and an empty secret is none.
     let printed = printed(&[
         ("AIRFLOW__API_AUTH__JWT_SECRET", ""),
-        ("AIRFLOW__API_AUTH__JWT_SECRET_CMD", "cat $X"),
+        ("AIRFLOW__API_AUTH__JWT_SECRET_CMD", "cat /$X"),
         ("X", "/y"),
     ]);
     assert!(printed.contains("key.command") && !printed.contains("/y"), "{printed}");
@@ -286,7 +286,15 @@ async fn what_can_not_be_built_names_airflows_variable() {
         (
             vec![("AIRFLOW__API_AUTH__JWT_SECRET_CMD", "false")],
             "the keys don't load: keys unavailable: the setting `key.command` (environment variable \
-             AIRFLOW__API_AUTH__JWT_SECRET_CMD): command \"false\" failed: exit status: 1",
+             AIRFLOW__API_AUTH__JWT_SECRET_CMD): command \"false\" failed: exit status: 1; what it said is on this process's standard error",
+        ),
+        (
+            vec![(
+                "AIRFLOW__API_AUTH__JWT_SECRET_CMD",
+                "echo Xq8-1zPw.7tRb4Lm_9KdXq8-1zPw.7tRb4Lm_9Kd | base64 -d",
+            )],
+            "the setting `key.command` (environment variable AIRFLOW__API_AUTH__JWT_SECRET_CMD): key refused: the command can't \
+             be split into arguments: there is no shell, and a word of it is a shell's, ...",
         ),
         (
             vec![WITH_SECRET, ("AIRFLOW__API_AUTH__JWT_LEEWAY", "600")],

@@ -127,7 +127,7 @@ async fn what_can_not_be_built_names_the_setting_and_its_source() {
         (
             format!("{NEEDED}[key]\nalgorithm = 'HS512'\ncommand = 'false'"),
             "the keys don't load: keys unavailable: the setting `key.command` (TOML text): command \"false\" failed: exit \
-             status: 1"
+             status: 1; what it said is on this process's standard error"
                 .to_owned(),
         ),
         (

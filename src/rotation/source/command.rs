@@ -15,6 +15,7 @@ use crate::keys::error::KeyErrorKind;
 use crate::keys::key_set::KeySet;
 use crate::rotation::source::KeySource;
 use crate::rotation::source::format::KeyFormat;
+use crate::rotation::source::given;
 use crate::rotation::source::load_permits::LoadPermit;
 use crate::rotation::source::snapshot;
 use crate::rotation::source::snapshot::Bytes;
@@ -41,7 +42,7 @@ pub struct CommandSource {
 /// An argument may be a secret.
 impl fmt::Debug for CommandSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CommandSource").field("program", &self.program).finish_non_exhaustive()
+        f.debug_tuple("CommandSource").field(&format_args!("{}", self.name())).finish()
     }
 }
 
@@ -64,10 +65,12 @@ impl CommandSource {
     ///
     /// The line is split as by Python's `shlex.split`: at spaces, tabs and line ends. Text in `'…'` is taken
     /// literally. In `"…"` a backslash escapes only `"` and `\`; elsewhere it escapes any character. Nothing is
-    /// expanded: no variables, no globs, no pipes.
+    /// expanded: no variables, no globs, no pipes. For those run a shell: `sh -c '…'`.
     ///
     /// # Errors
-    /// If a quote is not closed, a backslash is the last character, or the line names no program.
+    /// If a quote is not closed, a backslash is the last character, or the line names no program. Also if a word without quotes is
+    /// a shell's: a pipe, a redirection, `&`, `;`, or one that begins with `$NAME`, `$(` or a backtick. `shlex` would pass it to
+    /// the program, so `echo … | base64 -d` would make its own text the key.
     pub fn from_line(line: &str, format: KeyFormat) -> Result<Self, KeyError> {
         let mut words = split(line)?.into_iter();
         let program = words.next().ok_or_else(|| refused("the line names no program"))?;
@@ -105,13 +108,20 @@ impl CommandSource {
         let mut running = Running { child, has_ended: false };
         let (status, output) = running.wait(Instant::now() + self.timeout, self, permit)?;
         if !status.success() {
-            return Err(KeyError::unavailable(format!("{} failed: {status}", self.name())));
+            return Err(KeyError::unavailable(format!(
+                "{} failed: {status}; what it said is on this process's standard error",
+                self.name()
+            )));
         }
         Ok(output)
     }
 
     /// The program alone: an argument may be a secret.
     fn name(&self) -> String {
+        let program = self.program.to_string_lossy();
+        if given::is_key_text(&program) || given::is_secret_for_path(&program) {
+            return "command (not a program, but perhaps the text of a key)".to_owned();
+        }
         format!("command {:?}", self.program)
     }
 
@@ -219,21 +229,54 @@ mod group {
 // Not by the `shlex` crate: it drops what follows a `#`, and reads `\$` and `\r` differently from Python.
 fn split(line: &str) -> Result<Vec<String>, KeyError> {
     let mut words = Vec::new();
-    let mut word: Option<String> = None;
+    let mut word = Word::default();
     let mut rest = line.chars();
     while let Some(next) = rest.next() {
         match next {
-            ' ' | '\t' | '\r' | '\n' => words.extend(word.take()),
-            '\'' | '"' => quoted(next, &mut rest, word.get_or_insert_default())?,
+            ' ' | '\t' | '\r' | '\n' => words.extend(std::mem::take(&mut word).end()?),
+            '\'' | '"' => quoted(next, &mut rest, word.literal())?,
             '\\' => {
                 let escaped = rest.next().ok_or_else(|| refused("the line ends in a backslash"))?;
-                word.get_or_insert_default().push(escaped);
+                word.literal().push(escaped);
             }
-            other => word.get_or_insert_default().push(other),
+            other => word.text.get_or_insert_default().push(other),
         }
     }
-    words.extend(word);
+    words.extend(word.end()?);
     Ok(words)
+}
+
+#[derive(Default)]
+struct Word {
+    text: Option<String>,
+    /// Whether some of it is quoted or escaped.
+    is_quoted: bool,
+}
+
+impl Word {
+    fn literal(&mut self) -> &mut String {
+        self.is_quoted = true;
+        self.text.get_or_insert_default()
+    }
+
+    /// Without a shell, `echo … | base64 -d` would print all of it as the key. No program that was tried in a shell takes such
+    /// a word unquoted.
+    fn end(self) -> Result<Option<String>, KeyError> {
+        let is_syntax = |text: &String| {
+            let expands = text.strip_prefix('$').is_some_and(|name| {
+                name.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '_' | '{' | '('))
+            });
+            let past_number = text.trim_start_matches(|c: char| c.is_ascii_digit());
+            expands || past_number.starts_with(['|', '&', ';', '<', '>', '`']) || text.ends_with(';')
+        };
+        if !self.is_quoted && self.text.as_ref().is_some_and(is_syntax) {
+            return Err(refused(
+                "there is no shell, and a word of it is a shell's, such as `|`, `>`, `;`, `$NAME` or `$(…)`: put it in single \
+                 quotes if the program takes it literally, or run `sh -c '…'`",
+            ));
+        }
+        Ok(self.text)
+    }
 }
 
 fn quoted(quote: char, rest: &mut std::str::Chars<'_>, word: &mut String) -> Result<(), KeyError> {
@@ -283,7 +326,12 @@ mod tests {
             (r"'a\b'", &[r"a\b"]),
             (r#""a\b\"\\" "#, &[r#"a\b"\"#]),
             ("'' \"\"", &["", ""]),
-            ("$HOME *.pem | a; b # c", &["$HOME", "*.pem", "|", "a;", "b", "#", "c"]),
+            (r"'$HOME' *.pem '|' a\; b # c", &["$HOME", "*.pem", "|", "a;", "b", "#", "c"]),
+            (r#"sh -c "cat $A | tr -d '\n'; b" "#, &["sh", "-c", r"cat $A | tr -d '\n'; b"]),
+            (
+                "curl https://h/?a=1&b=$ -d a;b 5$ .a|.b",
+                &["curl", "https://h/?a=1&b=$", "-d", "a;b", "5$", ".a|.b"],
+            ),
         ] {
             assert_eq!(split(line).unwrap(), words, "{line:?}");
         }
@@ -291,6 +339,37 @@ mod tests {
             assert!(split(line).is_err(), "{line:?}");
         }
         assert!(CommandSource::from_line(" ", KeyFormat::jwk()).is_err());
+    }
+
+    #[test]
+    fn an_unquoted_word_of_a_shell_is_refused_and_not_quoted_in_the_error() {
+        for word in [
+            "|",
+            "||",
+            "|&",
+            "&",
+            "&&",
+            ";",
+            "cat;",
+            ">",
+            ">>",
+            "<",
+            "</run/secrets/jwt",
+            "2>&1",
+            "2>/dev/null",
+            "$NAME",
+            "${NAME}",
+            "$(cat",
+            "`cat",
+        ] {
+            for line in
+                [format!("echo {SECRET} {word} base64 -d"), format!("{word} x"), format!("echo {word}")]
+            {
+                let error = split(&line).unwrap_err().to_string();
+                assert!(error.contains("there is no shell") && error.contains("sh -c"), "{line}: {error}");
+                assert!(!error.contains(SECRET), "{error}");
+            }
+        }
     }
 
     #[test]
@@ -356,6 +435,13 @@ mod tests {
     async fn it_is_named_without_its_arguments() {
         let source = CommandSource::new("vault", ["token=hunter2"], KeyFormat::jwk());
         assert_eq!(KeySource::describe(&source), "command \"vault\"");
+        assert_eq!(format!("{source:?}"), "CommandSource(command \"vault\")");
+        let key = "q3j01c5e".repeat(16);
+        let source = CommandSource::from_line(&key, KeyFormat::jwk()).unwrap();
+        let error = source.load().await.unwrap_err().to_string();
+        for told in [KeySource::describe(&source), format!("{source:?}"), error] {
+            assert!(told.contains("perhaps the text of a key") && !told.contains(&key), "{told}");
+        }
         assert!(shell(&format!("echo '{SECRET}'")).load().await.is_ok());
     }
 }
