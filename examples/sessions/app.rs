@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use axum::extract::{Path as InPath, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, SET_COOKIE};
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, SET_COOKIE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -15,11 +15,11 @@ use tower_reissue::keys::{GeneratedSource, KeyRotation};
 use tower_reissue::store::{AnyStore, Page, SessionRecord, StoreError};
 use tower_reissue::{
     Algorithm, Authority, Cookie, IssueError, Login, NoReissue, RefreshEndpoint, RefreshTokens, ReissueLayer,
-    Renewal, RevokeEndpoint, Source, VerifiedToken,
+    Renewal, RevokeEndpoint, SignOutError, Source, VerifiedToken,
 };
 
 use crate::Result;
-use crate::accounts::{Accounts, SignIn};
+use crate::accounts::{Accounts, Checked, SignIn};
 
 /// Of the operators. A real service reads it from its configuration.
 const ADMIN: &str = "the-operators-password";
@@ -104,27 +104,55 @@ async fn sign_up(State(service): State<Service>, Form(new): Form<Credentials>) -
 
 async fn sign_in(
     State(service): State<Service>,
+    headers: HeaderMap,
     Form(given): Form<Credentials>,
 ) -> Result<Response, Failure> {
+    // Another site's page could sign its visitor in as somebody else.
+    let page = headers.get("sec-fetch-site").map_or(&b"none"[..], |site| site.as_bytes());
+    if !matches!(page, b"none" | b"same-origin") {
+        return Ok((StatusCode::FORBIDDEN, "sign in on this site\n").into_response());
+    }
     match service.accounts.sign_in(&given.user, &given.password).await? {
-        SignIn::Right => service.begin(&given.user, &given.device, given.keep == "cookie").await,
-        SignIn::Wrong => Ok((StatusCode::UNAUTHORIZED, "wrong name or password\n").into_response()),
+        SignIn::Right(account) => service.begin(&account, &given.device, given.keep == "cookie").await,
+        SignIn::Wrong => Ok(wrong()),
         SignIn::Blocked => Ok((StatusCode::FORBIDDEN, "the account is blocked\n").into_response()),
     }
 }
 
+fn wrong() -> Response {
+    (StatusCode::UNAUTHORIZED, "wrong name or password\n").into_response()
+}
+
 impl Service {
     /// A session on this device. The device is a private claim, so the store keeps it with the session: no further table.
-    async fn begin(&self, user: &str, device: &str, in_cookie: bool) -> Result<Response, Failure> {
-        let login = Login::new(user).claims(&json!({ "device": device }));
+    async fn begin(&self, account: &Checked, device: &str, in_cookie: bool) -> Result<Response, Failure> {
+        let login = Login::new(&*account.name).claims(&json!({ "device": device }));
         if in_cookie {
             let token = self.authority.issue(login).await?;
             let set_cookie = self.authority.set_cookie(&self.cookie, &token)?;
-            return Ok((StatusCode::NO_CONTENT, [(SET_COOKIE, set_cookie)]).into_response());
+            let response = (StatusCode::NO_CONTENT, [(SET_COOKIE, set_cookie)]).into_response();
+            return self.unless_changed(account, token.as_str(), response).await;
         }
         let pair = self.authority.issue_pair(login).await?;
         let head = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")];
-        Ok((head, pair.to_json()).into_response())
+        let response = (head, pair.to_json()).into_response();
+        self.unless_changed(account, pair.refresh.as_str(), response).await
+    }
+
+    /// The password was checked before the session began. If it was changed in between, or the account blocked, the sessions of
+    /// then have ended, and this one began too late to be among them.
+    async fn unless_changed(
+        &self,
+        account: &Checked,
+        token: &str,
+        response: Response,
+    ) -> Result<Response, Failure> {
+        if self.accounts.still_holds(account).await? {
+            return Ok(response);
+        }
+        // If this fails, nobody has the token.
+        self.authority.sign_out(token).await?;
+        Ok(wrong())
     }
 }
 
@@ -177,22 +205,30 @@ struct NewPassword {
     device: String,
 }
 
-/// Ends every session of the account, and begins a new one for the caller at once.
+/// Ends every session of the account, and begins a new one for the caller at once. Where that fails half-way, the same form again
+/// completes it.
 async fn change_password(
     State(service): State<Service>,
     me: VerifiedToken,
+    headers: HeaderMap,
     Form(given): Form<NewPassword>,
 ) -> Result<Response, Failure> {
     let user = me.subject().unwrap_or_default();
     if given.new.len() < 8 {
         return Ok((StatusCode::BAD_REQUEST, "the new password has less than 8 bytes\n").into_response());
     }
-    if service.accounts.sign_in(user, &given.old).await? != SignIn::Right {
-        return Ok((StatusCode::FORBIDDEN, "the old password is wrong\n").into_response());
-    }
-    service.accounts.set_password(user, &given.new).await?;
+    let accounts = &service.accounts;
+    let account = match accounts.sign_in(user, &given.old).await? {
+        SignIn::Right(_) => accounts.set_password(user, &given.new).await?,
+        _ => match accounts.sign_in(user, &given.new).await? {
+            // It was changed, and its sessions were not ended.
+            SignIn::Right(account) => account,
+            _ => return Ok((StatusCode::FORBIDDEN, "the old password is wrong\n").into_response()),
+        },
+    };
     service.authority.revoke_subject(user).await?;
-    let begun = service.begin(user, &given.device, false).await?;
+    let in_cookie = !headers.contains_key(AUTHORIZATION);
+    let begun = service.begin(&account, &given.device, in_cookie).await?;
     Ok((Extension(NoReissue), begun).into_response())
 }
 
@@ -230,6 +266,12 @@ struct Failure(StatusCode);
 impl From<StoreError> for Failure {
     /// Nothing is known, and nothing was done for certain.
     fn from(_: StoreError) -> Self {
+        Self(StatusCode::SERVICE_UNAVAILABLE)
+    }
+}
+
+impl From<SignOutError> for Failure {
+    fn from(_: SignOutError) -> Self {
         Self(StatusCode::SERVICE_UNAVAILABLE)
     }
 }

@@ -61,7 +61,7 @@ pub(crate) async fn walk(nodes: [SocketAddr; 2]) -> Result<()> {
     two.get("/me", &phone.access).await?.is(401, "so the phone's token is of no use")?;
     println!("      devices: {}", two.devices(&laptop.access).await?.join(", "));
 
-    let cookie = one.cookie(&alice, "browser").await?;
+    let cookie = one.cookie(&alice, "correct-horse", "browser").await?;
     two.get_with("/me", ("cookie", &cookie)).await?.is(200, "a browser is signed in by a cookie")?;
 
     let changed = [("old", "correct-horse"), ("new", "battery-staple"), ("device", "laptop")];
@@ -71,6 +71,20 @@ pub(crate) async fn walk(nodes: [SocketAddr; 2]) -> Result<()> {
     two.get_with("/me", ("cookie", &cookie)).await?.is(401, "the browser's too")?;
     two.get("/me", &fresh.access).await?.is(200, "and a new one began, in the same second")?;
     println!("      devices: {}", two.devices(&fresh.access).await?.join(", "));
+
+    let cookie = two.cookie(&alice, "battery-staple", "browser").await?;
+    let changed = [("old", "battery-staple"), ("new", "correct-horse"), ("device", "browser")];
+    let answer = one.post_with("/password", ("cookie", &cookie), &changed).await?;
+    let answer = answer.is(204, "a browser changes it")?;
+    check(answer.set_cookie.is_some() && answer.body.is_empty(), "and gets a cookie, and no token to read")?;
+    // As after an answer of 503: the password is the new one already.
+    let phone = two.sign_in(&alice, "phone").await?;
+    let answer = one.post("/password", &phone.access, &changed).await?;
+    let fresh = answer.is(200, "and the same form again ends what is left")?.pair()?;
+    let elsewhere = [("user", &*alice), ("password", "correct-horse"), ("keep", "cookie")];
+    two.post_with("/sign-in", ("sec-fetch-site", "cross-site"), &elsewhere)
+        .await?
+        .is(403, "another site's page signs nobody in")?;
 
     one.block(&bob).await?.is(204, "an operator blocks Bob")?;
     two.get("/me", &bobs.access).await?.is(401, "his sessions ended")?;
@@ -120,8 +134,8 @@ impl Node {
         self.post("/sign-in", "", &fields).await?.is(200, &format!("sign in on a {device}"))?.pair()
     }
 
-    async fn cookie(&self, user: &str, device: &str) -> Result<String> {
-        let fields = [("user", user), ("password", "correct-horse"), ("device", device), ("keep", "cookie")];
+    async fn cookie(&self, user: &str, password: &str, device: &str) -> Result<String> {
+        let fields = [("user", user), ("password", password), ("device", device), ("keep", "cookie")];
         let answer = self.post("/sign-in", "", &fields).await?.is(204, &format!("sign in on a {device}"))?;
         let cookie = answer.set_cookie.ok_or("no cookie was set")?;
         Ok(cookie.split(';').next().unwrap_or_default().to_owned())
@@ -163,9 +177,13 @@ impl Node {
     }
 
     async fn post(&self, path: &str, token: &str, fields: &[(&str, &str)]) -> Result<Answer> {
-        let form = fields.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&");
         let bearer = format!("Bearer {token}");
         let field = if token.is_empty() { ("accept", "*/*") } else { ("authorization", &*bearer) };
+        self.post_with(path, field, fields).await
+    }
+
+    async fn post_with(&self, path: &str, field: (&str, &str), fields: &[(&str, &str)]) -> Result<Answer> {
+        let form = fields.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&");
         self.send("POST", path, field, form).await
     }
 
