@@ -99,9 +99,8 @@ impl Args {
                 "--data" => args.data = Some(value()?.into()),
                 "--store" => args.store = Some(value()?),
                 _ => {
-                    return Err(
-                        format!("{arg} is unknown; there are --serve, --listen, --data and --store").into()
-                    );
+                    eprintln!("usage: sessions [--serve] [--listen ADDRESS] [--data FOLDER] [--store URL]");
+                    std::process::exit(if arg == "--help" { 0 } else { 2 });
                 }
             }
         }
@@ -126,6 +125,12 @@ Paste these one by one:
 # exchange the refresh token, twice as after a lost response: both bring the same refresh token
   curl -s http://{address}/refresh -d grant_type=refresh_token -d refresh_token=$REFRESH; echo
   curl -s http://{address}/refresh -d grant_type=refresh_token -d refresh_token=$REFRESH; echo
+# sign in as a browser does, with the token in a cookie, and end that session from the phone
+  curl -i http://{address}/sign-in -d user=alice -d password=correct-horse -d device=browser -d keep=cookie -c /tmp/sessions.cookie
+  curl -i http://{address}/me -b /tmp/sessions.cookie; echo
+  ID=$(curl -s http://{address}/devices -H \"Authorization: Bearer $ACCESS\" | sed 's/.*\"device\":\"browser\",\"id\":\"\\([^\"]*\\).*/\\1/')
+  curl -i -X POST http://{address}/devices/$ID/end -H \"Authorization: Bearer $ACCESS\"
+  curl -i http://{address}/me -b /tmp/sessions.cookie; echo
 # change the password: every device is signed out, and this one signed in again
   curl -i http://{address}/password -H \"Authorization: Bearer $ACCESS\" -d old=correct-horse -d new=battery-staple -d device=phone; echo
 # the tokens from before are of no use any more
