@@ -186,7 +186,7 @@ impl Airflow {
             return Ok(false);
         } else {
             return Err(SettingsError::new(format!(
-                "{SECRET} is missing: the secret that every component shares, from `openssl rand -base64 64`; or \
+                "{SECRET} is missing: the secret that every component shares, from `openssl rand -hex 64`; or \
                  {SECRET_COMMAND}, {SECRET_NAME}, {PRIVATE_KEY_PATH} or {TRUSTED_JWKS}"
             )));
         }

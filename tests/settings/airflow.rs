@@ -205,7 +205,7 @@ fn each_mistake_names_its_variable() {
     for (variables, expected) in [
         (
             vec![],
-            "AIRFLOW__API_AUTH__JWT_SECRET is missing: the secret that every component shares, from `openssl rand -base64 64`; \
+            "AIRFLOW__API_AUTH__JWT_SECRET is missing: the secret that every component shares, from `openssl rand -hex 64`; \
              or AIRFLOW__API_AUTH__JWT_SECRET_CMD, AIRFLOW__API_AUTH__JWT_SECRET_SECRET, \
              AIRFLOW__API_AUTH__JWT_PRIVATE_KEY_PATH or AIRFLOW__API_AUTH__TRUSTED_JWKS_URL",
         ),

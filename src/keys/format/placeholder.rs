@@ -38,7 +38,7 @@ fn found_in(form: &[u8]) -> Option<(KeyErrorKind, &'static str)> {
         return Some((
             KeyErrorKind::Guessable,
             "the secret is a shorter text repeated, or has almost no different characters; make one with \
-             `openssl rand -base64 64`",
+             `openssl rand -hex 64`",
         ));
     }
     let text = std::str::from_utf8(form).ok()?;
@@ -51,7 +51,7 @@ fn found_in(form: &[u8]) -> Option<(KeyErrorKind, &'static str)> {
     if is_made_of_placeholders(text) {
         return Some((
             KeyErrorKind::Guessable,
-            "the secret consists of words that examples use in place of a secret; make one with `openssl rand -base64 64`",
+            "the secret consists of words that examples use in place of a secret; make one with `openssl rand -hex 64`",
         ));
     }
     if is_url(text) {

@@ -109,12 +109,12 @@ fn refuse_guessable(secret: &[u8]) -> Result<(), KeyError> {
         return guessable("the secret is empty or blank; is the variable or file it comes from set?");
     }
     if secret.windows(2).all(|pair| pair.first() == pair.last()) {
-        return guessable("the secret is one byte repeated; make one with `openssl rand -base64 64`");
+        return guessable("the secret is one byte repeated; make one with `openssl rand -hex 64`");
     }
     if let Some(place) = known_secrets::printed_in(secret) {
         return Err(KeyError::new(
             KeyErrorKind::Guessable,
-            format!("the secret is publicly known, from {place}; make one with `openssl rand -base64 64`"),
+            format!("the secret is publicly known, from {place}; make one with `openssl rand -hex 64`"),
         ));
     }
     Ok(())
