@@ -1,5 +1,7 @@
 //! From settings to an authority and a layer, by their builders.
 
+use std::time::Duration;
+
 use http::HeaderName;
 
 use super::Settings;
@@ -206,6 +208,7 @@ impl Settings {
             let keys = self.issuer_keys(&path, name, issuer).await?;
             rotation = rotation.trust(issuer.trusted(name), keys);
         }
+        rotation = rotation.overlap(fields.default_overlap());
         if let Some(set) = &fields.rotation {
             rotation = with(rotation, set.activation_delay, KeyRotation::activation_delay);
             rotation = with(rotation, set.reload_every, KeyRotation::reload_every);
@@ -220,7 +223,19 @@ impl Settings {
     }
 }
 
-fn with<B>(builder: B, time: Option<Time>, set: fn(B, std::time::Duration) -> B) -> B {
+impl Fields {
+    /// A replaced key verifies for as long as the last token under it may be of use: its life, and at most five minutes of grace
+    /// and one of leeway.
+    fn default_overlap(&self) -> Duration {
+        let or =
+            |time: &Option<Time>, secs| time.as_ref().map_or(Duration::from_secs(secs), |Time(time)| *time);
+        let refresh = self.refresh_tokens.as_ref().map(|refresh| or(&refresh.lifetime, 7 * 24 * 3600));
+        let longest = or(&self.lifetime, 600).max(refresh.unwrap_or_default());
+        longest.saturating_add(Duration::from_secs(600)).max(Duration::from_secs(3600))
+    }
+}
+
+fn with<B>(builder: B, time: Option<Time>, set: fn(B, Duration) -> B) -> B {
     match time {
         Some(Time(time)) => set(builder, time),
         None => builder,

@@ -201,7 +201,7 @@ pub(super) const DEFAULTS: &[(&str, &str)] = &[
     ("renewer_deadline", "\"5s\""),
     ("rotation.activation_delay", "\"0s\""),
     ("rotation.reload_every", "\"10s\""),
-    ("rotation.overlap", "\"1h\""),
+    ("rotation.overlap", "\"1h\", or 10m more than the longest token lives"),
     ("rotation.stale_for", "\"1day\""),
     ("rotation.cooldown", "\"30s\""),
     ("store.deadline", "\"1s\""),

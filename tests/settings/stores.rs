@@ -56,3 +56,18 @@ async fn a_session_that_ends_at_one_process_has_ended_at_the_other() {
         assert_eq!(answer.map_err(|refusal| refusal.reason().clone()), expected, "{store}");
     }
 }
+
+/// A replaced key verifies for as long as the tokens of these settings may be of use, whatever their lifetimes.
+#[tokio::test]
+async fn pairs_and_long_tokens_need_no_further_setting() {
+    for more in [
+        "[refresh_tokens]\naudience = 'https://login.example/refresh'",
+        "lifetime = '10h'\ngrace = '5m'\nleeway = '1m'\n",
+        "[refresh_tokens]\naudience = 'https://login.example/refresh'\nlifetime = '90days'",
+    ] {
+        let key = format!("[key]\nalgorithm = 'HS256'\nvalue = '{SECRET}'\n[store]\nurl = 'memory:'\n");
+        let (first, last) = if more.starts_with('[') { (&*key, more) } else { (more, &*key) };
+        let settings = toml(&format!("{NEEDED}{first}\n{last}")).unwrap();
+        Authority::from_settings(&settings).await.unwrap_or_else(|error| panic!("{more}: {error}"));
+    }
+}
