@@ -38,6 +38,7 @@ fn builder() -> AuthorityBuilder {
 #[allow(dead_code, reason = "only compiled")]
 async fn session_tasks(authority: Authority, token: &str, kid: &str) -> Result<(), Box<dyn Error>> {
     let _ = Login::new("alice").claims(&json!({ "role": "admin" }));
+    let _ = Login::new("alice").claims(&json!({ "scope": "orders:read orders:write" }));
     authority.revoke_subject("alice").await?;
     authority.sessions("alice", Page::default()).await?;
     authority.withdraw_key(kid);

@@ -295,7 +295,8 @@ pub enum NotReissued {
     Declined,
     /// `renew_if` panicked.
     HookPanicked,
-    /// It would not outlive its predecessor: the session's end is near, or the handler took too long.
+    /// It would not outlive its predecessor: the session's end is near, the handler took too long, or a handler asked for it
+    /// within the second in which the token was issued.
     TooLate,
     /// The key that signed the predecessor has left the ring.
     KeyWithdrawn,
@@ -365,10 +366,36 @@ impl NotReissued {
     }
 }
 
-/// The [`label`](NotReissued::label).
 impl fmt::Display for NotReissued {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.label())
+        f.write_str("no successor: ")?;
+        f.write_str(match self {
+            Self::Declined => "`renew_if` or the renewer declined",
+            Self::HookPanicked => "`renew_if` panicked",
+            Self::TooLate => {
+                "it would not outlive its token, whose session ends soon, or which was issued within this second"
+            }
+            Self::KeyWithdrawn => "the key that signed the token is no longer held",
+            Self::Revoked => "the session was revoked",
+            Self::Unknown => "the store does not know that the token leads to the session's newest one",
+            Self::HeadMismatch => "what the store recorded can't be a successor of the token",
+            Self::StoreFailed => "the store did not record it",
+            Self::RenewerFailed => {
+                "the renewer failed or did not answer in time, or claims were given that are not to be changed"
+            }
+            Self::NotRenewable => {
+                "the token has none: it is not an own one of this session, or belongs to a pair, whose refresh token renews it"
+            }
+            Self::NeedsStore => {
+                "it needs a `store`: without one there is a successor in the renewal window only, the same on every node"
+            }
+            Self::AlreadyReissued => "one with more scopes or audiences is on record",
+            Self::SigningFailed => "the key could not sign",
+            Self::Suppressed => "the response is to carry none, or can't",
+            Self::TooLong => "it would be longer than `max_token_bytes`",
+            Self::CookieTooLong => "as a cookie it would be longer than browsers keep",
+            Self::HeadTooLarge => "it would make the response head larger than `max_added_head_bytes`",
+        })
     }
 }
 
