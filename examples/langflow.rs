@@ -25,6 +25,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
@@ -40,6 +41,8 @@ use futures_util::FutureExt as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::{Mutex, Semaphore};
+use tokio::time::timeout;
 use tower_reissue::settings::{Langflow, Settings};
 use tower_reissue::{
     Authority, Cookie, IssueError, Login, Reason, Refresh, RefreshError, Refusal, ReissueLayer, RequestHead,
@@ -131,6 +134,10 @@ struct Service {
     refresh: Cookie,
     origins: Arc<[String]>,
     account: Arc<Account>,
+    /// A hash takes 19 MiB, and anybody can ask for one.
+    hashing: Arc<Semaphore>,
+    /// Langflow's refresh tokens are exchanged one after the other.
+    exchanging: Arc<Mutex<()>>,
 }
 
 async fn app(settings: &Settings, langflow: Langflow, account: Arc<Account>) -> Result<Router> {
@@ -151,6 +158,8 @@ async fn app(settings: &Settings, langflow: Langflow, account: Arc<Account>) -> 
         refresh: settings.refresh_cookie()?.ok_or("`refresh_tokens.cookie` is not set")?,
         origins: settings.allowed_origins().map(str::to_owned).collect(),
         account,
+        hashing: Arc::new(Semaphore::new(4)),
+        exchanging: Arc::default(),
         authority,
     };
     Ok(Router::new()
@@ -182,11 +191,17 @@ struct Credentials {
 
 async fn login(
     State(service): State<Service>,
+    headers: HeaderMap,
     Form(given): Form<Credentials>,
 ) -> Result<response::Response, Failure> {
+    // Another site's page could sign its visitor in as somebody else.
+    service.check_page(&headers)?;
     let account = Arc::clone(&service.account);
-    // Argon2id takes tens of milliseconds by design: in a thread of its own.
-    let is_right = tokio::task::spawn_blocking(move || account.is(&given)).await.unwrap_or(false);
+    let turn = timeout(Duration::from_secs(5), Arc::clone(&service.hashing).acquire_owned()).await;
+    let Ok(Ok(turn)) = turn else { return Err(Failure::UNAVAILABLE) };
+    // Argon2id takes tens of milliseconds by design: in a thread of its own, and four at a time.
+    let check = move || (account.is(&given), turn).0;
+    let is_right = tokio::task::spawn_blocking(check).await.unwrap_or(false);
     if !is_right {
         return Err(Failure::unauthorized("Incorrect username or password"));
     }
@@ -201,10 +216,12 @@ async fn refresh(State(service): State<Service>, headers: HeaderMap) -> Result<r
     match service.authority.refresh(Refresh::new(&*token)).await {
         Ok(pair) => service.hand_over(&pair),
         Err(RefreshError::Refused(refusal)) if *refusal.reason() == Reason::WrongType => {
+            // Langflow takes such a token any number of times. Here it is spent first, so that whatever fails leaves no second pair;
+            // two nodes at the same moment may both find it unspent.
+            let _one_at_a_time = service.exchanging.lock().await;
             let old = service.langflows.admit(&token).await?;
-            let pair = service.authority.issue_pair(Login::new(old.subject().unwrap_or_default())).await?;
-            // Langflow takes such a token any number of times.
             service.langflows.revoke_session(&old).await.map_err(|_| Failure::UNAVAILABLE)?;
+            let pair = service.authority.issue_pair(Login::new(old.subject().unwrap_or_default())).await?;
             service.hand_over(&pair)
         }
         Err(RefreshError::Refused(refusal)) => Err(refusal.into()),

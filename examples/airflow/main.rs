@@ -95,8 +95,8 @@ async fn start() -> Result<(), Failure> {
 /// All of it is in the settings, except which tokens may live on.
 async fn authority(settings: &Settings, tasks: Arc<Tasks>) -> Result<Authority, SettingsError> {
     let builder = AuthorityBuilder::from_settings(settings).await?;
-    // A workload token is exchanged once, by `run`, and must not outlast the queue. A task that has ended needs no token, which
-    // Airflow overlooks.
+    // A workload token is exchanged by `run`, again for the same process while its task runs, and must not outlast the queue. A
+    // task that has ended needs no token, which Airflow overlooks.
     let renews = move |token: &_| api::is_execution(token) && !tasks.has_ended(token.subject());
     settings.build(builder.renew_if(renews))
 }

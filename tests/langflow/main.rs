@@ -210,6 +210,13 @@ fn langflows_own_tokens_are_admitted_renewed_and_exchanged_once() {
     server.refresh(&old).is(401, "Invalid refresh token");
     server.refresh(&mint("refresh", -1)).is(401, "Invalid refresh token");
     server.refresh(&mint("api_key", 3500)).is(401, "Invalid refresh token");
+    // Presented many times at once.
+    let at_once = mint("refresh", 83_000);
+    let answers = std::thread::scope(|scope| {
+        let presented: Vec<_> = (0..16).map(|_| scope.spawn(|| server.refresh(&at_once).status)).collect();
+        presented.into_iter().map(|answer| answer.join().unwrap()).collect::<Vec<_>>()
+    });
+    assert_eq!(answers.iter().filter(|status| **status == 200).count(), 1, "{answers:?}");
     // One that was signed out is worthless, too.
     let other = mint("refresh", 80_000);
     let signed_out =
@@ -241,6 +248,9 @@ fn it_refreshes_for_pages_of_its_own_alone() {
                 let head = format!("{fields}Cookie: refresh_token_lf={token}");
                 assert_eq!(server.exchange("POST", path, &head, "").status, status, "{path} {fields}");
             }
+            let head = format!("{fields}Content-Type: application/x-www-form-urlencoded");
+            let form = format!("username=langflow&password={PASSWORD}");
+            assert_eq!(server.exchange("POST", "/api/v1/login", &head, &form).status, status, "{fields}");
         }
     }
 }
