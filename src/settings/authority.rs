@@ -27,7 +27,10 @@ impl Authority<PrivateClaims> {
     /// # Panics
     /// Outside a tokio runtime.
     pub async fn from_settings(settings: &Settings) -> Result<Self, SettingsError> {
-        settings.build(AuthorityBuilder::from_settings(settings).await?)
+        let builder = AuthorityBuilder::from_settings(settings).await?;
+        // With hooks, the application's own code may say these.
+        settings.fields.check_complete()?;
+        settings.build(builder)
     }
 }
 
@@ -224,6 +227,32 @@ impl Settings {
 }
 
 impl Fields {
+    /// Names what has no default, in words for somebody who edits settings.
+    fn check_complete(&self) -> Result<(), SettingsError> {
+        let is_set = |flag: Option<bool>| flag == Some(true);
+        let has_key = self.key.is_some();
+        let is_unbounded = self.dangerous.as_ref().is_some_and(|it| is_set(it.unbounded_sessions));
+        for (is_missing, what) in [
+            (
+                has_key && self.issuer.is_none() && !is_set(self.without_issuer),
+                "`issuer` is missing: the name that issues the tokens, as in \"https://login.example\"; or `without_issuer`",
+            ),
+            (
+                self.audience.is_none() && !is_set(self.without_audience),
+                "`audience` is missing: the name of this service in the `aud` of tokens; or `without_audience`",
+            ),
+            (
+                has_key && self.max_session_lifetime.is_none() && !is_unbounded,
+                "`max_session_lifetime` is missing: the longest that a session may live, as in \"12h\"",
+            ),
+        ] {
+            if is_missing {
+                return Err(SettingsError::new(format!("the setting {what}")));
+            }
+        }
+        Ok(())
+    }
+
     /// A replaced key verifies for as long as the last token under it may be of use: its life, and at most five minutes of grace
     /// and one of leeway.
     fn default_overlap(&self) -> Duration {

@@ -155,8 +155,9 @@ async fn what_can_not_be_built_names_the_setting_and_its_source() {
             format!("{NEEDED}lifetime = '1s'\n{key}"),
             "the lifetime is 1 s... (`lifetime` is from TOML text)".to_owned(),
         ),
-        (key.clone(), "no issuer: ...".to_owned()),
-        (format!("issuer = 'x'\naudience = 'y'\n{key}"), "no session limit: ...".to_owned()),
+        (key.clone(), "the setting `issuer` is missing: ...".to_owned()),
+        (format!("issuer = 'x'\n{key}"), "the setting `audience` is missing: ...".to_owned()),
+        (format!("issuer = 'x'\naudience = 'y'\n{key}"), "the setting `max_session_lifetime` is missing: ...".to_owned()),
         (
             format!("{NEEDED}{key}\n[store]\nurl = 'mysql://user:hunter2@h'"),
             "the setting `store.url` (TOML text): `memory:`, `redis://…`, `rediss://…`, `postgres://…` or `sqlite:…` is right"
