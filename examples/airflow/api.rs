@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Path, Query, State};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Json, Response};
@@ -110,6 +110,7 @@ async fn run(
     if is_workload(&token) {
         // The layer adds no second one.
         response.headers_mut().insert("refreshed-api-token", execution_token(&authority, &task).await?);
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         info!(task, "the workload token is exchanged");
     }
     Ok(response)

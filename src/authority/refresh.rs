@@ -187,8 +187,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         // The check and the signatures use the same ring, because the key could be withdrawn in between.
         let ring = self.0.keys.load();
         let key_held = ring.holds(token.key(), token.claims().iss());
-        // Judged by its arrival: a renewer that takes its time makes no thief of who came within the window.
-        let mut next = policy.refresh_recorded(&token, arrived, key_held, proposed, answer);
+        let mut next = policy.refresh_recorded(&token, (arrived, now), key_held, proposed, answer);
         let mut reused = None;
         let verdict = loop {
             next = match next {

@@ -107,11 +107,12 @@ impl Policy {
     }
 
     /// What the store made of the proposed successor; `None` where it did not answer. `key_held` is asked anew: the key may
-    /// have been withdrawn while the store was waited for.
+    /// have been withdrawn while the store was waited for. The reuse window is judged by when the token arrived, so that a slow
+    /// renewer puts nobody outside it; everything else by now.
     pub(crate) fn refresh_recorded(
         &self,
         token: &Verified,
-        now: NumericDate,
+        (arrived, now): (NumericDate, NumericDate),
         key_held: bool,
         proposed: Successor,
         answer: Option<Rotated>,
@@ -119,7 +120,7 @@ impl Policy {
         let successor = match answer {
             Some(Rotated::Recorded) => proposed,
             Some(Rotated::Superseded { head }) => match self.recorded_head(token, &head, now) {
-                Some(head) if self.is_within_reuse_window(&head, now) => {
+                Some(head) if self.is_within_reuse_window(&head, arrived) => {
                     if now >= head.exp {
                         return Next::Refuse(Reason::Expired);
                     }
@@ -128,7 +129,7 @@ impl Policy {
                 Some(_) => return Next::EndSession { generations: 1 },
                 // Another node may sign it, whose settings differ. It still tells when this token was spent.
                 None => match self.spent_at(&head) {
-                    Some(spent) if now.since(spent) >= self.reuse_window() => {
+                    Some(spent) if arrived.since(spent) >= self.reuse_window() => {
                         return Next::EndSession { generations: 1 };
                     }
                     // A node with other settings may accept it, so the answer is 503 and no verdict.
@@ -164,8 +165,8 @@ impl Policy {
 
     /// Whether the predecessor of this head may still be answered with it. Equal counts as over, so that a window of 0 s is
     /// none.
-    fn is_within_reuse_window(&self, head: &Successor, now: NumericDate) -> bool {
-        now.since(head.iat) < self.reuse_window()
+    fn is_within_reuse_window(&self, head: &Successor, arrived: NumericDate) -> bool {
+        arrived.since(head.iat) < self.reuse_window()
     }
 
     fn reuse_window(&self) -> u64 {

@@ -69,6 +69,7 @@ fn a_workload_token_is_exchanged_by_run_and_good_for_nothing_else() {
     let answer = run(&server, &workload, PROCESS);
     assert_eq!(answer.status, 200, "{}", answer.body);
     let own = answer.successor().expect("an execution token");
+    assert!(answer.fields.contains("cache-control: no-store"), "{}", answer.fields);
     let claims = support::payload(&own);
     assert_eq!(
         (&claims["sub"], &claims["scope"], &claims["aud"], &claims["iss"]),

@@ -1,7 +1,7 @@
 //! Rule 24: a refresh token is exchanged for one pair, in one step, and its second use after the window ends the session.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -319,6 +319,33 @@ fn renewing(
         std::future::ready(Ok(answer(&request)))
     });
     (builder, asked)
+}
+
+/// The other's successor is younger than this one's arrival.
+#[test]
+fn a_refresh_that_another_overtakes_while_its_renewer_is_asked_gets_the_others_successor() {
+    for slow in [0, 4, 7, 40] {
+        let clock = ManualClock::at(NOW);
+        let (overtaken, other): (Arc<OnceLock<Authority>>, Arc<OnceLock<String>>) = Default::default();
+        let (authority, by_other, later) = (overtaken.clone(), other.clone(), clock.clone());
+        let is_first = AtomicUsize::new(0);
+        let built = pairs(&clock)
+            .renew_with(move |_| {
+                if is_first.fetch_add(1, Ordering::SeqCst) == 0 {
+                    later.advance(slow);
+                    let (authority, token) = (authority.get().unwrap(), by_other.get().unwrap());
+                    refresh(authority, token).unwrap();
+                }
+                std::future::ready(Ok(Renewal::keep()))
+            })
+            .build()
+            .unwrap();
+        let first = issued(&built);
+        other.set(first.refresh.as_str().to_owned()).unwrap();
+        overtaken.set(built.clone()).unwrap();
+        let pair = refresh(&built, first.refresh.as_str());
+        assert!(pair.is_ok(), "{slow}: {:?}", pair.map(drop));
+    }
 }
 
 /// The answer comes after the window, and the token came within it.

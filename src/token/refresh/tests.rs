@@ -49,8 +49,9 @@ fn the_stores_answer_decides_once_and_the_window_is_counted_from_the_heads_iat()
     let policy = policy_of_pairs();
     let token = refresh_token(&policy, &json!({}));
     let proposed = |secs| policy.propose(&token, at(secs)).expect("a successor");
-    let next =
-        |secs, key_held, answer| policy.refresh_recorded(&token, at(secs), key_held, proposed(secs), answer);
+    let next = |secs, key_held, answer| {
+        policy.refresh_recorded(&token, (at(secs), at(secs)), key_held, proposed(secs), answer)
+    };
     let end = |generations| Next::EndSession { generations };
     assert_eq!(next(200, true, Some(Rotated::Recorded)), Next::Issue(proposed(200)));
     for (secs, answered) in [(100, true), (159, true), (160, false), (5_000, false)] {
@@ -86,7 +87,8 @@ fn a_window_of_nothing_answers_nobody_twice() {
     policy.refresh = policy.refresh.map(|refresh| RefreshPolicy { reuse_window: 0, ..refresh });
     let token = refresh_token(&policy, &json!({}));
     let proposed = policy.propose(&token, at(100)).expect("a successor");
-    let answer = policy.refresh_recorded(&token, at(100), true, proposed, Some(head(&policy, &token, 100)));
+    let answer =
+        policy.refresh_recorded(&token, (at(100), at(100)), true, proposed, Some(head(&policy, &token, 100)));
     assert_eq!(answer, Next::EndSession { generations: 1 });
 }
 
