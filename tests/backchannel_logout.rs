@@ -345,6 +345,8 @@ async fn a_logout_goes_on_if_the_issuer_hangs_up() {
         status = status(&endpoint, &token) => panic!("{status}: the hook waits"),
         _ = reached.acquire() => {}
     }
+    // Meanwhile it comes once more: its hook is not run twice.
+    assert_eq!(status(&endpoint, &token).await, 503);
     gate.add_permits(1);
     for _ in 0..100 {
         tokio::task::yield_now().await;

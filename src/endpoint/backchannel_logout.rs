@@ -72,7 +72,7 @@ pub struct BackchannelLogoutEndpoint<C = PrivateClaims> {
     authority: Authority<C>,
     rules: Arc<LogoutRules>,
     on_logout: Option<Arc<OnLogout>>,
-    used: Arc<Mutex<Cache<TokenId, ()>>>,
+    used: Arc<Mutex<Cache<TokenId, bool>>>,
 }
 
 impl<C: Send + Sync + 'static> BackchannelLogoutEndpoint<C> {
@@ -113,8 +113,8 @@ impl<C: Send + Sync + 'static> BackchannelLogoutEndpoint<C> {
 
     /// Takes logout tokens without `typ` too, which older issuers send. Default: `typ` must be `logout+jwt` (§2.4).
     ///
-    /// It costs a barrier between the kinds of tokens: only `events` then tells a logout token from another one, and such
-    /// a token is admitted as an access token where its `aud` is an accepted audience.
+    /// Costs: only `events` then tells a logout token from another one, and such a token is admitted as an access token
+    /// where its `aud` is an accepted audience.
     pub fn allow_missing_type(mut self) -> Self {
         Arc::make_mut(&mut self.rules).allow_missing_type = true;
         self
@@ -193,10 +193,18 @@ impl<C: Send + Sync + 'static> BackchannelLogoutEndpoint<C> {
                     ),
                 }
             })?;
-        if self.used().get(&logout.id).is_some() {
-            return Err(OAuthError::invalid_request("the logout token was used before"));
+        {
+            // Noted at once, so that two requests with one token do not both run the hook.
+            let mut used = self.used();
+            match used.get(&logout.id) {
+                Some(true) => return Err(OAuthError::invalid_request("the logout token was used before")),
+                Some(false) => {
+                    return Err(OAuthError::unavailable("the logout token is being used: try again"));
+                }
+                None => used.insert(logout.id, false),
+            }
         }
-        // Few issuers send a token again after they hung up.
+        // Completes even if the issuer hangs up: few send a token again.
         let this = self.clone();
         let ended = detached(async move { this.end(logout).await }).await;
         ended.unwrap_or_else(|| Err(OAuthError::unavailable("the sessions may still be live: try again")))
@@ -204,6 +212,16 @@ impl<C: Send + Sync + 'static> BackchannelLogoutEndpoint<C> {
 
     async fn end(&self, logout: Logout) -> Result<(), OAuthError> {
         let id = logout.id;
+        let ended = self.end_all_of(logout).await;
+        match ended {
+            Ok(()) => self.used().insert(id, true),
+            // A token that ended nothing may come again.
+            Err(_) => drop(self.used().remove(&id)),
+        }
+        ended
+    }
+
+    async fn end_all_of(&self, logout: Logout) -> Result<(), OAuthError> {
         self.authority
             .end_sessions_of(&logout)
             .await
@@ -213,12 +231,10 @@ impl<C: Send + Sync + 'static> BackchannelLogoutEndpoint<C> {
                 OAuthError::unavailable("the service's own sessions may still be live: try again")
             })?;
         }
-        // Only now: a token that ended nothing may come again.
-        self.used().insert(id, ());
         Ok(())
     }
 
-    fn used(&self) -> MutexGuard<'_, Cache<TokenId, ()>> {
+    fn used(&self) -> MutexGuard<'_, Cache<TokenId, bool>> {
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -205,7 +205,7 @@ impl<C: Send + Sync + 'static> RevokeEndpoint<C> {
         response
     }
 
-    /// Whoever signs out may close the window at once.
+    /// Completes even if the client disconnects.
     async fn sign_out(&self, token: Vec<u8>) -> Result<(), SignOutError> {
         let authority = self.authority.clone();
         let signed_out = detached(async move { authority.sign_out_bytes(&token).await }).await;

@@ -144,8 +144,7 @@ impl Airflow {
         layers.set("rotation.overlap", json!(format!("{overlap}s")), &from(variables, name))?;
         // Airflow's threshold is the same for every token.
         layers.set("jitter_percent", json!(0), DEFAULT)?;
-        // Airflow has no limit, and a task may run for days. This outlasts any that is still wanted, and ends what a stolen token
-        // is good for.
+        // Airflow has no limit, and a task may run for days. 30 days are longer than tasks run, and bound the use of a stolen token.
         layers.set("max_session_lifetime", json!("30days"), "default, Airflow has none")
     }
 
@@ -226,7 +225,7 @@ impl Airflow {
         }
     }
 
-    /// Beside an own key the keys are the same issuer's, of other components. Alone they are an issuer's that is trusted.
+    /// Beside an own key these are other components' keys of the same issuer. Without one they are a trusted issuer's.
     fn trusted_keys(
         &self,
         layers: &mut Layers,
@@ -264,7 +263,7 @@ impl Airflow {
         layers.set(&format!("{table}.format"), json!("jwk_set"), &from)
     }
 
-    /// The first signs, and a renewed token carries it, whichever it came with.
+    /// New and renewed tokens carry the first audience. The others are accepted.
     fn audiences(&self, layers: &mut Layers, has_key: bool) -> Result<(), SettingsError> {
         let (name, default) = match self.api {
             Api::Execution => (EXECUTION_AUDIENCE, "urn:airflow.apache.org:task"),

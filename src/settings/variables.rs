@@ -96,7 +96,7 @@ impl Variables {
         }
     }
 
-    /// A number of seconds, as a duration with its unit.
+    /// A whole number of seconds.
     pub(super) fn seconds(&self, name: &str, default: u64) -> Result<u64, SettingsError> {
         let Some(text) = self.text(name)? else { return Ok(default) };
         text.trim()

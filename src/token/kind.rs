@@ -18,7 +18,7 @@ pub(crate) enum TokenKind {
 pub(crate) enum Sliding {
     /// Never: the access token of a pair, whose refresh token is its renewal.
     Never,
-    /// The store records the successor, if there is one. A token without the claim is such a token.
+    /// A token that is no part of a pair, without the claim. If there is a store, it records the successor.
     Alone,
     /// The access token of a pair, where that was asked for. The store records the refresh tokens of its session, so its successor is
     /// derived.

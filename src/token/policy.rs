@@ -100,7 +100,7 @@ impl Policy {
         self.access_types.first().map_or("JWT", String::as_str)
     }
 
-    /// How a token is renewed whose claim says this.
+    /// How a token with this claim `sliding` is renewed.
     pub(super) fn sliding(&self, claim: Option<&str>) -> Sliding {
         match claim {
             claim if claim == Sliding::Never.claim() => Sliding::Never,

@@ -35,7 +35,7 @@ pub(crate) struct Evidence<'a> {
     pub(crate) now: NumericDate,
 }
 
-/// What to do next. Two are verdicts; each other names the function that takes its answer.
+/// What to do next. `Issue`, `Refuse` and `NoSuccessor` are verdicts; each other names the function that takes its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     /// Verdict: the recorded successor goes out, and a new access token with it.

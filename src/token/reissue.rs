@@ -115,7 +115,7 @@ impl Reissue {
         Ok(Self { wanted, ..Self::at_response(now, Some(policy.any_capacity()), records) })
     }
 
-    /// The same, with a renewer to ask once before anything is recorded. There is none without a store.
+    /// The same, with a renewer to ask once before anything is recorded. What a handler asked for is applied in the same step.
     pub(crate) fn asking_renewer(self, has_renewer: bool) -> Self {
         Self { asks_renewer: has_renewer || self.wanted.is_some(), ..self }
     }

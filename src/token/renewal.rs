@@ -73,7 +73,7 @@ impl Renewal {
         self
     }
 
-    /// What the successor of a token with these claims has in place of its predecessor's, by this and by another answer.
+    /// The scopes and audiences that a successor of a token with these claims has left, after this and another answer.
     pub(crate) fn narrow(&self, other: Option<&Self>, claims: &Claims) -> Result<Narrowed, Reason> {
         let mut narrowed = Narrowed::default();
         for answer in [Some(self), other].into_iter().flatten() {
