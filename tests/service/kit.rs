@@ -102,7 +102,7 @@ fn label(event: &Event<'_>) -> String {
         Event::Issued { .. } => "issued".into(),
         Event::Refused { refusal, .. } => format!("refused {}", refusal.reason().label()),
         Event::Reissued { how, .. } => format!("reissued {}", how.label()),
-        Event::NotReissued { why, .. } => format!("not_reissued {why}"),
+        Event::NotReissued { why, .. } => format!("not_reissued {}", why.label()),
         Event::Reused { generations, .. } => format!("reused {generations}"),
         Event::Revoked => "revoked".into(),
         Event::HookPanicked { hook, .. } => format!("hook_panicked {hook}"),
