@@ -167,7 +167,19 @@ fn the_commands_that_sessions_prints_work_when_pasted() {
     let statuses: Vec<&str> = transcript.lines().filter_map(|line| line.strip_prefix("HTTP/1.1 ")).collect();
     assert_eq!(
         statuses,
-        ["201 Created", "200 OK", "200 OK", "401 Unauthorized", "400 Bad Request"],
+        [
+            "201 Created",
+            "200 OK",
+            // By cookie, until the phone ends that session.
+            "204 No Content",
+            "200 OK",
+            "204 No Content",
+            "401 Unauthorized",
+            // With a new password.
+            "200 OK",
+            "401 Unauthorized",
+            "400 Bad Request",
+        ],
         "{transcript}"
     );
     assert!(
