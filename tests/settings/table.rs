@@ -325,28 +325,59 @@ fn settings_are_a_field_of_an_applications_own_configuration() {
 
 #[tokio::test]
 async fn no_duration_is_a_panic() {
-    let needed = format!("{}\n[key]\nalgorithm = 'HS512'\nvalue = '{}'", super::NEEDED, super::SECRET);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret");
+    std::fs::write(&file, super::SECRET).unwrap();
+    let database = format!("sqlite:{}", folder.path().join("store.db").display());
+    let command = format!("cat {}", file.display());
     for (path, value) in VALUES {
         let is_duration =
             value.starts_with(|c: char| c.is_ascii_digit()) && !value.ends_with(|c: char| c.is_ascii_digit());
         if !is_duration {
             continue;
         }
+        // In one layer, for the list of a later one replaces the list before it.
         let variable = format!("T__{}", path.replace("[]", "__0").replace('.', "__").to_uppercase());
         for extreme in ["0s", "1ns", "500000000000years", "9999999999999years"] {
             let settings = Settings::builder()
-                .toml(&needed)
+                .toml(super::NEEDED)
                 .variables(
                     "T",
-                    [(&*variable, extreme), ("T__TRUSTED_ISSUERS__0__KEY__JWKS_URL", "http://127.0.0.1:1/")],
-                )
-                .variables(
-                    "T",
-                    [("T__TRUSTED_ISSUERS__0__ISSUER", "https://x.example"), ("T__STORE__URL", "memory:")],
+                    [
+                        ("T__KEY__ALGORITHM", "HS512"),
+                        ("T__KEY__COMMAND", &*command),
+                        ("T__REFRESH_TOKENS__AUDIENCE", "https://login.example/refresh"),
+                        ("T__TRUSTED_ISSUERS__0__ISSUER", "https://x.example"),
+                        ("T__TRUSTED_ISSUERS__0__KEY__JWKS_URL", "http://127.0.0.1:1/"),
+                        // Only SQL waits, only Redis has replicas: nobody listens here.
+                        (
+                            "T__STORE__URL",
+                            if path.contains("replicas") { "redis://127.0.0.1:1" } else { &database },
+                        ),
+                        ("T__STORE__WAIT_FOR_REPLICAS", if path.contains("replicas") { "1" } else { "" }),
+                        (&*variable, extreme),
+                    ],
                 )
                 .load();
-            if let Ok(settings) = settings {
-                let _ = Authority::from_settings(&settings).await;
+            let built = match settings {
+                Ok(settings) => Authority::from_settings(&settings).await.map(|_| ()),
+                Err(error) => Err(error),
+            };
+            // The error is about this duration, and not about what stands beside it: the duration was read.
+            if let Err(error) = built.map_err(|error| error.to_string()) {
+                let words = match *path {
+                    "key.timeout" => "took longer than",
+                    "rotation.reload_every" => "the reload interval is 0",
+                    "store.wait" | "store.wait_for_replicas_timeout" => "the store can't be opened",
+                    path if path.starts_with("trusted_issuers") => {
+                        "the trusted issuer \"https://x.example\": its"
+                    }
+                    _ => &variable,
+                };
+                assert!(
+                    error.contains(words) || error.contains(&variable),
+                    "{variable} = {extreme}: {error}"
+                );
             }
         }
     }
