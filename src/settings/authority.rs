@@ -15,6 +15,7 @@ use crate::request::cookie::{Cookie, SameSite};
 use crate::request::credential::Source;
 use crate::rotation::KeyRotation;
 use crate::server::ReissueLayer;
+use crate::token::policy::{DEFAULT_LIFETIME, DEFAULT_REFRESH_LIFETIME};
 
 impl Authority<PrivateClaims> {
     /// The authority of these settings. It loads the keys, keeps them up to date, and opens the store.
@@ -258,8 +259,9 @@ impl Fields {
     fn default_overlap(&self) -> Duration {
         let or =
             |time: &Option<Time>, secs| time.as_ref().map_or(Duration::from_secs(secs), |Time(time)| *time);
-        let refresh = self.refresh_tokens.as_ref().map(|refresh| or(&refresh.lifetime, 7 * 24 * 3600));
-        let longest = or(&self.lifetime, 600).max(refresh.unwrap_or_default());
+        let refresh =
+            self.refresh_tokens.as_ref().map(|refresh| or(&refresh.lifetime, DEFAULT_REFRESH_LIFETIME));
+        let longest = or(&self.lifetime, DEFAULT_LIFETIME).max(refresh.unwrap_or_default());
         longest.saturating_add(Duration::from_secs(600)).max(Duration::from_secs(3600))
     }
 }

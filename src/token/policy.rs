@@ -6,6 +6,10 @@ use super::horizon::{Horizon, StoreHorizon, furthest_ahead};
 use super::kind::{Sliding, TokenKind};
 use crate::time::{MAX_TOLERANCE, NumericDate};
 
+/// The lifetime of new tokens, and of new refresh tokens, where none is configured.
+pub(crate) const DEFAULT_LIFETIME: u64 = 600;
+pub(crate) const DEFAULT_REFRESH_LIFETIME: u64 = 7 * 24 * 3600;
+
 /// All fields are checked when the authority is built. After that a policy never changes, because `Verified` holds dates that were
 /// computed from it. [`Terms`](super::terms::Terms) hold what differs for a trusted issuer.
 #[derive(Clone, Debug)]

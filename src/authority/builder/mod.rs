@@ -18,7 +18,7 @@ use crate::store::{ClaimsStore, ErasedStore};
 use crate::telemetry::{Event, Observer};
 use crate::time::{Clock, SystemClock, clamped};
 use crate::token::claims::{ACCESS_CLAIMS, CLIENT_ID, SLIDING};
-use crate::token::policy::Policy;
+use crate::token::policy::{DEFAULT_LIFETIME, Policy};
 use crate::token::renewal::Renewal;
 
 pub(super) use build::check_issuer;
@@ -116,7 +116,7 @@ impl AuthorityBuilder<PrivateClaims> {
                 max_added_head_bytes: 3 * 1024,
                 ignore_confirmation: false,
                 longest_without_iat: None,
-                lifetime: 600,
+                lifetime: DEFAULT_LIFETIME,
                 leeway: 0,
                 grace: 60,
                 future_tolerance: 5,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::token::policy::RefreshPolicy;
+use crate::token::policy::{DEFAULT_REFRESH_LIFETIME, RefreshPolicy};
 
 /// What the refresh tokens of an authority are like. See
 /// [`AuthorityBuilder::refresh_tokens`](crate::AuthorityBuilder::refresh_tokens).
@@ -20,7 +20,7 @@ impl RefreshTokens {
     pub fn new(audience: impl Into<String>) -> Self {
         Self(RefreshPolicy {
             audience: audience.into(),
-            lifetime: 7 * 24 * 3600,
+            lifetime: DEFAULT_REFRESH_LIFETIME,
             reuse_window: 60,
             sliding_access: false,
         })
