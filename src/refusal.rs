@@ -308,6 +308,12 @@ impl Reason {
         matches!(self, Self::UnknownKey | Self::WrongAlgorithm | Self::BadSignature)
     }
 
+    /// Whether a key that is not loaded here could change the verdict. The key of a wrong issuer may be the claimed issuer's too, and
+    /// not be loaded from there yet.
+    pub(crate) fn may_lack_key(&self) -> bool {
+        self.is_about_keys() || *self == Self::WrongIssuer
+    }
+
     /// Whether the token's signature was verified before it was refused.
     #[cfg(feature = "tracing")]
     pub(crate) fn is_under_a_good_key(&self) -> bool {

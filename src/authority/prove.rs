@@ -127,11 +127,11 @@ impl<C: Send + Sync + 'static> Authority<C> {
     pub(super) fn may_lack_own_key(&self, token: &[u8], refusal: &Refusal) -> bool {
         let own = self.0.policy.issuer.as_deref();
         match refusal.reason() {
-            // A trusted issuer publishes the key as its own.
+            // The key that verified it is a trusted issuer's.
             Reason::WrongIssuer => {
                 verify::claimed_key(token).is_some_and(|(claimed, _)| own.is_none_or(|own| claimed == own))
             }
-            reason => reason.is_about_keys(),
+            reason => reason.may_lack_key(),
         }
     }
 
@@ -156,10 +156,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// The load that may bring the key of a refused token, if the token claims a trusted issuer that has no such key here. Keys of
     /// own tokens and of untrusted issuers are not loaded.
     fn refetch_for(&self, token: &[u8], refusal: &Refusal) -> Option<Refetching> {
-        // Another issuer may publish the key too, and then it is the wrong issuer that the key was found for.
-        let is_about_keys = refusal.reason().is_about_keys() || *refusal.reason() == Reason::WrongIssuer;
         // Without a manager nothing can be loaded, so the token need not be read again.
-        if !is_about_keys || !self.0.keys.is_managed() {
+        if !refusal.reason().may_lack_key() || !self.0.keys.is_managed() {
             return None;
         }
         let (issuer, kid) = verify::claimed_key(token)?;

@@ -150,7 +150,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let confirmation = token.claims().confirmation();
         let evidence = Evidence {
             token: &token,
-            key_held: self.0.keys.load().holds(token.key(), token.claims().iss()),
+            key_held: token.is_held_by(&self.0.keys.load()),
             confirmed: confirmation.is_none_or(|cnf| head.is_some_and(|head| self.confirms(head, cnf))),
             client_id: refresh.client_id.as_deref(),
             scope: refresh.scope.as_deref(),
@@ -186,7 +186,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let answer = self.record_refresh(&token, presented, &proposed).await;
         // The check and the signatures use the same ring, because the key could be withdrawn in between.
         let ring = self.0.keys.load();
-        let key_held = ring.holds(token.key(), token.claims().iss());
+        let key_held = token.is_held_by(&ring);
         let mut next = policy.refresh_recorded(&token, (arrived, now), key_held, proposed, answer);
         let mut reused = None;
         let verdict = loop {

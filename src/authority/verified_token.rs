@@ -91,7 +91,7 @@ impl<C> VerifiedToken<C> {
         if self.0.ring.load(Ordering::Relaxed) == ring.id() {
             return true;
         }
-        let held = ring.holds(self.verified().key(), self.verified().claims().iss());
+        let held = self.verified().is_held_by(ring);
         if held {
             self.0.ring.store(ring.id(), Ordering::Relaxed);
         }

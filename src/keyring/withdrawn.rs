@@ -57,24 +57,22 @@ impl Withdrawn {
         if !self.holds(key, issuer) {
             return false;
         }
-        let names = [key.kid(), key.fingerprint()].map(str::to_owned);
-        let [_, fingerprint] = names.clone();
-        match issuer {
-            None => {
-                self.seen.extend(names);
-                self.extend([fingerprint]);
-            }
-            Some(issuer) => {
-                self.of(issuer).learn(fingerprint);
-                let is_listed = |name: &String| {
-                    self.everywhere.contains(name)
-                        || self.of_issuers.values().any(|of| of.listed.contains(name))
-                };
-                let seen = names.into_iter().filter(is_listed).collect::<Vec<_>>();
-                self.seen.extend(seen);
+        // An issuer can rename its keys without end, so of their names only those are kept that are listed anyway.
+        for name in [key.kid(), key.fingerprint()] {
+            if issuer.is_none() || self.is_listed(name) {
+                self.seen.insert(name.to_owned());
             }
         }
+        let fingerprint = key.fingerprint().to_owned();
+        match issuer {
+            None => self.extend([fingerprint]),
+            Some(issuer) => self.of(issuer).learn(fingerprint),
+        }
         true
+    }
+
+    fn is_listed(&self, name: &str) -> bool {
+        self.everywhere.contains(name) || self.of_issuers.values().any(|of| of.listed.contains(name))
     }
 
     /// Whether the key is withdrawn, by the names that are known so far. `issuer` is `None` for an own key.

@@ -224,6 +224,11 @@ impl Verified {
         &self.key
     }
 
+    /// Whether the ring holds its key, for its issuer.
+    pub(crate) fn is_held_by(&self, ring: &KeyRing) -> bool {
+        ring.holds(&self.key, self.claims.iss())
+    }
+
     pub(crate) fn kind(&self) -> TokenKind {
         self.kind
     }
