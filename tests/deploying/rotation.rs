@@ -5,7 +5,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -19,13 +19,12 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tower::{Layer as _, service_fn};
 use tower_reissue::settings::{Langflow, Settings};
-use tower_reissue::{Algorithm, Authority, Login, ReissueLayer};
+use tower_reissue::{Authority, Login, ReissueLayer};
 
 use super::cluster::{Cluster, Container};
 use super::manifests::{airflow, document};
 use super::page::block;
 use super::support::guarded::header;
-use super::support::sign_raw;
 use super::{PREVIOUS, RSA, RSA_PUBLIC, SECRET, filled};
 
 const ROTATION: &str = "Rotation";
@@ -93,12 +92,7 @@ fn client() -> Client<HttpConnector, Empty<Bytes>> {
 
 /// As one of Airflow's components, which holds this secret alone.
 fn airflows_token(secret: &str) -> String {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-    let claims = json!({
-        "sub": "task-1", "jti": "a1", "aud": "urn:airflow.apache.org:task", "nbf": now, "iat": now, "exp": now + 600,
-    });
-    let key = jsonwebtoken::EncodingKey::from_secret(secret.as_bytes());
-    sign_raw(r#"{"alg":"HS512","typ":"JWT","kid":"not-used"}"#, &claims.to_string(), &key, Algorithm::HS512)
+    crate::troubleshooting::mint(secret, json!({}))
 }
 
 /// Before the change there is the previous secret alone.

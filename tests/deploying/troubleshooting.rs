@@ -81,7 +81,7 @@ fn claims(changes: Value) -> Value {
     claims
 }
 
-fn mint(secret: &str, changes: Value) -> String {
+pub(crate) fn mint(secret: &str, changes: Value) -> String {
     let key = jsonwebtoken::EncodingKey::from_secret(secret.as_bytes());
     let header = r#"{"alg":"HS512","typ":"JWT","kid":"not-used"}"#;
     sign_raw(header, &claims(changes).to_string(), &key, Algorithm::HS512)
