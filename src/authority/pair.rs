@@ -16,7 +16,8 @@ use crate::token::scope;
 /// An access token and the refresh token of its session.
 ///
 /// The access token is like any other, and is never renewed in a response: it carries the claim `"sliding": false`, unless
-/// [`RefreshTokens::sliding_access_tokens`](super::RefreshTokens::sliding_access_tokens) asks for that. The refresh token has the `typ` `refresh+jwt` and the refresh endpoint's audience, so no service takes it for an access token.
+/// [`RefreshTokens::sliding_access_tokens`](super::RefreshTokens::sliding_access_tokens) asks for that. The refresh token has
+/// the `typ` `refresh+jwt` and the refresh endpoint's audience, so no service takes it for an access token.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct TokenPair {

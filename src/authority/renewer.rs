@@ -71,8 +71,8 @@ impl RenewalRequest {
         self.client_id.as_deref()
     }
 
-    /// The claim `name`, or `None` if there is none. For a refresh it is one of the private claims that its access tokens get;
-    /// otherwise a claim of the token that is renewed.
+    /// The claim `name`, or `None` if there is none. At a refresh these are the private claims that the refresh token grants to
+    /// access tokens. At a renewal they are the claims of the token that is renewed.
     ///
     /// # Errors
     /// If its JSON can't be read as a `T`.

@@ -154,9 +154,9 @@ impl<C: Send + Sync + 'static> BackchannelLogoutEndpoint<C> {
 
     /// Runs `end` for each logout token, after the issuer's own session was ended in the store: end the sessions that this
     /// service began for that user, with [`Authority::revoke_subject_before`] and the token's
-    /// [`issued_at`](LogoutToken::issued_at). Compare its [`issuer`](LogoutToken::issuer) first: two issuers may use the same `sub`
-    /// for different users. If it fails or panics the answer is 503, and it runs again when the issuer
-    /// sends the token again. It runs to its end if the issuer hangs up, and nothing bounds its time.
+    /// [`issued_at`](LogoutToken::issued_at). Compare its [`issuer`](LogoutToken::issuer) first: two issuers may use the same
+    /// `sub` for different users. If it fails or panics the answer is 503, and it runs again when the issuer sends the token
+    /// again. It runs to its end if the issuer hangs up, and nothing bounds its time.
     pub fn on_logout<F>(mut self, end: impl Fn(LogoutToken) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<(), BoxError>> + Send + 'static,

@@ -21,8 +21,8 @@ pub struct NoReissue;
 ///
 /// It holds the successor that [`Authority::reissue`](crate::Authority::reissue) or
 /// [`reissue_with`](crate::Authority::reissue_with) made, or another token of the same session
-/// ([`Login::in_session`](crate::Login::in_session)), which is never renewed. A token of another session is not sent: give that to the client in the
-/// body, or with [`Authority::set_cookie`](crate::Authority::set_cookie).
+/// ([`Login::in_session`](crate::Login::in_session)), which is never renewed. A token of another session is not sent:
+/// give that to the client in the body, or with [`Authority::set_cookie`](crate::Authority::set_cookie).
 ///
 /// With the feature `axum` it is a response part, as here. Otherwise call [`put_into`](Self::put_into).
 ///

@@ -15,7 +15,8 @@ use crate::keys::signing_key::SigningKey;
 use crate::keys::verifying_key::VerifyingKey;
 use crate::rotation::source::refuse_replaceable;
 
-/// Langflow's own variables, with the defaults of its release 1.13, for [`SettingsBuilder::langflow`]. [The manual](crate::manual::settings#langflow) has the table.
+/// Langflow's own variables, with the defaults of its release 1.13, for [`SettingsBuilder::langflow`].
+/// [The manual](crate::manual::settings#langflow) has the table.
 ///
 /// Langflow's tokens hold `sub`, `type` and `exp`, and nothing else: such tokens are admitted, and their successors also have
 /// an `iat` and the start of the session.
@@ -93,7 +94,8 @@ impl Langflow {
     }
 
     /// Issues pairs, with refresh tokens of `LANGFLOW_REFRESH_TOKEN_EXPIRE_SECONDS` for this audience, and Langflow's cookie
-    /// for them ([`Settings::refresh_cookie`](super::Settings::refresh_cookie)). Needs a store, which Langflow has none of. Default: access tokens are renewed in responses, and the session ends after that time.
+    /// for them ([`Settings::refresh_cookie`](super::Settings::refresh_cookie)). Needs a store, which Langflow has none of.
+    /// Default: access tokens are renewed in responses, and the session ends after that time.
     pub fn refresh_tokens(mut self, audience: impl Into<String>) -> Self {
         self.refresh_audience = Some(audience.into());
         self

@@ -51,12 +51,11 @@ const AT_ONCE: usize = 128;
 ///
 /// Every change of a session is one script on one key slot, so it happens completely or not at all, even if a process
 /// is killed. A standing costs one round trip with two pipelined queries. A rotation costs one, and two in a cluster or
-/// behind a proxy that spreads keys over servers:
-/// the subject's revocations are read, and the session listed, before the session's record is written. A revocation
-/// costs one, and one more to note it at its subject. Revoking *all* sessions writes to every hash tag, with 1,024 scripts. Where a
-/// revocation of a subject's or all sessions meets some that begin ahead of the clock, each of them costs as much as
-/// one more. Put a
-/// [`Cached`](super::Cached) in front if there are many requests.
+/// behind a proxy that spreads keys over servers: the subject's revocations are read, and the session listed, before the
+/// session's record is written. A revocation costs one, and one more to note it at its subject. Revoking *all* sessions
+/// writes to every hash tag, with 1,024 scripts. Where a revocation of a subject's or all sessions meets some that begin
+/// ahead of the clock, each of them costs as much as one more. Put a [`Cached`](super::Cached) in front if there are
+/// many requests.
 ///
 /// # What the server must be
 ///

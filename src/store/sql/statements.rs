@@ -82,10 +82,10 @@ pub(super) struct Statements {
     /// The same two, and whoever listens is told: on PostgreSQL.
     pub(super) save_and_tell: Statement,
     pub(super) save_cutoff_and_tell: Statement,
-    /// A page. If there is none, one row without a session.
+    /// A page of sessions. It always answers a row: if there is no session, the row has none.
     pub(super) sessions: Statement,
     /// Live sessions on record, of a subject or of all, that begin after an instant and more than so many seconds ahead of
-    /// the server's clock, but one. If there is none, one row without a session.
+    /// the server's clock, but one. It always answers a row: if there is no session, the row has none.
     pub(super) begun_after: Statement,
     /// A subject's sessions over the limit: each live one; the latest start and the expiry of those to forget; the oldest start
     /// of those that are kept. At least one row.
