@@ -355,6 +355,35 @@ async fn a_logout_goes_on_if_the_issuer_hangs_up() {
     assert_eq!(status(&endpoint, &token).await, 400, "it was used");
 }
 
+/// As an application that runs its services on a runtime each.
+#[test]
+fn a_logout_that_ends_with_its_runtime_can_come_again() {
+    let authority = service(&ManualClock::at(NOW));
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = calls.clone();
+    let endpoint = endpoint(&authority).on_logout(move |_| {
+        let is_first = counted.fetch_add(1, Ordering::SeqCst) == 0;
+        async move {
+            if is_first {
+                std::future::pending::<()>().await;
+            }
+            Ok(())
+        }
+    });
+    let token = logout(json!({}));
+    let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let first = runtime();
+    first.block_on(async {
+        tokio::select! {
+            status = status(&endpoint, &token) => panic!("{status}: the hook waits"),
+            () = async { while calls.load(Ordering::SeqCst) == 0 { tokio::task::yield_now().await } } => {}
+        }
+    });
+    drop(first);
+    assert_eq!(runtime().block_on(status(&endpoint, &token)), 200);
+    assert_eq!(runtime().block_on(status(&endpoint, &token)), 400, "it was used");
+}
+
 #[test]
 fn it_is_not_built_where_it_could_end_nothing_or_anybodys() {
     let clock = ManualClock::at(NOW);

@@ -23,6 +23,8 @@ use crate::token::logout::{Logout, LogoutRules};
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 type Ending = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
+/// The tokens that were used, and those in use: `false`.
+type Used = Mutex<Cache<TokenId, bool>>;
 type OnLogout = dyn Fn(LogoutToken) -> Ending + Send + Sync;
 
 /// Ends sessions when a trusted issuer says so, by OpenID Connect Back-Channel Logout 1.0.
@@ -72,7 +74,7 @@ pub struct BackchannelLogoutEndpoint<C = PrivateClaims> {
     authority: Authority<C>,
     rules: Arc<LogoutRules>,
     on_logout: Option<Arc<OnLogout>>,
-    used: Arc<Mutex<Cache<TokenId, bool>>>,
+    used: Arc<Used>,
 }
 
 impl<C: Send + Sync + 'static> BackchannelLogoutEndpoint<C> {
@@ -193,32 +195,18 @@ impl<C: Send + Sync + 'static> BackchannelLogoutEndpoint<C> {
                     ),
                 }
             })?;
-        {
-            // Noted at once, so that two requests with one token do not both run the hook.
-            let mut used = self.used();
-            match used.get(&logout.id) {
-                Some(true) => return Err(OAuthError::invalid_request("the logout token was used before")),
-                Some(false) => {
-                    return Err(OAuthError::unavailable("the logout token is being used: try again"));
-                }
-                None => used.insert(logout.id, false),
-            }
-        }
+        // Noted at once, so that two requests with one token do not both run the hook.
+        let in_use = InUse::begin(&self.used, logout.id)?;
         // Completes even if the issuer hangs up: few send a token again.
         let this = self.clone();
-        let ended = detached(async move { this.end(logout).await }).await;
-        ended.unwrap_or_else(|| Err(OAuthError::unavailable("the sessions may still be live: try again")))
-    }
-
-    async fn end(&self, logout: Logout) -> Result<(), OAuthError> {
-        let id = logout.id;
-        let ended = self.end_all_of(logout).await;
-        match ended {
-            Ok(()) => self.used().insert(id, true),
-            // A token that ended nothing may come again.
-            Err(_) => drop(self.used().remove(&id)),
-        }
+        let ended = detached(async move {
+            this.end_all_of(logout).await?;
+            in_use.end();
+            Ok(())
+        });
         ended
+            .await
+            .unwrap_or_else(|| Err(OAuthError::unavailable("the sessions may still be live: try again")))
     }
 
     async fn end_all_of(&self, logout: Logout) -> Result<(), OAuthError> {
@@ -234,15 +222,49 @@ impl<C: Send + Sync + 'static> BackchannelLogoutEndpoint<C> {
         Ok(())
     }
 
-    fn used(&self) -> MutexGuard<'_, Cache<TokenId, bool>> {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     async fn ended_by(&self, end: &OnLogout, token: LogoutToken) -> Result<(), ()> {
         let panicked = || self.authority.report_panic("on_logout");
         let ending = caught(|| end(token)).ok_or_else(panicked)?;
         Caught::new(ending).await.ok_or_else(panicked)?.map_err(drop)
     }
+}
+
+/// The note that a logout token is in use. A token that ended nothing may come again, so the note goes when this is dropped,
+/// also by a panic or with the runtime.
+struct InUse {
+    used: Arc<Used>,
+    id: TokenId,
+}
+
+impl InUse {
+    fn begin(used: &Arc<Used>, id: TokenId) -> Result<Self, OAuthError> {
+        let mut all = lock(used);
+        match all.get(&id) {
+            Some(true) => Err(OAuthError::invalid_request("the logout token was used before")),
+            Some(false) => Err(OAuthError::unavailable("the logout token is being used: try again")),
+            None => {
+                all.insert(id, false);
+                Ok(Self { used: Arc::clone(used), id })
+            }
+        }
+    }
+
+    fn end(self) {
+        lock(&self.used).insert(self.id, true);
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        let mut all = lock(&self.used);
+        if all.get(&self.id) == Some(&false) {
+            all.remove(&self.id);
+        }
+    }
+}
+
+fn lock(used: &Used) -> MutexGuard<'_, Cache<TokenId, bool>> {
+    used.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A logout token that holds.
