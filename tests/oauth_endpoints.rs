@@ -131,6 +131,14 @@ async fn a_token_in_the_body_beside_one_in_the_head_is_refused() {
         assert!(authority.admit(kept.as_str()).await.is_ok(), "{name} {more}");
         assert!(authority.admit(other.as_str()).await.is_ok(), "{name} {more}");
     }
+    // What may hold the other token, in a form that is no parameter.
+    let list = format!(r#"["{}"]"#, other.as_str());
+    for body in [format!(r#"{{"token":{list}}}"#), list] {
+        let mut request = post("application/json", body);
+        request.headers_mut().insert("authorization", bearer.parse().unwrap());
+        assert_eq!(ask(endpoint.clone(), request).await.status(), 400);
+        assert!(authority.admit(kept.as_str()).await.is_ok());
+    }
     // Client authentication is no token. Nobody asked for it, and it changes nothing.
     let mut request = post(FORM, format!("token={}", other.as_str()));
     request.headers_mut().insert("authorization", "Basic eA==".parse().unwrap());
@@ -143,7 +151,7 @@ async fn a_token_in_the_body_beside_one_in_the_head_is_refused() {
         ("application/json", ""),
         ("application/json", "null"),
         ("application/json", "{}"),
-        ("application/json", "[1]"),
+        ("application/json", "[]"),
     ] {
         let token = authority.issue(Login::new("alice")).await.unwrap();
         let mut request = post(content_type, body);

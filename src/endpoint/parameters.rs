@@ -8,7 +8,6 @@ use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use http_body::Body;
 use http_body_util::{BodyExt, Limited};
-use serde::de::IgnoredAny;
 
 use super::reply::OAuthError;
 use crate::jose::json;
@@ -16,6 +15,18 @@ use crate::jose::json;
 /// In bytes: a token of the usual maximum, and all else that a client sends beside it.
 const MAX: usize = 64 * 1024;
 const MAX_COUNT: usize = 64;
+
+/// The names that the endpoints read.
+const KNOWN: [&str; 8] = [
+    "token",
+    "refresh_token",
+    "logout_token",
+    "grant_type",
+    "client_id",
+    "client_secret",
+    "client_assertion",
+    "scope",
+];
 
 /// How the body of a request is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +41,11 @@ pub(super) struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
     pub(super) fn get(&self, name: &str) -> Option<&str> {
+        debug_assert!(KNOWN.contains(&name), "{name}");
+        self.find(name)
+    }
+
+    fn find(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
     }
 
@@ -73,18 +89,25 @@ impl Parameters {
                 }
             }
             Encoding::Json => {
-                // Another value than an object holds no parameter: wrappers of `fetch` send `null` or a list.
-                let is_object = body.trim_ascii_start().starts_with(b"{");
-                if !is_object && serde_json::from_slice::<IgnoredAny>(body).is_ok() {
+                // What wrappers of `fetch` send where there is nothing to send. Any other value than an object may hold a token
+                // that its reader expects to be revoked.
+                if matches!(body.trim_ascii(), b"null" | b"[]" | b"\"\"") {
                     return Ok(parameters);
                 }
                 let members = std::str::from_utf8(body).ok().and_then(|text| json::members(text).ok());
                 let not_an_object =
                     || OAuthError::invalid_request("the body must be one JSON object with distinct names");
                 for member in members.ok_or_else(not_an_object)? {
-                    // RFC 6749 knows texts only. Another type may belong to an extension, and is no parameter here.
-                    if let Some(value) = json::string(member.value) {
-                        parameters.add(member.name, value)?;
+                    match json::string(member.value) {
+                        Some(value) => parameters.add(member.name, value)?,
+                        // RFC 6749 knows texts only. Without it, another session or a wider scope than the meant one would do.
+                        None if KNOWN.contains(&&*member.name) && member.value != "null" => {
+                            return Err(OAuthError::invalid_request(
+                                "a parameter that this endpoint knows is there, but not as a text",
+                            ));
+                        }
+                        // It may belong to an extension, and is no parameter here.
+                        None => {}
                     }
                 }
             }
@@ -100,7 +123,7 @@ impl Parameters {
             return Err(OAuthError::invalid_request("the body has more than 64 parameters"));
         }
         // RFC 6749 §3.2: which of the two counts would be anybody's guess.
-        if self.get(&name).is_some() {
+        if self.find(&name).is_some() {
             return Err(OAuthError::invalid_request("a parameter is there more than once"));
         }
         self.0.push((name.into_owned(), value.into_owned()));
@@ -140,15 +163,19 @@ mod tests {
             (Encoding::Form, "token=a.b.c&scope=x+y"),
             (Encoding::Form, "token=a%2Eb.c&scope=x%20y&client_id="),
             (Encoding::Json, r#"{"token":"a.b.c","scope":"x y"}"#),
-            (Encoding::Json, r#"{"token":"a.b.\u0063","scope":"x y","n":7,"client_id":"","o":null}"#),
+            (
+                Encoding::Json,
+                r#"{"token":"a.b.\u0063","scope":"x y","n":7,"client_id":"","grant_type":null,"o":[1]}"#,
+            ),
         ] {
             assert_eq!(read(encoding, body), expected, "{body}");
         }
         for (encoding, body) in [
             (Encoding::Form, ""),
-            (Encoding::Json, r#"["token"]"#),
+            (Encoding::Json, "[]"),
             (Encoding::Json, " null "),
-            (Encoding::Json, "1"),
+            (Encoding::Json, "\"\""),
+            (Encoding::Json, "{}"),
         ] {
             assert_eq!(read(encoding, body), Ok(Vec::new()), "{body}");
         }
@@ -157,6 +184,15 @@ mod tests {
     #[test]
     fn what_two_readers_could_read_in_two_ways_is_refused() {
         for (encoding, body) in [
+            (Encoding::Json, r#"["a.b.c"]"#),
+            (Encoding::Json, r#"[{"token":"a.b.c"}]"#),
+            (Encoding::Json, r#""a.b.c""#),
+            (Encoding::Json, r#"{"token":["a.b.c"]}"#),
+            (Encoding::Json, r#"{"token":{"value":"a.b.c"}}"#),
+            (Encoding::Json, r#"{"token":"\ud800"}"#),
+            (Encoding::Json, r#"{"scope":["a"]}"#),
+            (Encoding::Json, r#"{"client_id":7}"#),
+            (Encoding::Json, "1"),
             (Encoding::Form, "token=a&token=b"),
             (Encoding::Form, "token=a&%74oken=a"),
             (Encoding::Json, r#"{"token":"a","token":"b"}"#),

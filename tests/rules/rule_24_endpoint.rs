@@ -165,7 +165,7 @@ fn a_request_at_fault_gets_the_error_of_the_rfc_and_spends_nothing() {
         (
             json(json!({ "grant_type": "refresh_token", "refresh_token": refresh, "client_id": ["web"] })),
             400,
-            "invalid_grant",
+            "invalid_request",
         ),
         (
             json(json!({ "refresh_token": refresh, "client_id": "web", "grant_type": "code" })),
