@@ -170,7 +170,7 @@ impl Keys {
     pub(crate) fn issuers(&self) -> Vec<Arc<TrustedIssuer>> {
         match &self.manager {
             Some(manager) => manager.issuers(),
-            None => self.ring.load().issuers(),
+            None => self.ring.load().issuers().to_vec(),
         }
     }
 
@@ -197,12 +197,9 @@ impl Keys {
         }
         let mut withdrawn = self.withdrawn.lock().unwrap_or_else(PoisonError::into_inner);
         let ring = self.ring.load_full();
-        let without = ring.without_issuer(name);
-        let is_removed = !without.is_same(&ring);
-        if is_removed {
-            self.put(without, &mut withdrawn);
-        }
-        is_removed
+        let Some(without) = ring.without_issuer(name) else { return false };
+        self.put(without, &mut withdrawn);
+        true
     }
 
     pub(crate) fn refetch(&self, issuer: &str) -> Option<Refetching> {

@@ -37,6 +37,8 @@ pub struct KeyRing {
     signing: Option<(SigningKey, EncodedHeaders)>,
     keys: Vec<Arc<RingKey>>,
     by_kid: HashMap<Arc<str>, Vec<Arc<RingKey>>, RandomState>,
+    /// The issuers that were trusted, also those whose last key was withdrawn.
+    issuers: Vec<Arc<TrustedIssuer>>,
 }
 
 /// A key and its owner.
@@ -107,7 +109,7 @@ impl KeyRing {
         keys: impl IntoIterator<Item = VerifyingKey>,
     ) -> Result<Self, KeyError> {
         let issuer = Arc::new(issuer.into().checked()?);
-        let rival = self.keys.iter().filter_map(|key| key.trusted()).find(|held| held.overlaps(&issuer));
+        let rival = self.issuers.iter().find(|held| held.overlaps(&issuer));
         if let Some(rival) = rival.filter(|rival| **rival != issuer) {
             return Err(ambiguous(rival, &issuer));
         }
@@ -123,6 +125,9 @@ impl KeyRing {
                     issuer.name()
                 ),
             ));
+        }
+        if !self.issuers.contains(&issuer) {
+            self.issuers.push(issuer);
         }
         Ok(self)
     }
@@ -175,6 +180,7 @@ impl KeyRing {
             signing: None,
             keys: Vec::new(),
             by_kid: HashMap::default(),
+            issuers: Vec::new(),
         };
         let Some(signing) = signing else { return ring };
         let ring = ring.with_own(signing.verifying_key());
@@ -214,7 +220,7 @@ impl KeyRing {
         if !met {
             return self;
         }
-        let mut ring = Self { is_verify_only: self.is_verify_only, ..Self::of(None) };
+        let mut ring = Self { is_verify_only: self.is_verify_only, issuers: self.issuers, ..Self::of(None) };
         ring.signing = self.signing.filter(|(key, _)| !withdrawn.holds(&key.verifying_key(), None));
         for key in self.keys {
             if !withdrawn.holds(&key.key, key.trusted().map(Arc::as_ref)) {
@@ -224,12 +230,16 @@ impl KeyRing {
         ring
     }
 
-    /// The ring without the keys of a trusted issuer.
-    pub(crate) fn without_issuer(&self, name: &str) -> Self {
-        let mut ring = Self { is_verify_only: self.is_verify_only, ..Self::of(None) };
+    /// The ring without a trusted issuer and its keys. `None` if it trusts none of this name.
+    pub(crate) fn without_issuer(&self, name: &str) -> Option<Self> {
+        let issuers: Vec<_> = self.issuers.iter().filter(|issuer| issuer.name() != name).cloned().collect();
+        if issuers.len() == self.issuers.len() {
+            return None;
+        }
+        let mut ring = Self { is_verify_only: self.is_verify_only, issuers, ..Self::of(None) };
         ring.signing = self.signing.clone();
         self.keys.iter().filter(|key| key.issuer() != Some(name)).for_each(|key| ring.insert(key.clone()));
-        ring
+        Some(ring)
     }
 
     /// Whether it signs and verifies with the same keys under the same names in the same order.
@@ -319,14 +329,12 @@ impl KeyRing {
 
     /// The trusted foreign issuer that this `iss` belongs to.
     pub(crate) fn trusted(&self, iss: &str) -> Option<&Arc<TrustedIssuer>> {
-        self.keys.iter().filter_map(|key| key.trusted()).find(|issuer| issuer.names(iss))
+        self.issuers.iter().find(|issuer| issuer.names(iss))
     }
 
-    /// The trusted foreign issuers.
-    pub(crate) fn issuers(&self) -> Vec<Arc<TrustedIssuer>> {
-        let mut issuers: Vec<_> = self.keys.iter().filter_map(|key| key.trusted()).cloned().collect();
-        issuers.dedup();
-        issuers
+    /// The trusted foreign issuers, in the order in which they came to be trusted.
+    pub(crate) fn issuers(&self) -> &[Arc<TrustedIssuer>] {
+        &self.issuers
     }
 
     fn add(&mut self, key: RingKey) -> Result<(), KeyError> {

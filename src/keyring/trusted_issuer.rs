@@ -80,7 +80,8 @@ impl TrustedIssuer {
     /// is admitted if its `iss` is the template with one of the tenants, and the claim (here `tid`) is that tenant. A
     /// tenant's name is made of letters, digits, `-`, `.`, `_` and `~`, at most 128.
     ///
-    /// For tenants with keys of their own, trust each with its own source.
+    /// For tenants with keys of their own, trust each with its own source. A `kid` that one of the sources withdraws is withdrawn
+    /// for all tenants of the template: trust each by its full name where two may use one `kid` for different keys.
     pub fn tenants<T: Into<String>>(
         template: impl Into<String>,
         tenants: impl IntoIterator<Item = T>,

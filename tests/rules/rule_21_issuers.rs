@@ -598,4 +598,9 @@ fn a_subject_is_revoked_under_an_iss_that_some_trusted_issuer_has() {
     for iss in ["https://login.example/t/v2", B] {
         at_once(authority.revoke_foreign_subject(iss, "alice")).unwrap();
     }
+    // Its sessions may be live at other services on this store when its last key is withdrawn here.
+    assert!(authority.withdraw_key(key("b").fingerprint()));
+    at_once(authority.revoke_foreign_subject(B, "alice")).unwrap();
+    assert!(authority.distrust_issuer(B) && !authority.distrust_issuer(B));
+    assert!(at_once(authority.revoke_foreign_subject(B, "alice")).is_err());
 }
