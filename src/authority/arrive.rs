@@ -216,11 +216,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
                         None => self.standing(token.presented(now)).await,
                         known => known,
                     };
-                    if let Some(Standing::Reused { generations }) = answer
-                        && policy.is_over(token.verified(), now)
-                    {
-                        reused = Some(generations);
-                    }
+                    reused = policy.reported_reuse(token.verified(), answer, now);
                     policy.standing(arrival, self.facts(&token), answer)
                 }
                 Next::EndSession => {

@@ -8,7 +8,7 @@ use super::issue::check_capacity;
 use super::mint::{Draft, Grant, Unsigned, new_jti};
 use super::{Authority, IssueError, TokenPair};
 use crate::error::{debug_as_display, with_causes};
-use crate::refusal::{Reason, Refusal};
+use crate::refusal::Refusal;
 use crate::request::cookie::Cookie;
 use crate::request::head::RequestHead;
 use crate::store::{Presented, Rotated, Rotation, SessionId};
@@ -163,16 +163,12 @@ impl<C: Send + Sync + 'static> Authority<C> {
             self.check_renewed(claims)?;
         }
         let claims = policy.refreshed_claims(&evidence, &renewal).map_err(refused)?;
-        // The reuse window begins when the token is spent, which is after the renewer answered. And no token is issued before its
-        // session begins, which may be ahead of this clock.
+        // The reuse window begins when the token is spent, which is after the renewer answered.
         let now = self.now().max(arrived);
+        let (issued, proposed) = policy.propose_refreshed(&token, now).map_err(refused)?;
         let grant = Grant::of(&token, claims);
-        let start = token.claims().session_start();
-        let issued = now.max(start);
-        let access =
-            self.draft(&Draft::access(&grant, new_jti()?, issued, start).renewed(policy.of_pairs()))?;
-        let proposed =
-            policy.propose(&token, issued).ok_or_else(|| refused(Refusal::new(Reason::SessionOver)))?;
+        let access = Draft::access(&grant, new_jti()?, issued, token.claims().session_start());
+        let access = self.draft(&access.renewed(policy.of_pairs()))?;
         // Checked before the token is superseded: both tokens can be signed and delivered.
         let ring = self.0.keys.load();
         self.renewed_len(&ring, &access)?;

@@ -4,7 +4,6 @@ use std::pin::Pin;
 
 use super::{Admission, Authority, IssuedToken, SignedSuccessor, VerifiedToken, sign};
 use crate::keyring::ring::KeyRing;
-use crate::refusal::Reason;
 use crate::store::{Rotated, Rotation};
 use crate::telemetry::ReissueKind;
 use crate::time::NumericDate;
@@ -171,13 +170,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         }
         let now = self.now();
         let reissue = Reissue::on_request(policy, verified, now, self.can_revoke(), wanted)?;
-        self.admit_again(token).await.map_err(|refusal| match refusal.reason() {
-            Reason::UnknownKey => NotReissued::KeyWithdrawn,
-            Reason::StoreUnavailable => NotReissued::StoreFailed,
-            Reason::Revoked | Reason::Reused => NotReissued::Revoked,
-            Reason::UnknownSession => NotReissued::Unknown,
-            _ => NotReissued::TooLate,
-        })?;
+        self.admit_again(token).await.map_err(|refusal| NotReissued::of_refused(refusal.reason()))?;
         let made = self.drive_reissue(token, reissue).await;
         let made = made.map_err(|why| why.at_response().unwrap_or(NotReissued::Suppressed));
         let signed =

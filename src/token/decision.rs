@@ -60,14 +60,8 @@ impl Policy {
         let &Evidence { token, key_held, confirmed, standing, now } = evidence;
         let claims = token.claims();
         let refuse = Decision::Refuse;
-        if !key_held {
-            return refuse(Reason::UnknownKey);
-        }
-        if !confirmed && !self.ignore_confirmation {
-            return refuse(Reason::Unconfirmed);
-        }
-        if now < token.valid_from() {
-            return refuse(token.not_yet_valid(now));
+        if let Err(reason) = self.may_be_presented(token, key_held, confirmed, now) {
+            return refuse(reason);
         }
         match standing {
             Standing::Live => {}
@@ -93,10 +87,44 @@ impl Policy {
         refuse(Reason::Expired)
     }
 
+    /// The checks that come first for every token: of its key, of its sender, and that it is valid yet.
+    #[inline(always)]
+    pub(super) fn may_be_presented(
+        &self,
+        token: &Verified,
+        key_held: bool,
+        confirmed: bool,
+        now: NumericDate,
+    ) -> Result<(), Reason> {
+        if !key_held {
+            return Err(Reason::UnknownKey);
+        }
+        if !confirmed && !self.ignore_confirmation {
+            return Err(Reason::Unconfirmed);
+        }
+        if now < token.valid_from() {
+            return Err(token.not_yet_valid(now));
+        }
+        Ok(())
+    }
+
+    /// How many generations ago the token was superseded, if the store's answer is a reuse that is reported.
+    pub(crate) fn reported_reuse(
+        &self,
+        token: &Verified,
+        answer: Option<Standing>,
+        now: NumericDate,
+    ) -> Option<u32> {
+        match answer {
+            Some(Standing::Reused { generations }) if self.is_over(token, now) => Some(generations),
+            _ => None,
+        }
+    }
+
     /// Whether a token has had its time. Before that it is no reuse, however many successors it has: a session that was renewed
     /// early, or got a pair, has several tokens that are good.
     #[inline]
-    pub(crate) fn is_over(&self, token: &Verified, now: NumericDate) -> bool {
+    fn is_over(&self, token: &Verified, now: NumericDate) -> bool {
         now >= token.claims().exp()
     }
 

@@ -58,15 +58,7 @@ impl Policy {
     pub(crate) fn judge_refresh(&self, evidence: &Evidence<'_>) -> Result<(), Refusal> {
         let &Evidence { token, key_held, confirmed, client_id, scope, now } = evidence;
         let refuse = |reason| Err(Refusal::new(reason));
-        if !key_held {
-            return refuse(Reason::UnknownKey);
-        }
-        if !confirmed && !self.ignore_confirmation {
-            return refuse(Reason::Unconfirmed);
-        }
-        if now < token.valid_from() {
-            return refuse(token.not_yet_valid(now));
-        }
+        self.may_be_presented(token, key_held, confirmed, now).map_err(Refusal::new)?;
         let issued_to = token.claims().client_id();
         if issued_to.as_deref() != client_id {
             let hint = match (issued_to, client_id) {
@@ -104,6 +96,18 @@ impl Policy {
             Some(asked) => scope::narrowed(&claims, asked)
                 .ok_or_else(|| Refusal::new(Reason::InvalidScope).with_hint("none of them is granted now")),
         }
+    }
+
+    /// When the new tokens are issued, and the proposed successor. They are not issued before their session begins, which may be
+    /// ahead of this clock.
+    pub(crate) fn propose_refreshed(
+        &self,
+        token: &Verified,
+        now: NumericDate,
+    ) -> Result<(NumericDate, Successor), Refusal> {
+        let issued = now.max(token.claims().session_start());
+        let proposed = self.propose(token, issued).ok_or_else(|| Refusal::new(Reason::SessionOver))?;
+        Ok((issued, proposed))
     }
 
     /// What the store made of the proposed successor; `None` where it did not answer. `key_held` is asked anew: the key may

@@ -360,6 +360,17 @@ impl NotReissued {
         }
     }
 
+    /// Why a token has no successor that is refused for this reason, though it was admitted before.
+    pub(crate) fn of_refused(reason: &Reason) -> Self {
+        match reason {
+            Reason::UnknownKey => Self::KeyWithdrawn,
+            Reason::StoreUnavailable => Self::StoreFailed,
+            Reason::Revoked | Reason::Reused => Self::Revoked,
+            Reason::UnknownSession => Self::Unknown,
+            _ => Self::TooLate,
+        }
+    }
+
     /// Whether the reason is the token's size. Then it applies to all its successors.
     pub(crate) fn is_about_size(self) -> bool {
         matches!(self, Self::TooLong | Self::CookieTooLong | Self::HeadTooLarge)
