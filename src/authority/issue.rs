@@ -176,7 +176,8 @@ pub enum IssueError {
         /// The longest that can be delivered.
         max: usize,
     },
-    /// The key could not sign.
+    /// No key signs, because it was withdrawn or its JWK has a member `issuer` that is not the authority's; or the cryptographic
+    /// library failed.
     Signing,
     /// The session could not be recorded. Answer 503: the next try may succeed.
     Store(StoreError),
@@ -221,7 +222,11 @@ impl fmt::Display for IssueError {
                 "the token's successor would have {bytes} bytes, and a response head carries {max}: use fewer claims, a larger \
                  `max_added_head_bytes` with proxies that accept it, or `Login::allow_undeliverable`"
             ),
-            Self::Signing => "the signing key could not sign".to_owned(),
+            Self::Signing => {
+                "the signing key could not sign: it was withdrawn, its JWK's `issuer` is another one, or the cryptographic library \
+                 failed"
+                    .to_owned()
+            }
             Self::Store(_) => "the session could not be recorded".to_owned(),
             Self::Revoked => {
                 "the subject's sessions were revoked up to an instant that this clock has not reached; try again"

@@ -172,8 +172,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// The length of its successor. Only the `jti` has another length: the dates are equally long.
     pub(super) fn renewed_len(&self, ring: &KeyRing, token: &Unsigned) -> Result<usize, IssueError> {
         let claims = token.claims.len() + SUCCESSOR_JTI_LEN - token.jti.len();
-        let bytes =
-            sign::signed_len(ring, claims, Some(self.type_of(token.kind))).ok_or(IssueError::Signing)?;
+        let (iss, typ) = (self.0.policy.issuer.as_deref(), Some(self.type_of(token.kind)));
+        let bytes = sign::signed_len(ring, claims, iss, typ).ok_or(IssueError::Signing)?;
         if bytes > self.0.policy.max_token_bytes { Err(IssueError::TooLong) } else { Ok(bytes) }
     }
 
@@ -185,8 +185,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
         issued_at: NumericDate,
     ) -> Result<IssuedToken, IssueError> {
         self.renewed_len(ring, unsigned)?;
-        let typ = Some(self.type_of(unsigned.kind));
-        let token = sign::sign(ring, &unsigned.claims, typ).map_err(|_| IssueError::Signing)?;
+        let (iss, typ) = (self.0.policy.issuer.as_deref(), Some(self.type_of(unsigned.kind)));
+        let token = sign::sign(ring, &unsigned.claims, iss, typ).map_err(|_| IssueError::Signing)?;
         let token = String::from_utf8(token).map_err(|_| IssueError::Signing)?;
         let &Unsigned { ref jti, expires_at, session, .. } = unsigned;
         Ok(IssuedToken { token, jti: jti.clone(), issued_at, expires_at, session, renewed_len: None })

@@ -141,8 +141,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// [`KeyRing::retiring`].
     ///
     /// # Errors
-    /// If the ring trusts this authority's own issuer as a foreign one, or if a
-    /// [`KeyRotation`](crate::keys::KeyRotation) manages the ring and would overwrite the new one. The old ring then
+    /// If the ring trusts this authority's own issuer as a foreign one, if the signing key's JWK has a member `issuer` that is
+    /// another one, or if a [`KeyRotation`](crate::keys::KeyRotation) manages the ring and would overwrite the new one. The old ring then
     /// stays in use.
     pub fn replace_keys(&self, keys: impl Into<KeyRing>) -> Result<(), ConfigError> {
         let keys = keys.into();
@@ -157,6 +157,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
             ));
         }
         builder::check_issuer(|iss| keys.trusted(iss).is_some(), &self.0.policy)?;
+        builder::check_signing_key(&keys, &self.0.policy)?;
         self.0.keys.replace(keys);
         self.emit(Event::Keys(KeyEvent::Replaced { ring: &self.0.keys.current() }));
         Ok(())

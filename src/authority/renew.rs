@@ -231,7 +231,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
         claims: &str,
         typ: Option<&str>,
     ) -> Result<usize, NotReissued> {
-        let len = sign::signed_len(ring, claims.len(), typ).ok_or(NotReissued::SigningFailed)?;
+        let iss = self.0.policy.issuer.as_deref();
+        let len = sign::signed_len(ring, claims.len(), iss, typ).ok_or(NotReissued::SigningFailed)?;
         // This service would refuse a longer one.
         if len > self.0.policy.max_token_bytes { Err(NotReissued::TooLong) } else { Ok(len) }
     }

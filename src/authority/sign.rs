@@ -61,7 +61,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let signed = predecessor.sign_once(&successor.claims, &ring, || {
             let typ = predecessor.verified().typ();
             self.signed_len(&ring, &successor.claims, typ)?;
-            let token = sign(&ring, &successor.claims, typ).map_err(|_| NotReissued::SigningFailed)?;
+            let iss = self.0.policy.issuer.as_deref();
+            let token = sign(&ring, &successor.claims, iss, typ).map_err(|_| NotReissued::SigningFailed)?;
             SignedSuccessor::new(token, successor.exp).ok_or(NotReissued::SigningFailed)
         })?;
         capacity.admit(signed.token.len())?;
@@ -69,10 +70,15 @@ impl<C: Send + Sync + 'static> Authority<C> {
     }
 }
 
-/// Signs with the ring's current key: a compact JWS, which is ASCII.
-pub(super) fn sign(ring: &KeyRing, claims: &str, typ: Option<&str>) -> Result<Vec<u8>, SignError> {
+/// Signs claims of this `iss` with the ring's current key: a compact JWS, which is ASCII.
+pub(super) fn sign(
+    ring: &KeyRing,
+    claims: &str,
+    iss: Option<&str>,
+    typ: Option<&str>,
+) -> Result<Vec<u8>, SignError> {
     // There is no signing key if it was withdrawn and no other is loaded.
-    let (key, headers) = ring.signing().ok_or(SignError)?;
+    let (key, headers) = ring.signing_for(iss).ok_or(SignError)?;
     let header = header_of(key, headers, typ);
     let mut token = Vec::with_capacity(len(&header, claims.len(), key));
     token.extend_from_slice(header.as_bytes());
@@ -85,8 +91,13 @@ pub(super) fn sign(ring: &KeyRing, claims: &str, typ: Option<&str>) -> Result<Ve
 }
 
 /// The length of the token that [`sign`] makes of so many bytes of claims. `None` if no key signs.
-pub(super) fn signed_len(ring: &KeyRing, claims: usize, typ: Option<&str>) -> Option<usize> {
-    let (key, headers) = ring.signing()?;
+pub(super) fn signed_len(
+    ring: &KeyRing,
+    claims: usize,
+    iss: Option<&str>,
+    typ: Option<&str>,
+) -> Option<usize> {
+    let (key, headers) = ring.signing_for(iss)?;
     Some(len(&header_of(key, headers, typ), claims, key))
 }
 
@@ -109,6 +120,7 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
+    use crate::authority::issue::{IssueError, Login};
     use crate::keys::Algorithm;
 
     /// Between the check of the reissue protocol and the signature another thread may withdraw the predecessor's key.
@@ -119,7 +131,7 @@ mod tests {
                 ["main", "old"].map(|kid| SigningKey::generate(Algorithm::HS256).unwrap().with_kid(kid));
             let signing = KeyRing::new(if kid == "main" { main.clone() } else { old.clone() });
             let claims = r#"{"iss":"i","aud":"a","iat":1800000000,"exp":1800000600}"#;
-            let token = String::from_utf8(sign(&signing, claims, Some("JWT")).unwrap()).unwrap();
+            let token = String::from_utf8(sign(&signing, claims, Some("i"), Some("JWT")).unwrap()).unwrap();
             let ring = KeyRing::new(main).retiring(old).unwrap();
             let authority = Authority::builder(ring)
                 .issuer("i")
@@ -137,6 +149,29 @@ mod tests {
         }
     }
 
+    /// A source may replace the signing key by one that may not sign the own `iss`. Its tokens would be refused everywhere.
+    #[test]
+    fn a_key_whose_jwk_names_another_issuer_signs_nothing() {
+        let key = |issuer: &str| {
+            let k = base64::encode_url("a secret of these tests: 32 bytes and more");
+            let jwk = format!(r#"{{"kty":"oct","alg":"HS256","kid":"1","k":"{k}","issuer":"{issuer}"}}"#);
+            SigningKey::from_jwk(&jwk).unwrap()
+        };
+        let authority: Authority = Authority::builder(key("i"))
+            .issuer("i")
+            .audience("a")
+            .max_session_lifetime(Duration::from_secs(3_600))
+            .clock(|| NumericDate::from_secs(1_800_000_500))
+            .build()
+            .unwrap();
+        let issue = || authority.issue(Login::new("ada")).now_or_never().unwrap().map(drop);
+        assert!(issue().is_ok());
+        authority.0.keys.replace(KeyRing::new(key("other")));
+        assert!(matches!(issue(), Err(IssueError::Signing)), "{:?}", issue());
+        authority.0.keys.replace(KeyRing::new(key("i")));
+        assert!(issue().is_ok());
+    }
+
     #[test]
     fn a_tokens_length_is_known_before_it_is_signed() {
         for algorithm in [
@@ -151,11 +186,15 @@ mod tests {
         ] {
             let ring = KeyRing::new(SigningKey::generate(algorithm).unwrap());
             for (claims, typ) in [("{}", Some("JWT")), (r#"{"a":1}"#, Some("other")), (r#"{"a":12}"#, None)] {
-                let token = sign(&ring, claims, typ).unwrap();
-                assert_eq!(signed_len(&ring, claims.len(), typ), Some(token.len()), "{algorithm:?} {claims}");
+                let token = sign(&ring, claims, None, typ).unwrap();
+                assert_eq!(
+                    signed_len(&ring, claims.len(), None, typ),
+                    Some(token.len()),
+                    "{algorithm:?} {claims}"
+                );
                 assert_eq!(token.capacity(), token.len());
             }
         }
-        assert_eq!(signed_len(&KeyRing::of(None), 2, None), None);
+        assert_eq!(signed_len(&KeyRing::of(None), 2, None, None), None);
     }
 }

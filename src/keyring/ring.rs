@@ -173,6 +173,11 @@ impl KeyRing {
         self.signing.as_ref()
     }
 
+    /// The same for tokens of this `iss`; `None` also if the key's JWK names another issuer.
+    pub(crate) fn signing_for(&self, iss: Option<&str>) -> Option<&(SigningKey, EncodedHeaders)> {
+        self.signing.as_ref().filter(|(key, _)| key.may_sign_for(iss))
+    }
+
     pub(crate) fn of(signing: Option<SigningKey>) -> Self {
         let ring = Self {
             id: 0,

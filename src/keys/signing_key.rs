@@ -18,6 +18,7 @@ use crate::keys::format::pkcs8::Generated;
 use crate::keys::format::secret;
 use crate::keys::format::secret::Secret;
 use crate::keys::format::secret::Shorter;
+use crate::keys::issuer_name::IssuerName;
 
 /// A private key or an HMAC secret, pinned to one algorithm.
 ///
@@ -95,12 +96,13 @@ impl SigningKey {
         Self::from_private(algorithm, &private, claimed_public)
     }
 
-    /// A private JWK (RFC 7517): an `oct` key, or a key pair with its private members. Its own `kid` is kept.
+    /// A private JWK (RFC 7517): an `oct` key, or a key pair with its private members. Its own `kid` is kept. With a member
+    /// `issuer` it signs only for that issuer.
     ///
     /// # Errors
     ///
     /// As for [`from_pem`](Self::from_pem) and [`from_secret`](Self::from_secret), and if `use` is not `sig`,
-    /// `key_ops` lacks `sign`, or `alg` is missing although several algorithms take the key.
+    /// `key_ops` lacks `sign` (for an `oct` key also `verify`), or `alg` is missing although several algorithms take the key.
     pub fn from_jwk(json: &str) -> Result<Self, KeyError> {
         Jwk::parse(json)?.signing_key(None)
     }
@@ -199,6 +201,16 @@ impl SigningKey {
     /// The key that verifies its tokens: the public half, or for HMAC the same secret.
     pub fn verifying_key(&self) -> VerifyingKey {
         self.public.clone()
+    }
+
+    /// Whether its JWK allows it to sign for this `iss`.
+    pub(crate) fn may_sign_for(&self, iss: Option<&str>) -> bool {
+        self.public.may_sign_for(iss)
+    }
+
+    /// The only `iss` that it may sign, if its JWK names one.
+    pub(crate) fn issuer(&self) -> Option<&IssuerName> {
+        self.public.issuer()
     }
 
     /// The algorithm's name, by which keys are compared and logged.
@@ -302,17 +314,16 @@ impl Jwk<'_> {
     pub(crate) fn signing_key(&self, assumed: Option<Algorithm>) -> Result<SigningKey, KeyError> {
         self.with_name(|| {
             self.require_use("sign")?;
-            self.private_key(assumed)
-        })
-        .map(|key| match self.kid() {
-            Some(kid) => key.with_kid(kid),
-            None => key,
+            let key = self.private_key(assumed)?;
+            Ok(SigningKey { public: key.public.described_by(self)?, ..key })
         })
     }
 
     fn private_key(&self, assumed: Option<Algorithm>) -> Result<SigningKey, KeyError> {
         let algorithm = self.algorithm(assumed)?;
         if self.is_secret() {
+            // It also verifies what it signed.
+            self.require_use("verify")?;
             return SigningKey::from_secret(algorithm, self.required("k")?);
         }
         self.with_private(|private, public| SigningKey::from_private(algorithm, private, public))

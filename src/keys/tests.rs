@@ -467,6 +467,62 @@ fn a_jwk_becomes_the_key_it_describes() {
     assert!(oct.verify(MESSAGE, &pair(Algorithm::HS384).0.sign(MESSAGE).unwrap()));
 }
 
+/// The limit is published with the key, so that who reads it there obeys it too.
+#[test]
+fn the_issuer_that_a_jwk_names_stays_with_its_key() {
+    let private = |issuer: Value| {
+        let mut jwk = serde_json::from_slice::<Value>(RSA_2048_JWK).unwrap();
+        jwk["issuer"] = issuer;
+        SigningKey::from_jwk(&jwk.to_string())
+    };
+    for (issuer, mine, other) in [
+        (Value::Null, true, true),
+        (json!("https://a.example"), true, false),
+        (json!("https://{name}.example"), true, true),
+        (json!("https://a.example/\"quoted\""), false, false),
+    ] {
+        let signing = private(issuer.clone()).unwrap();
+        let public = signing.verifying_key();
+        let read = VerifyingKey::from_jwk(&public.with_kid("renamed").to_jwk().unwrap()).unwrap();
+        for key in [signing.verifying_key(), signing.with_kid("renamed").into(), read] {
+            let allowed = ["https://a.example", "https://b.example"].map(|iss| key.may_sign_for(Some(iss)));
+            assert_eq!(allowed, [mine, other], "{issuer}: {key:?}");
+            assert_eq!(key.issuer().map(ToString::to_string).as_deref(), issuer.as_str());
+        }
+    }
+    for wrong in [json!(7), json!(""), json!("https://{a}{b}")] {
+        let error = private(wrong).unwrap_err().to_string();
+        assert!(error.starts_with("key \""), "{error}");
+    }
+}
+
+/// A secret verifies whatever it signs, so it must be allowed to do both; a key that only verifies need not sign.
+#[test]
+fn what_restricts_a_secret_is_obeyed_on_every_way() {
+    let secret = |kid: &str, operations: Value| {
+        let k = URL_SAFE_NO_PAD.encode([kid.as_bytes(), SECRET].concat());
+        json!({"kty": "oct", "alg": "HS256", "kid": kid, "k": k, "key_ops": operations})
+    };
+    for (operations, signs, verifies) in [
+        (Value::Null, true, true),
+        (json!(["sign", "verify"]), true, true),
+        (json!(["verify"]), false, true),
+        (json!("verify"), false, true),
+        (json!(["sign"]), false, false),
+        (json!([]), false, false),
+    ] {
+        let jwk = secret("old", operations.clone());
+        assert_eq!(SigningKey::from_jwk(&jwk.to_string()).is_ok(), signs, "{operations}");
+        assert_eq!(VerifyingKey::from_jwk(&jwk.to_string()).is_ok(), verifies, "{operations}");
+        let first = KeySet::from_own_jwk_set(&json!({ "keys": [jwk] }).to_string());
+        assert_eq!(first.is_ok_and(|set| set.signing.is_some()), signs, "{operations}");
+        let keys = json!({ "keys": [secret("new", Value::Null), jwk] });
+        let retired = KeySet::from_own_jwk_set(&keys.to_string()).unwrap();
+        assert_eq!(retired.verifying.len(), usize::from(verifies), "{operations}");
+        assert_eq!(retired.skipped.len(), usize::from(!verifies), "{operations}");
+    }
+}
+
 #[test]
 fn an_ed25519_key_has_two_names_and_writes_the_one_that_was_chosen() {
     let (signing, verifying) = pair(Algorithm::EdDSA);

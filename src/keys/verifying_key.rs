@@ -104,7 +104,7 @@ impl VerifyingKey {
     /// A JWK as text (RFC 7517). Its own `kid` is kept, in place of its thumbprint.
     ///
     /// A member that is `null` counts as absent, and a member that does not describe the key itself (`x5c`, `x5t`) is
-    /// not read.
+    /// not read. A member `issuer`, as Entra's JWKs have, is the only `iss` that the key may sign, or a template of it.
     ///
     /// # Errors
     ///
@@ -162,7 +162,8 @@ impl VerifyingKey {
         self.is_short_hmac
     }
 
-    /// The public key as the text of a JWK (RFC 7517) to publish, with `use`, `alg` and `kid`; `None` for a secret.
+    /// The public key as the text of a JWK (RFC 7517) to publish, with `use`, `alg` and `kid`, and the member `issuer` if its own
+    /// JWK has one; `None` for a secret.
     ///
     /// ```
     /// use tower_reissue::keys::{Algorithm, SigningKey, VerifyingKey};
@@ -182,7 +183,8 @@ impl VerifyingKey {
 
     /// The public key as the text of a JWK, under this name; `None` for a secret.
     pub(crate) fn published(&self, kid: &str) -> Option<String> {
-        self.public.as_ref().map(|public| jwk::published(public, self.written_alg, kid))
+        let issuer = self.issuer.as_ref();
+        self.public.as_ref().map(|public| jwk::published(public, self.written_alg, kid, issuer))
     }
 
     /// The `kid` that Airflow gives the key; `None` where that is its fingerprint, or not computed from it.
@@ -247,6 +249,13 @@ impl VerifyingKey {
     /// Whether its JWK allows it to sign for this `iss`. Entra's JWKs have a member `issuer`, an `iss` or a template of one.
     pub(crate) fn may_sign_for(&self, iss: Option<&str>) -> bool {
         self.issuer.as_ref().is_none_or(|name| iss.is_some_and(|iss| name.matches(iss)))
+    }
+
+    /// The key with the name and the issuer that its JWK gives it. Every key that is read from a JWK passes here.
+    pub(super) fn described_by(self, jwk: &Jwk<'_>) -> Result<Self, KeyError> {
+        let issuer = jwk.string("issuer")?.map(|text| IssuerName::parse(&text)).transpose()?;
+        let kid = jwk.string("kid")?.map_or(self.kid, |kid| (*kid).into());
+        Ok(Self { issuer, kid, ..self })
     }
 
     pub(crate) fn from_public(algorithm: Algorithm, public: &Public) -> Result<Self, KeyError> {
@@ -344,17 +353,9 @@ impl Jwk<'_> {
             self.require_use("verify")?;
             let algorithm = self.algorithm(assumed)?;
             if self.is_secret() {
-                return VerifyingKey::from_secret(algorithm, self.required("k")?);
+                return VerifyingKey::from_secret(algorithm, self.required("k")?)?.described_by(self);
             }
-            VerifyingKey::from_public(algorithm, &self.public()?)
-        })
-        .and_then(|key| {
-            let issuer = self.string("issuer")?.map(|text| IssuerName::parse(&text)).transpose()?;
-            let key = VerifyingKey { issuer, ..key };
-            Ok(match self.kid() {
-                Some(kid) => key.with_kid(kid),
-                None => key,
-            })
+            VerifyingKey::from_public(algorithm, &self.public()?)?.described_by(self)
         })
     }
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use jsonwebtoken::EncodingKey;
 use serde_json::{Value, json};
-use tower_reissue::keys::{Algorithm, KeyRing, KeyRotation, KeySet, SigningKey, TrustedIssuer, VerifyingKey};
+use tower_reissue::keys::{
+    Algorithm, KeyError, KeyFormat, KeyRing, KeyRotation, KeySet, SigningKey, TrustedIssuer, VerifyingKey,
+};
 use tower_reissue::store::{MemoryStore, StoreErrorKind};
 use tower_reissue::{Authority, AuthorityBuilder, ManualClock, NumericDate, Reason, VerifiedToken};
 
@@ -374,41 +376,104 @@ fn a_tenants_token_says_the_same_tenant_twice_and_one_that_is_trusted() {
     }
 }
 
+/// The ways on which a JWK becomes a key that verifies: published or own, alone or in a set, as the signing key or a retired one.
+const JWK_WAYS: [(&str, fn(&Value) -> Result<Vec<VerifyingKey>, KeyError>); 8] = [
+    ("from_jwk_set", |jwk| Ok(KeySet::from_jwk_set(&jwk_set(&[jwk]))?.verifying)),
+    ("VerifyingKey::from_jwk", |jwk| Ok(vec![VerifyingKey::from_jwk(&jwk.to_string())?])),
+    ("SigningKey::from_jwk", |jwk| Ok(vec![SigningKey::from_jwk(&jwk.to_string())?.into()])),
+    ("from_own_jwk_set", |jwk| Ok(keys_of(KeySet::from_own_jwk_set(&jwk_set(&[jwk]))?))),
+    ("a retired key of an own set", |jwk| retired(KeySet::from_own_jwk_set(&jwk_set(&[&other_jwk(), jwk]))?)),
+    ("KeyFormat::jwk", |jwk| Ok(keys_of(KeyFormat::jwk().read(jwk.to_string().as_bytes())?))),
+    ("KeyFormat::jwk_set", |jwk| Ok(keys_of(KeyFormat::jwk_set().read(jwk_set(&[jwk]).as_bytes())?))),
+    ("a renamed key", |jwk| {
+        let format = KeyFormat::jwk().with_kid("1").also_known_as("2");
+        Ok(keys_of(format.read(jwk.to_string().as_bytes())?))
+    }),
+];
+
+fn jwk_set(keys: &[&Value]) -> String {
+    json!({ "keys": keys }).to_string()
+}
+
+fn other_jwk() -> Value {
+    oct("another", json!(null))
+}
+
+fn oct(name: &str, issuer: Value) -> Value {
+    use base64::Engine as _;
+    let k = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(secret(name));
+    json!({"kty": "oct", "alg": "HS256", "kid": if name == "p" { "1" } else { name }, "k": k, "issuer": issuer})
+}
+
+fn keys_of(set: KeySet) -> Vec<VerifyingKey> {
+    set.signing.into_iter().map(VerifyingKey::from).chain(set.verifying).collect()
+}
+
+/// Its one retired key, or why it has none.
+fn retired(set: KeySet) -> Result<Vec<VerifyingKey>, KeyError> {
+    set.skipped.into_iter().next().map_or(Ok(set.verifying), Err)
+}
+
 /// Entra publishes with each key the `iss` that it may sign: exact, or a template with a placeholder of its own.
 #[test]
 fn a_jwk_signs_only_for_the_issuer_that_it_names() {
-    use base64::Engine as _;
-    let k = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(secret("p"));
-    let set = |issuer: Value| {
-        let jwk = json!({"kty": "oct", "alg": "HS256", "kid": "1", "k": k, "issuer": issuer});
-        KeySet::from_jwk_set(&json!({"keys": [jwk]}).to_string())
-    };
     let tenant = |name: &str| format!("https://login.example/{name}/v2.0");
-    for (issuer, t1, t2) in [
-        (json!(null), true, true),
-        (json!("https://login.example/{tenantid}/v2.0"), true, true),
-        (json!(tenant("t1")), true, false),
-        (json!("https://other.example/{tenantid}/v2.0"), false, false),
-        (json!("https://login.example/{tenantid}"), false, false),
-    ] {
-        let keys = set(issuer.clone()).unwrap().verifying;
-        for names in [
-            vec![TrustedIssuer::every_tenant(TEMPLATE)],
-            vec![TrustedIssuer::new(tenant("t1")), TrustedIssuer::new(tenant("t2"))],
+    for (way, keys) in JWK_WAYS {
+        for (issuer, t1, t2) in [
+            (json!(null), true, true),
+            (json!("https://login.example/{tenantid}/v2.0"), true, true),
+            (json!(tenant("t1")), true, false),
+            (json!("https://other.example/{tenantid}/v2.0"), false, false),
+            (json!("https://login.example/{tenantid}"), false, false),
         ] {
-            let ring = names
-                .into_iter()
-                .fold(KeyRing::verify_only(), |ring, issuer| ring.trust(issuer, keys.clone()).unwrap());
-            let authority = verifier(ring).build().unwrap();
-            for (name, expected) in [("t1", t1), ("t2", t2)] {
-                let token = token("p", &tenant(name), json!({"tid": name}));
-                assert_eq!(admit(&authority, &token).is_ok(), expected, "{issuer} {name}");
+            let keys = keys(&oct("p", issuer.clone())).unwrap();
+            for names in [
+                vec![TrustedIssuer::every_tenant(TEMPLATE)],
+                vec![TrustedIssuer::new(tenant("t1")), TrustedIssuer::new(tenant("t2"))],
+            ] {
+                let ring = names
+                    .into_iter()
+                    .fold(KeyRing::verify_only(), |ring, issuer| ring.trust(issuer, keys.clone()).unwrap());
+                let authority = verifier(ring).build().unwrap();
+                for (name, expected) in [("t1", t1), ("t2", t2)] {
+                    let token = token("p", &tenant(name), json!({"tid": name}));
+                    assert_eq!(admit(&authority, &token).is_ok(), expected, "{way}: {issuer} {name}");
+                }
             }
         }
+        for wrong in [json!(7), json!(["x"]), json!("https://x/{a}/{b}"), json!("")] {
+            assert!(keys(&oct("p", wrong.clone())).is_err(), "{way}: {wrong}");
+        }
     }
-    for wrong in [json!(7), json!(["x"]), json!("https://x/{a}/{b}"), json!("")] {
-        assert!(set(wrong.clone()).is_err(), "{wrong}");
+}
+
+/// The same holds for own keys: one that may not sign the own `iss` would sign tokens that nobody admits.
+#[test]
+fn an_own_jwk_that_names_another_issuer_signs_nothing() {
+    let own = |issuer: Value| SigningKey::from_jwk(&oct("p", issuer).to_string()).unwrap();
+    let authority = |issuer: Value| {
+        Authority::builder(own(issuer))
+            .audience(AUDIENCE)
+            .max_session_lifetime(Duration::from_secs(3_600))
+            .clock(ManualClock::at(NOW))
+    };
+    for (issuer, allowed) in [
+        (json!(null), true),
+        (json!(ISSUER), true),
+        (json!("https://{any}.example"), true),
+        (json!(format!("{ISSUER}/")), false),
+        (json!("https://other.example"), false),
+    ] {
+        let built: Result<Authority, _> = authority(issuer.clone()).issuer(ISSUER).build();
+        let running: Authority = authority(json!(null)).issuer(ISSUER).build().unwrap();
+        for done in [built.map(drop), running.replace_keys(own(issuer.clone()))] {
+            let refusal = done.err().map(|error| error.to_string());
+            assert_eq!(refusal.is_none(), allowed, "{issuer}: {refusal:?}");
+            assert!(refusal.is_none_or(|text| text.contains("its JWK's `issuer`")));
+        }
     }
+    let nameless: Result<Authority, _> = authority(json!(ISSUER)).without_issuer().build();
+    assert!(nameless.is_err(), "no `iss` is not the one that it names");
 }
 
 /// Two tenants whose tokens are equal but for the `iss` (and the claim it is bound to), under one key of one `kid`; and two

@@ -8,6 +8,7 @@ use crate::authority::cache::TokenCache;
 use crate::authority::{Authority, Hooks, Inner, RetiredSignOuts};
 use crate::error::ConfigError;
 use crate::jose::media_type;
+use crate::keyring::ring::KeyRing;
 use crate::store::{ErasedStore, Settling, settling};
 use crate::time::{MAX_TOLERANCE, TEN_YEARS};
 use crate::token::claims::NO_ACCESS;
@@ -60,6 +61,7 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
             );
         }
         check_issuer(|iss| options.keys.trusted(iss).is_some(), &policy)?;
+        check_signing_key(&options.keys.current(), &policy)?;
         policy.max_session_lifetime = match options.max_session_lifetime {
             Some(limit) => limit,
             None if is_verify_only => None,
@@ -158,6 +160,19 @@ pub(in crate::authority) fn check_issuer(
     match &policy.issuer {
         Some(issuer) if trusts(issuer) => refuse(format!(
             "the ring trusts {issuer:?} as a foreign issuer, but it is the own one: add own keys with `retiring`"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Checks that the signing key may sign the own `iss`: no token of it would be admitted otherwise.
+pub(in crate::authority) fn check_signing_key(ring: &KeyRing, policy: &Policy) -> Result<(), ConfigError> {
+    let own = policy.issuer.as_deref();
+    match ring.signing_key().map(|key| (key.kid(), key.issuer())) {
+        Some((kid, Some(named))) if !named.matches(own.unwrap_or_default()) => refuse(format!(
+            "the signing key {kid:?} may not sign for {}: its JWK's `issuer` is {:?}; correct the issuer, or remove the member",
+            own.map_or("no issuer".to_owned(), |own| format!("{own:?}")),
+            named.to_string(),
         )),
         _ => Ok(()),
     }

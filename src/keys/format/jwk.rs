@@ -11,6 +11,7 @@ use crate::jose::json::Member;
 use crate::jose::json::quoted;
 use crate::keys::algorithm::Algorithm;
 use crate::keys::error::{KeyError, KeyErrorKind};
+use crate::keys::issuer_name::IssuerName;
 use crate::keys::material::{Private, Public, RsaParts};
 use crate::keys::scheme::{Curve, KeyType};
 
@@ -45,9 +46,26 @@ impl<'a> Jwk<'a> {
         self.string("kty").is_ok_and(|kty| kty.as_deref() == Some("oct"))
     }
 
-    /// Whether it holds more than a public key.
+    /// Whether it holds more than a public key. `priv` is the private member of `AKP` keys, which are not supported.
     pub(crate) fn is_private(&self) -> bool {
-        ["d", "p", "q", "dp", "dq", "qi", "oth"].into_iter().any(|name| self.member(name).is_some())
+        ["d", "p", "q", "dp", "dq", "qi", "oth", "priv"].into_iter().any(|name| self.member(name).is_some())
+    }
+
+    /// Whether it is there to sign: a private key, or a secret unless its `key_ops` say that it only verifies.
+    pub(crate) fn is_for_signing(&self) -> bool {
+        let only_verifies = || {
+            let has =
+                |operations: &[Cow<'_, str>], name| operations.iter().any(|operation| operation == name);
+            let operations = self.key_ops().ok().flatten();
+            operations.is_some_and(|operations| has(&operations, "verify") && !has(&operations, "sign"))
+        };
+        if self.is_secret() { !only_verifies() } else { self.is_private() }
+    }
+
+    /// Whether it is certain that it can't sign: a public key of a type whose private members are known.
+    pub(crate) fn is_public(&self) -> bool {
+        let kty = self.string("kty").ok().flatten();
+        !self.is_private() && kty.is_some_and(|kty| ["RSA", "EC", "OKP", "AKP"].contains(&&*kty))
     }
 
     /// Whether it is marked for encryption. Many sets contain such keys on purpose, so they are not reported.
@@ -252,7 +270,7 @@ enum Kind {
 }
 
 /// The JWK of a public key, to publish.
-pub(crate) fn published(public: &Public, alg: &str, kid: &str) -> String {
+pub(crate) fn published(public: &Public, alg: &str, kid: &str, issuer: Option<&IssuerName>) -> String {
     let parameters = match public {
         Public::Rsa { n, e } => format!(r#""kty":"RSA","n":"{}","e":"{}""#, encode_url(n), encode_url(e)),
         Public::Ec { curve, point } => {
@@ -263,7 +281,9 @@ pub(crate) fn published(public: &Public, alg: &str, kid: &str) -> String {
         }
         Public::Ed25519 { x } => format!(r#""kty":"OKP","crv":"Ed25519","x":"{}""#, encode_url(x)),
     };
-    format!(r#"{{"use":"sig","alg":"{alg}","kid":{},{parameters}}}"#, quoted(kid))
+    // Without it the key could sign more where it is read than it may here.
+    let issuer = issuer.map(|name| format!(r#","issuer":{}"#, quoted(&name.to_string()))).unwrap_or_default();
+    format!(r#"{{"use":"sig","alg":"{alg}","kid":{}{issuer},{parameters}}}"#, quoted(kid))
 }
 
 fn malformed(message: impl Into<Cow<'static, str>>) -> KeyError {

@@ -61,12 +61,13 @@ impl KeySet {
 
     /// A set of own keys, as in a file. Its first private or `oct` key signs, every other key verifies. A key that
     /// does not load is listed in [`skipped`](Self::skipped), and the others are used. A key that is marked for
-    /// encryption is ignored.
+    /// encryption is ignored. A secret with `"key_ops": ["verify"]` only verifies.
     ///
     /// # Errors
     ///
-    /// If the text is not a JWK set, has more than 256 entries, its first private or `oct` key does not load (also
-    /// for a `kid` of more than 256 bytes), or it has entries of which none loads.
+    /// If the text is not a JWK set, has more than 256 entries, or has entries of which none loads; if its first private or `oct`
+    /// key does not load (also for a `kid` of more than 256 bytes), or an entry before it that may be the one meant to sign:
+    /// it is not a JWK, repeats a member, or is of no known `kty`.
     pub fn from_own_jwk_set(text: &str) -> Result<Self, KeyError> {
         Self::own(text, None)
     }
@@ -76,23 +77,31 @@ impl KeySet {
         let entries = entries(text)?;
         let is_empty = entries.is_empty();
         let (mut set, mut for_encryption) = (Self::default(), None);
+        // Why an entry did not load that may be the key that should sign. No later one signs in its place.
+        let mut unread_signer = None;
         for entry in entries {
-            match entry {
-                Ok(entry) if entry.jwk.is_for_encryption() => for_encryption = Some(entry.for_encryption()),
-                Ok(entry) if entry.is_secret() || entry.jwk.is_private() => {
-                    match (entry.signing_key(assumed), &set.signing) {
-                        (Ok(key), None) => set.signing = Some(key),
-                        // Another key must not sign in its place.
-                        (Err(error), None) => return Err(error),
-                        (Ok(key), Some(_)) => set.verifying.push(key.into()),
-                        (Err(error), Some(_)) => set.skipped.push(error),
-                    }
+            let is_public = entry.as_ref().is_ok_and(|entry| entry.jwk.is_public());
+            let key = match entry {
+                Ok(entry) if entry.jwk.is_for_encryption() => {
+                    for_encryption = Some(entry.for_encryption());
+                    continue;
                 }
-                Ok(entry) => match entry.verifying_key(assumed) {
-                    Ok(key) => set.verifying.push(key),
-                    Err(error) => set.skipped.push(error),
-                },
-                Err(error) => set.skipped.push(error),
+                Ok(entry) if set.signing.is_none() && entry.jwk.is_for_signing() => {
+                    let key = entry.signing_key(assumed)?;
+                    set.signing = Some(unread_signer.take().map_or(Ok(key), Err)?);
+                    continue;
+                }
+                Ok(entry) => entry.retired_key(assumed),
+                Err(error) => Err(error),
+            };
+            match key {
+                Ok(key) => set.verifying.push(key),
+                Err(error) => {
+                    if !is_public {
+                        unread_signer.get_or_insert_with(|| error.clone());
+                    }
+                    set.skipped.push(error);
+                }
             }
         }
         set.skip_duplicates();
@@ -176,6 +185,14 @@ impl Entry<'_> {
     fn verifying_key(&self, assumed: Option<Algorithm>) -> Result<VerifyingKey, KeyError> {
         self.refuse_long_kid()?;
         self.jwk.verifying_key(assumed).map_err(|error| self.named(error))
+    }
+
+    /// A key beside the one that signs. The private half is checked, and then dropped.
+    fn retired_key(&self, assumed: Option<Algorithm>) -> Result<VerifyingKey, KeyError> {
+        if self.jwk.is_private() && !self.is_secret() {
+            return self.signing_key(assumed).map(VerifyingKey::from);
+        }
+        self.verifying_key(assumed)
     }
 
     fn signing_key(&self, assumed: Option<Algorithm>) -> Result<SigningKey, KeyError> {
@@ -283,6 +300,60 @@ mod tests {
 
     fn kids(set: &KeySet) -> Vec<&str> {
         set.verifying.iter().map(VerifyingKey::kid).collect()
+    }
+
+    /// Whatever is wrong with the entry that should sign, the next one does not sign in its place.
+    #[test]
+    fn no_other_key_signs_in_place_of_the_first() {
+        let change = |name: &str, value: Value| {
+            let mut key = oct("new");
+            key[name] = value;
+            key.to_string()
+        };
+        let text = oct("new").to_string();
+        for broken in [
+            text.replacen('{', r#"{"use":"sig","use":"sig","#, 1),
+            text.replacen('{', r#"{"kid":"a","#, 1),
+            change("k", json!("c2hvcnQ")),
+            change("k", json!(7)),
+            change("kty", json!(7)),
+            change("kty", json!("OCT")),
+            change("kty", json!("oct ")),
+            change("kty", json!(null)),
+            change("kid", json!(7)),
+            change("kid", json!("k".repeat(257))),
+            change("use", json!("tls")),
+            change("use", json!(7)),
+            change("alg", json!(null)),
+            change("issuer", json!(7)),
+            "null".to_owned(),
+            "7".to_owned(),
+            "[]".to_owned(),
+            "{}".to_owned(),
+        ] {
+            for after in [oct("old"), private("old")] {
+                let text = format!(r#"{{"keys":[{broken},{after}]}}"#);
+                let read = KeySet::from_own_jwk_set(&text).map(|set| set.signing);
+                assert!(read.is_err(), "{broken}: {read:?}");
+                // After the key that signs, it is one of the others.
+                let text = format!(r#"{{"keys":[{after},{broken}]}}"#);
+                let set = KeySet::from_own_jwk_set(&text).unwrap();
+                assert_eq!((set.signing.unwrap().kid(), set.skipped.len()), ("old", 1), "{broken}");
+            }
+        }
+        // A public key never signs, and one for encryption is not for signatures.
+        for harmless in [
+            ed25519("public"),
+            json!({"kty": "RSA", "kid": "weak", "alg": "RS256", "n": "AQAB", "e": "AQAB"}),
+            {
+                let mut key = oct("encrypts");
+                key["use"] = json!("enc");
+                key
+            },
+        ] {
+            let read = KeySet::from_own_jwk_set(&set(&[harmless, oct("old")])).unwrap();
+            assert_eq!(read.signing.unwrap().kid(), "old");
+        }
     }
 
     #[test]

@@ -71,7 +71,8 @@ impl KeyFormat {
         Self::new(Encoding::Der(algorithm))
     }
 
-    /// One JWK: private, public or `oct`. It names its algorithm itself, so the algorithm changes with the file.
+    /// One JWK: private, public or `oct`. It names its algorithm itself, so the algorithm changes with the file. A secret with
+    /// `"key_ops": ["verify"]` only verifies.
     pub fn jwk() -> Self {
         Self::new(Encoding::Jwk)
     }
@@ -170,7 +171,7 @@ impl KeyFormat {
             Encoding::Jwk => {
                 let text = text(bytes)?;
                 let jwk = Jwk::parse(&text)?;
-                if jwk.is_secret() || jwk.is_private() {
+                if jwk.is_for_signing() {
                     self.signing(jwk.signing_key(self.assumed)?)
                 } else {
                     self.verifying(jwk.verifying_key(self.assumed)?)
