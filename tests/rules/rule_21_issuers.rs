@@ -376,8 +376,10 @@ fn a_tenants_token_says_the_same_tenant_twice_and_one_that_is_trusted() {
     }
 }
 
+type ReadJwk = fn(&Value) -> Result<Vec<VerifyingKey>, KeyError>;
+
 /// The ways on which a JWK becomes a key that verifies: published or own, alone or in a set, as the signing key or a retired one.
-const JWK_WAYS: [(&str, fn(&Value) -> Result<Vec<VerifyingKey>, KeyError>); 8] = [
+const JWK_WAYS: [(&str, ReadJwk); 8] = [
     ("from_jwk_set", |jwk| Ok(KeySet::from_jwk_set(&jwk_set(&[jwk]))?.verifying)),
     ("VerifyingKey::from_jwk", |jwk| Ok(vec![VerifyingKey::from_jwk(&jwk.to_string())?])),
     ("SigningKey::from_jwk", |jwk| Ok(vec![SigningKey::from_jwk(&jwk.to_string())?.into()])),
