@@ -48,7 +48,7 @@ const PATHS: [Path; 14] = [
 ];
 
 const SECRET: &[u8] = b"owls hunt mice while fog drifts.";
-const BORN: u64 = 1_800_000_000;
+const BEGAN: u64 = 1_800_000_000;
 const LIFETIME: u64 = 600;
 const ISSUER: &str = "https://login.example";
 const TENANT: &str = "https://login.example/tenant-50/v2.0";
@@ -78,7 +78,7 @@ const A_BROWSERS: [&str; 16] = [
 ];
 
 fn run(path: &str) {
-    let clock = ManualClock::at(BORN);
+    let clock = ManualClock::at(BEGAN);
     let key = || SigningKey::from_secret(Algorithm::HS256, SECRET).unwrap().with_kid("k");
     let minter = |ring: KeyRing, issuer: &str| {
         Authority::builder(ring)

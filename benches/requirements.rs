@@ -31,7 +31,7 @@ const PATHS: [Path; 5] = [
     ("a step-up", 763),
 ];
 
-const BORN: u64 = 1_800_000_000;
+const BEGAN: u64 = 1_800_000_000;
 const DAY: Duration = Duration::from_secs(86_400);
 
 fn main() -> ExitCode {
@@ -46,14 +46,14 @@ fn run(path: &str) {
         .audience("orders")
         .lifetime(DAY)
         .max_session_lifetime(DAY)
-        .clock(ManualClock::at(BORN))
+        .clock(ManualClock::at(BEGAN))
         .build()
         .unwrap();
     let scope = match path {
         "the fourth scope of a list" => json!(["openid", "profile", "orders:read", "orders:write"]),
         _ => json!("openid profile orders:read orders:write"),
     };
-    let claims = json!({ "scope": scope, "acr": "urn:mfa", "auth_time": BORN });
+    let claims = json!({ "scope": scope, "acr": "urn:mfa", "auth_time": BEGAN });
     let token = authority.issue(Login::new("alice").claims(&claims)).now_or_never().unwrap().unwrap();
     let bearer = format!("Bearer {}", token.as_str());
 

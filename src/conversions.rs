@@ -150,6 +150,7 @@ impl From<&Refusal> for ErrorKind {
             | Reason::InsufficientAuthentication(_)
             | Reason::Revoked
             | Reason::Reused
+            | Reason::RefreshTokenReused
             | Reason::UnknownSession
             | Reason::WrongClient
             | Reason::InvalidScope

@@ -96,9 +96,11 @@ pub enum Reason {
     SessionOver,
     /// The token, its session, or its subject's sessions of that age were revoked.
     Revoked,
-    /// Superseded two or more generations ago, and the policy ends a session for it; or a refresh token that was used again
-    /// after its reuse window (RFC 9700 §4.14.2). The session has ended.
+    /// An access token that was superseded two or more generations ago, and the policy ends a session for it. The session has
+    /// ended.
     Reused,
+    /// A refresh token that was presented again after its reuse window (RFC 9700 §4.14.2). The session has ended.
+    RefreshTokenReused,
     /// The store lost its records, and this session began before it was created again.
     UnknownSession,
     /// The store did not answer. Not a verdict on the token: 503 with Retry-After.
@@ -196,6 +198,7 @@ impl Refusal {
             | Reason::SessionOver
             | Reason::Revoked
             | Reason::Reused
+            | Reason::RefreshTokenReused
             | Reason::UnknownSession
             | Reason::StoreUnavailable
             | Reason::CrossSite
@@ -330,6 +333,7 @@ impl Reason {
             | Self::SessionOver
             | Self::Revoked
             | Self::Reused
+            | Self::RefreshTokenReused
             | Self::InsufficientScope
             | Self::InsufficientAuthentication(_)
             | Self::WrongClient
@@ -378,6 +382,7 @@ impl Reason {
             | Self::SessionOver
             | Self::Revoked
             | Self::Reused
+            | Self::RefreshTokenReused
             | Self::UnknownSession
             | Self::WrongClient
             | Self::Declined
@@ -390,7 +395,7 @@ impl Reason {
     // No wildcard, so that a new reason needs a decision here.
     pub(crate) fn is_irrevocable(&self, is_dead: bool) -> bool {
         match self {
-            Self::Revoked | Self::Reused => true,
+            Self::Revoked | Self::Reused | Self::RefreshTokenReused => true,
             // Another service that reads the cookie may have a longer grace, leeway or session limit.
             Self::Expired | Self::SessionOver => is_dead,
             // The token is not verified.
@@ -450,6 +455,7 @@ impl Reason {
             Self::SessionOver => "session_over",
             Self::Revoked => "revoked",
             Self::Reused => "reused",
+            Self::RefreshTokenReused => "refresh_token_reused",
             Self::UnknownSession => "unknown_session",
             Self::StoreUnavailable => "store_unavailable",
             Self::CrossSite => "cross_site",
@@ -495,6 +501,7 @@ impl fmt::Display for Refusal {
             Reason::SessionOver => "The session has reached its longest life",
             Reason::Revoked => "The token was revoked",
             Reason::Reused => "The token was used again after it was superseded",
+            Reason::RefreshTokenReused => "The refresh token was used again after its reuse window",
             Reason::UnknownSession => "The session is not known",
             Reason::StoreUnavailable => "The state of the session can not be known right now",
             Reason::CrossSite => {
@@ -600,6 +607,7 @@ mod tests {
             InvalidScope,
             Declined,
             RenewerUnavailable,
+            RefreshTokenReused,
         ];
         // A new reason does not compile here: give it the next number, and a place in the list above.
         let number = |reason: &Reason| match reason {
@@ -635,8 +643,9 @@ mod tests {
             InvalidScope => 29,
             Declined => 30,
             RenewerUnavailable => 31,
+            RefreshTokenReused => 32,
         };
-        assert!(all.iter().map(number).eq(0..32), "every reason, in this order");
+        assert!(all.iter().map(number).eq(0..33), "every reason, in this order");
         let labels: std::collections::BTreeSet<_> = all.iter().map(Reason::label).collect();
         assert_eq!(labels.len(), all.len(), "each has a label of its own");
         all
@@ -645,7 +654,7 @@ mod tests {
     #[test]
     fn a_reason_is_irrevocable_where_no_later_request_can_change_it() {
         for reason in reasons() {
-            let ended = matches!(reason.label(), "revoked" | "reused");
+            let ended = matches!(reason.label(), "revoked" | "reused" | "refresh_token_reused");
             let is_dead = ended || matches!(reason.label(), "expired" | "session_over");
             assert_eq!(
                 (reason.is_irrevocable(false), reason.is_irrevocable(true)),

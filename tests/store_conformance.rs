@@ -186,14 +186,14 @@ impl ClaimsStore for Faulty {
             Standing::Live
                 if self.is(Fault::VouchesForWhatItRecords) && is_old(&presented) && !is_recorded =>
             {
-                Standing::Unknown
+                Standing::UnknownSession
             }
             Standing::Live
                 if is_old(&presented)
                     && (self.is(Fault::RenewsOnlyWhatItVouchesFor)
                         || self.is(Fault::RecordsUnknownSessions)) =>
             {
-                Standing::Unknown
+                Standing::UnknownSession
             }
             standing => standing,
         })
@@ -210,7 +210,7 @@ impl ClaimsStore for Faulty {
     async fn rotate(&self, mut rotation: Rotation) -> Result<Rotated, StoreError> {
         let Presented { session, token, .. } = rotation.presented;
         if self.is(Fault::RenewsOnlyWhatItVouchesFor) && is_old(&rotation.presented) {
-            return Ok(Rotated::Unknown);
+            return Ok(Rotated::NotInChain);
         }
         self.recorded.lock().expect("a lock").extend([token, rotation.successor]);
         if self.is(Fault::HasNoLimit) {
@@ -239,7 +239,7 @@ impl ClaimsStore for Faulty {
         }
         if self.is(Fault::LeavesItsLockBehind) {
             if !self.locked.lock().expect("a lock").insert(session) {
-                return Ok(Rotated::Unknown);
+                return Ok(Rotated::NotInChain);
             }
             tokio::task::yield_now().await;
             self.locked.lock().expect("a lock").remove(&session);
@@ -253,15 +253,15 @@ impl ClaimsStore for Faulty {
             Rotated::Superseded { .. } if self.is(Fault::SignsThePredecessorOut) => {
                 Rotated::Reused { generations: 2 }
             }
-            Rotated::Reused { .. } if self.is(Fault::MissesReuse) => Rotated::Unknown,
+            Rotated::Reused { .. } if self.is(Fault::MissesReuse) => Rotated::NotInChain,
             Rotated::Predated { .. } if self.is(Fault::TellsNoInstant) => Rotated::Revoked,
             Rotated::Reused { generations: 3.. } if self.is(Fault::ForgetsTheThirdGeneration) => {
-                Rotated::Unknown
+                Rotated::NotInChain
             }
             Rotated::Reused { generations } if self.is(Fault::CountsGenerationsFromZero) => {
                 Rotated::Reused { generations: generations - 1 }
             }
-            Rotated::Unknown if self.is(Fault::RecordsStrangers) => Rotated::Recorded,
+            Rotated::NotInChain if self.is(Fault::RecordsStrangers) => Rotated::Recorded,
             Rotated::Revoked if self.is(Fault::RenewsRevokedSessions) => Rotated::Recorded,
             rotated => rotated,
         })

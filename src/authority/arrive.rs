@@ -15,7 +15,7 @@ use crate::telemetry::Event;
 use crate::time::NumericDate;
 use crate::token::arrival::{Arrival, Facts, Next, StoreState};
 use crate::token::policy::Policy;
-use crate::token::reissue::{Capacity, NoSuccessor, Reissue};
+use crate::token::reissue::{Capacity, NoSuccessor, Reissuing};
 
 /// The verdict on a token.
 pub(crate) type Verdict<C> = Result<Admission<C>, Refused>;
@@ -224,7 +224,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
                     policy.session_ended(ended.is_ok())
                 }
                 Next::Exchange => {
-                    let reissue = Reissue::in_grace(policy, now, capacity, self.records_successor(&token));
+                    let reissue = Reissuing::in_grace(policy, now, capacity, self.records_successor(&token));
                     let made = self.drive_reissue(&token, reissue).await;
                     if let Err(NoSuccessor::Reused { generations }) = made {
                         reused = Some(generations);

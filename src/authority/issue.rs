@@ -158,7 +158,7 @@ pub enum IssueError {
     NotLive(Refusal),
     /// The session of [`Login::in_session`] continues with another token: the given one was superseded, or the session already
     /// has a pair.
-    Superseded,
+    NotNewest,
     /// This service would refuse the token, for the reason in the refusal: a required claim is missing, say.
     Unacceptable(Refusal),
     /// The private claims can't be read as the [`private_claims::<T>()`](super::AuthorityBuilder::private_claims) of
@@ -203,7 +203,7 @@ impl fmt::Display for IssueError {
             Self::NotLive(refusal) => {
                 format!("the token whose session the login joins is refused: {refusal} ({:?})", refusal.reason())
             }
-            Self::Superseded => {
+            Self::NotNewest => {
                 "the session already continues with another token than the one that the login names".to_owned()
             }
             Self::Unacceptable(refusal) => {

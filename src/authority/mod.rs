@@ -35,7 +35,7 @@ pub use pair::TokenPair;
 pub use private_claims::PrivateClaims;
 pub(crate) use prove::still_unknown;
 pub use refresh::{Refresh, RefreshError};
-pub(crate) use renew::Renewal;
+pub(crate) use renew::DueSuccessor;
 pub use renewer::RenewalRequest;
 use renewer::Renewer;
 use revoke::RetiredSignOuts;

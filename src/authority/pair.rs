@@ -147,9 +147,10 @@ impl<C: Send + Sync + 'static> Authority<C> {
             Rotated::Revoked | Rotated::Predated { .. } => {
                 Err(IssueError::NotLive(Refusal::new(Reason::Revoked)))
             }
-            Rotated::Superseded { .. } | Rotated::Reused { .. } | Rotated::Unknown => {
-                Err(IssueError::Superseded)
-            }
+            Rotated::Superseded { .. }
+            | Rotated::Reused { .. }
+            | Rotated::NotInChain
+            | Rotated::UnknownSession => Err(IssueError::NotNewest),
         }
     }
 }

@@ -7,12 +7,12 @@ use crate::keyring::ring::KeyRing;
 use crate::store::{Rotated, Rotation};
 use crate::telemetry::ReissueKind;
 use crate::time::NumericDate;
-use crate::token::reissue::{self, Capacity, NoSuccessor, NotReissued, Reissue, Step};
-use crate::token::renewal;
+use crate::token::reissue::{self, Capacity, NoSuccessor, NotReissued, Reissuing, Step};
+use crate::token::renewal::Renewal;
 use crate::token::verify::Verified;
 
 /// A successor, or a future of one. A failure yields none, so it never harms the response.
-pub(crate) enum Renewal {
+pub(crate) enum DueSuccessor {
     Decided(Option<SignedSuccessor>),
     /// The store has to record it first.
     Pending(Pin<Box<dyn Future<Output = Option<SignedSuccessor>> + Send>>),
@@ -38,13 +38,18 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// The successor that is due, if the response can carry it.
     // `inline(always)`: see `finish` in the layer's future.
     #[inline(always)]
-    pub(crate) fn renew(&self, token: &VerifiedToken<C>, now: NumericDate, capacity: Capacity) -> Renewal {
-        let reissue = Reissue::at_response(now, Some(capacity), self.records_successor(token));
+    pub(crate) fn renew(
+        &self,
+        token: &VerifiedToken<C>,
+        now: NumericDate,
+        capacity: Capacity,
+    ) -> DueSuccessor {
+        let reissue = Reissuing::at_response(now, Some(capacity), self.records_successor(token));
         if !self.can_revoke() {
-            return Renewal::Decided(self.or_report(self.reissue_now(token, reissue)));
+            return DueSuccessor::Decided(self.or_report(self.reissue_now(token, reissue)));
         }
         let (authority, token) = (self.clone(), token.clone());
-        Renewal::Pending(Box::pin(async move {
+        DueSuccessor::Pending(Box::pin(async move {
             let made = authority.drive_reissue(&token, reissue).await;
             authority.or_report(made)
         }))
@@ -67,7 +72,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
     pub(super) async fn drive_reissue(
         &self,
         token: &VerifiedToken<C>,
-        reissue: Reissue,
+        reissue: Reissuing,
     ) -> Result<Option<SignedSuccessor>, NoSuccessor> {
         let mut reissue = reissue.asking_renewer(self.0.hooks.renewer.is_some());
         let (policy, verified) = (&self.0.policy, token.verified());
@@ -92,7 +97,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
     fn reissue_now(
         &self,
         token: &VerifiedToken<C>,
-        mut reissue: Reissue,
+        mut reissue: Reissuing,
     ) -> Result<Option<SignedSuccessor>, NoSuccessor> {
         match self.advance(token, &mut reissue, Step::AskPredicate)? {
             Progress::Made(made) => Ok(made),
@@ -104,7 +109,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
     fn advance(
         &self,
         token: &VerifiedToken<C>,
-        reissue: &mut Reissue,
+        reissue: &mut Reissuing,
         mut step: Step,
     ) -> Result<Progress, NoSuccessor> {
         let (policy, verified) = (&self.0.policy, token.verified());
@@ -154,7 +159,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
     pub async fn reissue_with(
         &self,
         token: &VerifiedToken<C>,
-        wanted: renewal::Renewal,
+        wanted: Renewal,
     ) -> Result<IssuedToken, NotReissued> {
         self.reissue_wanted(token, Some(wanted)).await
     }
@@ -162,14 +167,14 @@ impl<C: Send + Sync + 'static> Authority<C> {
     async fn reissue_wanted(
         &self,
         token: &VerifiedToken<C>,
-        wanted: Option<renewal::Renewal>,
+        wanted: Option<Renewal>,
     ) -> Result<IssuedToken, NotReissued> {
         let (policy, verified) = (&self.0.policy, token.verified());
         if !token.is_of(&self.0) {
             return Err(NotReissued::NotRenewable);
         }
         let now = self.now();
-        let reissue = Reissue::on_request(policy, verified, now, self.can_revoke(), wanted)?;
+        let reissue = Reissuing::on_request(policy, verified, now, self.can_revoke(), wanted)?;
         self.admit_again(token).await.map_err(|refusal| NotReissued::of_refused(refusal.reason()))?;
         let made = self.drive_reissue(token, reissue).await;
         let made = made.map_err(|why| why.at_response().unwrap_or(NotReissued::Suppressed));
@@ -209,7 +214,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
     }
 
     /// The store's answer to the proposed successor. `None` if it failed, which is reported.
-    async fn record(&self, token: &VerifiedToken<C>, reissue: &Reissue) -> Option<Rotated> {
+    async fn record(&self, token: &VerifiedToken<C>, reissue: &Reissuing) -> Option<Rotated> {
         let (policy, verified, now) = (&self.0.policy, token.verified(), reissue.now());
         let (store, proposed) = (self.0.store.clone()?, reissue.successor(policy, verified)?);
         let until = policy.token_matters_until(proposed.exp, token.session_start());

@@ -13,12 +13,12 @@ use crate::refusal::Reason;
 
 /// A place where a request may carry its token. Of several sources, only the first that holds anything is read.
 #[derive(Clone)]
-pub struct Source(Place);
+pub struct Source(Kind);
 
 type Custom = dyn Fn(&RequestHead<'_>) -> Option<String> + Send + Sync;
 
 #[derive(Clone)]
-enum Place {
+enum Kind {
     Authorization,
     Cookie(Cookie),
     Query(Box<str>),
@@ -28,7 +28,7 @@ enum Place {
 impl Source {
     /// `Authorization: Bearer <token>` (RFC 6750 §2.1); the default.
     pub fn authorization() -> Self {
-        Self(Place::Authorization)
+        Self(Kind::Authorization)
     }
 
     /// This cookie. A successor is sent in the same cookie.
@@ -58,7 +58,7 @@ impl Source {
     /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(cookies()).unwrap();
     /// ```
     pub fn cookie(cookie: Cookie) -> Self {
-        Self(Place::Cookie(cookie))
+        Self(Kind::Cookie(cookie))
     }
 
     /// The query parameter of this name, read only from a WebSocket upgrade, because a browser can't set headers on
@@ -67,25 +67,25 @@ impl Source {
     /// Costs: queries are written to access logs and browser histories (RFC 6750 §2.3). The response carries no
     /// successor.
     pub fn websocket_query(name: impl Into<String>) -> Self {
-        Self(Place::Query(name.into().into()))
+        Self(Kind::Query(name.into().into()))
     }
 
     /// What `find` returns. `Some` is a credential, even if it is empty. A `find` that panics counts as a malformed
     /// credential.
     pub fn custom(find: impl Fn(&RequestHead<'_>) -> Option<String> + Send + Sync + 'static) -> Self {
-        Self(Place::Custom(Arc::new(find)))
+        Self(Kind::Custom(Arc::new(find)))
     }
 
     /// Whether a successor can be sent. For a token in a query it can't, because scripts can't read the response of an upgrade.
     #[inline]
     pub(crate) fn takes_successors(&self) -> bool {
-        !matches!(self.0, Place::Query(_))
+        !matches!(self.0, Kind::Query(_))
     }
 
     #[inline]
     pub(crate) fn as_cookie(&self) -> Option<&Cookie> {
         match &self.0 {
-            Place::Cookie(cookie) => Some(cookie),
+            Kind::Cookie(cookie) => Some(cookie),
             _ => None,
         }
     }
@@ -93,10 +93,10 @@ impl Source {
     #[inline(never)]
     fn read<'a>(&self, head: &RequestHead<'a>) -> Result<Option<Cow<'a, [u8]>>, NotFound> {
         Ok(match &self.0 {
-            Place::Authorization => from_authorization(head)?.0.map(Cow::Borrowed),
-            Place::Cookie(cookie) => from_cookies(head, cookie.name())?.map(Cow::Borrowed),
-            Place::Query(name) => from_query(head, name)?.map(bytes),
-            Place::Custom(find) => {
+            Kind::Authorization => from_authorization(head)?.0.map(Cow::Borrowed),
+            Kind::Cookie(cookie) => from_cookies(head, cookie.name())?.map(Cow::Borrowed),
+            Kind::Query(name) => from_query(head, name)?.map(bytes),
+            Kind::Custom(find) => {
                 let found = caught(|| find(head)).ok_or(NotFound::Panicked)?;
                 found.map(|found| Cow::Owned(found.into_bytes()))
             }
@@ -107,10 +107,10 @@ impl Source {
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Place::Authorization => f.write_str("Source::authorization()"),
-            Place::Cookie(cookie) => write!(f, "Source::cookie({cookie:?})"),
-            Place::Query(name) => write!(f, "Source::websocket_query({name:?})"),
-            Place::Custom(_) => f.write_str("Source::custom(..)"),
+            Kind::Authorization => f.write_str("Source::authorization()"),
+            Kind::Cookie(cookie) => write!(f, "Source::cookie({cookie:?})"),
+            Kind::Query(name) => write!(f, "Source::websocket_query({name:?})"),
+            Kind::Custom(_) => f.write_str("Source::custom(..)"),
         }
     }
 }
@@ -156,7 +156,7 @@ pub(crate) fn find<'a>(sources: &'a [Source], head: &RequestHead<'a>) -> Result<
     for (nth, source) in sources.iter().enumerate() {
         let (found, has_origin) = match source.0 {
             // The usual source is read here and not in a call, which a benchmark showed to be faster.
-            Place::Authorization => {
+            Kind::Authorization => {
                 let (found, has_origin) = from_authorization(head)?;
                 (found.map(Cow::Borrowed), has_origin)
             }
@@ -175,7 +175,7 @@ impl Credential<'_> {
     /// refused here: it makes the token malformed, not the request.
     pub(crate) fn token(&self) -> Result<&[u8], Reason> {
         let bytes = &*self.bytes;
-        if matches!(self.source.0, Place::Authorization) && is_joined(bytes) {
+        if matches!(self.source.0, Kind::Authorization) && is_joined(bytes) {
             return Err(Reason::SeveralCredentials);
         }
         match memchr::memchr2(b' ', b'\t', bytes) {

@@ -18,7 +18,9 @@ use super::deliver::{deliver, may_carry, put};
 use super::refusal::refusal_response;
 use super::reply::ReplyChannel;
 use super::shared::Shared;
-use crate::authority::{Admission, NotAdmitted, Refused, Renewal, SignedSuccessor, Verdict, still_unknown};
+use crate::authority::{
+    Admission, DueSuccessor, NotAdmitted, Refused, SignedSuccessor, Verdict, still_unknown,
+};
 use crate::keyring::handle::Refetched;
 use crate::keyring::handle::Refetching;
 use crate::refusal::Reason;
@@ -148,10 +150,10 @@ where
                         };
                         let context = context.take().expect("it was just used");
                         match context.renew(now, 0) {
-                            Renewal::Decided(successor) => {
+                            DueSuccessor::Decided(successor) => {
                                 return Poll::Ready(Ok(finish(response, successor, &context)));
                             }
-                            Renewal::Pending(successor) => {
+                            DueSuccessor::Pending(successor) => {
                                 State::Recording { successor, response: Some(response), context }
                             }
                         }
@@ -239,10 +241,10 @@ impl<C: Send + Sync + 'static> RequestContext<C> {
     /// The successor that is due, if it is not too long for the response, which names so many bytes of requirements.
     // `inline(always)`: `answer` calls it too.
     #[inline(always)]
-    fn renew(&self, now: NumericDate, required: usize) -> Renewal {
+    fn renew(&self, now: NumericDate, required: usize) -> DueSuccessor {
         match (&self.admission, self.shared.capacity(self.channel, required)) {
             (Some(admission), Some(capacity)) => self.shared.authority.renew(&admission.token, now, capacity),
-            _ => Renewal::Decided(None),
+            _ => DueSuccessor::Decided(None),
         }
     }
 
@@ -264,8 +266,8 @@ impl<C: Send + Sync + 'static> RequestContext<C> {
         let mut response = merge(headers, extensions, refusal);
         match self.due(&response).map(|now| self.renew(now, required)) {
             None => {}
-            Some(Renewal::Decided(successor)) => self.deliver(&mut response, successor),
-            Some(Renewal::Pending(successor)) => {
+            Some(DueSuccessor::Decided(successor)) => self.deliver(&mut response, successor),
+            Some(DueSuccessor::Pending(successor)) => {
                 let recorded = async move {
                     let successor = successor.await;
                     self.deliver(&mut response, successor);

@@ -68,19 +68,19 @@ pub(super) fn judge(
     if is_revoked(chain.head) {
         return Ok(RotationOutcome::Answered(Rotated::Revoked));
     }
-    match (chain.place(&presented.token, presented.now), supersedes) {
+    match (chain.position(&presented.token, presented.now), supersedes) {
         // A successor that is already in the chain would form a cycle.
-        (Place::Head, true) if chain.place(successor, presented.now) != Place::Stranger => {
+        (Position::Head, true) if chain.position(successor, presented.now) != Position::Stranger => {
             Err(StoreErrorKind::Misused.into())
         }
-        (Place::Head, true) => Ok(RotationOutcome::Advance),
-        (Place::Predecessor, true) | (Place::Head, false) => {
+        (Position::Head, true) => Ok(RotationOutcome::Advance),
+        (Position::Predecessor, true) | (Position::Head, false) => {
             Ok(RotationOutcome::Answered(Rotated::Superseded { head: Arc::clone(&chain.claims) }))
         }
-        (Place::Ancestor { generations }, true) => {
+        (Position::Ancestor { generations }, true) => {
             Ok(RotationOutcome::Answered(Rotated::Reused { generations }))
         }
-        (Place::Stranger, true) | (_, false) => Ok(RotationOutcome::Answered(Rotated::Unknown)),
+        (Position::Stranger, true) | (_, false) => Ok(RotationOutcome::Answered(Rotated::NotInChain)),
     }
 }
 
@@ -91,7 +91,7 @@ pub(super) fn predated(supersedes: bool, revoked_until: NumericDate) -> Rotated 
 
 /// Where a token stands in its session's chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Position {
     Head,
     /// Of the head.
     Predecessor,
@@ -145,18 +145,18 @@ impl Chain {
         self.until = self.until.max(rotation.until);
     }
 
-    pub(super) fn place(&self, token: &TokenId, now: NumericDate) -> Place {
+    pub(super) fn position(&self, token: &TokenId, now: NumericDate) -> Position {
         if *token == self.head {
-            return Place::Head;
+            return Position::Head;
         }
         let Some(ancestor) = self.ancestors.iter().rev().find(|ancestor| ancestor.token == *token) else {
-            return Place::Stranger;
+            return Position::Stranger;
         };
         match self.generation - ancestor.generation {
             // However late: a lost response is made good as long as the head lives.
-            1 => Place::Predecessor,
-            _ if ancestor.until <= now => Place::Stranger,
-            generations => Place::Ancestor { generations: u32::try_from(generations).unwrap_or(u32::MAX) },
+            1 => Position::Predecessor,
+            _ if ancestor.until <= now => Position::Stranger,
+            generations => Position::Ancestor { generations: u32::try_from(generations).unwrap_or(u32::MAX) },
         }
     }
 

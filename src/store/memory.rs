@@ -23,7 +23,7 @@ use crate::time::NumericDate;
 ///
 /// It is for one process that may forget. **A revocation is lost with the process**: after a restart, a revoked token
 /// is admitted again until it expires, because this store can't know what an earlier process revoked; it never
-/// answers [`Standing::Unknown`]. Two processes with a store each do not see each other's revocations, and give one
+/// answers [`Standing::UnknownSession`]. Two processes with a store each do not see each other's revocations, and give one
 /// token two successors. If that is not acceptable, use a store that is shared or durable.
 ///
 /// # Bounds

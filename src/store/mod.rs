@@ -15,7 +15,7 @@
 //!   Revocations outlive the processes, and the server if it is persistent.
 //! * `SqlStore` (features `sqlite`, `postgres`): durable. SQLite for the processes of one machine, PostgreSQL for any
 //!   number of nodes. It records when it was created. A session that began earlier and was not recorded is
-//!   [`Standing::Unknown`], and is refused unless
+//!   [`Standing::UnknownSession`], and is refused unless
 //!   [`admit_after_store_loss`](crate::AuthorityBuilder::admit_after_store_loss) is set. If you add a store to a
 //!   service with signed-in users, they have to sign in once more.
 //! * [`AnyStore`]: one of these, chosen at run time.
@@ -99,7 +99,7 @@ pub trait ClaimsStore: Send + Sync + 'static {
     ///
     /// A rotation that supersedes nothing opens the session at sign-in. One [of a known
     /// session](Rotation::of_known_session) records nothing where [`standing`](Self::standing) would answer
-    /// [`Standing::Unknown`].
+    /// [`Standing::UnknownSession`].
     ///
     /// # Errors
     /// If it is not known whether the successor was recorded. The caller then sends none.

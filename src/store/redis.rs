@@ -76,7 +76,7 @@ const AT_ONCE: usize = 128;
 ///
 /// Each hash tag records when its records began. If that is missing (first use, a flush, a restart without
 /// persistence, a failover to an empty replica), the records count as lost. Sessions that began earlier are then
-/// [`Standing::Unknown`], and are refused unless
+/// [`Standing::UnknownSession`], and are refused unless
 /// [`admit_after_store_loss`](crate::AuthorityBuilder::admit_after_store_loss) is set. On the **first use of an empty
 /// server** this affects every session that a service without a store had begun.
 ///
@@ -190,9 +190,9 @@ impl ClaimsStore for RedisStore {
             "reused" => Rotated::Reused { generations: more.number()? },
             "revoked" => Rotated::Revoked,
             "cut off" => chain::predated(supersedes, more.instant()?),
-            "unknown" => {
+            what @ ("not in chain" | "unknown session") => {
                 is_theirs = subject.is_some_and(|subject| subject.to_string() == more);
-                Rotated::Unknown
+                if what == "not in chain" { Rotated::NotInChain } else { Rotated::UnknownSession }
             }
             "misused" => return Err(StoreErrorKind::Misused.into()),
             _ => return Err(StoreErrorKind::Corrupt.into()),
@@ -213,9 +213,13 @@ impl ClaimsStore for RedisStore {
                 }
                 // It was listed before it could be known that there is nothing to list. A session of theirs may have been
                 // recorded meanwhile, with another token.
-                (Rotated::Revoked | Rotated::Predated { .. } | Rotated::Unknown, _)
-                    if listing.is_new && !is_theirs =>
-                {
+                (
+                    Rotated::Revoked
+                    | Rotated::Predated { .. }
+                    | Rotated::NotInChain
+                    | Rotated::UnknownSession,
+                    _,
+                ) if listing.is_new && !is_theirs => {
                     self.0.unlist(&subject, session).await;
                 }
                 _ => {}

@@ -101,7 +101,7 @@ use crate::time::NumericDate;
 ///   pooler is put in front later, answers to other applications' statements are errors, never verdicts: each answer
 ///   names the store and the question.
 /// * **It records when its tables were created.** Sessions that began earlier and were not signed in here are
-///   [`Standing::Unknown`], however often they are renewed, so that a database that was lost and created again does
+///   [`Standing::UnknownSession`], however often they are renewed, so that a database that was lost and created again does
 ///   not make revoked sessions live. First use on a service with live sessions looks the same: their users have to
 ///   sign in again, unless [`admit_after_store_loss`](crate::AuthorityBuilder::admit_after_store_loss) is set. A
 ///   restored backup is *not* detected: what was revoked after the backup is live again.
@@ -206,8 +206,10 @@ impl ClaimsStore for SqlStore {
         let advanced = Some((Rotated::Recorded, None));
         let (rotated, opened) = self
             .change(Cause::Rotation(&rotation), advanced, |found, stamp| {
-                if rotation.of_known_session && found.standing(&rotation.presented) == Standing::Unknown {
-                    return Ok(Step::Done((Rotated::Unknown, None)));
+                if rotation.of_known_session
+                    && found.standing(&rotation.presented) == Standing::UnknownSession
+                {
+                    return Ok(Step::Done((Rotated::UnknownSession, None)));
                 }
                 let opened = match found.judge(&rotation)? {
                     RotationOutcome::Answered(rotated) => return Ok(Step::Done((rotated, None))),

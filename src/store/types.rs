@@ -52,8 +52,8 @@ pub struct Rotation {
     /// If the rotation puts a session on record: the limit on its subject's sessions, and how long the revocations of
     /// those that it ends are kept. `None`: no limit.
     pub retention: Option<Retention>,
-    /// Record nothing, and answer [`Rotated::Unknown`](super::Rotated::Unknown), where the session's standing is
-    /// [`Standing::Unknown`](super::Standing::Unknown). A store that never answers that has nothing to do.
+    /// Record nothing, and answer [`Rotated::UnknownSession`](super::Rotated::UnknownSession), where the session's standing is
+    /// [`Standing::UnknownSession`](super::Standing::UnknownSession). A store that never answers that has nothing to do.
     pub of_known_session: bool,
 }
 

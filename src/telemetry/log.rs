@@ -15,7 +15,9 @@ pub(super) fn log(event: &Event<'_>) {
         Event::NotReissued { why: why @ (NotReissued::Declined | NotReissued::TooLate), .. }
         | Event::NotReissued { why, repeated: true } => log!(DEBUG, why = why.label(), "token not reissued"),
         Event::NotReissued { why, .. } => log!(WARN, why = why.label(), "token not reissued"),
-        Event::Reused { generations } => log!(WARN, generations, "a superseded token came back"),
+        Event::Reused { generations } => {
+            log!(WARN, generations, "a token was used again, two generations or more after it was superseded")
+        }
         Event::RefreshTokenReused { generations } => {
             log!(WARN, generations, "a refresh token was used twice; its session ends");
         }

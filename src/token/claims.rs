@@ -46,12 +46,12 @@ pub(crate) struct Claims {
     sliding: Sliding,
     client_id: Option<Span>,
     access_claims: Option<Span>,
-    places: Places,
+    spans: ClaimSpans,
 }
 
-/// The places in the text of the values that a successor changes.
+/// The spans in the text of the values that a successor changes.
 #[derive(Debug)]
-pub(crate) struct Places {
+pub(crate) struct ClaimSpans {
     pub(crate) exp: Span,
     /// `None` if the token has none. [`Claims::iat`] then follows from `exp`.
     pub(crate) iat: Option<Span>,
@@ -180,7 +180,7 @@ impl Claims {
             sliding: policy.sliding(raw.sliding),
             client_id: raw.client_id.map(place).transpose()?,
             access_claims: raw.access_claims.map(place).transpose()?,
-            places: Places {
+            spans: ClaimSpans {
                 exp: place(exp_text)?,
                 iat: raw.iat.map(place).transpose()?,
                 nbf: raw.nbf.map(place).transpose()?,
@@ -224,7 +224,7 @@ impl Claims {
 
     /// The claim that [`iat`](Self::iat) was read from.
     pub(crate) fn dated_by(&self) -> &'static str {
-        if self.places.iat.is_some() { "iat" } else { "exp" }
+        if self.spans.iat.is_some() { "iat" } else { "exp" }
     }
 
     pub(crate) fn nbf(&self) -> Option<NumericDate> {
@@ -247,7 +247,7 @@ impl Claims {
     }
 
     /// The place of the value of [`scopes`](Self::scopes).
-    pub(crate) fn place_of_scopes(&self) -> Option<Span> {
+    pub(crate) fn span_of_scopes(&self) -> Option<Span> {
         self.scopes
     }
 
@@ -276,17 +276,17 @@ impl Claims {
         self.sliding
     }
 
-    pub(crate) fn places(&self) -> &Places {
-        &self.places
+    pub(crate) fn spans(&self) -> &ClaimSpans {
+        &self.spans
     }
 
     /// The JSON text of `aud`.
     pub(crate) fn audience(&self) -> Option<&str> {
-        self.places.aud?.of_text(&self.text)
+        self.spans.aud?.of_text(&self.text)
     }
 
     /// The place of the value of `jti`, with its quotes.
-    pub(crate) fn place_of_jti(&self) -> Option<Span> {
+    pub(crate) fn span_of_jti(&self) -> Option<Span> {
         self.jti.as_ref().map(|jti| jti.at)
     }
 }

@@ -67,8 +67,8 @@ impl Policy {
             Standing::Live => {}
             Standing::Reused { .. } if !self.reuse_ends_session || !self.is_over(token, now) => {}
             Standing::Reused { .. } => return refuse(Reason::Reused),
-            Standing::Unknown if self.admit_after_store_loss => {}
-            Standing::Unknown => return refuse(Reason::UnknownSession),
+            Standing::UnknownSession if self.admit_after_store_loss => {}
+            Standing::UnknownSession => return refuse(Reason::UnknownSession),
             Standing::Revoked => return refuse(Reason::Revoked),
         }
         // Equal counts as expired: RFC 7519 §4.1.4 says "on or after".
@@ -80,8 +80,8 @@ impl Policy {
         }
         // Counted from `exp`, not from the end of the leeway. Foreign tokens, tokens of a pair that are not sliding, and reused
         // tokens can't be exchanged.
-        let is_superseded = matches!(standing, Standing::Reused { .. });
-        if token.is_sliding() && !is_superseded && now < claims.exp().after(self.grace) {
+        let is_reused = matches!(standing, Standing::Reused { .. });
+        if token.is_sliding() && !is_reused && now < claims.exp().after(self.grace) {
             return Decision::Grace;
         }
         refuse(Reason::Expired)

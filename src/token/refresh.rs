@@ -142,8 +142,9 @@ impl Policy {
             },
             Some(Rotated::Reused { generations }) => return Next::EndSession { generations },
             Some(Rotated::Revoked | Rotated::Predated { .. }) => return Next::Refuse(Reason::Revoked),
-            // The store has lost its records, or it forgot a token that was superseded long ago.
-            Some(Rotated::Unknown) => return Next::AskStore,
+            // The store forgot a token that was superseded long ago.
+            Some(Rotated::NotInChain) => return Next::AskStore,
+            Some(Rotated::UnknownSession) => return Next::Refuse(Reason::UnknownSession),
             None => return Next::Refuse(Reason::StoreUnavailable),
         };
         if key_held { Next::Issue(successor) } else { Next::Refuse(Reason::UnknownKey) }
@@ -154,7 +155,7 @@ impl Policy {
         match answer {
             None => Next::Refuse(Reason::StoreUnavailable),
             Some(Standing::Revoked) => Next::Refuse(Reason::Revoked),
-            Some(Standing::Unknown) => Next::Refuse(Reason::UnknownSession),
+            Some(Standing::UnknownSession) => Next::Refuse(Reason::UnknownSession),
             Some(Standing::Reused { generations }) => Next::EndSession { generations },
             // The session goes on, and this token leads nowhere: each of its refresh tokens was recorded once.
             Some(Standing::Live) => Next::EndSession { generations: 0 },
@@ -164,7 +165,7 @@ impl Policy {
     /// After [`Next::EndSession`]: whether the revocation was recorded. Otherwise the session may live on, and nobody is told
     /// that it ended.
     pub(crate) fn refresh_session_ended(&self, recorded: bool) -> Next {
-        Next::Refuse(if recorded { Reason::Reused } else { Reason::StoreUnavailable })
+        Next::Refuse(if recorded { Reason::RefreshTokenReused } else { Reason::StoreUnavailable })
     }
 
     /// Whether the predecessor of this head may still be answered with it. Equal counts as over, so that a window of 0 s is

@@ -25,7 +25,7 @@ use crate::time::NumericDate;
 
 /// One reissue. It begins with [`Step::AskPredicate`].
 #[derive(Debug)]
-pub(crate) struct Reissue {
+pub(crate) struct Reissuing {
     now: NumericDate,
     /// The longest successor that the response can carry. `None` if it can carry none.
     capacity: Option<Capacity>,
@@ -45,13 +45,13 @@ pub(crate) struct Reissue {
 /// What to do next, and the function that takes the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Ask the application's predicate, and then the ring for the token's key: [`Reissue::allowed`].
+    /// Ask the application's predicate, and then the ring for the token's key: [`Reissuing::allowed`].
     AskPredicate,
-    /// Ask the application's renewer: [`Reissue::renewed`].
+    /// Ask the application's renewer: [`Reissuing::renewed`].
     AskRenewer,
-    /// Ask the store to record the [successor](Reissue::successor): [`Reissue::recorded`].
+    /// Ask the store to record the [successor](Reissuing::successor): [`Reissuing::recorded`].
     Record,
-    /// Done: sign the [successor](Reissue::successor).
+    /// Done: sign the [successor](Reissuing::successor).
     Sign(Capacity),
     /// Done: a successor can be made. The request is admitted, and the successor is sent with its response.
     Wait,
@@ -80,7 +80,7 @@ pub(crate) enum NoSuccessor {
     StoreFailed,
 }
 
-impl Reissue {
+impl Reissuing {
     /// For a token that was admitted, at its response.
     pub(crate) fn at_response(now: NumericDate, capacity: Option<Capacity>, records: bool) -> Self {
         Self {
@@ -234,7 +234,8 @@ impl Reissue {
             }
             Some(Rotated::Reused { generations }) => return Err(NoSuccessor::Reused { generations }),
             Some(Rotated::Revoked | Rotated::Predated { .. }) => return Err(NoSuccessor::Revoked),
-            Some(Rotated::Unknown) => return Err(NotReissued::Unknown.into()),
+            // The second is no answer to a renewal.
+            Some(Rotated::NotInChain | Rotated::UnknownSession) => return Err(NotReissued::NotInChain.into()),
             None => return Err(NoSuccessor::StoreFailed),
         }
         self.is_recorded = true;
@@ -275,7 +276,7 @@ impl NoSuccessor {
             Self::NoReply => None,
             Self::Revoked => Some(NotReissued::Revoked),
             // Reuse is judged only when a token arrives. Here it may be due to a slow request.
-            Self::Reused { .. } => Some(NotReissued::Unknown),
+            Self::Reused { .. } => Some(NotReissued::NotInChain),
             Self::StoreFailed => Some(NotReissued::StoreFailed),
         }
     }
@@ -303,7 +304,7 @@ pub enum NotReissued {
     /// The session was revoked.
     Revoked,
     /// The store does not know that this token leads to the session's head, or the token came too late.
-    Unknown,
+    NotInChain,
     /// The head that the store recorded can't be a successor of this token. It is never signed.
     HeadMismatch,
     /// The store did not record the successor.
@@ -345,7 +346,7 @@ impl NotReissued {
             Self::TooLate => "too_late",
             Self::KeyWithdrawn => "key_withdrawn",
             Self::Revoked => "revoked",
-            Self::Unknown => "unknown",
+            Self::NotInChain => "not_in_chain",
             Self::HeadMismatch => "head_mismatch",
             Self::StoreFailed => "store_failed",
             Self::RenewerFailed => "renewer_failed",
@@ -366,7 +367,7 @@ impl NotReissued {
             Reason::UnknownKey => Self::KeyWithdrawn,
             Reason::StoreUnavailable => Self::StoreFailed,
             Reason::Revoked | Reason::Reused => Self::Revoked,
-            Reason::UnknownSession => Self::Unknown,
+            Reason::UnknownSession => Self::NotInChain,
             _ => Self::TooLate,
         }
     }
@@ -388,7 +389,7 @@ impl fmt::Display for NotReissued {
             }
             Self::KeyWithdrawn => "the key that signed the token is no longer held",
             Self::Revoked => "the session was revoked",
-            Self::Unknown => "the store does not know that the token leads to the session's newest one",
+            Self::NotInChain => "the store does not know that the token leads to the session's newest one",
             Self::HeadMismatch => "what the store recorded can't be a successor of the token",
             Self::StoreFailed => "the store did not record it",
             Self::RenewerFailed => {

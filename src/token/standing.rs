@@ -20,7 +20,7 @@ pub enum Standing {
     Revoked,
     /// The session began before the store was created and is not recorded, so it may have been revoked in records
     /// that were lost. A renewal of it is recorded and does not change that.
-    Unknown,
+    UnknownSession,
 }
 
 /// The result of a proposed successor.
@@ -49,7 +49,10 @@ pub enum Rotated {
     },
     /// The session has a head, and this token is not known to lead to it. The token is not renewed, which is the
     /// only consequence.
-    Unknown,
+    NotInChain,
+    /// Nothing was recorded, because the rotation is [of a known session](crate::store::Rotation::of_known_session) alone, and this
+    /// one's standing is [`Standing::UnknownSession`].
+    UnknownSession,
 }
 
 /// Without the head's claims, which are personal data. Their length suffices to tell heads apart in a log.
@@ -61,7 +64,8 @@ impl fmt::Debug for Rotated {
             Self::Reused { generations } => write!(f, "Reused({generations})"),
             Self::Revoked => f.write_str("Revoked"),
             Self::Predated { revoked_until } => write!(f, "Predated({revoked_until})"),
-            Self::Unknown => f.write_str("Unknown"),
+            Self::NotInChain => f.write_str("NotInChain"),
+            Self::UnknownSession => f.write_str("UnknownSession"),
         }
     }
 }

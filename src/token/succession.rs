@@ -45,33 +45,33 @@ impl Policy {
     fn successor(&self, token: &Verified, iat: NumericDate, narrowed: &Narrowed) -> Option<Successor> {
         let claims = token.claims();
         let exp = self.exp_of(token.kind(), iat, claims.session_start());
-        let (places, now) = (claims.places(), number(iat));
+        let (spans, now) = (claims.spans(), number(iat));
         let jti = named(&token.id().successor_jti()).into();
         let replace = |at, value| Change::Replace { at, value };
         let mut changes = Vec::with_capacity(8);
-        changes.push(replace(places.exp, number(exp).into()));
-        changes.push(match places.iat {
+        changes.push(replace(spans.exp, number(exp).into()));
+        changes.push(match spans.iat {
             Some(at) => replace(at, Cow::Borrowed(&*now)),
             None => Change::Append { name: "iat", value: Cow::Borrowed(&*now) },
         });
-        changes.extend(places.nbf.map(|at| replace(at, Cow::Borrowed(&*now))));
-        changes.push(match claims.place_of_jti() {
+        changes.extend(spans.nbf.map(|at| replace(at, Cow::Borrowed(&*now))));
+        changes.push(match claims.span_of_jti() {
             Some(at) => replace(at, jti),
             None => Change::Append { name: "jti", value: jti },
         });
         if claims.sid().is_none() {
             changes.push(Change::Append { name: "sid", value: named(&token.sid()).into() });
         }
-        if places.session_start.is_none() {
+        if spans.session_start.is_none() {
             let value = number(claims.session_start()).into();
             changes.push(Change::Append { name: &self.session_start_claim, value });
         }
         let audience = narrowed.audience.as_deref().or(claims.audience());
         let moved = audience.and_then(|aud| self.moved_audience(aud)).map(Cow::Owned);
         let moved = moved.or(narrowed.audience.as_deref().map(Cow::Borrowed));
-        changes.extend(places.aud.zip(moved).map(|(at, moved)| replace(at, moved)));
+        changes.extend(spans.aud.zip(moved).map(|(at, moved)| replace(at, moved)));
         let scope = narrowed.scope.as_deref().map(Cow::Borrowed);
-        changes.extend(claims.place_of_scopes().zip(scope).map(|(at, scope)| replace(at, scope)));
+        changes.extend(claims.span_of_scopes().zip(scope).map(|(at, scope)| replace(at, scope)));
         let claims = json::splice(claims.text(), changes)?;
         Some(Successor { claims: claims.into(), iat, exp })
     }
@@ -112,12 +112,12 @@ impl Policy {
         let claims = token.claims();
         let parsed = Claims::parse(head.into(), self, self.terms_of(token.kind(), None)?, None).ok()?;
         // Without `iat` only a bound of the token's life is known.
-        let own_life = claims.places().iat.map_or(0, |_| claims.exp().since(claims.iat()));
+        let own_life = claims.spans().iat.map_or(0, |_| claims.exp().since(claims.iat()));
         let jti = token.id().successor_jti();
         let named = parsed.jti() == Some(&*jti)
             && parsed.sid() == Some(&*token.sid())
             && parsed.session_start() == claims.session_start();
-        let dated = parsed.places().iat.is_some()
+        let dated = parsed.spans().iat.is_some()
             && parsed.iat() <= now.after(self.future_tolerance)
             && parsed.nbf() == claims.nbf().map(|_| parsed.iat())
             && parsed.exp().since(parsed.iat()) <= self.lifetime_of(token.kind()).max(own_life)

@@ -184,7 +184,7 @@ fn told(rotated: Rotated) -> Answer {
         Rotated::Superseded { head } => Answer::Superseded(head.parse().unwrap()),
         Rotated::Reused { generations } => Answer::Reused(generations),
         Rotated::Revoked => Answer::Revoked,
-        Rotated::Unknown => Answer::Unknown,
+        Rotated::NotInChain => Answer::Unknown,
         other => panic!("{other:?}"),
     }
 }

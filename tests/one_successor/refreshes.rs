@@ -56,7 +56,10 @@ pub async fn parallel(ground: Ground) {
         });
         for thief in thieves.collect::<Vec<_>>() {
             let Err(RefreshError::Refused(refusal)) = thief.await.unwrap() else { panic!("round {round}") };
-            assert!(matches!(refusal.reason(), Reason::Reused | Reason::Revoked), "round {round}: {refusal}");
+            assert!(
+                matches!(refusal.reason(), Reason::RefreshTokenReused | Reason::Revoked),
+                "round {round}: {refusal}"
+            );
         }
         for node in &nodes {
             assert!(node.refresh(Refresh::new(last.refresh.as_str())).await.is_err(), "round {round}");

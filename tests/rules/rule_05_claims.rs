@@ -380,7 +380,7 @@ fn exp_iat_iss_and_aud_are_required() {
 }
 
 #[test]
-fn going_without_issuer_or_audience_is_said_aloud() {
+fn going_without_issuer_or_audience_is_chosen_by_name() {
     let clock = ManualClock::at(NOW);
     let base = || tower_reissue::Authority::builder(key()).clock(clock.clone());
     let bare = claims_with(json!({"iss": null, "aud": null}));

@@ -8,7 +8,7 @@ use tower_reissue::{Authority, AuthorityBuilder, Login, ManualClock, Reason, Ver
 use crate::support::guarded::*;
 use crate::support::*;
 
-const CEILING: u64 = 43_200;
+const LIMIT: u64 = 43_200;
 
 /// Leeway and grace as open as they can be.
 fn open(clock: &ManualClock) -> AuthorityBuilder {
@@ -28,7 +28,7 @@ fn a_session_is_over_at_its_limit_whatever_else_is_open() {
         let guarded = Guarded::new(&authority.build().unwrap());
         // The session limit falls into the token's life, its leeway, and its grace.
         for over in [1, 300, 599, 600, 630, 660, 700, 899] {
-            let token = mint(&begun(CEILING - over));
+            let token = mint(&begun(LIMIT - over));
             clock.set(NOW + over - 1);
             let answer = guarded.bearer(&token);
             assert_ne!(answer.reason, Some(Reason::SessionOver), "{over}");
@@ -48,8 +48,8 @@ fn the_session_start_is_the_declared_claim() {
     let clock = ManualClock::at(NOW);
     let guarded = Guarded::new(&builder(&clock).session_start_claim("begun").build().unwrap());
     let is_over = |claims: Value| guarded.bearer(&mint(&claims)).reason == Some(Reason::SessionOver);
-    assert!(is_over(claims_with(json!({"begun": NOW - CEILING}))));
-    assert!(!is_over(claims_with(json!({"begun": NOW - CEILING + 1}))));
+    assert!(is_over(claims_with(json!({"begun": NOW - LIMIT}))));
+    assert!(!is_over(claims_with(json!({"begun": NOW - LIMIT + 1}))));
     let malformed = guarded.bearer(&mint(&claims_with(json!({"begun": "today"}))));
     assert_eq!(malformed.reason, Some(Reason::InvalidClaim("begun".into())));
     // The default name is a private claim like any other then.
@@ -62,13 +62,13 @@ fn auth_time_is_the_session_start_only_where_that_is_said() {
     let clock = ManualClock::at(NOW);
     let plain = Guarded::new(&builder(&clock).build().unwrap());
     let declared = Guarded::new(&builder(&clock).session_starts_at_auth_time().build().unwrap());
-    let old = mint(&claims_with(json!({"auth_time": NOW - CEILING})));
+    let old = mint(&claims_with(json!({"auth_time": NOW - LIMIT})));
     assert!(plain.bearer(&old).is_admitted());
     assert_eq!(declared.bearer(&old).reason, Some(Reason::SessionOver));
     // The claim of that name goes before it.
-    let both = mint(&claims_with(json!({"auth_time": NOW - CEILING, "session_start": NOW - 10})));
+    let both = mint(&claims_with(json!({"auth_time": NOW - LIMIT, "session_start": NOW - 10})));
     assert!(declared.bearer(&both).is_admitted());
-    let both = mint(&claims_with(json!({"auth_time": NOW, "session_start": NOW - CEILING})));
+    let both = mint(&claims_with(json!({"auth_time": NOW, "session_start": NOW - LIMIT})));
     assert_eq!(declared.bearer(&both).reason, Some(Reason::SessionOver));
 }
 

@@ -402,7 +402,7 @@ fn a_further_token_of_a_session_inherits_it_and_is_not_renewed() {
     assert_eq!(payload(pair.access.as_str())["cnf"], json!({ "jkt": "x" }));
     // The session went on with it.
     let again = refused(at_once(authority.issue_pair(login())));
-    assert!(matches!(again, IssueError::Superseded), "{again}");
+    assert!(matches!(again, IssueError::NotNewest), "{again}");
 }
 
 #[test]
@@ -426,7 +426,7 @@ fn a_session_that_goes_on_with_a_pair_renews_its_first_token_no_more() {
     let further = at_once(authority.issue(Login::in_session(&access))).unwrap();
     assert!(Guarded::new(&authority).bearer(further.as_str()).is_admitted());
     let second = refused(at_once(authority.issue_pair(Login::in_session(&access))));
-    assert!(matches!(second, IssueError::Superseded), "{second}");
+    assert!(matches!(second, IssueError::NotNewest), "{second}");
     // They end with the session.
     at_once(authority.revoke_session(&access)).unwrap();
     for token in [&further, &pair.access] {

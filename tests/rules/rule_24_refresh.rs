@@ -149,7 +149,7 @@ fn within_the_reuse_window_the_same_refresh_token_comes_again_with_a_fresh_acces
             assert!(refresh(&authority, second.refresh.as_str()).is_ok(), "{what}");
             assert!(events.lock().unwrap().is_empty(), "{what}");
         } else {
-            assert_eq!(again.unwrap_err(), Reason::Reused, "{what}");
+            assert_eq!(again.unwrap_err(), Reason::RefreshTokenReused, "{what}");
             assert_eq!(*events.lock().unwrap(), [1], "{what}");
             // The session is over for both.
             for token in [&first, &second] {
@@ -171,7 +171,7 @@ fn a_token_two_generations_old_ends_the_session_within_the_window_too() {
     let first = issued(&authority);
     let second = refresh(&authority, first.refresh.as_str()).unwrap();
     let third = refresh(&authority, second.refresh.as_str()).unwrap();
-    assert_eq!(refresh(&authority, first.refresh.as_str()).unwrap_err(), Reason::Reused);
+    assert_eq!(refresh(&authority, first.refresh.as_str()).unwrap_err(), Reason::RefreshTokenReused);
     assert_eq!(refresh(&authority, third.refresh.as_str()).unwrap_err(), Reason::Revoked);
 }
 
@@ -186,7 +186,7 @@ fn a_token_that_the_store_has_forgotten_ends_the_session() {
         clock.set(NOW + n);
         last = refresh(&authority, last.refresh.as_str()).unwrap();
     }
-    assert_eq!(refresh(&authority, first.refresh.as_str()).unwrap_err(), Reason::Reused);
+    assert_eq!(refresh(&authority, first.refresh.as_str()).unwrap_err(), Reason::RefreshTokenReused);
     assert_eq!(refresh(&authority, last.refresh.as_str()).unwrap_err(), Reason::Revoked);
 }
 
@@ -351,9 +351,12 @@ fn a_refresh_that_another_overtakes_while_its_renewer_is_asked_gets_the_others_s
 /// The answer comes after the window, and the token came within it.
 #[test]
 fn a_slow_renewer_makes_no_thief_of_who_came_within_the_window() {
-    for (slow, came, expected) in
-        [(0, 4, Ok(())), (0, 5, Err(Reason::Reused)), (5, 4, Ok(())), (5, 5, Err(Reason::Reused))]
-    {
+    for (slow, came, expected) in [
+        (0, 4, Ok(())),
+        (0, 5, Err(Reason::RefreshTokenReused)),
+        (5, 4, Ok(())),
+        (5, 5, Err(Reason::RefreshTokenReused)),
+    ] {
         let clock = ManualClock::at(NOW);
         let (delay, later) = (Arc::new(AtomicUsize::new(0)), clock.clone());
         let delayed = delay.clone();
@@ -574,14 +577,14 @@ impl ClaimsStore for Recreated {
 
     async fn standing(&self, presented: &Presented) -> Result<Standing, StoreError> {
         match self.0.standing(presented).await? {
-            Standing::Live => Ok(Standing::Unknown),
+            Standing::Live => Ok(Standing::UnknownSession),
             other => Ok(other),
         }
     }
 
     async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
         match rotation.of_known_session {
-            true => Ok(Rotated::Unknown),
+            true => Ok(Rotated::UnknownSession),
             false => self.0.rotate(rotation).await,
         }
     }

@@ -54,7 +54,7 @@ impl Model {
             return Ok(self.newest);
         }
         self.is_ended = true;
-        Err(Reason::Reused)
+        Err(Reason::RefreshTokenReused)
     }
 }
 

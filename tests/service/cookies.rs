@@ -107,7 +107,7 @@ async fn what_the_store_says_removes_a_cookie_where_it_is_final() {
         (0, Reply::Now(Standing::Revoked), true, 401),
         // A token that has not had its time is no reuse.
         (630, Reply::Now(Standing::Reused { generations: 2 }), true, 401),
-        (0, Reply::Now(Standing::Unknown), false, 401),
+        (0, Reply::Now(Standing::UnknownSession), false, 401),
         (0, failed, false, 503),
     ] {
         let store = Scripted::new(standing, Reply::Now(Rotated::Recorded));

@@ -88,7 +88,7 @@ async fn a_store_that_says_reused_and_then_recorded_is_believed_each_time() {
         ..Scripted::rotating(Reply::Never)
     };
     let (authority, _, events) = storing(500, store);
-    for (renewed, told) in [(false, "not_reissued unknown"), (true, "reissued renewed")] {
+    for (renewed, told) in [(false, "not_reissued not_in_chain"), (true, "reissued renewed")] {
         let response = present(&authority, &mint(&claims())).await;
         assert_status(&response, 200);
         assert_eq!((successor(&response).is_some(), events.take()), (renewed, vec![told.to_owned()]));

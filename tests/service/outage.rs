@@ -114,7 +114,7 @@ async fn a_bad_token_is_refused_without_the_store() {
 
 #[tokio::test]
 async fn a_store_that_lost_its_records_is_believed_unless_told_otherwise() {
-    let lost = || Scripted::new(Reply::Now(Standing::Unknown), Reply::Now(Rotated::Recorded));
+    let lost = || Scripted::new(Reply::Now(Standing::UnknownSession), Reply::Now(Rotated::Recorded));
     let (strict, ..) = storing(0, lost());
     let response = present(&strict, &mint(&claims())).await;
     assert_status(&response, 401);

@@ -13,12 +13,12 @@ async fn after_a_flush_older_sessions_are_unknown_and_newer_ones_are_not() {
     revoked.revoke(&store).await;
     server.command(&["FLUSHALL"]);
     for scene in [&old, &revoked] {
-        assert_eq!(scene.standing(&store, 0).await, Ok(Standing::Unknown));
+        assert_eq!(scene.standing(&store, 0).await, Ok(Standing::UnknownSession));
         // Recorded, for an authority that admits them; unknown all the same.
         assert_eq!(scene.renew(&store, 0, 1).await, Rotated::Recorded);
         assert_eq!(scene.renew(&store, 0, 2).await, Rotated::Superseded { head: claims(1).into() });
         for token in [0, 1] {
-            assert_eq!(scene.standing(&store, token).await, Ok(Standing::Unknown));
+            assert_eq!(scene.standing(&store, token).await, Ok(Standing::UnknownSession));
         }
     }
     // In the very second of the loss too.
@@ -36,7 +36,7 @@ async fn after_a_flush_older_sessions_are_unknown_and_newer_ones_are_not() {
     let restarted = RedisStore::connect(server.url()).await.unwrap();
     assert_eq!(
         Scene { start: now, now, ..Scene::new(5) }.standing(&restarted, 0).await,
-        Ok(Standing::Unknown)
+        Ok(Standing::UnknownSession)
     );
 }
 
@@ -55,7 +55,7 @@ async fn a_session_whose_subjects_records_were_lost_is_unknown() {
     let subject = keys.lines().find(|line| line.starts_with("tower-reissue")).unwrap();
     let birth = format!("{}birth", subject.split("subject:").next().unwrap());
     assert!(server.command(&["DEL", subject, &birth]).starts_with(":2"));
-    assert_eq!(scene.standing(&store, 0).await, Ok(Standing::Unknown));
+    assert_eq!(scene.standing(&store, 0).await, Ok(Standing::UnknownSession));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn a_server_that_evicts_is_refused_unless_said_aloud() {
+async fn a_server_that_evicts_is_refused_unless_allowed() {
     let server = RedisServer::start(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
     let error = RedisStore::connect(server.url()).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Misconfigured);

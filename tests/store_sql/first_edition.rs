@@ -38,7 +38,7 @@ async fn an_older_schema_is_brought_up_to_date_and_a_newer_one_refused(place: Pl
             place.meddle(&orphan).await;
         }
         for store in [place.open().await, place.open().await] {
-            for (n, begun, standing) in [(1, start(), Standing::Live), (2, older, Standing::Unknown)] {
+            for (n, begun, standing) in [(1, start(), Standing::Live), (2, older, Standing::UnknownSession)] {
                 let presented = Presented::new(session(n), token(0), None, begun, now());
                 let given = store.rotate(Rotation::renewal(presented, token(2), "2", end())).await.unwrap();
                 assert_eq!(given, Rotated::Superseded { head: "1".into() });

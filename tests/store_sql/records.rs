@@ -42,7 +42,7 @@ async fn revocations_survive_a_restart(place: Place) {
 async fn a_session_begun_before_the_store_is_unknown_however_often_it_is_renewed(place: Place) {
     let store = place.open().await;
     let older = |token| Presented::new(session(1), token, None, before(), now());
-    assert_eq!(store.standing(&older(token(1))).await.unwrap(), Standing::Unknown);
+    assert_eq!(store.standing(&older(token(1))).await.unwrap(), Standing::UnknownSession);
     assert_eq!(store.standing(&presents(session(2), token(1))).await.unwrap(), Standing::Live);
     // Where the authority admits it all the same, its tokens have one successor each.
     for n in 1..4 {
@@ -51,7 +51,11 @@ async fn a_session_begun_before_the_store_is_unknown_however_often_it_is_renewed
         let given = store.rotate(renewal(token(9))).await.unwrap();
         assert_eq!(given, Rotated::Superseded { head: format!("{n}").into() });
         for (store, token) in [(&store, token(n + 1)), (&place.open().await, token(n)), (&store, token(9))] {
-            assert_eq!(store.standing(&older(token)).await.unwrap(), Standing::Unknown, "renewed {n} times");
+            assert_eq!(
+                store.standing(&older(token)).await.unwrap(),
+                Standing::UnknownSession,
+                "renewed {n} times"
+            );
         }
     }
     // A revocation is known whatever else was lost.
@@ -62,7 +66,7 @@ async fn a_session_begun_before_the_store_is_unknown_however_often_it_is_renewed
     assert_eq!(store.rotate(Rotation::sign_in(new, "{}", end())).await.unwrap(), Rotated::Recorded);
     assert_eq!(store.standing(&new).await.unwrap(), Standing::Live);
     place.meddle("DELETE FROM {p}sessions").await;
-    assert_eq!(store.standing(&new).await.unwrap(), Standing::Unknown);
+    assert_eq!(store.standing(&new).await.unwrap(), Standing::UnknownSession);
 }
 
 async fn a_store_signs_nobody_out_of_a_session_without_iat_while_it_admits_what_it_may_have_lost(
@@ -104,7 +108,7 @@ async fn tables_made_anew_under_a_rotation_lift_no_session(place: Place) {
     let waiting = place.while_nobody_writes(&new, store.rotate(renewal(token(1), token(2)))).await;
     assert_eq!(waiting.unwrap(), Rotated::Recorded);
     for token in [token(1), token(2)] {
-        assert_eq!(store.standing(&presents(session(0), token)).await.unwrap(), Standing::Unknown);
+        assert_eq!(store.standing(&presents(session(0), token)).await.unwrap(), Standing::UnknownSession);
     }
 }
 

@@ -136,7 +136,7 @@ pub async fn a_session_is_its_subjects_whoever_else_names_it<S: ClaimsStore>(sto
         open(store, &owner, head, limit, true).await;
         assert_eq!(
             renew(store, &other, token(), token(), limit).await,
-            Rotated::Unknown,
+            Rotated::NotInChain,
             "the renewal of a token of another subject's session"
         );
         if is_revoked {

@@ -8,7 +8,7 @@ use crate::store::{ClaimsStore, Revocation, Rotated, Rotation, Standing};
 use crate::time::NumericDate;
 
 /// A sign-in records its token as the head. Repeated, it gets what was recorded. With another token it gets
-/// [`Rotated::Unknown`].
+/// [`Rotated::NotInChain`].
 pub async fn a_sign_in_opens_its_session_once<S: ClaimsStore>(store: &S) {
     let login = Login::new();
     let [first, other] = tokens();
@@ -20,7 +20,7 @@ pub async fn a_sign_in_opens_its_session_once<S: ClaimsStore>(store: &S) {
         head(first),
         "the same sign-in again: the claims first recorded"
     );
-    assert_eq!(login.sign_in(store, other).await, Rotated::Unknown, "another sign-in of one session");
+    assert_eq!(login.sign_in(store, other).await, Rotated::NotInChain, "another sign-in of one session");
     assert_eq!(login.head(store).await, Some(claims(first)), "the head, after all that");
 }
 
@@ -33,14 +33,14 @@ pub async fn a_session_without_a_record_is_recorded_by_its_first_rotation<S: Cla
     assert_eq!(login.renew(store, elsewhere, rival).await, head(successor), "its second rotation");
 }
 
-/// A session that began long before the store was created is [`Standing::Unknown`], however often it is renewed. It
+/// A session that began long before the store was created is [`Standing::UnknownSession`], however often it is renewed. It
 /// is renewed nevertheless, for an authority that admits it. A store that does not record when it was created answers
 /// live, before and after.
 pub async fn a_session_that_is_unknown_is_renewed_and_stays_unknown<S: ClaimsStore>(store: &S) {
     let login = Login { start: NumericDate::from_secs(1_000), ..Login::new() };
     let [elsewhere, second, third, rival] = tokens();
     let known = login.standing(store, elsewhere).await;
-    assert!(matches!(known, Standing::Unknown | Standing::Live), "{known:?} of a session of 1970");
+    assert!(matches!(known, Standing::UnknownSession | Standing::Live), "{known:?} of a session of 1970");
     for (token, successor) in [(elsewhere, second), (second, third)] {
         assert_eq!(login.renew(store, token, successor).await, Rotated::Recorded, "its rotation");
         assert_eq!(login.renew(store, token, rival).await, head(successor), "its rotation, repeated");
@@ -52,7 +52,7 @@ pub async fn a_session_that_is_unknown_is_renewed_and_stays_unknown<S: ClaimsSto
     assert_eq!(login.standing(store, third).await, Standing::Revoked, "a session of 1970, revoked");
 }
 
-/// A rotation [of a known session](Rotation::of_known_session) records nothing in a session that is [`Standing::Unknown`], which
+/// A rotation [of a known session](Rotation::of_known_session) records nothing in a session that is [`Standing::UnknownSession`], which
 /// a rotation without that word recorded or not. In any other session it is like any other rotation.
 pub async fn a_rotation_of_a_known_session_records_nothing_in_an_unknown_one<S: ClaimsStore>(store: &S) {
     let renew = |login: Login, token, successor| {
@@ -71,7 +71,7 @@ pub async fn a_rotation_of_a_known_session_records_nothing_in_an_unknown_one<S: 
     for is_recorded in [false, true] {
         let login = Login { start: NumericDate::from_secs(1_000), ..Login::new() };
         let [elsewhere, second, third, rival] = tokens();
-        if login.standing(store, elsewhere).await != Standing::Unknown {
+        if login.standing(store, elsewhere).await != Standing::UnknownSession {
             return;
         }
         let mut token = elsewhere;
@@ -79,7 +79,7 @@ pub async fn a_rotation_of_a_known_session_records_nothing_in_an_unknown_one<S: 
             assert_eq!(login.renew(store, elsewhere, second).await, Rotated::Recorded, "its rotation");
             token = second;
         }
-        assert_eq!(renew(login, token, third).await, Rotated::Unknown, "of a session of 1970");
+        assert_eq!(renew(login, token, third).await, Rotated::UnknownSession, "of a session of 1970");
         // Nothing was recorded: another successor may come.
         assert_eq!(login.renew(store, token, rival).await, Rotated::Recorded, "of a session of 1970");
     }
@@ -158,7 +158,7 @@ pub async fn an_unknown_token_of_a_recorded_session_is_not_recorded<S: ClaimsSto
     let login = Login::new();
     let [first, second, stranger, rival] = tokens();
     login.chain(store, &[first, second]).await;
-    assert_eq!(login.renew(store, stranger, rival).await, Rotated::Unknown, "a stranger's rotation");
+    assert_eq!(login.renew(store, stranger, rival).await, Rotated::NotInChain, "a stranger's rotation");
     assert_eq!(login.standing(store, stranger).await, Standing::Live, "a stranger's standing");
     assert_eq!(login.head(store).await, Some(claims(second)), "the head, after that");
     assert_eq!(login.renew(store, second, rival).await, Rotated::Recorded, "the head's own rotation");

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::store::chain::{self, Chain, Place, RotationOutcome};
+use crate::store::chain::{self, Chain, Position, RotationOutcome};
 use crate::store::cutoff::Cutoff;
 use crate::store::{
     Horizon, Page, Presented, Retention, Revocation, Rotated, Rotation, SessionCursor, SessionId,
@@ -107,11 +107,11 @@ impl Ledger {
             return Standing::Revoked;
         }
         let place =
-            self.chain(presented.session, presented.now).map(|c| c.place(&presented.token, presented.now));
+            self.chain(presented.session, presented.now).map(|c| c.position(&presented.token, presented.now));
         match place {
-            Some(Place::Ancestor { generations }) => Standing::Reused { generations },
+            Some(Position::Ancestor { generations }) => Standing::Reused { generations },
             // A token without a record was issued elsewhere, or before this process started.
-            Some(Place::Head | Place::Predecessor | Place::Stranger) | None => Standing::Live,
+            Some(Position::Head | Position::Predecessor | Position::Stranger) | None => Standing::Live,
         }
     }
 
@@ -401,7 +401,7 @@ impl Ledger {
             self.expiry.insert((new.until(), Key::Session(session)));
         }
         let new_until = new.as_ref().map(Session::until);
-        let new_place = new.as_ref().and_then(|new| new.place(session));
+        let new_place = new.as_ref().and_then(|new| new.position(session));
         let old = match new {
             Some(new) => self.sessions.insert(session, new),
             None => self.sessions.remove(&session),
@@ -411,7 +411,7 @@ impl Ledger {
             if new_until != Some(old.until()) {
                 self.expiry.remove(&(old.until(), Key::Session(session)));
             }
-            if let Some(place) = old.place(session) {
+            if let Some(place) = old.position(session) {
                 self.unlist(place);
             }
         }
@@ -605,7 +605,8 @@ impl Ledger {
         for (&subject, tombstone) in &self.revoked_subjects {
             assert!(self.expiry.contains(&(tombstone.until, Key::Subject(subject))), "a subject's expiry");
         }
-        let places = self.sessions.iter().filter_map(|(id, session)| session.place(*id)).collect::<Vec<_>>();
+        let places =
+            self.sessions.iter().filter_map(|(id, session)| session.position(*id)).collect::<Vec<_>>();
         for (listed, is_recorded) in [(&self.recorded, true), (&self.ended, false)] {
             let of_kind =
                 places.iter().filter(|place| place.2 == is_recorded).map(|place| (place.0, place.1));
@@ -649,7 +650,7 @@ impl Session {
     }
 
     /// Its index entry: the subject, the cursor, and whether it is recorded or ended.
-    fn place(&self, session: SessionId) -> Option<(SubjectId, SessionCursor, bool)> {
+    fn position(&self, session: SessionId) -> Option<(SubjectId, SessionCursor, bool)> {
         let (subject, session_start, is_recorded) = match self {
             Self::Recorded(chain) => (chain.subject, chain.session_start, true),
             Self::Ended(ended) => (ended.subject, ended.latest_start, false),

@@ -128,7 +128,7 @@ fn a_session_remembers_a_bounded_number_of_ancestors() {
     let bytes = store.read().counts().bytes;
     assert!(bytes < 8 * 1024, "{bytes}");
     assert_eq!(renew(&store, 1, 900, 2_000, 0, 100), Ok(Rotated::Reused { generations: 100 }));
-    assert_eq!(renew(&store, 1, 10, 2_000, 0, 100), Ok(Rotated::Unknown));
+    assert_eq!(renew(&store, 1, 10, 2_000, 0, 100), Ok(Rotated::NotInChain));
     audit(&store);
 }
 
@@ -467,7 +467,7 @@ impl Model {
         }
         match (self.generations(p.session, p.token, p.now), r.supersedes) {
             (Some(0), false) | (Some(1), true) => Ok(Rotated::Superseded { head }),
-            (_, false) | (None, true) => Ok(Rotated::Unknown),
+            (_, false) | (None, true) => Ok(Rotated::NotInChain),
             (Some(0), true) if self.generations(p.session, r.successor, p.now).is_some() => {
                 Err(StoreErrorKind::Misused)
             }

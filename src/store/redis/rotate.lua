@@ -35,7 +35,7 @@ if ARGV[13] == '1' then
     is_known = session.o ~= '1' and (vouched or session.i == incarnation)
   end
   if not is_known then
-    return answer('unknown', session.p)
+    return answer('unknown session', session.p)
   end
 end
 
@@ -69,7 +69,7 @@ if is_revoked(session.h) then
 end
 local ago = generations(token, now, session)
 if ago == nil or (ago > 0 and not supersedes) then
-  return answer('unknown', session.p)
+  return answer('not in chain', session.p)
 elseif ago == 1 or not supersedes then
   return answer('superseded', c)
 elseif ago > 1 then

@@ -116,7 +116,7 @@ pub(super) fn judge(
                 &generations => Standing::Reused { generations },
             }
         }
-        Verdict::Unrecorded | Verdict::Recorded { .. } => Standing::Unknown,
+        Verdict::Unrecorded | Verdict::Recorded { .. } => Standing::UnknownSession,
     }
 }
 

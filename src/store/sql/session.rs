@@ -1,6 +1,6 @@
 //! [`Session`]: the row of a session as plain values, and its changes. Nothing here waits.
 
-use super::super::chain::{self, Chain, Place, RotationOutcome};
+use super::super::chain::{self, Chain, Position, RotationOutcome};
 use super::super::cutoff::Cutoff;
 use super::super::{
     Horizon, Presented, Retention, Revocation, Rotation, Standing, StoreError, StoreErrorKind, SubjectId,
@@ -54,12 +54,12 @@ impl Found {
             return Standing::Revoked;
         }
         match self.session.chain(presented.now) {
-            Some(_) if self.session.is_unattested => Standing::Unknown,
-            Some(chain) => match chain.place(&presented.token, presented.now) {
-                Place::Ancestor { generations } => Standing::Reused { generations },
-                Place::Head | Place::Predecessor | Place::Stranger => Standing::Live,
+            Some(_) if self.session.is_unattested => Standing::UnknownSession,
+            Some(chain) => match chain.position(&presented.token, presented.now) {
+                Position::Ancestor { generations } => Standing::Reused { generations },
+                Position::Head | Position::Predecessor | Position::Stranger => Standing::Live,
             },
-            None if !self.vouches_for(presented) => Standing::Unknown,
+            None if !self.vouches_for(presented) => Standing::UnknownSession,
             None => Standing::Live,
         }
     }

@@ -82,8 +82,8 @@ fn the_stores_word_is_judged_together_with_the_time_and_the_key() {
         (&plain, request(660), live, refuse(Reason::Expired)),
         (&plain, request(0), Some(Standing::Revoked), refuse(Reason::Revoked)),
         (&plain, request(600), Some(Standing::Revoked), refuse(Reason::Revoked)),
-        (&plain, request(0), Some(Standing::Unknown), refuse(Reason::UnknownSession)),
-        (&lenient, request(0), Some(Standing::Unknown), Next::Admit),
+        (&plain, request(0), Some(Standing::UnknownSession), refuse(Reason::UnknownSession)),
+        (&lenient, request(0), Some(Standing::UnknownSession), Next::Admit),
         // Superseded two generations ago: admitted while it lives, exchanged never again.
         (&plain, request(0), superseded, Next::Admit),
         (&plain, request(600), superseded, refuse(Reason::Expired)),

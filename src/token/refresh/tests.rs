@@ -64,7 +64,7 @@ fn the_stores_answer_decides_once_and_the_window_is_counted_from_the_heads_iat()
         (Some(Rotated::Reused { generations: 7 }), end(7)),
         (Some(Rotated::Revoked), Next::Refuse(Reason::Revoked)),
         (Some(Rotated::Predated { revoked_until: at(0) }), Next::Refuse(Reason::Revoked)),
-        (Some(Rotated::Unknown), Next::AskStore),
+        (Some(Rotated::NotInChain), Next::AskStore),
         (None, Next::Refuse(Reason::StoreUnavailable)),
         (
             Some(Rotated::Superseded { head: "{}".into() }),
@@ -99,12 +99,12 @@ fn what_the_store_does_not_know_ends_the_session_where_it_knows_the_session() {
         (Some(Standing::Live), Next::EndSession { generations: 0 }),
         (Some(Standing::Reused { generations: 3 }), Next::EndSession { generations: 3 }),
         (Some(Standing::Revoked), Next::Refuse(Reason::Revoked)),
-        (Some(Standing::Unknown), Next::Refuse(Reason::UnknownSession)),
+        (Some(Standing::UnknownSession), Next::Refuse(Reason::UnknownSession)),
         (None, Next::Refuse(Reason::StoreUnavailable)),
     ] {
         assert_eq!(policy.refresh_standing(standing), next, "{standing:?}");
     }
-    assert_eq!(policy.refresh_session_ended(true), Next::Refuse(Reason::Reused));
+    assert_eq!(policy.refresh_session_ended(true), Next::Refuse(Reason::RefreshTokenReused));
     // It may live on, so nobody is told that it ended.
     assert_eq!(policy.refresh_session_ended(false), Next::Refuse(Reason::StoreUnavailable));
 }

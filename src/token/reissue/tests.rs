@@ -15,9 +15,9 @@ fn not(why: NotReissued) -> Result<Step, NoSuccessor> {
 fn without_a_store_the_derived_successor_is_signed_at_once() {
     let policy = policy();
     let token = token(&policy, 0);
-    let mut reissue = Reissue::at_response(at(590), Some(ROOM), false);
+    let mut reissue = Reissuing::at_response(at(590), Some(ROOM), false);
     assert_eq!(reissue.allowed(&policy, &token, Some(true), true, short), Ok(Step::Sign(ROOM)));
-    let again = Reissue::at_response(at(595), Some(ROOM), false);
+    let again = Reissuing::at_response(at(595), Some(ROOM), false);
     assert_eq!(reissue.successor(&policy, &token), again.successor(&policy, &token), "at any hour");
 }
 
@@ -26,7 +26,7 @@ fn a_recorded_successor_is_signed_once_predicate_and_key_were_asked_again() {
     let policy = policy();
     let token = token(&policy, 0);
     let recorded = || {
-        let mut reissue = Reissue::at_response(at(590), Some(ROOM), true);
+        let mut reissue = Reissuing::at_response(at(590), Some(ROOM), true);
         assert_eq!(reissue.allowed(&policy, &token, Some(true), true, short), Ok(Step::Record));
         let step = reissue.recorded(&policy, &token, Some(Rotated::Recorded));
         assert_eq!(step, Ok(Step::AskPredicate));
@@ -40,7 +40,7 @@ fn a_recorded_successor_is_signed_once_predicate_and_key_were_asked_again() {
         (None, true, NotReissued::HookPanicked),
     ] {
         assert_eq!(recorded().allowed(&policy, &token, allowed, key_held, short), not(why));
-        let mut first = Reissue::at_response(at(590), Some(ROOM), true);
+        let mut first = Reissuing::at_response(at(590), Some(ROOM), true);
         assert_eq!(first.allowed(&policy, &token, allowed, key_held, short), not(why));
         assert_eq!(first.successor(&policy, &token), None, "nothing is proposed");
     }
@@ -51,7 +51,7 @@ fn nothing_is_recorded_that_could_not_go_out() {
     let policy = policy();
     let token = token(&policy, 0);
     let propose = |capacity, signed_len: fn(&str) -> Result<usize, NotReissued>| {
-        Reissue::at_response(at(590), capacity, true).allowed(&policy, &token, Some(true), true, signed_len)
+        Reissuing::at_response(at(590), capacity, true).allowed(&policy, &token, Some(true), true, signed_len)
     };
     assert_eq!(propose(None, short), Err(NoSuccessor::NoReply));
     assert_eq!(propose(Some(ROOM), |_| Ok(4_000)), Ok(Step::Record));
@@ -65,7 +65,7 @@ fn a_successor_outlives_its_predecessor_or_is_not_made() {
     // The session ends when the token does.
     let token = token(&policy, 5_400);
     for (has_store, sends) in [(false, true), (true, true), (false, false), (true, false)] {
-        let mut reissue = Reissue { sends, ..Reissue::at_response(at(590), Some(ROOM), has_store) };
+        let mut reissue = Reissuing { sends, ..Reissuing::at_response(at(590), Some(ROOM), has_store) };
         let step = reissue.allowed(&policy, &token, Some(true), true, short);
         let step = step.and_then(|step| match reissue.successor(&policy, &token) {
             Some(_) => Ok(step),
@@ -79,9 +79,9 @@ fn a_successor_outlives_its_predecessor_or_is_not_made() {
 fn in_the_grace_nothing_is_signed_where_the_handler_runs() {
     let policy = Policy { admit_in_grace: true, ..policy() };
     let token = token(&policy, 0);
-    let mut derived = Reissue::in_grace(&policy, at(600), None, false);
+    let mut derived = Reissuing::in_grace(&policy, at(600), None, false);
     assert_eq!(derived.allowed(&policy, &token, Some(true), true, short), Ok(Step::Wait));
-    let mut recorded = Reissue::in_grace(&policy, at(600), Some(ROOM), true);
+    let mut recorded = Reissuing::in_grace(&policy, at(600), Some(ROOM), true);
     assert_eq!(recorded.allowed(&policy, &token, Some(true), true, short), Ok(Step::Record));
     assert_eq!(recorded.recorded(&policy, &token, Some(Rotated::Recorded)), Ok(Step::AskPredicate));
     assert_eq!(recorded.allowed(&policy, &token, Some(true), true, short), Ok(Step::Wait));
@@ -91,11 +91,11 @@ fn in_the_grace_nothing_is_signed_where_the_handler_runs() {
 fn each_answer_of_the_store_has_one_meaning() {
     let policy = policy();
     let token = token(&policy, 0);
-    let mut head = Reissue::at_response(at(580), Some(ROOM), true);
+    let mut head = Reissuing::at_response(at(580), Some(ROOM), true);
     assert_eq!(head.allowed(&policy, &token, Some(true), true, short), Ok(Step::Record));
     let head = head.successor(&policy, &token).cloned().expect("a proposal");
     let answer = |answer| {
-        let mut reissue = Reissue::at_response(at(590), Some(ROOM), true);
+        let mut reissue = Reissuing::at_response(at(590), Some(ROOM), true);
         assert_eq!(reissue.allowed(&policy, &token, Some(true), true, short), Ok(Step::Record));
         let step = reissue.recorded(&policy, &token, answer);
         (step, reissue.successor(&policy, &token).cloned())
@@ -108,7 +108,7 @@ fn each_answer_of_the_store_has_one_meaning() {
         (Some(Rotated::Reused { generations: 3 }), NoSuccessor::Reused { generations: 3 }),
         (Some(Rotated::Revoked), NoSuccessor::Revoked),
         (Some(Rotated::Predated { revoked_until }), NoSuccessor::Revoked),
-        (Some(Rotated::Unknown), NotReissued::Unknown.into()),
+        (Some(Rotated::NotInChain), NotReissued::NotInChain.into()),
         (None, NoSuccessor::StoreFailed),
     ] {
         assert_eq!(answer(said).0, Err(why));
@@ -121,7 +121,7 @@ fn a_renewal_that_fails_is_reported_unless_the_response_could_carry_none() {
         (NoSuccessor::Not(NotReissued::Declined), Some(NotReissued::Declined)),
         (NoSuccessor::NoReply, None),
         (NoSuccessor::Revoked, Some(NotReissued::Revoked)),
-        (NoSuccessor::Reused { generations: 2 }, Some(NotReissued::Unknown)),
+        (NoSuccessor::Reused { generations: 2 }, Some(NotReissued::NotInChain)),
         (NoSuccessor::StoreFailed, Some(NotReissued::StoreFailed)),
     ] {
         assert_eq!(why.at_response(), reported);
