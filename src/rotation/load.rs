@@ -18,10 +18,14 @@ use crate::rotation::source::load_permits::LoadPermits;
 const HOOK: &str = "KeySource";
 
 /// A load that takes longer has failed.
-pub(super) const LOAD_DEADLINE: Duration = Duration::from_secs(15);
+const LOAD_DEADLINE: Duration = Duration::from_secs(15);
+/// The same for a source that is a part of another, which then still has time to answer with its other parts.
+#[cfg(feature = "settings")]
+const PART_DEADLINE: Duration = Duration::from_secs(14);
 
-pub(super) struct Loader {
+pub(crate) struct Loader {
     source: Arc<dyn ErasedSource>,
+    deadline: Duration,
     permits: LoadPermits,
     /// When the last load began.
     started: Mutex<Instant>,
@@ -35,10 +39,20 @@ pub(super) struct Loaded {
 
 impl Loader {
     pub(super) fn new(source: Arc<dyn ErasedSource>) -> Self {
-        Self { source, permits: LoadPermits::default(), started: Mutex::new(Instant::now()) }
+        Self::within(LOAD_DEADLINE, source)
     }
 
-    pub(super) fn describe(&self) -> String {
+    /// A source that is a part of another.
+    #[cfg(feature = "settings")]
+    pub(crate) fn of_part(source: Arc<dyn ErasedSource>) -> Self {
+        Self::within(PART_DEADLINE, source)
+    }
+
+    fn within(deadline: Duration, source: Arc<dyn ErasedSource>) -> Self {
+        Self { source, deadline, permits: LoadPermits::default(), started: Mutex::new(Instant::now()) }
+    }
+
+    pub(crate) fn describe(&self) -> String {
         caught(|| self.source.describe()).unwrap_or_else(|| {
             record_panic(HOOK);
             "a source whose `describe` panicked".to_owned()
@@ -49,16 +63,26 @@ impl Loader {
     pub(super) async fn load_now(&self) -> Option<Loaded> {
         match self.permits.try_acquire() {
             Some(permit) => Some(self.load_with(permit).await),
-            None if self.hangs_for() > LOAD_DEADLINE => Some(self.hanging()),
+            None if self.hangs_for() > self.deadline => Some(self.hanging()),
             None => None,
         }
     }
 
     /// Loads after the running load, if there is one.
     pub(super) async fn load_next(&self) -> Loaded {
-        match timeout(LOAD_DEADLINE, self.permits.acquire()).await {
+        match timeout(self.deadline, self.permits.acquire()).await {
             Ok(Some(permit)) => self.load_with(permit).await,
             _ => self.hanging(),
+        }
+    }
+
+    /// Loads a part at once. It has a permit of its own, so a part that blocks its thread does not stop the others.
+    #[cfg(feature = "settings")]
+    pub(crate) async fn load_part(&self) -> Result<KeySet, KeyError> {
+        match self.permits.try_acquire() {
+            Some(permit) => self.load_with(permit).await.set,
+            // The whole has one load at a time, so this one has timed out.
+            None => self.hanging().set,
         }
     }
 
@@ -68,7 +92,7 @@ impl Loader {
         let mut task = JoinSet::new();
         let load = self.source.clone().load();
         task.spawn(permit.clone().scope(load));
-        let set = match timeout(LOAD_DEADLINE, task.join_next()).await {
+        let set = match timeout(self.deadline, task.join_next()).await {
             Ok(Some(Ok(set))) => set,
             // The panic's message may hold a key, so it is not logged.
             Ok(Some(Err(error))) if error.is_panic() => {
@@ -76,7 +100,7 @@ impl Loader {
                 Err(KeyError::unavailable("the source panicked; its message went to standard error"))
             }
             Ok(_) => Err(KeyError::unavailable("the load was cancelled")),
-            Err(_) => Err(KeyError::unavailable(format!("no answer within {} s", LOAD_DEADLINE.as_secs()))),
+            Err(_) => Err(KeyError::unavailable(format!("no answer within {} s", self.deadline.as_secs()))),
         };
         Loaded { set, _permit: Some(permit) }
     }

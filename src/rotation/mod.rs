@@ -1,7 +1,7 @@
 //! [`KeyRotation`]: keeps keys up to date from their sources.
 
 mod elapsed;
-mod load;
+pub(crate) mod load;
 mod manager;
 mod refetch;
 pub mod source;

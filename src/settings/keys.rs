@@ -1,10 +1,15 @@
 //! Key sources from settings.
 
+use std::sync::Arc;
+
+use futures_util::future::{join, join_all};
+
 use crate::keys::algorithm::Algorithm;
 use crate::keys::error::{KeyError, KeyErrorKind};
 use crate::keys::key_set::KeySet;
+use crate::rotation::load::Loader;
 use crate::rotation::source::command::CommandSource;
-use crate::rotation::source::directory::DirectorySource;
+use crate::rotation::source::directory::{DirectorySource, withdrawn_names};
 use crate::rotation::source::file::FileSource;
 use crate::rotation::source::generated::GeneratedSource;
 use crate::rotation::source::{KeyFormat, KeySource};
@@ -18,43 +23,22 @@ use super::types::{Issuer, Key, Name};
 pub(super) struct Place {
     /// Names the setting in errors.
     setting: String,
-    source: Source,
+    source: Loader,
 }
 
-enum Source {
-    Given(KeySet),
-    File(FileSource),
-    Command(CommandSource),
-    Directory(DirectorySource),
-    Generated(GeneratedSource),
-    #[cfg(feature = "jwks-no-provider")]
-    Url(Box<crate::rotation::source::JwksUrl>),
+impl Place {
+    fn new(setting: &str, source: impl KeySource) -> Self {
+        Self { setting: setting.to_owned(), source: Loader::of_part(Arc::new(source)) }
+    }
 }
 
 impl KeySource for Place {
     fn describe(&self) -> String {
-        let place = match &self.source {
-            Source::Given(_) => return self.setting.clone(),
-            Source::File(source) => source.describe(),
-            Source::Command(source) => source.describe(),
-            Source::Directory(source) => source.describe(),
-            Source::Generated(source) => source.describe(),
-            #[cfg(feature = "jwks-no-provider")]
-            Source::Url(source) => source.describe(),
-        };
-        format!("{place}, by {}", self.setting)
+        format!("{}, by {}", self.source.describe(), self.setting)
     }
 
     async fn load(&self) -> Result<KeySet, KeyError> {
-        let loaded = match &self.source {
-            Source::Given(set) => Ok(set.clone()),
-            Source::File(source) => source.load().await,
-            Source::Command(source) => source.load().await,
-            Source::Directory(source) => source.load().await,
-            Source::Generated(source) => source.load().await,
-            #[cfg(feature = "jwks-no-provider")]
-            Source::Url(source) => source.load().await,
-        };
+        let loaded = self.source.load_part().await;
         loaded.map_err(|error| KeyError::new(error.kind(), self.setting.clone()).because(error))
     }
 }
@@ -66,13 +50,9 @@ pub(super) struct OwnKeys {
     withdrawn: Vec<String>,
 }
 
-impl KeySource for OwnKeys {
-    fn describe(&self) -> String {
-        self.signing.describe()
-    }
-
-    async fn load(&self) -> Result<KeySet, KeyError> {
-        let mut set = self.signing.load().await?;
+impl OwnKeys {
+    async fn load_signing(&self) -> Result<KeySet, KeyError> {
+        let set = self.signing.load().await?;
         // A set that withdraws keys counts also if no key loads.
         if set.signing.is_none() && set.withdrawn.is_empty() {
             let message = format!(
@@ -82,8 +62,25 @@ impl KeySource for OwnKeys {
             );
             return Err(KeyError::new(KeyErrorKind::WrongType, message));
         }
-        for place in &self.retired {
-            match place.load().await {
+        Ok(set)
+    }
+}
+
+impl KeySource for OwnKeys {
+    fn describe(&self) -> String {
+        self.signing.describe()
+    }
+
+    /// No place waits for another, and the withdrawals of each take effect also if others do not load, even the one that signs.
+    async fn load(&self) -> Result<KeySet, KeyError> {
+        let (signing, retired) =
+            join(self.load_signing(), join_all(self.retired.iter().map(Place::load))).await;
+        let mut set = match &signing {
+            Ok(set) => set.clone(),
+            Err(error) => KeySet { skipped: vec![error.clone()], ..KeySet::default() },
+        };
+        for loaded in retired {
+            match loaded {
                 Ok(retired) => {
                     set.skipped.extend(retired.skipped.iter().cloned());
                     set.withdrawn.extend(retired.withdrawn.iter().cloned());
@@ -94,7 +91,10 @@ impl KeySource for OwnKeys {
             }
         }
         set.withdrawn.extend(self.withdrawn.iter().cloned());
-        Ok(set)
+        match signing {
+            Err(error) if set.withdrawn.is_empty() => Err(error),
+            _ => Ok(set),
+        }
     }
 }
 
@@ -116,7 +116,8 @@ impl Settings {
         for (at, key) in fields.retired_keys.iter().enumerate() {
             retired.push(self.place(&format!("retired_keys[{at}]"), key).await?);
         }
-        let withdrawn = fields.withdrawn_keys.clone().map(|list| list.0).unwrap_or_default();
+        let listed = fields.withdrawn_keys.iter().flat_map(|list| &list.0);
+        let withdrawn = listed.flat_map(|entry| withdrawn_by(entry)).collect();
         Ok(Some(OwnKeys { signing, retired, withdrawn }))
     }
 
@@ -155,24 +156,25 @@ impl Settings {
             };
             key.algorithm.map(|Name(algorithm)| algorithm).ok_or_else(missing)
         };
-        let source = match key {
+        Ok(match key {
             Key { value: Some(value), .. } => {
                 let read = self.format(path, key)?.read(value.0.as_bytes());
-                Source::Given(read.map_err(failed)?)
+                Place::new(&setting, read.map_err(failed)?)
             }
             Key { variable: Some(VariableName(variable)), .. } => {
                 let value = self.captured.read(variable).map_err(failed)?;
-                Source::Given(self.format(path, key)?.read(&value).map_err(failed)?)
+                Place::new(&setting, self.format(path, key)?.read(&value).map_err(failed)?)
             }
             Key { file: Some(Named(file)), .. } => {
-                Source::File(FileSource::new(file, self.format(path, key)?))
+                Place::new(&setting, FileSource::new(file, self.format(path, key)?))
             }
             Key { command: Some(line), .. } => {
                 let command = CommandSource::from_line(&line.0, self.format(path, key)?).map_err(failed)?;
-                Source::Command(match key.timeout {
+                let command = match key.timeout {
                     Some(timeout) => command.timeout(timeout.0),
                     None => command,
-                })
+                };
+                Place::new(&setting, command)
             }
             Key { directory: Some(Named(directory)), .. } => {
                 let Some(signing) = &key.signing_file else {
@@ -180,10 +182,10 @@ impl Settings {
                         "{setting}: the setting `{path}.signing_file` is missing, the name of the file that signs"
                     )));
                 };
-                Source::Directory(DirectorySource::new(directory, signing, self.format(path, key)?))
+                Place::new(&setting, DirectorySource::new(directory, signing, self.format(path, key)?))
             }
             Key { generated_in: Some(Named(directory)), .. } => {
-                Source::Generated(GeneratedSource::new(directory, algorithm()?))
+                Place::new(&setting, GeneratedSource::new(directory, algorithm()?))
             }
             Key { certificates_url: Some(Named(url)), .. } => {
                 return self.url(&path_of_place, path, Address::Certificates(url, algorithm()?), key).await;
@@ -192,8 +194,7 @@ impl Settings {
                 return self.url(&path_of_place, path, Address::Keys(url), key).await;
             }
             _ => return Err(SettingsError::new(format!("{setting}: it names no key"))),
-        };
-        Ok(Place { setting, source })
+        })
     }
 
     fn format(&self, path: &str, key: &Key) -> Result<KeyFormat, SettingsError> {
@@ -302,8 +303,22 @@ impl Settings {
             let pem = crate::rotation::source::read_file(file).await.map_err(failed)?;
             source = source.root_certificate(&*pem).map_err(failed)?;
         }
-        Ok(Place { setting, source: Source::Url(Box::new(source)) })
+        Ok(Place::new(&setting, source))
     }
+}
+
+/// The names in an entry of `withdrawn_keys`, which is read as a line of a directory's list is. Unlike a line, an entry may also
+/// be a `kid` with blanks.
+fn withdrawn_by(entry: &str) -> Vec<String> {
+    let mut names: Vec<_> = withdrawn_names(entry).collect();
+    let whole = entry.trim();
+    if let [name] = &*names
+        && name != whole
+        && whole.starts_with(&**name)
+    {
+        names.push(whole.to_owned());
+    }
+    names
 }
 
 #[cfg_attr(not(feature = "jwks-no-provider"), allow(dead_code, reason = "the error names none"))]
@@ -311,4 +326,121 @@ enum Address<'a> {
     Keys(&'a str),
     Certificates(&'a str, Algorithm),
     Issuer(&'a str),
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::future::pending;
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::keys::signing_key::SigningKey;
+    use crate::rotation::source::load_permits::{LoadPermit, LoadPermits};
+
+    #[derive(Clone)]
+    enum Fake {
+        Holds(KeySet),
+        Fails,
+        Hangs,
+        /// Hangs, and so does its thread, which can't be dropped.
+        Blocks,
+    }
+    use Fake::{Blocks, Fails, Hangs, Holds};
+
+    impl KeySource for Fake {
+        fn describe(&self) -> String {
+            "a fake".to_owned()
+        }
+
+        async fn load(&self) -> Result<KeySet, KeyError> {
+            match self {
+                Holds(set) => Ok(set.clone()),
+                Fails => Err(KeyError::unavailable("it can't be read")),
+                Hangs => pending().await,
+                Blocks => {
+                    std::mem::forget(LoadPermit::current());
+                    pending().await
+                }
+            }
+        }
+    }
+
+    fn key(name: &str) -> SigningKey {
+        SigningKey::from_secret(Algorithm::HS256, format!("{name:-<64}")).unwrap().with_kid(name)
+    }
+
+    /// Of two loads, of which the second finds what the first one left running.
+    #[tokio::test(start_paused = true)]
+    async fn no_place_keeps_the_keys_and_withdrawals_of_another_from_counting() {
+        let signs = || Holds(KeySet::signing(key("new")));
+        let retired = || Holds(KeySet::signing(key("old")).withdrawing("leaked"));
+        let verifies = Holds(KeySet::verifying([key("new").into()]));
+        // The place that signs and the retired one; whether there is a signing key, the retired keys, the withdrawn ones, and how
+        // many places are reported.
+        for (why, signing, other, listed, expected) in [
+            ("both load", signs(), retired(), "", Some((true, 1, "leaked", 0))),
+            ("a retired place fails", signs(), Fails, "", Some((true, 0, "", 1))),
+            ("a retired place hangs", signs(), Hangs, "", Some((true, 0, "", 1))),
+            ("a retired place blocks", signs(), Blocks, "", Some((true, 0, "", 1))),
+            ("a retired place hangs, and a key is withdrawn", signs(), Hangs, "x", Some((true, 0, "x", 1))),
+            ("the signing place fails", Fails, retired(), "", Some((false, 1, "leaked", 1))),
+            ("the signing place hangs", Hangs, retired(), "", Some((false, 1, "leaked", 1))),
+            ("the signing place blocks", Blocks, retired(), "", Some((false, 1, "leaked", 1))),
+            (
+                "the signing place only verifies",
+                verifies.clone(),
+                retired(),
+                "",
+                Some((false, 1, "leaked", 1)),
+            ),
+            ("both fail, and a key is withdrawn", Fails, Fails, "x", Some((false, 0, "x", 2))),
+            ("both block, and a key is withdrawn", Blocks, Blocks, "x", Some((false, 0, "x", 2))),
+            ("nothing is withdrawn", Fails, Holds(KeySet::signing(key("old"))), "", None),
+            ("nothing is withdrawn, and none signs", verifies, Hangs, "", None),
+        ] {
+            let own = OwnKeys {
+                signing: Place::new("`key`", signing),
+                retired: vec![Place::new("`retired_keys[0]`", other)],
+                withdrawn: withdrawn_by(listed),
+            };
+            let permits = LoadPermits::default();
+            for load in ["first", "second"] {
+                let begun = Instant::now();
+                let permit = permits.try_acquire().expect("no part holds the permit of the whole");
+                let loaded = permit.scope(own.load()).await;
+                assert!(begun.elapsed() < Duration::from_secs(15), "{why}");
+                let found = loaded.as_ref().ok().map(|set| {
+                    (set.signing.is_some(), set.verifying.len(), set.withdrawn.join(" "), set.skipped.len())
+                });
+                let expected = expected.map(|(signs, retired, withdrawn, reported)| {
+                    (signs, retired, withdrawn.to_owned(), reported)
+                });
+                assert_eq!(found, expected, "{why}, {load} load: {loaded:?}");
+                let errors = loaded.map_or_else(|error| vec![error], |set| set.skipped);
+                for error in errors.iter().map(ToString::to_string) {
+                    assert!(error.contains("`key`") || error.contains("`retired_keys[0]`"), "{why}: {error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_entry_of_the_withdrawn_keys_is_a_line_or_a_kid_with_blanks() {
+        for (entry, expected) in [
+            ("old", &["old"][..]),
+            ("\"old\"", &["old"]),
+            ("\u{feff}old", &["old"]),
+            ("kid=old", &["old"]),
+            ("HS256 18a5kllpJbr8upcP-6RfJg", &["18a5kllpJbr8upcP-6RfJg"]),
+            ("old\nolder", &["old", "older"]),
+            ("[\"old\"", &["old"]),
+            (" the old key ", &["the", "the old key"]),
+            ("", &[]),
+        ] {
+            assert_eq!(withdrawn_by(entry), expected, "{entry:?}");
+        }
+    }
 }

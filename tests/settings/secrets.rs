@@ -126,11 +126,33 @@ async fn a_retired_key_admits_and_a_withdrawn_one_does_not() {
     let before = Authority::from_settings(&toml(&text("", old)).unwrap()).await.unwrap();
     let token = before.issue(Login::new("alice")).await.unwrap();
     let fingerprint = SigningKey::from_secret(Algorithm::HS512, old).unwrap().fingerprint().to_owned();
-    for (withdrawn, is_admitted) in [("", true), (&*format!("withdrawn_keys = '{fingerprint}'"), false)] {
-        let retired =
-            format!("{}\n[[retired_keys]]\nalgorithm = 'HS512'\nvalue = '{old}'", text(withdrawn, SECRET));
-        let after = Authority::from_settings(&toml(&retired).unwrap()).await.unwrap();
-        assert_eq!(after.admit(token.as_str()).await.is_ok(), is_admitted, "{withdrawn}");
+    let retired = format!("{}\n[[retired_keys]]\nalgorithm = 'HS512'\nvalue = '{old}'", text("", SECRET));
+    let admits = async |settings: Settings| {
+        Authority::from_settings(&settings).await.unwrap().admit(token.as_str()).await.is_ok()
+    };
+    assert!(admits(toml(&retired).unwrap()).await);
+    // As `docker --env-file` reads it, an editor saves it, the log prints it, and a list in JSON is.
+    for listed in [
+        fingerprint.clone(),
+        format!("\"{fingerprint}\""),
+        format!("\u{feff}{fingerprint}"),
+        format!("HS512 {fingerprint}"),
+        format!("kid={fingerprint}"),
+        format!("other\n{fingerprint}\n"),
+    ] {
+        let list = serde_json::json!({ "withdrawn_keys": ["other", listed] });
+        let list = Settings::builder().toml(&retired).values("a list", &list).load().unwrap();
+        assert!(!admits(list).await, "{listed:?} in a list");
+        for listed in [
+            listed.clone(),
+            format!("other,{listed}"),
+            format!("'other', '{listed}'"),
+            format!("[\"other\", \"{listed}\"]"),
+        ] {
+            let variable = [("T__WITHDRAWN_KEYS", &listed)];
+            let variable = Settings::builder().toml(&retired).variables("T", variable).load().unwrap();
+            assert!(!admits(variable).await, "{listed:?}");
+        }
     }
     let without = Authority::from_settings(&toml(&text("", SECRET)).unwrap()).await.unwrap();
     assert!(without.admit(token.as_str()).await.is_err());
@@ -177,4 +199,47 @@ fn a_secret_in_place_of_a_name_is_refused_and_printed_nowhere() {
         .variables([("AIRFLOW__API_AUTH__JWT_PRIVATE_KEY_PATH", pem)]);
     let error = Settings::builder().airflow(airflow).load().unwrap_err().to_string();
     assert!(!error.contains(hidden) && error.contains("JWT_PRIVATE_KEY_PATH"), "{error}");
+}
+
+#[tokio::test]
+async fn a_withdrawal_counts_also_while_the_key_that_signs_can_not_be_read() {
+    let old = "the secret of last year, which is 64 bytes long as well: --------";
+    let folder = tempfile::tempdir().unwrap();
+    let signing = folder.path().join("signing");
+    let directory = folder.path().join("old");
+    fs::create_dir(&directory).unwrap();
+    fs::write(&signing, SECRET).unwrap();
+    fs::write(directory.join("key"), old).unwrap();
+    let key = |place: &str| format!("algorithm = 'HS512'\n{place}");
+    let before = format!("{NEEDED}[key]\n{}", key(&format!("value = '{old}'")));
+    let before = Authority::from_settings(&toml(&before).unwrap()).await.unwrap();
+    let token = before.issue(Login::new("alice")).await.unwrap();
+    let text = format!(
+        "{NEEDED}rotation.reload_every = '50ms'\n[key]\n{}\n[[retired_keys]]\n{}",
+        key(&format!("file = '{}'", signing.display())),
+        key(&format!("directory = '{}'\nsigning_file = 'key'", directory.display()))
+    );
+    let after = Authority::from_settings(&toml(&text).unwrap()).await.unwrap();
+    assert!(after.admit(token.as_str()).await.is_ok());
+    fs::write(&signing, "short").unwrap();
+    let fingerprint = SigningKey::from_secret(Algorithm::HS512, old).unwrap().fingerprint().to_owned();
+    fs::write(directory.join("withdrawn"), fingerprint).unwrap();
+    let begun = std::time::Instant::now();
+    while after.admit(token.as_str()).await.is_ok() {
+        assert!(begun.elapsed().as_secs() < 20, "it is admitted still");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+/// Four hosts that accept and never answer take 5 s each by default, and a load takes 15 s at most.
+#[cfg(feature = "jwks")]
+#[tokio::test(start_paused = true)]
+async fn retired_keys_at_hosts_that_hang_do_not_keep_a_service_from_starting() {
+    let host = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = host.local_addr().unwrap();
+    let retired: String =
+        (0..4).map(|n| format!("[[retired_keys]]\njwks_url = 'http://{at}/{n}'\n")).collect();
+    let text = format!("{NEEDED}[key]\nalgorithm = 'HS512'\nvalue = '{SECRET}'\n{retired}");
+    let started = Authority::from_settings(&toml(&text).unwrap()).await;
+    assert!(started.is_ok(), "{:?}", started.err());
 }

@@ -242,9 +242,14 @@ fn parse_withdrawn(found: &[Entry]) -> KeySet {
     for Entry { bytes, .. } in found {
         // Lossy, so that a comment in another encoding does not hide the names.
         let lines = text::plain(bytes).unwrap_or_else(|| String::from_utf8_lossy(bytes).into_owned().into());
-        set.withdrawn.extend(lines.split(['\n', '\r']).filter_map(withdrawn_name));
+        set.withdrawn.extend(withdrawn_names(&lines));
     }
     set
+}
+
+/// The names in a list of withdrawn keys, one on each line.
+pub(crate) fn withdrawn_names(list: &str) -> impl Iterator<Item = String> {
+    list.split(['\n', '\r']).filter_map(withdrawn_name)
 }
 
 /// The `kid` or fingerprint in a line. The line may be copied from the log: `signs HS256 <fingerprint> kid=main`.
@@ -253,9 +258,9 @@ fn withdrawn_name(line: &str) -> Option<String> {
         |word: &str| matches!(word, "signs" | "verifies" | "trusted") || word.parse::<Algorithm>().is_ok();
     // Only a word that begins with `#` begins a comment: a `kid` may contain one, as those of DIDs do.
     let words = line.split_whitespace().take_while(|word| !word.starts_with('#'));
-    // Quotes, separators, the dash of a list, and invisible characters that editors insert.
+    // Quotes, separators, the brackets or the dash of a list, and invisible characters that editors insert.
     let words = words.map(|word| {
-        let word = word.trim_matches(['"', '\'', '`', ',', ';', '\u{feff}', '\u{200b}']);
+        let word = word.trim_matches(['"', '\'', '`', ',', ';', '[', ']', '\u{feff}', '\u{200b}']);
         if word.chars().all(|dash| matches!(dash, '-' | '*')) { "" } else { word }
     });
     let words = words.filter(|word| !word.is_empty());
@@ -294,6 +299,7 @@ mod tests {
             ("- main", Some("main")),
             ("  - \"main\"", Some("main")),
             ("* main;", Some("main")),
+            ("[\"main\"]", Some("main")),
             ("\u{feff}main", Some("main")),
             ("-starts-with-a-dash", Some("-starts-with-a-dash")),
             ("\u{a0}main\u{a0}", Some("main")),
