@@ -27,6 +27,7 @@ pub(crate) const MAX_TRIED: usize = 8;
 /// token without `kid`, or with one that several keys share, is tried with the keys of its algorithm: at most 8 own
 /// ones, the signing key first, then at most 8 of the issuer that it claims, in the order they were added. The number
 /// of one issuer's keys never affects another's tokens.
+#[must_use = "a ring does nothing until an authority has it"]
 #[derive(Clone)]
 pub struct KeyRing {
     /// Rings with different keys have different ids.

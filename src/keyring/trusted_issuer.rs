@@ -35,7 +35,7 @@ use crate::time::{MAX_TOLERANCE, TEN_YEARS};
 ///
 /// [`KeyRotation::trust`]: crate::keys::KeyRotation::trust
 /// [`KeyRing::trust`]: crate::keys::KeyRing::trust
-#[must_use]
+#[must_use = "an issuer is trusted only once a rotation, a ring or an authority has it"]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrustedIssuer {
     text: String,

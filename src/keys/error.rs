@@ -66,6 +66,7 @@ impl KeyError {
 
     /// Keeps the error that led to this one: it is printed behind the message, and returned as the
     /// [`source`](Error::source). It must not quote a secret.
+    #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(Arc::from(source.into()));
         self

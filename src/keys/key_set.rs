@@ -41,18 +41,21 @@ impl KeySet {
     }
 
     /// Adds a key that only verifies.
+    #[must_use = "the set is moved into the result"]
     pub fn retiring(mut self, key: impl Into<VerifyingKey>) -> Self {
         self.verifying.push(key.into());
         self
     }
 
     /// Withdraws a compromised key, by its `kid` or fingerprint.
+    #[must_use = "the set is moved into the result"]
     pub fn withdrawing(mut self, kid: impl Into<String>) -> Self {
         self.withdrawn.push(kid.into());
         self
     }
 
     /// How long the set is fresh.
+    #[must_use = "the set is moved into the result"]
     pub fn fresh_for(mut self, time: Duration) -> Self {
         self.fresh_for = Some(time);
         self

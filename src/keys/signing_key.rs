@@ -24,6 +24,7 @@ use crate::keys::issuer_name::IssuerName;
 ///
 /// It is parsed and prepared once, when it is loaded. Clones share it. The bytes that it was loaded from are not
 /// kept. [`Debug`] prints only its `kid` and algorithm.
+#[must_use = "a key does nothing until an authority, a ring or a set has it"]
 #[derive(Clone)]
 pub struct SigningKey {
     signer: Arc<Signer>,
@@ -260,6 +261,7 @@ impl fmt::Debug for SigningKey {
 }
 
 /// Ways to load a [`SigningKey`] that weaken it. Made by [`SigningKey::dangerous`].
+#[must_use = "a key does nothing until an authority, a ring or a set has it"]
 #[derive(Debug)]
 pub struct DangerousSigningKey {
     _private: (),

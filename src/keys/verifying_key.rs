@@ -22,6 +22,7 @@ use crate::keys::issuer_name::IssuerName;
 ///
 /// It is parsed and prepared once, here; verifying parses nothing. Clones share it. [`Debug`] prints its `kid` and
 /// algorithm only.
+#[must_use = "a key does nothing until an authority, a ring or a set has it"]
 #[derive(Clone)]
 pub struct VerifyingKey {
     verifier: Arc<Verifier>,
@@ -318,6 +319,7 @@ impl fmt::Debug for VerifyingKey {
 }
 
 /// Ways to load a [`VerifyingKey`] that weaken it. Made by [`VerifyingKey::dangerous`].
+#[must_use = "a key does nothing until an authority, a ring or a set has it"]
 #[derive(Debug)]
 pub struct DangerousVerifyingKey {
     _private: (),

@@ -30,6 +30,7 @@ const MAX_AGE: u64 = 400 * 24 * 3600;
 /// assert_eq!(cookie.name(), "session");
 /// # Ok::<(), tower_reissue::ConfigError>(())
 /// ```
+#[must_use = "a cookie does nothing until a `Source` names it"]
 #[derive(Clone, PartialEq, Eq)]
 pub struct Cookie {
     name: Arc<str>,

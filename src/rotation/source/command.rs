@@ -31,6 +31,7 @@ use crate::time::clamped;
 /// It is an error if the program fails, prints more than a key, or takes longer than the timeout. It is killed then;
 /// on Unix together with all processes that it started, because it runs in a process group of its own. A process that
 /// leaves the group and holds the output open is not killed, and no other load begins before it ends.
+#[must_use = "a source does nothing until a `KeyRotation` reads it"]
 #[derive(Clone)]
 pub struct CommandSource {
     program: OsString,

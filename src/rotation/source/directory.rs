@@ -43,6 +43,7 @@ use crate::rotation::source::snapshot::blocking;
 /// secret is also a secret. So if any of the formats is a bare secret, a change waits for a second reload, as with a
 /// [`FileSource`](super::FileSource). Each file waits only for itself, and one that changes at every load is reported
 /// in an event. Withdrawals never wait, nor does the successor of a withdrawn signing key.
+#[must_use = "a source does nothing until a `KeyRotation` reads it"]
 #[derive(Clone, Debug)]
 pub struct DirectorySource {
     directory: PathBuf,

@@ -17,6 +17,7 @@ use crate::rotation::source::snapshot::blocking;
 ///
 /// A process keeps the environment that it was started with, so a new key needs a restart. Set the old key as
 /// [`retired`](Self::retired) then, or its tokens are refused after the restart.
+#[must_use = "a source does nothing until a `KeyRotation` reads it"]
 #[derive(Clone, Debug)]
 pub struct EnvSource {
     variable: (String, KeyFormat),

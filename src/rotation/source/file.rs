@@ -33,6 +33,7 @@ use crate::rotation::source::snapshot::blocking;
 /// let source = FileSource::new("/etc/orders/jwt.pem", KeyFormat::pem(Algorithm::EdDSA))
 ///     .retired("/etc/orders/jwt-old.secret", KeyFormat::base64(Algorithm::HS256));
 /// ```
+#[must_use = "a source does nothing until a `KeyRotation` reads it"]
 #[derive(Clone, Debug)]
 pub struct FileSource {
     file: (PathBuf, KeyFormat),

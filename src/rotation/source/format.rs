@@ -18,6 +18,7 @@ use crate::keys::verifying_key::VerifyingKey;
 /// one secret as text and another as base64.
 ///
 /// A private key or a secret signs. A public key only verifies.
+#[must_use = "a format does nothing until a source reads with it"]
 #[derive(Clone, Debug)]
 pub struct KeyFormat {
     encoding: Encoding,
@@ -231,6 +232,7 @@ impl KeyFormat {
 }
 
 /// Ways to read a key that weaken it. Made by [`KeyFormat::dangerous`].
+#[must_use = "a format does nothing until a source reads with it"]
 #[derive(Debug)]
 pub struct DangerousKeyFormat(KeyFormat);
 

@@ -44,6 +44,7 @@ use crate::rotation::source::snapshot::blocking;
 /// Access lists are not checked, and on Windows nothing is. For a key that somebody else manages, as in a mounted
 /// Secret, use a [`FileSource`](super::FileSource) or a [`DirectorySource`](super::DirectorySource), which follow
 /// links and check no mode.
+#[must_use = "a source does nothing until a `KeyRotation` reads it"]
 #[derive(Clone, Debug)]
 pub struct GeneratedSource {
     directory: PathBuf,

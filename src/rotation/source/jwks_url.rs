@@ -76,6 +76,7 @@ use crate::time::clamped;
 /// With the feature `fips` an installed provider must be restricted to FIPS. The platform's root certificates are
 /// trusted (`SSL_CERT_FILE` and `SSL_CERT_DIR` are respected), and those added with
 /// [`root_certificate`](Self::root_certificate).
+#[must_use = "a source does nothing until a `KeyRotation` reads it"]
 pub struct JwksUrl {
     location: Location,
     assumed: Option<Algorithm>,
@@ -535,6 +536,7 @@ impl fmt::Debug for JwksUrl {
 }
 
 /// Ways to fetch keys that weaken them. Made by [`JwksUrl::dangerous`].
+#[must_use = "a source does nothing until a `KeyRotation` reads it"]
 #[derive(Debug)]
 pub struct DangerousJwksUrl {
     _private: (),
