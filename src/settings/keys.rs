@@ -342,7 +342,7 @@ mod tests {
 
     #[derive(Clone)]
     enum Fake {
-        Holds(KeySet),
+        Holds(Box<KeySet>),
         Fails,
         Hangs,
         /// Hangs, and so does its thread, which can't be dropped.
@@ -357,7 +357,7 @@ mod tests {
 
         async fn load(&self) -> Result<KeySet, KeyError> {
             match self {
-                Holds(set) => Ok(set.clone()),
+                Holds(set) => Ok(KeySet::clone(set)),
                 Fails => Err(KeyError::unavailable("it can't be read")),
                 Hangs => pending().await,
                 Blocks => {
@@ -375,9 +375,9 @@ mod tests {
     /// Of two loads, of which the second finds what the first one left running.
     #[tokio::test(start_paused = true)]
     async fn no_place_keeps_the_keys_and_withdrawals_of_another_from_counting() {
-        let signs = || Holds(KeySet::signing(key("new")));
-        let retired = || Holds(KeySet::signing(key("old")).withdrawing("leaked"));
-        let verifies = Holds(KeySet::verifying([key("new").into()]));
+        let signs = || Holds(KeySet::signing(key("new")).into());
+        let retired = || Holds(KeySet::signing(key("old")).withdrawing("leaked").into());
+        let verifies = Holds(KeySet::verifying([key("new").into()]).into());
         // The place that signs and the retired one; whether there is a signing key, the retired keys, the withdrawn ones, and how
         // many places are reported.
         for (why, signing, other, listed, expected) in [
@@ -398,7 +398,7 @@ mod tests {
             ),
             ("both fail, and a key is withdrawn", Fails, Fails, "x", Some((false, 0, "x", 2))),
             ("both block, and a key is withdrawn", Blocks, Blocks, "x", Some((false, 0, "x", 2))),
-            ("nothing is withdrawn", Fails, Holds(KeySet::signing(key("old"))), "", None),
+            ("nothing is withdrawn", Fails, Holds(KeySet::signing(key("old")).into()), "", None),
             ("nothing is withdrawn, and none signs", verifies, Hangs, "", None),
         ] {
             let own = OwnKeys {
