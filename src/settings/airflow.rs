@@ -218,8 +218,9 @@ impl Airflow {
         };
         match backend.secret(name) {
             Ok(Some(secret)) if !secret.is_empty() => Ok(secret),
+            // Without the name, for it may be the secret itself.
             Ok(_) => Err(SettingsError::new(format!(
-                "{at}: the secrets backend has no secret {name:?}, or an empty one"
+                "{at}: the secrets backend has no secret of this name, or an empty one"
             ))),
             Err(error) => Err(SettingsError::new(format!("{at}: the secrets backend failed: {error}"))),
         }

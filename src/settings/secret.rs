@@ -36,9 +36,19 @@ impl Captured {
 }
 
 /// A path or URL. A secret in its place, or a password in a URL, is refused, because it is printed.
-#[derive(Clone, Serialize)]
-#[serde(transparent)]
+#[derive(Clone)]
 pub(super) struct Place(pub(super) String);
+
+/// Without the query of a URL, which may hold a secret, as `JwksUrl` prints it.
+impl Serialize for Place {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(place) = self;
+        match place.split_once(['?', '#']) {
+            Some((url, _)) if url.contains("://") => serializer.collect_str(&format_args!("{url}?(secret)")),
+            _ => serializer.serialize_str(place),
+        }
+    }
+}
 
 impl<'de> Deserialize<'de> for Place {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -262,7 +262,7 @@ fn each_mistake_names_its_variable() {
     }
     let directory = || SecretsInDirectory::new(directory.path());
     for (name, expected) in [
-        ("none", "the secrets backend has no secret \"none\", or an empty one"),
+        ("none", "the secrets backend has no secret of this name, or an empty one"),
         ("../none", "the secrets backend failed: the name of a file in the directory is right"),
     ] {
         let airflow = Airflow::execution_api().secrets_backend(directory());

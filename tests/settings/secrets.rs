@@ -167,17 +167,19 @@ fn a_secret_in_place_of_a_name_is_refused_and_printed_nowhere() {
     let url = "https://user:hunter2@login.example/jwks";
     let random = "q3j01c5e".repeat(16);
     let base64 = "q3J0c2VjcmV0LXNlY3Jld/1zZWNyZXQtc2VjcmV0LXNlYw==";
+    let token = "eyJhbGciOiJIUzI1NiJ9.q3J0c2VjcmV0.q3J0c2VjcmV0LXNlY3JldC1zZWNyZXQt";
+    let field = &*format!("Bearer {token}");
     for name in
         ["FILE", "VARIABLE", "DIRECTORY", "GENERATED_IN", "JWKS_URL", "CERTIFICATES_URL", "BEARER_TOKEN_FILE"]
     {
-        for text in [pem, &*one_line, url, &random, base64] {
+        for text in [pem, &*one_line, url, &random, base64, token, field] {
             let variable = format!("T__KEY__{name}");
             let error = Settings::builder().variables("T", [(&*variable, text)]).load().unwrap_err();
             let expected = match name {
                 "VARIABLE" => {
                     "the name of an environment variable that is set is right here, and this may be its value"
                 }
-                _ if text.starts_with("q3") => {
+                _ if text.starts_with("q3") || text.contains(token) => {
                     "a path or URL is right here, and this may be a secret: no such file exists (an absolute path is always taken)"
                 }
                 _ => "a name is right here, and this is a key or a URL with a password",
@@ -194,6 +196,15 @@ fn a_secret_in_place_of_a_name_is_refused_and_printed_nowhere() {
     assert!(error.contains("T__STORE__URL__VARIABLE") && !error.contains(&random), "{error}");
     for name in ["https://login.example/@keys", "C:\\new\\key.pem", "/run/secrets/a@b", "keys/jwt"] {
         assert!(Settings::builder().variables("T", [("T__KEY__FILE", name)]).load().is_ok(), "{name}");
+    }
+    for name in ["JWKS_URL", "CERTIFICATES_URL"] {
+        let url = "https://login.example/keys?apikey=hunter2#hunter2";
+        let printed = Settings::builder().variables("T", [(format!("T__KEY__{name}"), url)]).load().unwrap();
+        for printed in [printed.to_string(), format!("{printed:?}"), serde_json::to_string(&printed).unwrap()]
+        {
+            assert!(printed.contains("\"https://login.example/keys?(secret)\""), "{printed}");
+            assert!(!printed.contains("hunter2"), "{printed}");
+        }
     }
     let airflow = tower_reissue::settings::Airflow::execution_api()
         .variables([("AIRFLOW__API_AUTH__JWT_PRIVATE_KEY_PATH", pem)]);

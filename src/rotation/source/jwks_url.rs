@@ -33,6 +33,7 @@ use crate::keys::error::{KeyError, KeyErrorKind};
 use crate::keys::key_set::KeySet;
 use crate::keys::verifying_key::VerifyingKey;
 use crate::rotation::source::KeySource;
+use crate::rotation::source::given;
 use crate::rotation::source::jwks_url::connector::Connector;
 use crate::rotation::source::jwks_url::connector::Proxy;
 use crate::time::clamped;
@@ -207,7 +208,7 @@ impl JwksUrl {
     /// The same with the token in this file, which is read before each fetch. Kubernetes replaces its own
     /// (`/var/run/secrets/kubernetes.io/serviceaccount/token`) about every hour.
     pub fn bearer_token_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.bearer = Some(Bearer::File(path.into()));
+        self.bearer = Some(Bearer::File(given::path(path)));
         self
     }
 
