@@ -14,7 +14,7 @@ use crate::error::{debug_as_display, with_causes};
 use crate::jose::json;
 use crate::refusal::{Reason, Refusal};
 use crate::request::cookie::Cookie;
-use crate::store::{Presented, Rotated, Rotation, SessionId, StoreError, SubjectId};
+use crate::store::{Presented, Rotation, SessionId, StoreError, SubjectId};
 use crate::telemetry::Event;
 use crate::time::NumericDate;
 use crate::token::claims::CLIENT_ID;
@@ -360,11 +360,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
                     let presented = Presented::new(sign_in.grant.session, id, subject, start, now);
                     let rotation = Rotation::sign_in(presented, recorded.claims, until);
                     let rotation = rotation.limited_by(self.retention(now));
-                    match self.ask(store.rotate(rotation)).await.map_err(IssueError::Store)? {
-                        Rotated::Predated { revoked_until } => Some(revoked_until),
-                        Rotated::Revoked => return Err(IssueError::Revoked),
-                        _ => None,
-                    }
+                    let rotated = self.ask(store.rotate(rotation)).await.map_err(IssueError::Store)?;
+                    rotated.of_sign_in().map_err(|_| IssueError::Revoked)?
                 }
             };
             match revoked_until {

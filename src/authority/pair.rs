@@ -7,8 +7,8 @@ use serde_json::json;
 use super::issue::check_capacity;
 use super::mint::{Draft, new_jti};
 use super::{Authority, IssueError, IssuedToken, Login};
-use crate::refusal::{Reason, Refusal};
-use crate::store::{Rotated, Rotation};
+use crate::refusal::Refusal;
+use crate::store::Rotation;
 use crate::telemetry::Event;
 use crate::token::kind::Sliding;
 use crate::token::scope;
@@ -138,19 +138,12 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let id = self.token_id(&sign_in.grant, &recorded.jti);
         let rotation = Rotation::renewal(joined.presented(now), id, recorded.claims, until)
             .limited_by(self.retention(now));
-        match self.ask(store.rotate(rotation)).await.map_err(IssueError::Store)? {
-            Rotated::Recorded => {
-                self.emit(Event::Issued { expires_at: recorded.expires_at });
-                Ok(pair)
-            }
-            // It was live a moment ago: trying again does not bring it back.
-            Rotated::Revoked | Rotated::Predated { .. } => {
-                Err(IssueError::NotLive(Refusal::new(Reason::Revoked)))
-            }
-            Rotated::Superseded { .. }
-            | Rotated::Reused { .. }
-            | Rotated::NotInChain
-            | Rotated::UnknownSession => Err(IssueError::NotNewest),
+        let rotated = self.ask(store.rotate(rotation)).await.map_err(IssueError::Store)?;
+        let continues = rotated.of_pair_in_session();
+        if !continues.map_err(|reason| IssueError::NotLive(Refusal::new(reason)))? {
+            return Err(IssueError::NotNewest);
         }
+        self.emit(Event::Issued { expires_at: recorded.expires_at });
+        Ok(pair)
     }
 }

@@ -16,7 +16,7 @@ use crate::telemetry::{Event, ReissueKind};
 use crate::time::NumericDate;
 use crate::token::kind::Expected;
 use crate::token::policy::Policy;
-use crate::token::refresh::{Evidence, Next};
+use crate::token::refresh::{Proposal, RefreshEvidence, RefreshStep};
 use crate::token::scope;
 use crate::token::successor::Successor;
 use crate::token::verify::{self, Verified};
@@ -148,7 +148,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let token = self.verify_refresh_token(refresh.token.as_bytes()).await?;
         let arrived = self.now();
         let confirmation = token.claims().confirmation();
-        let evidence = Evidence {
+        let evidence = RefreshEvidence {
             token: &token,
             key_held: token.is_held_by(&self.0.keys.load()),
             confirmed: confirmation.is_none_or(|cnf| head.is_some_and(|head| self.confirms(head, cnf))),
@@ -162,10 +162,10 @@ impl<C: Send + Sync + 'static> Authority<C> {
         if let Some(claims) = renewal.replaced() {
             self.check_renewed(claims)?;
         }
-        let claims = policy.refreshed_claims(&evidence, &renewal).map_err(refused)?;
         // The reuse window begins when the token is spent, which is after the renewer answered.
         let now = self.now().max(arrived);
-        let (issued, proposed) = policy.propose_refreshed(&token, now).map_err(refused)?;
+        let proposal = policy.propose_refresh(&evidence, &renewal, now).map_err(refused)?;
+        let Proposal { claims, issued, successor: proposed } = proposal;
         let grant = Grant::of(&token, claims);
         let access = Draft::access(&grant, new_jti()?, issued, token.claims().session_start());
         let access = self.draft(&access.renewed(policy.of_pairs()))?;
@@ -187,15 +187,15 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let mut reused = None;
         let verdict = loop {
             next = match next {
-                Next::AskStore => policy.refresh_standing(self.standing(presented).await),
-                Next::EndSession { generations } => {
+                RefreshStep::AskStore => policy.refresh_standing(self.standing(presented).await),
+                RefreshStep::EndSession { generations } => {
                     reused = Some(generations);
                     let ended = self.end_reused(&token).await;
                     policy.refresh_session_ended(ended.is_ok())
                 }
-                Next::Issue(successor) => break Ok(successor),
-                Next::Refuse(reason) => break Err(Refusal::new(reason)),
-                Next::NoSuccessor(why, reason) => {
+                RefreshStep::Issue(successor) => break Ok(successor),
+                RefreshStep::Refuse(reason) => break Err(Refusal::new(reason)),
+                RefreshStep::NoSuccessor(why, reason) => {
                     self.report_not_reissued(why);
                     break Err(Refusal::new(reason));
                 }

@@ -1,9 +1,11 @@
-//! The refresh protocol: what becomes of a refresh token that is presented, one question at a time.
+//! The refresh protocol: it judges a refresh token that is presented, step by step.
 //!
 //! ```text
-//! judge_refresh ──► the renewer ──► rotate ──refresh_recorded──► Issue, Refuse
-//!                                                ├──► EndSession ──refresh_session_ended──► Refuse
-//!                                                └──► AskStore ──refresh_standing──► EndSession, Refuse
+//! judge_refresh ──► the renewer ──► propose_refresh ──► the store records ──► refresh_recorded
+//!
+//! refresh_recorded ──► Issue, Refuse
+//!                 ├──► EndSession ──refresh_session_ended──► Refuse
+//!                 └──► AskStore ──refresh_standing──► EndSession, Refuse
 //! ```
 //!
 //! Every check that can refuse runs before the store records, so a refused refresh token is not spent.
@@ -22,7 +24,7 @@ use crate::time::NumericDate;
 
 /// Everything but the policy that the first verdict depends on.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Evidence<'a> {
+pub(crate) struct RefreshEvidence<'a> {
     pub(crate) token: &'a Verified,
     /// Whether the key that verified it is in the ring.
     pub(crate) key_held: bool,
@@ -37,7 +39,7 @@ pub(crate) struct Evidence<'a> {
 
 /// What to do next. `Issue`, `Refuse` and `NoSuccessor` are verdicts; each other names the function that takes its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Next {
+pub(crate) enum RefreshStep {
     /// Verdict: the recorded successor goes out, and a new access token with it.
     Issue(Successor),
     /// Verdict.
@@ -53,10 +55,21 @@ pub(crate) enum Next {
     },
 }
 
+/// What a refresh proposes to record and to issue.
+#[derive(Debug)]
+pub(crate) struct Proposal {
+    /// The private claims of the new access token, as JSON text.
+    pub(crate) claims: String,
+    /// The `iat` of both new tokens.
+    pub(crate) issued: NumericDate,
+    /// The new refresh token.
+    pub(crate) successor: Successor,
+}
+
 impl Policy {
     /// Judges a refresh token as it is presented. Faults come before expiry.
-    pub(crate) fn judge_refresh(&self, evidence: &Evidence<'_>) -> Result<(), Refusal> {
-        let &Evidence { token, key_held, confirmed, client_id, scope, now } = evidence;
+    pub(crate) fn judge_refresh(&self, evidence: &RefreshEvidence<'_>) -> Result<(), Refusal> {
+        let &RefreshEvidence { token, key_held, confirmed, client_id, scope, now } = evidence;
         let refuse = |reason| Err(Refusal::new(reason));
         self.may_be_presented(token, key_held, confirmed, now).map_err(Refusal::new)?;
         let issued_to = token.claims().client_id();
@@ -80,34 +93,27 @@ impl Policy {
         Ok(())
     }
 
-    /// The private claims of the new access token: the granted ones as the renewer wants them, and of their scopes those that
-    /// were asked for.
-    pub(crate) fn refreshed_claims(
+    /// The new tokens, after the renewer answered. The granted claims are changed by the renewer, and then limited to the scopes
+    /// that were asked for.
+    pub(crate) fn propose_refresh(
         &self,
-        evidence: &Evidence<'_>,
+        evidence: &RefreshEvidence<'_>,
         renewal: &Renewal,
-    ) -> Result<String, Refusal> {
-        let claims = renewal.apply(evidence.token.claims().access_claims())?;
+        now: NumericDate,
+    ) -> Result<Proposal, Refusal> {
+        let token = evidence.token;
+        let mut claims = renewal.apply(token.claims().access_claims())?;
         if !renewal.leaves(self.primary_audience()) {
             return Err(Refusal::new(Reason::Declined).with_hint("no audience is left"));
         }
-        match evidence.scope {
-            None => Ok(claims),
-            Some(asked) => scope::narrowed(&claims, asked)
-                .ok_or_else(|| Refusal::new(Reason::InvalidScope).with_hint("none of them is granted now")),
+        if let Some(asked) = evidence.scope {
+            claims = scope::narrowed(&claims, asked)
+                .ok_or_else(|| Refusal::new(Reason::InvalidScope).with_hint("none of them is granted now"))?;
         }
-    }
-
-    /// When the new tokens are issued, and the proposed successor. They are not issued before their session begins, which may be
-    /// ahead of this clock.
-    pub(crate) fn propose_refreshed(
-        &self,
-        token: &Verified,
-        now: NumericDate,
-    ) -> Result<(NumericDate, Successor), Refusal> {
+        // Not before the session begins, which may be ahead of this clock.
         let issued = now.max(token.claims().session_start());
-        let proposed = self.propose(token, issued).ok_or_else(|| Refusal::new(Reason::SessionOver))?;
-        Ok((issued, proposed))
+        let successor = self.propose(token, issued).ok_or_else(|| Refusal::new(Reason::SessionOver))?;
+        Ok(Proposal { claims, issued, successor })
     }
 
     /// What the store made of the proposed successor; `None` where it did not answer. `key_held` is asked anew: the key may
@@ -120,52 +126,54 @@ impl Policy {
         key_held: bool,
         proposed: Successor,
         answer: Option<Rotated>,
-    ) -> Next {
+    ) -> RefreshStep {
         let successor = match answer {
             Some(Rotated::Recorded) => proposed,
             Some(Rotated::Superseded { head }) => match self.recorded_head(token, &head, now) {
                 Some(head) if self.is_within_reuse_window(&head, arrived) => {
                     if now >= head.exp {
-                        return Next::Refuse(Reason::Expired);
+                        return RefreshStep::Refuse(Reason::Expired);
                     }
                     head
                 }
-                Some(_) => return Next::EndSession { generations: 1 },
+                Some(_) => return RefreshStep::EndSession { generations: 1 },
                 // Another node may sign it, whose settings differ. It still tells when this token was spent.
                 None => match self.spent_at(&head) {
                     Some(spent) if arrived.since(spent) >= self.reuse_window() => {
-                        return Next::EndSession { generations: 1 };
+                        return RefreshStep::EndSession { generations: 1 };
                     }
                     // A node with other settings may accept it, so the answer is 503 and no verdict.
-                    _ => return Next::NoSuccessor(NotReissued::HeadMismatch, Reason::StoreUnavailable),
+                    _ => {
+                        return RefreshStep::NoSuccessor(NotReissued::HeadMismatch, Reason::StoreUnavailable);
+                    }
                 },
             },
-            Some(Rotated::Reused { generations }) => return Next::EndSession { generations },
-            Some(Rotated::Revoked | Rotated::Predated { .. }) => return Next::Refuse(Reason::Revoked),
+            Some(Rotated::Reused { generations }) => return RefreshStep::EndSession { generations },
+            Some(Rotated::Revoked | Rotated::Predated { .. }) => return RefreshStep::Refuse(Reason::Revoked),
             // The store forgot a token that was superseded long ago.
-            Some(Rotated::NotInChain) => return Next::AskStore,
-            Some(Rotated::UnknownSession) => return Next::Refuse(Reason::UnknownSession),
-            None => return Next::Refuse(Reason::StoreUnavailable),
+            Some(Rotated::NotInChain) => return RefreshStep::AskStore,
+            Some(Rotated::UnknownSession) => return RefreshStep::Refuse(Reason::UnknownSession),
+            None => return RefreshStep::Refuse(Reason::StoreUnavailable),
         };
-        if key_held { Next::Issue(successor) } else { Next::Refuse(Reason::UnknownKey) }
+        if key_held { RefreshStep::Issue(successor) } else { RefreshStep::Refuse(Reason::UnknownKey) }
     }
 
-    /// After [`Next::AskStore`].
-    pub(crate) fn refresh_standing(&self, answer: Option<Standing>) -> Next {
+    /// After [`RefreshStep::AskStore`].
+    pub(crate) fn refresh_standing(&self, answer: Option<Standing>) -> RefreshStep {
         match answer {
-            None => Next::Refuse(Reason::StoreUnavailable),
-            Some(Standing::Revoked) => Next::Refuse(Reason::Revoked),
-            Some(Standing::UnknownSession) => Next::Refuse(Reason::UnknownSession),
-            Some(Standing::Reused { generations }) => Next::EndSession { generations },
+            None => RefreshStep::Refuse(Reason::StoreUnavailable),
+            Some(Standing::Revoked) => RefreshStep::Refuse(Reason::Revoked),
+            Some(Standing::UnknownSession) => RefreshStep::Refuse(Reason::UnknownSession),
+            Some(Standing::Reused { generations }) => RefreshStep::EndSession { generations },
             // The session goes on, and this token leads nowhere: each of its refresh tokens was recorded once.
-            Some(Standing::Live) => Next::EndSession { generations: 0 },
+            Some(Standing::Live) => RefreshStep::EndSession { generations: 0 },
         }
     }
 
-    /// After [`Next::EndSession`]: whether the revocation was recorded. Otherwise the session may live on, and nobody is told
+    /// After [`RefreshStep::EndSession`]: whether the revocation was recorded. Otherwise the session may live on, and nobody is told
     /// that it ended.
-    pub(crate) fn refresh_session_ended(&self, recorded: bool) -> Next {
-        Next::Refuse(if recorded { Reason::RefreshTokenReused } else { Reason::StoreUnavailable })
+    pub(crate) fn refresh_session_ended(&self, recorded: bool) -> RefreshStep {
+        RefreshStep::Refuse(if recorded { Reason::RefreshTokenReused } else { Reason::StoreUnavailable })
     }
 
     /// Whether the predecessor of this head may still be answered with it. Equal counts as over, so that a window of 0 s is

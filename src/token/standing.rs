@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::refusal::Reason;
 use crate::time::NumericDate;
 
 /// The standing of a session and of one token in it.
@@ -53,6 +54,39 @@ pub enum Rotated {
     /// Nothing was recorded, because the rotation is [of a known session](crate::store::Rotation::of_known_session) alone, and this
     /// one's standing is [`Standing::UnknownSession`].
     UnknownSession,
+}
+
+impl Rotated {
+    /// What it means for a sign-in: `None` if the session begins, or the instant after which it can.
+    ///
+    /// # Errors
+    /// If the session was revoked before it began.
+    pub(crate) fn of_sign_in(self) -> Result<Option<NumericDate>, Reason> {
+        match self {
+            Self::Predated { revoked_until } => Ok(Some(revoked_until)),
+            Self::Revoked => Err(Reason::Revoked),
+            // The session has a name that nobody else knows yet, so the record is this sign-in's own: a call that was repeated.
+            Self::Recorded
+            | Self::Superseded { .. }
+            | Self::Reused { .. }
+            | Self::NotInChain
+            | Self::UnknownSession => Ok(None),
+        }
+    }
+
+    /// What it means for a refresh token that continues the session of an access token: whether it does.
+    ///
+    /// # Errors
+    /// If the session was revoked. It was live a moment before, so trying again does not bring it back.
+    pub(crate) fn of_pair_in_session(self) -> Result<bool, Reason> {
+        match self {
+            Self::Recorded => Ok(true),
+            Self::Revoked | Self::Predated { .. } => Err(Reason::Revoked),
+            Self::Superseded { .. } | Self::Reused { .. } | Self::NotInChain | Self::UnknownSession => {
+                Ok(false)
+            }
+        }
+    }
 }
 
 /// Without the head's claims, which are personal data. Their length suffices to tell heads apart in a log.
