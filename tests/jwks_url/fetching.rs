@@ -73,9 +73,16 @@ async fn a_token_is_read_anew_for_each_fetch_and_sent_to_its_own_origin_alone() 
         assert_eq!(kids(&source).await, ["a"]);
         assert_eq!(seen(&server, nth), Some(format!("Bearer {}", token.trim())));
     }
-    std::fs::write(&file, "a\r\nx: y").unwrap();
-    let text = failure(&source).await;
-    assert!(!text.contains("x: y") && server.hits() == 2, "{text}");
+    std::fs::write(&file, "\u{feff}three\r\n").unwrap();
+    assert_eq!(kids(&source).await, ["a"]);
+    assert_eq!(seen(&server, 2).as_deref(), Some("Bearer three"));
+    let huge = vec![b'x'; (1 << 20) + 1];
+    for broken in [&b"a\r\nx: y"[..], b"\xffx: y", b" \n", &huge] {
+        std::fs::write(&file, broken).unwrap();
+        let text = failure(&source).await;
+        assert!(text.contains("no token to send") && !text.contains("x: y") && text.len() < 1_000, "{text}");
+        assert_eq!(server.hits(), 3);
+    }
 
     // An issuer's configuration can't lead it to another origin.
     let keys = Server::plain(|_, _| ok(set(&["a"]))).await;
@@ -106,6 +113,7 @@ async fn a_compressed_answer_is_read_within_its_bound() {
     let text = set(&["a"]);
     let mut zlib = ZlibEncoder::new(Vec::new(), Compression::best());
     zlib.write_all(text.as_bytes()).unwrap();
+    let deflated = zlib.finish().unwrap();
     let mut bare = DeflateEncoder::new(Vec::new(), Compression::best());
     bare.write_all(text.as_bytes()).unwrap();
     let serve = async |coding: Option<&'static str>, bytes: Vec<u8>| {
@@ -123,7 +131,7 @@ async fn a_compressed_answer_is_read_within_its_bound() {
         (Some("X-GZIP"), gzip(text.as_bytes())),
         // Some send it and do not say so.
         (None, gzip(text.as_bytes())),
-        (Some("deflate"), zlib.finish().unwrap()),
+        (Some("deflate"), deflated.clone()),
         (Some("deflate"), bare.finish().unwrap()),
     ] {
         let server = serve(coding, bytes).await;
@@ -141,9 +149,19 @@ async fn a_compressed_answer_is_read_within_its_bound() {
     failure(&server.source().max_bytes(text.len() - 1)).await;
     for (coding, bytes, says) in [
         (Some("gzip"), gzip(text.as_bytes())[..20].to_vec(), "broke off"),
-        (Some("deflate"), b"\xff\xff\xff".to_vec(), "broke off"),
-        (Some("br"), text.clone().into_bytes(), "compressed (br)"),
-        (Some("gzip, gzip"), gzip(&gzip(text.as_bytes())), "compressed (gzip, gzip)"),
+        (Some("deflate"), deflated[..20].to_vec(), "broke off"),
+        (Some("deflate"), b"\xff\xff\xff".to_vec(), "and its body is not"),
+        (Some("br"), text.clone().into_bytes(), "`Content-Encoding` is \"br\""),
+        (Some("utf-8"), text.clone().into_bytes(), "`Content-Encoding` is \"utf-8\""),
+        (Some("gzip, gzip"), gzip(&gzip(text.as_bytes())), "`Content-Encoding` is \"gzip, gzip\""),
+        (Some("gzip"), text.clone().into_bytes(), "`Content-Encoding` is \"gzip\", and its body is not"),
+        (Some("X-Gzip"), Vec::new(), "`Content-Encoding` is \"x-gzip\", and its body is not"),
+        (
+            Some("deflate"),
+            text.clone().into_bytes(),
+            "`Content-Encoding` is \"deflate\", and its body is not",
+        ),
+        (Some("deflate"), Vec::new(), "`Content-Encoding` is \"deflate\", and its body is not"),
     ] {
         let server = serve(coding, bytes).await;
         let error = failure(&server.source()).await;
@@ -177,7 +195,78 @@ async fn certificates_by_kid_are_keys_where_they_were_asked_for() {
     // Not asked for, it is no set, and the error says how to ask.
     let plain = JwksUrl::new(server.url("/certificates")).unwrap();
     assert!(failure(&plain).await.contains("`JwksUrl::certificates`"));
+    // What is wrong with one is told, and the others serve.
+    let long = "k".repeat(257);
+    for (body, found, says) in [
+        (json!({ "k1": pem, &long: pem }).to_string(), 1, "257 bytes"),
+        (json!({ "k1": pem, "k2": 7 }).to_string(), 1, "k2"),
+        (json!({ "k1": pem, "k2": [pem] }).to_string(), 1, "k2"),
+    ] {
+        let server = Server::plain(move |_, _| ok(body.clone())).await;
+        let set = JwksUrl::certificates(server.url("/"), Algorithm::ES256).unwrap().load().await.unwrap();
+        assert_eq!((set.verifying.len(), set.skipped.len()), (found, 1), "{says}");
+        let skipped = set.skipped[0].to_string();
+        assert!(skipped.contains(says) && skipped.len() < 500, "{skipped}");
+    }
+    // Another party's text is not quoted, and nothing of it is dropped in silence.
+    let many = |good: &str, bad: usize| {
+        let one = |n: usize| (n.to_string(), json!(if n < bad { "x" } else { good }));
+        Value::from((0..300).map(one).collect::<serde_json::Map<_, _>>()).to_string()
+    };
+    let twice = format!(r#"{{"k1":{0},"k1":{0}}}"#, json!(pem));
+    for (body, says) in [
+        (many(pem, 0), "300 certificates"),
+        (many(pem, 1), "300 certificates"),
+        (many("x", 300), "300 certificates"),
+        (twice, "is repeated"),
+        (json!("A".repeat(100_000)).to_string(), "certificates in PEM by `kid`"),
+        (json!(["A".repeat(100_000)]).to_string(), "certificates in PEM by `kid`"),
+        (format!(r#"{{"k1":{}}}"#, json!({ "x": "A".repeat(100_000) })), "k1"),
+        ("A".repeat(100_000), "certificates in PEM by `kid`"),
+        (String::new(), "it is empty"),
+        ("<html>".to_owned(), "it is HTML"),
+        (super::set(&["a"]), "`JwksUrl::new`"),
+    ] {
+        let server = Server::plain(move |_, _| ok(body.clone())).await;
+        let text = failure(&JwksUrl::certificates(server.url("/"), Algorithm::ES256).unwrap()).await;
+        assert!(text.contains(says) && text.len() < 1_000 && !text.contains("AAAA"), "{says}: {text}");
+    }
     // The wrong algorithm is no key at all.
     let wrong = JwksUrl::certificates(server.url("/certificates"), Algorithm::RS256).unwrap();
     failure(&wrong).await;
+}
+
+/// A byte order mark is no part of a text, whatever the text is.
+#[tokio::test]
+async fn a_byte_order_mark_is_dropped_from_every_answer() {
+    let pem = include_str!("../keys/p256.certificate.pem");
+    let server = Server::plain(move |request, _| {
+        let base = format!("http://{}", request.headers()["host"].to_str().unwrap());
+        let text = match request.uri().path() {
+            "/.well-known/openid-configuration" => {
+                json!({ "issuer": base, "jwks_uri": format!("{base}/keys") }).to_string()
+            }
+            "/certificates" => json!({ "a": pem }).to_string(),
+            _ => set(&["a"]),
+        };
+        let marked = format!("\u{feff}{text}");
+        match request.uri().query() {
+            None => ok(marked),
+            Some(_) => {
+                let mut response = ok(gzip(marked.as_bytes()));
+                response.headers_mut().insert("content-encoding", "gzip".parse().unwrap());
+                response
+            }
+        }
+    })
+    .await;
+    for source in [
+        JwksUrl::new(server.url("/keys")).unwrap(),
+        JwksUrl::new(server.url("/keys?gzip")).unwrap(),
+        JwksUrl::discover(server.url("")).unwrap(),
+        JwksUrl::certificates(server.url("/certificates"), Algorithm::ES256).unwrap(),
+        JwksUrl::certificates(server.url("/certificates?gzip"), Algorithm::ES256).unwrap(),
+    ] {
+        assert_eq!(kids(&source).await, ["a"], "{source:?}");
+    }
 }

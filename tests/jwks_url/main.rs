@@ -386,7 +386,7 @@ async fn what_an_answer_is_in_place_of_a_set_is_named() {
         (None, br#"{"k1":"-----BEGIN CERTIFICATE-----"}"#, "`JwksUrl::certificates`"),
         (None, gzip, "broke off"),
         (Some("gzip"), gzip, "broke off"),
-        (Some("br"), b"\x0b", "compressed (br)"),
+        (Some("br"), b"\x0b", "`Content-Encoding` is \"br\""),
         (None, include_bytes!("../cases/set.entra.json"), "assume_algorithm"),
         (None, include_bytes!("../cases/set.numeric_kid.json"), "its `kid` is a number"),
     ] {
@@ -484,6 +484,12 @@ async fn an_issuers_configuration_leads_to_its_keys() {
                 configuration(&format!("{base}/plain"), "http://login.example/keys")
             }
             "/empty/.well-known/openid-configuration" => ok("{}"),
+            "/nameless/.well-known/openid-configuration" => ok(r#"{"jwks_uri":"https://login.example"}"#),
+            "/keyless/.well-known/openid-configuration" => ok(r#"{"issuer":"https://login.example"}"#),
+            "/string/.well-known/openid-configuration" => ok(json!("A".repeat(100_000)).to_string()),
+            "/typed/.well-known/openid-configuration" => {
+                ok(json!({ "issuer": ["A".repeat(100_000)], "jwks_uri": "A".repeat(100_000) }).to_string())
+            }
             "/page/.well-known/openid-configuration" => ok("<html>Sign in</html>"),
             "/down/.well-known/openid-configuration" => status(503),
             // RFC 8414 §3.1 and §5: the issuer's path comes last.
@@ -512,14 +518,19 @@ async fn an_issuers_configuration_leads_to_its_keys() {
         ("/a/", "equal to the letter"),
         ("/other", "equal to the letter"),
         ("/plain", "not an https URL"),
-        ("/empty", "not an OpenID configuration"),
+        ("/empty", "it has no `issuer`"),
+        ("/nameless", "it has no `issuer`"),
+        ("/keyless", "it has no `jwks_uri`"),
+        ("/string", "not an OpenID configuration"),
+        ("/typed", "not an OpenID configuration"),
         ("/page", "it is HTML"),
         ("/gone", "404"),
         // An outage is no reason to look elsewhere.
         ("/down", "503"),
     ] {
         let text = failure(&discover(path)).await;
-        assert!(text.contains(says), "{path}: {text}");
+        // It quotes no more of the answer than the issuer.
+        assert!(text.contains(says) && text.len() < 2_000, "{path}: {text}");
     }
     assert!(JwksUrl::discover("https://login.example/?tenant=1").is_err());
 }

@@ -8,12 +8,13 @@ use serde_json::value::RawValue;
 use crate::keys::algorithm::Algorithm;
 use crate::keys::error::{KeyError, KeyErrorKind};
 use crate::keys::format::jwk::Jwk;
+use crate::keys::format::text::not_json;
 use crate::keys::key_set::KeySet;
 use crate::keys::signing_key::SigningKey;
 use crate::keys::verifying_key::VerifyingKey;
 
 /// More than any issuer publishes. Each key takes time to load, and again for every token without `kid`.
-const MAX_KEYS: usize = 256;
+pub(super) const MAX_KEYS: usize = 256;
 /// In bytes. A `kid` is part of every token's header.
 const MAX_KID: usize = 256;
 
@@ -205,13 +206,7 @@ impl Entry<'_> {
     }
 
     fn refuse_long_kid(&self) -> Result<(), KeyError> {
-        match self.jwk.kid() {
-            Some(kid) if kid.len() > MAX_KID => Err(self.named(KeyError::new(
-                KeyErrorKind::Malformed,
-                format!("its `kid` has {} bytes, and {MAX_KID} are the most", kid.len()),
-            ))),
-            _ => Ok(()),
-        }
+        self.jwk.kid().map_or(Ok(()), |kid| refuse_long_kid(&kid)).map_err(|error| self.named(error))
     }
 
     fn named(&self, error: KeyError) -> KeyError {
@@ -220,6 +215,16 @@ impl Entry<'_> {
             None => error.at(format_args!("entry {} of the set", self.at)),
         }
     }
+}
+
+pub(super) fn refuse_long_kid(kid: &str) -> Result<(), KeyError> {
+    if kid.len() <= MAX_KID {
+        return Ok(());
+    }
+    Err(KeyError::new(
+        KeyErrorKind::Malformed,
+        format!("its `kid` has {} bytes, and {MAX_KID} are the most", kid.len()),
+    ))
 }
 
 fn entries<'a>(text: &'a str) -> Result<Vec<Result<Entry<'a>, KeyError>>, KeyError> {
@@ -253,21 +258,15 @@ fn what_else(text: &str) -> &'static str {
     let has = |member: &str| {
         crate::jose::json::members(text).is_ok_and(|members| members.iter().any(|found| found.name == member))
     };
-    if text.trim().is_empty() {
-        "; it is empty"
-    } else if text.trim_start().starts_with('<') {
-        "; it is HTML or XML, a sign-in page or an error page perhaps: is the URL or the path the right one?"
-    } else if has("jwks_uri") {
+    if has("jwks_uri") {
         "; it is a provider's configuration, whose `jwks_uri` names the set: `JwksUrl::discover` reads it"
     } else if has("kty") {
         "; it is one JWK: put it into `{\"keys\":[…]}`, or read it with `KeyFormat::jwk`"
     } else if text.contains("-----BEGIN ") {
         "; it holds PEM: certificates by `kid` are read by `JwksUrl::certificates`, and most providers that publish them publish a \
          JWK set at another URL"
-    } else if super::text::is_path(text) {
-        "; it is the path of a file; pass the text of the file"
     } else {
-        ""
+        not_json(text)
     }
 }
 

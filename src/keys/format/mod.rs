@@ -1,5 +1,7 @@
 //! The formats of keys: PEM, DER, JWK and secrets. They read text or bytes into the parts of a key.
 
+#[cfg(feature = "jwks-no-provider")]
+pub(crate) mod certificates;
 pub(crate) mod der;
 pub(crate) mod jwk;
 pub(crate) mod jwk_set;

@@ -66,6 +66,19 @@ pub(crate) fn leading_base64(text: &[u8]) -> Zeroizing<Vec<u8>> {
     Base64::Cut.decode(&digits).unwrap_or_default()
 }
 
+/// What a text is in place of JSON, where it shows, to follow an error's message.
+pub(crate) fn not_json(text: &str) -> &'static str {
+    if text.trim().is_empty() {
+        "; it is empty"
+    } else if text.trim_start().starts_with('<') {
+        "; it is HTML or XML, a sign-in page or an error page perhaps: is the URL or the path the right one?"
+    } else if is_path(text) {
+        "; it is the path of a file; pass the text of the file"
+    } else {
+        ""
+    }
+}
+
 const SSH_PREFIXES: [&[u8]; 5] = [b"ssh-rsa ", b"ssh-ed25519 ", b"ecdsa-sha2-", b"sk-ssh-", b"sk-ecdsa-"];
 
 /// Whether it is one line of an OpenSSH public key file.

@@ -6,7 +6,6 @@
 mod body;
 mod connector;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -30,12 +29,15 @@ use zeroize::Zeroizing;
 
 use crate::keys::algorithm::Algorithm;
 use crate::keys::error::{KeyError, KeyErrorKind};
+use crate::keys::format::certificates;
+use crate::keys::format::text;
 use crate::keys::key_set::KeySet;
-use crate::keys::verifying_key::VerifyingKey;
 use crate::rotation::source::KeySource;
 use crate::rotation::source::given;
 use crate::rotation::source::jwks_url::connector::Connector;
 use crate::rotation::source::jwks_url::connector::Proxy;
+use crate::rotation::source::snapshot;
+use crate::rotation::source::snapshot::blocking;
 use crate::time::clamped;
 
 /// The keys that another service publishes at a URL, as a JWK set.
@@ -127,7 +129,6 @@ struct Last {
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 const DEFAULT_MAX_BYTES: usize = 256 * 1024;
-const MOST_CERTIFICATES: usize = 256;
 const LEAST_FRESH: Duration = Duration::from_secs(60);
 const MOST_FRESH: Duration = Duration::from_secs(24 * 3600);
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("tower-reissue/", env!("CARGO_PKG_VERSION")));
@@ -161,6 +162,9 @@ impl JwksUrl {
     /// The certificates at an `https` URL: a JSON object of X.509 certificates in PEM by `kid`, as Firebase publishes
     /// them. Their keys verify signatures of this algorithm. A certificate is only a container for its key: its
     /// dates, signature and chain are not checked, because the URL is trusted.
+    ///
+    /// A certificate that can't be used, or has a `kid` of more than 256 bytes, is listed in [`KeySet::skipped`], and the others
+    /// are used. More than 256 certificates are an error, and so is a `kid` that is repeated.
     ///
     /// # Errors
     ///
@@ -298,30 +302,34 @@ impl JwksUrl {
     ) -> Result<Uri, KeyError> {
         #[derive(Deserialize)]
         struct Configuration {
-            issuer: String,
-            jwks_uri: String,
+            issuer: Option<String>,
+            jwks_uri: Option<String>,
         }
         let text = self.read(configuration, response).await?;
-        let found: Configuration = serde_json::from_str(&text).map_err(|error| {
+        // The parser's own error may quote the answer at any length: not passed on.
+        let found: Configuration = serde_json::from_str(&text).map_err(|_| {
             let what = if text.trim_start().starts_with('<') {
                 "it is HTML or XML, not a configuration: is the issuer the right one?"
             } else {
                 "it is not an OpenID configuration with `issuer` and `jwks_uri`"
             };
-            unfit(configuration, what).because(error)
+            unfit(configuration, what)
         })?;
-        if found.issuer != issuer {
+        let lacks = |name| unfit(configuration, format!("it is no OpenID configuration: it has no `{name}`"));
+        let found_issuer = found.issuer.ok_or_else(|| lacks("issuer"))?;
+        let jwks_uri = found.jwks_uri.ok_or_else(|| lacks("jwks_uri"))?;
+        if found_issuer != issuer {
             return Err(unfit(
                 configuration,
                 format!(
                     "its `issuer` is \"{}\", and \"{}\" is configured: they must be equal to the letter, also a slash at \
                      the end; trust the one in the `iss` of the tokens",
-                    shown(&found.issuer),
+                    shown(&found_issuer),
                     shown(issuer)
                 ),
             ));
         }
-        let checked = parse(&found.jwks_uri).and_then(|uri| {
+        let checked = parse(&jwks_uri).and_then(|uri| {
             require_secure(&uri, self.plain_http)?;
             // A configuration that was read over TLS must not name a loopback address, where any local user may listen.
             if configuration.scheme_str() == Some("https") && uri.scheme_str() != Some("https") {
@@ -382,7 +390,7 @@ impl JwksUrl {
                     .map_err(|error| unfit(uri, "there is no token to send").because(error))?,
             );
         }
-        self.client()?.request(request).await.map_err(|error| {
+        self.client().await?.request(request).await.map_err(|error| {
             let what = if error.is_connect() { "no connection could be made" } else { "the request failed" };
             unfit(uri, what).because(error)
         })
@@ -398,7 +406,14 @@ impl JwksUrl {
             body::Error::Coding(coding) => unfit(
                 uri,
                 format!(
-                    "its answer is compressed ({}): gzip, deflate and plain JSON are read",
+                    "its `Content-Encoding` is \"{}\": gzip, deflate and plain JSON are read",
+                    shown(&coding)
+                ),
+            ),
+            body::Error::NotCoded(coding) => unfit(
+                uri,
+                format!(
+                    "its `Content-Encoding` is \"{}\", and its body is not: does a proxy decompress it and keep the header?",
                     shown(&coding)
                 ),
             ),
@@ -418,7 +433,7 @@ impl JwksUrl {
 
     fn parse_set(&self, text: &str) -> Result<KeySet, KeyError> {
         if let Some(algorithm) = self.certificates_for {
-            return certificates(text, algorithm);
+            return certificates::by_kid(text, algorithm);
         }
         let set = KeySet::published(text, self.assumed)?;
         if let Some(secret) = set.verifying.iter().find(|key| key.algorithm().is_hmac()) {
@@ -436,20 +451,20 @@ impl JwksUrl {
         last.as_ref().filter(|last| last.uri == *uri).map(|last| (last.tag.clone(), last.set.clone()))
     }
 
-    fn client(&self) -> Result<&HttpClient, KeyError> {
+    async fn client(&self) -> Result<&HttpClient, KeyError> {
         // Two concurrent first loads may each make one. The first is kept.
         match self.client.get() {
             Some(client) => Ok(client),
             None => {
-                let client = self.connect()?;
+                let client = self.connect().await?;
                 Ok(self.client.get_or_init(|| client))
             }
         }
     }
 
-    fn connect(&self) -> Result<HttpClient, KeyError> {
+    async fn connect(&self) -> Result<HttpClient, KeyError> {
         let mut roots = RootCertStore::empty();
-        let platform = rustls_native_certs::load_native_certs();
+        let platform = blocking(|| Ok(rustls_native_certs::load_native_certs())).await?;
         roots.add_parsable_certificates(platform.certs);
         roots.add_parsable_certificates(self.roots.iter().cloned());
         if roots.is_empty() && !self.plain_http {
@@ -507,21 +522,21 @@ impl Bearer {
         let token = match self {
             Self::Value(token) => token,
             Self::File(path) => {
-                let text = tokio::task::spawn_blocking({
+                let bytes = blocking({
                     let path = path.clone();
-                    move || std::fs::read_to_string(path)
+                    move || snapshot::read(&path)
                 });
-                let text = text
-                    .await
-                    .map_err(|error| unfit("reading its file panicked".to_owned()).because(error))?;
-                read = Zeroizing::new(text.map_err(|error| {
-                    unfit(crate::error::unreadable(path.display(), &error)).because(error)
-                })?);
+                let text = text::plain(&bytes.await?);
+                read = text.ok_or_else(|| unfit(format!("{} is not text", path.display())))?;
                 &read
             }
         };
         // A file usually ends with a line end.
-        let value = Zeroizing::new(format!("Bearer {}", token.trim()));
+        let token = token.trim();
+        if token.is_empty() {
+            return Err(unfit("it is empty".to_owned()));
+        }
+        let value = Zeroizing::new(format!("Bearer {token}"));
         let mut field = HeaderValue::from_str(&value)
             .map_err(|_| unfit("it holds a character that no header field can".to_owned()))?;
         field.set_sensitive(true);
@@ -686,32 +701,6 @@ fn shown(text: &str) -> String {
     text.chars().take(200).flat_map(char::escape_debug).collect()
 }
 
-/// X.509 certificates in PEM by `kid`.
-fn certificates(text: &str, algorithm: Algorithm) -> Result<KeySet, KeyError> {
-    let by_kid: BTreeMap<String, String> = serde_json::from_str(text).map_err(|error| {
-        let what = "it is not a JSON object of certificates in PEM by `kid`";
-        KeyError::new(KeyErrorKind::Malformed, what).because(error)
-    })?;
-    let is_empty = by_kid.is_empty();
-    let mut set = KeySet::default();
-    for (kid, pem) in by_kid.into_iter().take(MOST_CERTIFICATES + 1) {
-        match VerifyingKey::from_pem(algorithm, pem) {
-            Ok(key) => set.verifying.push(key.with_kid(kid)),
-            Err(error) => set.skipped.push(error.about(&kid)),
-        }
-    }
-    if set.verifying.len() > MOST_CERTIFICATES {
-        return Err(KeyError::new(KeyErrorKind::Ring, "it has more than 256 certificates"));
-    }
-    match set.skipped.pop() {
-        Some(error) if set.verifying.is_empty() && !is_empty => Err(error),
-        skipped => {
-            set.skipped.extend(skipped);
-            Ok(set)
-        }
-    }
-}
-
 fn refused_url(why: impl fmt::Display) -> KeyError {
     KeyError::new(KeyErrorKind::Unavailable, format!("the URL of a JWK set: {why}"))
 }
@@ -724,6 +713,26 @@ fn unfit(uri: &Uri, why: impl fmt::Display) -> KeyError {
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
+    use crate::rotation::source::load_permits::LoadPermits;
+
+    /// Opening a pipe that nobody writes to blocks its thread, as a file system that does not answer does.
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_tokens_file_that_hangs_holds_the_load_so_that_no_second_thread_hangs() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("token");
+        assert!(std::process::Command::new("mkfifo").arg(&file).status().unwrap().success());
+        let source = JwksUrl::new("https://127.0.0.1:9/jwks").unwrap().bearer_token_file(&file);
+        let source = source.timeout(Duration::from_millis(50));
+        let permits = LoadPermits::default();
+        let failed = permits.try_acquire().unwrap().scope(source.load()).await.unwrap_err();
+        assert!(failed.to_string().contains("did not answer in full"), "{failed}");
+        let is_free = permits.try_acquire().is_some();
+        // Otherwise the runtime would wait for the thread for ever.
+        std::fs::OpenOptions::new().read(true).write(true).open(&file).unwrap();
+        assert!(!is_free, "the next load would block another thread");
+        drop(tokio::time::timeout(Duration::from_secs(10), permits.acquire()).await.unwrap());
+    }
 
     #[test]
     fn tls_is_restricted_to_fips_where_the_feature_is_on() {

@@ -1,4 +1,4 @@
-//! Reads the body of a response: bounded, decompressed, as text.
+//! Reads the body of a response: bounded, decompressed, as text without a byte order mark.
 
 use std::io::{self, Read};
 use std::string::FromUtf8Error;
@@ -13,6 +13,8 @@ pub(super) enum Error {
     TooLong,
     /// In a coding that is not supported.
     Coding(String),
+    /// Not in the coding that the header names.
+    NotCoded(String),
     Broken(Box<dyn std::error::Error + Send + Sync>),
     NotText(FromUtf8Error),
 }
@@ -27,20 +29,35 @@ pub(super) async fn read(response: Response<Incoming>, max_bytes: usize) -> Resu
         false => Error::Broken(error),
     })?;
     let bytes = bytes.to_bytes();
-    let bytes = match coding.as_deref().unwrap_or(b"identity").trim_ascii() {
+    let coding = String::from_utf8_lossy(coding.as_deref().unwrap_or(b"identity")).trim().to_owned();
+    let bytes = match coding.as_bytes() {
         b"identity" | b"gzip" | b"x-gzip" if bytes.starts_with(b"\x1f\x8b") => {
             // Some servers send gzip without `Content-Encoding`.
             unpack(GzDecoder::new(&*bytes), max_bytes)?
         }
         b"identity" => bytes.into(),
+        b"gzip" | b"x-gzip" => return Err(Error::NotCoded(coding)),
         // By RFC 9110 §8.4.1.2 "deflate" is in zlib's format. Some servers send it without.
-        b"deflate" => match unpack(ZlibDecoder::new(&*bytes), max_bytes) {
-            Err(Error::Broken(_)) => unpack(DeflateDecoder::new(&*bytes), max_bytes)?,
+        b"deflate" if has_zlib_header(&bytes) => unpack(ZlibDecoder::new(&*bytes), max_bytes)?,
+        b"deflate" => match unpack(DeflateDecoder::new(&*bytes), max_bytes) {
+            Err(Error::Broken(_)) => return Err(Error::NotCoded(coding)),
             unpacked => unpacked?,
         },
-        coding => return Err(Error::Coding(String::from_utf8_lossy(coding).into_owned())),
+        _ => return Err(Error::Coding(coding)),
     };
-    String::from_utf8(bytes).map_err(Error::NotText)
+    let mut text = String::from_utf8(bytes).map_err(Error::NotText)?;
+    if text.starts_with(BYTE_ORDER_MARK) {
+        text.remove(0);
+    }
+    Ok(text)
+}
+
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// The method is deflate, and the two bytes are a multiple of 31 (RFC 1950 §2.2). The first byte of a bare deflate stream whose low
+/// bits are 8 would begin a stored block that is not the last, which no compressor writes for JSON.
+fn has_zlib_header(bytes: &[u8]) -> bool {
+    matches!(bytes, [method, flags, ..] if method & 15 == 8 && u16::from_be_bytes([*method, *flags]) % 31 == 0)
 }
 
 fn unpack(decoder: impl Read, max_bytes: usize) -> Result<Vec<u8>, Error> {
