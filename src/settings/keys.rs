@@ -166,7 +166,9 @@ impl Settings {
                 Place::new(&setting, self.format(path, key)?.read(&value).map_err(failed)?)
             }
             Key { file: Some(Named(file)), .. } => {
-                Place::new(&setting, FileSource::new(file, self.format(path, key)?))
+                let of =
+                    if self.private_files.contains(file) { FileSource::private } else { FileSource::new };
+                Place::new(&setting, of(file, self.format(path, key)?))
             }
             Key { command: Some(line), .. } => {
                 let command = CommandSource::from_line(&line.0, self.format(path, key)?).map_err(failed)?;

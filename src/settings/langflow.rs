@@ -103,9 +103,9 @@ impl Langflow {
 
     /// The keys in `LANGFLOW_CONFIG_DIR` were put there by somebody else, such as Compose: they are read as they are, and again
     /// when they change, and none is generated. Default: for a symbolic link, as Kubernetes mounts them, if root or this process's
-    /// user owns the link, the file and the directories that hold them, and nobody else can replace any of them; others may read
-    /// the file. Another link is an error. A key that is generated may be read only by its owner, and a key file with another mode
-    /// is refused.
+    /// user owns the file, its links and every directory on the way, and nobody else can replace any of them; others may read the
+    /// file. Each load checks this, and another link is an error. A key that is generated may be read only by its owner, and a
+    /// key file with another mode is refused.
     ///
     /// Costs: neither the file's mode nor its owner is checked.
     pub fn mounted_keys(mut self) -> Self {
@@ -244,21 +244,18 @@ impl Langflow {
         let path = directory.join(name);
         let text = |path: &Path| {
             let not_text = || SettingsError::new(format!("{origin}: the path is not UTF-8"));
-            path.to_str().map(|path| json!(path)).ok_or_else(not_text)
+            path.to_str().map(str::to_owned).ok_or_else(not_text)
         };
-        let is_link = !self.has_mounted_keys && path.is_symlink();
-        if is_link {
-            refuse_replaceable(&path).map_err(|error| {
-                SettingsError::new(format!(
-                    "{origin}: this link to a key is followed only with `Langflow::mounted_keys`"
-                ))
-                .because(error)
-            })?;
-        }
-        if self.has_mounted_keys || is_link {
-            layers.set("key.file", text(&path)?, &origin)
+        if self.has_mounted_keys {
+            layers.set("key.file", json!(text(&path)?), &origin)
+        } else if path.is_symlink() {
+            // Each load checks it again.
+            let refused =
+                format!("{origin}: this link to a key is followed only with `Langflow::mounted_keys`");
+            refuse_replaceable(&path).map_err(|error| SettingsError::new(refused).because(error))?;
+            layers.private_file("key.file", &text(&path)?, &origin)
         } else {
-            layers.set("key.generated_in", text(&directory)?, &origin)
+            layers.set("key.generated_in", json!(text(&directory)?), &origin)
         }
     }
 

@@ -257,7 +257,7 @@ async fn a_link_to_a_key_is_followed_only_if_nobody_else_can_replace_it() {
     let chmod = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     // As the kubelet mounts a Secret: `secret_key` leads to `..data/secret_key`, and `..data` to the directory of the files.
     type Change<'a> = &'a dyn Fn(&Path, &Path);
-    let rows: [(&str, bool, bool, Change<'_>); 9] = [
+    let rows: [(&str, bool, bool, Change<'_>); 13] = [
         ("as mounted", true, false, &|_, _| {}),
         ("a directory that is not sticky, but private", true, false, &|volume, _| chmod(volume, 0o755)),
         ("readable by its owner alone", true, false, &|_, file| chmod(file, 0o400)),
@@ -269,6 +269,17 @@ async fn a_link_to_a_key_is_followed_only_if_nobody_else_can_replace_it() {
         }),
         ("another user's link on the way", false, true, &|volume, _| {
             lchown(volume.join("..data"), OTHER, None).unwrap()
+        }),
+        ("others may replace the volume", false, false, &|volume, _| chmod(volume.parent().unwrap(), 0o777)),
+        ("others may create files beside the volume", true, false, &|volume, _| {
+            chmod(volume.parent().unwrap(), 0o1777)
+        }),
+        ("another user's directory of the volume", false, true, &|volume, _| {
+            chown(volume.parent().unwrap(), OTHER, None).unwrap()
+        }),
+        ("no key but a directory", false, false, &|_, file| {
+            fs::remove_file(file).unwrap();
+            fs::create_dir(file).unwrap();
         }),
         ("another user's file", false, true, &|_, file| chown(file, OTHER, None).unwrap()),
     ];
@@ -285,8 +296,11 @@ async fn a_link_to_a_key_is_followed_only_if_nobody_else_can_replace_it() {
         chmod(&volume, 0o1777);
         symlink("..2026_11_28", volume.join("..data")).unwrap();
         symlink("..data/secret_key", volume.join("secret_key")).unwrap();
-        change(&volume, &file);
         let variables = [("LANGFLOW_CONFIG_DIR", volume.to_str().unwrap())];
+        let before = load(&variables).unwrap();
+        change(&volume, &file);
+        let started = Authority::from_settings(&before).await;
+        assert_eq!(started.is_ok(), is_taken, "{why}, since the settings were read: {:?}", started.err());
         let loaded = load(&variables);
         assert_eq!(loaded.is_ok(), is_taken, "{why}: {loaded:?}");
         match loaded {
@@ -294,7 +308,7 @@ async fn a_link_to_a_key_is_followed_only_if_nobody_else_can_replace_it() {
             Err(error) => {
                 assert!(
                     error.starts_with("environment variable LANGFLOW_CONFIG_DIR: ")
-                        && error.contains("belongs to"),
+                        && (error.contains("belongs to") || error.contains("is not a regular file")),
                     "{error}"
                 );
             }

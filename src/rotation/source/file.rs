@@ -7,6 +7,7 @@ use crate::keys::key_set::KeySet;
 use crate::rotation::source::KeySource;
 use crate::rotation::source::format::KeyFormat;
 use crate::rotation::source::given;
+use crate::rotation::source::private_directory::read_unreplaceable;
 use crate::rotation::source::snapshot;
 use crate::rotation::source::snapshot::Debounce;
 use crate::rotation::source::snapshot::Entry;
@@ -38,13 +39,27 @@ use crate::rotation::source::snapshot::blocking;
 pub struct FileSource {
     file: (PathBuf, KeyFormat),
     retired: Vec<(PathBuf, KeyFormat)>,
+    /// Whether the file is refused if others can replace it.
+    is_private: bool,
     cache: LoadCache,
 }
 
 impl FileSource {
     /// The key or keys in this file.
     pub fn new(path: impl Into<PathBuf>, format: KeyFormat) -> Self {
-        Self { file: (given::path(path), format), retired: Vec::new(), cache: LoadCache::default() }
+        Self {
+            file: (given::path(path), format),
+            retired: Vec::new(),
+            is_private: false,
+            cache: LoadCache::default(),
+        }
+    }
+
+    /// The key in this file, unless somebody other than root or this process's user can replace the file, a link or a directory
+    /// on the way. Each load checks this.
+    #[cfg(feature = "settings")]
+    pub(crate) fn private(path: impl Into<PathBuf>, format: KeyFormat) -> Self {
+        Self { is_private: true, ..Self::new(path, format) }
     }
 
     /// A file with a key that does not sign any more. It may be missing.
@@ -55,7 +70,8 @@ impl FileSource {
 
     fn snapshot(&self) -> Result<Vec<Entry>, KeyError> {
         let (path, _) = &self.file;
-        let mut found = vec![Entry::new(path, snapshot::read(path)?)];
+        let bytes = if self.is_private { read_unreplaceable(path) } else { snapshot::read(path) }?;
+        let mut found = vec![Entry::new(path, bytes)];
         for (path, _) in &self.retired {
             if path.try_exists().map_err(|error| snapshot::unreadable(path, error))? {
                 found.push(Entry::new(path, snapshot::read(path)?));

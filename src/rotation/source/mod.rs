@@ -77,10 +77,10 @@ pub(crate) async fn read_file(path: impl Into<std::path::PathBuf>) -> Result<sna
     snapshot::blocking(move || snapshot::read(&path)).await
 }
 
-/// Refuses a path through links that others can replace.
+/// Refuses a file that others can replace.
 #[cfg(feature = "settings")]
 pub(crate) fn refuse_replaceable(path: &std::path::Path) -> Result<(), KeyError> {
-    private_directory::refuse_replaceable(path)
+    private_directory::read_unreplaceable(path).map(drop)
 }
 
 /// Keys at hand: always the same.

@@ -17,13 +17,9 @@ mod portable;
 mod unix;
 
 #[cfg(any(not(unix), assume_not_unix))]
-pub(super) use crate::rotation::source::private_directory::portable::PrivateDirectory;
-#[cfg(all(any(not(unix), assume_not_unix), feature = "settings"))]
-pub(super) use crate::rotation::source::private_directory::portable::refuse_replaceable;
+pub(super) use crate::rotation::source::private_directory::portable::{PrivateDirectory, read_unreplaceable};
 #[cfg(all(unix, not(assume_not_unix)))]
-pub(super) use crate::rotation::source::private_directory::unix::PrivateDirectory;
-#[cfg(all(unix, not(assume_not_unix), feature = "settings"))]
-pub(super) use crate::rotation::source::private_directory::unix::refuse_replaceable;
+pub(super) use crate::rotation::source::private_directory::unix::{PrivateDirectory, read_unreplaceable};
 
 /// Who may read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -65,9 +65,8 @@ impl PrivateDirectory {
 }
 
 /// Nothing is checked.
-#[cfg(feature = "settings")]
-pub(in crate::rotation::source) fn refuse_replaceable(_: &Path) -> Result<(), KeyError> {
-    Ok(())
+pub(in crate::rotation::source) fn read_unreplaceable(path: &Path) -> Result<Bytes, KeyError> {
+    snapshot::read(path)
 }
 
 /// A file under a temporary name, which is removed on drop.

@@ -31,6 +31,9 @@ const SEARCH: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC).union(OFlags::PA
 #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
 const SEARCH: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
 
+/// Opens a file to read. NONBLOCK: opening a named pipe would wait for another process.
+const FILE: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
+
 /// The most links that are followed and directories that are created, together. Linux follows as many links.
 const MAX_STEPS: usize = 40;
 
@@ -69,9 +72,7 @@ impl PrivateDirectory {
         visibility: Visibility,
     ) -> Result<Option<Bytes>, KeyError> {
         let path = self.path.join(name);
-        // NONBLOCK: opening a named pipe would wait for another process.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = match openat(&self.directory, name, flags, Mode::empty()) {
+        let file = match openat(&self.directory, name, FILE | OFlags::NOFOLLOW, Mode::empty()) {
             Ok(file) => file,
             Err(Errno::NOENT) => return Ok(None),
             Err(Errno::LOOP | Errno::MLINK) => return Err(is_link(&path)),
@@ -206,66 +207,72 @@ fn refuse_foreign_link(path: &Path, at: &OwnedFd, name: &OsStr) -> Result<(), Ke
     Ok(())
 }
 
-/// Refuses a file that is read through symbolic links which others can replace, or that others can write to. Each link and the
-/// file must belong to root or this user, as must the directories that hold them, and nobody else may replace them there. A sticky
-/// directory will do, because the root of a Secret's volume in Kubernetes is one, and nobody replaces root's links in it.
+/// Reads a file that nobody but root or this user can replace. Links are followed.
 ///
-/// The file and its links may be readable by others.
-#[cfg(feature = "settings")]
-pub(in crate::rotation::source) fn refuse_replaceable(path: &Path) -> Result<(), KeyError> {
-    let failed = |error| snapshot::unreadable(path, error);
-    let refused = |found: &Attributes, place: &Path| {
-        KeyError::unavailable(format!(
-            "{} is read through a symbolic link, and others can replace what it leads to: {} belongs to user {} and has the \
-             mode {:04o}; root or this process's user must own the links, the file and the directories that hold them, and \
-             nobody else may write to these",
-            path.display(),
-            place.display(),
-            found.owner,
-            found.mode
-        ))
-    };
-    let at_place = |place: &Path| {
-        let found = rustix::fs::lstat(place).map(Attributes::of).map_err(|error| failed(error.into()))?;
+/// Every directory on the path, every link and the file must belong to root or this user, and nobody else may write to the
+/// directories and the file. A sticky directory may be open to others, because they can't replace what is in it: the root of a
+/// Secret's volume in Kubernetes is one. Others may read the file.
+pub(in crate::rotation::source) fn read_unreplaceable(path: &Path) -> Result<Bytes, KeyError> {
+    let failed = |error: Errno| unreadable(path, error);
+    let checked = |found: Attributes, place: &Path| {
         // A link has no mode of its own.
         let is_open = found.file_type != FileType::Symlink
             && found.is_writable_by_others()
             && !found.is_sticky_directory();
-        let is_replaceable = found.is_foreign() || is_open;
-        Ok::<_, KeyError>((found, is_replaceable))
+        if !found.is_foreign() && !is_open {
+            return Ok(());
+        }
+        Err(KeyError::unavailable(format!(
+            "others can replace {}, or what its links lead to: {} belongs to user {} and has the mode {:04o}; root or this \
+             process's user must own the file, its links and every directory on the way, and nobody else may write there",
+            path.display(),
+            place.display(),
+            found.owner,
+            found.mode
+        )))
     };
-    // Free of links.
-    let mut at = PathBuf::from(if path.is_absolute() { "/" } else { "." });
+    let opened = |from: &OwnedFd, name: &OsStr, flags: OFlags, place: &Path| {
+        let opened = openat(from, name, flags | OFlags::NOFOLLOW, Mode::empty()).map_err(failed)?;
+        checked(Attributes::of(fstat(&opened).map_err(failed)?), place).map(|()| opened)
+    };
+    let start = |path: &Path| {
+        let from = if path.is_absolute() { "/" } else { "." };
+        let directory = openat(CWD, from, SEARCH, Mode::empty()).map_err(failed)?;
+        checked(Attributes::of(fstat(&directory).map_err(failed)?), Path::new(from))?;
+        Ok::<_, KeyError>((directory, PathBuf::from(from)))
+    };
+    let (mut at, mut place) = start(path)?;
     let mut names = names_of(path);
     let mut links = 0;
     while let Some(name) = names.pop() {
-        let next = at.join(&name);
-        let (found, is_replaceable) = at_place(&next)?;
-        let is_link = found.file_type == FileType::Symlink;
-        if is_link || names.is_empty() {
-            if is_replaceable {
-                return Err(refused(&found, &next));
+        let next = place.join(&name);
+        let found = Attributes::of(statat(&at, &name, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?);
+        match found.file_type {
+            FileType::Symlink => {
+                checked(found, &next)?;
+                links += 1;
+                if links > MAX_STEPS {
+                    return Err(failed(Errno::LOOP));
+                }
+                let target = readlinkat(&at, &name, Vec::new()).map_err(failed)?;
+                let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
+                if target.is_absolute() {
+                    (at, place) = start(&target)?;
+                }
+                names.extend(names_of(&target));
             }
-            let (parent, is_replaceable) = at_place(&at)?;
-            if is_replaceable {
-                return Err(refused(&parent, &at));
+            FileType::RegularFile if names.is_empty() => {
+                let file = opened(&at, &name, FILE, &next)?;
+                return snapshot::read_all(File::from(file), path.display());
             }
+            FileType::Directory => {
+                at = opened(&at, &name, SEARCH, &next)?;
+                place = next;
+            }
+            _ => break,
         }
-        if !is_link {
-            at = next;
-            continue;
-        }
-        links += 1;
-        if links > MAX_STEPS {
-            return Err(failed(Errno::LOOP.into()));
-        }
-        let target = std::fs::read_link(&next).map_err(failed)?;
-        if target.is_absolute() {
-            at = PathBuf::from("/");
-        }
-        names.extend(names_of(&target));
     }
-    Ok(())
+    Err(KeyError::unavailable(format!("{} is not a regular file", path.display())))
 }
 
 /// Owner, mode and type of a file or directory.
@@ -293,7 +300,6 @@ impl Attributes {
     }
 
     /// Others can't replace what is in it.
-    #[cfg(feature = "settings")]
     fn is_sticky_directory(&self) -> bool {
         self.file_type == FileType::Directory && self.mode & 0o1000 != 0
     }
