@@ -1,7 +1,7 @@
 //! Langflow's sign-in as its clients see it, on this crate: the variables, cookies, paths and answers are Langflow's own.
 //!
 //! ```text
-//! export LANGFLOW_SUPERUSER_PASSWORD=correct-horse
+//! export LANGFLOW_CONFIG_DIR=$(mktemp -d) LANGFLOW_SUPERUSER_PASSWORD=correct-horse
 //! cargo run --example langflow --features axum,settings,tracing -- --listen 127.0.0.1:7860
 //! ```
 //!
@@ -16,7 +16,7 @@
 //! | `GET /api/v1/users/whoami` | the cookie `access_token_lf` or `Authorization: Bearer` |
 //!
 //! The manual's chapter on settings lists Langflow's variables, and what is done otherwise than by Langflow. The key is that of
-//! `LANGFLOW_SECRET_KEY` or `LANGFLOW_PRIVATE_KEY`, or is generated in `LANGFLOW_CONFIG_DIR`. The one account is that of
+//! `LANGFLOW_SECRET_KEY` or `LANGFLOW_PRIVATE_KEY`, or is generated in `LANGFLOW_CONFIG_DIR` (by default `~/.cache/langflow`, where Langflow keeps its own). The one account is that of
 //! `LANGFLOW_SUPERUSER` (`langflow`), whose password must be set. Variables of this crate begin with `REISSUE__`:
 //! `REISSUE__STORE__URL` names a store that outlives the process and is shared by several.
 

@@ -63,16 +63,16 @@ async fn demo() -> Result<()> {
     let mut client = HealthClient::new(Channel::from_shared(format!("http://{address}"))?.connect().await?);
     println!("A token of 600 s over gRPC. The demo sets the clock.\n");
 
-    let refusal = client.check(request(None)?).await.err().ok_or("expected a refusal without a token")?;
+    let refusal = client.check(without_token()).await.err().ok_or("expected a refusal without a token")?;
     check(refusal.code() == Code::Unauthenticated, "UNAUTHENTICATED without a token")?;
     println!("  0 s  check, no token  UNAUTHENTICATED, \"{}\"", refusal.message());
 
-    let fresh = client.check(request(Some(&token))?).await?;
+    let fresh = client.check(request(&token)?).await?;
     check(successor(fresh.metadata()).is_none(), "no successor for a fresh token")?;
     println!("  0 s  check            OK");
 
     clock.advance(500);
-    let renewed = client.check(request(Some(&token))?).await?;
+    let renewed = client.check(request(&token)?).await?;
     let unary = successor(renewed.metadata()).ok_or("expected a successor at 500 s")?;
     println!("500 s  check            OK, the successor in the response's metadata");
 
@@ -81,14 +81,22 @@ async fn demo() -> Result<()> {
     println!("500 s  watch            OK, the same successor before the first message, then two messages");
 
     clock.advance(130);
-    let refusal = client.check(request(Some(&token))?).await.err().ok_or("expected a refusal at 630 s")?;
+    let refusal = client.check(request(&token)?).await.err().ok_or("expected a refusal at 630 s")?;
     check(refusal.code() == Code::Unauthenticated, "UNAUTHENTICATED in the grace")?;
     let exchanged = successor(refusal.metadata()).ok_or("expected a successor at 630 s")?;
     check(claims(&unary)? == claims(&exchanged)?, "the same successor in the grace")?;
     println!("630 s  check            UNAUTHENTICATED, and the same successor in exchange");
 
-    let mut held = token;
-    call(&mut held, async |token| client.check(request(Some(token))?).await).await?;
+    let mut token = token;
+    let held = tokio::spawn(async move {
+        call(&mut token, |token| {
+            let mut client = client.clone();
+            async move { client.check(request(&token)?).await }
+        })
+        .await?;
+        Ok::<_, Status>(token)
+    })
+    .await??;
     check(claims(&held)? == claims(&unary)?, "the client to hold the successor")?;
     println!("630 s  check, twice     OK at the second attempt, with the successor");
     println!("\nEvery call came out as it says.");
@@ -97,7 +105,7 @@ async fn demo() -> Result<()> {
 
 /// A server-streaming call: admitted once, when it begins.
 async fn watch(client: &mut HealthClient<Channel>, reporter: &HealthReporter, token: &str) -> Result<String> {
-    let response = client.watch(request(Some(token))?).await?;
+    let response = client.watch(request(token)?).await?;
     let successor = successor(response.metadata()).ok_or("expected a successor with the stream")?;
     let mut stream = response.into_inner();
     for expected in [ServingStatus::Serving, ServingStatus::NotServing] {
@@ -109,24 +117,32 @@ async fn watch(client: &mut HealthClient<Channel>, reporter: &HealthReporter, to
 }
 
 /// Asks about the server as a whole.
-fn request(token: Option<&str>) -> Result<Request<HealthCheckRequest>, Status> {
-    let mut request = Request::new(HealthCheckRequest { service: String::new() });
-    if let Some(token) = token {
-        let credential = format!("Bearer {token}").parse();
-        let credential = credential.map_err(|_| Status::invalid_argument("this is not a token"))?;
-        request.metadata_mut().insert("authorization", credential);
-    }
+fn without_token() -> Request<HealthCheckRequest> {
+    Request::new(HealthCheckRequest { service: String::new() })
+}
+
+fn request(token: &str) -> Result<Request<HealthCheckRequest>, Status> {
+    let credential = format!("Bearer {token}").parse();
+    let credential = credential.map_err(|_| Status::invalid_argument("this is not a token"))?;
+    let mut request = without_token();
+    request.metadata_mut().insert("authorization", credential);
     Ok(request)
 }
 
 /// Calls with `token` and keeps its successor. Calls once more if the server says that the handler did not run.
-async fn call<T>(
-    token: &mut String,
-    mut rpc: impl AsyncFnMut(&str) -> Result<Response<T>, Status>,
-) -> Result<Response<T>, Status> {
+///
+///     call(&mut token, |token| {
+///         let mut client = client.clone();
+///         async move { client.check(request(&token)?).await }
+///     })
+///     .await
+async fn call<T, F>(token: &mut String, mut rpc: impl FnMut(String) -> F) -> Result<Response<T>, Status>
+where
+    F: Future<Output = Result<Response<T>, Status>>,
+{
     let mut replayed = false;
     loop {
-        let answer = rpc(token).await;
+        let answer = rpc(token.clone()).await;
         let metadata = match &answer {
             Ok(response) => response.metadata(),
             Err(status) => status.metadata(),

@@ -3,9 +3,9 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use tower::{Layer, service_fn};
+//! use http::{Request, Response};
+//! use tower::{Layer, Service, ServiceExt, service_fn};
 //! use tower_reissue::{Algorithm, Authority, Login, ReissueLayer, SigningKey, VerifiedToken};
-//! # use http::{Request, Response};
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! let authority = Authority::builder(SigningKey::generate(Algorithm::EdDSA)?)
@@ -22,14 +22,15 @@
 //!     let token: &VerifiedToken = request.extensions().get().expect("the layer put it here");
 //!     Ok::<_, std::convert::Infallible>(Response::new(token.subject().unwrap_or_default().to_owned()))
 //! }));
-//! # use tower::ServiceExt;
 //! let request = Request::builder().header("authorization", format!("Bearer {}", token.as_str()));
 //! let response = service.ready().await?.call(request.body(String::new())?).await?;
 //! assert_eq!(response.status(), 200);
 //! # Ok(()) }
-//! # use tower::Service;
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(run()).unwrap();
 //! ```
+//!
+//! The example needs `http = "1"` and `tower = { version = "0.5", features = ["util"] }`. With axum it is ten lines: see the
+//! [README](https://crates.io/crates/tower-reissue).
 //!
 //! # What a client sees
 //!
@@ -41,7 +42,8 @@
 //! * Any other refusal is a 400 or 401 with an RFC 6750 challenge, or a `grpc-status` for a gRPC request. If a token can't be
 //!   judged, because a store or an issuer's keys are unavailable, the answer is 503.
 //!
-//! The crate's README has clients for `fetch` and tonic, and a table of tasks with the line of code for each.
+//! The crate's [README](https://crates.io/crates/tower-reissue) has clients for `fetch` and tonic, and a table of tasks with the line
+//! of code for each.
 //!
 //! # Where to start
 //!

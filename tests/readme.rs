@@ -1,6 +1,10 @@
-//! What the README's doctests don't check: that each line of its task table compiles, that its links lead to something, and
-//! that the tonic example runs its tonic snippet. `tests/examples.rs` runs its `fetch` snippet.
-#![allow(clippy::unwrap_used)]
+//! What the README's doctests don't check: that each line of its task table compiles, that its links lead to something, that
+//! its curl commands work on its services, and that the tonic example runs its tonic snippet. `tests/examples.rs` runs its
+//! `fetch` snippet.
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing)]
+
+#[path = "support/example.rs"]
+mod example;
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -15,8 +19,8 @@ use tower_reissue::keys::{DirectorySource, KeyRotation};
 use tower_reissue::store::Page;
 use tower_reissue::{
     Algorithm, Authority, AuthorityBuilder, BackchannelLogoutEndpoint, IntrospectionEndpoint, JwksEndpoint,
-    Login, ManualClock, RefusalResponse, ReissueLayer, Renewal, RenewalRequest, RequestHead, RequireScope,
-    RevokeEndpoint, SigningKey, Source, VerifiedToken,
+    Login, ManualClock, MemoryStore, RefusalResponse, ReissueLayer, Renewal, RenewalRequest, RequestHead,
+    RequireScope, RevokeEndpoint, SigningKey, Source, VerifiedToken,
 };
 
 const README: &str = include_str!("../README.md");
@@ -59,6 +63,7 @@ fn server_tasks(authority: Authority, response: impl RefusalResponse) -> Result<
     let _: Router = Router::new()
         .route("/refunds", axum::routing::get(|| async {}))
         .route_layer(RequireScope::new("orders:refund")?)
+        .route_layer(RequireScope::new("orders:refund")?.private_claims::<Role>())
         .route_service("/.well-known/jwks.json", JwksEndpoint::new(&authority))
         .route_service("/logout", RevokeEndpoint::new(authority)?);
     Ok(())
@@ -159,6 +164,99 @@ fn every_line_of_the_task_table_compiles() {
     assert!(lines > 15, "the table was not found: {lines} lines");
 }
 
+// Its services, as it has them.
+
+mod login {
+    include!("readme/login.rs");
+
+    pub fn router(authority: Authority) -> Router {
+        app(authority)
+    }
+}
+
+mod cookies {
+    include!("readme/cookies.rs");
+
+    pub fn router(authority: Authority) -> Router {
+        app(authority).unwrap()
+    }
+}
+
+mod pairs {
+    include!("readme/pairs.rs");
+
+    pub fn router(key: SigningKey) -> Router {
+        app(key).unwrap()
+    }
+}
+
+#[test]
+fn the_services_of_these_tests_are_the_readmes() {
+    for service in
+        [include_str!("readme/login.rs"), include_str!("readme/cookies.rs"), include_str!("readme/pairs.rs")]
+    {
+        assert!(blocks("rust").any(|block| block == service), "{service}");
+    }
+}
+
+fn orders() -> Authority {
+    let builder = builder().issuer("https://login.example").audience("orders").store(MemoryStore::new());
+    builder.max_session_lifetime(Duration::from_secs(3600)).build().unwrap()
+}
+
+/// Serves on a port of its own, and pastes the commands into a shell in a directory of their own. Returns what they print.
+async fn paste(router: Router, commands: String) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("localhost:{}", listener.local_addr().unwrap().port());
+    tokio::spawn(axum::serve(listener, router).into_future());
+    let directory = tempfile::tempdir().unwrap();
+    let commands = commands.replace("localhost:3000", &address);
+    let commands = format!("cd '{}'\n{commands}", directory.path().display());
+    tokio::task::spawn_blocking(move || example::paste(&commands)).await.unwrap()
+}
+
+/// The block of commands that holds this text.
+fn commands(text: &str) -> String {
+    blocks("text").find(|block| block.contains(text)).unwrap().to_owned()
+}
+
+fn statuses(transcript: &str) -> Vec<u16> {
+    // A body without a line end stands before the next status.
+    transcript.split("HTTP/1.1 ").skip(1).map(|status| status[..3].parse().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn the_commands_that_sign_in_work_when_pasted() {
+    let transcript = paste(login::router(orders()), commands("token=$(curl")).await;
+    assert_eq!(statuses(&transcript), [200], "{transcript}");
+}
+
+#[tokio::test]
+async fn the_commands_with_a_cookie_work_when_pasted() {
+    let jar = commands("curl -i -c jar");
+    let again = "curl -i -b jar localhost:3000/orders\n";
+    let transcript = paste(cookies::router(orders()), format!("{jar}{again}")).await;
+    assert_eq!(statuses(&transcript), [200, 200, 204, 401], "{transcript}");
+
+    // The token in the body, without what only a browser sends; and in `Authorization`, which `read_from` replaces.
+    let body = section("### Cookies").split('`').find(|code| code.starts_with("curl ")).unwrap();
+    let (sign_in, _) = jar.split_once('\n').unwrap();
+    let token = "token=$(awk 'END { print $7 }' jar)\n";
+    let header = "curl -i localhost:3000/orders -H \"Authorization: Bearer $token\"\n";
+    let script = format!("{sign_in}\n{token}{header}{body}\n{again}");
+    let transcript = paste(cookies::router(orders()), script).await;
+    assert_eq!(statuses(&transcript), [200, 401, 401], "{transcript}");
+}
+
+#[tokio::test]
+#[ignore = "needs jq"]
+async fn the_commands_that_refresh_work_when_pasted() {
+    let key = SigningKey::generate(Algorithm::EdDSA).unwrap();
+    let transcript = paste(pairs::router(key), commands("grant_type=refresh_token")).await;
+    let pair: serde_json::Value = serde_json::from_str(&transcript).unwrap();
+    assert!(pair["access_token"].is_string() && pair["refresh_token"].is_string(), "{pair}");
+}
+
 /// In the README and in the examples' own heads: Cargo refuses an example whose features are not on.
 #[test]
 fn each_command_turns_on_the_features_that_its_example_requires() {
@@ -197,7 +295,32 @@ fn each_command_turns_on_the_features_that_its_example_requires() {
 fn the_tonic_example_runs_the_tonic_snippet() {
     let snippet = blocks("rust").find(|block| block.contains("use tonic::")).unwrap();
     let function = snippet.split_once("\n\n").unwrap().1;
-    assert!(include_str!("../examples/tonic.rs").contains(function), "{function}");
+    let example = include_str!("../examples/tonic.rs");
+    assert!(example.contains(function), "{function}");
+    // The call in its documentation.
+    let call: String = function.lines().filter_map(|line| line.strip_prefix("///     ")).collect();
+    let code: String = example.lines().filter(|line| !line.starts_with("///")).collect();
+    assert!(without_whitespace(&code).contains(&without_whitespace(&call)), "{call}");
+    assert!(code.contains("tokio::spawn(async move"), "the call is not spawned");
+}
+
+/// What is hidden from the reader is missing when the example is pasted.
+#[test]
+fn the_front_page_hides_no_import() {
+    let page = include_str!("../src/lib.rs");
+    assert!(!page.contains("//! # use"));
+}
+
+#[test]
+fn every_rule_says_why() {
+    let rules = include_str!("../src/manual/rules.md");
+    let rules = rules.split("\n**").skip(1);
+    let mut told = 0;
+    for rule in rules.filter(|rule| rule.starts_with(|first: char| first.is_ascii_digit())) {
+        assert!(rule.contains("*Why:*"), "{}", rule.lines().next().unwrap());
+        told += 1;
+    }
+    assert_eq!(told, 27);
 }
 
 #[test]
@@ -225,10 +348,7 @@ fn every_link_is_defined_and_leads_somewhere() {
 /// Panics if what the link names is not there.
 fn require_target(link: &str) {
     if let Some(anchor) = link.strip_prefix('#') {
-        let headings = README.lines().filter(|line| line.starts_with('#'));
-        let mut anchors =
-            headings.map(|line| line.trim_start_matches(['#', ' ']).to_lowercase().replace(' ', "-"));
-        assert!(anchors.any(|known| known == anchor), "no heading for {link}");
+        assert!(has_heading(README, anchor), "no heading for {link}");
         return;
     }
     // A path of the repository would be dead on the registry's page.
@@ -236,9 +356,11 @@ fn require_target(link: &str) {
     let Some(page) = link.strip_prefix(DOCS) else { return };
     let (page, method) = page.split_once("#method.").map_or((page, None), |(page, name)| (page, Some(name)));
     if let Some(manual) = page.strip_prefix("manual/") {
-        let name = manual.strip_suffix("/index.html").unwrap_or_else(|| panic!("{link}"));
+        let (name, anchor) = manual.split_once("/index.html").unwrap_or_else(|| panic!("{link}"));
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/manual");
-        assert!(root.join(format!("{name}.md")).is_file(), "{link}");
+        let page = std::fs::read_to_string(root.join(format!("{name}.md"))).expect(link);
+        let is_there = anchor.strip_prefix('#').is_none_or(|anchor| has_heading(&page, anchor));
+        assert!(is_there, "no heading for {link}");
         let modules = std::fs::read_to_string(root.join("mod.rs")).unwrap();
         assert!(modules.contains(&format!("pub mod {name} {{}}")), "{link}");
         return;
@@ -267,6 +389,13 @@ fn require_target(link: &str) {
         });
         assert!(found, "{link}");
     }
+}
+
+fn has_heading(page: &str, anchor: &str) -> bool {
+    let headings = page.lines().filter(|line| line.starts_with('#'));
+    let mut anchors =
+        headings.map(|line| line.trim_start_matches(['#', ' ']).to_lowercase().replace(' ', "-"));
+    anchors.any(|known| known == anchor)
 }
 
 /// `[label]: target`.

@@ -97,7 +97,7 @@ impl<C: Send + Sync + 'static> BackchannelLogoutEndpoint<C> {
         }
         if !authority.can_revoke() {
             return Err(ConfigError::new(
-                "a back-channel logout endpoint over a stateless authority: it could not revoke; give the builder a `store`",
+                "a back-channel logout endpoint needs a store: give the authority's builder a `store`",
             ));
         }
         Ok(Self {

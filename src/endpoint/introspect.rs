@@ -63,7 +63,7 @@ pub struct IntrospectionEndpoint<C = PrivateClaims> {
 }
 
 impl<C: Send + Sync + 'static> IntrospectionEndpoint<C> {
-    /// An endpoint that answers requests of which `authorize` says that they may ask. Compare secrets in constant time.
+    /// An endpoint that answers the requests that `authorize` allows. Compare secrets in constant time.
     pub fn new(
         authority: Authority<C>,
         authorize: impl Fn(&RequestHead<'_>) -> bool + Send + Sync + 'static,

@@ -79,7 +79,7 @@ impl<C: Send + Sync + 'static> RevokeEndpoint<C> {
         }
         if !authority.can_revoke() {
             return Err(ConfigError::new(
-                "a revoke endpoint over a stateless authority: it could not revoke; give the builder a `store`",
+                "a revoke endpoint needs a store: give the authority's builder a `store`",
             ));
         }
         let (sources, refusals) = (Arc::new([Source::authorization()]), Arc::new(Challenge::default()));

@@ -247,7 +247,7 @@ impl KeyRotation {
     }
 }
 
-/// Rounded up: what is told to take a time takes it, ten years at most.
+/// Rounded up to whole seconds; at most ten years.
 fn whole_seconds(time: Duration) -> u64 {
     let time = clamped(time);
     time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0))

@@ -312,10 +312,12 @@ pub enum NotReissued {
     /// The renewer of `renew_with` failed, panicked, did not answer in time, or gave claims that are not its to give; or a handler
     /// gave such claims to [`reissue_with`](crate::Authority::reissue_with).
     RenewerFailed,
-    /// A handler asked for the successor of a token that has none, because it is not this authority's own, or holds
-    /// `"sliding": false`, as the access token of a pair does; or it is a sliding one of a pair, which is renewed in its window
-    /// alone and keeps its claims. Or a [`Reissued`](crate::Reissued) holds a token of another
-    /// session than the request's.
+    /// A handler asked for a successor that there can't be. One of these holds:
+    ///
+    /// * the token is another issuer's;
+    /// * the token holds `"sliding": false`, as the access token of a pair does;
+    /// * the token is a sliding one of a pair, and the handler asked before its renewal window or for other claims;
+    /// * the handler's [`Reissued`](crate::Reissued) holds a token of another session than the request's.
     NotRenewable,
     /// A handler asked for a successor that only a store makes possible: before the renewal window opens, or with fewer scopes or
     /// audiences.
