@@ -1,49 +1,16 @@
 //! Signs claims as a compact JWS. Private keys are used only here.
 
 use std::borrow::Cow;
-use std::fmt;
 
-use bytes::Bytes;
-use http::HeaderValue;
-
-use super::{Authority, VerifiedToken};
+use super::{Authority, SignedSuccessor, VerifiedToken};
 use crate::crypto::SignError;
 use crate::jose::base64;
 use crate::jose::header;
 use crate::jose::header::EncodedHeaders;
 use crate::keyring::ring::KeyRing;
 use crate::keys::signing_key::SigningKey;
-use crate::time::NumericDate;
 use crate::token::reissue::{Capacity, NotReissued};
 use crate::token::successor::Successor;
-
-/// A signed successor.
-#[derive(Clone)]
-pub(crate) struct SignedSuccessor {
-    /// As a header's value, marked sensitive.
-    pub(crate) token: HeaderValue,
-    pub(crate) exp: NumericDate,
-}
-
-impl SignedSuccessor {
-    pub(super) fn new(token: Vec<u8>, exp: NumericDate) -> Option<Self> {
-        let mut token = HeaderValue::from_maybe_shared(Bytes::from(token)).ok()?;
-        token.set_sensitive(true);
-        Some(Self { token, exp })
-    }
-
-    pub(crate) fn text(&self) -> &str {
-        // It is base64url and dots.
-        self.token.to_str().unwrap_or_default()
-    }
-}
-
-/// A token is a secret.
-impl fmt::Debug for SignedSuccessor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SignedSuccessor").field("exp", &self.exp).finish_non_exhaustive()
-    }
-}
 
 impl<C: Send + Sync + 'static> Authority<C> {
     /// Signs a successor, once per process however many responses carry it. One that this response can't carry is an error.
@@ -120,8 +87,9 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::authority::issue::{IssueError, Login};
+    use crate::authority::{IssueError, Login};
     use crate::keys::Algorithm;
+    use crate::time::NumericDate;
 
     /// Between the check of the reissue protocol and the signature another thread may withdraw the predecessor's key.
     #[test]

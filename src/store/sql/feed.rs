@@ -18,7 +18,7 @@ impl RevocationFeed for SqlStore {
             Backend::Postgres(pool) => pool.connect_options(),
             #[cfg(feature = "sqlite")]
             Backend::Sqlite { .. } => {
-                return Err(super::failure::misconfigured(crate::ConfigError::new(
+                return Err(super::failure::misconfigured(crate::error::ConfigError::new(
                     "SQLite does not announce revocations: use `Cached` without `hearing_revocations`",
                 )));
             }
