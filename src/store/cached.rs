@@ -1,6 +1,6 @@
 //! [`Cached`]: bounded staleness in front of any store.
 
-mod memory;
+mod answers;
 #[cfg(test)]
 mod tests;
 
@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use self::memory::{Asked, Memory};
+use self::answers::{AnswerCache, Asked};
 use super::{
     ClaimsStore, FeedEvent, Horizon, Page, Presented, Retention, Revocation, RevocationFeed, Rotated,
     Rotation, SessionPage, Standing, StoreError, StoreErrorKind, StoreHorizon, SubjectId, Subscription,
@@ -40,12 +40,12 @@ pub struct Cached<S> {
     inner: S,
     bound: Duration,
     outage: Duration,
-    memory: Arc<Memory>,
+    answers: Arc<AnswerCache>,
     feed: Option<Subscription>,
 }
 
-/// How long a store is waited for while there is something to serve in its stead: most of it would be lost to the
-/// request's own deadline otherwise.
+/// How long to wait for the store if a remembered answer can be given instead. A longer wait would use up the request's
+/// own deadline.
 const PATIENCE: Duration = Duration::from_millis(250);
 
 impl<S: ClaimsStore> Cached<S> {
@@ -55,7 +55,7 @@ impl<S: ClaimsStore> Cached<S> {
             inner,
             bound: Duration::from_secs(5),
             outage: Duration::ZERO,
-            memory: Arc::new(Memory::new(50_000)),
+            answers: Arc::new(AnswerCache::new(50_000)),
             feed: None,
         }
     }
@@ -87,7 +87,7 @@ impl<S: ClaimsStore> Cached<S> {
     /// Set it before [`hearing_revocations`](Self::hearing_revocations): it drops what was heard before.
     #[must_use]
     pub fn with_max_sessions(mut self, sessions: usize) -> Self {
-        self.memory = Arc::new(Memory::new(sessions));
+        self.answers = Arc::new(AnswerCache::new(sessions));
         self.feed = None;
         self
     }
@@ -101,21 +101,21 @@ impl<S: ClaimsStore> Cached<S> {
     where
         S: RevocationFeed,
     {
-        let memory = Arc::clone(&self.memory);
+        let answers = Arc::clone(&self.answers);
         let listener = move |event| match event {
-            FeedEvent::Revoked(revocation) => memory.forget_revoked(&revocation),
-            FeedEvent::Resumed => memory.forget_all(),
+            FeedEvent::Revoked(revocation) => answers.forget_revoked(&revocation),
+            FeedEvent::Resumed => answers.forget_all(),
         };
         self.feed = Some(self.inner.subscribe(Arc::new(listener)).await?);
         Ok(self)
     }
 
-    /// What the store said last, where it is young enough.
+    /// The store's last answer, if it is recent enough.
     fn recall(&self, presented: &Presented, at_most: Duration) -> Option<Standing> {
-        self.memory.recall(presented, self.inner.epoch(), at_most)
+        self.answers.recall(presented, self.inner.epoch(), at_most)
     }
 
-    /// What may be said in the stead of a store that fails.
+    /// The answer to give if the store fails.
     fn last_known(&self, presented: &Presented) -> Option<Standing> {
         if self.outage.is_zero() {
             return None;
@@ -131,7 +131,8 @@ impl<S: ClaimsStore> ClaimsStore for Cached<S> {
             return Ok(standing);
         }
         // Read before the store is asked: an answer overtaken by a revocation is given once and not remembered.
-        let asked = Asked { at: Instant::now(), epoch: self.memory.epoch(), inner_epoch: self.inner.epoch() };
+        let asked =
+            Asked { at: Instant::now(), epoch: self.answers.epoch(), inner_epoch: self.inner.epoch() };
         let answer = self.inner.standing(presented);
         let answer = match self.last_known(presented) {
             None => answer.await,
@@ -142,7 +143,7 @@ impl<S: ClaimsStore> ClaimsStore for Cached<S> {
         };
         match answer {
             Ok(standing) => {
-                self.memory.remember(presented, standing, asked);
+                self.answers.remember(presented, standing, asked);
                 Ok(standing)
             }
             // Looked up again: it may have been revoked, through this value, while the store was waited for.
@@ -154,7 +155,8 @@ impl<S: ClaimsStore> ClaimsStore for Cached<S> {
         self.inner.standing_now(presented).or_else(|| self.recall(presented, self.bound))
     }
 
-    /// The store's own: what is remembered here is bounded in time and must not be remembered again without bound.
+    /// The store's own counter. The answers remembered here are bounded in time, and a caller must not remember them
+    /// without that bound.
     fn epoch(&self) -> Option<u64> {
         self.inner.epoch()
     }
@@ -162,17 +164,17 @@ impl<S: ClaimsStore> ClaimsStore for Cached<S> {
     async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
         let session = rotation.presented.session;
         let rotated = self.inner.rotate(rotation).await;
-        // The generations of its tokens have changed, or it was revoked elsewhere. A failure tells nothing, and what is
-        // known has to last through an outage.
+        // The generations of its tokens have changed, or it was revoked elsewhere. A failure tells nothing, and the
+        // remembered answers have to last through an outage.
         if matches!(rotated, Ok(Rotated::Recorded | Rotated::Reused { .. } | Rotated::Revoked)) {
-            self.memory.forget_session(&session);
+            self.answers.forget_session(&session);
         }
         rotated
     }
 
     async fn revoke(&self, revocation: Revocation, retention: Retention) -> Result<(), StoreError> {
-        // Forgotten however it ends: it may be recorded though it failed, or its caller went away.
-        let _forget = ForgetAtEnd { memory: &self.memory, revocation };
+        // Forgotten whatever the result is: a call that failed, or whose caller went away, may have been recorded.
+        let _forget = ForgetAtEnd { answers: &self.answers, revocation };
         self.inner.revoke(revocation, retention).await
     }
 
@@ -199,13 +201,13 @@ impl<S: ClaimsStore> ClaimsStore for Cached<S> {
 }
 
 struct ForgetAtEnd<'a> {
-    memory: &'a Memory,
+    answers: &'a AnswerCache,
     revocation: Revocation,
 }
 
 impl Drop for ForgetAtEnd<'_> {
     fn drop(&mut self) {
-        self.memory.forget_revoked(&self.revocation);
+        self.answers.forget_revoked(&self.revocation);
     }
 }
 
@@ -216,7 +218,7 @@ impl<S> fmt::Debug for Cached<S> {
             .field("bound", &self.bound)
             .field("outage", &self.outage)
             .field("is_fed", &self.feed.is_some())
-            .field("sessions", &self.memory.sessions())
+            .field("sessions", &self.answers.sessions())
             .finish_non_exhaustive()
     }
 }

@@ -1,16 +1,16 @@
-//! One session's chain of tokens: the head, its predecessor, and the older ones that could still come back. And the
-//! one decision about it that the memory and SQL stores share: what a rotation comes to. `redis/rotate.lua` says the same.
+//! One session's chain of tokens: the head, its predecessor, and the older ones that could still come back. The result
+//! of a rotation is decided here for the memory and SQL stores; `redis/rotate.lua` has the same rules.
 
 use std::sync::Arc;
 
 use super::{Rotated, Rotation, SessionId, SessionRecord, StoreError, StoreErrorKind, SubjectId, TokenId};
 use crate::time::NumericDate;
 
-/// The older tokens remembered, the oldest forgotten first. Renewal paced by any sane lifetime stays far below it,
-/// and a forgotten token is merely not renewed.
+/// The most older tokens of a chain; the oldest is dropped first. With usual lifetimes a chain is far shorter. A token
+/// that was dropped is not renewed, which is the only consequence.
 pub(super) const MAX_ANCESTORS: usize = 128;
 
-/// A session's record, its keys and its places in the indexes, with the slack of growing tables.
+/// The bytes of a session's record, its keys and its index entries, with the unused capacity of growing tables.
 const CHAIN_BYTES: usize = 640;
 const ANCESTOR_BYTES: usize = 48;
 
@@ -34,7 +34,7 @@ pub(super) struct Ancestor {
     pub(super) until: NumericDate,
 }
 
-/// What a rotation comes to.
+/// The result of a rotation.
 pub(super) enum RotationOutcome {
     /// There is no chain: it begins one.
     Open,
@@ -84,7 +84,8 @@ pub(super) fn judge(
     }
 }
 
-/// What a rotation is told in a session that is older than the cutoff. A sign-in can begin again, and later.
+/// The answer to a rotation of a session that is older than the cutoff. A sign-in can be tried again with a later
+/// start.
 pub(super) fn predated(supersedes: bool, revoked_until: NumericDate) -> Rotated {
     if supersedes { Rotated::Revoked } else { Rotated::Predated { revoked_until } }
 }
@@ -93,7 +94,7 @@ pub(super) fn predated(supersedes: bool, revoked_until: NumericDate) -> Rotated 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Position {
     Head,
-    /// Of the head.
+    /// The predecessor of the head.
     Predecessor,
     /// Superseded this many generations ago; 2 at least.
     Ancestor {
@@ -153,7 +154,7 @@ impl Chain {
             return Position::Stranger;
         };
         match self.generation - ancestor.generation {
-            // However late: a lost response is made good as long as the head lives.
+            // No matter how late it is: while the head lives, a client that lost the response gets it again.
             1 => Position::Predecessor,
             _ if ancestor.until <= now => Position::Stranger,
             generations => Position::Ancestor { generations: u32::try_from(generations).unwrap_or(u32::MAX) },
@@ -164,7 +165,7 @@ impl Chain {
         CHAIN_BYTES + self.claims.len() + self.ancestors.len() * ANCESTOR_BYTES
     }
 
-    /// What [`bytes`](Self::bytes) will be once the rotation has advanced it.
+    /// The value of [`bytes`](Self::bytes) after the rotation has advanced the chain.
     pub(super) fn bytes_advanced_by(&self, rotation: &Rotation) -> usize {
         let kept = self.ancestors.iter().filter(|ancestor| ancestor.until > rotation.presented.now).count();
         CHAIN_BYTES + rotation.claims.len() + (kept + 1).min(MAX_ANCESTORS) * ANCESTOR_BYTES

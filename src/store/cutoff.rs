@@ -8,7 +8,7 @@ use crate::time::NumericDate;
 pub(super) struct Cutoff {
     pub(super) instant: NumericDate,
     pub(super) except: Option<SessionId>,
-    /// The spared session is revoked all the same where it began at or before this one: by an earlier revocation.
+    /// If the spared session began at or before this instant, an earlier revocation covers it too.
     pub(super) floor: Option<NumericDate>,
     pub(super) until: NumericDate,
 }
@@ -24,7 +24,7 @@ impl Cutoff {
             && (self.except != Some(session) || self.floor.is_some_and(|floor| session_start <= floor))
     }
 
-    /// Both as one: what either revoked stays revoked for as long as either said, and nothing else is.
+    /// Combines two cutoffs: it revokes what either revokes, each for as long as that one says, and nothing else.
     #[must_use]
     pub(super) fn joined(self, earlier: Option<Self>, now: NumericDate) -> Self {
         let Some(earlier) = earlier.filter(|earlier| earlier.until > now) else { return self };

@@ -1,4 +1,4 @@
-//! The object-safe twin of [`ClaimsStore`], so that no store type reaches a user's signatures.
+//! An object-safe form of [`ClaimsStore`], so that no store type appears in a user's signatures.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,7 +13,7 @@ use crate::time::NumericDate;
 
 pub(crate) type StoreFuture<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
 
-/// Each future owns what it needs, for a response future outlives the borrow of its authority.
+/// Each future owns what it needs, because a response future outlives the borrow of its authority.
 pub(crate) trait ErasedStore: Send + Sync + 'static {
     fn standing(self: Arc<Self>, presented: Presented) -> StoreFuture<Standing>;
     fn standing_now(&self, presented: &Presented) -> Option<Standing>;
@@ -74,8 +74,8 @@ impl<S: ClaimsStore> ErasedStore for S {
     }
 }
 
-/// What a store says without being waited for; nothing where it panics, so that it is asked again and waited for. Costs
-/// nothing where the compiler sees that it can't panic.
+/// A store's answer that needs no waiting. `None` if the store panics; then it is asked again, with a wait. It costs
+/// nothing if the compiler sees that the call can't panic.
 #[inline(always)]
 fn at_once<T>(ask: impl FnOnce() -> Option<T>) -> Option<T> {
     caught(ask).unwrap_or_else(|| {

@@ -23,11 +23,13 @@ pub enum StoreErrorKind {
     Full,
     /// A record was found that this store did not write.
     Corrupt,
-    /// The call contradicts itself, as a token that would succeed itself does: the caller's bug, nothing was written.
+    /// The call is inconsistent, for example a token named as its own successor. It is the caller's bug, and nothing
+    /// was written.
     Misused,
     /// There is no store: a stateless authority records nothing.
     Stateless,
-    /// The backend, or the way to it, is set up so that it can't be a store. The source says what would be right.
+    /// The backend, or a proxy in front of it, is set up in a way that no store can work with. The source names the
+    /// remedy.
     Misconfigured,
 }
 

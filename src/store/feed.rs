@@ -35,10 +35,10 @@ impl<S: RevocationFeed> RevocationFeed for Arc<S> {
     }
 }
 
-/// Who is told. It must not wait.
+/// The function that gets the events. It must not block.
 pub type RevocationListener = Arc<dyn Fn(FeedEvent) + Send + Sync>;
 
-/// What a feed tells.
+/// An event of a feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FeedEvent {

@@ -1,4 +1,4 @@
-//! What a process knows of the horizon of a store that it has to wait for.
+//! The horizon of a remote store, as far as this process knows it.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -32,7 +32,7 @@ impl KnownHorizon {
         })
     }
 
-    /// What the horizon is set to, where nobody has set one.
+    /// The value to set the horizon to if it is not set.
     pub(super) fn need(&self, need: Horizon) -> Horizon {
         self.need.lock().unwrap_or_else(PoisonError::into_inner).map_or(need, |noted| noted.max(need))
     }

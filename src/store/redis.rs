@@ -33,7 +33,7 @@ use super::{
 };
 use crate::time::NumericDate;
 
-/// Questions that are under way at the same time, where one call asks many.
+/// The most questions that one call asks at the same time.
 const AT_ONCE: usize = 128;
 
 /// A [`ClaimsStore`] in Redis or Valkey, shared by any number of processes.
@@ -374,7 +374,7 @@ impl Shared {
     }
 }
 
-/// Where, without the URL's credentials, and nothing of what is kept there.
+/// Prints the address without the URL's credentials, and no records.
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisStore").field("addresses", &self.0.servers.addresses()).finish_non_exhaustive()

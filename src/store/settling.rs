@@ -38,7 +38,7 @@ impl Settling {
     }
 }
 
-/// That revocations are kept for as long as an authority needs.
+/// Whether revocations are kept for as long as an authority needs.
 pub(crate) fn check(found: &StoreHorizon, need: Horizon) -> Result<(), ConfigError> {
     if need <= found.current {
         return Ok(());
@@ -53,8 +53,8 @@ pub(crate) fn check(found: &StoreHorizon, need: Horizon) -> Result<(), ConfigErr
     )))
 }
 
-/// The same for an authority that was built before the store told its horizon. Nothing makes it right after that: its
-/// policy does not know of raises, and would let sessions live on whose revocations have expired.
+/// The same for an authority that was built before the store told its horizon. It has to be built again: its policy
+/// does not know of raises, and would let sessions live on whose revocations have expired.
 fn check_late(found: &StoreHorizon, need: Horizon) -> Result<(), ConfigError> {
     if let Err(error) = check(found, need) {
         return Err(ConfigError::new(format!(

@@ -1,4 +1,4 @@
-//! What a store is asked, and what it answers.
+//! The questions to a store, and its answers.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Horizon, SessionId, SubjectId, TokenId};
 use crate::time::NumericDate;
 
-/// A token that was presented, as a store sees it.
+/// A token that was presented, as the store gets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Presented {
@@ -14,16 +14,16 @@ pub struct Presented {
     pub session: SessionId,
     /// The token itself.
     pub token: TokenId,
-    /// Whose it is; `None` where the token names no `sub`.
+    /// Its subject; `None` if the token has no `sub`.
     pub subject: Option<SubjectId>,
     /// When the session began.
     pub session_start: NumericDate,
-    /// The authority's reading of the time.
+    /// The authority's clock.
     pub now: NumericDate,
 }
 
 impl Presented {
-    /// A presented token; the authority makes these itself, the tests of a store need them too.
+    /// A presented token. The authority makes these itself; the tests of a store need them too.
     pub fn new(
         session: SessionId,
         token: TokenId,
@@ -89,7 +89,7 @@ impl Rotation {
         }
     }
 
-    /// Records nothing in a session of which revocations may be lost.
+    /// The same, but nothing is recorded if revocations of the session may be lost.
     #[must_use]
     pub fn of_known_session(mut self) -> Self {
         self.of_known_session = true;
@@ -104,7 +104,7 @@ impl Rotation {
     }
 }
 
-/// Claims are somebody's data.
+/// Claims are personal data.
 impl fmt::Debug for Rotation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Rotation")
@@ -122,8 +122,8 @@ impl fmt::Debug for Rotation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Revocation {
-    /// One token. Where it already has a successor, its whole session: so too where its session is recorded with
-    /// another head, for the store may have forgotten a token superseded long ago.
+    /// One token. If it has a successor, its whole session. The same if another token is on record as the session's
+    /// head, because the store may have forgotten a token that was superseded long ago.
     Token {
         /// Its session.
         session: SessionId,
@@ -188,14 +188,14 @@ impl Revocation {
     }
 }
 
-/// When a revocation is made, and with it how long it is kept and which tokens can exist by then.
+/// When a revocation is made. How long it is kept, and which tokens can exist by then, follow from it.
 ///
 /// A store adds its own clock and horizon, as they are when it writes. So a revocation through a process that knows
 /// an older horizon is kept for the newer one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Retention {
-    /// The revoker's reading of the time.
+    /// The revoker's clock.
     pub now: NumericDate,
     /// When the session of the presented token began, which may be ahead of `now`. 0 if no token was presented.
     pub session_start: NumericDate,
@@ -306,7 +306,7 @@ impl Page {
     }
 }
 
-/// The first hundred.
+/// The first hundred sessions.
 impl Default for Page {
     fn default() -> Self {
         Self::first(100)
@@ -352,7 +352,7 @@ impl SessionRecord {
     }
 }
 
-/// Claims are somebody's data.
+/// Claims are personal data.
 impl fmt::Debug for SessionRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionRecord")

@@ -30,10 +30,10 @@ pub(crate) const CLIENT_ID: &str = "client_id";
 #[derive(Debug)]
 pub(crate) struct Claims {
     text: Arc<str>,
-    iss: Option<Text>,
-    sub: Option<Text>,
-    jti: Option<Text>,
-    sid: Option<Text>,
+    iss: Option<StringClaim>,
+    sub: Option<StringClaim>,
+    jti: Option<StringClaim>,
+    sid: Option<StringClaim>,
     exp: NumericDate,
     iat: NumericDate,
     nbf: Option<NumericDate>,
@@ -62,7 +62,7 @@ pub(crate) struct ClaimSpans {
 
 /// A string claim: its place in the text, and a copy if it is escaped there.
 #[derive(Debug)]
-struct Text {
+struct StringClaim {
     at: Span,
     unescaped: Option<Box<str>>,
 }
@@ -100,7 +100,8 @@ impl Claims {
     ) -> Result<Self, Refusal> {
         let members = json::members(&text).map_err(|_| Reason::MalformedToken)?;
         let raw = Raw::of(&members, policy);
-        let string = |name, value: Option<&str>| value.map(|value| Text::of(name, value, &text)).transpose();
+        let string =
+            |name, value: Option<&str>| value.map(|value| StringClaim::of(name, value, &text)).transpose();
         let place = |value: &str| Span::of(value, &text).ok_or(Reason::TooLong);
         let iss = string("iss", raw.iss)?;
         check_issuer(iss.as_ref().and_then(|iss| iss.read(&text)), policy, foreign, &members)?;
@@ -321,7 +322,7 @@ impl<'a> Raw<'a> {
     }
 }
 
-impl Text {
+impl StringClaim {
     fn of(name: &'static str, value: &str, text: &str) -> Result<Self, Refusal> {
         let refuse = || Refusal::new(Reason::InvalidClaim(name.into())).with_hint(misread_string(value));
         let unescaped = match json::string(value).ok_or_else(refuse)? {

@@ -253,7 +253,7 @@ fn its_memory_is_bounded() {
         let presented = Presented { session: SessionId::from_bytes([n; 32]), ..presents(1, 100) };
         assert_eq!(standing(&cached, &presented), Ok(Standing::Live));
         assert_eq!(cached.standing_now(&presented), Some(Standing::Live), "the latest is remembered");
-        assert!(cached.memory.sessions() <= 10);
+        assert!(cached.answers.sessions() <= 10);
     }
 }
 

@@ -1,4 +1,4 @@
-//! A channel kept open: watched while it is silent, opened again when it broke.
+//! Keeps a channel open: pings it while it is silent, and opens it again if it broke.
 
 use std::future::Future;
 use std::time::Duration;
@@ -7,23 +7,24 @@ use super::{FeedEvent, RevocationListener, Subscription, message};
 use crate::caught::{caught, record_panic};
 use crate::store::{StoreError, StoreErrorKind};
 
-/// How long the channel may be silent before it is asked whether it lives, and how long it may think about it.
+/// How long the channel may be silent before it is pinged, and how long the answer to a ping may take.
 const ASK_EVERY: Duration = Duration::from_secs(5);
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 /// A handshake takes several round trips.
 const OPEN_WITHIN: Duration = Duration::from_secs(2);
 const REOPEN_AFTER: Duration = Duration::from_millis(100);
 
-/// An open one.
+/// An open channel.
 pub(in crate::store) trait Channel: Send + 'static {
-    /// The next message; `None` where the channel broke. Dropped before it is done, it loses none.
+    /// The next message, or `None` if the channel broke. If the future is dropped before it is done, no message is
+    /// lost.
     fn next(&mut self) -> impl Future<Output = Option<String>> + Send;
 
-    /// Asks the server for any answer.
+    /// Pings the server.
     fn is_alive(&mut self) -> impl Future<Output = bool> + Send;
 }
 
-/// Passes on what the channel says. Where it breaks, `open` is called until there is another.
+/// Passes on the messages. If the channel breaks, calls `open` until there is a new one.
 pub(in crate::store) fn listen<C, F>(
     mut channel: C,
     mut open: impl FnMut() -> F + Send + 'static,
@@ -42,7 +43,7 @@ where
                     break channel;
                 }
             };
-            // Only now: whatever is revoked from here on is heard.
+            // Reported only now, because from here on every revocation is received.
             tell(&listener, FeedEvent::Resumed);
         }
     });
@@ -56,7 +57,7 @@ pub(in crate::store) async fn in_time<C>(
     tokio::time::timeout(OPEN_WITHIN, opening).await.unwrap_or(Err(StoreErrorKind::Timeout.into()))
 }
 
-/// A listener that panics misses this and hears the next.
+/// A listener that panics misses this event and gets the next.
 fn tell(listener: &RevocationListener, event: FeedEvent) {
     if caught(|| listener(event)).is_none() {
         record_panic("subscribe");

@@ -1,4 +1,4 @@
-//! Where the servers are, and how they are reached: read from URLs.
+//! The addresses of the servers, read from URLs.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use crate::error::ConfigError;
 const EXPECTED: &str = "`redis://[[user]:password@]host[:port][/database]` is expected, `rediss://` for TLS; a password's \
                      `/ ? # @ : %` and spaces are percent-encoded";
 
-/// A peer that acknowledges nothing for so long is gone: without it a connection cut without a word would be
-/// written to until the operating system gives up, after a quarter of an hour.
+/// A peer that acknowledges nothing for so long is gone. Without this limit, a connection that was cut silently would
+/// be written to until the operating system gives up, after a quarter of an hour.
 const GONE_AFTER: Duration = Duration::from_secs(5);
 
 /// One server, or some nodes of one cluster.
@@ -58,7 +58,7 @@ impl Servers {
         self.nodes.first().is_some_and(is_tls)
     }
 
-    /// Without credentials.
+    /// The address without credentials.
     pub(super) fn addresses(&self) -> Vec<String> {
         self.nodes.iter().map(|node| node.addr().to_string()).collect()
     }

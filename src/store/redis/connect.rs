@@ -1,4 +1,4 @@
-//! Making the connection, and the refusal of a server that can't keep a store's promises.
+//! Opens the connection, and refuses a server that can't keep a store's promises.
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;

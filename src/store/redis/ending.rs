@@ -1,4 +1,4 @@
-//! Ending sessions: one, a subject's, all; and those of a subject that are too many.
+//! Ends sessions: one, a subject's, all, and those of a subject that are too many.
 
 use futures_util::future::join_all;
 
@@ -86,8 +86,8 @@ impl Shared {
         Ok(None)
     }
 
-    /// Ends every session of the subject begun up to an instant, but one. Where that is up to now, those on record that
-    /// begin later end by their names.
+    /// Ends every session of the subject begun up to an instant, but one. If the instant is not in the past, the
+    /// recorded sessions that begin later are ended one by one.
     pub(super) async fn end_all_of(
         &self,
         subject: &SubjectId,
@@ -112,8 +112,8 @@ impl Shared {
         Ok(())
     }
 
-    /// Ends every session begun up to an instant, slot by slot. It is published with the last one. Where that is up to now,
-    /// the sessions on record that begin later end by their names.
+    /// Ends every session begun up to an instant, slot by slot. It is published with the last slot. If the instant is
+    /// not in the past, the recorded sessions that begin later are ended one by one.
     pub(super) async fn end_all(
         &self,
         instant: NumericDate,

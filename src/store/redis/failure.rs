@@ -1,4 +1,4 @@
-//! What the redis crate reports, as this crate's errors: who must act, and what to do.
+//! Maps the redis crate's errors to this crate's: who must act, and what to do.
 
 use std::error::Error as StdError;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! The store's horizon: one record, and a copy in every hash tag for the scripts that keep revocations by it.
+//! The store's horizon: one record, and a copy in every hash tag, by which the scripts keep revocations.
 
 use super::Shared;
 use super::script::{self, Call};
@@ -10,7 +10,7 @@ use crate::time::NumericDate;
 /// As the scripts spell a horizon without bound: as long as there are instants.
 const UNBOUNDED: u64 = NumericDate::MAX.as_secs();
 
-/// Attempts to write what others write too.
+/// The most attempts to write what others write too.
 const ATTEMPTS: usize = 16;
 
 impl KnownHorizon {
@@ -37,7 +37,7 @@ impl Shared {
         Ok(self.ask_horizon(&[]).await?.0.map(|(_, found)| found))
     }
 
-    /// The horizon, set to `need` where there is none.
+    /// The horizon, set to `need` if there is none.
     pub(super) async fn settle_horizon(&self, need: Horizon) -> Result<StoreHorizon, StoreError> {
         for _ in 0..ATTEMPTS {
             let known = self.horizon.get();
@@ -86,7 +86,7 @@ impl Shared {
         Err(StoreErrorKind::Unavailable.into())
     }
 
-    /// Reads it, or swaps what was read for something else. Also the server's clock.
+    /// Reads it, or replaces it if it is still as it was read. Also returns the server's clock.
     async fn ask_horizon(
         &self,
         swap: &[String],

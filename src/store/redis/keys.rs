@@ -1,4 +1,4 @@
-//! Where things are kept.
+//! The names of the keys.
 //!
 //! Sessions and subjects are spread over 1,024 hash tags, each with the birth of its records beside them: a script
 //! can then judge in one step, and in one slot, what a session's record says and whether it could have been lost.

@@ -19,7 +19,7 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(1);
 /// Between two attempts to connect: well under the second within which a server that is back must serve again.
 const RETRY_DELAYS: (Duration, Duration) = (Duration::from_millis(25), Duration::from_millis(100));
 const RETRIES: usize = 2;
-/// Nothing heard for so long on a connection, while somebody waits for it, is no answer that is merely slow.
+/// If nothing was heard for so long on a connection that somebody waits on, it is not merely slow.
 const SILENCE: Duration = Duration::from_millis(250);
 
 pub(super) enum Link {
@@ -70,7 +70,7 @@ impl Link {
         matches!(self, Self::Server(server) if !server.lacks_slots.load(Ordering::Relaxed))
     }
 
-    /// Notes that a script of several slots was refused, or did not find them all.
+    /// Notes that a script of several slots was refused, or did not find all its keys.
     pub(super) fn lacks_slots(&self) {
         if let Self::Server(server) = self {
             server.lacks_slots.store(true, Ordering::Relaxed);
@@ -105,7 +105,7 @@ impl Link {
         Ok(redis::from_redis_value(replies)?)
     }
 
-    /// What `INFO memory` says of eviction, of every primary that tells.
+    /// What `INFO memory` reports about eviction, from every primary that answers.
     pub(super) async fn eviction_policies(&self) -> Vec<String> {
         let mut info = cmd("INFO");
         info.arg("memory");
@@ -181,7 +181,7 @@ impl Current {
     }
 }
 
-/// A question under way, answered or given up.
+/// A question that is under way, answered or given up.
 struct Wait<'a> {
     server: &'a Server,
     current: Arc<Current>,

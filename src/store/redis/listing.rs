@@ -1,4 +1,4 @@
-//! A subject's sessions, by the page.
+//! Lists a subject's sessions, page by page.
 
 use futures_util::future::join_all;
 use redis::cmd;

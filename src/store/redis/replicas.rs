@@ -1,4 +1,4 @@
-//! Waiting until a revocation is held by replicas too.
+//! Waits until replicas hold a revocation too.
 
 use std::time::Duration;
 

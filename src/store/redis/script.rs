@@ -31,7 +31,7 @@ scripts! {
     HORIZON = "horizon.lua";
 }
 
-/// Both in one, for a server that has every slot.
+/// Both scripts in one, for a server that has every slot.
 pub(super) static LIST_AND_ROTATE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(concat!(
         include_str!("prelude.lua"),
@@ -44,7 +44,7 @@ pub(super) static LIST_AND_ROTATE: LazyLock<Script> = LazyLock::new(|| {
     ))
 });
 
-/// A script's text and the hash that servers know it by.
+/// A script's text, and the hash by which servers know it.
 pub(super) struct Script {
     text: &'static str,
     hash: String,

@@ -1,9 +1,9 @@
-//! What the scripts answer, and the standing that follows.
+//! The answers of the scripts, and the standing that follows from them.
 
 use crate::store::{Presented, SessionId, Standing, StoreError, StoreErrorKind};
 use crate::time::NumericDate;
 
-/// What the session's slot says.
+/// The answer of the session's slot.
 pub(super) struct SessionState {
     pub(super) verdict: Verdict,
     created_at: NumericDate,
@@ -21,7 +21,7 @@ pub(super) enum Verdict {
     },
 }
 
-/// What the subject's slot says.
+/// The answer of the subject's slot.
 pub(super) struct SubjectState {
     /// The instant up to which sessions are revoked, where the session asked about is one of them.
     pub(super) revoked_until: Option<NumericDate>,
@@ -30,7 +30,7 @@ pub(super) struct SubjectState {
     pub(super) recreated: bool,
 }
 
-/// What it says when a session is listed there.
+/// Its answer when a session is listed there.
 pub(super) struct Listing {
     pub(super) state: SubjectState,
     pub(super) is_new: bool,
@@ -93,8 +93,8 @@ impl Listing {
     }
 }
 
-/// A session is known where nothing that was ever said of it can have been lost: it began after the records of both
-/// slots did, or its own record is there and the subject's records are still those it was written under.
+/// A session is known if no record about it can have been lost: it began after the records of both slots did, or its
+/// own record is there and the subject's records are still those it was written under.
 pub(super) fn judge(
     presented: &Presented,
     session: &SessionState,

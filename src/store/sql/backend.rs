@@ -1,4 +1,4 @@
-//! The two databases behind one face: their pools, and leases that survive a dropped future.
+//! The two databases behind one interface: their pools, and leases that survive a dropped future.
 
 use std::str::FromStr as _;
 use std::time::Duration;
@@ -86,7 +86,7 @@ impl<DB: Database> Lease<DB> {
         self.connection.as_deref_mut().ok_or(sqlx::Error::PoolClosed)
     }
 
-    /// The statement was answered, well or badly: the pool may have the connection.
+    /// The statement was answered, with rows or an error: the pool may have the connection.
     pub(super) fn rest(mut self) {
         if let Some(connection) = self.connection.take() {
             self.give_back(connection, PING);

@@ -1,4 +1,4 @@
-//! Opening a store: the options, and what can't be right about them.
+//! The options of a store, and the checks when it opens.
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub struct SqlStoreBuilder {
     horizon: Option<Horizon>,
 }
 
-/// Longer is as good as for ever, and a sum of instants that does not exist is a panic.
+/// A longer one has no use, and a sum of instants past the last one is a panic.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 impl SqlStoreBuilder {

@@ -1,4 +1,4 @@
-//! One session's row changed in one step, however many want to.
+//! Changes one session's row in one step, however many callers want to change it.
 
 use super::backend::{Backend, on};
 use super::failure::failed;
@@ -11,19 +11,19 @@ use super::{Inner, SqlStore, random, secs};
 use crate::store::{Retention, Revocation, Rotation, SessionId, StoreError, SubjectId};
 use crate::time::NumericDate;
 
-/// What was read holds for so many seconds by the server's clock: a process that was suspended since reads again.
+/// How many seconds, by the server's clock, what was read may be used: a process that was suspended reads again.
 const HOLDS: u64 = 60;
 
-/// What a change is for, and with it which row is written.
+/// The purpose of a change, which decides the row that is written.
 #[derive(Clone, Copy)]
 pub(super) enum Cause<'a> {
-    /// Nothing is written where a cutoff changed meanwhile: the subject's, or everybody's.
+    /// Nothing is written if a cutoff changed meanwhile: the subject's, or everybody's.
     Rotation(&'a Rotation),
-    /// Told, where the database tells, by the statement that records it.
+    /// Where the database can notify, the statement that records it also notifies.
     Revocation(Revocation, &'a Retention),
 }
 
-/// What `decide` made of what was found.
+/// The decision on what was found.
 pub(super) enum Step<T> {
     Done(T),
     Save(T),
@@ -86,7 +86,7 @@ impl SqlStore {
                 && let Some(known) = inner.known.current()
                 && found.horizon.is_none_or(|found| found < known)
             {
-                // It was lost, with what else an older backup did not have.
+                // It was lost, with everything else that an older backup did not have.
                 self.raise_horizon_to(known, retention.now).await?;
                 tries.lost()?;
                 continue;
@@ -188,7 +188,7 @@ impl Inner {
         ))
     }
 
-    /// The statement that may do the whole rotation, where there is one.
+    /// The statement that may do the whole rotation, if there is one.
     fn advancing<'a>(&'a self, cause: Cause<'a>) -> Option<(&'a Statement, &'a Rotation)> {
         match cause {
             Cause::Rotation(rotation) if rotation.supersedes => {
@@ -224,7 +224,7 @@ impl Inner {
         ))
     }
 
-    /// False where something is not as it was found any more, or not in the same store.
+    /// Returns false if something has changed since it was read, or the store is another one.
     async fn save(
         &self,
         cause: Cause<'_>,

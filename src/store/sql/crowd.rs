@@ -1,4 +1,4 @@
-//! How many sessions of one subject are kept.
+//! Keeps the limit on one subject's sessions.
 
 use super::backend::{Backend, on};
 use super::change::{Cause, Step};
@@ -14,7 +14,7 @@ use crate::time::NumericDate;
 /// Sessions ended at most in favour of one that was opened. One is enough, unless the limit was lowered.
 const DISPLACED_AT_ONCE: i64 = 64;
 
-/// A session was put on record.
+/// A session that was put on record.
 #[derive(Clone, Copy)]
 pub(super) struct Opened {
     /// Of its row, if it had none before. A row can precede the sign-in: one that names revoked tokens.
@@ -127,7 +127,7 @@ impl Inner {
             .map(drop))
     }
 
-    /// False where it is not as it was made any more.
+    /// Returns false if the session has changed since it was made.
     pub(super) async fn undo(&self, session: SessionId, stamp: i64) -> Result<bool, sqlx::Error> {
         on!(&self.backend, write, connection => sqlx::query(&self.statements.undo)
             .bind(self.identity.store())

@@ -1,4 +1,4 @@
-//! What a database's errors mean, and which are worth another try.
+//! The meaning of a database's errors, and whether another try makes sense.
 
 use std::fmt;
 use std::io;
@@ -9,7 +9,7 @@ pub(super) fn misconfigured(source: impl Into<Box<dyn std::error::Error + Send +
     StoreError::with_source(StoreErrorKind::Misconfigured, source)
 }
 
-/// What the operator is told.
+/// The text for the operator.
 pub(super) fn failed(error: sqlx::Error) -> StoreError {
     StoreError::with_source(kind(&error), error)
 }
@@ -32,7 +32,7 @@ fn kind(error: &sqlx::Error) -> StoreErrorKind {
     }
 }
 
-/// What went wrong when an SQLite file was opened.
+/// The error of opening an SQLite file.
 #[cfg(feature = "sqlite")]
 pub(super) fn at_file(file: &str, error: StoreError) -> StoreError {
     StoreError::with_source(error.kind(), AtFile { file: file.to_owned(), error })
@@ -61,7 +61,7 @@ impl std::error::Error for AtFile {
     }
 }
 
-/// The first connection failed. The address has no user and no password in it.
+/// The error of the first connection. The address has no user and no password in it.
 #[cfg(feature = "postgres")]
 pub(super) fn unreachable(options: &sqlx::postgres::PgConnectOptions, error: sqlx::Error) -> StoreError {
     let address = match options.get_socket() {

@@ -17,13 +17,13 @@ use crate::time::SystemClock;
 const UNDER_WAY: NumericDate = NumericDate::MAX;
 
 impl SqlStore {
-    /// Sets it, where nobody has yet.
+    /// Sets it, if nobody has yet.
     pub(super) async fn settle_horizon(&self, need: Horizon) -> Result<StoreHorizon, StoreError> {
         let need = self.0.known.need(need);
         self.update_horizon(SystemClock.now(), |found| found.is_none().then(|| StoreHorizon::new(need))).await
     }
 
-    /// Learns it, where there is one, and dates a raise that was interrupted.
+    /// Reads it, if there is one, and dates a raise that was interrupted.
     pub(super) async fn read_horizon(&self) -> Result<(), StoreError> {
         match self.0.persist(|| self.0.horizon_row()).await?.horizon {
             Some(_) => self.update_horizon(SystemClock.now(), |_| None).await.map(drop),
@@ -74,7 +74,7 @@ impl SqlStore {
     }
 }
 
-/// With its raises dated; `None` where they are.
+/// With its raises dated; `None` if they are dated already.
 fn dated(horizon: &StoreHorizon, at: NumericDate) -> Option<StoreHorizon> {
     let is_under_way = |raise: &Raise| raise.at == UNDER_WAY;
     if !horizon.raises.iter().any(is_under_way) {

@@ -1,9 +1,9 @@
-//! Every answer proves whose it is.
+//! Checks that every answer belongs to its question.
 //!
-//! Whatever stands between a store and its database may mix up answers: a pooler that lends one session to many
-//! connections can give one application the result of another's prepared statement, and that may be a store of another
-//! prefix. So the first column of every answer names the statement, the store whose tables it is about, and the
-//! question. What does not match is an error, never a verdict.
+//! A proxy between a store and its database may mix up answers: a pooler that lends one session to many connections can
+//! give one application the result of another's prepared statement, for example that of a store with another prefix. So
+//! the first column of every answer names the statement, the store whose tables it is about, and the question. An
+//! answer that does not match is an error, never a verdict.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -65,7 +65,7 @@ impl Question<'_> {
         if rows.is_empty() { Err(foreign()) } else { Ok(rows) }
     }
 
-    /// Whether a statement that gives a row for what it wrote has written. False proves nothing.
+    /// Whether a statement that returns a row for each row it wrote has written one. False proves nothing.
     pub(super) fn has_written<R>(&self, rows: Result<Vec<R>, sqlx::Error>) -> Result<bool, sqlx::Error>
     where
         R: Row + Columns,

@@ -10,12 +10,12 @@ use super::{Inner, SqlStore, secs};
 use crate::store::StoreError;
 use crate::time::NumericDate;
 
-/// Every so many writes a batch of what has expired is removed: sixteen rows for each that can have been added.
+/// After how many writes a batch of expired rows is removed: sixteen rows for each that can have been added.
 const WRITES_PER_PURGE: u32 = 16;
 const PURGE_BATCH: i64 = 256;
 
-/// Nobody waits for a batch that is removed behind the callers' backs, so no deadline of theirs ends it where the server
-/// is silent. Without one it would keep its connection, and later batches would wait for it, as long as the process runs.
+/// A batch is removed in the background, so no caller's deadline ends it if the server is silent. Without a limit it
+/// would keep its connection, and later batches would wait for it, for as long as the process runs.
 const LIMIT: Duration = Duration::from_secs(30);
 
 #[derive(Default)]
@@ -29,7 +29,7 @@ impl SqlStore {
     /// What expired by `now` and not yet by the database's own clock stays.
     ///
     /// # Errors
-    /// Where the database failed; batches removed until then are removed.
+    /// If the database failed. Batches that were removed until then stay removed.
     pub async fn purge(&self, now: NumericDate) -> Result<u64, StoreError> {
         while self.0.bound_batch().await.map_err(failed)? > 0 {}
         let mut removed = 0;
@@ -41,7 +41,7 @@ impl SqlStore {
         }
     }
 
-    /// To be called after each write.
+    /// Call it after each write.
     pub(super) fn purge_at_times(&self, now: NumericDate) {
         let Purge { writes, is_under_way } = &self.0.purge;
         if !writes.fetch_add(1, Ordering::Relaxed).is_multiple_of(WRITES_PER_PURGE) {

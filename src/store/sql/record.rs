@@ -1,5 +1,5 @@
-//! Rows to values and back. What no store of this crate can have written is [`StoreErrorKind::Corrupt`], never a
-//! guess.
+//! Converts rows to values and back. A row that no store of this crate can have written is [`StoreErrorKind::Corrupt`],
+//! never a guess.
 //!
 //! [`StoreErrorKind::Corrupt`]: super::super::StoreErrorKind::Corrupt
 
@@ -32,7 +32,7 @@ impl<'r, R: Row + Columns> FromRow<'r, R> for Found {
             None => Session::default(),
             Some(_) => Session {
                 chain: chain(row)?,
-                // Anything but the word that it is none.
+                // Anything but the word for "none".
                 is_unattested: required("orphan", row.integer("orphan"))? != 0,
                 revoked_until: required_date(row, "revoked_until")?,
                 revoked_tokens: revoked_tokens(&required("revoked_tokens", row.bytes("revoked_tokens"))?)?,

@@ -1,4 +1,4 @@
-//! The tables: made by whoever comes first, and brought up to date by whoever knows more.
+//! The tables. The first process creates them, and a newer version migrates them.
 
 use sqlx::Row as _;
 
@@ -10,8 +10,8 @@ use crate::error::ConfigError;
 use crate::store::StoreError;
 
 impl Backend {
-    /// Makes the schema, or brings it up to date, whoever else does the same at the same time. Gives the store's id
-    /// back: random, and made with the tables.
+    /// Creates or migrates the schema, even if other processes do so at the same time. Returns the store's id, which is
+    /// random and made with the tables.
     ///
     /// Nothing here is a prepared statement: what these say is believed without a [proof](super::proof).
     pub(super) async fn migrate(&self, dialect: &Dialect, p: &str, now: i64) -> Result<String, StoreError> {

@@ -41,7 +41,7 @@ pub(super) struct Dialect {
 }
 
 impl Dialect {
-    /// The subject of the row that is about every subject's sessions: no hash is empty.
+    /// The subject of the row for every subject's sessions. It is empty, as no hash is.
     pub(super) fn everybody(&self) -> String {
         format!("CAST('' AS {})", self.bytes)
     }
@@ -68,18 +68,18 @@ pub(super) const POSTGRES: Dialect = Dialect {
 /// [`super::proof`].
 pub(super) struct Statements {
     pub(super) prefix: String,
-    /// All that is known of a presented token: session, subject. One row, the store's own at least.
+    /// All that is known of a presented token: session and subject. At least one row, the store's own.
     pub(super) find: Statement,
     /// The same without the head's claims, which only a rotation needs.
     pub(super) find_without_claims: Statement,
     /// Makes the head's successor the head, if nothing speaks against it, and answers what `find` does, as it was before. It is
     /// the usual rotation in one round trip. `None` where a statement can't do both.
     pub(super) advance: Option<Statement>,
-    /// Write a session's row, or the row that says up to when a subject's sessions are revoked, where all is still as it
-    /// was read. See [`super`].
+    /// Write a session's row, or the row of a subject's cutoff, if the row has not changed since it was read. See
+    /// [`super`].
     pub(super) save: Statement,
     pub(super) save_cutoff: Statement,
-    /// The same two, and whoever listens is told: on PostgreSQL.
+    /// The same two, which also notify listeners: on PostgreSQL.
     pub(super) save_and_tell: Statement,
     pub(super) save_cutoff_and_tell: Statement,
     /// A page of sessions. It always answers a row: if there is no session, the row has none.
@@ -95,7 +95,7 @@ pub(super) struct Statements {
     /// Removes the subject's sessions up to a start that are kept no longer than this.
     pub(super) forget: Sql,
     pub(super) horizon: Statement,
-    /// Written where it is still as it was read.
+    /// Written if it has not changed since it was read.
     pub(super) set_horizon: Statement,
     /// Each gives records without end one, a bounded batch of them.
     pub(super) bounds: [Sql; 2],
@@ -110,7 +110,7 @@ pub(super) struct Statement {
 }
 
 impl Statement {
-    /// `write` is given the column that proves the answer.
+    /// `write` gets the column that proves the answer.
     fn new(name: &'static str, write: impl FnOnce(&str) -> String) -> Self {
         let sql = write(&format!("'{name} ' || $1 || ' ' || $2 AS proof")).into();
         Self { name, sql }

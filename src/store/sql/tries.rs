@@ -6,10 +6,10 @@ use super::Inner;
 use super::failure::{failed, is_passing};
 use crate::store::{StoreError, StoreErrorKind};
 
-/// A row that changes under so many tries in a row is not contention any more.
+/// A row that changes during so many tries in a row is no contention any more.
 const TRIES: u32 = 64;
 
-/// How often a call may yet be tried again.
+/// How many tries are left.
 pub(super) struct Tries {
     lost: u32,
     broken: u32,
@@ -43,7 +43,7 @@ impl Tries {
 }
 
 impl Inner {
-    /// Repeats a call that may be made twice for as long as its failure passes.
+    /// Repeats a call that may be made twice, for as long as its failure may pass.
     pub(super) async fn persist<T, F>(&self, call: impl Fn() -> F) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, sqlx::Error>>,

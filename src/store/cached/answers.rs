@@ -1,4 +1,4 @@
-//! What was last said of which token, bounded in number. How young is young enough is the asker's affair.
+//! The last answer for each token, in a cache of bounded size. The caller decides how old an answer may be.
 
 use std::sync::RwLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,14 +8,15 @@ use quick_cache::unsync::Cache;
 
 use crate::store::{Presented, Revocation, SessionId, Standing};
 
-/// Of one session: the head, its predecessor, and clients that were late. The one asked longest ago goes first.
+/// The most tokens of one session: its head, the predecessor, and a few late ones. The one asked longest ago is dropped
+/// first.
 const TOKENS: usize = 4;
 
-pub(super) struct Memory {
-    // One lock over all of it, which orders an answer after the revocations before it. Where something panicked while it
-    // was held, nothing is remembered any more.
+pub(super) struct AnswerCache {
+    // One lock for all sessions, so that an answer is ordered after the revocations before it. If a thread panicked
+    // while it held the lock, nothing is remembered any more.
     sessions: RwLock<Sessions>,
-    // Moved while the sessions are locked for writing.
+    // Incremented while the sessions are locked for writing.
     epoch: AtomicU64,
 }
 
@@ -28,7 +29,7 @@ struct Entry {
     asked: Asked,
 }
 
-/// When the store was asked, by every measure that could make its answer stale.
+/// When the store was asked: by the clock, and by the counters of revocations here and in the store.
 #[derive(Clone, Copy)]
 pub(super) struct Asked {
     pub(super) at: Instant,
@@ -36,7 +37,7 @@ pub(super) struct Asked {
     pub(super) inner_epoch: Option<u64>,
 }
 
-impl Memory {
+impl AnswerCache {
     pub(super) fn new(max_sessions: usize) -> Self {
         Self { sessions: RwLock::new(Cache::new(max_sessions)), epoch: AtomicU64::new(0) }
     }
@@ -88,7 +89,7 @@ impl Memory {
 
     pub(super) fn forget_revoked(&self, revocation: &Revocation) {
         match revocation {
-            // A token that has a successor takes its session with it.
+            // Revoking a token that has a successor ends its session.
             Revocation::Session(session) | Revocation::Token { session, .. } => self.forget_session(session),
             Revocation::AllBefore { .. } => self.forget_all(),
             Revocation::SubjectBefore { subject, .. } => self.forget(|sessions| {
@@ -113,7 +114,7 @@ impl Memory {
 }
 
 impl Entry {
-    /// The same token, and claims that say the same of its session.
+    /// Whether it is the answer for the same token, with the same claims about its session.
     fn is_of(&self, presented: &Presented) -> bool {
         Presented { now: presented.now, ..self.presented } == *presented
     }
