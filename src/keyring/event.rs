@@ -1,6 +1,7 @@
 //! [`KeyEvent`]: what happened to keys.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::caught::{caught, record_panic};
 use crate::keyring::ring::KeyRing;
@@ -12,6 +13,10 @@ use crate::log::{Clipped, ERROR, KEYS, NAME};
 /// A [`KeyRotation`](crate::keys::KeyRotation) reports its events to its own
 /// [`on_event`](crate::keys::KeyRotation::on_event). An authority whose keys no rotation manages reports them as
 /// [`Event::Keys`](crate::Event::Keys). As text an event is one line of at most 2 KiB, without secrets.
+///
+/// What a source answers does not decide how many events there are. A rotation reports events of one kind of one source 8
+/// at once and then one a minute; for `LoadFailed` each [kind of error](KeyError::kind) is a kind. The counters of
+/// the feature `metrics` count those that are not reported too, except for `Skipped`.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum KeyEvent<'a> {
@@ -22,7 +27,7 @@ pub enum KeyEvent<'a> {
         ring: &'a KeyRing,
     },
     /// The ring was replaced, by a [`KeyRotation`](crate::keys::KeyRotation) or by a call: a key was added, began to
-    /// sign, or was removed.
+    /// sign, or was removed. If sources change it more often than it is reported, a later event has the ring of then.
     #[non_exhaustive]
     Replaced {
         /// The ring from now on.
@@ -46,7 +51,8 @@ pub enum KeyEvent<'a> {
         /// The issuer.
         issuer: &'a str,
     },
-    /// One key of a source did not load, or may not be used. The source's other keys are used.
+    /// One key of a source did not load, or may not be used. The source's other keys are used. Reported once for as long
+    /// as it lasts. The last of several says how many others there are, if they are more than are reported at once.
     #[non_exhaustive]
     Skipped {
         /// Which source.
@@ -66,29 +72,63 @@ pub enum KeyEvent<'a> {
 /// Receives events about keys.
 pub(crate) type KeyObserver = dyn Fn(&KeyEvent<'_>) + Send + Sync;
 
-impl KeyEvent<'_> {
-    /// Records it and tells the observer. Call it after the fact.
+/// A [`KeyEvent`] of a rotation. It owns what it says, so that it can be reported later.
+#[derive(Debug)]
+pub(crate) enum KeyReport {
+    Loaded { ring: Arc<KeyRing> },
+    Replaced { ring: Arc<KeyRing> },
+    LoadFailed { source: Arc<str>, error: KeyError },
+    EmptyKeySet { source: Arc<str>, issuer: Arc<str> },
+    Skipped { source: Arc<str>, error: KeyError },
+}
+
+impl KeyReport {
+    pub(crate) fn as_event(&self) -> KeyEvent<'_> {
+        match self {
+            Self::Loaded { ring } => KeyEvent::Loaded { ring },
+            Self::Replaced { ring } => KeyEvent::Replaced { ring },
+            Self::LoadFailed { source, error } => KeyEvent::LoadFailed { source, error },
+            Self::EmptyKeySet { source, issuer } => KeyEvent::EmptyKeySet { source, issuer },
+            Self::Skipped { source, error } => KeyEvent::Skipped { source, error },
+        }
+    }
+
+    /// Counts it, also if it is not reported.
+    pub(crate) fn count(&self) {
+        self.as_event().count();
+    }
+
+    /// Logs it and tells the observer. It is counted already. Call it after the fact.
     pub(crate) fn tell(&self, observer: Option<&KeyObserver>) {
-        self.record();
+        let event = self.as_event();
+        event.log();
         if let Some(observe) = observer
-            && caught(|| observe(self)).is_none()
+            && caught(|| observe(&event)).is_none()
         {
             record_panic("on_event");
         }
     }
+}
 
+impl KeyEvent<'_> {
     /// Writes it to the log and the counters, as far as they are compiled in.
     pub(crate) fn record(&self) {
-        caught(|| {
-            #[cfg(feature = "tracing")]
-            self.log();
-            #[cfg(feature = "metrics")]
-            self.count();
-        });
+        self.log();
+        self.count();
+    }
+
+    fn log(&self) {
+        #[cfg(feature = "tracing")]
+        caught(|| self.write_to_log());
+    }
+
+    fn count(&self) {
+        #[cfg(feature = "metrics")]
+        caught(|| self.add_to_counters());
     }
 
     #[cfg(feature = "tracing")]
-    pub(crate) fn log(&self) {
+    fn write_to_log(&self) {
         use crate::log::{clipped, log};
         match self {
             Self::Loaded { ring } => {
@@ -133,7 +173,7 @@ impl KeyEvent<'_> {
     }
 
     #[cfg(feature = "metrics")]
-    fn count(&self) {
+    fn add_to_counters(&self) {
         use metrics::counter;
         match self {
             Self::Replaced { .. } => counter!("tower_reissue_keys_replaced_total").increment(1),

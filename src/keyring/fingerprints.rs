@@ -115,16 +115,24 @@ impl Fingerprints {
 }
 
 impl Fingerprints {
-    /// The whole list, cut between keys into lines of at most this many bytes.
+    /// The list, cut between keys into lines of at most this many bytes. It has all own keys. Issuers decide how many keys they
+    /// publish, so those that begin after so many lines are left out, and only their number is added.
     #[cfg(feature = "tracing")]
     pub(crate) fn lines(&self, most: usize) -> Vec<String> {
+        const MAX_LINES: usize = 8;
         let mut lines = vec![String::new()];
-        for key in self.0.iter().map(Fingerprint::to_string) {
+        for (nth, key) in self.0.iter().enumerate() {
+            let (role, count) = (key.role, lines.len());
+            let key = key.to_string();
             match lines.last_mut() {
                 Some(line) if line.is_empty() => line.push_str(&key),
                 Some(line) if line.len() + SEPARATOR.len() + key.len() <= most => {
                     line.push_str(SEPARATOR);
                     line.push_str(&key);
+                }
+                Some(line) if role == Role::Trusted && count >= MAX_LINES => {
+                    line.push_str(&format!(" and {} more", self.0.len() - nth));
+                    break;
                 }
                 _ => lines.push(key),
             }
@@ -304,6 +312,29 @@ mod tests {
     use super::*;
     use crate::SigningKey;
     use crate::keys::Algorithm;
+
+    #[cfg(feature = "tracing")]
+    #[test]
+    fn of_the_keys_of_issuers_as_many_are_listed_as_fit_into_eight_lines() {
+        let key = |role, n: usize| Fingerprint {
+            role,
+            algorithm: "HS256".to_owned(),
+            fingerprint: format!("{n:0>22}"),
+            kid: Some("k".repeat(100)),
+        };
+        for own in [0, 3, 200] {
+            let keys = (0..own + 256).map(|n| key(if n < own { Role::Verifies } else { Role::Trusted }, n));
+            let all = Fingerprints(keys.collect());
+            let lines = all.lines(1_200);
+            let listed: Vec<_> = lines.iter().flat_map(|line| Fingerprints::of_list(line).0).collect();
+            assert!(all.0.starts_with(&listed));
+            assert!(listed.len() >= own);
+            let (left_out, last) = (all.0.len() - listed.len(), lines.last().unwrap());
+            assert!(last.ends_with(&format!(" and {left_out} more")), "{last}");
+            assert!(lines.iter().all(|line| line.len() <= 1_220));
+            assert!(own == 200 || lines.len() == 8, "{}", lines.len());
+        }
+    }
 
     #[test]
     fn two_processes_are_compared_by_what_each_signs_and_the_other_holds() {

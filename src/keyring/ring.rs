@@ -250,18 +250,22 @@ impl KeyRing {
 
     /// Whether it signs and verifies with the same keys under the same names in the same order.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.signs_as(other) && are_same(self.keys.iter(), other.keys.iter())
+    }
+
+    /// The same for the keys of this issuer alone, or for the own keys.
+    pub(crate) fn is_same_of(&self, other: &Self, issuer: Option<&str>) -> bool {
+        let is_meant = |key: &&Arc<RingKey>| key.issuer() == issuer;
+        (issuer.is_some() || self.signs_as(other))
+            && are_same(self.keys.iter().filter(is_meant), other.keys.iter().filter(is_meant))
+    }
+
+    fn signs_as(&self, other: &Self) -> bool {
         let signing = |ring: &Self| ring.signing_key().map(SigningKey::verifying_key);
-        let same_signing = match (signing(self), signing(other)) {
+        match (signing(self), signing(other)) {
             (Some(one), Some(two)) => one.is_same(&two),
             (one, two) => one.is_none() && two.is_none(),
-        };
-        same_signing
-            && self.keys.len() == other.keys.len()
-            && self
-                .keys
-                .iter()
-                .zip(&other.keys)
-                .all(|(one, two)| one.origin == two.origin && one.key.is_same(&two.key))
+        }
     }
 
     /// The keys to try for a token whose header says `kid` and `alg`, and which claims to be of the `issuer`.
@@ -414,6 +418,16 @@ impl KeyRing {
         }
         self.keys.push(key);
     }
+}
+
+/// Whether these are the same keys in the same order.
+fn are_same<'a>(
+    mut some: impl Iterator<Item = &'a Arc<RingKey>>,
+    mut others: impl Iterator<Item = &'a Arc<RingKey>>,
+) -> bool {
+    let are_pairs = some
+        .all(|one| others.next().is_some_and(|two| one.origin == two.origin && one.key.is_same(&two.key)));
+    are_pairs && others.next().is_none()
 }
 
 /// The error for two trusted issuers that can mean the same `iss`. Which keys and terms apply would depend on their order.

@@ -35,11 +35,12 @@ impl RingCell {
         self.id.load(Ordering::Acquire)
     }
 
-    pub(crate) fn store(&self, ring: KeyRing) {
+    pub(crate) fn store(&self, ring: impl Into<Arc<KeyRing>>) {
+        let ring = ring.into();
         // Two concurrent calls must not leave one's ring with the other's id.
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let id = ring.id();
-        self.ring.store(Arc::new(ring));
+        self.ring.store(ring);
         self.id.store(id, Ordering::Release);
     }
 }

@@ -26,6 +26,8 @@ const PART_DEADLINE: Duration = Duration::from_secs(14);
 pub(crate) struct Loader {
     source: Arc<dyn ErasedSource>,
     deadline: Duration,
+    /// How it describes itself. It is asked once, because it is code of the application.
+    description: Arc<str>,
     permits: LoadPermits,
     /// When the last load began.
     started: Mutex<Instant>,
@@ -49,14 +51,16 @@ impl Loader {
     }
 
     fn within(deadline: Duration, source: Arc<dyn ErasedSource>) -> Self {
-        Self { source, deadline, permits: LoadPermits::default(), started: Mutex::new(Instant::now()) }
-    }
-
-    pub(crate) fn describe(&self) -> String {
-        caught(|| self.source.describe()).unwrap_or_else(|| {
+        let description = caught(|| source.describe()).unwrap_or_else(|| {
             record_panic(HOOK);
             "a source whose `describe` panicked".to_owned()
-        })
+        });
+        let (permits, started) = (LoadPermits::default(), Mutex::new(Instant::now()));
+        Self { source, deadline, description: description.into(), permits, started }
+    }
+
+    pub(crate) fn description(&self) -> &Arc<str> {
+        &self.description
     }
 
     /// Loads at once; `None` while another load is running that has not timed out.
@@ -120,7 +124,7 @@ impl Loader {
 
 impl fmt::Debug for Loader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.describe().fmt(f)
+        self.description.fmt(f)
     }
 }
 
@@ -176,7 +180,7 @@ mod tests {
             let loader = Loader::new(Arc::new(Panics));
             let loaded = runtime.block_on(loader.load_next());
             assert!(loaded.set.unwrap_err().to_string().contains("the source panicked"));
-            assert_eq!(loader.describe(), "a source whose `describe` panicked");
+            assert_eq!(&**loader.description(), "a source whose `describe` panicked");
         });
         let counted = counters.0.into_inner().unwrap();
         assert_eq!(counted, ["tower_reissue_hook_panicked_total KeySource"; 2]);

@@ -10,19 +10,21 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
 use crate::keyring::erased_source::ErasedSource;
-use crate::keyring::event::{KeyEvent, KeyObserver};
+use crate::keyring::event::{KeyObserver, KeyReport};
 use crate::keyring::handle::FirstLoad;
 use crate::keyring::handle::KeyManager;
 use crate::keyring::handle::Keys;
 use crate::keyring::handle::Refetching;
 use crate::keyring::handle::RetiredKey;
+use crate::keyring::ring::KeyRing;
 use crate::keyring::ring_cell::RingCell;
 use crate::keyring::trusted_issuer::TrustedIssuer;
-use crate::keys::error::{KeyError, KeyErrorKind};
+use crate::keys::error::KeyError;
 use crate::rotation::Trusted;
 use crate::rotation::load::Loaded;
 use crate::rotation::load::Loader;
 use crate::rotation::refetch::Gate;
+use crate::rotation::reports::Reports;
 use crate::rotation::state::IssuerKeys;
 use crate::rotation::state::RotationState;
 use crate::rotation::state::Timing;
@@ -33,10 +35,6 @@ const MAX_FRESH: Duration = Duration::from_secs(24 * 3600);
 /// After a failure a source is loaded again after this time, and after twice as long each time, up to [`MAX_RETRY`].
 const LEAST_RETRY: Duration = Duration::from_secs(1);
 const MAX_RETRY: Duration = Duration::from_secs(60);
-
-/// How many skipped keys of an issuer are reported at once, and how long it takes until others are.
-const MAX_REPORTED: usize = 8;
-const REPORT_AGAIN: Duration = Duration::from_secs(600);
 
 pub(super) struct Settings {
     pub(super) timing: Timing,
@@ -73,17 +71,17 @@ struct State {
     rotation: RotationState,
     own: Progress,
     foreign: BTreeMap<usize, (Arc<Foreign>, Progress)>,
-    /// Whether every source was loaded once. Before that, changes of the ring are not reported as replacements.
-    is_loaded: bool,
+    /// The ring that was reported last. `None` until every source was loaded once: before that, changes of the ring are not reported.
+    reported: Option<Arc<KeyRing>>,
+    /// What is to be reported once the lock is free.
+    reports: Vec<KeyReport>,
 }
 
 /// When one source is loaded next, and what was reported about it.
 struct Progress {
     due: Instant,
     retry: Duration,
-    /// The errors of skipped keys that were reported. They are not reported again.
-    reported: Vec<String>,
-    reported_at: Option<Instant>,
+    reports: Reports,
 }
 
 impl Manager {
@@ -114,7 +112,8 @@ impl Manager {
                 rotation,
                 own: Progress::new(every),
                 foreign: BTreeMap::new(),
-                is_loaded: false,
+                reported: None,
+                reports: Vec::new(),
             }),
             rescheduled: Arc::default(),
             runtime: Handle::current(),
@@ -131,15 +130,16 @@ impl Manager {
                 _ => {}
             }
         }
-        let errors = {
+        {
             let mut state = manager.state();
-            state.is_loaded = true;
-            state.unreported_own(skipped, &withdrawn)
-        };
-        if let Some(own) = &manager.own {
-            manager.report_skipped(own, &errors);
+            if let Some(own) = &manager.own {
+                state.report_own_skipped(own.description(), skipped, &withdrawn);
+            }
+            let ring = ring.load_full();
+            state.reported = Some(ring.clone());
+            state.reports.push(KeyReport::Loaded { ring });
         }
-        manager.emit(&KeyEvent::Loaded { ring: &ring.load() });
+        manager.tell_reports();
         let task = tokio::spawn(run(Arc::downgrade(&manager), manager.rescheduled.clone(), every));
         let _ = manager.task.set(task.abort_handle());
         Ok(Keys::managed(ring, manager))
@@ -206,7 +206,7 @@ impl Manager {
         };
         match (due, loaded) {
             (Some(own), Some(loaded)) => drop(self.take_own(own, loaded)),
-            _ => self.publish(),
+            _ => self.publish(Cause::Source),
         }
     }
 
@@ -221,20 +221,22 @@ impl Manager {
     fn take_own(&self, own: &Loader, Loaded { set: loaded, _permit }: Loaded) -> bool {
         // A set that names a withdrawn signing key was read as well. One without a signing key is a mistake and not used.
         let is_read = loaded.as_ref().is_ok_and(|set| set.signing.is_some());
-        let (outcome, errors) = {
+        {
             let mut state = self.state();
-            let to_tell = loaded.as_ref().ok().map(|set| (set.skipped.clone(), set.withdrawn.clone()));
+            let to_report = loaded.as_ref().ok().map(|set| (set.skipped.clone(), set.withdrawn.clone()));
             let fresh_for = loaded.as_ref().ok().and_then(|set| set.fresh_for);
             let outcome = loaded.and_then(|set| state.rotation.own_loaded(set, self.settings.clock.now()));
             // The own source is loaded in every round, also after a failure, unless its answer says how long it is fresh.
             state.own.succeeded(fresh_for, self.settings.reload_every);
-            let errors = to_tell
-                .map(|(skipped, withdrawn)| state.unreported_own(skipped, &withdrawn))
-                .unwrap_or_default();
-            (outcome, errors)
-        };
-        self.publish();
-        self.report(own, outcome, &errors);
+            self.replace_ring(&mut state, Cause::Source);
+            if let Some((skipped, withdrawn)) = to_report {
+                state.report_own_skipped(own.description(), skipped, &withdrawn);
+            }
+            if let Err(error) = outcome {
+                state.report_own_failure(own.description(), error);
+            }
+        }
+        self.tell_reports();
         is_read
     }
 
@@ -260,16 +262,15 @@ impl Manager {
     fn take_foreign(
         &self,
         at: usize,
-        Foreign { issuer, source, .. }: &Foreign,
+        Foreign { issuer, .. }: &Foreign,
         loaded: Loaded,
     ) -> Result<(), KeyError> {
-        let (outcome, errors) = {
+        let outcome = {
             let mut state = self.state();
             let State { rotation, foreign, .. } = &mut *state;
             let Some((_, progress)) = foreign.get_mut(&at) else { return Err(replaced()) };
             let now = self.settings.clock.now();
-            let skipped = loaded.set.as_ref().map(|set| set.skipped.clone()).unwrap_or_default();
-            let errors = progress.unreported_of_issuer(&skipped);
+            let skipped = loaded.set.as_ref().ok().map(|set| set.skipped.clone());
             let fresh_for = loaded.set.as_ref().ok().and_then(|set| set.fresh_for);
             let outcome = match loaded.set {
                 Ok(set) => rotation.foreign_loaded(at, set, now),
@@ -285,50 +286,36 @@ impl Manager {
                     self.rescheduled.notify_one();
                 }
             }
-            (outcome, errors)
+            self.replace_ring(&mut state, Cause::Source);
+            state.report_foreign(at, skipped, &outcome);
+            outcome
         };
-        self.publish();
-        if let Ok(IssuerKeys::Emptied) = outcome {
-            self.emit(&KeyEvent::EmptyKeySet { source: &source.describe(), issuer: issuer.name() });
-        }
-        let outcome = outcome.map(|_| ());
-        self.report(source, outcome.clone(), &errors);
-        outcome.map_err(|error| error.at(issuer.name()))
+        self.tell_reports();
+        outcome.map(drop).map_err(|error| error.at(issuer.name()))
     }
 
-    /// Replaces the ring if it has changed.
-    fn publish(&self) {
-        let replaced = {
-            let mut state = self.state();
-            let ring = state.rotation.ring(self.settings.clock.now());
-            let is_new = !ring.is_same(&self.ring.load());
-            if is_new {
-                // Under the lock, so that concurrent loads store their rings in order.
-                self.ring.store(ring);
-            }
-            is_new && state.is_loaded
-        };
-        if replaced {
-            self.emit(&KeyEvent::Replaced { ring: &self.ring.load() });
-        }
+    /// Replaces the ring if it has changed, and tells what is to be reported.
+    fn publish(&self, cause: Cause) {
+        self.replace_ring(&mut self.state(), cause);
+        self.tell_reports();
     }
 
-    fn report(&self, source: &Loader, outcome: Result<(), KeyError>, errors: &[KeyError]) {
-        self.report_skipped(source, errors);
-        if let Err(error) = outcome {
-            self.emit(&KeyEvent::LoadFailed { source: &source.describe(), error: &error });
+    /// Under the lock, so that concurrent loads store their rings in order.
+    fn replace_ring(&self, state: &mut State, cause: Cause) {
+        let ring = Arc::new(state.rotation.ring(self.settings.clock.now()));
+        let current = self.ring.load_full();
+        let is_new = !ring.is_same(&current);
+        let ring = if is_new { ring } else { current };
+        if is_new {
+            self.ring.store(ring.clone());
         }
-    }
-
-    fn report_skipped(&self, source: &Loader, errors: &[KeyError]) {
-        for error in errors {
-            self.emit(&KeyEvent::Skipped { source: &source.describe(), error });
-        }
+        state.report_ring(ring, is_new, cause);
     }
 
     /// Call it without the lock: an observer may withdraw a key.
-    fn emit(&self, event: &KeyEvent<'_>) {
-        event.tell(self.settings.observe.as_deref());
+    fn tell_reports(&self) {
+        let reports = std::mem::take(&mut self.state().reports);
+        reports.iter().for_each(|report| report.tell(self.settings.observe.as_deref()));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -354,7 +341,7 @@ impl KeyManager for Manager {
 
     fn withdraw(&self, kid: &str) {
         self.state().rotation.withdraw(kid);
-        self.publish();
+        self.publish(Cause::Call);
     }
 
     fn overlap(&self) -> u64 {
@@ -376,7 +363,7 @@ impl KeyManager for Manager {
     ) -> Result<FirstLoad, KeyError> {
         let at = self.add(issuer, source, true)?;
         // New terms of an issuer count at once for the keys that it has.
-        self.publish();
+        self.publish(Cause::Call);
         // In a task of its own, so that the load continues if the caller stops waiting.
         let load = self.runtime.clone().spawn(self.load_foreign(at));
         Ok(Box::pin(async move {
@@ -394,7 +381,7 @@ impl KeyManager for Manager {
             }
             at.is_some()
         };
-        self.publish();
+        self.publish(Cause::Call);
         is_removed
     }
 }
@@ -414,13 +401,70 @@ impl State {
         foreign.find(|(_, (foreign, _))| foreign.issuer.name() == name).map(|(at, _)| *at)
     }
 
-    /// The errors that were not reported yet: skipped keys of the own source, withdrawals of unknown names, and own keys that
-    /// an issuer publishes.
-    fn unreported_own(&mut self, mut skipped: Vec<KeyError>, withdrawn: &[String]) -> Vec<KeyError> {
+    /// Reports skipped keys of the own source, and withdrawals of unknown names.
+    fn report_own_skipped(&mut self, source: &Arc<str>, mut skipped: Vec<KeyError>, withdrawn: &[String]) {
         skipped.extend(self.rotation.unknown_withdrawals(withdrawn));
-        skipped.extend(self.rotation.own_keys_of_issuers());
-        self.own.unreported(&skipped)
+        self.reports.extend(self.own.reports.skipped(source, &skipped));
     }
+
+    fn report_own_failure(&mut self, source: &Arc<str>, error: KeyError) {
+        self.reports.extend(self.own.reports.load_failed(source, error));
+    }
+
+    /// Reports the answer of an issuer's source, and own keys that the issuer publishes.
+    fn report_foreign(
+        &mut self,
+        at: usize,
+        skipped: Option<Vec<KeyError>>,
+        outcome: &Result<IssuerKeys, KeyError>,
+    ) {
+        let Some((foreign, Progress { reports, .. })) = self.foreign.get_mut(&at) else { return };
+        let source = foreign.source.description();
+        self.reports.extend(match outcome {
+            Ok(keys) => reports.issuer_keys(*keys, source, foreign.issuer.name()),
+            Err(error) => reports.load_failed(source, error.clone()),
+        });
+        if let Some(mut skipped) = skipped {
+            skipped.extend(self.rotation.own_keys_of(at));
+            self.reports.extend(reports.skipped(source, &skipped));
+        }
+    }
+
+    /// Reports the current ring. If a source changed it, this is done as soon as the limit of one of the sources whose keys have
+    /// changed since the last report allows it.
+    fn report_ring(&mut self, ring: Arc<KeyRing>, is_new: bool, cause: Cause) {
+        let Some(reported) = &self.reported else { return };
+        let report = KeyReport::Replaced { ring: ring.clone() };
+        if is_new {
+            report.count();
+        }
+        let is_due = match cause {
+            Cause::Call if is_new => true,
+            _ if ring.id() == reported.id() => false,
+            _ => {
+                let is_changed = |issuer: Option<&str>| !ring.is_same_of(reported, issuer);
+                let own = is_changed(None).then_some(&mut self.own);
+                let foreign = self.foreign.values_mut();
+                let foreign = foreign
+                    .filter(|(foreign, _)| is_changed(Some(foreign.issuer.name())))
+                    .map(|(_, progress)| progress);
+                own.into_iter().chain(foreign).any(|progress| progress.reports.may_report_ring())
+            }
+        };
+        if is_due {
+            self.reports.push(report);
+            self.reported = Some(ring);
+        }
+    }
+}
+
+/// Why the ring may have changed.
+#[derive(Clone, Copy, Debug)]
+enum Cause {
+    /// A source answered or failed, or time passed.
+    Source,
+    /// A call of the application.
+    Call,
 }
 
 impl Progress {
@@ -428,8 +472,7 @@ impl Progress {
         Self {
             due: Instant::now() + reload_every,
             retry: LEAST_RETRY.min(reload_every),
-            reported: Vec::new(),
-            reported_at: None,
+            reports: Reports::default(),
         }
     }
 
@@ -445,32 +488,6 @@ impl Progress {
     fn failed(&mut self) {
         self.due = Instant::now() + self.retry;
         self.retry = self.retry.saturating_mul(2).min(MAX_RETRY);
-    }
-
-    /// The errors of skipped keys that were not reported yet.
-    fn unreported(&mut self, skipped: &[KeyError]) -> Vec<KeyError> {
-        let before = std::mem::replace(&mut self.reported, skipped.iter().map(ToString::to_string).collect());
-        skipped.iter().filter(|error| !before.contains(&error.to_string())).cloned().collect()
-    }
-
-    /// The same of an issuer's source. An issuer could break other keys at each load, and so fill the log: a few are reported, and
-    /// further ones after a time.
-    fn unreported_of_issuer(&mut self, skipped: &[KeyError]) -> Vec<KeyError> {
-        if self.reported_at.is_some_and(|at| at.elapsed() < REPORT_AGAIN) {
-            return Vec::new();
-        }
-        let mut errors = self.unreported(skipped);
-        if let Some(more) = errors.len().checked_sub(MAX_REPORTED).filter(|more| *more > 0) {
-            errors.truncate(MAX_REPORTED);
-            errors.push(KeyError::new(
-                KeyErrorKind::Ring,
-                format!("{more} more keys of this source are skipped"),
-            ));
-        }
-        if !errors.is_empty() {
-            self.reported_at = Some(Instant::now());
-        }
-        errors
     }
 }
 
@@ -499,7 +516,8 @@ async fn run(manager: Weak<Manager>, rescheduled: Arc<Notify>, every: Duration) 
         let round = manager.runtime.spawn(manager.clone().reload()).await;
         if round.is_err_and(|error| error.is_panic()) {
             let error = KeyError::unavailable("a round panicked; its message went to standard error");
-            manager.emit(&KeyEvent::LoadFailed { source: "the key rotation", error: &error });
+            manager.state().report_own_failure(&"the key rotation".into(), error);
+            manager.tell_reports();
         }
     }
 }

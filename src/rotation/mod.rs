@@ -4,6 +4,7 @@ mod elapsed;
 pub(crate) mod load;
 mod manager;
 mod refetch;
+mod reports;
 pub mod source;
 mod state;
 
@@ -195,7 +196,7 @@ impl KeyRotation {
         self
     }
 
-    /// Calls `observe` with every [`KeyEvent`] about these keys: loaded, replaced, failed, skipped. The authority's
+    /// Calls `observe` with the [`KeyEvent`]s about these keys: loaded, replaced, failed, skipped. The authority's
     /// [`on_event`](crate::AuthorityBuilder::on_event) does not get them: set both. If it panics, the rotation
     /// continues.
     pub fn on_event(mut self, observe: impl Fn(&KeyEvent<'_>) + Send + Sync + 'static) -> Self {

@@ -2,7 +2,7 @@
 //!
 //! It has no clock, does not wait, and draws no random numbers: key sets and instants go in, a ring comes out.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::keyring::handle::RetiredKey;
@@ -80,10 +80,12 @@ struct Foreign {
 /// The answer of an issuer's source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum IssuerKeys {
-    /// It has keys, or it has none and had none at its last answer.
-    Unchanged,
+    /// It has keys.
+    Held,
     /// It has no keys any more, or none at the start.
     Emptied,
+    /// It has no keys, and had none at its last answer.
+    StillEmpty,
 }
 
 impl RotationState {
@@ -205,14 +207,18 @@ impl RotationState {
                 "no key of the issuer's set loads; its previous keys stay in use until `stale_for` is over";
             return Err(did_not_load(what, &error));
         }
-        let Some(foreign) = self.foreign.get_mut(&at) else { return Ok(IssuerKeys::Unchanged) };
+        let Some(foreign) = self.foreign.get_mut(&at) else { return Ok(IssuerKeys::Held) };
         foreign.failing_since = None;
         // The same keys in another order are no news.
         if !are_same(&keys, &foreign.keys) {
             foreign.keys = keys;
         }
         let had_keys = std::mem::replace(&mut foreign.has_keys, !foreign.keys.is_empty());
-        Ok(if had_keys && foreign.keys.is_empty() { IssuerKeys::Emptied } else { IssuerKeys::Unchanged })
+        Ok(match (had_keys, foreign.has_keys) {
+            (_, true) => IssuerKeys::Held,
+            (true, false) => IssuerKeys::Emptied,
+            (false, false) => IssuerKeys::StillEmpty,
+        })
     }
 
     /// Notes that a foreign issuer's source could not be loaded.
@@ -245,23 +251,19 @@ impl RotationState {
             .collect()
     }
 
-    /// An error for each own key that a trusted issuer publishes as its own.
-    pub(super) fn own_keys_of_issuers(&self) -> Vec<KeyError> {
-        let own: Vec<_> = self.own_keys().map(|key| key.fingerprint().to_owned()).collect();
-        let claims = |foreign: &Foreign| {
-            let claimed: Vec<_> =
-                foreign.keys.iter().filter(|key| own.iter().any(|own| own == key.fingerprint())).collect();
-            let error = |key: &VerifyingKey| {
-                let message = format!(
-                    "it is an own key, and the issuer {:?} publishes it too. It is not used as the issuer's, because \
-                     each could then sign the other's tokens",
-                    foreign.issuer.name()
-                );
-                KeyError::new(KeyErrorKind::Ring, message).about(key.kid())
-            };
-            claimed.into_iter().map(error).collect::<Vec<_>>()
+    /// An error for each own key that this trusted issuer publishes as its own.
+    pub(super) fn own_keys_of(&self, at: usize) -> Vec<KeyError> {
+        let Some(Foreign { issuer, keys, .. }) = self.foreign.get(&at) else { return Vec::new() };
+        let own: HashSet<_> = self.own_keys().map(|key| key.fingerprint().to_owned()).collect();
+        let error = |key: &VerifyingKey| {
+            let message = format!(
+                "it is an own key, and the issuer {:?} publishes it too. It is not used as the issuer's, because each could \
+                 then sign the other's tokens",
+                issuer.name()
+            );
+            KeyError::new(KeyErrorKind::Ring, message).about(key.kid())
         };
-        self.foreign.values().flat_map(claims).collect()
+        keys.iter().filter(|key| own.contains(key.fingerprint())).map(error).collect()
     }
 
     /// The ring at this instant.

@@ -34,7 +34,7 @@ impl Place {
 
 impl KeySource for Place {
     fn describe(&self) -> String {
-        format!("{}, by {}", self.source.describe(), self.setting)
+        format!("{}, by {}", self.source.description(), self.setting)
     }
 
     async fn load(&self) -> Result<KeySet, KeyError> {

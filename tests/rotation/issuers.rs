@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tower_reissue::keys::{KeyError, KeySet, KeySource, TrustedIssuer};
 use tower_reissue::store::{ClaimsStore, MemoryStore, Presented, Standing, StoreError};
-use tower_reissue::{KeyEvent, ManualClock, Reason};
+use tower_reissue::{ManualClock, Reason};
 
 use super::*;
 use crate::support::{AUDIENCE, ISSUER, NOW, claims_with, forward, sign_raw};
@@ -447,40 +447,4 @@ async fn a_tenant_that_comes_or_goes_ends_no_other_tenants_request() {
         answers.notify_one();
         assert_eq!(waiting.await.unwrap(), expected, "{tenants:?}");
     }
-}
-
-/// Each of its answers holds other keys that don't load.
-struct Broken(AtomicUsize, String);
-
-impl KeySource for Broken {
-    fn describe(&self) -> String {
-        "broken keys".to_owned()
-    }
-
-    async fn load(&self) -> Result<KeySet, KeyError> {
-        let load = self.0.fetch_add(1, Ordering::SeqCst);
-        let broken = (0..200).map(|n| format!(r#"{{"kty":"future","kid":"{load}-{n}"}}"#));
-        let keys: Vec<_> = broken.chain([self.1.clone()]).collect();
-        KeySet::from_jwk_set(&format!(r#"{{"keys":[{}]}}"#, keys.join(",")))
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_issuer_whose_keys_break_anew_each_time_fills_no_log() {
-    let told = Arc::new(AtomicUsize::new(0));
-    let count = told.clone();
-    let good = SigningKey::generate(Algorithm::EdDSA).unwrap().verifying_key().to_jwk().unwrap();
-    let source = Broken(AtomicUsize::new(0), good);
-    let keys = KeyRotation::verify_only().trust(A, source).on_event(move |event| {
-        if let KeyEvent::Skipped { .. } = event {
-            count.fetch_add(1, Ordering::SeqCst);
-        }
-    });
-    let keys = keys.start().await.unwrap();
-    assert_eq!(told.load(Ordering::SeqCst), 9);
-    tokio::time::sleep(Duration::from_secs(595)).await;
-    assert_eq!(told.load(Ordering::SeqCst), 9);
-    tokio::time::sleep(Duration::from_secs(15)).await;
-    assert_eq!(told.load(Ordering::SeqCst), 18);
-    drop(keys);
 }

@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod events;
 mod files;
 mod generated;
 mod issuers;
@@ -16,6 +17,7 @@ mod survival;
 use std::convert::Infallible;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -25,7 +27,9 @@ use http_body_util::Full;
 use tempfile::TempDir;
 use tower::util::BoxCloneSyncService;
 use tower::{Layer, ServiceExt, service_fn};
-use tower_reissue::keys::{Algorithm, KeyRotation, Keys, SigningKey};
+use tower_reissue::keys::{
+    Algorithm, FileSource, KeyError, KeyRotation, KeySet, KeySource, Keys, SigningKey,
+};
 use tower_reissue::{Authority, AuthorityBuilder, ReissueLayer, ResponseBody};
 
 /// Tiny, for the tests' sake: the clock that rotations read counts seconds.
@@ -45,6 +49,20 @@ impl Scratch {
 
     fn path(&self, name: &str) -> PathBuf {
         self.dir().join(name)
+    }
+}
+
+/// A file source that counts how often it is asked.
+struct CountedFile(FileSource, Arc<AtomicUsize>);
+
+impl KeySource for CountedFile {
+    fn describe(&self) -> String {
+        self.0.describe()
+    }
+
+    async fn load(&self) -> Result<KeySet, KeyError> {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        self.0.load().await
     }
 }
 

@@ -129,20 +129,6 @@ async fn a_round_that_panics_is_told_and_the_next_one_goes_on() {
     assert_eq!(keys.current().kids().next(), Some(secret_key(2).kid()));
 }
 
-/// A file source that counts how often it is asked.
-struct Counted(FileSource, Arc<AtomicUsize>);
-
-impl KeySource for Counted {
-    fn describe(&self) -> String {
-        self.0.describe()
-    }
-
-    async fn load(&self) -> Result<KeySet, KeyError> {
-        self.1.fetch_add(1, Ordering::SeqCst);
-        self.0.load().await
-    }
-}
-
 /// Takes the place of a file, and lets go of whoever hangs on it, also where the test fails.
 struct Pipe<'a>(&'a Path);
 
@@ -182,7 +168,8 @@ async fn a_load_that_hangs_is_the_only_one_of_its_source_and_is_told_until_it_en
     let scratch = Scratch::new();
     let (own, foreign) = (scratch.path("own"), scratch.path("foreign"));
     let asked = [0, 1].map(|_| Arc::new(AtomicUsize::new(0)));
-    let source = |path: &Path, n: usize| Counted(FileSource::new(path, KeyFormat::jwk()), asked[n].clone());
+    let source =
+        |path: &Path, n: usize| CountedFile(FileSource::new(path, KeyFormat::jwk()), asked[n].clone());
     write(&own, &jwk(1));
     write(&foreign, &jwk(2));
     let rotation = KeyRotation::new(source(&own, 0)).trust("https://partner.example", source(&foreign, 1));
