@@ -103,7 +103,7 @@ impl Arguments {
                 "--listen" => {
                     let address = arguments.next().unwrap_or_default();
                     read.listen = address.parse().map_err(|_| {
-                        format!("--listen {address}: an address like 127.0.0.1:7860 is right")
+                        format!("--listen {address}: expected an address like 127.0.0.1:7860")
                     })?;
                 }
                 "--mounted-keys" => read.langflow = read.langflow.mounted_keys(),

@@ -64,7 +64,7 @@ pub(crate) fn unreadable(place: impl fmt::Display, error: &io::Error) -> String 
             " (the user or a group of this process must be able to read it; in Kubernetes set `fsGroup`)"
         }
         // Docker makes one for a bind mount whose source is missing.
-        ErrorKind::IsADirectory => " (a file is right; was it missing when the container was made?)",
+        ErrorKind::IsADirectory => " (expected a file; was it missing when the container was made?)",
         _ => "",
     };
     format!("{place} can't be read{remedy}")
@@ -94,7 +94,7 @@ mod tests {
             ),
             (
                 ErrorKind::IsADirectory,
-                "/k can't be read (a file is right; was it missing when the container was made?)",
+                "/k can't be read (expected a file; was it missing when the container was made?)",
             ),
             (ErrorKind::NotFound, "/k can't be read"),
         ] {

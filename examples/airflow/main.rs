@@ -156,7 +156,7 @@ impl Arguments {
                     let address = given.next().unwrap_or_default();
                     let resolved = address.to_socket_addrs().ok().and_then(|mut found| found.next());
                     read.listen = resolved
-                        .ok_or(format!("--listen {address}: an address like 127.0.0.1:9091 is right"))?;
+                        .ok_or(format!("--listen {address}: expected an address like 127.0.0.1:9091"))?;
                 }
                 _ => {
                     let usage = "usage: airflow [--listen ADDRESS] [--secrets FOLDER] [--try] [--settings]";

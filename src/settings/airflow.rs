@@ -12,6 +12,7 @@ use super::layer::Layers;
 use super::variables::{Variables, origin};
 use crate::error::unreadable;
 use crate::keys::algorithm::Algorithm;
+use crate::keys::error::KeyErrorKind;
 use crate::keys::signing_key::SigningKey;
 
 /// Airflow 3's own variables, for [`SettingsBuilder::airflow`]. [The manual](crate::manual::settings#airflow) has the table.
@@ -279,7 +280,7 @@ impl Airflow {
             list.push(text);
         }
         let Some((first, others)) = list.split_first() else {
-            return Err(SettingsError::new(format!("{from}: at least one audience is right")));
+            return Err(SettingsError::new(format!("{from}: expected at least one audience")));
         };
         layers.set("audience", json!(first), &from)?;
         if others.is_empty() {
@@ -307,15 +308,17 @@ fn guessed(path: &str) -> Result<Algorithm, SettingsError> {
         .map(zeroize::Zeroizing::new)
         .map_err(|error| SettingsError::new(format!("{at}: {}", unreadable(path, &error))).because(error))?;
     let algorithms = [Algorithm::RS256, Algorithm::EdDSA, Algorithm::ES256, Algorithm::ES384];
-    let mut first = None;
+    let mut errors = Vec::new();
     for algorithm in algorithms {
         match SigningKey::from_pem(algorithm, &*pem) {
             Ok(_) => return Ok(algorithm),
-            Err(error) => _ = first.get_or_insert(error),
+            Err(error) => errors.push(error),
         }
     }
+    // What the key's own algorithm says, rather than that the key is not of another one.
+    errors.sort_by_key(|error| error.kind() == KeyErrorKind::WrongType);
     let refused = SettingsError::new(format!("{at}: {path} holds no private key of a supported algorithm"));
-    Err(match first {
+    Err(match errors.into_iter().next() {
         Some(error) => refused.because(error),
         None => refused,
     })
@@ -386,7 +389,7 @@ impl SecretsInDirectory {
 impl SecretsBackend for SecretsInDirectory {
     fn secret(&self, name: &str) -> Result<Option<OsString>, Box<dyn Error + Send + Sync>> {
         if !Path::new(name).components().all(|part| matches!(part, Component::Normal(_))) {
-            return Err("the name of a file in the directory is right".into());
+            return Err("expected the name of a file in the directory".into());
         }
         let path = self.directory.join(name);
         match std::fs::read_to_string(&path) {

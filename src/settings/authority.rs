@@ -164,7 +164,7 @@ impl Settings {
                 "none" => SameSite::None,
                 _ => {
                     let at = at("same_site");
-                    return Err(SettingsError::new(format!("{at}: `strict`, `lax` or `none` is right")));
+                    return Err(SettingsError::new(format!("{at}: expected `strict`, `lax` or `none`")));
                 }
             });
         }

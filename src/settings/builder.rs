@@ -48,7 +48,7 @@ impl SettingsBuilder {
         self.layer(|layers| match serde_json::to_value(values) {
             Ok(tree @ serde_json::Value::Object(_)) => layers.document(name, tree),
             // The error may quote a value.
-            _ => Err(SettingsError::new(format!("{name}: a table of settings is right here"))),
+            _ => Err(SettingsError::new(format!("{name}: expected a table of settings"))),
         })
     }
 

@@ -56,7 +56,7 @@ impl OwnKeys {
         // A set that withdraws keys counts also if no key loads.
         if set.signing.is_none() && set.withdrawn.is_empty() {
             let message = format!(
-                "{} has no key that signs: a private key or a secret is right. A public key that verifies goes into \
+                "{} has no key that signs: expected a private key or a secret. A public key that verifies goes into \
                  `retired_keys`, another issuer's into `trusted_issuers`",
                 self.signing.setting
             );
@@ -141,7 +141,7 @@ impl Settings {
     async fn place(&self, path: &str, key: &Key) -> Result<Place, SettingsError> {
         let Some(&place) = key.places().first() else {
             return Err(SettingsError::new(format!(
-                "{}: one of `value`, `variable`, `file`, `command`, `directory` and `generated_in` is right",
+                "{}: expected one of `value`, `variable`, `file`, `command`, `directory` and `generated_in`",
                 self.origins.describe(path)
             )));
         };
@@ -211,7 +211,7 @@ impl Settings {
             "jwk" | "jwk_set" => None,
             _ => {
                 return Err(SettingsError::new(format!(
-                    "{}: `secret`, `base64`, `base64url`, `pem`, `der`, `jwk` or `jwk_set` is right",
+                    "{}: expected `secret`, `base64`, `base64url`, `pem`, `der`, `jwk` or `jwk_set`",
                     self.origins.describe(&format!("{path}.format"))
                 )));
             }

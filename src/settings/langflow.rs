@@ -122,7 +122,7 @@ impl Langflow {
             Some("RS512") => Algorithm::RS512,
             Some(_) => {
                 return Err(SettingsError::new(format!(
-                    "{}: HS256, RS256 or RS512 is right",
+                    "{}: expected HS256, RS256 or RS512",
                     origin(ALGORITHM)
                 )));
             }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 
-use config::{Config, Value as Merged, ValueKind};
+use config::{Config, ConfigError, Value as Merged, ValueKind};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -38,7 +38,7 @@ impl Layers {
     /// The values of a document.
     pub(super) fn document(&mut self, name: &str, tree: Value) -> Result<(), SettingsError> {
         if !tree.is_object() {
-            return Err(SettingsError::new(format!("{name}: a table of settings is right here")));
+            return Err(SettingsError::new(format!("{name}: expected a table of settings")));
         }
         super::value::leaves(tree).into_iter().try_for_each(|(path, value)| self.set(&path, value, name))
     }
@@ -184,20 +184,39 @@ fn check(path: &str, value: &Value) -> Result<(), String> {
         }
         value = Merged::new(None, ValueKind::Table([(name.to_owned(), value)].into()));
     }
-    Fields::deserialize(value).map(drop).map_err(|error| {
-        let message = match error {
-            config::ConfigError::At { error, .. } => error.to_string(),
-            error => error.to_string(),
-        };
-        // The library quotes the value, which may be a secret in the wrong place.
-        let message = message.split(" for key `").next().unwrap_or(&message);
-        match message.rsplit_once("expected ") {
-            Some((quoting, expected)) if quoting.starts_with("invalid") => {
-                format!("{expected} is right here")
-            }
-            _ => message.to_owned(),
-        }
-    })
+    Fields::deserialize(value).map(drop).map_err(told)
+}
+
+/// What the library says, without the value, which it quotes and which may be a secret in the wrong place.
+fn told(error: ConfigError) -> String {
+    match error {
+        ConfigError::At { error, .. } => told(*error),
+        ConfigError::Type { expected, .. } => format!("expected {}", plain(expected)),
+        // By serde: "invalid type: <the value>, expected <what>", and whatever the value is, what was expected comes last.
+        ConfigError::Message(text) if text.starts_with("invalid ") => match text.rsplit_once("expected ") {
+            Some((_, expected)) => format!("expected {}", plain(expected)),
+            None => "this is not a value of the setting".to_owned(),
+        },
+        // An unknown name, or what the types of this module say.
+        ConfigError::Message(text) => text,
+        _ => "this is not a value of the setting".to_owned(),
+    }
+}
+
+/// In words for somebody who edits settings, what serde and the library expect.
+fn plain(expected: &str) -> String {
+    let bits = expected.strip_prefix("an unsigned ").and_then(|rest| rest.strip_suffix(" bit integer"));
+    match (expected, bits.and_then(|bits| bits.parse::<u32>().ok())) {
+        (_, Some(bits @ 1..64)) => format!("a whole number from 0 to {}", (1_u64 << bits) - 1),
+        ("an integer", _) => "a whole number".to_owned(),
+        (_, _) if expected.starts_with("an unsigned ") => "a whole number that is not negative".to_owned(),
+        ("a boolean", _) => "`true` or `false`".to_owned(),
+        ("a string", _) => "a text".to_owned(),
+        ("a sequence" | "an array", _) => "a list of tables".to_owned(),
+        ("a map", _) => "a table".to_owned(),
+        (_, _) if expected.starts_with("struct ") => "a table".to_owned(),
+        _ => expected.to_owned(),
+    }
 }
 
 fn merged_value(value: Value) -> Merged {

@@ -55,11 +55,13 @@ impl<'de> Deserialize<'de> for Place {
         let text = Zeroizing::new(String::deserialize(deserializer)?);
         let authority = text.split_once("://").and_then(|(_, rest)| rest.split('/').next());
         if is_key_text(&text) || authority.is_some_and(|authority| authority.contains('@')) {
-            return Err(D::Error::custom("a name is right here, and this is a key or a URL with a password"));
+            return Err(D::Error::custom(
+                "expected a path or URL, and this is a key or a URL with a password",
+            ));
         }
         if is_secret_for_path(&text) {
             return Err(D::Error::custom(
-                "a path or URL is right here, and this may be a secret: no such file exists (an absolute path is always taken)",
+                "expected a path or URL, and this may be a secret: no such file exists (an absolute path is always taken)",
             ));
         }
         Ok(Self(text.to_string()))
@@ -76,7 +78,7 @@ impl<'de> Deserialize<'de> for VariableName {
         let text = Zeroizing::new(String::deserialize(deserializer)?);
         if !is_variable(&text) {
             return Err(D::Error::custom(
-                "the name of an environment variable that is set is right here, and this may be its value",
+                "expected the name of an environment variable that is set, and this may be its value",
             ));
         }
         Ok(Self(text.to_string()))
@@ -171,7 +173,7 @@ impl Secret {
             }
             _ => {
                 return Err(SettingsError::new(format!(
-                    "{}: one of `value`, `variable`, `file` and `command` is right",
+                    "{}: expected one of `value`, `variable`, `file` and `command`",
                     origins.describe(path)
                 )));
             }

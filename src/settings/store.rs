@@ -12,7 +12,7 @@ impl Settings {
         let Some(store) = &self.fields.store else { return Ok(None) };
         let Some(url) = &store.url else {
             return Err(SettingsError::new(format!(
-                "{}: the setting `store.url` is missing: `memory:`, `redis://…`, `postgres://…` or `sqlite:…` is right",
+                "{}: the setting `store.url` is missing: expected `memory:`, `redis://…`, `postgres://…` or `sqlite:…`",
                 self.origins.describe("store")
             )));
         };
@@ -25,7 +25,7 @@ impl Settings {
             "postgres" | "postgresql" => self.postgres(store, &url).await,
             "sqlite" => self.sqlite(store, &url).await,
             _ => Err(SettingsError::new(
-                "`memory:`, `redis://…`, `rediss://…`, `postgres://…` or `sqlite:…` is right",
+                "expected `memory:`, `redis://…`, `rediss://…`, `postgres://…` or `sqlite:…`",
             )),
         };
         opened

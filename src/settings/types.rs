@@ -385,7 +385,7 @@ impl<'de> Deserialize<'de> for Time {
 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Time, E> {
                 humantime::parse_duration(text.trim()).map(Time).map_err(|_| {
-                    E::custom("a duration with its unit is right here, as in \"90s\", \"10m\" or \"1h 30m\"")
+                    E::custom("expected a duration with its unit, as in \"90s\", \"10m\" or \"1h 30m\"")
                 })
             }
         }
@@ -441,7 +441,7 @@ impl<'de> Deserialize<'de> for Claim {
         let text = String::deserialize(deserializer)?;
         let (name, value) = text
             .split_once('=')
-            .ok_or_else(|| D::Error::custom("a claim and its value are right here, as in \"type=access\""))?;
+            .ok_or_else(|| D::Error::custom("expected a claim and its value, as in \"type=access\""))?;
         Ok(Self(name.to_owned(), value.to_owned()))
     }
 }

@@ -92,7 +92,7 @@ impl Variables {
         match &*text.trim().to_ascii_lowercase() {
             "1" | "on" | "t" | "true" | "y" | "yes" => Ok(true),
             "0" | "off" | "f" | "false" | "n" | "no" => Ok(false),
-            _ => Err(SettingsError::new(format!("{}: `true` or `false` is right", origin(name)))),
+            _ => Err(SettingsError::new(format!("{}: expected `true` or `false`", origin(name)))),
         }
     }
 
@@ -101,7 +101,7 @@ impl Variables {
         let Some(text) = self.text(name)? else { return Ok(default) };
         text.trim()
             .parse()
-            .map_err(|_| SettingsError::new(format!("{}: a whole number of seconds is right", origin(name))))
+            .map_err(|_| SettingsError::new(format!("{}: expected a whole number of seconds", origin(name))))
     }
 }
 

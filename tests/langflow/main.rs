@@ -340,10 +340,10 @@ fn it_exits_2_and_names_what_is_wrong() {
     for (name, value, message) in [
         ("LANGFLOW_SUPERUSER_PASSWORD", "", "is not set"),
         ("LANGFLOW_SECRET_KEY", "Xq8-1zPw.7tRb4Lm_9Kd", "has 20 bytes and needs 32"),
-        ("LANGFLOW_ALGORITHM", "none", "HS256, RS256 or RS512 is right"),
+        ("LANGFLOW_ALGORITHM", "none", "expected HS256, RS256 or RS512"),
         ("LANGFLOW_ACCESS_TOKEN_EXPIRE_SECONDS", "1h", "a whole number of seconds is right"),
         ("LANGFLOW_ACCESS_SECURE", "maybe", "`true` or `false` is right"),
-        ("LANGFLOW_REFRESH_SAME_SITE", "all", "`strict`, `lax` or `none` is right"),
+        ("LANGFLOW_REFRESH_SAME_SITE", "all", "expected `strict`, `lax` or `none`"),
         ("LANGFLOW_COOKIE_DOMAIN", "https://flows.example", "is not a cookie's domain"),
         ("LANGFLOW_CORS_ORIGINS", "flows.example", "is not an origin"),
     ] {

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use serde_json::{Value, json};
 use tower_reissue::settings::{Airflow, SecretsInDirectory, SecretsInEnvironment, Settings};
@@ -211,7 +213,7 @@ fn each_mistake_names_its_variable() {
         ),
         (
             vec![WITH_SECRET, ("AIRFLOW__API_AUTH__JWT_LEEWAY", "10s")],
-            "environment variable AIRFLOW__API_AUTH__JWT_LEEWAY: a whole number of seconds is right",
+            "environment variable AIRFLOW__API_AUTH__JWT_LEEWAY: expected a whole number of seconds",
         ),
         (
             vec![WITH_SECRET, ("AIRFLOW__API_AUTH__JWT_ALGORITHM", "RS256")],
@@ -220,7 +222,7 @@ fn each_mistake_names_its_variable() {
         ),
         (
             vec![WITH_SECRET, ("AIRFLOW__EXECUTION_API__JWT_AUDIENCE", " ,")],
-            "environment variable AIRFLOW__EXECUTION_API__JWT_AUDIENCE: at least one audience is right",
+            "environment variable AIRFLOW__EXECUTION_API__JWT_AUDIENCE: expected at least one audience",
         ),
         (
             vec![("AIRFLOW__API_AUTH__JWT_SECRET_SECRET", "jwt")],
@@ -263,11 +265,54 @@ fn each_mistake_names_its_variable() {
     let directory = || SecretsInDirectory::new(directory.path());
     for (name, expected) in [
         ("none", "the secrets backend has no secret of this name, or an empty one"),
-        ("../none", "the secrets backend failed: the name of a file in the directory is right"),
+        ("../none", "the secrets backend failed: expected the name of a file in the directory"),
     ] {
         let airflow = Airflow::execution_api().secrets_backend(directory());
         let error = load(airflow, &[("AIRFLOW__API_AUTH__JWT_SECRET_SECRET", name)]).unwrap_err();
         assert_eq!(error, format!("environment variable AIRFLOW__API_AUTH__JWT_SECRET_SECRET: {expected}"));
+    }
+}
+
+/// Without a name of the algorithm, the error is that of the key's own algorithm.
+#[test]
+fn a_private_key_that_can_not_be_used_says_why() {
+    let der: Vec<u8> = include_str!("../keys/p256.pem")
+        .lines()
+        .filter(|line| !line.starts_with("--"))
+        .collect::<String>()
+        .into();
+    let mut der = STANDARD.decode(der).unwrap();
+    // The last bytes are its public half.
+    *der.last_mut().unwrap() ^= 1;
+    let mismatched =
+        format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----", STANDARD.encode(der));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap();
+    for (pem, expected) in [
+        (
+            &*mismatched,
+            "its document holds a public key that does not belong to the private key; export the pair again",
+        ),
+        (
+            include_str!("../keys/p256.public.pem"),
+            "this is the public half, and signing needs the private one; load it as a `VerifyingKey`",
+        ),
+        (
+            include_str!("../keys/p521.pem"),
+            "it is an EC key on another curve than P-256 or P-384 (or on unnamed parameters); generate one on these",
+        ),
+        (
+            include_str!("../keys/rsa1024.pem"),
+            "its RSA modulus has 1024 bits; use a key of 2048 bits or more",
+        ),
+    ] {
+        fs::write(path, pem).unwrap();
+        let error =
+            load(Airflow::execution_api(), &[("AIRFLOW__API_AUTH__JWT_PRIVATE_KEY_PATH", path)]).unwrap_err();
+        let at = format!(
+            "environment variable AIRFLOW__API_AUTH__JWT_PRIVATE_KEY_PATH: {path} holds no private key of a supported algorithm: "
+        );
+        assert!(error.starts_with(&at) && error.ends_with(expected), "{error}");
     }
 }
 

@@ -132,12 +132,12 @@ fn each_mistake_names_its_variable() {
     for (variables, expected) in [
         (
             vec![("LANGFLOW_ALGORITHM", "ES256")],
-            "environment variable LANGFLOW_ALGORITHM: HS256, RS256 or RS512 is right",
+            "environment variable LANGFLOW_ALGORITHM: expected HS256, RS256 or RS512",
         ),
         (vec![], "LANGFLOW_CONFIG_DIR is missing: the directory in which a generated key is kept"),
         (
             vec![("LANGFLOW_SECRET_KEY", SECRET), ("LANGFLOW_ACCESS_TOKEN_EXPIRE_SECONDS", "1h")],
-            "environment variable LANGFLOW_ACCESS_TOKEN_EXPIRE_SECONDS: a whole number of seconds is right",
+            "environment variable LANGFLOW_ACCESS_TOKEN_EXPIRE_SECONDS: expected a whole number of seconds",
         ),
         (
             vec![("LANGFLOW_SECRET_KEY", SECRET), ("LANGFLOW_PRIVATE_KEY", RSA)],
@@ -151,7 +151,7 @@ fn each_mistake_names_its_variable() {
         ),
         (
             vec![("LANGFLOW_SECRET_KEY", SECRET), ("LANGFLOW_ACCESS_HTTPONLY", "sometimes")],
-            "environment variable LANGFLOW_ACCESS_HTTPONLY: `true` or `false` is right",
+            "environment variable LANGFLOW_ACCESS_HTTPONLY: expected `true` or `false`",
         ),
         (
             vec![("LANGFLOW_ALGORITHM", "RS256"), ("LANGFLOW_PUBLIC_KEY", RSA_PUBLIC)],

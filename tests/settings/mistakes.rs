@@ -12,7 +12,7 @@ fn an_unreadable_setting_is_named_with_its_source_and_no_value() {
     let mistake = |name: &str, value: &str| {
         Settings::builder().variables("ORDERS", [(name, value)]).load().unwrap_err().to_string()
     };
-    let duration = "a duration with its unit is right here, as in \"90s\", \"10m\" or \"1h 30m\"";
+    let duration = "expected a duration with its unit, as in \"90s\", \"10m\" or \"1h 30m\"";
     for (name, value, expected) in [
         ("ORDERS__LIFETIME", "600", format!("the setting `lifetime` (environment variable ORDERS__LIFETIME): {duration}")),
         ("ORDERS__LIFETIME", "soon", format!("the setting `lifetime` (environment variable ORDERS__LIFETIME): {duration}")),
@@ -34,14 +34,14 @@ fn an_unreadable_setting_is_named_with_its_source_and_no_value() {
         (
             "ORDERS__ACCESS_CLAIM",
             "access",
-            "the setting `access_claim` (environment variable ORDERS__ACCESS_CLAIM): a claim and its value are right here, as in \
+            "the setting `access_claim` (environment variable ORDERS__ACCESS_CLAIM): expected a claim and its value, as in \
              \"type=access\""
                 .to_owned(),
         ),
         (
             "ORDERS__JITTER_PERCENT",
             "many",
-            "the setting `jitter_percent` (environment variable ORDERS__JITTER_PERCENT): an integer is right here".to_owned(),
+            "the setting `jitter_percent` (environment variable ORDERS__JITTER_PERCENT): expected a whole number".to_owned(),
         ),
         ("ORDERS__", "x", "environment variable ORDERS__: this is not the name of a setting".to_owned()),
         (
@@ -58,11 +58,57 @@ fn an_unreadable_setting_is_named_with_its_source_and_no_value() {
         assert_eq!(mistake(name, value), expected);
     }
     // A secret where a table belongs, or in a wrong place.
-    for name in
-        ["ORDERS__KEY", "ORDERS__STORE", "ORDERS__KEY__KEY", "ORDERS__RETIRED_KEYS", "ORDERS__JITTER_PERCENT"]
-    {
-        let error = mistake(name, SECRET);
-        assert!(error.contains(name) && !error.contains("of these tests"), "{error}");
+    let table = "expected a table";
+    let tables = "expected a list of tables";
+    for (name, expected) in [
+        ("ORDERS__KEY", table),
+        ("ORDERS__STORE", table),
+        ("ORDERS__REQUEST__COOKIE", table),
+        ("ORDERS__KEY__KEY", "unknown field `key`, "),
+        ("ORDERS__RETIRED_KEYS", tables),
+        ("ORDERS__RETIRED_KEYS__0", table),
+        ("ORDERS__TRUSTED_ISSUERS", tables),
+        ("ORDERS__JITTER_PERCENT", "expected a whole number"),
+        ("ORDERS__WITHOUT_ISSUER", "expected `true` or `false`"),
+        ("ORDERS__LEEWAY", duration),
+        ("ORDERS__KEY__ALGORITHM", "key refused: this is not the name of a supported algorithm"),
+        ("ORDERS__ACCESS_CLAIM", "expected a claim and its value, as in \"type=access\""),
+    ] {
+        // Texts that a library's messages could be taken apart at.
+        for secret in [
+            SECRET.to_owned(),
+            format!("{SECRET} for key `x`"),
+            format!("`{SECRET}`, expected {SECRET} for key `{SECRET}`"),
+            format!("invalid type: {SECRET}\", expected \"{SECRET}"),
+        ] {
+            let error = mistake(name, &secret);
+            let (setting, said) = error.split_once(&format!(" (environment variable {name}): ")).unwrap();
+            assert!(setting.starts_with("the setting `") && said.starts_with(expected), "{error}");
+            assert!(!error.contains("of these tests"), "{error}");
+        }
+    }
+    // Numbers and lists in the wrong place.
+    for (text, expected) in [
+        ("jitter_percent = 300", "expected a whole number from 0 to 255"),
+        ("jitter_percent = -1", "expected a whole number that is not negative"),
+        ("key = 1", table),
+        ("retired_keys = 1", tables),
+        ("retired_keys = [1]", table),
+        ("audience = [1]", "expected a text"),
+        ("withdrawn_keys = 1", "expected a list of texts, or one text with commas between them"),
+        ("lifetime = 600", duration),
+        ("store.url = 1", "expected a secret, or one of `value`, `variable`, `file` and `command`"),
+        (
+            "[key]\nfile = 'x'\nmax_bytes = 99999999999999999999999",
+            "the TOML text, line 3: this is not TOML: ",
+        ),
+    ] {
+        let error = toml(text).unwrap_err().to_string();
+        let said = error.split_once(" (TOML text): ").map_or(&*error, |(_, said)| said);
+        assert!(
+            said == expected || expected.ends_with("TOML: ") && said.starts_with(expected),
+            "{text}: {error}"
+        );
     }
 }
 
@@ -99,8 +145,8 @@ async fn what_can_not_be_built_names_the_setting_and_its_source() {
         ),
         (
             format!("{NEEDED}[key]\nkid = 'x'"),
-            "the setting `key` (TOML text): one of `value`, `variable`, `file`, `command`, `directory` and `generated_in` is \
-             right"
+            "the setting `key` (TOML text): expected one of `value`, `variable`, `file`, `command`, `directory` and \
+             `generated_in`"
                 .to_owned(),
         ),
         (
@@ -142,13 +188,13 @@ async fn what_can_not_be_built_names_the_setting_and_its_source() {
         ),
         (
             format!("{NEEDED}[key]\nalgorithm = 'RS256'\nvalue = '''{}'''", include_str!("../keys/rsa2048.public.pem")),
-            "the keys don't load: key refused: the setting `key.value` (TOML text) has no key that signs: a private key or a \
-             secret is right. A public key that verifies goes into `retired_keys`, another issuer's into `trusted_issuers`"
+            "the keys don't load: key refused: the setting `key.value` (TOML text) has no key that signs: expected a private key or a \
+             secret. A public key that verifies goes into `retired_keys`, another issuer's into `trusted_issuers`"
                 .to_owned(),
         ),
         (
             format!("{NEEDED}[key]\nformat = 'txt'\nvalue = 'x'"),
-            "the setting `key.format` (TOML text): `secret`, `base64`, `base64url`, `pem`, `der`, `jwk` or `jwk_set` is right"
+            "the setting `key.format` (TOML text): expected `secret`, `base64`, `base64url`, `pem`, `der`, `jwk` or `jwk_set`"
                 .to_owned(),
         ),
         (
@@ -160,7 +206,7 @@ async fn what_can_not_be_built_names_the_setting_and_its_source() {
         (format!("issuer = 'x'\naudience = 'y'\n{key}"), "the setting `max_session_lifetime` is missing: ...".to_owned()),
         (
             format!("{NEEDED}{key}\n[store]\nurl = 'mysql://user:hunter2@h'"),
-            "the setting `store.url` (TOML text): `memory:`, `redis://…`, `rediss://…`, `postgres://…` or `sqlite:…` is right"
+            "the setting `store.url` (TOML text): expected `memory:`, `redis://…`, `rediss://…`, `postgres://…` or `sqlite:…`"
                 .to_owned(),
         ),
         (
@@ -183,8 +229,8 @@ async fn what_can_not_be_built_names_the_setting_and_its_source() {
         ),
         (
             format!("{NEEDED}{key}\n[store]\nprefix = 'x'"),
-            "the setting `store` (TOML text): the setting `store.url` is missing: `memory:`, `redis://…`, `postgres://…` or \
-             `sqlite:…` is right"
+            "the setting `store` (TOML text): the setting `store.url` is missing: expected `memory:`, `redis://…`, `postgres://…` \
+             or `sqlite:…`"
                 .to_owned(),
         ),
         (
@@ -300,7 +346,7 @@ async fn what_a_layer_can_not_do_names_the_setting() {
         ),
         (
             "cookie.name = 's'\ncookie.same_site = 'some'",
-            "the setting `request.cookie.same_site` (TOML text): `strict`, `lax` or `none` is right",
+            "the setting `request.cookie.same_site` (TOML text): expected `strict`, `lax` or `none`",
         ),
         (
             "cookie.path = '/'",

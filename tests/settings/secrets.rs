@@ -177,12 +177,12 @@ fn a_secret_in_place_of_a_name_is_refused_and_printed_nowhere() {
             let error = Settings::builder().variables("T", [(&*variable, text)]).load().unwrap_err();
             let expected = match name {
                 "VARIABLE" => {
-                    "the name of an environment variable that is set is right here, and this may be its value"
+                    "expected the name of an environment variable that is set, and this may be its value"
                 }
                 _ if text.starts_with("q3") || text.contains(token) => {
-                    "a path or URL is right here, and this may be a secret: no such file exists (an absolute path is always taken)"
+                    "expected a path or URL, and this may be a secret: no such file exists (an absolute path is always taken)"
                 }
-                _ => "a name is right here, and this is a key or a URL with a password",
+                _ => "expected a path or URL, and this is a key or a URL with a password",
             };
             let setting = name.to_lowercase();
             assert_eq!(
