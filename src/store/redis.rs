@@ -66,6 +66,12 @@ const AT_ONCE: usize = 128;
 ///   Revoking a recorded session always finds room.
 /// * Persistent, if a revocation must survive a restart of the server: `appendonly yes`, and `appendfsync always` if
 ///   not even one second may be lost.
+/// * **A primary.** A replica may not hold a revocation that was made on its primary, and gets none while it has lost it. So
+///   one is refused at connect, by its role. A server that becomes a replica later answers nothing from then on: each call
+///   is an error of the kind [`StoreErrorKind::Unavailable`], and connects anew, so that a name or an address that moved to
+///   the new primary is followed. Not detected: a replica with `replica-read-only no`, except at connect, and a primary
+///   that was replaced and was not told (it is cut off from the others, and this process is on its side). Let
+///   the failover end the connections to the former primary, as Sentinel does, or move its address.
 /// * Replicated with care. Replication is asynchronous: **a failover forgets the revocations and rotations that its
 ///   replica had not received**, and nothing can detect that. [`wait_for_replicas`](RedisConnect::wait_for_replicas)
 ///   reports a revocation only when replicas hold it.
@@ -125,7 +131,7 @@ impl RedisStore {
     ///
     /// # Errors
     /// [`StoreErrorKind::Misconfigured`] for a URL that can't be read or used, a bad prefix, a refused password, or a
-    /// server that evicts. Otherwise if the server can't be reached. A port without a listener fails at once; a
+    /// server that evicts or is a replica. Otherwise if the server can't be reached. A port without a listener fails at once; a
     /// server that does not answer fails after 4 s.
     pub fn connect(url: impl AsRef<str>) -> RedisConnect {
         RedisConnect::new([url], false)

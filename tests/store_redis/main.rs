@@ -42,6 +42,7 @@ mod promises;
 mod pushed;
 mod refresh;
 mod replicas;
+mod roles;
 mod setup;
 mod sharded;
 mod tls;

@@ -128,11 +128,19 @@ impl RedisConnect {
         servers.check().map_err(misconfigured)?;
         let unreachable = |error| failure_at(&servers, error);
         let link = Link::connect(&servers, RESPONSE_TIMEOUT).await.map_err(unreachable)?;
+        // A replica of a cluster redirects to its primary by itself.
+        if !self.is_cluster && link.info("replication", "role").await.iter().any(|role| role == "slave") {
+            return Err(misconfigured(ConfigError::new(
+                "the server is a replica: use the URL of the primary, because a replica may not hold a revocation that was \
+                 made there",
+            )));
+        }
         let replicas = match self.replicas {
             Some(demand) => Some(Replicas::connect(demand, &servers).await.map_err(unreachable)?),
             None => None,
         };
-        let evicting = link.eviction_policies().await.into_iter().find(|policy| policy != "noeviction");
+        let policies = link.info("memory", "maxmemory_policy").await;
+        let evicting = policies.into_iter().find(|policy| policy != "noeviction");
         if let (Some(policy), false) = (evicting, self.allow_eviction) {
             return Err(misconfigured(ConfigError::new(format!(
                 "the server's maxmemory-policy is {policy}: it must be `noeviction`, because evicting a tombstone undoes \

@@ -9,7 +9,7 @@ local over = over_by_both(now)
 local birth = created(KEYS[2], now, ARGV[2])
 local cutoff = birth and subject_of(KEYS[1], birth, now, over)
 if not cutoff then
-  return corrupt('subject')
+  return no_answer('subject')
 end
 if session then
   -- Two that ended it may come here in either order.

@@ -64,7 +64,7 @@ fn told(servers: Option<&Servers>, error: RedisError) -> StoreError {
             StoreErrorKind::Misconfigured,
             Some("the port does not speak Redis's protocol: use the port of a Redis server"),
         )
-    } else if says("READONLY") {
+    } else if says("READONLY") || says("MASTERDOWN") {
         (StoreErrorKind::Unavailable, Some("the server is a replica: the primary is needed"))
     } else if is_tls == Some(false) && error.is_connection_dropped() && !error.is_connection_refusal() {
         (

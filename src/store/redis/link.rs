@@ -9,7 +9,7 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
-use redis::{Client, Cmd, Pipeline, RedisResult, Value, cmd};
+use redis::{Client, Cmd, Pipeline, RedisError, RedisResult, Value, cmd};
 
 use super::address::{Servers, tcp_settings};
 
@@ -105,10 +105,10 @@ impl Link {
         Ok(redis::from_redis_value(replies)?)
     }
 
-    /// What `INFO memory` reports about eviction, from every primary that answers.
-    pub(super) async fn eviction_policies(&self) -> Vec<String> {
+    /// A field of a section of `INFO`, from every primary that answers.
+    pub(super) async fn info(&self, section: &str, field: &str) -> Vec<String> {
         let mut info = cmd("INFO");
-        info.arg("memory");
+        info.arg(section);
         let reply = match self {
             Self::Server(_) => self.ask(&info).await,
             Self::Cluster(cluster) => {
@@ -116,19 +116,19 @@ impl Link {
                 cluster.clone().route_command(info, all).await
             }
         };
-        let mut policies = Vec::new();
+        let mut found = Vec::new();
         // An operator may forbid the question; the documentation is what is left then.
         if let Ok(reply) = reply {
-            collect_policies(&reply, &mut policies);
+            collect(&reply, field, &mut found);
         }
-        policies
+        found
     }
 }
 
 pub(super) struct Server {
     client: Client,
     patience: Duration,
-    // Replaced when the server turns out to be a replica now, and when nothing is heard on it any more.
+    // Replaced when the server turns out to be a replica, and when nothing is heard on it any more.
     current: ArcSwap<Current>,
     /// It turned out to be a node of a cluster, or a proxy before several servers.
     lacks_slots: AtomicBool,
@@ -146,11 +146,6 @@ impl Server {
             Err(error) if error.is_connection_dropped() || error.is_connection_refusal() => {
                 self.put(&question).await
             }
-            // Behind this name there was a failover: the next connection may reach the new primary.
-            Err(error) if error.code() == Some("READONLY") => {
-                self.connect_anew();
-                Err(error)
-            }
             reply => reply,
         }
     }
@@ -163,12 +158,18 @@ impl Server {
         if !matches!(&reply, Err(error) if error.is_timeout()) {
             wait.current.answers.fetch_add(1, Ordering::Relaxed);
         }
+        if matches!(&reply, Err(error) if is_of_replica(error)) {
+            // Behind this name there was a failover: the next connection may reach the new primary.
+            self.replace(&wait.current);
+        }
         reply
     }
 
-    fn connect_anew(&self) {
-        if let Ok(fresh) =
-            ConnectionManager::new_lazy_with_config(self.client.clone(), manager_config(self.patience))
+    /// Connects anew, unless somebody has replaced this connection already.
+    fn replace(&self, asked: &Arc<Current>) {
+        if Arc::ptr_eq(&self.current.load(), asked)
+            && let Ok(fresh) =
+                ConnectionManager::new_lazy_with_config(self.client.clone(), manager_config(self.patience))
         {
             self.current.store(Current::new(fresh).into());
         }
@@ -194,12 +195,8 @@ struct Wait<'a> {
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
         let is_silent = self.current.answers.load(Ordering::Relaxed) == self.heard;
-        if is_silent
-            && self.began.elapsed() >= SILENCE
-            && Arc::ptr_eq(&self.server.current.load(), &self.current)
-            && tokio::runtime::Handle::try_current().is_ok()
-        {
-            self.server.connect_anew();
+        if is_silent && self.began.elapsed() >= SILENCE && tokio::runtime::Handle::try_current().is_ok() {
+            self.server.replace(&self.current);
         }
     }
 }
@@ -219,19 +216,21 @@ impl Ask<'_> {
     }
 }
 
-fn collect_policies(reply: &Value, policies: &mut Vec<String>) {
+/// By one that serves no questions either while it has lost its primary, too.
+fn is_of_replica(error: &RedisError) -> bool {
+    matches!(error.code(), Some("READONLY" | "MASTERDOWN"))
+}
+
+fn collect(reply: &Value, field: &str, found: &mut Vec<String>) {
     let mut read = |text: &str| {
-        policies.extend(
-            text.lines()
-                .filter_map(|line| line.strip_prefix("maxmemory_policy:"))
-                .map(|p| p.trim().to_owned()),
-        );
+        let values = text.lines().filter_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        found.extend(values.map(|value| value.trim().to_owned()));
     };
     match reply {
         Value::BulkString(text) => read(&String::from_utf8_lossy(text)),
         Value::VerbatimString { text, .. } => read(text),
-        Value::Array(values) => values.iter().for_each(|value| collect_policies(value, policies)),
-        Value::Map(pairs) => pairs.iter().for_each(|(_, value)| collect_policies(value, policies)),
+        Value::Array(values) => values.iter().for_each(|value| collect(value, field, found)),
+        Value::Map(pairs) => pairs.iter().for_each(|(_, value)| collect(value, field, found)),
         _ => {}
     }
 }

@@ -7,7 +7,7 @@ local over = over_by_both(now)
 local birth = created(KEYS[2], now, ARGV[2])
 local cutoff = birth and subject_of(KEYS[1], birth, now, over)
 if not cutoff then
-  return corrupt('subject')
+  return no_answer('subject')
 end
 local all = birth.all and birth.all_until > over and text(birth.all) or ''
 local answer = {

@@ -12,8 +12,20 @@ local function text(number)
   return string.format('%.0f', number)
 end
 
-local function corrupt(what)
-  return redis.error_reply('CORRUPT ' .. what)
+-- Whether `created` found that this server is a replica.
+local is_replica = false
+
+-- Why a script can't answer.
+local function no_answer(what)
+  return redis.error_reply(is_replica and 'READONLY the server is a replica' or 'CORRUPT ' .. what)
+end
+
+-- A replica may not hold what its primary does, a revocation above all. Reading is allowed there, so every script tries a
+-- write that changes nothing. One that can grow, because the memory limit is judged at the first. Other errors don't matter
+-- to what only reads.
+local function refuses_writes(key)
+  local reply = redis.pcall('SET', key, '', 'NX')
+  return type(reply) == 'table' and reply.err and string.find(reply.err, 'READONLY', 1, true) ~= nil
 end
 
 -- The server's clock.
@@ -38,7 +50,7 @@ local function keep(key, over, till)
 end
 
 -- When this slot's records began, the name of their incarnation, whether it begins now (the records before it, if there
--- were any, are lost), the horizon, and up to when and until when all sessions are revoked. nil: unreadable.
+-- were any, are lost), the horizon, and up to when and until when all sessions are revoked. nil: `no_answer`.
 --
 -- The horizon is every slot's own copy, so that a revocation is kept by it in the step that writes. `known` is the
 -- caller's: the larger one counts, for a slot that was lost has none.
@@ -62,6 +74,9 @@ local function created(key, now, known)
     found = { text(math.max(clock, now) + 1), time[1] .. '.' .. time[2] }
     redis.call('HSET', key, 's', found[1], 'i', found[2])
     recreated = '1'
+  elseif refuses_writes(key) then
+    is_replica = true
+    return nil
   end
   known = tonumber(known)
   local horizon = tonumber(found[3] or nil)

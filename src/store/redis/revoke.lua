@@ -9,7 +9,7 @@ local over = over_by_both(now)
 local birth = created(KEYS[3], now, ARGV[2])
 local session = birth and session_of(KEYS[1], birth, now, over)
 if not session then
-  return corrupt('session')
+  return no_answer('session')
 end
 if ARGV[11] == '1' and session.p and session.p ~= '' and session.p ~= subject then
   return { 'another' }

@@ -5,7 +5,7 @@ local now, start, tolerance, margin = tonumber(ARGV[1]), tonumber(ARGV[3]), tonu
 local over = over_by_both(now)
 local birth = created(KEYS[1], now, ARGV[2])
 if not birth then
-  return corrupt('birth')
+  return no_answer('birth')
 end
 local wanted = tonumber(ARGV[6])
 -- The same call again has been dated. It writes all the same, for WAIT counts writes.

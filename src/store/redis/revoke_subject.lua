@@ -8,7 +8,7 @@ local over = over_by_both(now)
 local birth = created(KEYS[2], now, ARGV[2])
 local cutoff = birth and subject_of(KEYS[1], birth, now, over)
 if not cutoff then
-  return corrupt('subject')
+  return no_answer('subject')
 end
 -- The same call again has been dated. It writes all the same, for WAIT counts writes.
 if redis.call('HGET', KEYS[1], 'n') == ARGV[10] then

@@ -10,7 +10,7 @@ local birth = created(KEYS[3], now, ARGV[2])
 local session = birth and session_of(KEYS[1], birth, now, over)
 local e, c = unpack(redis.call('HMGET', KEYS[1], 'e', 'c'))
 if not session or (session.h and not (c and e and tonumber(e))) then
-  return corrupt('session')
+  return no_answer('session')
 end
 
 local function is_revoked(which)

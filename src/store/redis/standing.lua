@@ -6,7 +6,7 @@ local over = over_by_both(now)
 local birth = created(KEYS[3], now, ARGV[2])
 local session = birth and session_of(KEYS[1], birth, now, over)
 if not session then
-  return corrupt('session')
+  return no_answer('session')
 end
 local verdict, ago = 'unrecorded', '0'
 if (session.x and session.x > over) or is_all_revoked(birth, start, over)

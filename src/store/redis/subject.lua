@@ -11,7 +11,7 @@ local over = over_by_both(now)
 local birth = created(KEYS[2], now, ARGV[2])
 local cutoff = birth and subject_of(KEYS[1], birth, now, over)
 if not cutoff then
-  return corrupt('subject')
+  return no_answer('subject')
 end
 local instant = is_cut_off(cutoff, session, start) and cutoff.i or -1
 if is_all_revoked(birth, start, over) then
