@@ -150,7 +150,7 @@ pub use telemetry::{Event, ReissueKind};
 #[cfg(any(test, feature = "test-util"))]
 pub use testing::ManualClock;
 pub use time::{Clock, NumericDate, SystemClock};
-pub use token::reissue::NotReissued;
+pub use token::not_reissued::NotReissued;
 pub use token::renewal::Renewal;
 
 /// The README's examples compile.

@@ -17,7 +17,7 @@ use crate::keyring::ring::KeyRing;
 use crate::refusal::Refusal;
 use crate::store::StoreError;
 use crate::time::NumericDate;
-use crate::token::reissue::NotReissued;
+use crate::token::not_reissued::NotReissued;
 
 /// An event that an operator may want to count or read.
 #[derive(Debug)]

@@ -1,12 +1,8 @@
 //! Drives the arrival protocol: it gets the answers that the protocol asks for, and waits for them.
 
-use std::pin::Pin;
-
 use futures_util::FutureExt;
 
-use super::{Authority, SignedSuccessor, VerifiedToken};
-use crate::authority::PrivateClaims;
-use crate::keyring::handle::Refetching;
+use super::{Admission, Arrived, Authority, NotAdmitted, Refused, Verdict, VerifiedToken};
 use crate::refusal::{Reason, Refusal};
 use crate::request::credential::Credential;
 use crate::request::head::RequestHead;
@@ -14,63 +10,9 @@ use crate::store::{Presented, Standing};
 use crate::telemetry::Event;
 use crate::time::NumericDate;
 use crate::token::arrival::{Arrival, Facts, Next, StoreState};
+use crate::token::capacity::Capacity;
 use crate::token::policy::Policy;
-use crate::token::reissue::{Capacity, NoSuccessor, Reissuing};
-
-/// The verdict on a token.
-pub(crate) type Verdict<C> = Result<Admission<C>, Refused>;
-
-/// The verdict on a token, or the need to wait for it. An admission has 16 bytes and everything else is boxed, because the result is
-/// passed through several calls for every request.
-pub(crate) type Arrived<C> = Result<Admission<C>, Box<NotAdmitted<C>>>;
-
-const _: () = assert!(size_of::<Arrived<PrivateClaims>>() <= 16);
-
-/// A token and when it was admitted. It is kept for the response, when a successor may be due.
-pub(crate) struct Admission<C> {
-    pub(crate) token: VerifiedToken<C>,
-    pub(crate) at: NumericDate,
-}
-
-/// Why a request is not admitted at once.
-pub(crate) enum NotAdmitted<C> {
-    Refused(Refused),
-    /// It has no credential, and the layer is optional.
-    Anonymous,
-    /// The verdict has to be waited for: the store is asked, records an exchange, or ends a session.
-    Pending(Pin<Box<dyn Future<Output = Verdict<C>> + Send>>),
-    /// Its key is unknown, and its issuer's keys are loaded again. Judge it again after that.
-    Refetching {
-        refetching: Refetching,
-        refusal: Refusal,
-    },
-}
-
-/// A refusal, and the successor if the token was exchanged.
-pub(crate) struct Refused {
-    pub(crate) refusal: Refusal,
-    pub(crate) successor: Option<SignedSuccessor>,
-    /// When the token was exchanged.
-    pub(crate) at: NumericDate,
-}
-
-impl<C> NotAdmitted<C> {
-    pub(crate) fn refused(refused: impl Into<Refused>) -> Box<Self> {
-        Box::new(Self::Refused(refused.into()))
-    }
-}
-
-impl From<Refusal> for Refused {
-    fn from(refusal: Refusal) -> Self {
-        Self { refusal, successor: None, at: NumericDate::MAX }
-    }
-}
-
-impl From<Reason> for Refused {
-    fn from(reason: Reason) -> Self {
-        Refusal::new(reason).into()
-    }
-}
+use crate::token::reissue::{NoSuccessor, Reissuing};
 
 impl<C: Send + Sync + 'static> Authority<C> {
     /// Judges a token outside the layer: for a message from a queue, on a socket, or in a protocol of your own. It

@@ -15,10 +15,11 @@ use crate::request::cookie::Cookie;
 use crate::store::{Presented, Rotation, SessionId, SubjectId};
 use crate::telemetry::Event;
 use crate::time::NumericDate;
+use crate::token::capacity::Capacity;
 use crate::token::claims::CLIENT_ID;
 use crate::token::identity::TokenId;
 use crate::token::kind::Sliding;
-use crate::token::reissue::{Capacity, NotReissued};
+use crate::token::not_reissued::NotReissued;
 
 /// A sign-in: the subject, and the claims for its tokens.
 #[must_use = "a login is a request to `Authority::issue` or `Authority::issue_pair`"]

@@ -2,6 +2,7 @@
 //!
 //! It drives the decision core, waits for the store, and signs. Verdicts on tokens come from `token`.
 
+mod admission;
 mod arrive;
 mod builder;
 mod cache;
@@ -14,6 +15,7 @@ mod pair;
 mod private_claims;
 mod prove;
 mod refresh;
+mod reissue;
 mod renew;
 mod renewer;
 mod revoke;
@@ -28,7 +30,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-pub(crate) use arrive::{Admission, Arrived, NotAdmitted, Refused, Verdict};
+pub(crate) use admission::{Admission, Arrived, NotAdmitted, Refused, Verdict};
 pub use builder::{AuthorityBuilder, DangerousBuilder, RefreshTokens};
 use cache::TokenCache;
 pub(crate) use detached::detached;
@@ -63,9 +65,9 @@ use crate::store::{ErasedStore, StoreError, StoreErrorKind};
 use crate::telemetry::{self, Event, Observer, ReissueKind};
 use crate::time::Clock;
 use crate::time::NumericDate;
+use crate::token::capacity::Capacity;
+use crate::token::not_reissued::NotReissued;
 use crate::token::policy::Policy;
-use crate::token::reissue::Capacity;
-use crate::token::reissue::NotReissued;
 
 /// Issues, verifies, reissues and revokes tokens. Clones share one state.
 ///

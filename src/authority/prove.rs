@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use super::arrive::NotAdmitted;
-use super::{Authority, VerifiedToken};
+use super::{Authority, NotAdmitted, VerifiedToken};
 use crate::keyring::handle::Refetched;
 use crate::keyring::handle::Refetching;
 use crate::refusal::{Reason, Refusal};

@@ -9,7 +9,8 @@ use crate::jose::header;
 use crate::jose::header::EncodedHeaders;
 use crate::keyring::ring::KeyRing;
 use crate::keys::signing_key::SigningKey;
-use crate::token::reissue::{Capacity, NotReissued};
+use crate::token::capacity::Capacity;
+use crate::token::not_reissued::NotReissued;
 use crate::token::successor::Successor;
 
 impl<C: Send + Sync + 'static> Authority<C> {
@@ -34,6 +35,19 @@ impl<C: Send + Sync + 'static> Authority<C> {
         })?;
         capacity.admit(signed.token.len())?;
         Ok(signed)
+    }
+
+    /// The length of a signed token with these claims.
+    pub(super) fn signed_len(
+        &self,
+        ring: &KeyRing,
+        claims: &str,
+        typ: Option<&str>,
+    ) -> Result<usize, NotReissued> {
+        let iss = self.0.policy.issuer.as_deref();
+        let len = signed_len(ring, claims.len(), iss, typ).ok_or(NotReissued::SigningFailed)?;
+        // This service would refuse a longer one.
+        if len > self.0.policy.max_token_bytes { Err(NotReissued::TooLong) } else { Ok(len) }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::authority::SignedSuccessor;
 use crate::request::cookie::Cookie;
 use crate::telemetry::ReissueKind;
 use crate::time::NumericDate;
-use crate::token::reissue::NotReissued;
+use crate::token::not_reissued::NotReissued;
 
 /// Whether this response may carry a successor. Checked before one is made, because recording one supersedes its predecessor.
 pub(super) fn may_carry<R, C>(response: &Response<R>, channel: ReplyChannel, shared: &Shared<C>) -> bool {

@@ -13,7 +13,7 @@ use crate::authority::{Authority, Refused};
 use crate::refusal::{Class, Reason, Refusal};
 use crate::request::head::RequestHead;
 use crate::telemetry::ReissueKind;
-use crate::token::reissue::NotReissued;
+use crate::token::not_reissued::NotReissued;
 
 /// The complete response to a refused request, with the successor of an exchange.
 pub(super) fn refusal_response<C: Send + Sync + 'static>(

@@ -5,7 +5,7 @@ use crate::authority::Authority;
 use crate::request::cookie::Cookie;
 use crate::request::credential::Credential;
 use crate::request::head::RequestHead;
-use crate::token::reissue::Capacity;
+use crate::token::capacity::Capacity;
 
 /// Where a successor is sent: to where the token was found.
 // Every request makes one, and few use it. So it is `Copy` and owns nothing.

@@ -10,8 +10,8 @@ use crate::authority::{Admission, Arrived, Authority, NotAdmitted, VerifiedToken
 use crate::refusal::Refusal;
 use crate::request::credential::{self, NotFound};
 use crate::request::head::RequestHead;
+use crate::token::capacity::Capacity;
 use crate::token::decision::admits_anonymous;
-use crate::token::reissue::Capacity;
 
 /// Shared by reference, because some frameworks clone the layer and create the service for each request.
 pub(super) struct Shared<C> {

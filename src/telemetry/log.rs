@@ -4,7 +4,7 @@ use super::Event;
 use crate::keyring::ring::KeyRing;
 use crate::log::{Clipped, ERROR, KEYS, NAME, clipped, log};
 use crate::refusal::{Reason, Refusal};
-use crate::token::reissue::NotReissued;
+use crate::token::not_reissued::NotReissued;
 
 pub(super) fn log(event: &Event<'_>) {
     match event {

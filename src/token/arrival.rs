@@ -11,8 +11,9 @@
 //! ```
 
 use super::decision::{Decision, Evidence};
+use super::not_reissued::NotReissued;
 use super::policy::Policy;
-use super::reissue::{NoSuccessor, NotReissued};
+use super::reissue::NoSuccessor;
 use super::standing::Standing;
 use super::verify::Verified;
 use crate::refusal::{Reason, Refusal};

@@ -1,8 +1,24 @@
-//! How long a successor may be, by where it is sent in a response head.
+//! [`Capacity`]: how long a successor may be, by where it is sent in a response head.
 
+use super::not_reissued::NotReissued;
 use super::policy::Policy;
-use super::reissue::{Capacity, NotReissued};
 use crate::request::cookie::Cookie;
+
+/// How long a successor the response can carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Capacity {
+    /// The longest token, in bytes.
+    pub(crate) longest: usize,
+    /// What is reported if the successor is longer.
+    pub(crate) otherwise: NotReissued,
+}
+
+impl Capacity {
+    /// Whether the response carries a token of this many bytes.
+    pub(crate) fn admit(self, bytes: usize) -> Result<(), NotReissued> {
+        if bytes <= self.longest { Ok(()) } else { Err(self.otherwise) }
+    }
+}
 
 /// The largest set of fields that a layer adds beside the successor's own: those of an exchange over gRPC, whose challenge has a realm
 /// of at most [`MAX_REALM`] bytes. The same bound holds for renewals. What a route requires ([`Refusal::required_len`]) is counted

@@ -26,6 +26,7 @@ pub(crate) mod horizon;
 pub(crate) mod identity;
 pub(crate) mod kind;
 pub(crate) mod logout;
+pub(crate) mod not_reissued;
 pub(crate) mod policy;
 pub(crate) mod refresh;
 pub(crate) mod reissue;

@@ -129,16 +129,6 @@ impl Policy {
         }
     }
 
-    /// When an own token of this kind expires that begins at `iat`.
-    pub(crate) fn exp_of(
-        &self,
-        kind: TokenKind,
-        iat: NumericDate,
-        session_start: NumericDate,
-    ) -> NumericDate {
-        iat.after(self.lifetime_of(kind)).min(self.session_end(session_start))
-    }
-
     /// The renewal window of a token of `lifetime` seconds, before jitter.
     pub(crate) fn renewal_window(&self, lifetime: u64) -> u64 {
         let l = lifetime.min(self.lifetime);
@@ -200,21 +190,5 @@ impl Policy {
     pub(crate) fn begins_after(&self, revoked_until: NumericDate, now: NumericDate) -> Option<NumericDate> {
         let start = revoked_until.after(1).max(now);
         (start.since(now) <= furthest_ahead(self.future_tolerance)).then_some(start)
-    }
-
-    /// Until when the record of a refresh token matters: until its `exp`, after which it is refused whatever the store says.
-    pub(crate) fn refresh_token_matters_until(
-        &self,
-        exp: NumericDate,
-        session_start: NumericDate,
-    ) -> NumericDate {
-        self.terms(None).admitted_until(exp, session_start).after(SKEW_MARGIN)
-    }
-
-    /// Until when the record of a token matters: while it can be admitted, exchanged or in flight, and for one more lifetime, in
-    /// which its return shows that it was copied, because by then it may be two generations old. At most until its session's end.
-    pub(crate) fn token_matters_until(&self, exp: NumericDate, session_start: NumericDate) -> NumericDate {
-        let window = self.grace.max(self.leeway.saturating_add(self.in_flight));
-        exp.after(window).min(self.session_end(session_start)).after(self.lifetime + SKEW_MARGIN)
     }
 }

@@ -11,8 +11,8 @@
 //! Every check that can refuse runs before the store records, so a refused refresh token is not spent.
 
 use super::claims::date;
+use super::not_reissued::NotReissued;
 use super::policy::Policy;
-use super::reissue::NotReissued;
 use super::renewal::Renewal;
 use super::scope;
 use super::standing::{Rotated, Standing};

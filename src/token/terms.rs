@@ -3,7 +3,7 @@
 use std::slice;
 
 use super::kind::TokenKind;
-use super::policy::{Policy, RefreshPolicy};
+use super::policy::{Policy, RefreshPolicy, SKEW_MARGIN};
 use crate::jose::media_type;
 use crate::keyring::trusted_issuer::{IssuerTerms, TrustedIssuer};
 use crate::time::NumericDate;
@@ -42,6 +42,32 @@ impl Policy {
     /// The instant from which a session of own tokens is over.
     pub(crate) fn session_end(&self, session_start: NumericDate) -> NumericDate {
         self.terms(None).session_end(session_start)
+    }
+
+    /// When an own token of this kind expires that begins at `iat`.
+    pub(crate) fn exp_of(
+        &self,
+        kind: TokenKind,
+        iat: NumericDate,
+        session_start: NumericDate,
+    ) -> NumericDate {
+        iat.after(self.lifetime_of(kind)).min(self.session_end(session_start))
+    }
+
+    /// Until when the record of a refresh token matters: until its `exp`, after which it is refused whatever the store says.
+    pub(crate) fn refresh_token_matters_until(
+        &self,
+        exp: NumericDate,
+        session_start: NumericDate,
+    ) -> NumericDate {
+        self.terms(None).admitted_until(exp, session_start).after(SKEW_MARGIN)
+    }
+
+    /// Until when the record of a token matters: while it can be admitted, exchanged or in flight, and for one more lifetime, in
+    /// which its return shows that it was copied, because by then it may be two generations old. At most until its session's end.
+    pub(crate) fn token_matters_until(&self, exp: NumericDate, session_start: NumericDate) -> NumericDate {
+        let window = self.grace.max(self.leeway.saturating_add(self.in_flight));
+        exp.after(window).min(self.session_end(session_start)).after(self.lifetime + SKEW_MARGIN)
     }
 }
 
