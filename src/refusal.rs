@@ -293,16 +293,6 @@ impl Refusal {
     pub(crate) fn removes_cookie(&self) -> bool {
         self.removes_cookie
     }
-
-    /// The same for a sign-out. It also removes a cookie that holds no token, and one of a session that is over, because neither can
-    /// be signed out.
-    pub(crate) fn removes_cookie_at_sign_out(&self) -> bool {
-        self.removes_cookie()
-            || matches!(
-                self.reason,
-                Reason::MalformedToken | Reason::MalformedCredential | Reason::SessionOver
-            )
-    }
 }
 
 impl Reason {
@@ -568,11 +558,11 @@ fn printable(kid: &str) -> Box<str> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// Every reason there is.
-    fn reasons() -> Vec<Reason> {
+    pub(crate) fn reasons() -> Vec<Reason> {
         use Reason::*;
         let all = vec![
             NoCredential,
@@ -663,9 +653,6 @@ mod tests {
             );
             let refusal = Refusal::new(reason.clone());
             assert!(!refusal.removes_cookie() && refusal.clone().removing_cookie(true).removes_cookie());
-            let removes =
-                matches!(reason.label(), "malformed_token" | "malformed_credential" | "session_over");
-            assert_eq!(refusal.removes_cookie_at_sign_out(), removes, "{reason:?}");
         }
     }
 

@@ -96,6 +96,44 @@ async fn a_token_in_the_body_is_revoked_and_what_is_worthless_is_a_200() {
     }
 }
 
+/// What clients add to a token: a line end, blanks, quotes, a scheme, padding. The session lives on, so no answer says success.
+#[tokio::test]
+async fn a_text_that_holds_a_token_is_not_worthless_whatever_is_wrong_with_it() {
+    let clock = ManualClock::at(NOW);
+    let authority = recording(&clock);
+    let endpoint = RevokeEndpoint::new(authority.clone()).unwrap();
+    let token = authority.issue(Login::new("alice")).await.unwrap();
+    let good = token.as_str();
+    let [header, payload, signature] = good.split('.').collect::<Vec<_>>()[..] else { panic!("three parts") };
+    let typed = r#"{"alg":"HS256","typ":"JWT"}"#;
+    let repeated = format!(r#"{},"x":1,"x":2}}"#, claims().to_string().trim_end_matches('}'));
+    for text in [
+        format!("{good}%0A"),
+        format!("{good}%0D%0A"),
+        format!("%20{good}"),
+        format!("{good}+"),
+        format!("Bearer+{good}"),
+        format!("token%3D{good}"),
+        format!("%22{good}%22"),
+        format!("{good}="),
+        format!("{header}=.{payload}=.{signature}="),
+        format!("{header}.{payload}%0A.{signature}"),
+        format!("{good}+{good}"),
+        format!("{good}%00"),
+        // Cut off, and a part too many.
+        good[..good.len() - 2].to_owned(),
+        format!("{header}.{payload}."),
+        format!("{good}.x"),
+        // Under a good key.
+        mint_raw(typed, &repeated),
+        mint_raw(r#"{"alg":"HS256","typ":"JWT","kid":7}"#, &claims().to_string()),
+    ] {
+        let response = ask(endpoint.clone(), post(FORM, format!("token={text}"))).await;
+        assert_eq!(error(&response), (400, "invalid_request".to_owned()), "{text}");
+        assert!(authority.admit(good).await.is_ok(), "{text}");
+    }
+}
+
 #[tokio::test]
 async fn a_token_in_the_body_beside_one_in_the_head_is_refused() {
     let clock = ManualClock::at(NOW);

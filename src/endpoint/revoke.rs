@@ -18,6 +18,7 @@ use crate::request::cross_site::AllowedOrigins;
 use crate::request::head::RequestHead;
 use crate::server::{Challenge, FixedBody, RefusalResponse, remove_cookie, respond};
 use crate::store::StoreErrorKind;
+use crate::token::decision::is_worthless_at_sign_out;
 
 /// Ends the session of the token that a `POST` carries, and answers 204. Mount it **outside** the layer: it must work
 /// with an expired token, for as long as the session may live on any service of the store, and never carries a
@@ -28,11 +29,13 @@ use crate::store::StoreErrorKind;
 /// read; [`Authority::sign_out`](crate::Authority::sign_out) says which keys count.
 ///
 /// A cookie that held the token is removed with a 204, and if it can never sign out: its session is over, or it holds
-/// no token at all. It stays if that is unknown: with a 503, an unknown key, or another audience.
+/// no token at all. It stays if that is unknown: with a 503, an unknown key, another audience, or a token that is malformed
+/// or has something around it.
 ///
 /// The token may also come as the parameter `token` of a form or of JSON, as RFC 7009 has it. Then the answers are that
-/// standard's: 200 with the session ended or the token worthless, 503 if the session may still be live, and 400
-/// `unsupported_token_type` for a token that this service can't judge. A request that also has a token where
+/// standard's: 200 with the session ended or the token worthless, 503 if the session may still be live, and 400 for a
+/// token that this service can't judge (`unsupported_token_type`), that is malformed, or that has a blank, a line end or
+/// quotes around it (`invalid_request`). Worthless is what holds no token, or one of a session that is over. A request that also has a token where
 /// [`read_from`](Self::read_from) looks is refused with 400: name a form's own field another name than `token`.
 /// `token_type_hint` is ignored, and no client authentication is asked for: the token proves itself.
 ///
@@ -157,18 +160,23 @@ impl<C: Send + Sync + 'static> RevokeEndpoint<C> {
             Err(SignOutError::Refused(refusal)) => refusal,
         };
         self.authority.report_refusal(&refusal);
-        if refusal.removes_cookie_at_sign_out() {
+        if is_worthless_at_sign_out(refusal.reason(), token.as_bytes()) {
             return empty(StatusCode::OK);
         }
         if refusal.status() == StatusCode::SERVICE_UNAVAILABLE {
             return unavailable.into_response();
         }
-        // It may be live elsewhere: under another key, for another audience.
-        let error = OAuthError::new(
-            StatusCode::BAD_REQUEST,
-            "unsupported_token_type",
-            "the session of this token can't be ended here",
-        );
+        let error = match refusal.reason() {
+            Reason::MalformedToken => OAuthError::invalid_request(
+                "the token is malformed, and its session may be live: send the token alone, without blanks, a line end or quotes",
+            ),
+            // It may be live elsewhere: under another key, for another audience.
+            _ => OAuthError::new(
+                StatusCode::BAD_REQUEST,
+                "unsupported_token_type",
+                "the session of this token can't be ended here",
+            ),
+        };
         error.into_response()
     }
 
@@ -179,22 +187,22 @@ impl<C: Send + Sync + 'static> RevokeEndpoint<C> {
             if cookie.is_some() {
                 self.origins.check(head)?;
             }
-            Ok((credential.token().map(<[u8]>::to_vec), cookie))
+            Ok((credential, cookie))
         });
-        let (token, cookie) = match found {
+        let (credential, cookie) = match found {
             Ok(found) => found,
             Err(refusal) => return self.refused(head, refusal),
         };
-        let signed_out = match token {
-            Ok(token) => self.sign_out(token).await,
+        let signed_out = match credential.token() {
+            Ok(token) => self.sign_out(token.to_vec()).await,
             Err(reason) => Err(SignOutError::Refused(reason.into())),
         };
         let signed_out = signed_out.map_err(|error| match error {
             SignOutError::Refused(refusal) => refusal,
             SignOutError::Store(_) => Refusal::new(Reason::StoreUnavailable),
         });
-        let removed =
-            cookie.filter(|_| signed_out.as_ref().err().is_none_or(Refusal::removes_cookie_at_sign_out));
+        let is_worthless = |refusal: &Refusal| is_worthless_at_sign_out(refusal.reason(), &credential.bytes);
+        let removed = cookie.filter(|_| signed_out.as_ref().err().is_none_or(is_worthless));
         let mut response = match signed_out {
             Ok(()) => empty(StatusCode::NO_CONTENT),
             Err(refusal) => self.refused(head, refusal),

@@ -3,7 +3,7 @@
 use super::horizon::{Horizon, furthest_ahead};
 use super::policy::{MAX_GRACE, Policy};
 use super::standing::Standing;
-use super::verify::Verified;
+use super::verify::{self, Verified};
 use crate::refusal::{Reason, Refusal};
 use crate::time::NumericDate;
 
@@ -33,6 +33,49 @@ pub(crate) enum Decision {
 /// is refused, because its sender does not mean to be anonymous.
 pub(crate) fn admits_anonymous(optional: bool, reason: &Reason) -> bool {
     optional && *reason == Reason::NoCredential
+}
+
+/// Whether no session is left to end with a credential that a sign-out refused for this reason: its session is over, or it holds no
+/// token. RFC 7009 §2.2 has this answered 200.
+// No wildcard, so that a new reason needs a decision here.
+pub(crate) fn is_worthless_at_sign_out(reason: &Reason, credential: &[u8]) -> bool {
+    match reason {
+        Reason::SessionOver => true,
+        // A token with something around it, or a fault in it: its session may be live.
+        Reason::MalformedToken | Reason::MalformedCredential => !verify::holds_token(credential),
+        // Not judged, or for another service or another time to judge.
+        Reason::NoCredential
+        | Reason::SeveralCredentials
+        | Reason::UnsupportedScheme
+        | Reason::TooLong
+        | Reason::UnsupportedHeader
+        | Reason::WrongType
+        | Reason::UnknownKey
+        | Reason::WrongAlgorithm
+        | Reason::KeysUnavailable
+        | Reason::BadSignature
+        | Reason::MissingClaim(_)
+        | Reason::InvalidClaim(_)
+        | Reason::WrongIssuer
+        | Reason::WrongAudience
+        | Reason::NotYetValid(_)
+        | Reason::Unconfirmed
+        | Reason::StoreUnavailable
+        | Reason::CrossSite => false,
+        // A sign-out is not refused for these.
+        Reason::Expired
+        | Reason::ExpiredInGrace
+        | Reason::Revoked
+        | Reason::Reused
+        | Reason::RefreshTokenReused
+        | Reason::UnknownSession
+        | Reason::InsufficientScope
+        | Reason::InsufficientAuthentication(_)
+        | Reason::WrongClient
+        | Reason::InvalidScope
+        | Reason::Declined
+        | Reason::RenewerUnavailable => false,
+    }
 }
 
 impl Verified {
@@ -214,6 +257,7 @@ pub(crate) struct SignOut<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::refusal::tests::reasons;
 
     #[test]
     fn a_request_is_anonymous_where_it_has_no_credential_and_needs_none() {
@@ -226,6 +270,39 @@ mod tests {
         ] {
             assert_eq!(admits_anonymous(true, &reason), anonymous, "{reason:?}");
             assert!(!admits_anonymous(false, &reason), "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn a_credential_is_worthless_where_its_session_is_over_or_it_holds_no_token() {
+        let worthless = |credential: &str| -> Vec<_> {
+            let all = reasons().into_iter();
+            all.filter(|reason| is_worthless_at_sign_out(reason, credential.as_bytes())).collect()
+        };
+        let none = [Reason::MalformedCredential, Reason::MalformedToken, Reason::SessionOver];
+        // The first part of a token is `{"alg":"HS256"}`, `{}`, or the same in another spelling.
+        for (credential, expected) in [
+            ("", &none[..]),
+            ("nonsense", &none),
+            ("a.b.c", &none),
+            ("a.b.c d", &none),
+            ("\u{feff}.\u{80}.\u{c3}", &none),
+            ("eyJhbGciOiJIUzI1NiJ9", &none),
+            ("eyJhbGciOiJIUzI1NiJ9.x", &none),
+            ("a.eyJhbGciOiJIUzI1NiJ9.x", &none),
+            ("W10.b.c", &none),
+            ("eyJhbGciOiJIUzI1NiJ9.b.c", &none[2..]),
+            ("eyJhbGciOiJIUzI1NiJ9..", &none[2..]),
+            ("eyJhbGciOiJIUzI1NiJ9.b.c.d.e", &none[2..]),
+            ("e30.b.c", &none[2..]),
+            ("e30=.b=.c=", &none[2..]),
+            ("IHt9.b.c", &none[2..]),
+            ("\"e30.b.c\"", &none[2..]),
+            ("Bearer e30.b.c\r\n", &none[2..]),
+            ("token=e30.b.c", &none[2..]),
+            ("a.b.c, e30.b.c", &none[2..]),
+        ] {
+            assert_eq!(worthless(credential), expected, "{credential:?}");
         }
     }
 }

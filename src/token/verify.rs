@@ -174,6 +174,20 @@ pub(crate) fn claimed_kid(token: &[u8]) -> Option<String> {
     Header::parse(header).ok()?.kid.map(|kid| kid.into_owned())
 }
 
+/// Whether there is a token in this text, whatever stands around it and whatever is wrong with it: two dots, and before them the
+/// base64url of a JSON object.
+pub(crate) fn holds_token(text: &[u8]) -> bool {
+    let is_header = |part: &[u8]| {
+        let padding = part.iter().rev().take_while(|&&byte| byte == b'=').count();
+        let part = part.get(..part.len() - padding).unwrap_or_default();
+        let encoded =
+            part.rsplit(|&byte| !matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_'));
+        let header = encoded.take(1).find_map(|encoded| base64::Base64::Url.decode(encoded));
+        header.is_some_and(|header| header.trim_ascii_start().starts_with(b"{"))
+    };
+    text.rsplit(|&byte| byte == b'.').skip(2).any(is_header)
+}
+
 /// The parts of a token, still encoded.
 struct Parts<'a> {
     header: &'a [u8],

@@ -253,6 +253,26 @@ fn the_endpoint_removes_the_cookie_that_held_the_token() {
 }
 
 #[test]
+fn a_cookie_that_holds_a_token_stays_whatever_is_wrong_with_it() {
+    let good = mint(&claims());
+    let repeated = format!(r#"{},"x":1,"x":2}}"#, claims().to_string().trim_end_matches('}'));
+    for (value, status) in [
+        (format!("\"{good}\""), 401),
+        (format!("{good}="), 401),
+        (format!("{good} "), 400),
+        (format!(" {good}"), 400),
+        (format!("{good} x"), 400),
+        (format!("Bearer {good}"), 401),
+        (mint_raw(r#"{"alg":"HS256"}"#, &repeated), 401),
+    ] {
+        let cookie = format!("__Host-session={value}; a=b");
+        let response = ask(&by_cookie(0), post(&[SAME_ORIGIN, ("cookie", &cookie)]));
+        assert_eq!(response.status, status, "{value}");
+        assert!(!response.headers.contains_key("set-cookie"), "{value}");
+    }
+}
+
+#[test]
 fn a_cookie_stays_where_its_session_may_live_on_and_goes_where_it_is_over() {
     let unknown_key = mint_raw(r#"{"alg":"HS256","kid":"of another node"}"#, &claims().to_string());
     let (head, _) =
