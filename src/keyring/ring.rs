@@ -308,15 +308,18 @@ impl KeyRing {
             .filter(move |key| is_alone || key.is_own() || issuer().is_some_and(|iss| key.may_sign_for(iss)))
     }
 
-    /// Whether an own key has this `kid`.
+    /// Whether this `kid` belongs to an own key and to no later one: it is the key's fingerprint. The next own key may have any other
+    /// name too, because the name is the configuration's and only the key is replaced.
     pub(crate) fn has_own_key(&self, kid: &str) -> bool {
-        self.by_kid.get(kid).into_iter().flatten().any(|key| key.is_own())
+        let mut named = self.by_kid.get(kid).into_iter().flatten();
+        named.any(|key| key.is_own() && key.key.fingerprint() == kid)
     }
 
-    /// Whether this trusted issuer has a key with this `kid`.
+    /// The same for a key of this trusted issuer: it is the key's own `kid`, which an issuer gives to one key (RFC 7517 §4.5), and
+    /// not a further one.
     pub(crate) fn has_key_of(&self, issuer: &str, kid: &str) -> bool {
-        let mut its = self.by_kid.get(kid).into_iter().flatten();
-        its.any(|key| !key.is_own() && key.may_sign_for(issuer))
+        let mut named = self.by_kid.get(kid).into_iter().flatten();
+        named.any(|key| !key.is_own() && key.kid() == kid && key.may_sign_for(issuer))
     }
 
     /// All keys, and whether each is an own one.

@@ -24,7 +24,10 @@ struct State {
     asked: AtomicUsize,
     key: AtomicUsize,
     fails: AtomicBool,
+    named: Option<Naming>,
 }
+
+type Naming = fn(SigningKey) -> SigningKey;
 
 impl Own {
     fn asked(&self) -> usize {
@@ -51,7 +54,8 @@ impl KeySource for Own {
         if self.0.fails.load(Ordering::SeqCst) {
             return Err(KeyError::unavailable("it is down"));
         }
-        Ok(KeySet::signing(secret_key(self.0.key.load(Ordering::SeqCst))))
+        let key = secret_key(self.0.key.load(Ordering::SeqCst));
+        Ok(KeySet::signing(self.0.named.map_or(key.clone(), |name| name(key))))
     }
 }
 
@@ -130,6 +134,34 @@ async fn what_a_known_key_refuses_asks_for_none() {
     own.sign_with(1);
     assert_eq!(refusal(&authority, &named(None, 1, support::NOW)).await, None);
     assert_eq!(own.asked(), 2);
+}
+
+/// A name that was chosen may be the next key's too, as `not-used` is that of all of Airflow's secrets.
+#[tokio::test(start_paused = true)]
+async fn a_kid_that_the_next_key_may_have_too_asks_for_it() {
+    let names: [(&str, Naming); 2] =
+        [("not-used", |key| key.also_known_as("not-used")), ("main", |key| key.with_kid("main"))];
+    for (kid, named) in names {
+        let own = Own(Arc::new(State { named: Some(named), ..State::default() }));
+        let (authority, _) = lazy(&own).await;
+        assert_eq!(refusal(&authority, &named_token(kid, 0)).await, None, "{kid}");
+        assert_eq!(own.asked(), 1, "{kid}");
+        own.sign_with(1);
+        own.fail(true);
+        let reason = refusal(&authority, &named_token(kid, 1)).await;
+        assert_eq!(reason, Some(Reason::KeysUnavailable), "{kid}");
+        own.fail(false);
+        tokio::time::advance(COOLDOWN).await;
+        assert_eq!(refusal(&authority, &named_token(kid, 1)).await, None, "{kid}");
+        assert_eq!(own.asked(), 3, "{kid}");
+        // Whoever forges sets no faster pace than whoever names an unknown key.
+        assert_eq!(refusal(&authority, &named_token(kid, 2)).await, Some(Reason::BadSignature), "{kid}");
+        assert_eq!(own.asked(), 3, "{kid}");
+    }
+}
+
+fn named_token(kid: &str, n: usize) -> String {
+    named(Some(kid), n, support::NOW)
 }
 
 #[tokio::test(start_paused = true)]

@@ -72,6 +72,24 @@ fn a_further_kid_finds_every_key_that_shares_it_in_order() {
 }
 
 #[test]
+fn a_key_is_known_by_a_name_that_no_later_key_has() {
+    let ring = KeyRing::new(secret(1).with_kid("chosen").also_known_as("further"))
+        .retiring(secret(2).also_known_as("further"))
+        .unwrap()
+        .trust("x", [VerifyingKey::from(secret(3).with_kid("issuers")).also_known_as("further")])
+        .unwrap();
+    let own = secret(2);
+    for kid in ["chosen", "further", "issuers", "else", secret(1).fingerprint()] {
+        assert!(!ring.has_own_key(kid), "{kid}");
+    }
+    assert!(ring.has_own_key(own.kid()) && own.kid() == own.fingerprint());
+    for kid in ["chosen", "further", "else", own.kid()] {
+        assert!(!ring.has_key_of("x", kid), "{kid}");
+    }
+    assert!(ring.has_key_of("x", "issuers") && !ring.has_key_of("y", "issuers"));
+}
+
+#[test]
 fn a_primary_kid_is_one_keys_alone_within_its_origin() {
     let ring = || KeyRing::new(secret(1).with_kid("a").also_known_as("further"));
     for clash in [
