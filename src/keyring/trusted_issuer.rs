@@ -296,16 +296,17 @@ impl TrustedIssuer {
         if access_types.iter().flatten().any(|typ| media_type::is_refresh(typ)) {
             return refuse("`refresh+jwt` is the type of refresh tokens, which are not access tokens");
         }
-        if [self.terms.leeway, self.terms.future_tolerance]
-            .into_iter()
-            .flatten()
-            .any(|secs| secs > MAX_TOLERANCE)
-        {
-            return refuse("its leeway and its future tolerance are at most 60 s");
-        }
-        let times = [self.terms.max_session_lifetime, self.terms.longest_without_iat];
-        if times.into_iter().flatten().any(|secs| !(1..=TEN_YEARS).contains(&secs)) {
-            return refuse("its session limit and its longest life without `iat` are from 1 s to ten years");
+        let IssuerTerms { leeway, future_tolerance, max_session_lifetime, longest_without_iat, .. } =
+            &self.terms;
+        for (option, secs, allowed, what) in [
+            ("leeway", leeway, 0..=MAX_TOLERANCE, "at most 60 s"),
+            ("future_tolerance", future_tolerance, 0..=MAX_TOLERANCE, "at most 60 s"),
+            ("max_session_lifetime", max_session_lifetime, 1..=TEN_YEARS, "from 1 s to ten years"),
+            ("accept_without_iat", longest_without_iat, 1..=TEN_YEARS, "from 1 s to ten years"),
+        ] {
+            if let Some(secs) = secs.filter(|secs| !allowed.contains(secs)) {
+                return refuse(&format!("its `{option}` is {secs} s: {what}"));
+            }
         }
         Ok(self)
     }

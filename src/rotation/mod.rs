@@ -220,10 +220,7 @@ impl KeyRotation {
     /// # Panics
     /// Outside a tokio runtime.
     pub async fn start(self) -> Result<Keys, KeyError> {
-        let refuse = |message| Err(KeyError::new(KeyErrorKind::Ring, message));
-        if self.reload_every.is_zero() {
-            return refuse("the reload interval is 0: 10 s is the default".to_owned());
-        }
+        self.check()?;
         let timing = self.timing();
         let settings = Settings {
             timing,
@@ -234,6 +231,15 @@ impl KeyRotation {
             observe: self.observe,
         };
         Manager::start(self.own, self.trusted, settings).await
+    }
+
+    /// Checks the options. Those of the trusted issuers are checked when they are added.
+    pub(crate) fn check(&self) -> Result<(), KeyError> {
+        if self.reload_every.is_zero() {
+            let message = "`reload_every` is 0: it must be longer, and 10 s is the default";
+            return Err(KeyError::new(KeyErrorKind::Ring, message));
+        }
+        Ok(())
     }
 
     fn timing(&self) -> Timing {

@@ -11,6 +11,7 @@ use crate::authority::{Authority, AuthorityBuilder, PrivateClaims, RefreshTokens
 use crate::error::ConfigError;
 use crate::keyring::handle::Keys;
 use crate::keyring::trusted_issuer::TrustedIssuer;
+use crate::keys::error::KeyError;
 use crate::request::cookie::{Cookie, SameSite};
 use crate::request::credential::Source;
 use crate::rotation::KeyRotation;
@@ -189,6 +190,14 @@ impl Settings {
         })
     }
 
+    /// An error about an option of this table. The error names the option as the builder's method, which is the setting's name.
+    fn refused(&self, table: &str, error: KeyError) -> SettingsError {
+        let message = error.to_string();
+        let mut named = message.split('`').skip(1).step_by(2).map(|name| format!("{table}.{name}"));
+        let setting = named.find(|path| self.origins.of(path).is_some());
+        SettingsError::new(self.origins.describe(setting.as_deref().unwrap_or(table))).because(error)
+    }
+
     async fn start_keys(&self) -> Result<Keys, SettingsError> {
         let fields = &self.fields;
         let mut rotation = match self.own_keys().await? {
@@ -209,8 +218,9 @@ impl Settings {
                     self.origins.describe(&path)
                 )));
             };
+            let trusted = issuer.trusted(name).checked().map_err(|error| self.refused(&path, error))?;
             let keys = self.issuer_keys(&path, name, issuer).await?;
-            rotation = rotation.trust(issuer.trusted(name), keys);
+            rotation = rotation.trust(trusted, keys);
         }
         rotation = rotation.overlap(fields.default_overlap());
         if let Some(set) = &fields.rotation {
@@ -223,6 +233,7 @@ impl Settings {
                 rotation = rotation.require_trusted_issuers();
             }
         }
+        rotation.check().map_err(|error| self.refused("rotation", error))?;
         rotation.start().await.map_err(|error| SettingsError::new("the keys don't load").because(error))
     }
 }

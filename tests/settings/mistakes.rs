@@ -252,6 +252,25 @@ async fn what_can_not_be_built_names_the_setting_and_its_source() {
             "the setting `retired_keys[0]` (TOML text): there is no `key` that signs in their place".to_owned(),
         ),
         (
+            format!("{NEEDED}rotation.reload_every = '0s'\n{key}"),
+            "the setting `rotation.reload_every` (TOML text): key refused: `reload_every` is 0: it must be longer, and 10 s is the default"
+                .to_owned(),
+        ),
+        (
+            format!(
+                "{NEEDED}leeway = '1s'\n{key}\n[[trusted_issuers]]\nissuer = 'https://a.example'\nleeway = '1s'\n\
+                 [[trusted_issuers]]\nissuer = 'https://b.example'\nleeway = '61s'"
+            ),
+            "the setting `trusted_issuers[1].leeway` (TOML text): key refused: the trusted issuer \"https://b.example\": its \
+             `leeway` is 61 s: at most 60 s"
+                .to_owned(),
+        ),
+        (
+            "audience = 'y'\n[[trusted_issuers]]\nissuer = 'https://a.example/{tid}'\nkey.jwks_url = 'https://a.example/jwks'".to_owned(),
+            "the setting `trusted_issuers[0]` (TOML text): key refused: the trusted issuer \"https://a.example/{tid}\": it is a template: ..."
+                .to_owned(),
+        ),
+        (
             "audience = 'y'\n[[trusted_issuers]]\nleeway = '1s'".to_owned(),
             "the setting `trusted_issuers[0]` (TOML text): the setting `trusted_issuers[0].issuer` is missing".to_owned(),
         ),
