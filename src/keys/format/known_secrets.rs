@@ -15,23 +15,15 @@ use zeroize::Zeroizing;
 
 use crate::jose::base64::encode_standard;
 use crate::keys::backend::sha256;
-use crate::keys::format::text::leading_base64;
-use crate::keys::format::text::undressed;
+use crate::keys::format::text::readings;
 
-/// Where the secret is printed, if it is known: as it is, decoded from base64, base64url or hexadecimal, or encoded, because
-/// others decode a known text and use the bytes.
+/// Where the secret is printed, if it is known: in any of its [`readings`], or encoded, because others decode a known text and use
+/// the bytes.
 pub(crate) fn printed_in(secret: &[u8]) -> Option<&'static str> {
-    let text = undressed(secret);
-    [
-        known(secret),
-        known(&leading_base64(&text)),
-        known(&from_hex(&text)),
-        known(encode_standard(secret).as_bytes()),
-        known(&to_hex(secret)),
-    ]
-    .into_iter()
-    .flatten()
-    .next()
+    let forms = |reading: Zeroizing<Vec<u8>>| {
+        [known(&reading), known(encode_standard(&reading).as_bytes()), known(&to_hex(&reading))]
+    };
+    readings(secret).into_iter().flat_map(forms).flatten().next()
 }
 
 fn known(secret: &[u8]) -> Option<&'static str> {
@@ -44,16 +36,6 @@ fn known(secret: &[u8]) -> Option<&'static str> {
 fn to_hex(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
     let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
     Zeroizing::new(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect())
-}
-
-/// Empty if it is not hexadecimal.
-pub(crate) fn from_hex(text: &[u8]) -> Zeroizing<Vec<u8>> {
-    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let pairs = text.trim_ascii().chunks(2).map(|pair| match pair {
-        [high, low] => Some(digit(high)? << 4 | digit(low)?),
-        _ => None,
-    });
-    Zeroizing::new(pairs.collect::<Option<_>>().unwrap_or_default())
 }
 
 /// Where the private key of a public key with this RFC 7638 thumbprint is printed, if it is known. Whoever reads it there can
@@ -249,6 +231,8 @@ mod tests {
     use super::*;
     use crate::keys::Algorithm;
     use crate::keys::error::KeyErrorKind;
+    use crate::keys::format::text::tests::encodings;
+    use crate::keys::format::text::{from_hex, leading_base64};
     use crate::keys::signing_key::SigningKey;
     use crate::keys::verifying_key::VerifyingKey;
 
@@ -286,6 +270,11 @@ mod tests {
                 if form.len() >= 32 {
                     assert!(printed_in(&form).is_some(), "{secret}: {}", String::from_utf8_lossy(&form));
                 }
+            }
+        }
+        for secret in REPORTED {
+            for form in encodings(secret.as_bytes()) {
+                assert!(printed_in(form.as_bytes()).is_some(), "{secret}: {form}");
             }
         }
         assert_eq!(printed_in(b"a secret of these tests: 32 bytes and more"), None);

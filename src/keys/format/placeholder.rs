@@ -10,27 +10,19 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use crate::jose::base64::Base64;
 use crate::keys::error::{KeyError, KeyErrorKind};
-use crate::keys::format::known_secrets::from_hex;
-use crate::keys::format::text::undressed;
+use crate::keys::format::text::readings;
 
-/// Refuses a placeholder, as it is and decoded from base64, base64url or hexadecimal.
+/// Refuses a placeholder in any of its [`readings`].
 pub(crate) fn refuse(secret: &[u8]) -> Result<(), KeyError> {
-    let dressed = undressed(secret);
-    let text = dressed.trim_ascii();
-    // Backslashes are kept, because they are part of paths on Windows.
-    let raw = std::str::from_utf8(secret).unwrap_or_default();
-    let raw = raw.trim_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '\u{feff}'));
-    let mut forms: Vec<Zeroizing<Vec<u8>>> =
-        vec![text.to_vec().into(), raw.as_bytes().to_vec().into(), from_hex(text)];
-    forms.extend(
-        [Base64::StandardAnyPadding, Base64::UrlAnyPadding].map(|form| form.decode(text).unwrap_or_default()),
-    );
-    forms
-        .iter()
-        .find_map(|form| found_in(form))
-        .map_or(Ok(()), |(kind, message)| Err(KeyError::new(kind, message)))
+    let found = readings(secret).iter().find_map(|reading| found_in(without_quotes(reading)));
+    found.map_or(Ok(()), |(kind, message)| Err(KeyError::new(kind, message)))
+}
+
+/// Backslashes are kept, because they are part of paths on Windows.
+fn without_quotes(reading: &[u8]) -> &[u8] {
+    let is_around = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '\u{feff}');
+    std::str::from_utf8(reading).map_or(reading, |text| text.trim_matches(is_around).as_bytes())
 }
 
 fn found_in(form: &[u8]) -> Option<(KeyErrorKind, &'static str)> {
@@ -185,6 +177,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::keys::format::text::tests::encodings;
 
     #[test]
     fn what_stands_in_place_of_a_secret_is_refused_with_the_remedy() {
@@ -220,15 +213,8 @@ mod tests {
             ("config/keys/jwt-signing-key-of-orders.pem", "FileSource"),
             ("C:\\ProgramData\\Orders\\keys\\jwt-signing-key", "FileSource"),
         ] {
-            let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
-            for form in [
-                secret.to_owned(),
-                format!("{secret}\n"),
-                format!("\u{feff}\"{secret}\""),
-                STANDARD.encode(secret),
-                URL_SAFE_NO_PAD.encode(secret),
-                hex,
-            ] {
+            let plain = [secret.to_owned(), format!("{secret}\n"), format!("\u{feff}\"{secret}\"")];
+            for form in plain.into_iter().chain(encodings(secret.as_bytes())) {
                 let error = refuse(form.as_bytes()).err().unwrap_or_else(|| panic!("{form} is accepted"));
                 assert!(error.to_string().contains(remedy), "{form}: {error}");
                 assert!(!error.to_string().contains(secret), "{error}");

@@ -11,7 +11,7 @@ use crate::keys::format::placeholder;
 use crate::keys::format::text::is_path;
 use crate::keys::format::text::is_ssh_public_key;
 use crate::keys::format::text::leading_base64;
-use crate::keys::format::text::undressed;
+use crate::keys::format::text::readings;
 use crate::keys::scheme::{Hash, Scheme};
 
 /// A secret shorter than this can be guessed from one token; no option lowers it.
@@ -123,12 +123,7 @@ fn refuse_guessable(secret: &[u8]) -> Result<(), KeyError> {
 /// A *public* key used as a secret is the key confusion of CVE-2016-10555: whoever fetches it can sign. A private key is a
 /// mistake as well, because no other service has it as its secret.
 fn refuse_key_documents(secret: &[u8]) -> Result<(), KeyError> {
-    let text = undressed(secret);
-    let lines: Vec<&[u8]> = text.split(|byte| matches!(byte, b'\n' | b'\r')).collect();
-    // As base64: the whole text, and single lines of it, for example between BEGIN and END lines without dashes.
-    let between = lines.split(|line| !is_base64(line)).map(|lines| Zeroizing::new(lines.concat()));
-    let mut decoded = between.chain([text.clone()]).map(|encoded| leading_base64(&encoded));
-    if is_key_document(secret) || is_key_document(&text) || decoded.any(|bytes| is_key_document(&bytes)) {
+    if readings(secret).iter().any(|reading| is_key_document(reading) || has_key_lines(reading)) {
         return Err(KeyError::new(
             KeyErrorKind::NotASecret,
             "a PEM, DER, JWK or SSH key was given as an HMAC secret; load it with `from_pem`, `from_der` or \
@@ -136,6 +131,13 @@ fn refuse_key_documents(secret: &[u8]) -> Result<(), KeyError> {
         ));
     }
     Ok(())
+}
+
+/// Whether single lines of the text are the base64 of a key, for example between BEGIN and END lines without dashes.
+fn has_key_lines(text: &[u8]) -> bool {
+    let lines: Vec<&[u8]> = text.split(|byte| matches!(byte, b'\n' | b'\r')).collect();
+    let mut between = lines.split(|line| !is_base64(line)).map(|lines| Zeroizing::new(lines.concat()));
+    between.any(|encoded| is_key_document(&leading_base64(&encoded)))
 }
 
 fn is_key_document(bytes: &[u8]) -> bool {
@@ -177,6 +179,7 @@ mod tests {
     use super::*;
     use crate::crypto::sha256;
     use crate::keys::format::pem;
+    use crate::keys::format::text::tests::encodings;
     use crate::keys::test_keys::*;
 
     const HS256: Algorithm = Algorithm::HS256;
@@ -286,6 +289,9 @@ mod tests {
                     dresses.push(extended);
                 }
             }
+            for document in [text, &*der].into_iter().filter(|bytes| !bytes.is_empty()) {
+                dresses.extend(encodings(document).into_iter().map(String::into_bytes));
+            }
             dresses.push(STANDARD.encode(text).into_bytes());
             dresses.push(URL_SAFE_NO_PAD.encode(lines.trim()).into_bytes());
             dresses.push(format!("{}\n", STANDARD.encode(text)).into_bytes());
@@ -303,7 +309,9 @@ mod tests {
             b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ an operator@host",
         ] {
             assert_eq!(refusal(HS256, text), Some(KeyErrorKind::NotASecret));
-            assert_eq!(refusal(HS256, STANDARD.encode(text).as_bytes()), Some(KeyErrorKind::NotASecret));
+            for encoded in encodings(text) {
+                assert_eq!(refusal(HS256, encoded.as_bytes()), Some(KeyErrorKind::NotASecret), "{encoded}");
+            }
             let marked = [b"\xef\xbb\xbf", text].concat();
             assert_eq!(refusal(HS256, &marked), Some(KeyErrorKind::NotASecret));
         }

@@ -66,6 +66,92 @@ pub(crate) fn leading_base64(text: &[u8]) -> Zeroizing<Vec<u8>> {
     Base64::Cut.decode(&digits).unwrap_or_default()
 }
 
+/// In bytes. No secret, document or placeholder that is refused is shorter.
+const SHORTEST_READING: usize = 16;
+/// How often a text may be encoded, one encoding in the other.
+const LAYERS: usize = 2;
+
+/// What people may mean by these bytes: themselves, without what editors add, and both decoded from base64 of either alphabet,
+/// hexadecimal and percent-encoding. Decoding what is not encoded yields meaningless bytes, or nothing.
+pub(crate) fn readings(secret: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
+    let mut readings = Readings::default();
+    let text = undressed(secret);
+    readings.add(secret);
+    readings.add(without_marker(&text));
+    readings.add(&text);
+    let mut outer = 0..readings.0.len();
+    for _ in 0..LAYERS {
+        for at in outer.clone() {
+            for decode in [leading_base64, from_hex, from_percent] {
+                let decoded = readings.0.get(at).map(|reading| decode(reading)).unwrap_or_default();
+                readings.add(&decoded);
+                if let Some(text) = plain(&decoded) {
+                    readings.add(text.as_bytes());
+                    readings.add(&undressed(text.as_bytes()));
+                }
+            }
+        }
+        outer = outer.end..readings.0.len();
+    }
+    readings.0
+}
+
+#[derive(Default)]
+struct Readings(Vec<Zeroizing<Vec<u8>>>);
+
+impl Readings {
+    fn add(&mut self, reading: &[u8]) {
+        if reading.len() >= SHORTEST_READING && !self.0.iter().any(|held| held.as_slice() == reading) {
+            self.0.push(reading.to_vec().into());
+        }
+    }
+}
+
+/// The text after the name of its encoding: `base64:`, as Laravel writes it, or the beginning of a `data:` URL.
+fn without_marker(text: &[u8]) -> &[u8] {
+    const MARKERS: [&[u8]; 4] = [b"base64:", b"base64,", b"b64:", b"hex:"];
+    let ends = MARKERS.iter().filter_map(|marker| {
+        let begin = text.windows(marker.len()).take(64).position(|part| part.eq_ignore_ascii_case(marker))?;
+        text.get(begin + marker.len()..)
+    });
+    ends.min_by_key(|rest| rest.len()).unwrap_or(text)
+}
+
+/// The bytes written in hexadecimal: with or without `0x` or `x` before all or each, separators between. Empty if it is not
+/// hexadecimal.
+pub(crate) fn from_hex(text: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut digits: Zeroizing<Vec<u8>> = Zeroizing::new(Vec::with_capacity(text.len()));
+    for byte in text {
+        match byte {
+            b':' | b',' | b'-' | b' ' | b'\t' | b'\r' | b'\n' => {}
+            b'x' | b'X' if digits.len() % 2 == 0 => {}
+            b'x' | b'X' if digits.last() == Some(&0) => drop(digits.pop()),
+            digit => match char::from(*digit).to_digit(16).map(u8::try_from) {
+                Some(Ok(digit)) => digits.push(digit),
+                _ => return Zeroizing::default(),
+            },
+        }
+    }
+    let (pairs, []) = digits.as_chunks::<2>() else { return Zeroizing::default() };
+    Zeroizing::new(pairs.iter().map(|[high, low]| high << 4 | low).collect())
+}
+
+/// The bytes written in percent-encoding (RFC 3986 §2.1). Empty if nothing in it is encoded.
+fn from_percent(text: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut plain: Zeroizing<Vec<u8>> = Zeroizing::new(Vec::with_capacity(text.len()));
+    let mut rest = text;
+    while let Some((byte, after)) = rest.split_first() {
+        let digits = after.split_at_checked(2).filter(|_| *byte == b'%');
+        let (byte, after) = match digits.map(|(digits, after)| (from_hex(digits), after)) {
+            Some((decoded, after)) if decoded.len() == 1 => (decoded[0], after),
+            _ => (*byte, after),
+        };
+        plain.push(byte);
+        rest = after;
+    }
+    if plain.len() == text.len() { Zeroizing::default() } else { plain }
+}
+
 /// What a text is in place of JSON, where it shows, to follow an error's message.
 pub(crate) fn not_json(text: &str) -> &'static str {
     if text.trim().is_empty() {
@@ -97,8 +183,46 @@ pub(crate) fn is_path(text: &str) -> bool {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use crate::jose::base64::{encode_standard, encode_url};
+
+    /// The ways in which people write these bytes as text.
+    pub(in crate::keys::format) fn encodings(bytes: &[u8]) -> Vec<String> {
+        let hex =
+            |between: &str| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(between);
+        let base64 = |bytes: &[u8]| encode_standard(bytes).to_string();
+        let text = String::from_utf8_lossy(bytes);
+        let mut encoded = vec![
+            hex(""),
+            hex("").to_uppercase(),
+            format!("0x{}", hex("")),
+            hex(":"),
+            format!("{}:", hex(":")),
+            hex(" "),
+            hex(", 0x").replacen("", "0x", 1),
+            format!("\\x{}", hex("\\x")),
+            format!("hex:{}", hex("")),
+            base64(bytes),
+            encode_url(bytes),
+            format!("base64:{}", base64(bytes)),
+            format!("data:text/plain;base64,{}", base64(bytes)),
+            base64(base64(bytes).as_bytes()),
+            base64(hex("").as_bytes()),
+            base64(format!("\"{}\"\n", base64(bytes)).as_bytes()),
+        ];
+        encoded.push(base64(bytes).bytes().map(|byte| format!("{byte:02x}")).collect());
+        if text.as_bytes() == bytes {
+            let percent = |byte: u8| match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => char::from(byte).to_string(),
+                _ => format!("%{byte:02X}"),
+            };
+            encoded.push(bytes.iter().copied().map(percent).collect());
+            encoded
+                .push(base64(text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>().as_slice()));
+        }
+        encoded
+    }
 
     #[test]
     fn a_text_is_read_in_whatever_encoding_an_editor_saved_it() {
