@@ -10,7 +10,7 @@ use super::material::{Private, Public};
 use super::thumbprint;
 use super::verifying_key::VerifyingKey;
 use crate::keys::format::der;
-use crate::keys::format::der::PrivateDocument;
+use crate::keys::format::der::{Document, PrivateDocument};
 use crate::keys::format::jwk::Jwk;
 use crate::keys::format::pem;
 use crate::keys::format::pkcs8;
@@ -79,10 +79,7 @@ impl SigningKey {
         let block = pem::read(pem.as_ref())?;
         match &*block.label {
             "PRIVATE KEY" | "RSA PRIVATE KEY" | "EC PRIVATE KEY" => Self::from_der(algorithm, &block.der),
-            "PUBLIC KEY" | "RSA PUBLIC KEY" | "CERTIFICATE" => Err(KeyError::new(
-                KeyErrorKind::WrongType,
-                "this is the public half, and signing needs the private one; load it as a `VerifyingKey`",
-            )),
+            "PUBLIC KEY" | "RSA PUBLIC KEY" | "CERTIFICATE" => Err(public_half()),
             label => Err(pem::unsupported(label, "PRIVATE KEY, RSA PRIVATE KEY or EC PRIVATE KEY")),
         }
     }
@@ -93,6 +90,9 @@ impl SigningKey {
     ///
     /// As for [`from_pem`](Self::from_pem).
     pub fn from_der(algorithm: Algorithm, der: &[u8]) -> Result<Self, KeyError> {
+        if matches!(der::kind(der), Some(Document::PublicKey | Document::Certificate)) {
+            return Err(public_half());
+        }
         let PrivateDocument { private, claimed_public } = der::private_key(der)?;
         Self::from_private(algorithm, &private, claimed_public)
     }
@@ -279,6 +279,13 @@ impl DangerousSigningKey {
     pub fn short_hmac(self, algorithm: Algorithm, secret: impl AsRef<[u8]>) -> Result<SigningKey, KeyError> {
         SigningKey::from_checked_secret(algorithm, secret.as_ref(), Shorter::Allowed)
     }
+}
+
+fn public_half() -> KeyError {
+    KeyError::new(
+        KeyErrorKind::WrongType,
+        "this is the public half, and signing needs the private one; load it as a `VerifyingKey`",
+    )
 }
 
 /// Whether `claimed` is the public key that was derived from the private one.

@@ -356,7 +356,7 @@ fn the_wrong_half_or_kind_of_file_is_named_as_such() {
     let der = pem::read(P256).unwrap().der;
     assert_eq!(kind(VerifyingKey::from_der(Algorithm::ES256, &der)), Some(KeyErrorKind::WrongType));
     let der = pem::read(P256_PUBLIC).unwrap().der;
-    assert_eq!(kind(SigningKey::from_der(Algorithm::ES256, &der)), Some(KeyErrorKind::Malformed));
+    assert_eq!(kind(SigningKey::from_der(Algorithm::ES256, &der)), Some(KeyErrorKind::WrongType));
 }
 
 #[test]
@@ -429,6 +429,31 @@ fn a_compressed_point_is_refused_with_the_remedy() {
     let error = VerifyingKey::from_der(Algorithm::ES256, &compressed).unwrap_err();
     assert_eq!(error.kind(), KeyErrorKind::Unsupported);
     assert!(error.to_string().contains("uncompressed"));
+}
+
+/// Where a certificate is no key unless it is asked for, its label must not hide it.
+#[test]
+fn a_certificate_is_labelled_as_one_and_nothing_else_is() {
+    let relabelled = |pem: &[u8], to: &str| {
+        let text = std::str::from_utf8(pem).unwrap();
+        let from = text.lines().next().unwrap().trim_start_matches("-----BEGIN ").trim_end_matches('-');
+        VerifyingKey::from_pem(Algorithm::RS256, text.replace(from, to))
+    };
+    for (pem, label, loads) in [
+        (RSA_2048_CERTIFICATE, "CERTIFICATE", true),
+        (RSA_2048_CERTIFICATE, "PUBLIC KEY", false),
+        (RSA_2048_CERTIFICATE, "RSA PUBLIC KEY", false),
+        (RSA_2048_PUBLIC, "CERTIFICATE", false),
+        (RSA_2048_PUBLIC_PKCS1, "CERTIFICATE", false),
+        // Many writers confuse the two labels of keys.
+        (RSA_2048_PUBLIC, "RSA PUBLIC KEY", true),
+        (RSA_2048_PUBLIC_PKCS1, "PUBLIC KEY", true),
+    ] {
+        let read = relabelled(pem, label);
+        assert_eq!(read.is_ok(), loads, "{label}: {read:?}");
+        let Err(error) = read else { continue };
+        assert!(error.to_string().contains("its label is"), "{error}");
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use super::error::{KeyError, KeyErrorKind};
 use super::material::Public;
 use super::thumbprint;
 use crate::keys::format::der;
+use crate::keys::format::der::Document;
 use crate::keys::format::jwk;
 use crate::keys::format::jwk::Jwk;
 use crate::keys::format::known_secrets;
@@ -85,7 +86,14 @@ impl VerifyingKey {
     pub fn from_pem(algorithm: Algorithm, pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         let block = pem::read(pem.as_ref())?;
         match &*block.label {
-            "PUBLIC KEY" | "RSA PUBLIC KEY" | "CERTIFICATE" => Self::from_der(algorithm, &block.der),
+            label @ ("PUBLIC KEY" | "RSA PUBLIC KEY" | "CERTIFICATE") => {
+                // The two labels of keys are often confused. That of a certificate says that it was asked for as one.
+                let is_certificate = der::kind(&block.der).map(|kind| kind == Document::Certificate);
+                if is_certificate.is_some_and(|is| is != (label == "CERTIFICATE")) {
+                    return Err(wrong_label(label));
+                }
+                Self::from_der(algorithm, &block.der)
+            }
             label if label.ends_with("PRIVATE KEY") => Err(private_half()),
             label => Err(pem::unsupported(label, "PUBLIC KEY, RSA PUBLIC KEY or CERTIFICATE")),
         }
@@ -97,9 +105,10 @@ impl VerifyingKey {
     ///
     /// As for [`from_pem`](Self::from_pem).
     pub fn from_der(algorithm: Algorithm, der: &[u8]) -> Result<Self, KeyError> {
-        let public = der::public_key(der)
-            .map_err(|error| if der::private_key(der).is_ok() { private_half() } else { error })?;
-        Self::from_public(algorithm, &public)
+        if matches!(der::kind(der), Some(Document::PrivateKey | Document::EncryptedKey)) {
+            return Err(private_half());
+        }
+        Self::from_public(algorithm, &der::public_key(der)?)
     }
 
     /// A JWK as text (RFC 7517). Its own `kid` is kept, in place of its thumbprint.
@@ -339,6 +348,14 @@ impl DangerousVerifyingKey {
         let secret = Secret::check(algorithm, secret.as_ref(), Shorter::Allowed)?;
         Ok(VerifyingKey::from_checked(&secret))
     }
+}
+
+fn wrong_label(label: &str) -> KeyError {
+    let what = if label == "CERTIFICATE" { "is no certificate" } else { "is a certificate" };
+    KeyError::new(
+        KeyErrorKind::Malformed,
+        format!("its label is {label}, and what it holds {what}: correct the BEGIN and END lines"),
+    )
 }
 
 fn private_half() -> KeyError {

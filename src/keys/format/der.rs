@@ -15,8 +15,40 @@ pub(crate) struct PrivateDocument<'a> {
     pub(crate) claimed_public: Option<&'a [u8]>,
 }
 
+/// What a document is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Document {
+    PrivateKey,
+    /// PKCS#8 under a passphrase.
+    EncryptedKey,
+    PublicKey,
+    Certificate,
+}
+
+/// What the document is by its first fields, which differ in all that are read here. `None` if it is no such document.
+pub(crate) fn kind(der: &[u8]) -> Option<Document> {
+    let mut fields = document(der)?;
+    let (first, _) = fields.element()?;
+    let second = fields.peek()?;
+    Some(match (first, second) {
+        (INTEGER, SEQUENCE | OCTET_STRING) => Document::PrivateKey,
+        // PKCS#1: a public key has two numbers, a private one has nine.
+        (INTEGER, INTEGER) => {
+            fields.element()?;
+            if fields.end().is_some() { Document::PublicKey } else { Document::PrivateKey }
+        }
+        (SEQUENCE, OCTET_STRING) => Document::EncryptedKey,
+        (SEQUENCE, BIT_STRING) => Document::PublicKey,
+        (SEQUENCE, SEQUENCE) => Document::Certificate,
+        _ => return None,
+    })
+}
+
 /// Reads PKCS#8 (RFC 5958), PKCS#1 `RSAPrivateKey` (RFC 8017) or SEC1 `ECPrivateKey` (RFC 5915).
 pub(crate) fn private_key(der: &[u8]) -> Result<PrivateDocument<'_>, KeyError> {
+    if kind(der) == Some(Document::EncryptedKey) {
+        return Err(encrypted());
+    }
     let mut fields = document(der).ok_or_else(|| no_document(der, not_a_private_key))?;
     fields.expect(INTEGER).ok_or_else(not_a_private_key)?;
     match fields.peek() {
@@ -39,12 +71,6 @@ pub(crate) fn public_key(der: &[u8]) -> Result<Public, KeyError> {
         return certificate_key(first, fields);
     }
     subject_public_key(first, fields)
-}
-
-/// Whether [`public_key`] reads these bytes as a certificate.
-pub(crate) fn is_certificate(der: &[u8]) -> bool {
-    document(der)
-        .is_some_and(|mut fields| fields.expect(SEQUENCE).is_some() && fields.peek() == Some(SEQUENCE))
 }
 
 /// The key of a certificate (RFC 5280 §4.1). Nothing else in it is checked, not even its signature.
@@ -231,6 +257,20 @@ fn no_document(bytes: &[u8], otherwise: fn() -> KeyError) -> KeyError {
         );
     }
     otherwise()
+}
+
+/// The error for bytes that are no [`Document`].
+pub(crate) fn not_a_key(bytes: &[u8]) -> KeyError {
+    no_document(bytes, || {
+        KeyError::new(KeyErrorKind::Malformed, "these bytes are neither a private nor a public key in DER")
+    })
+}
+
+pub(crate) fn encrypted() -> KeyError {
+    KeyError::new(
+        KeyErrorKind::Unsupported,
+        "it is encrypted with a passphrase; decrypt it first, as with `openssl pkey -in FILE -out NEW`",
+    )
 }
 
 fn not_a_private_key() -> KeyError {

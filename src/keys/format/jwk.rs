@@ -206,7 +206,14 @@ impl<'a> Jwk<'a> {
     }
 
     fn kind(&self) -> Result<Kind, KeyError> {
-        let kty = self.string("kty")?.ok_or_else(|| malformed("it has no `kty`, so it is not a JWK"))?;
+        let kty = self.string("kty")?.ok_or_else(|| {
+            malformed(match self.member("keys") {
+                Some(keys) if keys.starts_with('[') => {
+                    "it is a JWK set, not one JWK; read it with `KeyFormat::jwk_set` or `KeySet::from_jwk_set`"
+                }
+                _ => "it has no `kty`, so it is not a JWK",
+            })
+        })?;
         match (&*kty, self.string("crv")?.as_deref()) {
             ("RSA", _) => Ok(Kind::Rsa),
             ("oct", _) => Ok(Kind::Oct),

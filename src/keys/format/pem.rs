@@ -75,10 +75,7 @@ fn one_block(text: &str) -> Result<Option<Block>, KeyError> {
 
 fn decode(label: &str, body: &str) -> Result<Block, KeyError> {
     if body.contains("Proc-Type:") || label == "ENCRYPTED PRIVATE KEY" {
-        return Err(KeyError::new(
-            KeyErrorKind::Unsupported,
-            "it is encrypted with a passphrase; decrypt it first, as with `openssl pkey -in FILE -out NEW`",
-        ));
+        return Err(der::encrypted());
     }
     let der = Base64::Standard
         .decode(&base64_of(body))

@@ -124,7 +124,7 @@ pub(crate) fn from_hex(text: &[u8]) -> Zeroizing<Vec<u8>> {
     for byte in text {
         match byte {
             b':' | b',' | b'-' | b' ' | b'\t' | b'\r' | b'\n' => {}
-            b'x' | b'X' if digits.len() % 2 == 0 => {}
+            b'x' | b'X' if digits.len().is_multiple_of(2) => {}
             b'x' | b'X' if digits.last() == Some(&0) => drop(digits.pop()),
             digit => match char::from(*digit).to_digit(16).map(u8::try_from) {
                 Some(Ok(digit)) => digits.push(digit),
@@ -141,11 +141,9 @@ fn from_percent(text: &[u8]) -> Zeroizing<Vec<u8>> {
     let mut plain: Zeroizing<Vec<u8>> = Zeroizing::new(Vec::with_capacity(text.len()));
     let mut rest = text;
     while let Some((byte, after)) = rest.split_first() {
-        let digits = after.split_at_checked(2).filter(|_| *byte == b'%');
-        let (byte, after) = match digits.map(|(digits, after)| (from_hex(digits), after)) {
-            Some((decoded, after)) if decoded.len() == 1 => (decoded[0], after),
-            _ => (*byte, after),
-        };
+        let encoded = after.split_at_checked(2).filter(|_| *byte == b'%');
+        let decoded = encoded.and_then(|(digits, after)| Some((*from_hex(digits).first()?, after)));
+        let (byte, after) = decoded.unwrap_or((*byte, after));
         plain.push(byte);
         rest = after;
     }

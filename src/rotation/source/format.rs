@@ -6,6 +6,7 @@ use crate::jose::base64::Base64;
 use crate::keys::algorithm::Algorithm;
 use crate::keys::error::{KeyError, KeyErrorKind};
 use crate::keys::format::der;
+use crate::keys::format::der::Document;
 use crate::keys::format::jwk::Jwk;
 use crate::keys::format::pem;
 use crate::keys::format::secret;
@@ -165,9 +166,14 @@ impl KeyFormat {
                 self.signing(SigningKey::from_pem(algorithm, bytes)?)
             }
             Encoding::Pem(algorithm) => self.verifying(VerifyingKey::from_pem(algorithm, bytes)?),
-            Encoding::Der(algorithm) => match VerifyingKey::from_der(algorithm, bytes) {
-                Ok(key) => self.verifying(key),
-                Err(_) => self.signing(SigningKey::from_der(algorithm, bytes)?),
+            Encoding::Der(algorithm) => match der::kind(bytes) {
+                Some(Document::PublicKey | Document::Certificate) => {
+                    self.verifying(VerifyingKey::from_der(algorithm, bytes)?)
+                }
+                Some(Document::PrivateKey | Document::EncryptedKey) => {
+                    self.signing(SigningKey::from_der(algorithm, bytes)?)
+                }
+                None => return Err(der::not_a_key(bytes)),
             },
             Encoding::Jwk => {
                 let text = text(bytes)?;
@@ -186,7 +192,7 @@ impl KeyFormat {
     pub(super) fn finds_certificate(&self, bytes: &[u8]) -> bool {
         match self.encoding {
             Encoding::Pem(_) => pem::has_certificate(bytes),
-            Encoding::Der(_) => der::is_certificate(bytes),
+            Encoding::Der(_) => der::kind(bytes) == Some(Document::Certificate),
             Encoding::Secret(_) | Encoding::Base64(..) | Encoding::Jwk | Encoding::JwkSet => false,
         }
     }
@@ -326,6 +332,58 @@ mod tests {
         assert_eq!(fingerprint(&format.read(&private).unwrap()), key.fingerprint());
         let public = format.read(&pem::read(P256_PUBLIC).unwrap().der).unwrap();
         assert_eq!(public.verifying[0].fingerprint(), key.fingerprint());
+    }
+
+    /// In DER no label says which half it is, so the document itself does.
+    #[test]
+    fn der_is_refused_for_what_is_wrong_with_it_as_pem_is() {
+        use Algorithm::{ES256, RS256};
+        for (algorithm, pem, says) in [
+            (RS256, RSA_1024_PUBLIC, "has 1024 bits"),
+            (RS256, RSA_1024, "has 1024 bits"),
+            (RS256, RSA_2048_E3, "exponent"),
+            (ES256, RSA_2048_PUBLIC, "ES256 takes"),
+            (ES256, RSA_2048_PUBLIC_PKCS1, "ES256 takes"),
+            (ES256, RSA_2048_CERTIFICATE, "ES256 takes"),
+            (ES256, RSA_2048, "ES256 takes"),
+            (ES256, RSA_2048_PKCS1, "ES256 takes"),
+            (ES256, P384_SEC1, "ES256 takes"),
+            (RS256, P256_PUBLIC, "RS256 takes"),
+            (RS256, P256_CERTIFICATE, "RS256 takes"),
+            (RS256, ED25519, "RS256 takes"),
+            (ES256, P521, "another curve"),
+        ] {
+            let der = pem::read(pem).unwrap().der;
+            let of_pem = KeyFormat::pem(algorithm).read(pem).unwrap_err();
+            let of_der = KeyFormat::der(algorithm).read(&der).unwrap_err();
+            assert_eq!(of_der.to_string(), of_pem.to_string());
+            assert!(of_der.to_string().contains(says), "{says}: {of_der}");
+        }
+        let encrypted = String::from_utf8_lossy(P256_ENCRYPTED);
+        let body: String = encrypted.lines().filter(|line| !line.starts_with('-')).collect();
+        let encrypted = general_purpose::STANDARD.decode(body).unwrap();
+        for (bytes, says) in [
+            (&encrypted[..], "decrypt it first"),
+            (P256, "`KeyFormat::pem`"),
+            (b"", "neither a private nor a public key"),
+            (b"hunter2", "neither a private nor a public key"),
+            (b"\x30\x03\x02\x01\x00", "neither a private nor a public key"),
+        ] {
+            let error = KeyFormat::der(ES256).read(bytes).unwrap_err().to_string();
+            assert!(error.contains(says) && !error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_set_where_one_jwk_was_expected_is_named() {
+        for text in [r#"{"keys":[]}"#, r#"{"keys":[{"kty":"oct"}],"more":1}"#] {
+            let error = KeyFormat::jwk().read(text.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains("`KeyFormat::jwk_set`"), "{error}");
+        }
+        for text in [r#"[{"kty":"oct"}]"#, "{}", r#"{"keys":7}"#] {
+            let error = KeyFormat::jwk().read(text.as_bytes()).unwrap_err().to_string();
+            assert!(!error.contains("jwk_set"), "{error}");
+        }
     }
 
     #[test]
