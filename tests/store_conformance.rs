@@ -120,6 +120,7 @@ enum Fault {
     TellsNoInstant,
     HasNoLimit,
     EndsTheNewest,
+    EndsRivals,
     ForgetsWhoSignedOutLongAgo,
     RepeatsPages,
     ReachesNoFurther,
@@ -243,6 +244,19 @@ impl ClaimsStore for Faulty {
             }
             tokio::task::yield_now().await;
             self.locked.lock().expect("a lock").remove(&session);
+        }
+        if self.is(Fault::EndsRivals)
+            && let (Some(subject), Some(retention)) = (rotation.presented.subject, rotation.retention)
+        {
+            rotation.retention = None;
+            let recorded = self.inner.rotate(rotation).await;
+            tokio::task::yield_now().await;
+            for rival in self.inner.sessions(subject, retention.now, Page::default()).await?.sessions {
+                if rival.session != session {
+                    self.inner.revoke(Revocation::Session(rival.session), retention).await?;
+                }
+            }
+            return recorded;
         }
         Ok(match self.inner.rotate(rotation).await? {
             // Overwritten, as the check allowed.
@@ -436,6 +450,8 @@ notices! {
     a_revocation_up_to_now_reaches_the_sessions_that_were_dated_after_the_last: ReachesNoFurther,
     of_more_sessions_than_allowed_the_oldest_ends: HasNoLimit,
     of_more_sessions_than_allowed_the_oldest_ends: EndsTheNewest,
+    of_sign_ins_at_once_as_many_are_left_as_are_allowed: EndsRivals,
+    of_sign_ins_at_once_as_many_are_left_as_are_allowed: HasNoLimit,
     signing_in_and_out_without_end_forgets_no_revocation: ForgetsWhoSignedOutLongAgo,
     sessions_are_listed_in_pages_each_once_the_newest_first: RepeatsPages,
 }

@@ -214,7 +214,8 @@ pub struct Retention {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SubjectLimit {
-    /// The most live sessions on record. If there are more, the oldest is revoked.
+    /// The most live sessions on record. If there are more, the oldest is revoked. Sign-ins at once do not end each
+    /// other, so a store may leave more of them until the next sign-in.
     pub live: usize,
     /// The most sessions on record, live or ended. If there are more, all sessions of the subject that began no later
     /// than the oldest are revoked in one record, which replaces theirs.

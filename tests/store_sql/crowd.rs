@@ -61,22 +61,24 @@ async fn of_too_many_sessions_the_oldest_end_whoever_signs_in_meanwhile(place: P
     let subject = SubjectId::from_bytes([7; 32]);
     let limit = limit(5, 50);
     for round in 0..4 {
-        let sign_ins = (0..8).map(|n| {
-            let n = round * 8 + n;
-            let presented = began(subject, n);
+        let sign_in = |n| {
             let retention = kept(now(), now()).limited_to(limit);
-            store.rotate(Rotation::sign_in(presented, "{}", end()).limited_by(retention))
-        });
-        let signed_in = futures_util::future::join_all(sign_ins).await;
+            store.rotate(Rotation::sign_in(began(subject, n), "{}", end()).limited_by(retention))
+        };
+        let last = round * 8 + 7;
+        // Of those at once more can be left, and the next sign-in ends them.
+        let mut signed_in = futures_util::future::join_all((round * 8..last).map(sign_in)).await;
+        let left = store.sessions(subject, now(), Page::default()).await.unwrap().sessions.len();
+        assert!((5..=11).contains(&left), "{left} of seven sign-ins at once");
+        signed_in.push(sign_in(last).await);
         assert!(signed_in.into_iter().all(|rotated| rotated.unwrap() == Rotated::Recorded));
         let listed = store.sessions(subject, now(), Page::default()).await.unwrap().sessions;
-        assert!((1..=5).contains(&listed.len()), "{listed:?}");
+        let listed = listed.iter().map(|record| record.session).collect::<Vec<_>>();
+        assert_eq!(listed, (last - 4..=last).rev().map(session).collect::<Vec<_>>());
         // What is not listed is over.
-        for n in 0..(round + 1) * 8 {
-            let presented = began(subject, n);
-            let is_listed = listed.iter().any(|record| record.session == session(n));
-            let known = if is_listed { Standing::Live } else { Standing::Revoked };
-            assert_eq!(store.standing(&presented).await.unwrap(), known, "{n}");
+        for n in 0..=last {
+            let known = if last - n < 5 { Standing::Live } else { Standing::Revoked };
+            assert_eq!(store.standing(&began(subject, n)).await.unwrap(), known, "{n}");
         }
     }
     // Nobody else's.

@@ -37,6 +37,44 @@ pub async fn of_more_sessions_than_allowed_the_oldest_ends<S: ClaimsStore>(store
     }
 }
 
+/// Sign-ins at once do not end each other: as many sessions are left as are allowed. A store may leave more until the next
+/// sign-in, which ends them.
+pub async fn of_sign_ins_at_once_as_many_are_left_as_are_allowed<S: ClaimsStore>(store: &S) {
+    for live in [1, 2] {
+        let limit = SubjectLimit::new(live);
+        for round in 0..16 {
+            // In one second, so that only their ids order them.
+            let first = Login::new();
+            let opened = tokens::<3>().map(|head| (first.another(0), head));
+            let sign_ins = opened.iter().map(|(login, head)| {
+                let retention = Retention::new(login.now, 0, 3600).limited_to(limit);
+                let sign_in = Rotation::sign_in(login.presents(*head), claims(*head), login.until);
+                rotate(store, sign_in.limited_by(retention))
+            });
+            for rotated in futures_util::future::join_all(sign_ins).await {
+                // One can have been ended by another before it was recorded.
+                assert!(matches!(rotated, Rotated::Recorded | Rotated::Revoked), "a sign-in: {rotated:?}");
+            }
+            let mut left = 0;
+            for (login, head) in &opened {
+                left += usize::from(login.standing(store, *head).await == Standing::Live);
+            }
+            assert!(
+                left >= live,
+                "round {round}: of 3 sign-ins at once {left} are left, and {live} are allowed"
+            );
+            let (next, head) = (first.another(1), token());
+            open(store, &next, head, limit, false).await;
+            assert_eq!(next.standing(store, head).await, Standing::Live, "the next sign-in");
+            assert_eq!(
+                first.listed(store).await.len(),
+                live,
+                "round {round}: sessions after the next sign-in"
+            );
+        }
+    }
+}
+
 /// A session that "all others" has ended is live no more, though it is on record and began later than the one spared.
 pub async fn a_session_that_is_revoked_displaces_none_that_is_live<S: ClaimsStore>(store: &S) {
     let limit = SubjectLimit::new(3);

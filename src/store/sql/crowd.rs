@@ -7,11 +7,13 @@ use super::{Inner, SqlStore, secs};
 use crate::store::chain;
 use crate::store::cutoff::Cutoff;
 use crate::store::{
-    Presented, Retention, Revocation, Rotated, Rotation, SessionId, StoreError, SubjectId, SubjectLimit,
+    Presented, Retention, Revocation, Rotated, Rotation, SessionCursor, SessionId, StoreError, SubjectId,
+    SubjectLimit,
 };
 use crate::time::NumericDate;
 
-/// Sessions ended at most in favour of one that was opened. One is enough, unless the limit was lowered.
+/// Sessions ended at most in favour of one that was opened. One is enough, unless the limit was lowered or several sign-ins left
+/// one too many.
 const DISPLACED_AT_ONCE: i64 = 64;
 
 /// A session that was put on record.
@@ -24,6 +26,9 @@ pub(super) struct Opened {
 impl SqlStore {
     /// Keeps the limit on a subject's sessions after one was opened, and returns what became of that one. If the limit on
     /// remembered sessions is reached by sessions that began later, its record is removed again.
+    ///
+    /// Only sessions that come before the opened one, by start and id, end. Two sign-ins at once both find both records; if each
+    /// ended the other, nobody would be signed in. What is over the limit after that ends with the next sign-in.
     pub(super) async fn make_way(&self, rotation: &Rotation, opened: Opened) -> Result<Rotated, StoreError> {
         let Presented { session, subject, session_start, now, .. } = rotation.presented;
         let Some((subject, retention)) = subject.zip(rotation.retention) else {
@@ -31,7 +36,8 @@ impl SqlStore {
         };
         let Some(limit) = retention.limit else { return Ok(Rotated::Recorded) };
         let inner = &*self.0;
-        let crowd = inner.persist(|| inner.crowd(subject, Some(session), limit, now)).await?;
+        let place = SessionCursor { session_start, session };
+        let crowd = inner.persist(|| inner.crowd(subject, Some(place), limit, now)).await?;
         if let Some(Crowd { forgettable: Some(_), oldest: Some(oldest), .. }) = crowd.first()
             && let Some(stamp) = opened.new
             && session_start <= *oldest
@@ -88,7 +94,7 @@ impl Inner {
     async fn crowd(
         &self,
         subject: SubjectId,
-        opened: Option<SessionId>,
+        opened: Option<SessionCursor>,
         limit: SubjectLimit,
         now: NumericDate,
     ) -> Result<Vec<Crowd>, sqlx::Error> {
@@ -100,11 +106,12 @@ impl Inner {
                 .bind(question.store)
                 .bind(&*question.number)
                 .bind(&subject.as_bytes()[..])
-                .bind(opened.as_ref().map(|session| &session.as_bytes()[..]))
+                .bind(opened.as_ref().map(|opened| &opened.session.as_bytes()[..]))
                 .bind(secs(now))
                 .bind(DISPLACED_AT_ONCE)
                 .bind(number(limit.live.saturating_sub(1)))
                 .bind(number(limit.remembered))
+                .bind(opened.map(|opened| secs(opened.session_start)))
                 .fetch_all(connection)
                 .await,
         ))

@@ -87,8 +87,8 @@ pub(super) struct Statements {
     /// Live sessions on record, of a subject or of all, that begin after an instant and more than so many seconds ahead of
     /// the server's clock, but one. It always answers a row: if there is no session, the row has none.
     pub(super) begun_after: Statement,
-    /// A subject's sessions over the limit: each live one; the latest start and the expiry of those to forget; the oldest start
-    /// of those that are kept. At least one row.
+    /// A subject's sessions over the limit: each live one that comes before the opened one; the latest start and the
+    /// expiry of those to forget; the oldest start of those that are kept. At least one row.
     pub(super) crowd: Statement,
     /// Removes a session's row where it is still as a sign-in made it.
     pub(super) undo: Sql,
@@ -279,7 +279,8 @@ impl Statements {
                      FROM {p}store m \
                      LEFT JOIN (SELECT s.session, s.session_start FROM {p}sessions s WHERE s.subject = $3 \
                      AND s.session <> $4 AND s.head IS NOT NULL AND s.chain_until > $5 \
-                     ORDER BY {live_first}, {newest_first} LIMIT $6 OFFSET $7) s ON 1 = 1 \
+                     ORDER BY {live_first}, {newest_first} LIMIT $6 OFFSET $7) s \
+                     ON (s.session_start, s.session) < ($9, $4) \
                      LEFT JOIN (SELECT s.session_start FROM {p}sessions s WHERE s.subject = $3 \
                      AND s.kept_until > $5 ORDER BY {newest_first} LIMIT 1 OFFSET $8) o ON 1 = 1 WHERE {OWN}"
                 )
