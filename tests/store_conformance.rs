@@ -452,6 +452,7 @@ notices! {
     of_more_sessions_than_allowed_the_oldest_ends: EndsTheNewest,
     of_sign_ins_at_once_as_many_are_left_as_are_allowed: EndsRivals,
     of_sign_ins_at_once_as_many_are_left_as_are_allowed: HasNoLimit,
+    a_revoked_token_outlives_the_record_of_its_session: LosesTokenRevocations,
     signing_in_and_out_without_end_forgets_no_revocation: ForgetsWhoSignedOutLongAgo,
     sessions_are_listed_in_pages_each_once_the_newest_first: RepeatsPages,
 }

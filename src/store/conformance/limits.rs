@@ -2,6 +2,8 @@
 
 use super::scene::{Login, claims, revoke_as, rotate, token, tokens};
 use crate::store::{ClaimsStore, Retention, Revocation, Rotated, Rotation, Standing, SubjectLimit, TokenId};
+use crate::time::Clock as _;
+use crate::time::SystemClock;
 
 /// The oldest on record ends, whether the newest is signed in or recorded by its first renewal. Its tokens are
 /// revoked, and it is not listed. Other subjects' sessions do not change.
@@ -200,6 +202,44 @@ pub async fn a_session_is_its_subjects_whoever_else_names_it<S: ClaimsStore>(sto
 pub async fn a_session_that_ended_is_not_forgotten_by_its_old_start<S: ClaimsStore>(store: &S) {
     for (has_ended, by_token) in [(false, false), (true, false), (true, true)] {
         forget_others(store, has_ended, by_token).await;
+    }
+}
+
+/// A token that began later than its session's record keeps its revocation when that record makes room: the cutoff that
+/// replaces the record covers only sessions up to the record's start.
+pub async fn a_revoked_token_outlives_the_record_of_its_session<S: ClaimsStore>(store: &S) {
+    // Of a session that goes on with an older token, and of one whose recorded tokens have expired by every clock.
+    for is_expired in [false, true] {
+        let first = Login::new();
+        let (first, until) = match is_expired {
+            false => (first, first.until),
+            true => {
+                let start = SystemClock.now().before(1000);
+                (Login { start, ..first.at(start.after(1)) }, start.after(60))
+            }
+        };
+        let limit = SubjectLimit { live: 10, remembered: 3 };
+        let revoked = token();
+        let later = Login { start: first.start.after(100), ..first }.at(first.start.after(200));
+        let of_later = Retention::new(later.now, 0, 3600).of(Some(later.subject), later.start);
+        let revocation = Revocation::Token { session: later.session, token: revoked };
+        let older = Login { until, ..first };
+        if is_expired {
+            assert_eq!(renew(store, &older, token(), token(), limit).await, Rotated::Recorded, "a renewal");
+            revoke_as(store, revocation, of_later).await;
+        } else {
+            revoke_as(store, revocation, of_later).await;
+            assert_eq!(renew(store, &older, token(), token(), limit).await, Rotated::Recorded, "a renewal");
+        }
+        for n in 1..=5 {
+            let next = Login { start: first.start.after(10 * n), ..later.another(0) };
+            open(store, &next, token(), limit, false).await;
+            assert_eq!(
+                later.standing(store, revoked).await,
+                Standing::Revoked,
+                "a revoked token, after {n} sign-ins; its session's record had expired: {is_expired}"
+            );
+        }
     }
 }
 

@@ -40,10 +40,12 @@ pub use horizon::{
     the_first_need_sets_the_horizon_and_no_later_one_changes_it,
 };
 pub use limits::{
-    a_session_is_its_subjects_whoever_else_names_it, a_session_that_ended_is_not_forgotten_by_its_old_start,
+    a_revoked_token_outlives_the_record_of_its_session, a_session_is_its_subjects_whoever_else_names_it,
+    a_session_that_ended_is_not_forgotten_by_its_old_start,
     a_session_that_is_revoked_displaces_none_that_is_live,
     a_session_that_was_just_opened_is_never_the_one_forgotten, of_more_sessions_than_allowed_the_oldest_ends,
-    of_sign_ins_at_once_as_many_are_left_as_are_allowed, signing_in_and_out_without_end_forgets_no_revocation,
+    of_sign_ins_at_once_as_many_are_left_as_are_allowed,
+    signing_in_and_out_without_end_forgets_no_revocation,
 };
 pub use reading::{
     an_answer_without_waiting_is_the_same_answer, sessions_are_listed_in_pages_each_once_the_newest_first,
@@ -117,6 +119,7 @@ pub async fn all<S: ClaimsStore>(store: &S) {
     a_session_that_was_just_opened_is_never_the_one_forgotten(store).await;
     a_session_is_its_subjects_whoever_else_names_it(store).await;
     a_session_that_ended_is_not_forgotten_by_its_old_start(store).await;
+    a_revoked_token_outlives_the_record_of_its_session(store).await;
     a_dropped_rotation_leaves_the_old_or_the_new_state(store).await;
     an_answer_without_waiting_is_the_same_answer(store).await;
     the_epoch_moves_with_every_revocation(store).await;

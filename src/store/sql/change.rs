@@ -249,7 +249,8 @@ impl Inner {
         stamp: i64,
         notification: Option<Notification>,
     ) -> Result<bool, sqlx::Error> {
-        let Session { chain, is_unattested, revoked_until, revoked_tokens, .. } = &found.session;
+        let Session { chain, is_unattested, revoked_until, revoked_tokens, latest_start, .. } =
+            &found.session;
         let chain = chain.as_ref();
         let subject = found.session.subject();
         let head = chain.map(|chain| &chain.head.as_bytes()[..]);
@@ -279,6 +280,7 @@ impl Inner {
                 .bind(secs(found.session.kept_until()))
                 .bind(stamp)
                 .bind(i64::from(*is_unattested))
+                .bind(latest_start.map(secs))
                 .bind(found.horizon.map(horizon_column))
                 .bind(secs(found.clock.after(HOLDS)))
                 .bind(secs(found.created_at))

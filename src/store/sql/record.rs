@@ -37,7 +37,8 @@ impl<'r, R: Row + Columns> FromRow<'r, R> for Found {
                 revoked_until: required_date(row, "revoked_until")?,
                 revoked_tokens: revoked_tokens(&required("revoked_tokens", row.bytes("revoked_tokens"))?)?,
                 subject: optional_id(row, "subject")?.map(SubjectId::from_bytes),
-                latest_start: optional_date(row, "session_start")?,
+                // Earlier versions wrote it where there is no chain, as the start.
+                latest_start: optional_date(row, "latest_start")?.or(optional_date(row, "session_start")?),
             },
         };
         Ok(Self {

@@ -146,6 +146,8 @@ fn versions(dialect: &Dialect, p: &str) -> Vec<Vec<String>> {
         vec![format!(
             "CREATE INDEX {p}sessions_by_start ON {p}sessions (session_start) WHERE head IS NOT NULL"
         )],
+        // A token of which the row says that it is revoked can have begun later than the chain.
+        vec![format!("ALTER TABLE {p}sessions ADD COLUMN latest_start BIGINT")],
     ]
 }
 

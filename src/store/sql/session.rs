@@ -43,8 +43,9 @@ pub(super) struct Session {
     /// Until when the session is revoked. 0 if it is not.
     pub(super) revoked_until: NumericDate,
     pub(super) revoked_tokens: Vec<(TokenId, NumericDate)>,
-    /// For a session without a chain: its subject, and the latest start that a token of it can have.
+    /// The subject of a session without a chain.
     pub(super) subject: Option<SubjectId>,
+    /// The latest start that a token can have of which the row says that it is revoked. The chain's own can be earlier.
     pub(super) latest_start: Option<NumericDate>,
 }
 
@@ -176,7 +177,7 @@ impl Session {
         let known = self.chain.as_ref().map(|chain| chain.until);
         // As long as any token of it matters, and no shorter than before.
         let until = kept.max(known.unwrap_or_default()).max(self.revoked_until);
-        let said = (self.revoked_until, self.start());
+        let said = (self.revoked_until, self.latest_start);
         self.name(retention, clock);
         if known.is_none() && (until, self.latest_start) == said {
             return false;
@@ -224,10 +225,10 @@ impl Session {
         Ok(true)
     }
 
-    /// Stores its subject and its start, for when the chain is gone.
+    /// Stores its subject, for when the chain is gone, and how late a token of it can have begun.
     fn name(&mut self, retention: &Retention, clock: NumericDate) {
         self.subject = self.subject().or(retention.subject);
-        self.latest_start = self.start().max(Some(retention.latest_start(clock)));
+        self.latest_start = self.latest_start.max(self.start()).max(Some(retention.latest_start(clock)));
     }
 
     fn chain(&self, now: NumericDate) -> Option<&Chain> {

@@ -92,7 +92,7 @@ pub(super) struct Statements {
     pub(super) crowd: Statement,
     /// Removes a session's row where it is still as a sign-in made it.
     pub(super) undo: Sql,
-    /// Removes the subject's sessions up to a start that are kept no longer than this.
+    /// Removes the subject's sessions that are kept no longer than this, and of which no token began after a start.
     pub(super) forget: Sql,
     pub(super) horizon: Statement,
     /// Written if it has not changed since it was read.
@@ -132,7 +132,8 @@ impl Statements {
                  a.stamp AS a_stamp, a.instant AS a_instant, a.spared AS a_spared, a.floor AS a_floor, \
                  a.kept_until AS a_kept_until, \
                  s.stamp, s.subject, s.session_start, s.head, s.head_until, s.generation, s.chain_until, \
-                 s.renewed, s.ancestors, s.revoked_until, s.revoked_tokens, s.orphan, {claims} AS claims \
+                 s.renewed, s.ancestors, s.revoked_until, s.revoked_tokens, s.orphan, s.latest_start, \
+                 {claims} AS claims \
                  FROM {p}store m LEFT JOIN {p}sessions s ON s.session = $3 \
                  LEFT JOIN {p}subjects t ON t.subject = $4 \
                  LEFT JOIN {p}subjects a ON a.subject = {everybody} WHERE {OWN}"
@@ -148,19 +149,20 @@ impl Statements {
             format!(
                 "INSERT INTO {p}sessions AS s (session, subject, session_start, head, head_until, generation, \
                  chain_until, renewed, ancestors, claims, revoked_until, revoked_tokens, kept_until, stamp, \
-                 orphan) SELECT $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17 \
-                 FROM {p}store m WHERE {} AND m.born = $20 \
-                 AND {} IS NOT DISTINCT FROM $22 AND {} IS NOT DISTINCT FROM $23 \
+                 orphan, latest_start) \
+                 SELECT $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18 \
+                 FROM {p}store m WHERE {} AND m.born = $21 \
+                 AND {} IS NOT DISTINCT FROM $23 AND {} IS NOT DISTINCT FROM $24 \
                  ON CONFLICT (session) DO UPDATE SET subject = excluded.subject, \
                  session_start = excluded.session_start, head = excluded.head, \
                  head_until = excluded.head_until, generation = excluded.generation, \
                  chain_until = excluded.chain_until, renewed = excluded.renewed, \
                  ancestors = excluded.ancestors, claims = excluded.claims, \
                  revoked_until = excluded.revoked_until, revoked_tokens = excluded.revoked_tokens, \
-                 kept_until = excluded.kept_until, stamp = excluded.stamp, orphan = excluded.orphan \
-                 WHERE s.stamp = $24 RETURNING {proof}",
-                as_read(18),
-                cutoff_stamp("$21"),
+                 kept_until = excluded.kept_until, stamp = excluded.stamp, orphan = excluded.orphan, \
+                 latest_start = excluded.latest_start WHERE s.stamp = $25 RETURNING {proof}",
+                as_read(19),
+                cutoff_stamp("$22"),
                 cutoff_stamp(&everybody),
             )
         };
@@ -243,7 +245,7 @@ impl Statements {
             advance: writes_within.then(|| Statement::new("advance", advance)),
             save: Statement::new("save", save),
             save_cutoff: Statement::new("save_cutoff", save_cutoff),
-            save_and_tell: Statement::new("save_and_tell", |proof| notifying(save(proof), 24)),
+            save_and_tell: Statement::new("save_and_tell", |proof| notifying(save(proof), 25)),
             save_cutoff_and_tell: Statement::new("save_cutoff_and_tell", |proof| {
                 notifying(save_cutoff(proof), 11)
             }),
@@ -291,8 +293,8 @@ impl Statements {
             )
             .into(),
             forget: format!(
-                "DELETE FROM {p}sessions WHERE subject = $2 AND session_start <= $3 AND kept_until <= $4 \
-                 AND EXISTS (SELECT 1 FROM {p}store m WHERE {OWN})"
+                "DELETE FROM {p}sessions WHERE subject = $2 AND session_start <= $3 \
+                 AND COALESCE(latest_start, session_start) <= $3 AND kept_until <= $4 AND EXISTS (SELECT 1 FROM {p}store m WHERE {OWN})"
             )
             .into(),
             horizon: Statement::new("horizon", |proof| {
