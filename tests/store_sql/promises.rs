@@ -11,6 +11,7 @@ on_each_database! {
     no_token_that_existed_at_a_revocation_is_ever_admitted_again_and_nobody_is_refused_after_it,
     revoking_up_to_now_spares_no_session_and_holds_up_nobody,
     a_revoker_whose_clock_is_behind_reaches_what_the_others_began,
+    it_vouches_for_no_session_of_the_second_in_which_it_was_made,
     debug_prints_no_address,
 }
 
@@ -148,6 +149,14 @@ impl Place {
             self.meddle(&format!("{expired} {now}")).await;
         }
     }
+}
+
+/// Such a session may have begun, and ended, in a store that was lost within this second.
+async fn it_vouches_for_no_session_of_the_second_in_which_it_was_made(place: Place) {
+    let begun = SystemClock.now();
+    let store = place.open().await;
+    let presented = Presented::new(session(0), token(0), None, begun, begun);
+    assert_eq!(store.standing(&presented).await.unwrap(), Standing::UnknownSession);
 }
 
 async fn debug_prints_no_address(place: Place) {

@@ -133,10 +133,9 @@ impl SqlStoreBuilder {
         if let Backend::Postgres(pool) = &backend {
             super::pooler::refuse_shared_sessions(&pool.connect_options(), wait).await?;
         }
-        let created_at = SystemClock.now();
         let begun = Instant::now();
         let id = loop {
-            match backend.migrate(dialect, &prefix, secs(created_at)).await {
+            match backend.migrate(dialect, &prefix, secs(SystemClock.now())).await {
                 // Two processes that turn one new file to write-ahead logging meet in a lock that SQLite does not wait
                 // for.
                 Err(error) if error.kind() == StoreErrorKind::Timeout && begun.elapsed() < wait => {

@@ -11,7 +11,8 @@ use crate::store::StoreError;
 
 impl Backend {
     /// Creates or migrates the schema, even if other processes do so at the same time. Returns the store's id, which is
-    /// random and made with the tables.
+    /// random and made with the tables. They are dated a second after the later of `now` and the server's clock, because
+    /// what began within this second may have begun before a loss.
     ///
     /// Nothing here is a prepared statement: what these say is believed without a [proof](super::proof).
     pub(super) async fn migrate(&self, dialect: &Dialect, p: &str, now: i64) -> Result<String, StoreError> {
@@ -25,13 +26,15 @@ impl Backend {
             Err(error) => return Err(failed(error)),
         }
         let id = format!("{:016x}{:016x}", random().map_err(failed)?, random().map_err(failed)?);
+        let clock = dialect.clock;
+        let born = format!("CASE WHEN {clock} > {now} THEN {clock} ELSE {now} END + 1");
         let begin_store = [
             format!(
                 "CREATE TABLE IF NOT EXISTS {p}store (one BIGINT PRIMARY KEY CHECK (one = 1), \
                  version BIGINT NOT NULL, born BIGINT NOT NULL)"
             ),
             format!(
-                "INSERT INTO {p}store (one, version, born) VALUES (1, 0, {now}) ON CONFLICT (one) DO NOTHING"
+                "INSERT INTO {p}store (one, version, born) VALUES (1, 0, {born}) ON CONFLICT (one) DO NOTHING"
             ),
         ];
         let version = format!("SELECT version FROM {p}store WHERE one = 1");

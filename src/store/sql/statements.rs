@@ -33,7 +33,7 @@ pub(super) struct Dialect {
     /// The column type of bytes.
     pub(super) bytes: &'static str,
     /// The server's own clock, in whole seconds since the Unix epoch.
-    clock: &'static str,
+    pub(super) clock: &'static str,
     /// Rows that another purge is removing, or a rotation is renewing, are left to it.
     skip_locked: &'static str,
     /// Whether one statement can write a row and answer with another one.
@@ -294,7 +294,8 @@ impl Statements {
             .into(),
             forget: format!(
                 "DELETE FROM {p}sessions WHERE subject = $2 AND session_start <= $3 \
-                 AND COALESCE(latest_start, session_start) <= $3 AND kept_until <= $4 AND EXISTS (SELECT 1 FROM {p}store m WHERE {OWN})"
+                 AND COALESCE(latest_start, session_start) <= $3 AND kept_until <= $4 \
+                 AND EXISTS (SELECT 1 FROM {p}store m WHERE {OWN})"
             )
             .into(),
             horizon: Statement::new("horizon", |proof| {

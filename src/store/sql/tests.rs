@@ -124,6 +124,27 @@ async fn a_revocation_is_recorded_before_later_sessions_end_one_by_one() {
     assert_eq!(store.standing(&presented(2, now.after(60))).await.unwrap(), Standing::Revoked);
 }
 
+/// A clock that is behind would vouch for what began before a loss.
+#[tokio::test]
+async fn a_store_is_dated_by_the_later_of_two_clocks_and_a_second_on() {
+    let now = || secs(SystemClock.now());
+    for (clock, is_ahead) in [(0, false), (now() - 5, false), (now() + 600, true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("sessions.db");
+        let wait = std::time::Duration::from_secs(5);
+        let (backend, dialect) = Backend::sqlite(file.to_str().unwrap(), 1, wait).await.unwrap();
+        let before = now();
+        backend.migrate(dialect, "reissue_", clock).await.unwrap();
+        let after = now();
+        backend.close().await;
+        let store = SqlStore::sqlite(file.to_str().unwrap()).await.unwrap();
+        let find = &store.0.statements.find;
+        let born = secs(store.0.find(find, None, None).await.unwrap().created_at);
+        let expected = if is_ahead { clock + 1..=clock + 1 } else { before + 1..=after + 1 };
+        assert!(expected.contains(&born), "{born}, by a clock at {clock}: {expected:?}");
+    }
+}
+
 /// A revocation of its head leaves a sign-in's row with the head that it had.
 #[tokio::test]
 async fn a_sign_in_is_undone_only_as_it_was_made() {
