@@ -192,3 +192,36 @@ async fn what_a_server_does_not_take_is_misconfigured() {
         assert!(!format!("{error:?}").contains("guessed") && !format!("{error:?}").contains(password));
     }
 }
+
+/// A switchover can leave a standby at the address, which answers from the past.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_became_a_standby_gives_no_answer() {
+    let server = Postgres::start();
+    let store = SqlStore::builder().max_connections(2).postgres(server.url()).await.unwrap();
+    store.horizon(Horizon::Secs(3_600)).await.unwrap();
+    let subject = SubjectId::from_bytes([7; 32]);
+    let presented = owned(subject, session(0), token(0));
+    assert_eq!(store.rotate(Rotation::sign_in(presented, "{}", end())).await.unwrap(), Rotated::Recorded);
+    assert_eq!(store.standing(&presented).await.unwrap(), Standing::Live);
+    server.crash();
+    server.become_standby();
+    for _ in 0..5 {
+        let refused = [
+            store.standing(&presented).await.map(drop),
+            store.sessions(subject, now(), Page::default()).await.map(drop),
+            store.horizon(Horizon::Secs(1)).await.map(drop),
+            store.rotate(renewal(token(0), token(1))).await.map(drop),
+            store.revoke(Revocation::Session(session(0)), kept(now(), end())).await,
+        ];
+        for (call, refused) in refused.into_iter().enumerate() {
+            let error = refused.unwrap_err();
+            assert_eq!(error.kind(), StoreErrorKind::Unavailable, "call {call}: {error:?}");
+            assert!(format!("{error:?}").contains("read-only"), "call {call}: {error:?}");
+        }
+    }
+    let place = Place { address: server.url(), prefix: "reissue_".to_owned(), _dir: None };
+    place.meddle("SELECT pg_promote()").await;
+    assert_eq!(store.standing(&presented).await.unwrap(), Standing::Live);
+    store.revoke(Revocation::Session(session(0)), kept(now(), end())).await.unwrap();
+    assert_eq!(store.standing(&presented).await.unwrap(), Standing::Revoked);
+}

@@ -129,6 +129,14 @@ impl Postgres {
         }
     }
 
+    /// Starts it on the same data as a standby, until it is promoted. Its primary never answers.
+    pub fn become_standby(&self) {
+        let signal = self.dir.path().join("data/standby.signal");
+        fs::write(&signal, "").unwrap();
+        give(&signal);
+        self.run_again();
+    }
+
     /// Ends the server and all its processes at once, as a crash of the machine's would.
     pub fn crash(&self) {
         let mut processes = self.children();

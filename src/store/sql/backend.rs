@@ -7,7 +7,7 @@ use sqlx::Database;
 use sqlx::pool::{PoolConnection, PoolOptions};
 use tokio::runtime::Handle;
 
-use super::failure::misconfigured;
+use super::failure::{is_read_only, misconfigured};
 use super::statements::Dialect;
 use crate::store::StoreError;
 
@@ -45,7 +45,7 @@ macro_rules! on {
                 let mut lease = $crate::store::sql::backend::Lease::of($pool).await?;
                 let $connection = lease.connection()?;
                 let answer = $body;
-                lease.rest();
+                lease.rest(&answer);
                 answer
             }
             #[cfg(feature = "postgres")]
@@ -53,7 +53,7 @@ macro_rules! on {
                 let mut lease = $crate::store::sql::backend::Lease::of(pool).await?;
                 let $connection = lease.connection()?;
                 let answer = $body;
-                lease.rest();
+                lease.rest(&answer);
                 answer
             }
         }
@@ -86,10 +86,15 @@ impl<DB: Database> Lease<DB> {
         self.connection.as_deref_mut().ok_or(sqlx::Error::PoolClosed)
     }
 
-    /// The statement was answered, with rows or an error: the pool may have the connection.
-    pub(super) fn rest(mut self) {
-        if let Some(connection) = self.connection.take() {
-            self.give_back(connection, PING);
+    /// The statement was answered, with rows or an error: the pool may have the connection, unless it leads to a server that takes
+    /// no writes. Then the next call makes a new one, which may lead to the primary.
+    pub(super) fn rest<T>(mut self, answer: &Result<T, sqlx::Error>) {
+        let Some(connection) = self.connection.take() else { return };
+        match answer {
+            Err(error) if is_read_only(error) => {
+                self.runtime.spawn(tokio::time::timeout(PING, connection.close()));
+            }
+            _ => self.give_back(connection, PING),
         }
     }
 

@@ -18,6 +18,7 @@ fn kind(error: &sqlx::Error) -> StoreErrorKind {
     match error {
         sqlx::Error::PoolTimedOut => StoreErrorKind::Timeout,
         sqlx::Error::Io(io) if io.kind() == io::ErrorKind::TimedOut => StoreErrorKind::Timeout,
+        _ if is_read_only(error) => StoreErrorKind::Unavailable,
         sqlx::Error::Configuration(_) => StoreErrorKind::Misconfigured,
         #[cfg(feature = "postgres")]
         _ if lacks_tls(error) => StoreErrorKind::Misconfigured,
@@ -125,6 +126,37 @@ fn database_kind(code: &str) -> StoreErrorKind {
             Ok(13) => StoreErrorKind::Full,
             _ => StoreErrorKind::Unavailable,
         },
+    }
+}
+
+/// The server takes no writes, so its answers may be from the past.
+#[derive(Debug)]
+pub(super) struct ReadOnlyServer;
+
+impl fmt::Display for ReadOnlyServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "the server is read-only: it is a standby, or `default_transaction_read_only` is on; the store needs the \
+             primary",
+        )
+    }
+}
+
+impl std::error::Error for ReadOnlyServer {}
+
+impl From<ReadOnlyServer> for sqlx::Error {
+    fn from(error: ReadOnlyServer) -> Self {
+        Self::Configuration(Box::new(error))
+    }
+}
+
+/// Whether the connection leads to a server that takes no writes. A new one may lead to the primary.
+pub(super) fn is_read_only(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Configuration(source) => source.is::<ReadOnlyServer>(),
+        // read_only_sql_transaction
+        sqlx::Error::Database(database) => database.code().as_deref() == Some("25006"),
+        _ => false,
     }
 }
 

@@ -11,7 +11,9 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection as _, Executor, Postgres, Row as _};
 
-use super::failure::{failed, is_notification_failure, is_protocol_violation, misconfigured, unreachable};
+use super::failure::{
+    ReadOnlyServer, failed, is_notification_failure, is_protocol_violation, misconfigured, unreachable,
+};
 use super::random;
 use crate::error::ConfigError;
 use crate::store::StoreError;
@@ -55,10 +57,7 @@ pub(super) async fn refuse_shared_sessions(
 async fn read_only(connection: &mut PgConnection) -> Result<Option<String>, sqlx::Error> {
     let setting: String =
         sqlx::raw_sql("SHOW transaction_read_only").fetch_one(connection).await?.try_get(0)?;
-    Ok((setting == "on").then(|| {
-        "the server is read-only: it is a standby, or `default_transaction_read_only` is on; the store needs the primary"
-            .to_owned()
-    }))
+    Ok((setting == "on").then(|| ReadOnlyServer.to_string()))
 }
 
 async fn shared_session(

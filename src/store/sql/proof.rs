@@ -3,16 +3,21 @@
 //! A proxy between a store and its database may mix up answers: a pooler that lends one session to many connections can
 //! give one application the result of another's prepared statement, for example that of a store with another prefix. So
 //! the first column of every answer names the statement, the store whose tables it is about, and the question. An
-//! answer that does not match is an error, never a verdict.
+//! answer that does not match is an error, never a verdict. So is the answer of a server that takes no writes: a
+//! switchover can leave a standby at the address, and a standby can lag.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sqlx::{FromRow, Row};
 
+use super::failure::ReadOnlyServer;
 use super::random;
 use super::record::Columns;
 use super::statements::Statement;
+
+/// How the proof of a server that takes no writes ends.
+const READ_ONLY: &str = " read-only";
 
 /// The store that was opened.
 pub(super) struct Identity {
@@ -83,6 +88,7 @@ impl Question<'_> {
         let proof = format!("{} {} {}", self.statement, self.store, self.number);
         let read = |row: &R| match row.text("proof") {
             Ok(Some(given)) if given == proof => T::from_row(row),
+            Ok(Some(given)) if given.strip_prefix(&*proof) == Some(READ_ONLY) => Err(ReadOnlyServer.into()),
             _ => Err(foreign()),
         };
         rows?.iter().map(read).collect()

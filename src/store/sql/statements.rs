@@ -34,6 +34,8 @@ pub(super) struct Dialect {
     pub(super) bytes: &'static str,
     /// The server's own clock, in whole seconds since the Unix epoch.
     pub(super) clock: &'static str,
+    /// Continues the proof of an answer, with ` read-only` where the server takes no writes.
+    read_only: &'static str,
     /// Rows that another purge is removing, or a rotation is renewing, are left to it.
     skip_locked: &'static str,
     /// Whether one statement can write a row and answer with another one.
@@ -51,6 +53,7 @@ impl Dialect {
 pub(super) const SQLITE: Dialect = Dialect {
     bytes: "BLOB",
     clock: "CAST(strftime('%s', 'now') AS INTEGER)",
+    read_only: "",
     skip_locked: "",
     writes_within: false,
 };
@@ -60,6 +63,8 @@ pub(super) const POSTGRES: Dialect = Dialect {
     bytes: "BYTEA",
     // A cast alone would round.
     clock: "CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp())) AS BIGINT)",
+    // On a standby it is always on.
+    read_only: " || CASE WHEN current_setting('transaction_read_only') = 'on' THEN ' read-only' ELSE '' END",
     skip_locked: " FOR UPDATE SKIP LOCKED",
     writes_within: true,
 };
@@ -111,8 +116,8 @@ pub(super) struct Statement {
 
 impl Statement {
     /// `write` gets the column that proves the answer.
-    fn new(name: &'static str, write: impl FnOnce(&str) -> String) -> Self {
-        let sql = write(&format!("'{name} ' || $1 || ' ' || $2 AS proof")).into();
+    fn new(dialect: &Dialect, name: &'static str, write: impl FnOnce(&str) -> String) -> Self {
+        let sql = write(&format!("'{name} ' || $1 || ' ' || $2{} AS proof", dialect.read_only)).into();
         Self { name, sql }
     }
 }
@@ -237,19 +242,19 @@ impl Statements {
         };
         Self {
             prefix: p.to_owned(),
-            find: Statement::new("find", |proof| find(proof, "s.claims")),
+            find: Statement::new(dialect, "find", |proof| find(proof, "s.claims")),
             // Typed: a bare '' has no type in the first row of a PostgreSQL answer.
-            find_without_claims: Statement::new("find_without_claims", |proof| {
+            find_without_claims: Statement::new(dialect, "find_without_claims", |proof| {
                 find(proof, "CAST('' AS TEXT)")
             }),
-            advance: writes_within.then(|| Statement::new("advance", advance)),
-            save: Statement::new("save", save),
-            save_cutoff: Statement::new("save_cutoff", save_cutoff),
-            save_and_tell: Statement::new("save_and_tell", |proof| notifying(save(proof), 25)),
-            save_cutoff_and_tell: Statement::new("save_cutoff_and_tell", |proof| {
+            advance: writes_within.then(|| Statement::new(dialect, "advance", advance)),
+            save: Statement::new(dialect, "save", save),
+            save_cutoff: Statement::new(dialect, "save_cutoff", save_cutoff),
+            save_and_tell: Statement::new(dialect, "save_and_tell", |proof| notifying(save(proof), 25)),
+            save_cutoff_and_tell: Statement::new(dialect, "save_cutoff_and_tell", |proof| {
                 notifying(save_cutoff(proof), 11)
             }),
-            sessions: Statement::new("sessions", |proof| {
+            sessions: Statement::new(dialect, "sessions", |proof| {
                 let is_cut_off = is_cut_off("$4");
                 format!(
                     "SELECT {proof}, s.session, s.session_start, s.renewed, s.claims FROM {p}store m \
@@ -260,7 +265,7 @@ impl Statements {
                      ON 1 = 1 WHERE {OWN} ORDER BY {newest_first}"
                 )
             }),
-            begun_after: Statement::new("begun_after", |proof| {
+            begun_after: Statement::new(dialect, "begun_after", |proof| {
                 format!(
                     "SELECT {proof}, s.session, s.session_start FROM {p}store m \
                      LEFT JOIN (SELECT s.session, s.session_start FROM {p}sessions s \
@@ -269,7 +274,7 @@ impl Statements {
                      AND s.session IS DISTINCT FROM $7) s ON 1 = 1 WHERE {OWN}"
                 )
             }),
-            crowd: Statement::new("crowd", |proof| {
+            crowd: Statement::new(dialect, "crowd", |proof| {
                 // None that is live ends while others are not: "all others" can have spared the oldest.
                 let live_first = format!("CASE WHEN {} THEN 1 ELSE 0 END", is_cut_off("$5"));
                 format!(
@@ -298,10 +303,10 @@ impl Statements {
                  AND EXISTS (SELECT 1 FROM {p}store m WHERE {OWN})"
             )
             .into(),
-            horizon: Statement::new("horizon", |proof| {
+            horizon: Statement::new(dialect, "horizon", |proof| {
                 format!("SELECT {proof}, {clock} AS clock, m.horizon, m.raises FROM {p}store m WHERE {OWN}")
             }),
-            set_horizon: Statement::new("set_horizon", |proof| {
+            set_horizon: Statement::new(dialect, "set_horizon", |proof| {
                 format!(
                     "UPDATE {p}store AS m SET horizon = $3, raises = $4 WHERE {OWN} \
                      AND m.horizon IS NOT DISTINCT FROM $5 AND m.raises IS NOT DISTINCT FROM $6 \
