@@ -424,6 +424,16 @@ async fn a_certificate_beside_the_keys_is_a_key_only_where_it_was_asked_for() {
         assert!(told.contains(name) && told.contains("DirectorySource::retired"), "{told}");
         fs::remove_file(scratch.path(name)).unwrap();
     }
+    // Under the label of a key it is still no key.
+    for label in ["PUBLIC KEY", "RSA PUBLIC KEY"] {
+        let text = String::from_utf8(case("cert-manager/ca.crt")).unwrap();
+        fs::write(scratch.path("public.pem"), text.replace("CERTIFICATE", label)).unwrap();
+        let set = source().load().await.unwrap();
+        assert!(set.verifying.is_empty(), "{label}");
+        let told = set.skipped[0].to_string();
+        assert!(told.contains("public.pem") && told.contains("its label is"), "{told}");
+        fs::remove_file(scratch.path("public.pem")).unwrap();
+    }
     // So is the authority's private key, by its usual names.
     for name in ["ca.key", "ca-key.pem", "rootCA.key"] {
         fs::copy("tests/keys/p256.pem", scratch.path(name)).unwrap();
