@@ -16,9 +16,9 @@ use crate::store::{
 };
 use crate::telemetry::Event;
 use crate::time::NumericDate;
-use crate::token::decision::SignOut;
 use crate::token::kind::Expected;
 use crate::token::policy::SKEW_MARGIN;
+use crate::token::sign_out::{Ending, SignOut};
 use crate::token::verify::{self, Verified};
 
 /// Why a sign-out did not happen.
@@ -75,26 +75,26 @@ impl<C: Send + Sync + 'static> Authority<C> {
     pub(crate) async fn sign_out_bytes(&self, token: &[u8]) -> Result<(), SignOutError> {
         let policy = &self.0.policy;
         let (token, retired_at) = self.verify_to_sign_out(token).await.map_err(SignOutError::Refused)?;
-        let (now, start) = (self.now(), token.claims().session_start());
-        let horizon = match &self.0.store {
-            // Otherwise this authority's own horizon suffices: the store's is not smaller.
-            Some(store) if retired_at.is_some() || now >= policy.session_end(start) => {
-                let found = self.ask(store.clone().horizon(policy.horizon())).await;
-                found.map_err(SignOutError::Store)?.current
-            }
-            _ => policy.horizon(),
+        let now = self.now();
+        let sign_out = SignOut { token: &token, retired_at, has_store: self.can_revoke(), now };
+        let horizon = match policy.sign_out_horizon(&sign_out) {
+            Some(horizon) => horizon,
+            None => self.store_horizon().await.map_err(SignOutError::Store)?,
         };
-        policy
-            .may_end_session(&SignOut { token: &token, retired_at, horizon, now })
+        let ending = policy
+            .may_end_session(&sign_out, horizon)
             .map_err(|reason| SignOutError::Refused(Refusal::new(reason)))?;
         let mut retention = self.retention_of(&token);
-        if retired_at.is_some() {
+        if let Ending::UnderRetiredKey(horizon) = ending {
             self.count_retired(token.session(), horizon, now).map_err(SignOutError::Store)?;
-            // With a leaked key, somebody can invent sessions of a subject. They must not count as the subject's, because they
-            // would then displace its real ones.
             retention.subject = None;
         }
         self.revoke(Revocation::Session(token.session()), retention).await.map_err(SignOutError::Store)
+    }
+
+    async fn store_horizon(&self) -> Result<Horizon, StoreError> {
+        let horizon = self.recording_store()?.horizon(self.0.policy.horizon());
+        Ok(self.ask(horizon).await?.current)
     }
 
     fn count_retired(

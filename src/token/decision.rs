@@ -1,6 +1,5 @@
-//! [`Policy::decide`]: judges access tokens as they arrive, and tokens that are presented for a sign-out.
+//! [`Policy::decide`]: judges access tokens as they arrive.
 
-use super::horizon::{Horizon, furthest_ahead};
 use super::policy::{MAX_GRACE, Policy};
 use super::standing::Standing;
 use super::verify::{self, Verified};
@@ -215,43 +214,6 @@ impl Policy {
             && token.is_recorded()
             && now < self.token_matters_until(claims.exp(), claims.session_start())
     }
-
-    /// Judges a token for a sign-out. Any own token ends its session, expired or not, as long as an authority on the store may
-    /// admit a token of that session.
-    pub(crate) fn may_end_session(&self, sign_out: &SignOut<'_>) -> Result<(), Reason> {
-        let &SignOut { token, retired_at, horizon, now } = sign_out;
-        let claims = token.claims();
-        // As far ahead as a sign-in dates its session, so that a token that was just issued can be signed out.
-        let ahead = furthest_ahead(self.future_tolerance);
-        let is_after = |instant: NumericDate| claims.iat().since(instant) > ahead;
-        if !token.key().is_own() {
-            return Err(Reason::WrongIssuer);
-        }
-        // A revocation is kept from its session's start on. With a start in the future it would outlive the horizon.
-        if is_after(now) {
-            return Err(Reason::NotYetValid(claims.dated_by()));
-        }
-        // It was signed after this service stopped using the key, so by somebody else.
-        if retired_at.is_some_and(is_after) {
-            return Err(Reason::UnknownKey);
-        }
-        // By the horizon and not by this policy's limit, because another service on the store may have a longer limit.
-        if now >= horizon.after(claims.session_start()) {
-            return Err(Reason::SessionOver);
-        }
-        Ok(())
-    }
-}
-
-/// A token that is presented for a sign-out, and what that verdict depends on.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SignOut<'a> {
-    pub(crate) token: &'a Verified,
-    /// When the key that verified it left the ring. `None` if it is in the ring.
-    pub(crate) retired_at: Option<NumericDate>,
-    /// The store's horizon.
-    pub(crate) horizon: Horizon,
-    pub(crate) now: NumericDate,
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@
 //!
 //! An issuer's [`logout`] token is no token to be admitted with: it ends sessions, and is verified apart.
 //!
-//! A refresh token takes another way: [`refresh`].
+//! A refresh token takes another way, [`refresh`], and so does a token that is presented to end its session, [`sign_out`].
 //!
 //! A route may require more of a token that was admitted: [`requirement`].
 
@@ -33,6 +33,7 @@ pub(crate) mod reissue;
 pub(crate) mod renewal;
 pub(crate) mod requirement;
 pub(crate) mod scope;
+pub(crate) mod sign_out;
 pub(crate) mod standing;
 pub(crate) mod succession;
 pub(crate) mod successor;
