@@ -11,8 +11,11 @@ pub(super) fn log(event: &Event<'_>) {
         Event::Issued { expires_at } => log!(DEBUG, %expires_at, "token issued"),
         Event::Refused { refusal, ring } => log_refusal(refusal, ring),
         Event::Reissued { how, expires_at } => log!(DEBUG, how = how.label(), %expires_at, "token reissued"),
-        // Neither is a fault: the application declined, or the session is near its limit.
-        Event::NotReissued { why: why @ (NotReissued::Declined | NotReissued::TooLate), .. }
+        // None is a fault: the application declined, the session is near its limit, or a refresh token renews it.
+        Event::NotReissued {
+            why: why @ (NotReissued::Declined | NotReissued::TooLate | NotReissued::ContinuedByPair),
+            ..
+        }
         | Event::NotReissued { why, repeated: true } => log!(DEBUG, why = why.label(), "token not reissued"),
         Event::NotReissued { why, .. } => log!(WARN, why = why.label(), "token not reissued"),
         Event::Reused { generations } => {
@@ -342,7 +345,9 @@ mod tests {
             (NotReissued::HeadTooLarge, false, "WARN"),
             (NotReissued::HeadTooLarge, true, "DEBUG"),
             (NotReissued::StoreFailed, false, "WARN"),
+            (NotReissued::HeadMismatch, false, "WARN"),
             (NotReissued::Declined, false, "DEBUG"),
+            (NotReissued::ContinuedByPair, false, "DEBUG"),
         ] {
             let line = line(why, repeated);
             assert!(line.starts_with(level), "{line}");

@@ -21,6 +21,8 @@ pub enum NotReissued {
     Revoked,
     /// The store does not know that this token leads to the session's head, or the token came too late.
     NotInChain,
+    /// Its session goes on with a pair ([`Login::in_session`](crate::Login::in_session)), whose refresh token renews it.
+    ContinuedByPair,
     /// The head that the store recorded can't be a successor of this token. It is never signed.
     HeadMismatch,
     /// The store did not record the successor.
@@ -65,6 +67,7 @@ impl NotReissued {
             Self::KeyWithdrawn => "key_withdrawn",
             Self::Revoked => "revoked",
             Self::NotInChain => "not_in_chain",
+            Self::ContinuedByPair => "continued_by_pair",
             Self::HeadMismatch => "head_mismatch",
             Self::StoreFailed => "store_failed",
             Self::RenewerFailed => "renewer_failed",
@@ -108,6 +111,7 @@ impl fmt::Display for NotReissued {
             Self::KeyWithdrawn => "the key that signed the token is no longer held",
             Self::Revoked => "the session was revoked",
             Self::NotInChain => "the store does not know that the token leads to the session's newest one",
+            Self::ContinuedByPair => "the session goes on with a pair, whose refresh token renews it",
             Self::HeadMismatch => "what the store recorded can't be a successor of the token",
             Self::StoreFailed => "the store did not record it",
             Self::RenewerFailed => {

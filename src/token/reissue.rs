@@ -217,7 +217,12 @@ impl Reissuing {
         match answer {
             Some(Rotated::Recorded) => {}
             Some(Rotated::Superseded { head }) => {
-                let head = policy.accept_head(token, &head, self.now).ok_or(NotReissued::HeadMismatch)?;
+                let head = policy.accept_head(token, &head, self.now).ok_or_else(|| {
+                    match policy.is_refresh_token_of(token, &head) {
+                        true => NotReissued::ContinuedByPair,
+                        false => NotReissued::HeadMismatch,
+                    }
+                })?;
                 let proposed = self.successor.replace(head.clone());
                 let is_within = |proposed: &Successor| policy.only_renewed(&proposed.claims, &head.claims);
                 if self.wanted.is_some() && !proposed.as_ref().is_some_and(is_within) {

@@ -128,6 +128,14 @@ impl Policy {
         Some(Successor { iat: parsed.iat(), exp: parsed.exp(), claims: head.into() })
     }
 
+    /// Whether a head is a refresh token of this access token's session: it began as a single token and goes on with a pair.
+    pub(crate) fn is_refresh_token_of(&self, token: &Verified, head: &str) -> bool {
+        let head = self
+            .terms_of(TokenKind::Refresh, None)
+            .and_then(|terms| Claims::parse(head.into(), self, terms, None).ok());
+        token.kind() == TokenKind::Access && head.is_some_and(|head| head.sid() == Some(&*token.sid()))
+    }
+
     /// Whether two claims texts differ only in names and dates, and the second has no further audience or scope.
     pub(super) fn only_renewed(&self, predecessor: &str, head: &str) -> bool {
         let (Ok(before), Ok(after)) = (json::members(predecessor), json::members(head)) else { return false };

@@ -2,14 +2,15 @@
 
 use std::collections::HashSet;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jsonwebtoken::{Validation, decode, errors::ErrorKind};
 use serde_json::{Value, json};
 use tower_reissue::store::Page;
 use tower_reissue::{
-    Algorithm, Authority, AuthorityBuilder, IssueError, Login, ManualClock, Reason, RefreshTokens,
-    ReissueLayer, SignOutError, SigningKey, TokenPair, VerifiedToken,
+    Algorithm, Authority, AuthorityBuilder, Event, IssueError, Login, ManualClock, NotReissued, Reason,
+    RefreshTokens, ReissueLayer, SignOutError, SigningKey, TokenPair, VerifiedToken,
 };
 
 use crate::support::guarded::*;
@@ -408,7 +409,14 @@ fn a_further_token_of_a_session_inherits_it_and_is_not_renewed() {
 #[test]
 fn a_session_that_goes_on_with_a_pair_renews_its_first_token_no_more() {
     let clock = ManualClock::at(NOW);
-    let authority = pairs(&clock).build().unwrap();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let events = told.clone();
+    let authority = pairs(&clock).on_event(move |event| {
+        if let Event::NotReissued { why, .. } = event {
+            events.lock().unwrap().push(*why);
+        }
+    });
+    let authority = authority.build().unwrap();
     let token = at_once(authority.issue(Login::new("alice"))).unwrap();
     let admitted = admit(&authority, token.as_str());
     let pair = at_once(authority.issue_pair(Login::in_session(&admitted))).unwrap();
@@ -419,6 +427,11 @@ fn a_session_that_goes_on_with_a_pair_renews_its_first_token_no_more() {
     assert!(answer.is_admitted() && answer.successor.is_none(), "{answer:?}");
     clock.set(NOW + 610);
     Guarded::new(&authority).bearer(token.as_str()).assert_refused(401, &"in the grace");
+    assert_eq!(
+        *told.lock().unwrap(),
+        [NotReissued::ContinuedByPair; 2],
+        "a store that lies is another matter"
+    );
 
     // From a token of the pair there is a further token, and no second pair.
     clock.set(NOW + 10);

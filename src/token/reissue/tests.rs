@@ -1,5 +1,5 @@
 use super::*;
-use crate::token::test_tokens::{at, policy, token};
+use crate::token::test_tokens::{at, policy, policy_of_pairs, refresh_token, token};
 
 const ROOM: Capacity = Capacity { longest: 4_000, otherwise: NotReissued::HeadTooLarge };
 
@@ -89,7 +89,7 @@ fn in_the_grace_nothing_is_signed_where_the_handler_runs() {
 
 #[test]
 fn each_answer_of_the_store_has_one_meaning() {
-    let policy = policy();
+    let policy = policy_of_pairs();
     let token = token(&policy, 0);
     let mut head = Reissuing::at_response(at(580), Some(ROOM), true);
     assert_eq!(head.allowed(&policy, &token, Some(true), true, short), Ok(Step::Record));
@@ -102,9 +102,13 @@ fn each_answer_of_the_store_has_one_meaning() {
     };
     let (step, successor) = answer(Some(Rotated::Superseded { head: head.claims.clone() }));
     assert_eq!((step, successor), (Ok(Step::AskPredicate), Some(head)), "the head that was recorded before");
+    let of_pair =
+        |sid: &str| refresh_token(&policy, &serde_json::json!({ "sid": sid })).claims().text().clone();
     let revoked_until = at(0);
     for (said, why) in [
         (Some(Rotated::Superseded { head: "{}".into() }), NotReissued::HeadMismatch.into()),
+        (Some(Rotated::Superseded { head: of_pair("s") }), NotReissued::ContinuedByPair.into()),
+        (Some(Rotated::Superseded { head: of_pair("another") }), NotReissued::HeadMismatch.into()),
         (Some(Rotated::Reused { generations: 3 }), NoSuccessor::Reused { generations: 3 }),
         (Some(Rotated::Revoked), NoSuccessor::Revoked),
         (Some(Rotated::Predated { revoked_until }), NoSuccessor::Revoked),
