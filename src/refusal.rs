@@ -69,8 +69,8 @@ pub enum Reason {
     UnknownKey,
     /// The header's algorithm is not the one pinned to the key (RFC 8725 §3.1).
     WrongAlgorithm,
-    /// The token's `kid` is unknown, and the issuer's keys can't be fetched right now. Not a verdict on the token: 503
-    /// with Retry-After.
+    /// The token's `kid` is unknown, and the issuer's keys can't be fetched right now. Or the token is within the grace, and there
+    /// is no key to sign its successor with. Not a verdict on the token: 503 with Retry-After.
     KeysUnavailable,
     /// No key that could have signed the token verifies its signature.
     BadSignature,
@@ -103,7 +103,8 @@ pub enum Reason {
     RefreshTokenReused,
     /// The store lost its records, and this session began before it was created again.
     UnknownSession,
-    /// The store did not answer. Not a verdict on the token: 503 with Retry-After.
+    /// The store did not answer. Or the token is to be exchanged, and only a service with other settings can sign the successor
+    /// that is recorded. Not a verdict on the token: 503 with Retry-After.
     StoreUnavailable,
     /// The token came in a cookie, with a request that must come from the same origin or an allowed one, and neither
     /// `Sec-Fetch-Site` nor `Origin` shows that it does: 403.
@@ -475,7 +476,7 @@ impl fmt::Display for Refusal {
             Reason::WrongType => "The token is of another type than is accepted here",
             Reason::UnknownKey => "The token names an unknown key",
             Reason::WrongAlgorithm => "The algorithm of the token is not accepted",
-            Reason::KeysUnavailable => "The keys of the issuer can not be fetched right now",
+            Reason::KeysUnavailable => "The keys of the issuer are not available right now",
             Reason::BadSignature => "The signature of the token is invalid",
             Reason::MissingClaim(_) => "The token lacks a required claim",
             Reason::InvalidClaim(_) => "The token holds a malformed claim",

@@ -182,9 +182,9 @@ impl<C: Send + Sync + 'static> Authority<C> {
                     let refusal = Refusal::new(Reason::ExpiredInGrace);
                     break Err(Refused { refusal, successor, at: now });
                 }
-                Next::NotExchanged(why) => {
+                Next::NotExchanged(why, reason) => {
                     self.report_not_reissued(why);
-                    break Err(Reason::Expired.into());
+                    break Err(reason.into());
                 }
             };
         };

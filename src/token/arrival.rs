@@ -56,8 +56,8 @@ pub(crate) enum Next {
     Refuse(Refusal),
     /// Verdict: refused with `ExpiredInGrace`; the refusal carries the token's successor.
     Exchanged,
-    /// Verdict: refused with `Expired`, because no successor could be made. The reason is to be reported.
-    NotExchanged(NotReissued),
+    /// Verdict: refused for this reason, because no successor could be made. Why is to be reported.
+    NotExchanged(NotReissued, Reason),
     /// Ask the store for the token's standing: [`Policy::standing`].
     AskStore {
         /// Whether the answer can lead to [`Exchange`](Self::Exchange).
@@ -145,7 +145,14 @@ impl Policy {
             Err(NoSuccessor::Not(why)) if self.admit_in_grace && why.is_about_size() => Next::Admit,
             Err(NoSuccessor::Not(NotReissued::KeyWithdrawn)) => Next::refuse(Reason::UnknownKey),
             Err(NoSuccessor::Not(NotReissued::RenewerFailed)) => Next::refuse(Reason::RenewerUnavailable),
-            Err(NoSuccessor::Not(why)) => Next::NotExchanged(why),
+            // Neither is a verdict on the token: it may be exchanged once a key can sign again, or at a node with other settings.
+            Err(NoSuccessor::Not(why @ NotReissued::SigningFailed)) => {
+                Next::NotExchanged(why, Reason::KeysUnavailable)
+            }
+            Err(NoSuccessor::Not(why @ NotReissued::HeadMismatch)) => {
+                Next::NotExchanged(why, Reason::StoreUnavailable)
+            }
+            Err(NoSuccessor::Not(why)) => Next::NotExchanged(why, Reason::Expired),
             Err(NoSuccessor::Revoked) => Next::refuse(Reason::Revoked),
             // The token may still be exchanged at another try.
             Err(NoSuccessor::StoreFailed) => Next::refuse(Reason::StoreUnavailable),

@@ -1,7 +1,10 @@
 //! Rule 9: a token that arrives just expired is exchanged, and nothing else happens.
 
+use std::time::Duration;
+
 use serde_json::json;
-use tower_reissue::{AuthorityBuilder, ManualClock, Reason};
+use tower_reissue::keys::KeyRing;
+use tower_reissue::{Algorithm, Authority, AuthorityBuilder, ManualClock, Reason, SigningKey};
 
 use crate::support::guarded::*;
 use crate::support::*;
@@ -105,6 +108,49 @@ fn what_can_not_be_recorded_is_a_503_and_not_a_verdict() {
     let answer = at(500, |builder| builder.store(store.clone()));
     assert!(answer.is_admitted());
     assert_eq!(answer.successor, None);
+}
+
+#[test]
+fn without_a_key_to_sign_with_an_exchange_is_a_503_and_succeeds_once_there_is_one() {
+    let new = || SigningKey::generate(Algorithm::HS256).unwrap().with_kid("new");
+    let retiring = |signing: SigningKey| KeyRing::new(signing).retiring(key()).unwrap();
+    for store in [false, true] {
+        let clock = ManualClock::at(NOW + 630);
+        let builder = Authority::builder(retiring(new()))
+            .issuer(ISSUER)
+            .audience(AUDIENCE)
+            .max_session_lifetime(Duration::from_secs(12 * 3600))
+            .clock(clock);
+        let builder = if store { builder.store(CountingStore::default()) } else { builder };
+        let authority = builder.build().unwrap();
+        let guarded = Guarded::new(&authority);
+        assert!(authority.withdraw_key("new"));
+        let answer = guarded.bearer(&mint(&claims()));
+        answer.assert_refused(503, &store);
+        assert_eq!(answer.reason, Some(Reason::KeysUnavailable));
+        assert!(answer.headers.contains_key("retry-after"));
+        authority.replace_keys(retiring(new().with_kid("newer"))).unwrap();
+        guarded.bearer(&mint(&claims())).into_successor();
+    }
+}
+
+/// While a change of the lifetime reaches one node after the other.
+#[test]
+fn a_head_that_another_nodes_lifetime_allows_is_that_nodes_to_hand_out() {
+    let clock = ManualClock::at(NOW + 590);
+    let store = CountingStore::default();
+    let node = |lifetime| {
+        builder(&clock).lifetime(Duration::from_secs(lifetime)).store(store.clone()).build().unwrap()
+    };
+    let (old, new) = (node(600), node(1_200));
+    let token = mint(&claims());
+    // The response is lost.
+    let head = Guarded::new(&new).bearer(&token).into_successor();
+    clock.set(NOW + 630);
+    let answer = Guarded::new(&old).bearer(&token);
+    answer.assert_refused(503, &"the old node");
+    assert_eq!(answer.reason, Some(Reason::StoreUnavailable));
+    assert_eq!(Guarded::new(&new).bearer(&token).into_successor(), head);
 }
 
 #[test]

@@ -95,12 +95,17 @@ fn signed(head: &str) -> bool {
     assert!(in_window.is_admitted(), "{head}: the good response is not harmed: {in_window:?}");
     clock.set(NOW + 610);
     let in_grace = guarded.bearer(&mint(&token()));
-    assert_eq!((in_grace.status, in_grace.ran), (401, false), "{head}");
+    assert!(!in_grace.ran, "{head}");
     assert_eq!(in_window.successor.is_some(), in_grace.successor.is_some(), "{head}");
     match in_window.successor {
-        Some(successor) => assert_eq!(payload_text(&successor), head),
+        Some(successor) => {
+            assert_eq!(in_grace.status, 401, "{head}");
+            assert_eq!(payload_text(&successor), head);
+        }
         None => {
-            assert_eq!(in_grace.reason, Some(Reason::Expired), "{head}");
+            // A node with other settings may accept it.
+            assert_eq!(in_grace.status, 503, "{head}");
+            assert_eq!(in_grace.reason, Some(Reason::StoreUnavailable), "{head}");
             assert_eq!(*seen.lock().unwrap(), [NotReissued::HeadMismatch; 2], "{head}");
         }
     }

@@ -144,7 +144,7 @@ async fn a_head_mismatch_is_never_signed() {
         String::new(),
         format!("{},\"sub\":\"mallory\"}}", honest().to_string().trim_end_matches('}')),
     ] {
-        for (at, status, label) in [(500, 200, None), (630, 401, Some("refused expired"))] {
+        for (at, status, label) in [(500, 200, None), (630, 503, Some("refused store_unavailable"))] {
             let (builder, events) = over(head.clone(), at);
             let response = given(&builder.build().unwrap()).await;
             assert_status(&response, status);

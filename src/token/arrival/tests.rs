@@ -122,15 +122,34 @@ fn an_exchange_comes_to_one_verdict_for_each_outcome() {
     let ends = Case::new(|policy| policy.reuse_ends_session = true);
     let reused = Err(NoSuccessor::Reused { generations: 2 });
     let not = |why| Err(NoSuccessor::Not(why));
+    let unavailable = Next::NotExchanged;
+    let expired = |why| Next::NotExchanged(why, Reason::Expired);
     for (case, made, next) in [
         (&waits, Ok(()), Next::Exchanged),
         (&admits, Ok(()), Next::Admit),
         (&waits, Err(NoSuccessor::NoReply), refuse(Reason::Expired)),
         (&admits, Err(NoSuccessor::NoReply), Next::Admit),
-        (&waits, not(NotReissued::HeadTooLarge), Next::NotExchanged(NotReissued::HeadTooLarge)),
+        (&waits, not(NotReissued::HeadTooLarge), expired(NotReissued::HeadTooLarge)),
         (&admits, not(NotReissued::HeadTooLarge), Next::Admit),
-        (&waits, not(NotReissued::Declined), Next::NotExchanged(NotReissued::Declined)),
-        (&admits, not(NotReissued::Declined), Next::NotExchanged(NotReissued::Declined)),
+        (&waits, not(NotReissued::Declined), expired(NotReissued::Declined)),
+        (&admits, not(NotReissued::Declined), expired(NotReissued::Declined)),
+        (&waits, not(NotReissued::NotInChain), expired(NotReissued::NotInChain)),
+        // The token may be exchanged on another node, or once a key can sign again.
+        (
+            &waits,
+            not(NotReissued::HeadMismatch),
+            unavailable(NotReissued::HeadMismatch, Reason::StoreUnavailable),
+        ),
+        (
+            &waits,
+            not(NotReissued::SigningFailed),
+            unavailable(NotReissued::SigningFailed, Reason::KeysUnavailable),
+        ),
+        (
+            &admits,
+            not(NotReissued::SigningFailed),
+            unavailable(NotReissued::SigningFailed, Reason::KeysUnavailable),
+        ),
         (&waits, not(NotReissued::KeyWithdrawn), refuse(Reason::UnknownKey)),
         (&admits, not(NotReissued::KeyWithdrawn), refuse(Reason::UnknownKey)),
         (&waits, Err(NoSuccessor::Revoked), refuse(Reason::Revoked)),
