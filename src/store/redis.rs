@@ -15,16 +15,18 @@ mod state;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::future::join_all;
 use redis::cmd;
+use tokio::sync::Mutex;
 
 use self::address::Servers;
 pub use self::connect::{DangerousRedisConnect, RedisConnect};
 use self::keys::Keys;
 use self::link::Link;
 use self::replicas::Replicas;
-use self::script::Call;
+use self::script::{Call, Reply};
 use self::state::{Answer as _, Field as _, Listing, SessionState, SubjectState, name};
 use super::known_horizon::KnownHorizon;
 use super::{
@@ -35,6 +37,9 @@ use crate::time::NumericDate;
 
 /// The most questions that one call asks at the same time.
 const AT_ONCE: usize = 128;
+
+/// Attempts at what others change meanwhile, or a server loses.
+const ATTEMPTS: usize = 16;
 
 /// A [`ClaimsStore`] in Redis or Valkey, shared by any number of processes.
 ///
@@ -93,7 +98,9 @@ const AT_ONCE: usize = 128;
 /// revocation nor makes one that ends early. The server's clock also dates the beginning of the records.
 ///
 /// Every hash tag has a copy of the store's [horizon](Horizon), so that a revocation is kept for it in the step that
-/// writes. If a tag's records were lost, the next call of a process that knows the horizon restores it.
+/// writes. After a loss, the process that comes first restores the horizon that it knows. If that is the smaller one, the
+/// first call of a process that knows a larger one raises it, on record and in every tag. A revocation that meets a tag
+/// whose records were lost is made again once the horizon on record is known, and fails if it can't be known.
 ///
 /// # From version 0.1
 ///
@@ -120,6 +127,9 @@ struct Shared {
     keys: Keys,
     servers: Servers,
     horizon: KnownHorizon,
+    /// How often a call found that something was lost, and how many of these losses are made good.
+    losses: AtomicU64,
+    restored: Mutex<u64>,
 }
 
 impl RedisStore {
@@ -154,16 +164,13 @@ impl ClaimsStore for RedisStore {
         let (session, subject) = match &presented.subject {
             Some(subject) => {
                 let ask_subject = self.0.ask_subject(subject, presented);
-                let (session, subject) = ask_session.run_both(&ask_subject, &self.0.link).await?;
+                let replies = ask_session.run_both(&ask_subject, &self.0.link).await?;
+                let [session, subject] = self.0.read(replies.into(), presented.now).await;
                 (session, Some(SubjectState::read(subject)?))
             }
-            None => (ask_session.run(&self.0.link).await?, None),
+            None => (self.0.run(&ask_session, presented.now).await?, None),
         };
-        let session = SessionState::read(session)?;
-        if session.recreated || subject.as_ref().is_some_and(|subject| subject.recreated) {
-            self.0.restore_births(presented.now).await;
-        }
-        Ok(state::judge(presented, &session, subject.as_ref()))
+        Ok(state::judge(presented, &SessionState::read(session)?, subject.as_ref()))
     }
 
     /// The subject is asked first: a rotation that begins after a revocation returned always sees it. One that began
@@ -183,12 +190,9 @@ impl ClaimsStore for RedisStore {
                 }
                 (Some(listing), answer)
             }
-            None => (None, self.0.ask_rotation(&rotation, None).run(&self.0.link).await?),
+            None => (None, self.0.run(&self.0.ask_rotation(&rotation, None), now).await?),
         };
-        let [outcome, more, recreated] = answer.fields()?;
-        if recreated == "1" || listing.as_ref().is_some_and(|listing| listing.state.recreated) {
-            self.0.restore_births(now).await;
-        }
+        let [outcome, more] = answer.fields()?;
         let mut is_theirs = false;
         let rotated = match &*outcome {
             "recorded" => Rotated::Recorded,
@@ -334,12 +338,13 @@ impl Shared {
         let list = self.ask_to_list(subject, place, presented.now, *until, limit);
         let both = self.ask_rotation(rotation, None).with(&list, &script::LIST_AND_ROTATE);
         if let Some(answer) = both.run_across_slots(&self.link).await? {
+            let [answer] = self.read([answer], presented.now).await;
             return Listing::read_before(answer);
         }
-        let listing = Listing::read(list.run(&self.link).await?)?;
+        let listing = Listing::read(self.run(&list, presented.now).await?)?;
         let rotated = match listing.state.revoked_until {
             Some(_) => Vec::new(),
-            None => self.ask_rotation(rotation, Some(&listing.state)).run(&self.link).await?,
+            None => self.run(&self.ask_rotation(rotation, Some(&listing.state)), presented.now).await?,
         };
         Ok((listing, rotated))
     }
@@ -362,21 +367,35 @@ impl Shared {
                 Call::new(&script::BIRTH, [birth.clone()], args).run(&self.link).await
             });
             for answer in join_all(recorded).await {
-                let [clock] = answer?.fields()?;
+                let [clock] = answer?.texts.fields()?;
                 latest = latest.max(clock.instant()?);
             }
         }
         Ok(latest)
     }
 
-    /// One tag's records were lost, so others' may be: dated now, they don't refuse sessions that begin later and
-    /// meet them first.
-    async fn restore_births(&self, now: NumericDate) {
-        // A tag that can't be reached is dated when it is asked next.
-        let _ = self.record_births(now.as_secs(), &self.horizon.text()).await;
-        if let Some(known) = self.horizon.get() {
-            let _ = self.settle_horizon(known.current).await;
+    /// Runs a script, and restores what it finds lost.
+    async fn run(&self, call: &Call, now: NumericDate) -> Result<Vec<String>, StoreError> {
+        let [answer] = self.read([call.run(&self.link).await?], now).await;
+        Ok(answer)
+    }
+
+    /// Takes the answers of scripts, and restores what they found lost.
+    async fn read<const N: usize>(&self, replies: [Reply; N], now: NumericDate) -> [Vec<String>; N] {
+        if self.note_losses(&replies) {
+            // A slot that can't be reached is dated when it is asked next, and a revocation insists on the horizon.
+            let _ = self.restore(now).await;
         }
+        replies.map(|reply| reply.texts)
+    }
+
+    /// Whether a slot has lost something: then [`restore`](Self::restore) has something to do.
+    fn note_losses(&self, replies: &[Reply]) -> bool {
+        let has_lost = replies.iter().any(|reply| reply.has_lost);
+        if has_lost {
+            self.losses.fetch_add(1, Ordering::Release);
+        }
+        has_lost
     }
 }
 

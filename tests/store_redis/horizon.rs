@@ -1,5 +1,7 @@
 //! How long revocations are kept: the store's horizon, whichever process revokes.
 
+use std::future::IntoFuture as _;
+
 use super::*;
 
 const SHORT: Horizon = Horizon::Secs(100);
@@ -113,4 +115,112 @@ async fn the_horizon_can_be_given_at_connect() {
     server.command(&["SET", "tower-reissue:{horizon}:horizon", "a while"]);
     let error = connect(SHORT).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Corrupt);
+}
+
+/// What a process does first after a loss, of any kind.
+async fn call(store: &RedisStore, which: usize, scene: &Scene) {
+    let retention = Retention::new(NumericDate::from_secs(scene.now), 5, 300);
+    let instant = NumericDate::from_secs(scene.start);
+    let revocation = match which {
+        0 => return assert!(scene.standing(store, 0).await.is_ok()),
+        1 => return assert_eq!(scene.sign_in(store).await, Rotated::Recorded),
+        2 => return drop(store.sessions(scene.subject(), instant, Page::default()).await.unwrap()),
+        3 => Revocation::Session(scene.session()),
+        4 => Revocation::Token { session: scene.session(), token: token_id(0) },
+        5 => Revocation::SubjectBefore { subject: scene.subject(), instant, except: None },
+        _ => Revocation::AllBefore { instant },
+    };
+    store.revoke(revocation, retention).await.unwrap();
+}
+
+/// Whoever comes first sets what it knows; whoever knows more puts it right with its own first call.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_loss_the_first_call_of_a_process_that_knows_a_larger_horizon_restores_it() {
+    let (server, cluster) = (RedisServer::start(&[]), RedisCluster::start());
+    let nodes = std::slice::from_ref(&server).iter().chain(&cluster.0).collect::<Vec<_>>();
+    for urls in [None, Some(cluster.urls())] {
+        let connect = || match &urls {
+            None => RedisStore::connect(server.url()),
+            Some(urls) => RedisStore::connect_cluster(urls),
+        };
+        let less = connect().with_horizon(SHORT).await.unwrap();
+        let more = connect().await.unwrap();
+        more.raise_horizon(LONG, SystemClock.now()).await.unwrap();
+        for which in 0..7 {
+            for node in &nodes {
+                node.command(&["FLUSHALL"]);
+            }
+            call(&less, 0, &Scene::new(100)).await;
+            assert_eq!(connect().await.unwrap().horizon_now(SHORT), Some(StoreHorizon::new(SHORT)));
+            call(&more, which, &Scene::new(200)).await;
+            let found = connect().await.unwrap().horizon_now(SHORT).unwrap();
+            assert_eq!((found.current, found.raises.len()), (LONG, 1), "after call {which}");
+            let servers = if urls.is_some() { &*cluster.0 } else { std::slice::from_ref(&server) };
+            for n in [300, 500] {
+                assert!(kept_by(&less, servers, n).await > 100_000, "after call {which}");
+            }
+        }
+    }
+}
+
+/// Of some slots, as where one node of a cluster is replaced. What the others and the record say counts there too.
+#[tokio::test]
+async fn a_revocation_in_a_slot_that_was_lost_is_kept_for_the_horizon_on_record() {
+    let server = RedisServer::start(&[]);
+    let connect = || RedisStore::connect(server.url());
+    // These are not told of the raise.
+    let connected =
+        futures_util::future::join_all((3..7).map(|_| connect().with_horizon(SHORT).into_future()));
+    let stores = connected.await.into_iter().map(Result::unwrap).collect::<Vec<_>>();
+    connect().with_horizon(LONG).await.unwrap();
+    for (which, store) in (3..7).zip(stores) {
+        assert_eq!(store.horizon_now(SHORT), Some(StoreHorizon::new(SHORT)));
+        let scene = Scene::new(which);
+        let tag = u16::from_be_bytes([name(1, which)[0], name(1, which)[1]]) % 1024;
+        let birth = format!("tower-reissue:{{{tag}}}:birth");
+        server.command(&["DEL", &birth]);
+        call(&store, usize::try_from(which).unwrap(), &scene).await;
+        let until = match which {
+            6 => {
+                let until = server.command(&["HGET", &birth, "u"]);
+                until.lines().nth(1).unwrap().parse::<u64>().unwrap()
+            }
+            _ => {
+                let kind = ["session", "revoked", "subject"][usize::try_from(which).unwrap() - 3];
+                let keys = server.command(&["KEYS", &format!("tower-reissue:{{{tag}}}:{kind}:*")]);
+                let key = keys.lines().find(|line| line.starts_with("tower-reissue")).unwrap();
+                let ttl = server.command(&["TTL", key]);
+                scene.now + ttl.lines().next().unwrap().trim_start_matches(':').parse::<u64>().unwrap()
+            }
+        };
+        assert!(until > scene.now + 100_000, "call {which}: {} s", until - scene.now);
+        let horizon = server.command(&["HGET", &birth, "h"]);
+        assert_eq!(horizon.lines().nth(1), Some("100000"), "after call {which}");
+    }
+}
+
+/// The other calls go on; this one would promise what it can't know.
+#[tokio::test]
+async fn a_revocation_in_a_slot_that_was_lost_fails_where_the_horizon_on_record_cannot_be_known() {
+    let server = RedisServer::start(&[]);
+    let store = RedisStore::connect(server.url()).with_horizon(SHORT).await.unwrap();
+    let scene = Scene::new(1);
+    let tag = u16::from_be_bytes([name(1, 1)[0], name(1, 1)[1]]) % 1024;
+    server.command(&["DEL", &format!("tower-reissue:{{{tag}}}:birth")]);
+    server.command(&["SET", "tower-reissue:{horizon}:horizon", "a while"]);
+    let retention = Retention::new(NumericDate::from_secs(scene.now), 5, 300);
+    let instant = NumericDate::from_secs(scene.start);
+    // The slot itself knows no more that it was lost.
+    for revocation in [
+        Revocation::Session(scene.session()),
+        Revocation::Session(Scene::new(2).session()),
+        Revocation::AllBefore { instant },
+    ] {
+        let revoked = store.revoke(revocation, retention).await.map_err(|error| error.kind());
+        assert_eq!(revoked, Err(StoreErrorKind::Corrupt), "{revocation:?}");
+    }
+    assert_eq!(Scene::new(3).sign_in(&store).await, Rotated::Recorded);
+    assert!(scene.standing(&store, 0).await.is_ok());
+    server.command(&["SET", "tower-reissue:{horizon}:horizon", "100000"]);
+    assert!(kept_by(&store, std::slice::from_ref(&server), 10).await > 100_000);
 }

@@ -135,8 +135,16 @@ async fn a_session_that_ended_is_not_live_while_its_record_gives_way_to_the_cuto
     assert_eq!(asker.standing(&victim).await.unwrap(), Standing::Revoked);
 
     let node = &cluster.0[(home + 1) % 3];
-    let forget = format!("{PRELUDE}{}", include_str!("../../src/store/redis/forget.lua"));
-    assert!(!node.command(&["SCRIPT", "LOAD", &forget]).starts_with('-'));
+    // As where something was forgotten before.
+    let forget = concat!(
+        include_str!("../../src/store/redis/prelude.lua"),
+        "local function run(KEYS, ARGV)\n",
+        include_str!("../../src/store/redis/forget.lua"),
+        "end\n",
+        include_str!("../../src/store/redis/answer.lua"),
+    );
+    assert!(!node.command(&["SCRIPT", "LOAD", forget]).starts_with('-'));
+    let unknown_scripts = node.calls("eval");
     node.freeze();
     // The node reads the connection first on which something waited first, and all that it says.
     let first = async { other.standing(&presented(there[1], 3)).await };
@@ -155,6 +163,7 @@ async fn a_session_that_ended_is_not_live_while_its_record_gives_way_to_the_cuto
     };
     let (_, standing, (), ()) = tokio::join!(first, asked, ended, thawed);
     assert_eq!(standing.unwrap(), Standing::Revoked);
+    assert_eq!(node.calls("eval"), unknown_scripts, "the one that forgets was not known");
     assert_eq!(asker.standing(&victim).await.unwrap(), Standing::Revoked, "by the cutoff");
     let record = node.command(&["KEYS", &format!("*:session:{}", victim.session)]);
     let record = record.lines().find(|line| line.starts_with("tower-reissue")).unwrap();

@@ -40,6 +40,21 @@ async fn after_a_flush_older_sessions_are_unknown_and_newer_ones_are_not() {
     );
 }
 
+/// Each slot that was asked says that it was lost.
+#[tokio::test]
+async fn after_a_flush_one_call_restores_the_births_for_all_that_are_under_way() {
+    let server = RedisServer::start(&[]);
+    let store = RedisStore::connect(server.url()).await.unwrap();
+    server.command(&["FLUSHALL"]);
+    let scripts = || server.calls("evalsha") + server.calls("eval");
+    let before = scripts();
+    let scenes = (0..100).map(Scene::new).collect::<Vec<_>>();
+    futures_util::future::join_all(scenes.iter().map(|scene| scene.standing(&store, 0))).await;
+    let asked = scripts() - before;
+    assert!(asked < 5 * 1024, "{asked} scripts");
+    assert!(server.command(&["DBSIZE"]).starts_with(":1024"));
+}
+
 /// In a cluster, the session's records may survive and its subject's be lost.
 #[tokio::test]
 async fn a_session_whose_subjects_records_were_lost_is_unknown() {

@@ -149,7 +149,8 @@ impl RedisConnect {
         }
         let keys = Keys::new(self.prefix);
         let horizon = KnownHorizon::default();
-        let store = RedisStore(Shared { link, replicas, keys, servers, horizon }.into());
+        let (losses, restored) = Default::default();
+        let store = RedisStore(Shared { link, replicas, keys, servers, horizon, losses, restored }.into());
         // What began before this instant, and has no record, is unknown from here on.
         store.0.open(self.horizon).await?;
         Ok(store)

@@ -1,23 +1,48 @@
 //! Ends sessions: one, a subject's, all, and those of a subject that are too many.
 
+use std::slice;
+
 use futures_util::future::join_all;
 
-use super::script::{self, Call};
+use super::script::{self, Call, Reply};
 use super::state::{Field as _, name, sessions};
-use super::{AT_ONCE, Shared, state};
+use super::{AT_ONCE, ATTEMPTS, Shared, state};
 use crate::crypto;
 use crate::store::feed::message;
 use crate::store::{Retention, Revocation, SessionId, StoreError, StoreErrorKind, SubjectId, TokenId};
 use crate::time::NumericDate;
 
 impl Shared {
-    /// Makes a revocation, on the replicas that are waited for too.
-    pub(super) async fn record(&self, call: &Call) -> Result<Vec<String>, StoreError> {
-        let answer = call.run(&self.link).await?;
-        if let Some(replicas) = &self.replicas {
-            replicas.hold(call).await?;
+    /// Runs a script that writes, on the replicas that are waited for too.
+    pub(super) async fn record(&self, call: &Call) -> Result<Reply, StoreError> {
+        let reply = call.run(&self.link).await?;
+        self.hold(call).await?;
+        Ok(reply)
+    }
+
+    /// Waits until the replicas have what a script wrote.
+    pub(super) async fn hold(&self, call: &Call) -> Result<(), StoreError> {
+        match &self.replicas {
+            Some(replicas) => replicas.hold(call).await,
+            None => Ok(()),
         }
-        Ok(answer)
+    }
+
+    /// Makes a revocation, kept by the horizon on record. Where its slot has lost its own copy, it was kept by what this
+    /// process knew, so it is made again once that is restored.
+    async fn revoke_by(
+        &self,
+        retention: &Retention,
+        revocation: impl Fn([String; 5]) -> Result<Call, StoreError>,
+    ) -> Result<Vec<String>, StoreError> {
+        for _ in 0..ATTEMPTS {
+            self.restore(retention.now).await?;
+            let reply = self.record(&revocation(self.retaining(retention))?).await?;
+            if !self.note_losses(slice::from_ref(&reply)) {
+                return Ok(reply.texts);
+            }
+        }
+        Err(StoreErrorKind::Unavailable.into())
     }
 
     /// Ends a session, or revokes one token of it. The instant up to which its subject's sessions were forgotten in its
@@ -66,8 +91,11 @@ impl Shared {
             name(session),
             u8::from(is_listed).to_string(),
         ];
-        let args = self.retaining(retention).into_iter().chain(args);
-        self.record(&Call::new(&script::REVOKE, self.keys.change_slot(&session), args)).await
+        let revoke = |retaining: [String; 5]| {
+            let args = retaining.into_iter().chain(args.clone());
+            Ok(Call::new(&script::REVOKE, self.keys.change_slot(&session), args))
+        };
+        self.revoke_by(retention, revoke).await
     }
 
     async fn remember_ended(
@@ -95,16 +123,18 @@ impl Shared {
         except: Option<SessionId>,
         retention: &Retention,
     ) -> Result<(), StoreError> {
-        let args = [
-            instant.to_string(),
-            except.map(name).unwrap_or_default(),
-            self.keys.channel(),
-            message::write_at(&Revocation::SubjectBefore { subject: *subject, instant, except }, "@"),
-            call_name()?,
-        ];
-        let args = self.retaining(retention).into_iter().chain(args);
         let keys = [self.keys.subject(subject), self.keys.subject_birth(subject), self.keys.listed(subject)];
-        let answer = self.record(&Call::new(&script::REVOKE_SUBJECT, keys, args)).await?;
+        let revoke = |retaining: [String; 5]| {
+            let args = [
+                instant.to_string(),
+                except.map(name).unwrap_or_default(),
+                self.keys.channel(),
+                message::write_at(&Revocation::SubjectBefore { subject: *subject, instant, except }, "@"),
+                call_name()?,
+            ];
+            Ok(Call::new(&script::REVOKE_SUBJECT, keys.clone(), retaining.into_iter().chain(args)))
+        };
+        let answer = self.revoke_by(retention, revoke).await?;
         for some in sessions(&answer)?.chunks(AT_ONCE) {
             let ended = some.iter().map(|&listed| self.end_listed(*subject, listed, retention));
             join_all(ended).await.into_iter().collect::<Result<Vec<_>, _>>()?;
@@ -119,6 +149,28 @@ impl Shared {
         instant: NumericDate,
         retention: &Retention,
     ) -> Result<(), StoreError> {
+        for _ in 0..ATTEMPTS {
+            self.restore(retention.now).await?;
+            let replies = self.end_slots(instant, retention).await?;
+            if self.note_losses(&replies) {
+                continue;
+            }
+            let mut later = Vec::new();
+            for reply in replies {
+                later.extend(sessions(&reply.texts)?);
+            }
+            for some in later.chunks(AT_ONCE) {
+                let ended = some
+                    .iter()
+                    .map(async |&(session, start)| self.end(session, None, &retention.of(None, start)).await);
+                join_all(ended).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+            }
+            return Ok(());
+        }
+        Err(StoreErrorKind::Unavailable.into())
+    }
+
+    async fn end_slots(&self, instant: NumericDate, retention: &Retention) -> Result<Vec<Reply>, StoreError> {
         let message = message::write_at(&Revocation::AllBefore { instant }, "@");
         let name = call_name()?;
         let in_slot = |slot: [String; 2], channel: String| {
@@ -126,26 +178,20 @@ impl Shared {
             Call::new(&script::REVOKE_ALL, slot, self.retaining(retention).into_iter().chain(args))
         };
         let mut slots = self.keys.slots().collect::<Vec<_>>();
-        let Some(last) = slots.pop() else { return Ok(()) };
-        let mut later = Vec::new();
+        let Some(last) = slots.pop() else { return Ok(Vec::new()) };
+        let mut replies = Vec::new();
         for some in slots.chunks(AT_ONCE) {
             let ended = some.iter().map(async |slot| {
                 let call = in_slot(slot.clone(), String::new());
                 // On one server, replicas that have the last one have them all.
                 if self.servers.is_cluster { self.record(&call).await } else { call.run(&self.link).await }
             });
-            for answer in join_all(ended).await {
-                later.extend(sessions(&answer?)?);
+            for reply in join_all(ended).await {
+                replies.push(reply?);
             }
         }
-        later.extend(sessions(&self.record(&in_slot(last, self.keys.channel())).await?)?);
-        for some in later.chunks(AT_ONCE) {
-            let ended = some
-                .iter()
-                .map(async |&(session, start)| self.end(session, None, &retention.of(None, start)).await);
-            join_all(ended).await.into_iter().collect::<Result<Vec<_>, _>>()?;
-        }
-        Ok(())
+        replies.push(self.record(&in_slot(last, self.keys.channel())).await?);
+        Ok(replies)
     }
 
     /// Notes at its subject a session that has `ended`, with the latest start of its tokens and until when it is kept. Of
@@ -164,12 +210,10 @@ impl Shared {
             [limit.remembered.max(1).to_string(), self.keys.channel(), message::write_at(&cutoff, "@")];
         let args = self.retaining(retention).into_iter().chain(args).chain(ended.into_iter().flatten());
         let call = Call::new(&script::ENDED, self.keys.subject_slot(subject), args);
-        let answer = call.run(&self.link).await?;
+        let answer = self.run(&call, retention.now).await?;
         let [instant, until, forgotten @ ..] = &*answer else { return Err(state::corrupt()) };
         let Some(forgotten_until) = instant.instant_or_nothing()? else { return Ok(None) };
-        if let Some(replicas) = &self.replicas
-            && replicas.hold(&call).await.is_err()
-        {
+        if self.hold(&call).await.is_err() {
             // The cutoff may be lost: their own records stay.
             return Ok(Some(forgotten_until));
         }

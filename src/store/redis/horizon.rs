@@ -1,17 +1,16 @@
 //! The store's horizon: one record, and a copy in every hash tag, by which the scripts keep revocations.
 
-use super::Shared;
+use std::sync::atomic::Ordering;
+
 use super::script::{self, Call};
 use super::state::{Answer as _, Field as _, corrupt};
+use super::{ATTEMPTS, Shared};
 use crate::store::known_horizon::KnownHorizon;
 use crate::store::{Horizon, Raise, StoreError, StoreErrorKind, StoreHorizon};
 use crate::time::NumericDate;
 
 /// As the scripts spell a horizon without bound: as long as there are instants.
 const UNBOUNDED: u64 = NumericDate::MAX.as_secs();
-
-/// The most attempts to write what others write too.
-const ATTEMPTS: usize = 16;
 
 impl KnownHorizon {
     /// For a script: nothing where it is not known. A slot whose records were lost is given it back by the next call.
@@ -33,8 +32,27 @@ impl Shared {
         self.record_births(0, &self.horizon.text()).await.map(drop)
     }
 
+    /// Restores what a call found lost in its slot, for others may have lost theirs: the horizon first, of which somebody else
+    /// may know more, and then every slot's birth and copy. A tag that is dated now does not refuse sessions that begin
+    /// later and meet it first.
+    ///
+    /// One call does it for all that wait for it. Where it fails or is given up, the next one does.
+    pub(super) async fn restore(&self, now: NumericDate) -> Result<(), StoreError> {
+        let mut restored = self.restored.lock().await;
+        let losses = self.losses.load(Ordering::Acquire);
+        if *restored == losses {
+            return Ok(());
+        }
+        if let Some(known) = self.horizon.get() {
+            self.settle_horizon(known.current).await?;
+        }
+        self.record_births(now.as_secs(), &self.horizon.text()).await?;
+        *restored = losses;
+        Ok(())
+    }
+
     async fn read_horizon(&self) -> Result<Option<StoreHorizon>, StoreError> {
-        Ok(self.ask_horizon(&[]).await?.0.map(|(_, found)| found))
+        Ok(self.ask_horizon().await?.0.map(|(_, found)| found))
     }
 
     /// The horizon, set to `need` if there is none.
@@ -53,7 +71,7 @@ impl Shared {
                 // The slots get their copies from the calls of those who know it.
                 (None, known) => {
                     let lost_or_new = known.unwrap_or_else(|| StoreHorizon::new(self.horizon.need(need)));
-                    self.ask_horizon(&[String::new(), write(&lost_or_new)]).await?;
+                    self.record(&self.swap_horizon(String::new(), write(&lost_or_new))).await?;
                 }
             }
         }
@@ -64,7 +82,7 @@ impl Shared {
     pub(super) async fn raise_horizon(&self, to: Horizon, now: NumericDate) -> Result<(), StoreError> {
         let mut at = now;
         for attempt in 0..ATTEMPTS {
-            let (found, clock) = self.ask_horizon(&[]).await?;
+            let (found, clock) = self.ask_horizon().await?;
             at = at.max(clock);
             let (text, raised) = match found {
                 None => (String::new(), StoreHorizon::new(to)),
@@ -80,23 +98,27 @@ impl Shared {
             if attempt == 0 {
                 at = at.max(self.record_births(0, &secs(to).to_string()).await?);
             } else {
-                self.ask_horizon(&[text, write(&raised)]).await?;
+                self.record(&self.swap_horizon(text, write(&raised))).await?;
             }
         }
         Err(StoreErrorKind::Unavailable.into())
     }
 
-    /// Reads it, or replaces it if it is still as it was read. Also returns the server's clock.
-    async fn ask_horizon(
-        &self,
-        swap: &[String],
-    ) -> Result<(Option<(String, StoreHorizon)>, NumericDate), StoreError> {
-        let call = Call::new(&script::HORIZON, [self.keys.horizon()], swap.iter().cloned());
-        let answer = if swap.is_empty() { call.run(&self.link).await? } else { self.record(&call).await? };
-        let [text, clock] = answer.fields()?;
-        let found =
-            if text.is_empty() { None } else { Some((text.clone(), read(&text).ok_or_else(corrupt)?)) };
+    /// Reads it. Also returns the server's clock.
+    async fn ask_horizon(&self) -> Result<(Option<(String, StoreHorizon)>, NumericDate), StoreError> {
+        let call = Call::new(&script::HORIZON, [self.keys.horizon()], []);
+        let [text, clock] = call.run(&self.link).await?.texts.fields()?;
+        let found = match read(&text) {
+            Some(found) => Some((text, found)),
+            None if text.is_empty() => None,
+            None => return Err(corrupt()),
+        };
         Ok((found, clock.instant()?))
+    }
+
+    /// Replaces it if it is still what was read. Answers what it is then.
+    fn swap_horizon(&self, read: String, written: String) -> Call {
+        Call::new(&script::HORIZON, [self.keys.horizon()], [read, written])
     }
 }
 

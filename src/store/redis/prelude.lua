@@ -49,11 +49,15 @@ local function keep(key, over, till)
   redis.call('PEXPIRE', key, text(math.max(time_to_live(over, till), redis.call('PTTL', key))))
 end
 
--- When this slot's records began, the name of their incarnation, whether it begins now (the records before it, if there
--- were any, are lost), the horizon, and up to when and until when all sessions are revoked. nil: `no_answer`.
+-- Whether `created` found that the slot has lost something: the records before its incarnation, if there were any, or the
+-- horizon that the caller knows. Every script's answer begins with it, and the caller restores what it can.
+local has_lost = '0'
+
+-- When this slot's records began, the name of their incarnation, the horizon, and up to when and until when all sessions
+-- are revoked. nil: `no_answer`.
 --
 -- The horizon is every slot's own copy, so that a revocation is kept by it in the step that writes. `known` is the
--- caller's: the larger one counts, for a slot that was lost has none.
+-- caller's: the larger one counts, for a slot that was lost has none, or that of a caller who knew less and came first.
 local function created(key, now, known)
   local found = redis.pcall('HMGET', key, 's', 'i', 'h', 'a', 'u')
   if found.err then
@@ -68,12 +72,11 @@ local function created(key, now, known)
     redis.call('HSET', key, 's', since, 'i', name)
     found = { since, name }
   end
-  local recreated = '0'
   if not found[1] then
     -- What began within this second began before the loss, for all that can be told.
     found = { text(math.max(clock, now) + 1), time[1] .. '.' .. time[2] }
     redis.call('HSET', key, 's', found[1], 'i', found[2])
-    recreated = '1'
+    has_lost = '1'
   elseif refuses_writes(key) then
     is_replica = true
     return nil
@@ -83,15 +86,19 @@ local function created(key, now, known)
   if known and not (horizon and horizon >= known) then
     horizon = known
     -- A server that is full has no room for it: it counts for this call all the same.
-    redis.pcall('HSET', key, 'h', text(known))
+    local is_written = type(redis.pcall('HSET', key, 'h', text(known))) == 'number'
+    -- Where there was none, it is new.
+    if is_written and found[3] then
+      has_lost = '1'
+    end
   end
   local since, all, all_until = tonumber(found[1]), tonumber(found[4] or nil), tonumber(found[5] or nil)
   if not (since and found[2]) or (all == nil) ~= (all_until == nil) then
     return nil
   end
   return {
-    since = since, incarnation = found[2], recreated = recreated, horizon = horizon or LAST, is_set = horizon ~= nil,
-    all = all, all_until = all_until,
+    since = since, incarnation = found[2], horizon = horizon or LAST, is_set = horizon ~= nil, all = all,
+    all_until = all_until,
   }
 end
 

@@ -1,7 +1,7 @@
 -- KEYS: session, its revoked tokens, birth, its slot's sessions that begin ahead of the clock.
 -- ARGV: now, known horizon, token, successor, supersedes, until, claims, session start, subject, its incarnation, whether
 -- the subject's slot vouches for a session of that age, session, whether an unknown session is left alone.
--- What came of it, the head's claims or generations or the instant of a cutoff or whose session it is, recreated.
+-- What came of it, the head's claims or generations or the instant of a cutoff or whose session it is.
 local now, token, successor, supersedes = tonumber(ARGV[1]), ARGV[3], ARGV[4], ARGV[5] == '1'
 local till, claims, start = tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
 local subject, incarnation, vouched = ARGV[9], ARGV[10], ARGV[11] == '1'
@@ -18,7 +18,7 @@ local function is_revoked(which)
 end
 
 local function answer(what, more)
-  return { what, more or '', birth.recreated }
+  return { what, more or '' }
 end
 
 if is_all_revoked(birth, start, over) then

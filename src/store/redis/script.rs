@@ -8,12 +8,24 @@ use redis::{Cmd, RedisResult, Value, cmd};
 
 use super::failure::failure;
 use super::link::{self, Link};
+use super::state::corrupt;
 use crate::store::{StoreError, StoreErrorKind};
+
+/// The text of a script of these parts.
+macro_rules! script {
+    ($($part:expr),*) => {
+        Script::new(concat!(
+            include_str!("prelude.lua"),
+            $($part,)*
+            include_str!("answer.lua"),
+        ))
+    };
+}
 
 macro_rules! scripts {
     ($($name:ident = $file:literal;)*) => {
         $(pub(super) static $name: LazyLock<Script> =
-            LazyLock::new(|| Script::new(concat!(include_str!("prelude.lua"), include_str!($file))));)*
+            LazyLock::new(|| script!("local function run(KEYS, ARGV)\n", include_str!($file), "end\n"));)*
     };
 }
 
@@ -33,15 +45,15 @@ scripts! {
 
 /// Both scripts in one, for a server that has every slot.
 pub(super) static LIST_AND_ROTATE: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(concat!(
-        include_str!("prelude.lua"),
+    script!(
         "local function list(KEYS, ARGV)\n",
         include_str!("subject.lua"),
         "end\nlocal function rotate(KEYS, ARGV)\n",
         include_str!("rotate.lua"),
-        "end\n",
+        "end\nlocal function run(KEYS, ARGV)\n",
         include_str!("list_and_rotate.lua"),
-    ))
+        "end\n"
+    )
 });
 
 /// A script's text, and the hash by which servers know it.
@@ -53,6 +65,25 @@ pub(super) struct Script {
 impl Script {
     fn new(text: &'static str) -> Self {
         Self { text, hash: redis::Script::new(text).get_hash().to_owned() }
+    }
+}
+
+/// What a script answered.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) texts: Vec<String>,
+    /// The slot has lost something that this process may know.
+    pub(super) has_lost: bool,
+}
+
+impl Reply {
+    fn read(value: Value) -> Result<Self, StoreError> {
+        let mut texts = texts(value)?;
+        if texts.is_empty() {
+            return Err(corrupt());
+        }
+        let has_lost = texts.remove(0) == "1";
+        Ok(Self { texts, has_lost })
     }
 }
 
@@ -82,25 +113,24 @@ impl Call {
     /// Runs it by its hash; a server that does not know that yet is given the text.
     ///
     /// Every script answers with a list of texts.
-    pub(super) async fn run(&self, link: &Link) -> Result<Vec<String>, StoreError> {
-        texts(self.ask(link).await.map_err(failure)?)
+    pub(super) async fn run(&self, link: &Link) -> Result<Reply, StoreError> {
+        Reply::read(self.ask(link).await.map_err(failure)?)
     }
 
     /// Runs it on a server that has every slot, where it answers something. `None` if the link leads to no such server.
-    pub(super) async fn run_across_slots(&self, link: &Link) -> Result<Option<Vec<String>>, StoreError> {
+    pub(super) async fn run_across_slots(&self, link: &Link) -> Result<Option<Reply>, StoreError> {
         if !link.has_every_slot() {
             return Ok(None);
         }
         let answer = match self.ask(link).await {
             // By a node of a cluster, or by a proxy, which may say so in words of its own.
-            Err(error) if error.to_string().to_ascii_lowercase().contains("slot") => Vec::new(),
-            reply => texts(reply.map_err(failure)?)?,
+            Err(error) if error.to_string().to_ascii_lowercase().contains("slot") => None,
+            reply => Some(Reply::read(reply.map_err(failure)?)?).filter(|reply| !reply.texts.is_empty()),
         };
-        if answer.is_empty() {
+        if answer.is_none() {
             link.lacks_slots();
-            return Ok(None);
         }
-        Ok(Some(answer))
+        Ok(answer)
     }
 
     async fn ask(&self, link: &Link) -> RedisResult<Value> {
@@ -114,14 +144,10 @@ impl Call {
     }
 
     /// Runs two that don't depend on each other, in one round trip where both keys are on one server.
-    pub(super) async fn run_both(
-        &self,
-        other: &Self,
-        link: &Link,
-    ) -> Result<(Vec<String>, Vec<String>), StoreError> {
+    pub(super) async fn run_both(&self, other: &Self, link: &Link) -> Result<(Reply, Reply), StoreError> {
         let by_hash = |call: &Self| call.command("EVALSHA", &call.script.hash);
         match link.ask_both(&by_hash(self), &by_hash(other)).await {
-            Some(Ok((this, that))) => Ok((texts(this)?, texts(that)?)),
+            Some(Ok((this, that))) => Ok((Reply::read(this)?, Reply::read(that)?)),
             Some(Err(error)) if error.is_io_error() => Err(failure(error)),
             // Each by itself: a script that isn't known, or one of the two errors.
             _ => try_join(self.run(link), other.run(link)).await,

@@ -7,7 +7,6 @@ use crate::time::NumericDate;
 pub(super) struct SessionState {
     pub(super) verdict: Verdict,
     created_at: NumericDate,
-    pub(super) recreated: bool,
 }
 
 pub(super) enum Verdict {
@@ -27,7 +26,6 @@ pub(super) struct SubjectState {
     pub(super) revoked_until: Option<NumericDate>,
     pub(super) created_at: NumericDate,
     pub(super) incarnation: String,
-    pub(super) recreated: bool,
 }
 
 /// Its answer when a session is listed there.
@@ -42,7 +40,7 @@ pub(super) struct Listing {
 
 impl SessionState {
     pub(super) fn read(answer: Vec<String>) -> Result<Self, StoreError> {
-        let [verdict, generations, created_at, recreated, incarnation, unattested] = answer.fields()?;
+        let [verdict, generations, created_at, incarnation, unattested] = answer.fields()?;
         let verdict = match &*verdict {
             "revoked" => Verdict::Revoked,
             "unrecorded" => Verdict::Unrecorded,
@@ -54,18 +52,17 @@ impl SessionState {
             },
             _ => return Err(corrupt()),
         };
-        Ok(Self { verdict, created_at: created_at.instant()?, recreated: recreated == "1" })
+        Ok(Self { verdict, created_at: created_at.instant()? })
     }
 }
 
 impl SubjectState {
     pub(super) fn read(answer: Vec<String>) -> Result<Self, StoreError> {
-        let [revoked_until, created_at, incarnation, recreated] = answer.fields()?;
+        let [revoked_until, created_at, incarnation] = answer.fields()?;
         Ok(Self {
             revoked_until: revoked_until.instant_or_nothing()?,
             created_at: created_at.instant()?,
             incarnation,
-            recreated: recreated == "1",
         })
     }
 }
@@ -83,7 +80,7 @@ impl Listing {
     }
 
     pub(super) fn read(mut answer: Vec<String>) -> Result<Self, StoreError> {
-        let listed = if answer.len() > 4 { answer.split_off(4) } else { Vec::new() };
+        let listed = if answer.len() > 3 { answer.split_off(3) } else { Vec::new() };
         let state = SubjectState::read(answer)?;
         let (is_new, is_full, excess) = match &*listed {
             [is_new, is_full, excess @ ..] => (is_new == "1", is_full == "1", sessions(excess)?),

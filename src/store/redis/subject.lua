@@ -2,9 +2,9 @@
 -- by the instant until which each matters.
 -- ARGV: now, known horizon, session, session start, and to list it: until, and nothing or how many are kept live and how
 -- many are remembered.
--- What the subject's slot says: the instant up to which sessions of that age are revoked or nothing, birth, incarnation,
--- recreated; then whether the session is listed only now, whether more than are remembered are, and those that are too many
--- to be live, each with its start.
+-- What the subject's slot says: the instant up to which sessions of that age are revoked or nothing, birth, incarnation;
+-- then whether the session is listed only now, whether more than are remembered are, and those that are too many to be
+-- live, each with its start.
 local now, session, start = tonumber(ARGV[1]), ARGV[3], tonumber(ARGV[4])
 local till, live, remembered = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local over = over_by_both(now)
@@ -17,7 +17,7 @@ local instant = is_cut_off(cutoff, session, start) and cutoff.i or -1
 if is_all_revoked(birth, start, over) then
   instant = math.max(instant, birth.all)
 end
-local answer = { instant >= 0 and text(instant) or '', text(birth.since), birth.incarnation, birth.recreated }
+local answer = { instant >= 0 and text(instant) or '', text(birth.since), birth.incarnation }
 if not till or instant >= 0 then
   return answer
 end
@@ -49,8 +49,8 @@ for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[5], '-inf', text(over), '
     redis.call('ZREM', KEYS[n], gone)
   end
 end
-answer[5] = is_new and '1' or '0'
-answer[6] = is_new and remembered and redis.call('ZCARD', KEYS[3]) + redis.call('ZCARD', KEYS[4]) > remembered
+answer[4] = is_new and '1' or '0'
+answer[5] = is_new and remembered and redis.call('ZCARD', KEYS[3]) + redis.call('ZCARD', KEYS[4]) > remembered
   and '1' or '0'
 -- One sign-in ends one session. Where the limit was lowered, the next ones end the rest. Ended sessions go
 -- first. The session that "all others" spared and the new one are never ended.
@@ -60,7 +60,7 @@ if too_many > 0 then
   for _, is_live in ipairs({ false, true }) do
     for n = 1, #oldest, 2 do
       local is_dead = is_cut_off(cutoff, oldest[n], tonumber(oldest[n + 1])) or false
-      if oldest[n] ~= session and is_live ~= is_dead and #answer < 6 + 2 * too_many then
+      if oldest[n] ~= session and is_live ~= is_dead and #answer < 5 + 2 * too_many then
         answer[#answer + 1] = oldest[n]
         answer[#answer + 1] = oldest[n + 1]
       end
