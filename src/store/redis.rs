@@ -357,19 +357,28 @@ impl Shared {
     }
 
     /// Dates the records of every hash tag that has none, from `now` or the server's time, whichever is later, and gives
-    /// each the horizon. Answers the latest of the servers' clocks.
-    async fn record_births(&self, now: u64, horizon: &str) -> Result<NumericDate, StoreError> {
-        let births = self.keys.births().collect::<Vec<_>>();
+    /// each the horizon, on the replicas that are waited for too where it `is_held`. Answers the latest of the servers' clocks.
+    async fn record_births(&self, now: u64, horizon: &str, is_held: bool) -> Result<NumericDate, StoreError> {
+        let args = || [now.to_string(), horizon.to_owned(), u8::from(is_held).to_string()];
+        let calls = self.keys.births().map(|birth| Call::new(&script::BIRTH, [birth], args()));
+        let calls = calls.collect::<Vec<_>>();
         let mut latest = NumericDate::default();
-        for some in births.chunks(AT_ONCE) {
-            let recorded = some.iter().map(async |birth| {
-                let args = [now.to_string(), horizon.to_owned()];
-                Call::new(&script::BIRTH, [birth.clone()], args).run(&self.link).await
+        for some in calls.chunks(AT_ONCE) {
+            let recorded = some.iter().map(async |call| {
+                let clock = call.run(&self.link).await?;
+                if is_held && self.servers.is_cluster {
+                    self.hold(call).await?;
+                }
+                Ok::<_, StoreError>(clock)
             });
             for answer in join_all(recorded).await {
                 let [clock] = answer?.texts.fields()?;
                 latest = latest.max(clock.instant()?);
             }
+        }
+        // On one server, replicas that have the last one have them all.
+        if let (Some(last), true, false) = (calls.last(), is_held, self.servers.is_cluster) {
+            self.hold(last).await?;
         }
         Ok(latest)
     }

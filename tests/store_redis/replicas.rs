@@ -211,3 +211,116 @@ async fn a_revocation_that_waits_reaches_as_far_as_one_that_does_not() {
         );
     }
 }
+
+/// `WAIT` counts what the connection wrote. Redis 7.2 and Valkey don't count a call that writes nothing.
+#[tokio::test]
+async fn whatever_waits_for_replicas_writes_again_when_it_arrives_again() {
+    let primary =
+        RedisServer::start(&["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "3600"]);
+    let _replica = RedisServer::replica_of(&primary);
+    let replicated = || -> u64 {
+        let info = primary.command(&["INFO", "replication"]);
+        let offset = info.lines().find_map(|line| line.strip_prefix("master_repl_offset:"));
+        offset.unwrap().parse().unwrap()
+    };
+    macro_rules! script {
+        ($name:literal) => {
+            concat!(
+                include_str!("../../src/store/redis/prelude.lua"),
+                include_str!(concat!("../../src/store/redis/", $name, ".lua"))
+            )
+        };
+    }
+    let now = SystemClock.now().as_secs();
+    let [now, later, till] = [now, now + 5, now + 86_400].map(|secs| secs.to_string());
+    let retention = [&*now, "3600", &*now, "5", "300"];
+    let session = ["session", "revoked", "birth", "ahead"];
+    let ended = ["subject", "birth", "listed", "ended", "expiry"];
+    let (name, token) = (&"ab".repeat(32), "token");
+    let of_session = |token, other: &'static str| [other, token, "channel", "message", &**name, "0"];
+    for (what, script, keys, args) in [
+        ("a session", script!("revoke"), &session[..], &[&retention[..], &of_session("", "")].concat()[..]),
+        ("a token", script!("revoke"), &session, &[&retention[..], &of_session(token, "")].concat()),
+        (
+            "a token of no session",
+            script!("revoke"),
+            &["other session", "others revoked", "birth", "ahead"],
+            &[&retention[..], &of_session(token, "alice")].concat(),
+        ),
+        (
+            "a subject",
+            script!("revoke_subject"),
+            &["subject", "birth", "listed"],
+            &[&retention[..], &[&*later, "", "channel", "@", "call"]].concat(),
+        ),
+        (
+            "all",
+            script!("revoke_all"),
+            &["birth", "ahead"],
+            &[&retention[..], &[&*later, "channel", "@", "call"]].concat(),
+        ),
+        (
+            "an ended session",
+            script!("ended"),
+            &ended,
+            &[&retention[..], &["2", "channel", "@", name, &*later, &*till]].concat(),
+        ),
+        ("one too many", script!("ended"), &ended, &[&retention[..], &["1", "channel", "@"]].concat()),
+        ("a horizon", script!("horizon"), &["horizon"], &["", "3600"]),
+        ("its raise", script!("horizon"), &["horizon"], &["3600", "7200 1:3600"]),
+        ("its copy", script!("birth"), &["birth"], &["0", "7200", "1"]),
+    ] {
+        if what == "one too many" {
+            primary.command(&["ZADD", "listed", "1", "first", "2", "second"]);
+        }
+        let count = keys.len().to_string();
+        for round in 0..3 {
+            let before = replicated();
+            let answer = primary.command(&[&["EVAL", script, &*count], keys, args].concat());
+            assert!(!answer.starts_with('-'), "{what}: {answer}");
+            assert!(replicated() > before, "{what} writes nothing in round {round}");
+        }
+    }
+}
+
+/// In a cluster the copies in the slots are on other nodes than the record.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_raise_is_reported_only_when_a_replica_of_each_node_holds_it() {
+    let cluster = RedisCluster::with_replicas();
+    let hasty = RedisStore::connect_cluster(cluster.urls())
+        .wait_for_replicas(1, Duration::from_millis(300))
+        .with_horizon(Horizon::Secs(60))
+        .await
+        .unwrap();
+    let (primaries, replicas) = cluster.0.split_at(3);
+    for (n, (primary, replica)) in primaries.iter().zip(replicas).enumerate() {
+        let to = Horizon::Secs(86_400 * (n as u64 + 1));
+        let has_record = primary.command(&["EXISTS", "tower-reissue:{horizon}:horizon"]).starts_with(":1");
+        replica.freeze();
+        let raised = hasty.raise_horizon(to, SystemClock.now()).await.map_err(|error| error.kind());
+        replica.thaw();
+        assert_eq!(raised, Err(StoreErrorKind::Timeout), "node {n}, which has the record: {has_record}");
+        hasty.raise_horizon(to, SystemClock.now()).await.unwrap();
+        assert_eq!(hasty.horizon(to).await.unwrap().current, to);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_one_server_a_raise_is_reported_only_when_a_replica_holds_it() {
+    let primary = RedisServer::start(&["--repl-diskless-sync-delay", "0"]);
+    let replica = RedisServer::replica_of(&primary);
+    let connect = |timeout| RedisStore::connect(primary.url()).wait_for_replicas(1, timeout);
+    let patient = connect(ENOUGH).with_horizon(Horizon::Secs(60)).await.unwrap();
+    let hasty = connect(Duration::from_millis(300)).await.unwrap();
+    replica.freeze();
+    let raise = async |store: &RedisStore| {
+        let raised = store.raise_horizon(Horizon::Secs(86_400), SystemClock.now()).await;
+        raised.map_err(|error| error.kind())
+    };
+    // Also where it finds its own raise.
+    for _ in 0..2 {
+        assert_eq!(raise(&hasty).await, Err(StoreErrorKind::Timeout));
+    }
+    replica.thaw();
+    assert_eq!(raise(&patient).await, Ok(()));
+}

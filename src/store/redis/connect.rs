@@ -73,6 +73,8 @@ impl RedisConnect {
     /// successor may be recorded for the same token. A failover that forgets a sign-in leaves its session out of
     /// listings until its first renewal.
     ///
+    /// A raise of the horizon waits as well: in a cluster, for replicas of every primary.
+    ///
     /// The wait uses a connection of its own, so that no other call waits for it. A server that forbids `WAIT` is
     /// refused at connect.
     pub fn wait_for_replicas(mut self, count: usize, timeout: Duration) -> Self {

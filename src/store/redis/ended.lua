@@ -41,4 +41,7 @@ while #forgotten < 128 and redis.call('ZCARD', KEYS[3]) + redis.call('ZCARD', KE
   cutoff = subject_of(KEYS[1], birth, now, over)
   redis.pcall('PUBLISH', ARGV[7], (string.gsub(ARGV[8], '@', text(instant))))
 end
+if cutoff.u then
+  keep(KEYS[1], over, cutoff.u)
+end
 return forgotten

@@ -1,7 +1,8 @@
 -- KEYS: horizon. ARGV: what it must be as it was read, or nothing; what it becomes.
 -- What it is now, or nothing; the server's clock.
 local found = redis.call('GET', KEYS[1]) or ''
-if ARGV[2] and found == ARGV[1] then
+-- The same call again writes all the same, for WAIT counts writes.
+if ARGV[2] and (found == ARGV[1] or found == ARGV[2]) then
   found = ARGV[2]
   redis.call('SET', KEYS[1], found)
 end

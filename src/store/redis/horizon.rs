@@ -25,11 +25,12 @@ impl Shared {
         if let Some(found) = self.read_horizon().await? {
             self.horizon.learn(&found);
         }
-        if let Some(at_least) = at_least {
-            self.settle_horizon(at_least).await?;
+        if let Some(at_least) = at_least
+            && self.settle_horizon(at_least).await?.current < at_least
+        {
             self.raise_horizon(at_least, NumericDate::default()).await?;
         }
-        self.record_births(0, &self.horizon.text()).await.map(drop)
+        self.record_births(0, &self.horizon.text(), false).await.map(drop)
     }
 
     /// Restores what a call found lost in its slot, for others may have lost theirs: the horizon first, of which somebody else
@@ -46,7 +47,7 @@ impl Shared {
         if let Some(known) = self.horizon.get() {
             self.settle_horizon(known.current).await?;
         }
-        self.record_births(now.as_secs(), &self.horizon.text()).await?;
+        self.record_births(now.as_secs(), &self.horizon.text(), false).await?;
         *restored = losses;
         Ok(())
     }
@@ -86,7 +87,9 @@ impl Shared {
             at = at.max(clock);
             let (text, raised) = match found {
                 None => (String::new(), StoreHorizon::new(to)),
-                Some((_, found)) if found.current >= to => {
+                Some((text, found)) if found.current >= to => {
+                    // It may be new, and written by a process that waits for nobody.
+                    self.hold(&self.swap_horizon(text.clone(), text)).await?;
                     self.horizon.learn(&found);
                     return Ok(());
                 }
@@ -96,9 +99,14 @@ impl Shared {
                 }
             };
             if attempt == 0 {
-                at = at.max(self.record_births(0, &secs(to).to_string()).await?);
+                at = at.max(self.record_births(0, &secs(to).to_string(), true).await?);
             } else {
-                self.record(&self.swap_horizon(text, write(&raised))).await?;
+                let written = write(&raised);
+                let answer = self.record(&self.swap_horizon(text, written.clone())).await?;
+                if answer.texts.first() == Some(&written) {
+                    self.horizon.learn(&raised);
+                    return Ok(());
+                }
             }
         }
         Err(StoreErrorKind::Unavailable.into())

@@ -52,8 +52,8 @@ impl Replicas {
         Err(StoreError::with_source(
             StoreErrorKind::Timeout,
             format!(
-                "the revocation is made, and may not survive a failover: {acknowledged} of {count} replicas acknowledged \
-                 it within {timeout:?}"
+                "it is written, and may not survive a failover: {acknowledged} of {count} replicas acknowledged it within \
+                 {timeout:?}"
             ),
         ))
     }
