@@ -13,21 +13,6 @@ use crate::store::{Retention, Revocation, SessionId, StoreError, StoreErrorKind,
 use crate::time::NumericDate;
 
 impl Shared {
-    /// Runs a script that writes, on the replicas that are waited for too.
-    pub(super) async fn record(&self, call: &Call) -> Result<Reply, StoreError> {
-        let reply = call.run(&self.link).await?;
-        self.hold(call).await?;
-        Ok(reply)
-    }
-
-    /// Waits until the replicas have what a script wrote.
-    pub(super) async fn hold(&self, call: &Call) -> Result<(), StoreError> {
-        match &self.replicas {
-            Some(replicas) => replicas.hold(call).await,
-            None => Ok(()),
-        }
-    }
-
     /// Makes a revocation, kept by the horizon on record. Where its slot has lost its own copy, it was kept by what this
     /// process knew, so it is made again once that is restored.
     async fn revoke_by(

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use redis::{RedisResult, cmd};
 
+use super::Shared;
 use super::address::Servers;
 use super::link::{Link, RESPONSE_TIMEOUT};
-use super::script::Call;
+use super::script::{Call, Reply};
 use crate::store::{StoreError, StoreErrorKind};
 
 /// Longer waits would outlast every deadline; 0 means "for ever" to the server.
@@ -39,13 +40,13 @@ impl Replicas {
         Ok(Self { demand, link })
     }
 
-    /// Waits until the replicas have a revocation that the primary has made.
+    /// Waits until the replicas have what a script has written on the primary.
     ///
-    /// Repeats the revocation on the connection that waits, because `WAIT` counts that connection's writes only. It is made on
-    /// the shared connection first, so that it does not queue behind other calls' waits.
-    pub(super) async fn hold(&self, revocation: &Call) -> Result<(), StoreError> {
+    /// Repeats the call on the connection that waits, because `WAIT` counts that connection's writes only. It is made on the
+    /// shared connection first, so that it does not queue behind other calls' waits.
+    async fn hold(&self, call: &Call) -> Result<(), StoreError> {
         let Demand { count, timeout } = self.demand;
-        let acknowledged = revocation.run_and_wait(&self.link, count, timeout).await?;
+        let acknowledged = call.run_and_wait(&self.link, count, timeout).await?;
         if acknowledged >= count {
             return Ok(());
         }
@@ -56,6 +57,23 @@ impl Replicas {
                  {timeout:?}"
             ),
         ))
+    }
+}
+
+impl Shared {
+    /// Runs a script that writes, on the replicas that are waited for too.
+    pub(super) async fn record(&self, call: &Call) -> Result<Reply, StoreError> {
+        let reply = call.run(&self.link).await?;
+        self.hold(call).await?;
+        Ok(reply)
+    }
+
+    /// Waits until the replicas have what a script wrote.
+    pub(super) async fn hold(&self, call: &Call) -> Result<(), StoreError> {
+        match &self.replicas {
+            Some(replicas) => replicas.hold(call).await,
+            None => Ok(()),
+        }
     }
 }
 
