@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -19,6 +20,8 @@ pub struct Refusal {
     expected: Option<Box<str>>,
     /// Whether the response removes the cookie that the token came in.
     removes_cookie: bool,
+    /// In whole seconds. `None` if it is less than one, or the refusal is not about the time.
+    missed_by: Option<NonZeroU32>,
     required: Option<Box<Required>>,
 }
 
@@ -127,9 +130,24 @@ pub enum Reason {
 
 impl Refusal {
     pub(crate) fn new(reason: Reason) -> Self {
-        let hint = (reason == Reason::Unconfirmed)
-            .then_some("it is bound to a key by cnf, and no confirm_with confirmed its holder");
-        Self { reason, kid: None, hint, expected: None, removes_cookie: false, required: None }
+        let hint = match reason {
+            Reason::Unconfirmed => {
+                Some("it is bound to a key by cnf, and no confirm_with confirmed its holder")
+            }
+            Reason::NotYetValid("iat") => {
+                Some("the issuer's clock is ahead; future_tolerance allows 60 s at most")
+            }
+            _ => None,
+        };
+        Self {
+            reason,
+            kid: None,
+            hint,
+            expected: None,
+            removes_cookie: false,
+            missed_by: None,
+            required: None,
+        }
     }
 
     /// Names the token's `kid`, made safe for a log line: escaped, and cut to 64 bytes.
@@ -145,6 +163,11 @@ impl Refusal {
     /// Adds what the configuration accepts.
     pub(crate) fn expecting(self, expected: impl Into<Option<String>>) -> Self {
         Self { expected: expected.into().map(String::into_boxed_str), ..self }
+    }
+
+    /// Sets by how many seconds the token missed the time in which it is good.
+    pub(crate) fn missing_by(self, seconds: u64) -> Self {
+        Self { missed_by: NonZeroU32::new(u32::try_from(seconds).unwrap_or(u32::MAX)), ..self }
     }
 
     /// Sets whether the response removes the cookie that the token came in.
@@ -244,9 +267,17 @@ impl Refusal {
         self.hint
     }
 
+    /// By how much the token missed the time in which it is good, in whole seconds: how long ago its `exp` was, or how far ahead
+    /// `iat` or `nbf` is. `None` if it is less than a second, or the refusal is not about the time. It is meant for the log, and not
+    /// in the default response.
+    pub fn missed_by(&self) -> Option<Duration> {
+        self.missed_by.map(|seconds| Duration::from_secs(seconds.get().into()))
+    }
+
     /// The issuers, audiences or types that the configuration accepts, separated by commas, if the token has another
-    /// one. Of an [`UnknownKey`](Reason::UnknownKey) the issuers, at most 240 bytes, if the token claims another. It is meant for the log. The default response does not contain it, because a sender of another service's
-    /// token need not learn how this one is configured.
+    /// one. Of an [`UnknownKey`](Reason::UnknownKey) the issuers, at most 240 bytes, if the token claims another. Of private claims
+    /// that can't be read, their type, and the column of the claims at which serde stopped. It is meant for the log. The default
+    /// response does not contain it, because a sender of another service's token need not learn how this one is configured.
     pub fn expected(&self) -> Option<&str> {
         self.expected.as_deref()
     }

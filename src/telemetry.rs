@@ -167,6 +167,16 @@ fn record(event: &Event<'_>) {
     });
 }
 
+/// Logs that a route requires the token of a layer that does not guard it. No authority is at hand, so no observer is told.
+pub(crate) fn record_no_layer(claims: &'static str, remedy: &'static str, repeated: bool) {
+    caught(|| {
+        #[cfg(feature = "tracing")]
+        log::no_layer(claims, remedy, repeated);
+        #[cfg(not(feature = "tracing"))]
+        let _ = (claims, remedy, repeated);
+    });
+}
+
 #[cfg(feature = "metrics")]
 fn count(event: &Event<'_>) {
     use metrics::counter;

@@ -176,15 +176,15 @@ impl<C: Send + Sync + 'static> Authority<C> {
                 }
                 Next::Admit => break Ok(Admission { token, at: now }),
                 Next::Refuse(refusal) => {
-                    break Err(Policy::settle_cookie(refusal, token.verified(), now).into());
+                    break Err(Policy::settle(refusal, token.verified(), now).into());
                 }
                 Next::Exchanged => {
-                    let refusal = Refusal::new(Reason::ExpiredInGrace);
+                    let refusal = Policy::settle(Reason::ExpiredInGrace.into(), token.verified(), now);
                     break Err(Refused { refusal, successor, at: now });
                 }
                 Next::NotExchanged(why, reason) => {
                     self.report_not_reissued(why);
-                    break Err(reason.into());
+                    break Err(Policy::settle(reason.into(), token.verified(), now).into());
                 }
             };
         };

@@ -1,5 +1,6 @@
 //! How a token is verified: from the cache, by its signature, or after its issuer's keys were loaded again.
 
+use std::any::type_name;
 use std::sync::Arc;
 
 use super::{Authority, NotAdmitted, VerifiedToken};
@@ -25,10 +26,11 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let verified = verify::verify(text, ring, &inner.policy, Expected::Access)
             .map_err(|refusal| self.naming_issuers(text, refusal))?;
         // Their type is the application's, so its code may panic.
-        let private = self
-            .ask_hook("private_claims", || (inner.view)(verified.claims().text()))
-            .and_then(Result::ok)
-            .ok_or_else(|| Refusal::new(Reason::InvalidClaim("private claims".into())))?;
+        let private = self.ask_hook("private_claims", || (inner.view)(verified.claims().text()));
+        let private = match private {
+            Some(Ok(private)) => private,
+            unreadable => return Err(unreadable_claims::<C>(unreadable.and_then(Result::err))),
+        };
         let token = VerifiedToken::new(verified, private, ring, Arc::downgrade(&self.0));
         Ok(match &inner.cache {
             Some(cache) => {
@@ -166,6 +168,17 @@ impl<C: Send + Sync + 'static> Authority<C> {
         }
         self.0.keys.refetch(&issuer)
     }
+}
+
+/// The refusal of a token whose private claims are not a `C`. serde's message is left out, because it may quote a claim.
+#[cold]
+fn unreadable_claims<C>(error: Option<serde_json::Error>) -> Refusal {
+    let stopped = error.map(|error| format!("; serde stopped at column {} of the claims", error.column()));
+    Refusal::new(Reason::InvalidClaim("private claims".into())).expecting(format!(
+        "{}{}",
+        type_name::<C>(),
+        stopped.unwrap_or_default()
+    ))
 }
 
 /// The refusal of a token whose key is still unknown after its issuer's keys were loaded again. If they could not be loaded, it

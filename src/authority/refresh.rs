@@ -156,7 +156,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
             scope: refresh.scope.as_deref(),
             now: arrived,
         };
-        let refused = |refusal| RefreshError::Refused(Policy::settle_cookie(refusal, &token, arrived));
+        let refused = |refusal| RefreshError::Refused(Policy::settle(refusal, &token, arrived));
         policy.judge_refresh(&evidence).map_err(refused)?;
         let renewal = self.ask_renewer(&token).await?;
         if let Some(claims) = renewal.replaced() {

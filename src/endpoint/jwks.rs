@@ -43,7 +43,7 @@ use crate::time::clamped;
 ///     .audience("orders")
 ///     .max_session_lifetime(Duration::from_secs(12 * 3600))
 ///     .build()?;
-/// let endpoint = JwksEndpoint::new(&authority).max_age(Duration::from_secs(60));
+/// let endpoint = JwksEndpoint::new(authority).max_age(Duration::from_secs(60));
 /// let app: axum::Router = axum::Router::new().route_service("/.well-known/jwks.json", endpoint);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -57,7 +57,7 @@ pub struct JwksEndpoint {
 }
 
 impl JwksEndpoint {
-    /// An endpoint for the keys of an [`&Authority`](crate::Authority), [`Keys`], a [`KeyRing`], or a
+    /// An endpoint for the keys of an [`Authority`](crate::Authority) or a reference to one, of [`Keys`], a [`KeyRing`], or a
     /// [`SigningKey`](crate::keys::SigningKey).
     pub fn new(keys: impl IntoKeys) -> Self {
         Self { keys: keys.into_keys(), cache_control: cache_control(Duration::from_secs(300)) }

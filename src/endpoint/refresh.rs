@@ -16,7 +16,7 @@ use crate::error::ConfigError;
 use crate::refusal::{Class, Reason, Refusal};
 use crate::request::cookie::Cookie;
 use crate::request::credential::{self, NotFound, Source};
-use crate::request::cross_site::AllowedOrigins;
+use crate::request::cross_site::{AllowedOrigins, Purpose};
 use crate::request::head::RequestHead;
 use crate::server::{FixedBody, remove_cookie};
 
@@ -227,7 +227,7 @@ impl<C: Send + Sync + 'static> RefreshEndpoint<C> {
             (Some(credential), None) => {
                 let cookie = credential.source.as_cookie().cloned();
                 if cookie.is_some() {
-                    self.origins.check(head)?;
+                    self.origins.check(head, Purpose::Refresh)?;
                 }
                 let token = credential.token().map_err(Refusal::new)?.to_vec();
                 let token = String::from_utf8(token).map_err(|_| Refusal::new(Reason::MalformedToken))?;

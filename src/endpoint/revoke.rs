@@ -14,7 +14,7 @@ use crate::authority::{Authority, PrivateClaims, SignOutError, detached};
 use crate::error::ConfigError;
 use crate::refusal::{Reason, Refusal};
 use crate::request::credential::{self, Credential, Source};
-use crate::request::cross_site::AllowedOrigins;
+use crate::request::cross_site::{AllowedOrigins, Purpose};
 use crate::request::head::RequestHead;
 use crate::server::{Challenge, FixedBody, RefusalResponse, remove_cookie, respond};
 use crate::store::StoreErrorKind;
@@ -101,7 +101,7 @@ impl<C: Send + Sync + 'static> RevokeEndpoint<C> {
     /// pages of the same origin, which browsers mark with `Sec-Fetch-Site: same-origin`. Browsers did not send it
     /// before 2023: for those, allow the origin of the own pages too.
     ///
-    /// Not affected are tokens in `Authorization`. A client other than a browser can send an allowed `Origin`.
+    /// Not affected are tokens in `Authorization` and in the body. A client other than a browser can send an allowed `Origin`.
     ///
     /// # Errors
     /// If this is not an origin: a scheme, a host, and a port if it is not the scheme's default.
@@ -185,7 +185,7 @@ impl<C: Send + Sync + 'static> RevokeEndpoint<C> {
         let found = self.find(head).map_err(Refusal::new).and_then(|credential| {
             let cookie = credential.source.as_cookie().cloned();
             if cookie.is_some() {
-                self.origins.check(head)?;
+                self.origins.check(head, Purpose::SignOut)?;
             }
             Ok((credential, cookie))
         });
@@ -221,6 +221,7 @@ impl<C: Send + Sync + 'static> RevokeEndpoint<C> {
     }
 
     fn refused(&self, head: &RequestHead<'_>, refusal: Refusal) -> Response<FixedBody> {
+        let refusal = credential::explain(refusal, &self.sources, head);
         self.authority.report_refusal(&refusal);
         respond(&self.authority, &*self.refusals, refusal, head).map(FixedBody::new)
     }

@@ -9,7 +9,7 @@ use http::header;
 use super::cookie::Cookie;
 use super::head::RequestHead;
 use crate::caught::caught;
-use crate::refusal::Reason;
+use crate::refusal::{Reason, Refusal};
 
 /// A place where a request may carry its token. Of several sources, only the first that holds anything is read.
 #[derive(Clone)]
@@ -167,6 +167,18 @@ pub(crate) fn find<'a>(sources: &'a [Source], head: &RequestHead<'a>) -> Result<
         }
     }
     Err(Reason::NoCredential.into())
+}
+
+/// Adds a hint to a refusal of a request without a credential, if its `Authorization` was meant to be one.
+pub(crate) fn explain(refusal: Refusal, sources: &[Source], head: &RequestHead<'_>) -> Refusal {
+    if *refusal.reason() != Reason::NoCredential || !head.headers().contains_key(header::AUTHORIZATION) {
+        return refusal;
+    }
+    let is_read = sources.iter().any(|source| matches!(source.0, Kind::Authorization));
+    refusal.with_hint(match is_read {
+        true => "Authorization is there, but its scheme is not Bearer",
+        false => "Authorization is there, but read_from has no Source::authorization",
+    })
 }
 
 impl Credential<'_> {

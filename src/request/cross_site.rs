@@ -9,6 +9,34 @@ use super::head::RequestHead;
 use crate::error::ConfigError;
 use crate::refusal::{Reason, Refusal};
 
+/// What the token in the cookie is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Purpose {
+    SignOut,
+    Refresh,
+    WebSocket,
+}
+
+impl Purpose {
+    /// What a client other than a browser can do.
+    fn remedy(self) -> &'static str {
+        macro_rules! or {
+            ($($other:literal),+) => {
+                concat!(
+                    "it has neither Sec-Fetch-Site nor Origin; a client other than a browser can send an Origin that \
+                     allow_origin names, or ",
+                    $($other),+
+                )
+            };
+        }
+        match self {
+            Self::SignOut => or!("its token in the body (token=..., RFC 7009)"),
+            Self::Refresh => or!("its token in the body (refresh_token=..., RFC 6749)"),
+            Self::WebSocket => or!("its token in Authorization, if read_from has Source::authorization"),
+        }
+    }
+}
+
 /// The origins whose pages may send such a request, in addition to the own origin. Empty by default.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AllowedOrigins(Vec<Box<str>>);
@@ -32,7 +60,7 @@ impl AllowedOrigins {
     /// The browser says where the request comes from: by `Sec-Fetch-Site: same-origin`, or by an `Origin` that is allowed. The own
     /// origin can't be derived from the request, because `Host` comes from the sender. So for browsers that send no
     /// `Sec-Fetch-Site`, as Chrome with a WebSocket, the own origin must be allowed too.
-    pub(crate) fn check(&self, head: &RequestHead<'_>) -> Result<(), Refusal> {
+    pub(crate) fn check(&self, head: &RequestHead<'_>, purpose: Purpose) -> Result<(), Refusal> {
         let single = |name: &str| {
             let mut values = head.headers().get_all(name).iter();
             values.next().filter(|_| values.next().is_none()).map(|value| value.as_bytes())
@@ -49,10 +77,7 @@ impl AllowedOrigins {
         let hint = match (has(ORIGIN.as_str()), has("sec-fetch-site")) {
             (true, _) => "its Origin is not one that allow_origin names",
             (false, true) => "its Sec-Fetch-Site is not same-origin",
-            (false, false) => {
-                "it has neither Sec-Fetch-Site nor Origin; a client other than a browser can send an Origin that \
-                 allow_origin names, or its token in Authorization"
-            }
+            (false, false) => purpose.remedy(),
         };
         Err(Refusal::new(Reason::CrossSite).with_hint(hint))
     }
@@ -91,7 +116,7 @@ mod tests {
         allowed.iter().for_each(|origin| origins.allow(origin).expect("an origin"));
         let request =
             fields.iter().fold(Request::builder(), |request, (name, value)| request.header(*name, *value));
-        origins.check(&RequestHead::of(&request.body(()).expect("a request"))).is_ok()
+        origins.check(&RequestHead::of(&request.body(()).expect("a request")), Purpose::SignOut).is_ok()
     }
 
     #[test]
@@ -130,18 +155,25 @@ mod tests {
 
     #[test]
     fn a_refusal_says_what_the_request_lacks() {
-        for (fields, told) in [
-            (&[][..], "neither Sec-Fetch-Site nor Origin"),
-            (&[("sec-fetch-site", "same-site")], "its Sec-Fetch-Site is not same-origin"),
-            (&[("origin", "https://a.example")], "its Origin is not one that allow_origin names"),
-            (&[("origin", "https://a.example"), ("sec-fetch-site", "none")], "its Origin is not one"),
+        use Purpose::*;
+        for (fields, purpose, told) in [
+            (&[][..], SignOut, "or its token in the body (token=..., RFC 7009))"),
+            (&[], Refresh, "or its token in the body (refresh_token=..., RFC 6749))"),
+            (&[], WebSocket, "or its token in Authorization, if read_from has Source::authorization)"),
+            (&[("sec-fetch-site", "same-site")], SignOut, "its Sec-Fetch-Site is not same-origin"),
+            (&[("origin", "https://a.example")], Refresh, "its Origin is not one that allow_origin names"),
+            (
+                &[("origin", "https://a.example"), ("sec-fetch-site", "none")],
+                WebSocket,
+                "its Origin is not one",
+            ),
         ] {
             let request = fields
                 .iter()
                 .fold(Request::builder(), |request, (name, value)| request.header(*name, *value));
             let request = request.body(()).expect("a request");
             let refusal =
-                AllowedOrigins::default().check(&RequestHead::of(&request)).expect_err("a stranger");
+                AllowedOrigins::default().check(&RequestHead::of(&request), purpose).expect_err("a stranger");
             assert!(refusal.to_string().contains(told), "{refusal}");
         }
     }

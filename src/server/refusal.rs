@@ -11,6 +11,7 @@ use super::reply::ReplyChannel;
 use super::shared::Shared;
 use crate::authority::{Authority, Refused};
 use crate::refusal::{Class, Reason, Refusal};
+use crate::request::credential;
 use crate::request::head::RequestHead;
 use crate::telemetry::ReissueKind;
 use crate::token::not_reissued::NotReissued;
@@ -22,6 +23,7 @@ pub(super) fn refusal_response<C: Send + Sync + 'static>(
     Refused { refusal, successor, at }: Refused,
     channel: ReplyChannel,
 ) -> Response<Bytes> {
+    let refusal = credential::explain(refusal, &shared.settings.sources, head);
     let removed = channel.cookie(&shared.settings).filter(|_| refusal.removes_cookie());
     let respond = |refusal| respond(&shared.authority, &*shared.settings.refusals, refusal, head);
     let mut response = respond(refusal.clone());

@@ -1,6 +1,7 @@
 //! [`Shared`]: what a layer, its services and their futures share.
 
-use std::any::TypeId;
+use std::any::{TypeId, type_name};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::{Extensions, Request};
 
@@ -9,7 +10,9 @@ use super::settings::Settings;
 use crate::authority::{Admission, Arrived, Authority, NotAdmitted, VerifiedToken};
 use crate::refusal::Refusal;
 use crate::request::credential::{self, NotFound};
+use crate::request::cross_site::Purpose;
 use crate::request::head::RequestHead;
+use crate::telemetry::record_no_layer;
 use crate::token::capacity::Capacity;
 use crate::token::decision::admits_anonymous;
 
@@ -56,7 +59,7 @@ impl<C: Send + Sync + 'static> Shared<C> {
     #[inline(never)]
     fn check_upgrade(&self, head: &RequestHead<'_>) -> Result<(), Refusal> {
         match head.is_websocket_upgrade() {
-            true => self.settings.origins.check(head),
+            true => self.settings.origins.check(head, Purpose::WebSocket),
             false => Ok(()),
         }
     }
@@ -87,15 +90,27 @@ pub(crate) fn find_token<C: Send + Sync + 'static>(
     extensions: &Extensions,
 ) -> Result<Option<&VerifiedToken<C>>, NoLayer> {
     match extensions.get::<VerifiedToken<C>>() {
-        None if !is_anonymous(extensions, TypeId::of::<C>()) => Err(NoLayer),
+        None if !is_anonymous(extensions, TypeId::of::<C>()) => Err(NoLayer::found(type_name::<C>())),
         token => Ok(token),
     }
 }
 
 /// No layer with this `C` guards the route, or it has `without_extension`. The application is at fault.
-pub(crate) struct NoLayer;
+pub(crate) struct NoLayer(());
 
-pub(crate) const NO_LAYER: &str = "no layer guards this route, or none with these private claims: add the ReissueLayer last, outside of what requires its token";
+pub(crate) const NO_LAYER: &str = "no layer guards this route, or none with these private claims: add the ReissueLayer last, outside of what requires its token; after private_claims::<T>() take VerifiedToken<T>, and RequireScope::new(..)?.private_claims::<T>()";
+
+impl NoLayer {
+    /// Logs the fault. It is at ERROR the first time in a process and at DEBUG then, because anybody can send such a request.
+    // `claims` is the type of the private claims.
+    #[cold]
+    #[inline(never)]
+    fn found(claims: &'static str) -> Self {
+        static IS_LOGGED: AtomicBool = AtomicBool::new(false);
+        record_no_layer(claims, NO_LAYER, IS_LOGGED.swap(true, Ordering::Relaxed));
+        Self(())
+    }
+}
 
 /// In the extensions of a request that a layer of this `C` let through without a token, and perhaps layers of others.
 #[derive(Clone)]

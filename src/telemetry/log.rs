@@ -43,14 +43,15 @@ pub(super) fn log(event: &Event<'_>) {
     }
 }
 
-/// WARN for a refusal that another key may explain, and for a fault of a token under a good key: keys, a minter or a configuration
-/// is wrong. INFO for a token that has expired or was revoked, which every sign-out and every idle client causes, and for a route
+/// WARN for a refusal that another key may explain, for a fault of a token under a good key, and for a header that its minter got
+/// wrong: keys, a minter or a configuration is wrong. INFO for a token that has expired or was revoked, which every sign-out and every idle client causes, and for a route
 /// that requires more than a good token. DEBUG for everything that anybody can send.
 fn log_refusal(refusal: &Refusal, ring: &KeyRing) {
     let reason = refusal.reason().label();
     let claim = refusal.claim().map(|claim| clipped(claim, NAME));
     let hint = refusal.hint().or_else(|| key_hint(refusal, ring));
     let expected = refusal.expected().map(|expected| clipped(expected, NAME));
+    let missed_by = refusal.missed_by().map(|time| time.as_secs());
     match refusal.reason() {
         reason_ if reason_.is_about_keys() || refusal.kid().is_some() => {
             // `Fingerprints` reads them from the line, whatever the token's `kid` holds.
@@ -58,17 +59,26 @@ fn log_refusal(refusal: &Refusal, ring: &KeyRing) {
             log!(WARN, reason, hint, kid = refusal.kid(), issuers = expected, %fingerprints, "token refused");
         }
         Reason::Expired | Reason::ExpiredInGrace | Reason::SessionOver | Reason::Revoked => {
-            log!(INFO, reason, claim, "token refused, under a good key");
+            log!(INFO, reason, claim, hint, expired_for = missed_by, "token refused, under a good key");
         }
         // Not a fault: the caller asked for something that needs another token.
         Reason::InsufficientScope | Reason::InsufficientAuthentication(_) => {
             log!(INFO, reason, claim, "request refused, under a good key");
         }
         reason_ if reason_.is_under_a_good_key() => {
-            log!(WARN, reason, claim, hint, expected, "token refused, under a good key");
+            log!(WARN, reason, claim, hint, expected, ahead = missed_by, "token refused, under a good key");
         }
-        _ if hint.is_some() => log!(WARN, reason, hint, "token refused"),
-        _ => log!(DEBUG, reason, "request refused"),
+        Reason::MalformedToken if hint.is_some() => log!(WARN, reason, hint, "token refused"),
+        _ => log!(DEBUG, reason, hint, "request refused"),
+    }
+}
+
+/// The application's fault: a route wants the token of a layer that does not guard it.
+pub(super) fn no_layer(claims: &str, remedy: &'static str, repeated: bool) {
+    let claims = clipped(claims, NAME);
+    match repeated {
+        false => log!(ERROR, claims, remedy, "a route has no token"),
+        true => log!(DEBUG, claims, remedy, "a route has no token"),
     }
 }
 
@@ -339,6 +349,17 @@ mod tests {
     }
 
     #[test]
+    fn a_route_without_a_layer_is_an_error_once() {
+        for (repeated, level) in [(false, "ERROR"), (true, "DEBUG")] {
+            let line = logged(|| no_layer("shop::Role", "add the ReissueLayer last", repeated)).concat();
+            assert!(
+                line.starts_with(level) && line.contains("shop::Role") && line.contains("last"),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
     fn a_successor_that_is_too_large_warns_once() {
         let line = |why, repeated| logged(|| log(&Event::NotReissued { why, repeated })).concat();
         for (why, repeated, level) in [
@@ -381,7 +402,15 @@ mod tests {
             (Refusal::new(Reason::WrongAudience), "WARN", "claim=\"aud\""),
             (Refusal::new(Reason::NotYetValid("nbf")), "WARN", "claim=\"nbf\""),
             (Refusal::new(Reason::Unconfirmed), "WARN", "claim=\"cnf\""),
+            (
+                Refusal::new(Reason::NotYetValid("iat")).missing_by(30),
+                "WARN",
+                "future_tolerance allows 60 s at most\" ahead=30",
+            ),
             (Refusal::new(Reason::Expired), "INFO", "claim=\"exp\""),
+            (Refusal::new(Reason::Expired).missing_by(61), "INFO", "expired_for=61"),
+            (Refusal::new(Reason::ExpiredInGrace).missing_by(1), "INFO", "expired_for=1"),
+            (Refusal::new(Reason::Expired).with_hint("max_age"), "INFO", "max_age"),
             (Refusal::new(Reason::Revoked), "INFO", "revoked"),
             (
                 Refusal::new(Reason::MalformedToken).with_hint("the header's kid is not a string"),
@@ -390,6 +419,9 @@ mod tests {
             ),
             (Refusal::new(Reason::MalformedToken), "DEBUG", "malformed_token"),
             (Refusal::new(Reason::NoCredential), "DEBUG", "no_credential"),
+            // What anybody can send, whatever is known about it.
+            (Refusal::new(Reason::NoCredential).with_hint("not Bearer"), "DEBUG", "not Bearer"),
+            (Refusal::new(Reason::CrossSite).with_hint("its Origin"), "DEBUG", "its Origin"),
         ] {
             let line = line(&refusal);
             assert!(line.starts_with(level) && line.contains(told), "{line}");

@@ -184,12 +184,20 @@ impl Policy {
             && now < token.session_end()
     }
 
-    /// Sets whether a refusal removes the token's cookie: only if no service that reads the cookie can ever admit or exchange the
-    /// token. For a foreign token only its issuer knows that.
-    pub(crate) fn settle_cookie(refusal: Refusal, token: &Verified, now: NumericDate) -> Refusal {
-        let is_dead = now >= token.claims().exp().after(MAX_GRACE);
+    /// Completes the refusal of a verified token: by how much the token missed its time, and whether its cookie is removed. The
+    /// cookie is removed only if no service that reads it can ever admit or exchange the token. For a foreign token only its issuer
+    /// knows that.
+    pub(crate) fn settle(refusal: Refusal, token: &Verified, now: NumericDate) -> Refusal {
+        let claims = token.claims();
+        let is_dead = now >= claims.exp().after(MAX_GRACE);
         let removes = token.key().is_own() && refusal.reason().is_irrevocable(is_dead);
-        refusal.removing_cookie(removes)
+        let missed_by = match refusal.reason() {
+            Reason::Expired | Reason::ExpiredInGrace => now.since(claims.exp()),
+            Reason::NotYetValid("nbf") => claims.nbf().map_or(0, |nbf| nbf.since(now)),
+            Reason::NotYetValid(_) => claims.iat().since(now),
+            _ => 0,
+        };
+        refusal.removing_cookie(removes).missing_by(missed_by)
     }
 
     /// The instant from which the token is renewable. It is the same on every node with this policy.

@@ -12,7 +12,7 @@ use http::{Request, Response, StatusCode};
 use serde_json::{Value, json};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_reissue::settings::{Airflow, Langflow, Settings};
-use tower_reissue::{Algorithm, Authority, Login, ReissueLayer};
+use tower_reissue::{Algorithm, Authority, Login, ReissueLayer, RequireScope};
 
 use super::page::{PAGE, block};
 use super::support::sign_raw;
@@ -92,7 +92,8 @@ async fn send(authority: &Authority, settings: &Settings, token: &str) -> Status
     let handler = service_fn(async |_: Request<String>| {
         Ok::<_, std::convert::Infallible>(Response::new(String::new()))
     });
-    let request = Request::builder().header("authorization", format!("Bearer {token}"));
+    let credential = if token.contains(' ') { token.to_owned() } else { format!("Bearer {token}") };
+    let request = Request::builder().header("authorization", credential);
     layer.layer(handler).oneshot(request.body(String::new()).unwrap()).await.unwrap().status()
 }
 
@@ -182,6 +183,7 @@ async fn a_refused_token_is_logged_as_the_manual_says() {
             "a component has another algorithm",
             sign_as(r#"{"alg":"HS256","typ":"JWT","kid":"not-used"}"#, Algorithm::HS256),
         ),
+        ("a client sends the token with another scheme", format!("Token {}", with(json!({})))),
     ] {
         record();
         let (authority, settings) = service(&variables).await.unwrap();
@@ -190,6 +192,25 @@ async fn a_refused_token_is_logged_as_the_manual_says() {
         seen.push((symptom, recorded()));
     }
     check("Tokens that are refused", &seen);
+}
+
+#[tokio::test]
+async fn a_route_without_a_layer_is_logged_as_an_error_once() {
+    record();
+    let handler =
+        service_fn(async |_: Request<()>| Ok::<_, std::convert::Infallible>(Response::new(String::new())));
+    let unguarded = RequireScope::new("orders:read").unwrap().layer(handler);
+    for _ in 0..3 {
+        let answer = unguarded.clone().oneshot(Request::new(())).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
+    let log = recorded();
+    let levels: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains("a route has no token") && line.contains("add the ReissueLayer last"))
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert_eq!(levels, ["ERROR", "DEBUG", "DEBUG"], "{log}");
 }
 
 /// What the manual's command prints in a container with another secret, and here.

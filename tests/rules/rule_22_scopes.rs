@@ -247,7 +247,7 @@ fn an_anonymous_request_gets_the_bare_challenge_and_an_unguarded_route_a_500() {
     assert_eq!(response.status(), 500);
     assert_eq!(
         response.body(),
-        "no layer guards this route, or none with these private claims: add the ReissueLayer last, outside of what requires its token"
+        "no layer guards this route, or none with these private claims: add the ReissueLayer last, outside of what requires its token; after private_claims::<T>() take VerifiedToken<T>, and RequireScope::new(..)?.private_claims::<T>()"
     );
     assert_eq!(reason(&response), None);
 }

@@ -102,6 +102,7 @@ async fn private_claims_that_panic_over_a_token_refuse_it() {
     let authority = builder(&clock).private_claims::<Fragile>().build().unwrap();
     let refusal = authority.admit(&mint(&claims())).await.unwrap_err();
     assert_eq!(refusal.claim(), Some("private claims"));
+    assert_eq!(refusal.expected(), Some(std::any::type_name::<Fragile>()));
     let issued = authority.issue(tower_reissue::Login::new("alice")).await;
     assert!(matches!(issued, Err(tower_reissue::IssueError::Unreadable(_))), "{issued:?}");
 }

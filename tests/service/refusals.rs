@@ -5,9 +5,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body;
+use http_body_util::Full;
 use jsonwebtoken::errors::ErrorKind;
 use serde_json::{Value, json};
-use tower_reissue::{Challenge, Reason, Refusal, ReissueLayer, RequestHead};
+use tower::{Layer, ServiceExt, service_fn};
+use tower_reissue::{
+    Challenge, Cookie, MemoryStore, Reason, Refusal, ReissueLayer, RequestHead, RequireScope, RevokeEndpoint,
+    Source,
+};
 
 use crate::kit::*;
 use crate::support::*;
@@ -367,4 +372,93 @@ async fn in_grace_a_request_may_be_let_through_instead() {
         assert_status(&response, status);
         assert_eq!(successor(&response).is_some(), renewed, "at {at}");
     }
+}
+
+/// The challenge stays bare, as RFC 6750 §3.1 has it where there is no credential.
+#[tokio::test]
+async fn an_authorization_that_is_no_credential_is_told_to_the_log_alone() {
+    const SCHEME: Option<&str> = Some("Authorization is there, but its scheme is not Bearer");
+    const UNREAD: Option<&str> = Some("Authorization is there, but read_from has no Source::authorization");
+    let cookie = || [Source::cookie(Cookie::new("session").unwrap())];
+    let request = |value: Option<&str>| {
+        let request = value
+            .into_iter()
+            .fold(Request::post("/"), |request, value| request.header("authorization", value));
+        request.body(Full::<Bytes>::default()).unwrap()
+    };
+    let assert_bare = |response: &Response<_>, hint: Option<&str>, row: &str| {
+        assert_status(response, 401);
+        assert_eq!(header(response, "www-authenticate"), Some(r#"Bearer realm="api""#), "{row}");
+        let refusal = response.extensions().get::<Refusal>().unwrap();
+        assert_eq!((refusal.reason(), refusal.hint()), (&Reason::NoCredential, hint), "{row}");
+    };
+    for (value, of_header, of_cookie) in [
+        (None, None, None),
+        (Some("a.b.c"), SCHEME, UNREAD),
+        (Some("Token a.b.c"), SCHEME, UNREAD),
+        (Some("Basic eDp5"), SCHEME, UNREAD),
+        (Some("Bearer a.b.c"), None, UNREAD),
+    ] {
+        let clock = tower_reissue::ManualClock::at(NOW);
+        let authority = builder(&clock).store(MemoryStore::new()).build().unwrap();
+        let handler = service_fn(async |_: Request<Full<Bytes>>| Handled::Ok(ok()));
+        for (is_header, hint) in [(true, of_header), (false, of_cookie)] {
+            if is_header && value == Some("Bearer a.b.c") {
+                continue;
+            }
+            let row = format!("{value:?} {is_header}");
+            let (layer, endpoint) = (layer(0), RevokeEndpoint::new(authority.clone()).unwrap());
+            let (layer, endpoint) = match is_header {
+                true => (layer, endpoint),
+                false => (layer.read_from(cookie()), endpoint.read_from(cookie())),
+            };
+            let answer = layer.clone().layer(handler).oneshot(request(value)).await.unwrap();
+            assert_bare(&answer.map(|_| ()), hint, &row);
+            let scope = RequireScope::new("orders:read").unwrap();
+            let deferred =
+                layer.optional().layer(scope.layer(handler)).oneshot(request(value)).await.unwrap();
+            assert_bare(&deferred.map(|_| ()), hint, &row);
+            let answer = endpoint.oneshot(request(value)).await.unwrap();
+            assert_bare(&answer.map(|_| ()), hint, &row);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_knows_by_how_much_the_token_missed_its_time_and_does_not_send_it() {
+    for (at, changes, missed_by) in [
+        (661, json!({}), Some(61)),
+        (630, json!({}), Some(30)),
+        (600, json!({}), None),
+        (0, json!({ "iat": NOW + 37 }), Some(37)),
+        (0, json!({ "nbf": NOW + 37 }), Some(37)),
+        (0, json!({ "nbf": NOW + 37, "iat": NOW + 9 }), Some(9)),
+        (0, json!({ "aud": "carts" }), None),
+    ] {
+        let response = present(&stateless(at).0, &mint(&claims_with(changes.clone()))).await;
+        assert_status(&response, 401);
+        let refusal = response.extensions().get::<Refusal>().unwrap();
+        assert_eq!(refusal.missed_by(), missed_by.map(Duration::from_secs), "{at} {changes}");
+        let challenge = header(&response, "www-authenticate").unwrap().to_owned();
+        let told = format!("{challenge}{}", text(response).await);
+        assert!(!told.contains("37") && !told.contains("61"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn private_claims_of_another_type_are_named_to_the_log_alone() {
+    #[derive(Debug, serde::Deserialize)]
+    struct Role {
+        #[allow(dead_code, reason = "only read")]
+        role: String,
+    }
+    let clock = tower_reissue::ManualClock::at(NOW);
+    let authority = builder(&clock).private_claims::<Role>().build().unwrap();
+    let refusal = authority.admit(&mint(&claims_with(json!({ "role": 4711 })))).await.unwrap_err();
+    let expected = refusal.expected().unwrap();
+    let (name, column) = expected.split_once("; serde stopped at column ").unwrap();
+    assert_eq!(name, std::any::type_name::<Role>());
+    assert!(column.split(' ').next().unwrap().parse::<usize>().unwrap() > 1, "{column}");
+    assert!(!expected.contains("4711"), "{expected}");
+    assert_eq!(refusal.to_string(), "The token holds a malformed claim: private claims");
 }

@@ -56,7 +56,7 @@ async fn a_handler_extracts_the_token_and_may_suppress_the_successor() {
             "/unguarded",
             500,
             false,
-            "no layer guards this route, or none with these private claims: add the ReissueLayer last, outside of what requires its token",
+            "no layer guards this route, or none with these private claims: add the ReissueLayer last, outside of what requires its token; after private_claims::<T>() take VerifiedToken<T>, and RequireScope::new(..)?.private_claims::<T>()",
         ),
     ] {
         let response = fetch(server, Protocol::Http1, wire::get(path, Some(&token))).await;
@@ -159,7 +159,7 @@ async fn a_handler_behind_an_optional_layer_may_or_must_have_a_token_or_looks_at
             "/unguarded",
             None,
             500,
-            "no layer guards this route, or none with these private claims: add the ReissueLayer last, outside of what requires its token",
+            "no layer guards this route, or none with these private claims: add the ReissueLayer last, outside of what requires its token; after private_claims::<T>() take VerifiedToken<T>, and RequireScope::new(..)?.private_claims::<T>()",
         ),
     ] {
         let response = fetch(server, Protocol::Http1, wire::get(path, token.map(String::as_str))).await;
