@@ -74,14 +74,17 @@ pub(crate) async fn answer_within<F: Future + Unpin>(
 /// Records that code of the application panicked, by the name of the option that it was given with.
 pub(crate) fn record_panic(hook: &'static str) {
     // The logger may panic as well.
-    caught(|| {
-        #[cfg(feature = "tracing")]
-        crate::log::log!(ERROR, hook, "a hook panicked; that counts as a no");
-        #[cfg(feature = "metrics")]
-        metrics::counter!("tower_reissue_hook_panicked_total", "hook" => hook).increment(1);
-        #[cfg(not(any(feature = "tracing", feature = "metrics")))]
-        let _ = hook;
-    });
+    #[cfg(feature = "tracing")]
+    caught(|| crate::log::log!(ERROR, hook, "a hook panicked; that counts as a no"));
+    count_panic(hook);
+}
+
+/// Only counts it: something else reports it.
+pub(crate) fn count_panic(hook: &'static str) {
+    #[cfg(feature = "metrics")]
+    caught(|| metrics::counter!("tower_reissue_hook_panicked_total", "hook" => hook).increment(1));
+    #[cfg(not(feature = "metrics"))]
+    let _ = hook;
 }
 
 #[cfg(test)]

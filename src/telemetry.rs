@@ -1,7 +1,8 @@
 //! Events: reported to an observer, as `tracing` records (feature `tracing`), and as counters (feature `metrics`).
 //!
 //! An event is reported after the fact and changes nothing. An observer, a subscriber or a recorder that panics is
-//! caught.
+//! caught. One that blocks delays the request or the call that caused the event; events of a key rotation are reported
+//! on a thread of their own.
 //!
 //! No event holds a token, a claim's value or a key. A refusal names the token's `kid`, escaped and cut. No log line
 //! is longer than 2 KiB, whatever a token, a key set or an error holds.
@@ -92,7 +93,7 @@ pub enum Event<'a> {
     /// reported to its own [`on_event`](crate::keys::KeyRotation::on_event), except for an ephemeral one.
     Keys(KeyEvent<'a>),
     /// Code of the application panicked; its message went to standard error. Its answer counts as no, so a request is
-    /// refused or not renewed. A store or a key source that panics has failed, which is reported as well. For an observer, a
+    /// refused or not renewed. A store that panics has failed, which is reported as well. For an observer, a
     /// listener to a store's feed, or a store method that answers at once, nothing but this event follows.
     #[non_exhaustive]
     HookPanicked {

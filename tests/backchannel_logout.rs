@@ -3,8 +3,8 @@
 
 mod support;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,8 +15,10 @@ use support::*;
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
 use tower_reissue::keys::KeyRing;
+use tower_reissue::store::{ClaimsStore, Retention, Revocation, StoreError};
 use tower_reissue::{
-    Algorithm, Authority, BackchannelLogoutEndpoint, Login, ManualClock, MemoryStore, Reason,
+    Algorithm, Authority, AuthorityBuilder, BackchannelLogoutEndpoint, Event, Login, ManualClock,
+    MemoryStore, Reason,
 };
 
 const PROVIDER: &str = "https://idp.example";
@@ -25,15 +27,17 @@ const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
 /// A service with keys of its own, which trusts the provider.
 fn service(clock: &ManualClock) -> Authority {
+    service_on(MemoryStore::new(), clock).build().unwrap()
+}
+
+fn service_on(store: impl ClaimsStore, clock: &ManualClock) -> AuthorityBuilder {
     let ring = KeyRing::new(key()).trust(PROVIDER, [key_for(Algorithm::ES256).into()]).unwrap();
     Authority::builder(ring)
         .issuer(ISSUER)
         .audience(AUDIENCE)
         .max_session_lifetime(Duration::from_secs(12 * 3600))
         .clock(clock.clone())
-        .store(MemoryStore::new())
-        .build()
-        .unwrap()
+        .store(store)
 }
 
 fn endpoint(authority: &Authority) -> BackchannelLogoutEndpoint {
@@ -323,6 +327,39 @@ async fn own_sessions_end_in_the_hook_and_its_failure_lets_the_token_come_again(
     assert!(!is_admitted(&authority, own.as_str()).await);
     assert!(is_admitted(&authority, newer.as_str()).await, "it began after the logout");
     assert_eq!((status(&endpoint, &token).await, calls.load(Ordering::SeqCst)), (400, 3));
+}
+
+/// Counts the revocations on record.
+struct Counting {
+    inner: MemoryStore,
+    revoked: Arc<AtomicUsize>,
+}
+
+impl ClaimsStore for Counting {
+    forward!(inner: standing, rotate, sessions, horizon, raise_horizon);
+
+    async fn revoke(&self, revocation: Revocation, retention: Retention) -> Result<(), StoreError> {
+        self.inner.revoke(revocation, retention).await?;
+        self.revoked.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn all_that_a_logout_token_ends_has_ended_before_an_observer_hears_of_it() {
+    let (revoked, told) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
+    let store = Counting { inner: MemoryStore::new(), revoked: revoked.clone() };
+    let seen = told.clone();
+    let authority = service_on(store, &ManualClock::at(NOW))
+        .on_event(move |event| {
+            if let Event::Revoked = event {
+                seen.lock().unwrap().push(revoked.load(Ordering::SeqCst));
+            }
+        })
+        .build()
+        .unwrap();
+    assert_eq!(status(&endpoint(&authority).by_subject(), &logout(json!({ "sid": "s-1" }))).await, 200);
+    assert_eq!(*told.lock().unwrap(), [2, 2]);
 }
 
 #[tokio::test]

@@ -17,14 +17,10 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let issuer = logout.issuer.as_deref();
         let subject = logout.subject.as_deref().map(|subject| SubjectId::new(issuer, subject));
         let retention = self.retention_of_issuer(issuer).of(subject, logout.issued_at);
-        if let Some(sid) = &logout.sid {
-            self.revoke(Revocation::Session(SessionId::new(issuer, sid)), retention).await?;
-        }
-        if let Some(subject) = subject.filter(|_| logout.ends_subject) {
-            let instant = logout.issued_at;
-            let revocation = Revocation::SubjectBefore { subject, instant, except: None };
-            self.revoke(revocation, retention).await?;
-        }
-        Ok(())
+        let session = logout.sid.as_ref().map(|sid| Revocation::Session(SessionId::new(issuer, sid)));
+        let instant = logout.issued_at;
+        let subject = subject.filter(|_| logout.ends_subject);
+        let subject = subject.map(|subject| Revocation::SubjectBefore { subject, instant, except: None });
+        self.revoke_all(session.into_iter().chain(subject), retention).await
     }
 }

@@ -60,6 +60,13 @@ pub enum KeyEvent<'a> {
         /// Which key, and why.
         error: &'a KeyError,
     },
+    /// Events were dropped, because an observer or a `tracing` subscriber took longer than it took for more than 256
+    /// others to happen. The oldest are dropped.
+    #[non_exhaustive]
+    Unreported {
+        /// How many.
+        count: u64,
+    },
     /// Tokens are signed with a generated key that is not stored. They become invalid when this process ends, and no
     /// other process admits them. The authority that signs with it reports this.
     #[non_exhaustive]
@@ -80,6 +87,7 @@ pub(crate) enum KeyReport {
     LoadFailed { source: Arc<str>, error: KeyError },
     EmptyKeySet { source: Arc<str>, issuer: Arc<str> },
     Skipped { source: Arc<str>, error: KeyError },
+    Unreported { count: u64 },
 }
 
 impl KeyReport {
@@ -90,6 +98,7 @@ impl KeyReport {
             Self::LoadFailed { source, error } => KeyEvent::LoadFailed { source, error },
             Self::EmptyKeySet { source, issuer } => KeyEvent::EmptyKeySet { source, issuer },
             Self::Skipped { source, error } => KeyEvent::Skipped { source, error },
+            Self::Unreported { count } => KeyEvent::Unreported { count: *count },
         }
     }
 
@@ -161,6 +170,13 @@ impl KeyEvent<'_> {
                 let (source, error) = (clipped(source, NAME), Clipped(error, ERROR));
                 log!(WARN, source, %error, "a key is not used");
             }
+            Self::Unreported { count } => {
+                log!(
+                    WARN,
+                    count,
+                    "events about keys were dropped: an observer or a subscriber takes too long"
+                );
+            }
             Self::Ephemeral { kid } => {
                 let kid = clipped(kid, NAME);
                 log!(
@@ -180,6 +196,9 @@ impl KeyEvent<'_> {
             Self::LoadFailed { .. } => counter!("tower_reissue_keys_load_failed_total").increment(1),
             Self::EmptyKeySet { .. } => counter!("tower_reissue_empty_key_set_total").increment(1),
             Self::Skipped { .. } => counter!("tower_reissue_key_skipped_total").increment(1),
+            Self::Unreported { count } => {
+                counter!("tower_reissue_key_events_dropped_total").increment(*count)
+            }
             Self::Loaded { .. } | Self::Ephemeral { .. } => {}
         }
     }
@@ -207,6 +226,12 @@ impl fmt::Display for KeyEvent<'_> {
             }
             Self::Skipped { source, error } => {
                 write!(f, "a key of {} is not used: {}", Clipped(source, NAME), Clipped(error, ERROR))
+            }
+            Self::Unreported { count } => {
+                write!(
+                    f,
+                    "{count} events about keys were dropped: an observer or a subscriber takes too long"
+                )
             }
             Self::Ephemeral { kid } => {
                 let kid = Clipped(kid, NAME);

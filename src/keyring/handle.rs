@@ -108,11 +108,14 @@ impl Keys {
             manager.withdraw(kid);
             return held;
         }
-        let mut withdrawn = self.withdrawn.lock().unwrap_or_else(PoisonError::into_inner);
-        let ring = self.ring.load_full();
-        withdrawn.extend([kid.to_owned()]);
-        self.put(KeyRing::clone(&ring), &mut withdrawn);
-        let held = ring.holds_kid(kid);
+        let held = {
+            let mut withdrawn = self.withdrawn.lock().unwrap_or_else(PoisonError::into_inner);
+            let ring = self.ring.load_full();
+            withdrawn.extend([kid.to_owned()]);
+            self.put(KeyRing::clone(&ring), &mut withdrawn);
+            ring.holds_kid(kid)
+        };
+        // Without the lock, because a subscriber may block, or withdraw a key.
         if held {
             KeyEvent::Replaced { ring: &self.ring.load() }.record();
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use crate::caught::{caught, record_panic};
+use crate::caught::{caught, count_panic, record_panic};
 use crate::keyring::erased_source::ErasedSource;
 use crate::keys::error::KeyError;
 use crate::keys::key_set::KeySet;
@@ -100,7 +100,8 @@ impl Loader {
             Ok(Some(Ok(set))) => set,
             // The panic's message may hold a key, so it is not logged.
             Ok(Some(Err(error))) if error.is_panic() => {
-                record_panic(HOOK);
+                // Not logged here, because a load does not wait for a subscriber: its failure is reported.
+                count_panic(HOOK);
                 Err(KeyError::unavailable("the source panicked; its message went to standard error"))
             }
             Ok(_) => Err(KeyError::unavailable("the load was cancelled")),

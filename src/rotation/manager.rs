@@ -28,6 +28,7 @@ use crate::rotation::reports::Reports;
 use crate::rotation::state::IssuerKeys;
 use crate::rotation::state::RotationState;
 use crate::rotation::state::Timing;
+use crate::rotation::teller::Teller;
 use crate::time::Clock;
 
 /// The longest that a source's answer counts as fresh, whatever its caching headers say.
@@ -43,7 +44,6 @@ pub(super) struct Settings {
     /// Whether the start fails if a trusted issuer's keys can't be loaded.
     pub(super) is_every_issuer_required: bool,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) observe: Option<Arc<KeyObserver>>,
 }
 
 /// A trusted issuer, its source, and the limits for loads that requests cause.
@@ -59,6 +59,7 @@ pub(super) struct Manager {
     own: Option<Loader>,
     own_gate: Gate,
     settings: Settings,
+    teller: Arc<Teller>,
     ring: Arc<RingCell>,
     state: Mutex<State>,
     /// Wakes the task because a source is due earlier than it knows.
@@ -73,7 +74,7 @@ struct State {
     foreign: BTreeMap<usize, (Arc<Foreign>, Progress)>,
     /// The ring that was reported last. `None` until every source was loaded once: before that, changes of the ring are not reported.
     reported: Option<Arc<KeyRing>>,
-    /// What is to be reported once the lock is free.
+    /// What is to be reported.
     reports: Vec<KeyReport>,
 }
 
@@ -89,6 +90,7 @@ impl Manager {
         own: Option<Arc<dyn ErasedSource>>,
         trusted: Vec<Trusted>,
         settings: Settings,
+        observe: Option<Arc<KeyObserver>>,
     ) -> Result<Keys, KeyError> {
         let mut rotation = RotationState::new(settings.timing);
         if own.is_none() {
@@ -107,6 +109,7 @@ impl Manager {
             own,
             own_gate: Gate::default(),
             settings,
+            teller: Arc::new(Teller::new(observe, Handle::current())),
             ring: ring.clone(),
             state: Mutex::new(State {
                 rotation,
@@ -126,7 +129,10 @@ impl Manager {
         }
         while let Some(loaded) = loads.join_next().await {
             match loaded {
-                Ok(Err(error)) if manager.settings.is_every_issuer_required => return Err(error),
+                Ok(Err(error)) if manager.settings.is_every_issuer_required => {
+                    manager.tell_start();
+                    return Err(error);
+                }
                 _ => {}
             }
         }
@@ -139,7 +145,7 @@ impl Manager {
             state.reported = Some(ring.clone());
             state.reports.push(KeyReport::Loaded { ring });
         }
-        manager.tell_reports();
+        manager.tell_start();
         let task = tokio::spawn(run(Arc::downgrade(&manager), manager.rescheduled.clone(), every));
         let _ = manager.task.set(task.abort_handle());
         Ok(Keys::managed(ring, manager))
@@ -312,10 +318,23 @@ impl Manager {
         state.report_ring(ring, is_new, cause);
     }
 
-    /// Call it without the lock: an observer may withdraw a key.
-    fn tell_reports(&self) {
+    /// Tells the events of the start, for which nothing else waits.
+    fn tell_start(&self) {
         let reports = std::mem::take(&mut self.state().reports);
-        reports.iter().for_each(|report| report.tell(self.settings.observe.as_deref()));
+        reports.iter().for_each(|report| self.teller.tell_at_once(report));
+    }
+
+    /// Has the events told without waiting for it. Those of the start are told at its end.
+    fn tell_reports(&self) {
+        {
+            let mut state = self.state();
+            if state.reported.is_none() {
+                return;
+            }
+            // Under the lock, so that they are told in the order in which they happened.
+            state.reports.drain(..).for_each(|report| self.teller.push(report));
+        }
+        self.teller.wake();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

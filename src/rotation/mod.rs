@@ -7,6 +7,7 @@ mod refetch;
 mod reports;
 pub mod source;
 mod state;
+mod teller;
 
 use std::fmt;
 use std::sync::Arc;
@@ -199,6 +200,12 @@ impl KeyRotation {
     /// Calls `observe` with the [`KeyEvent`]s about these keys: loaded, replaced, failed, skipped. The authority's
     /// [`on_event`](crate::AuthorityBuilder::on_event) does not get them: set both. If it panics, the rotation
     /// continues.
+    ///
+    /// Nothing waits for it, except for the start: the events of the start are reported before [`start`](Self::start)
+    /// returns. Each later one is reported after the fact, in the order of the facts, on a thread that is made for it and ends
+    /// when no event waits. So `observe` may block, withdraw keys, and spawn tasks on the rotation's runtime. Of more than 256
+    /// events that wait for it the oldest are dropped ([`Unreported`](KeyEvent::Unreported)). Events still reach it after the
+    /// last clone of the [`Keys`] is dropped, but not after the process ends.
     pub fn on_event(mut self, observe: impl Fn(&KeyEvent<'_>) + Send + Sync + 'static) -> Self {
         self.observe = Some(Arc::new(observe));
         self
@@ -228,9 +235,8 @@ impl KeyRotation {
             cooldown: clamped(self.cooldown).max(SHORTEST_COOLDOWN),
             is_every_issuer_required: self.is_every_issuer_required,
             clock: self.clock.unwrap_or_else(|| Arc::new(MonotonicClock::start())),
-            observe: self.observe,
         };
-        Manager::start(self.own, self.trusted, settings).await
+        Manager::start(self.own, self.trusted, settings, self.observe).await
     }
 
     /// Checks the options. Those of the trusted issuers are checked when they are added.

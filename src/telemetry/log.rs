@@ -304,6 +304,7 @@ mod tests {
             Event::Keys(KeyEvent::LoadFailed { source: long, error: &error }),
             Event::Keys(KeyEvent::EmptyKeySet { source: long, issuer: long }),
             Event::Keys(KeyEvent::Skipped { source: long, error: &error }),
+            Event::Keys(KeyEvent::Unreported { count: u64::MAX }),
             Event::Keys(KeyEvent::Ephemeral { kid: long }),
             Event::InsecureCookie { name: long },
             Event::Keys(KeyEvent::Loaded { ring: &ring }),

@@ -78,6 +78,17 @@ async fn of_two_issuers_one_dead_only_the_dead_ones_unknown_kid_is_a_503() {
     assert_eq!((stranger.server.hits(), dies.server.hits()), (2, 1));
 }
 
+/// Waits until this is so, 10 s at most.
+async fn eventually(is_so: impl Fn() -> bool) {
+    for _ in 0..2_000 {
+        if is_so() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("it never came to be");
+}
+
 #[tokio::test]
 async fn an_issuer_that_publishes_an_empty_set_has_taken_its_keys_back_and_an_outage_brings_none_back() {
     let signing = SigningKey::generate(Algorithm::EdDSA).unwrap();
@@ -122,11 +133,12 @@ async fn an_issuer_that_publishes_an_empty_set_has_taken_its_keys_back_and_an_ou
     asked_anew().await;
     assert_eq!(status_of(&authority, token.clone()).await, StatusCode::UNAUTHORIZED);
     let expected = format!("{name} the JWK set at {}", issuer.server.url("/jwks.json"));
+    eventually(|| !told.lock().unwrap().is_empty()).await;
     assert_eq!(*told.lock().unwrap(), [expected], "once, and no failure");
 
     answers.lock().unwrap().clear();
     asked_anew().await;
-    assert!(told.lock().unwrap().contains(&"failed".to_owned()));
+    eventually(|| told.lock().unwrap().contains(&"failed".to_owned())).await;
     assert_ne!(status_of(&authority, token.clone()).await, StatusCode::OK);
     *answers.lock().unwrap() = published;
     for _ in 0..2_000 {

@@ -52,6 +52,15 @@ impl Scratch {
     }
 }
 
+/// Waits until this is so: events are reported on a thread of their own. It waits in real time, also if the runtime's is paused.
+fn reported(is_so: impl Fn() -> bool) {
+    let begun = std::time::Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it is not reported");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// A file source that counts how often it is asked.
 struct CountedFile(FileSource, Arc<AtomicUsize>);
 

@@ -574,6 +574,11 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     /// Calls `observe` with every [`Event`], after the fact and on the thread on which it happens: keep it short. If
     /// it panics, nothing else changes.
     ///
+    /// If it blocks, the request or the call that caused the event waits, after it was decided and what it revokes was
+    /// recorded. No lock is held, so no other request waits for it. But the thread is one of the runtime's, and every task
+    /// that only this thread can run waits too: on a current-thread runtime all requests. The same holds for a `tracing`
+    /// subscriber. To do something slow, send the event to a task.
+    ///
     /// Events about keys that a [`KeyRotation`](crate::keys::KeyRotation) manages go to the rotation's own
     /// [`on_event`](crate::keys::KeyRotation::on_event): set both.
     pub fn on_event(mut self, observe: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
