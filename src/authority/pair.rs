@@ -133,7 +133,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
             Ok((pair, refresh, until))
         };
         let Some(joined) = &sign_in.joined else { return self.begin(&sign_in, sign).await };
-        let (pair, recorded, until) = sign(joined.session_start())?;
+        let (pair, recorded, _) = sign(joined.session_start())?;
+        let until = policy.refresh_record_matters_until(joined.verified(), recorded.expires_at);
         let store = self.0.store.clone().ok_or(IssueError::NoRefreshTokens)?;
         let id = self.token_id(&sign_in.grant, &recorded.jti);
         let rotation = Rotation::renewal(joined.presented(now), id, recorded.claims, until)

@@ -232,7 +232,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         proposed: &Successor,
     ) -> Option<Rotated> {
         let (store, policy) = (self.0.store.clone()?, &self.0.policy);
-        let until = policy.refresh_token_matters_until(proposed.exp, presented.session_start);
+        let until = policy.refresh_record_matters_until(token, proposed.exp);
         let claims = Arc::clone(&proposed.claims);
         let rotation = Rotation::renewal(presented, token.successor_id(), claims, until)
             .limited_by(self.retention(presented.now));

@@ -120,7 +120,7 @@ impl Chain {
         };
         if supersedes {
             chain.generation = 1;
-            // Its own instant isn't known here; it is no later than its successor's.
+            // Its own instant isn't known here; the rotation's is no earlier.
             chain.ancestors.push(Ancestor { token: presented.token, generation: 0, until });
         }
         chain

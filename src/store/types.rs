@@ -47,7 +47,8 @@ pub struct Rotation {
     pub successor: TokenId,
     /// The proposed successor's claims, as their JSON text.
     pub claims: Arc<str>,
-    /// Until when the record of the successor matters. The session's record is kept at least as long.
+    /// Until when the records of the successor and of the token that it supersedes matter. The session's record is kept
+    /// at least as long.
     pub until: NumericDate,
     /// If the rotation puts a session on record: the limit on its subject's sessions, and how long the revocations of
     /// those that it ends are kept. `None`: no limit.

@@ -11,6 +11,7 @@
 //! Every check that can refuse runs before the store records, so a refused refresh token is not spent.
 
 use super::claims::date;
+use super::kind::TokenKind;
 use super::not_reissued::NotReissued;
 use super::policy::Policy;
 use super::renewal::Renewal;
@@ -114,6 +115,21 @@ impl Policy {
         let issued = now.max(token.claims().session_start());
         let successor = self.propose(token, issued).ok_or_else(|| Refusal::new(Reason::SessionOver))?;
         Ok(Proposal { claims, issued, successor })
+    }
+
+    /// Until when the record of a refresh token that supersedes this token matters. The rotation may be the only record of both,
+    /// and the superseded one can expire later, if a lifetime was lowered since.
+    pub(crate) fn refresh_record_matters_until(
+        &self,
+        superseded: &Verified,
+        exp: NumericDate,
+    ) -> NumericDate {
+        let (claims, start) = (superseded.claims(), superseded.claims().session_start());
+        let own = match superseded.kind() {
+            TokenKind::Access => self.token_matters_until(claims.exp(), start),
+            TokenKind::Refresh => self.refresh_token_matters_until(claims.exp(), start),
+        };
+        self.refresh_token_matters_until(exp, start).max(own)
     }
 
     /// What the store made of the proposed successor; `None` where it did not answer. `key_held` is asked anew: the key may

@@ -51,6 +51,33 @@ fn a_session_that_begins_ahead_of_the_clock_is_refreshed_and_goes_on() {
     assert!(refreshed(&node(&ahead), second.refresh.as_str()).is_ok());
 }
 
+/// A lifetime was lowered, and a store that starts empty learns of the session by a token that ends after its successor.
+#[test]
+fn a_token_that_outlives_its_successor_is_remembered_until_its_own_end() {
+    let clock = ManualClock::at(NOW);
+    let hours = |hours: u64| Duration::from_secs(3_600 * hours);
+    let node = |lifetime: Duration, refresh_lifetime: Duration| {
+        let tokens = RefreshTokens::new(ENDPOINT).lifetime(refresh_lifetime);
+        let node = builder(&clock).lifetime(lifetime).store(MemoryStore::new()).refresh_tokens(tokens);
+        node.build().unwrap()
+    };
+    let before = node(hours(2), hours(10));
+    let pair = at_once(before.issue_pair(Login::new("alice"))).unwrap();
+    let sliding = at_once(before.issue(Login::new("bob"))).unwrap();
+    let after = node(hours(1) / 6, hours(1) / 2);
+    clock.set(NOW + 60);
+    refreshed(&after, pair.refresh.as_str()).unwrap();
+    let token = at_once(after.admit(sliding.as_str())).unwrap();
+    at_once(after.issue_pair(Login::in_session(&token))).unwrap();
+    // Both new refresh tokens have expired, and neither old token has.
+    clock.set(NOW + 3_600);
+    let again = at_once(after.issue_pair(Login::in_session(&token)));
+    assert!(again.is_err(), "a token that a pair superseded begins another one");
+    let error = refreshed(&after, pair.refresh.as_str()).unwrap_err();
+    assert!(error.contains("used"), "{error}");
+    assert!(refreshed(&after, pair.refresh.as_str()).unwrap_err().contains("revoked"), "the session ended");
+}
+
 #[test]
 fn the_reuse_window_begins_once_the_renewer_has_answered() {
     let clock = ManualClock::at(NOW);
