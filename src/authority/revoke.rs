@@ -161,7 +161,13 @@ impl<C: Send + Sync + 'static> Authority<C> {
         self.revoke(Revocation::Session(session.session), retention).await
     }
 
-    /// Revokes one token. If it already has a successor, its session ends.
+    /// Revokes one token. It is revoked alone if it is the newest on record of its session, or if its session has no record;
+    /// otherwise its session ends.
+    ///
+    /// So the session ends with a token that has a successor, and with one that the store never records: each access token
+    /// beside a refresh token ([`issue_pair`](Self::issue_pair), [`refresh`](Self::refresh)), and each further one of
+    /// [`Login::in_session`](super::Login::in_session). The store can't tell these from a token that was superseded long
+    /// ago, whose successors must not live on. Their refresh token ends too, as RFC 7009 §2.1 allows.
     ///
     /// # Errors
     /// If there is no store, or it did not record the revocation.

@@ -78,6 +78,30 @@ fn a_token_that_outlives_its_successor_is_remembered_until_its_own_end() {
     assert!(refreshed(&after, pair.refresh.as_str()).unwrap_err().contains("revoked"), "the session ended");
 }
 
+/// The store can't tell it from a token that was superseded long ago.
+#[test]
+fn the_session_ends_with_an_access_token_that_the_store_never_records() {
+    let clock = ManualClock::at(NOW);
+    let authority = pairs(&clock).build().unwrap();
+    type Issue = fn(&Authority, &TokenPair) -> String;
+    let issues: [Issue; 3] = [
+        |_, pair| pair.access.as_str().to_owned(),
+        |authority, pair| refreshed(authority, pair.refresh.as_str()).unwrap().access.as_str().to_owned(),
+        |authority, pair| {
+            let token = at_once(authority.admit(pair.access.as_str())).unwrap();
+            at_once(authority.issue(Login::in_session(&token))).unwrap().into_string()
+        },
+    ];
+    for issue in issues {
+        let pair = at_once(authority.issue_pair(Login::new("alice"))).unwrap();
+        let token = at_once(authority.admit(&issue(&authority, &pair))).unwrap();
+        at_once(authority.revoke_token(&token)).unwrap();
+        assert!(at_once(authority.admit(pair.access.as_str())).is_err());
+        let error = refreshed(&authority, pair.refresh.as_str()).unwrap_err();
+        assert!(error.contains("revoked"), "{error}");
+    }
+}
+
 #[test]
 fn the_reuse_window_begins_once_the_renewer_has_answered() {
     let clock = ManualClock::at(NOW);
