@@ -146,7 +146,7 @@ impl Policy {
         let successor = match answer {
             Some(Rotated::Recorded) => proposed,
             Some(Rotated::Superseded { head }) => match self.recorded_head(token, &head, now) {
-                Some(head) if self.is_within_reuse_window(&head, arrived) => {
+                Some(head) if self.is_within_reuse_window(head.iat, arrived) => {
                     if now >= head.exp {
                         return RefreshStep::Refuse(Reason::Expired);
                     }
@@ -155,7 +155,7 @@ impl Policy {
                 Some(_) => return RefreshStep::EndSession { generations: 1 },
                 // Another node may sign it, whose settings differ. It still tells when this token was spent.
                 None => match self.spent_at(&head) {
-                    Some(spent) if arrived.since(spent) >= self.reuse_window() => {
+                    Some(spent) if !self.is_within_reuse_window(spent, arrived) => {
                         return RefreshStep::EndSession { generations: 1 };
                     }
                     // A node with other settings may accept it, so the answer is 503 and no verdict.
@@ -192,14 +192,13 @@ impl Policy {
         RefreshStep::Refuse(if recorded { Reason::RefreshTokenReused } else { Reason::StoreUnavailable })
     }
 
-    /// Whether the predecessor of this head may still be answered with it. Equal counts as over, so that a window of 0 s is
-    /// none.
-    fn is_within_reuse_window(&self, head: &Successor, arrived: NumericDate) -> bool {
-        arrived.since(head.iat) < self.reuse_window()
-    }
-
-    fn reuse_window(&self) -> u64 {
-        self.refresh.as_ref().map_or(0, |refresh| refresh.reuse_window)
+    /// Whether a refresh token that was spent at this instant may still be answered with its successor.
+    ///
+    /// The instant is the successor's `iat`, by the clock of the node that wrote it, which may be behind by the tolerance. Without
+    /// the tolerance, a parallel refresh on another node would end the session. Equal counts as over, and a window of 0 s is none.
+    fn is_within_reuse_window(&self, spent: NumericDate, arrived: NumericDate) -> bool {
+        let window = self.refresh.as_ref().map_or(0, |refresh| refresh.reuse_window);
+        window > 0 && arrived.since(spent) < window.saturating_add(self.future_tolerance)
     }
 
     /// The `iat` of a head that this authority would not sign.

@@ -102,6 +102,28 @@ fn the_session_ends_with_an_access_token_that_the_store_never_records() {
     }
 }
 
+/// The window is counted from the `iat` that another node wrote, whose clock may be behind by the tolerance.
+#[test]
+fn a_parallel_refresh_on_a_node_whose_clock_is_ahead_is_no_reuse() {
+    for window in [1, 5, 60] {
+        for (ahead, is_reuse) in [(0, false), (5, false), (5 + window, true)] {
+            let (slow, fast) = (ManualClock::at(NOW), ManualClock::at(NOW + ahead));
+            let store = Arc::new(MemoryStore::new());
+            let node = |clock: &ManualClock| {
+                let tokens = RefreshTokens::new(ENDPOINT).reuse_window(Duration::from_secs(window));
+                builder(clock).store(store.clone()).refresh_tokens(tokens).build().unwrap()
+            };
+            let (slow, fast) = (node(&slow), node(&fast));
+            let first = at_once(slow.issue_pair(Login::new("alice"))).unwrap();
+            let second = refreshed(&slow, first.refresh.as_str()).unwrap();
+            match refreshed(&fast, first.refresh.as_str()) {
+                Ok(again) if !is_reuse => assert_eq!(again.refresh.jti(), second.refresh.jti()),
+                other => assert!(is_reuse && other.is_err(), "window {window}, {ahead} s ahead: {other:?}"),
+            }
+        }
+    }
+}
+
 #[test]
 fn the_reuse_window_begins_once_the_renewer_has_answered() {
     let clock = ManualClock::at(NOW);

@@ -39,11 +39,15 @@ impl RefreshTokens {
     /// How long a refresh token that was used is answered once more, counted from its first use. Default 60 s, at most
     /// 300 s; 0 is strict.
     ///
+    /// The first use is dated by the clock of the node that answered it. That may be behind this node's, so the
+    /// [tolerance](crate::AuthorityBuilder::future_tolerance) (5 s by default) is added to every window but 0.
+    ///
     /// Each refresh replaces the refresh token. A client that sends two refreshes in parallel, or loses a response, presents
     /// the old one again: within this window it gets the *same* new refresh token, and a further access token. After the
     /// window the old one counts as stolen, and the session ends (RFC 9700 §4.14.2).
     ///
-    /// Costs: a thief who uses a stolen refresh token within this window of its owner's use goes unnoticed that time. With 0
+    /// Costs: a thief who uses a stolen refresh token within this window and the tolerance after its owner's use goes unnoticed
+    /// that time. With 0
     /// every parallel refresh and every lost response signs the user out.
     pub fn reuse_window(mut self, window: Duration) -> Self {
         self.0.reuse_window = window.as_secs();

@@ -57,7 +57,7 @@ fn the_stores_answer_decides_once_and_the_window_is_counted_from_the_heads_iat()
     };
     let end = |generations| RefreshStep::EndSession { generations };
     assert_eq!(next(200, true, Some(Rotated::Recorded)), RefreshStep::Issue(proposed(200)));
-    for (secs, answered) in [(100, true), (159, true), (160, false), (5_000, false)] {
+    for (secs, answered) in [(100, true), (164, true), (165, false), (5_000, false)] {
         let answer = next(secs, true, Some(head(&policy, &token, 100)));
         assert_eq!(answer, if answered { RefreshStep::Issue(proposed(100)) } else { end(1) }, "{secs}");
     }
