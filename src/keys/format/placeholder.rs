@@ -220,6 +220,8 @@ mod tests {
                 assert!(!error.to_string().contains(secret), "{error}");
             }
         }
+        let short = refuse(b"${JWT_SECRET}").expect_err("a template").to_string();
+        assert!(short.contains("not filled in"), "{short}");
     }
 
     #[test]

@@ -66,7 +66,7 @@ pub(crate) fn leading_base64(text: &[u8]) -> Zeroizing<Vec<u8>> {
     Base64::Cut.decode(&digits).unwrap_or_default()
 }
 
-/// In bytes. No secret, document or placeholder that is refused is shorter.
+/// In bytes, of a reading that is not the text as it stands. No encoded secret, document or placeholder that is refused is shorter.
 const SHORTEST_READING: usize = 16;
 /// How often a text may be encoded, one encoding in the other.
 const LAYERS: usize = 2;
@@ -74,9 +74,9 @@ const LAYERS: usize = 2;
 /// What people may mean by these bytes: themselves, without what editors add, and both decoded from base64 of either alphabet,
 /// hexadecimal and percent-encoding. Decoding what is not encoded yields meaningless bytes, or nothing.
 pub(crate) fn readings(secret: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
-    let mut readings = Readings::default();
     let text = undressed(secret);
-    readings.add(secret);
+    // At any length: a template that is too short for a secret is still called a template.
+    let mut readings = Readings(vec![secret.to_vec().into()]);
     readings.add(without_marker(&text));
     readings.add(&text);
     let mut outer = 0..readings.0.len();
@@ -96,7 +96,6 @@ pub(crate) fn readings(secret: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
     readings.0
 }
 
-#[derive(Default)]
 struct Readings(Vec<Zeroizing<Vec<u8>>>);
 
 impl Readings {
