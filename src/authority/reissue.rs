@@ -13,10 +13,10 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// it becomes due, and so does every node. To send it in the handler's response, put it into a
     /// [`Reissued`](crate::Reissued).
     ///
-    /// The token must be live at this moment: with a store, the store must report its session as live. Predicate and renewer are asked as at any renewal. Without a
-    /// store there is no successor before the renewal window opens, because that instant is the successor's `iat`. Nor is there one
-    /// in the second in which the token was issued, because a successor expires later than its token. The access token of a pair
-    /// has none: its client refreshes.
+    /// The token must be live at this moment: with a store, the store must report its session as live. Predicate and renewer are
+    /// asked as at any renewal. Without a store there is no successor before the renewal window opens, because that instant is the
+    /// successor's `iat`. Nor is there one in the second in which the token was issued, because a successor expires later than its
+    /// token. The access token of a pair has none: its client refreshes.
     ///
     /// # Errors
     /// Why there is no successor. The token is good for as long as it was.
