@@ -75,8 +75,10 @@ const ATTEMPTS: usize = 16;
 ///   one is refused at connect, by its role. A server that becomes a replica later answers nothing from then on: each call
 ///   is an error of the kind [`StoreErrorKind::Unavailable`], and connects anew, so that a name or an address that moved to
 ///   the new primary is followed. Not detected: a replica with `replica-read-only no`, except at connect, and a primary
-///   that was replaced and was not told (it is cut off from the others, and this process is on its side). Let
-///   the failover end the connections to the former primary, as Sentinel does, or move its address.
+///   that was replaced and was not told (it is cut off from the others, and this process is on its side). Let the
+///   failover end the connections to the former primary, as Sentinel does, or move its address. A
+///   [`RevocationFeed`](super::RevocationFeed) hears nothing on a replica that has lost its primary; the bound of
+///   [`Cached`](super::Cached) holds there too.
 /// * Replicated with care. Replication is asynchronous: **a failover forgets the revocations and rotations that its
 ///   replica had not received**, and nothing can detect that. [`wait_for_replicas`](RedisConnect::wait_for_replicas)
 ///   reports a revocation only when replicas hold it.

@@ -2,6 +2,9 @@
 
 use std::time::Instant;
 
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
 use super::*;
 
 /// A store's server, and the replica that took over from it.
@@ -97,6 +100,52 @@ async fn a_primary_that_became_a_replica_answers_nothing() {
         }
         assert!(old.command(&["REPLICAOF", "NO", "ONE"]).starts_with("+OK"));
         assert_eq!(scene.standing(&store, 1).await, Ok(Standing::Revoked));
+    }
+}
+
+/// An address that leads to one server, and then to another. Connections stay where they are.
+async fn moving_address(mut leads_to: watch::Receiver<u16>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let port = *leads_to.borrow_and_update();
+            tokio::spawn(async move {
+                let mut server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            });
+        }
+    });
+    url
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_moved_to_the_new_primary_is_followed() {
+    for stale in ["yes", "no"] {
+        let old =
+            RedisServer::start(&["--repl-diskless-sync-delay", "0", "--replica-serve-stale-data", stale]);
+        let new = RedisServer::replica_of(&old);
+        let (address, leads_to) = watch::channel(old.port());
+        let url = moving_address(leads_to).await;
+        let scene = Scene::new(1);
+        // Both its connections.
+        let store = RedisStore::connect(&url).wait_for_replicas(1, Duration::from_secs(2)).await.unwrap();
+        scene.sign_in(&store).await;
+        Scene::new(2).revoke(&store).await;
+        let promoted = failed_over(&store, &old, &new).await;
+        scene.revoke(&promoted).await;
+        address.send_replace(new.port());
+
+        assert_eq!(scene.standing(&store, 0).await, Err(StoreErrorKind::Unavailable), "by the old one");
+        assert_eq!(scene.standing(&store, 0).await, Ok(Standing::Revoked), "by the new one");
+        let retention = Retention::new(NumericDate::from_secs(scene.now), 5, 300);
+        let mut revoked = Vec::new();
+        for _ in 0..2 {
+            let again = store.revoke(Revocation::Session(scene.session()), retention).await;
+            revoked.push(again.map_err(|error| error.kind()));
+        }
+        // The new one has no replica.
+        assert_eq!(revoked, [Err(StoreErrorKind::Unavailable), Err(StoreErrorKind::Timeout)]);
     }
 }
 
