@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::time::NumericDate;
+
 /// A refusal: its [`Reason`], the `kid` that the token named, and a hint at the minter's likely mistake.
 ///
-/// It holds no value of the token except its `kid`, so it can be logged. The layer leaves it in the extensions of the
+/// It shows no value of the token except its `kid`, so it can be logged. The layer leaves it in the extensions of the
 /// response, for layers further out.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Refusal {
@@ -18,8 +20,8 @@ pub struct Refusal {
     hint: Option<&'static str>,
     /// What the configuration accepts in place of what the token holds.
     expected: Option<Box<str>>,
-    /// Whether the response removes the cookie that the token came in.
-    removes_cookie: bool,
+    /// When the token expires, if it is an own one whose signature is good.
+    own_exp: Option<NumericDate>,
     /// In whole seconds. `None` if it is less than one, or the refusal is not about the time.
     missed_by: Option<NonZeroU32>,
     required: Option<Box<Required>>,
@@ -139,15 +141,7 @@ impl Refusal {
             }
             _ => None,
         };
-        Self {
-            reason,
-            kid: None,
-            hint,
-            expected: None,
-            removes_cookie: false,
-            missed_by: None,
-            required: None,
-        }
+        Self { reason, kid: None, hint, expected: None, own_exp: None, missed_by: None, required: None }
     }
 
     /// Names the token's `kid`, made safe for a log line: escaped, and cut to 64 bytes.
@@ -170,9 +164,9 @@ impl Refusal {
         Self { missed_by: NonZeroU32::new(u32::try_from(seconds).unwrap_or(u32::MAX)), ..self }
     }
 
-    /// Sets whether the response removes the cookie that the token came in.
-    pub(crate) fn removing_cookie(self, removes_cookie: bool) -> Self {
-        Self { removes_cookie, ..self }
+    /// Says that it is about an own token whose signature is good, and when that expires, if it can be read.
+    pub(crate) fn of_own_token(self, exp: Option<NumericDate>) -> Self {
+        Self { own_exp: exp, ..self }
     }
 
     /// Adds what the route requires.
@@ -320,10 +314,9 @@ impl Refusal {
         self.reason.class()
     }
 
-    /// Whether the response removes the cookie that the token came in. It does if no later request can change the verdict, here or
-    /// at another service that reads the cookie. Otherwise the cookie would block the sign-in page until its `Max-Age`.
-    pub(crate) fn removes_cookie(&self) -> bool {
-        self.removes_cookie
+    /// When the token expires, if it is an own one whose signature is good.
+    pub(crate) fn own_exp(&self) -> Option<NumericDate> {
+        self.own_exp
     }
 }
 
@@ -340,7 +333,7 @@ impl Reason {
     }
 
     /// Whether the token's signature was verified before it was refused.
-    #[cfg(feature = "tracing")]
+    // No wildcard, so that a new reason needs a decision here.
     pub(crate) fn is_under_a_good_key(&self) -> bool {
         match self {
             Self::WrongType
@@ -414,41 +407,11 @@ impl Reason {
 
     /// Whether no later request with the same own token can be admitted or exchanged. `is_dead` says that it is past the longest
     /// grace that a service can have.
-    // No wildcard, so that a new reason needs a decision here.
     pub(crate) fn is_irrevocable(&self, is_dead: bool) -> bool {
-        match self {
-            Self::Revoked | Self::Reused | Self::RefreshTokenReused => true,
-            // Another service that reads the cookie may have a longer grace, leeway or session limit.
-            Self::Expired | Self::SessionOver => is_dead,
-            // The token is not verified.
-            Self::NoCredential
-            | Self::SeveralCredentials
-            | Self::MalformedCredential
-            | Self::UnsupportedScheme
-            | Self::TooLong
-            | Self::MalformedToken
-            | Self::UnsupportedHeader
-            | Self::UnknownKey
-            | Self::WrongAlgorithm
-            | Self::KeysUnavailable
-            | Self::BadSignature => false,
-            // Another configuration may admit it.
-            Self::WrongType
-            | Self::MissingClaim(_)
-            | Self::InvalidClaim(_)
-            | Self::WrongIssuer
-            | Self::WrongAudience => false,
-            // Another route may.
-            Self::InsufficientScope | Self::InsufficientAuthentication(_) => false,
-            // Another time or another request may.
-            Self::NotYetValid(_) | Self::Unconfirmed | Self::ExpiredInGrace | Self::CrossSite => false,
-            // A request of another client, or for fewer scopes, may be granted.
-            Self::WrongClient | Self::InvalidScope => false,
-            // The renewer may change its mind, and the store find its records again.
-            Self::Declined | Self::RenewerUnavailable | Self::UnknownSession | Self::StoreUnavailable => {
-                false
-            }
-        }
+        // While the token is not dead, another service that reads the cookie may have a longer grace or session limit, or accept
+        // what this one does not.
+        matches!(self, Self::Revoked | Self::Reused | Self::RefreshTokenReused)
+            || (is_dead && self.is_under_a_good_key())
     }
 
     /// A fixed name for counters.
@@ -677,14 +640,12 @@ pub(crate) mod tests {
     fn a_reason_is_irrevocable_where_no_later_request_can_change_it() {
         for reason in reasons() {
             let ended = matches!(reason.label(), "revoked" | "reused" | "refresh_token_reused");
-            let is_dead = ended || matches!(reason.label(), "expired" | "session_over");
+            let is_dead = ended || reason.is_under_a_good_key();
             assert_eq!(
                 (reason.is_irrevocable(false), reason.is_irrevocable(true)),
                 (ended, is_dead),
                 "{reason:?}"
             );
-            let refusal = Refusal::new(reason.clone());
-            assert!(!refusal.removes_cookie() && refusal.clone().removing_cookie(true).removes_cookie());
         }
     }
 

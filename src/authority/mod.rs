@@ -66,6 +66,7 @@ use crate::telemetry::{self, Event, Observer, ReissueKind};
 use crate::time::Clock;
 use crate::time::NumericDate;
 use crate::token::capacity::Capacity;
+use crate::token::decision;
 use crate::token::not_reissued::NotReissued;
 use crate::token::policy::Policy;
 
@@ -292,6 +293,11 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// Reports a refusal with the ring, so that one line of the log shows the token's `kid` and the keys held.
     pub(crate) fn report_refusal(&self, refusal: &Refusal) {
         self.emit(Event::Refused { refusal, ring: &self.0.keys.load() });
+    }
+
+    /// Whether the response to a refusal removes the cookie that the token came in.
+    pub(crate) fn removes_cookie(&self, refusal: &Refusal) -> bool {
+        decision::removes_cookie(refusal, self.now())
     }
 
     pub(crate) fn report_reissued(&self, how: ReissueKind, expires_at: NumericDate) {

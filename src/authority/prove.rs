@@ -29,7 +29,9 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let private = self.ask_hook("private_claims", || (inner.view)(verified.claims().text()));
         let private = match private {
             Some(Ok(private)) => private,
-            unreadable => return Err(unreadable_claims::<C>(unreadable.and_then(Result::err))),
+            unreadable => {
+                return Err(verified.refused(unreadable_claims::<C>(unreadable.and_then(Result::err))));
+            }
         };
         let token = VerifiedToken::new(verified, private, ring, Arc::downgrade(&self.0));
         Ok(match &inner.cache {

@@ -159,7 +159,7 @@ impl<C: Send + Sync + 'static> RefreshEndpoint<C> {
         let pair = match self.authority.refresh_for(refresh, Some(&head), cookie.as_ref()).await {
             Ok(pair) => pair,
             Err(RefreshError::Refused(refusal)) => {
-                let removed = cookie.filter(|_| refusal.removes_cookie());
+                let removed = cookie.filter(|_| self.authority.removes_cookie(&refusal));
                 let mut response = refused(Fault::Refused(refusal));
                 if let Some(cookie) = removed {
                     remove_cookie(response.headers_mut(), &cookie);

@@ -29,8 +29,8 @@ use crate::token::decision::is_worthless_at_sign_out;
 /// read; [`Authority::sign_out`](crate::Authority::sign_out) says which keys count.
 ///
 /// A cookie that held the token is removed with a 204, and if it can never sign out: its session is over, or it holds
-/// no token at all. It stays if that is unknown: with a 503, an unknown key, another audience, or a token that is malformed
-/// or has something around it.
+/// no token at all. It stays if that is unknown: with a 503, an unknown key, or a token that is malformed or has something
+/// around it; and if the token is refused here, for its audience say, until 300 s after its `exp`.
 ///
 /// The token may also come as the parameter `token` of a form or of JSON, as RFC 7009 has it. Then the answers are that
 /// standard's: 200 with the session ended or the token worthless, 503 if the session may still be live, and 400 for a
@@ -201,8 +201,11 @@ impl<C: Send + Sync + 'static> RevokeEndpoint<C> {
             SignOutError::Refused(refusal) => refusal,
             SignOutError::Store(_) => Refusal::new(Reason::StoreUnavailable),
         });
-        let is_worthless = |refusal: &Refusal| is_worthless_at_sign_out(refusal.reason(), &credential.bytes);
-        let removed = cookie.filter(|_| signed_out.as_ref().err().is_none_or(is_worthless));
+        let is_useless = |refusal: &Refusal| {
+            is_worthless_at_sign_out(refusal.reason(), &credential.bytes)
+                || self.authority.removes_cookie(refusal)
+        };
+        let removed = cookie.filter(|_| signed_out.as_ref().err().is_none_or(is_useless));
         let mut response = match signed_out {
             Ok(()) => empty(StatusCode::NO_CONTENT),
             Err(refusal) => self.refused(head, refusal),

@@ -415,6 +415,12 @@ pub(super) fn date(name: &'static str, value: &str) -> Result<NumericDate, Refus
     }
 }
 
+/// The date in this claim of a payload that was refused as a whole. `None` if it can't be read.
+pub(super) fn date_of(name: &'static str, payload: &str) -> Option<NumericDate> {
+    let members = json::members(payload).ok()?;
+    date(name, members.iter().find(|member| member.name == name)?.value).ok()
+}
+
 /// A JSON number other than a plain integer, floored. It is parsed as text, because a float would round it, and a date that is read
 /// a second late could escape a revocation. `None` if it is not a number, negative, or past the year 9999.
 #[cold]

@@ -34,6 +34,13 @@ pub(crate) fn admits_anonymous(optional: bool, reason: &Reason) -> bool {
     optional && *reason == Reason::NoCredential
 }
 
+/// Whether the response to a refusal removes the cookie that the token came in: only if no service that reads the cookie can ever
+/// admit or exchange the token. Otherwise a dead cookie would block the sign-in page until its `Max-Age`. For a foreign token only
+/// its issuer knows that.
+pub(crate) fn removes_cookie(refusal: &Refusal, now: NumericDate) -> bool {
+    refusal.own_exp().is_some_and(|exp| refusal.reason().is_irrevocable(now >= exp.after(MAX_GRACE)))
+}
+
 /// Whether no session is left to end with a credential that a sign-out refused for this reason: its session is over, or it holds no
 /// token. RFC 7009 §2.2 has this answered 200.
 // No wildcard, so that a new reason needs a decision here.
@@ -78,6 +85,12 @@ pub(crate) fn is_worthless_at_sign_out(reason: &Reason, credential: &[u8]) -> bo
 }
 
 impl Verified {
+    /// A refusal of this token.
+    pub(crate) fn refused(&self, refusal: impl Into<Refusal>) -> Refusal {
+        let refusal = refusal.into();
+        if self.key().is_own() { refusal.of_own_token(Some(self.claims().exp())) } else { refusal }
+    }
+
     /// The date that is too far ahead: `iat`, or `nbf` if only that is.
     #[cold]
     pub(super) fn not_yet_valid(&self, now: NumericDate) -> Reason {
@@ -184,20 +197,16 @@ impl Policy {
             && now < token.session_end()
     }
 
-    /// Completes the refusal of a verified token: by how much the token missed its time, and whether its cookie is removed. The
-    /// cookie is removed only if no service that reads it can ever admit or exchange the token. For a foreign token only its issuer
-    /// knows that.
+    /// Completes the refusal of a verified token: when it expires, if it is an own one, and by how much it missed its time.
     pub(crate) fn settle(refusal: Refusal, token: &Verified, now: NumericDate) -> Refusal {
         let claims = token.claims();
-        let is_dead = now >= claims.exp().after(MAX_GRACE);
-        let removes = token.key().is_own() && refusal.reason().is_irrevocable(is_dead);
         let missed_by = match refusal.reason() {
             Reason::Expired | Reason::ExpiredInGrace => now.since(claims.exp()),
             Reason::NotYetValid("nbf") => claims.nbf().map_or(0, |nbf| nbf.since(now)),
             Reason::NotYetValid(_) => claims.iat().since(now),
             _ => 0,
         };
-        refusal.removing_cookie(removes).missing_by(missed_by)
+        token.refused(refusal).missing_by(missed_by)
     }
 
     /// The instant from which the token is renewable. It is the same on every node with this policy.
@@ -240,6 +249,26 @@ mod tests {
         ] {
             assert_eq!(admits_anonymous(true, &reason), anonymous, "{reason:?}");
             assert!(!admits_anonymous(false, &reason), "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn a_cookie_is_removed_where_the_end_of_its_own_token_is_known_and_past() {
+        let at = NumericDate::from_secs;
+        let past = 1_000 + MAX_GRACE;
+        for (reason, exp, now, removed) in [
+            (Reason::Revoked, Some(1_000), 0, true),
+            (Reason::Revoked, None, 1_000_000, false),
+            (Reason::Expired, Some(1_000), past - 1, false),
+            (Reason::Expired, Some(1_000), past, true),
+            (Reason::MissingClaim("tenant".into()), Some(1_000), past - 1, false),
+            (Reason::MissingClaim("tenant".into()), Some(1_000), past, true),
+            (Reason::MissingClaim("tenant".into()), None, past, false),
+            (Reason::UnknownKey, Some(1_000), past, false),
+            (Reason::StoreUnavailable, Some(1_000), past, false),
+        ] {
+            let refusal = Refusal::new(reason).of_own_token(exp.map(at));
+            assert_eq!(removes_cookie(&refusal, at(now)), removed, "{refusal:?} at {now}");
         }
     }
 

@@ -10,7 +10,7 @@
 //!
 //! Every check that can refuse runs before the store records, so a refused refresh token is not spent.
 
-use super::claims::date;
+use super::claims::date_of;
 use super::kind::TokenKind;
 use super::not_reissued::NotReissued;
 use super::policy::Policy;
@@ -19,7 +19,6 @@ use super::scope;
 use super::standing::{Rotated, Standing};
 use super::successor::Successor;
 use super::verify::Verified;
-use crate::jose::json;
 use crate::refusal::{Reason, Refusal};
 use crate::time::NumericDate;
 
@@ -203,8 +202,7 @@ impl Policy {
 
     /// The `iat` of a head that this authority would not sign.
     fn spent_at(&self, head: &str) -> Option<NumericDate> {
-        let members = json::members(head).ok()?;
-        date("iat", members.iter().find(|member| member.name == "iat")?.value).ok()
+        date_of("iat", head)
     }
 }
 

@@ -5,7 +5,7 @@ use std::cell::LazyCell;
 use std::mem;
 use std::sync::{Arc, OnceLock};
 
-use super::claims::Claims;
+use super::claims::{Claims, date_of};
 use super::identity::{SessionId, SubjectId, TokenId};
 use super::kind::{Expected, Sliding, TokenKind};
 use super::policy::Policy;
@@ -48,46 +48,16 @@ pub(crate) fn verify(
     policy: &Policy,
     expected: Expected,
 ) -> Result<Verified, Refusal> {
-    let refuse = Refusal::new;
     if token.len() > policy.max_token_bytes {
-        return Err(refuse(Reason::TooLong));
+        return Err(Refusal::new(Reason::TooLong));
     }
     let mut scratch = vec![0; token.len()];
-    let Proven { header, payload, key, signing_input } = Proven::of(token, ring, &mut scratch)?;
-    let kind = TokenKind::of(header.typ.as_deref());
-    expected.check(kind)?;
-    let foreign = key.trusted().map(|issuer| &**issuer);
-    let Some(terms) = policy.terms_of(kind, foreign) else {
-        let hint = "it is a refresh token, and this authority has none of its own";
-        return Err(refuse(Reason::WrongType).with_hint(hint));
-    };
-    if !terms.accepts_type(header.typ.as_deref()) {
-        let hint = match header.typ {
-            Some(_) => "its header's typ is another one than access_type names",
-            None => "its header has no typ, and access_type asks for one",
-        };
-        return Err(refuse(Reason::WrongType).with_hint(hint).expecting(terms.accepted_types()));
-    }
-    let claims = Claims::parse(payload, policy, terms, foreign)?;
-    if !key.jwk_allows(claims.iss()) {
-        let hint = "the key's JWK has an issuer member, and iss is another one";
-        return Err(refuse(Reason::WrongIssuer).with_hint(hint));
-    }
-    Ok(Verified {
-        id: match claims.jti() {
-            Some(_) => OnceLock::new(),
-            None => TokenId::from_signing_input(signing_input).into(),
-        },
-        derived: OnceLock::new(),
-        own_issuer: policy.issuer.clone(),
-        valid_from: terms.valid_from(claims.iat(), claims.nbf()),
-        admitted_until: terms.admitted_until(claims.exp(), claims.session_start()),
-        session_end: terms.session_end(claims.session_start()),
-        window_opens: policy.window_opens(claims.iat(), claims.exp()),
-        claims,
-        key,
-        kind,
-        typ: header.typ.map(interned),
+    let proven = Proven::of(token, ring, &mut scratch)?;
+    let (is_own, payload) = (proven.key.is_own(), Arc::clone(&proven.payload));
+    // Whatever is wrong with it, its `exp` is signed.
+    proven.verified(policy, expected).map_err(|refusal| match is_own {
+        true => refusal.of_own_token(date_of("exp", &payload)),
+        false => refusal,
     })
 }
 
@@ -113,6 +83,46 @@ impl<'a> Proven<'a> {
         let signature = decode(signature, &mut scratch)?;
         let key = prove(&header, ring, signing_input, signature, &payload)?;
         Ok(Self { header, payload, key, signing_input })
+    }
+
+    /// Checks everything but the time and the standing.
+    fn verified(self, policy: &Policy, expected: Expected) -> Result<Verified, Refusal> {
+        let Self { header, payload, key, signing_input } = self;
+        let kind = TokenKind::of(header.typ.as_deref());
+        expected.check(kind)?;
+        let foreign = key.trusted().map(|issuer| &**issuer);
+        let Some(terms) = policy.terms_of(kind, foreign) else {
+            let hint = "it is a refresh token, and this authority has none of its own";
+            return Err(Refusal::new(Reason::WrongType).with_hint(hint));
+        };
+        if !terms.accepts_type(header.typ.as_deref()) {
+            let hint = match header.typ {
+                Some(_) => "its header's typ is another one than access_type names",
+                None => "its header has no typ, and access_type asks for one",
+            };
+            return Err(Refusal::new(Reason::WrongType).with_hint(hint).expecting(terms.accepted_types()));
+        }
+        let claims = Claims::parse(payload, policy, terms, foreign)?;
+        if !key.jwk_allows(claims.iss()) {
+            let hint = "the key's JWK has an issuer member, and iss is another one";
+            return Err(Refusal::new(Reason::WrongIssuer).with_hint(hint));
+        }
+        Ok(Verified {
+            id: match claims.jti() {
+                Some(_) => OnceLock::new(),
+                None => TokenId::from_signing_input(signing_input).into(),
+            },
+            derived: OnceLock::new(),
+            own_issuer: policy.issuer.clone(),
+            valid_from: terms.valid_from(claims.iat(), claims.nbf()),
+            admitted_until: terms.admitted_until(claims.exp(), claims.session_start()),
+            session_end: terms.session_end(claims.session_start()),
+            window_opens: policy.window_opens(claims.iat(), claims.exp()),
+            claims,
+            key,
+            kind,
+            typ: header.typ.map(interned),
+        })
     }
 }
 

@@ -281,7 +281,9 @@ fn a_cookie_stays_where_its_session_may_live_on_and_goes_where_it_is_over() {
     for (at, token, removed) in [
         (0, unknown_key, false),
         (0, format!("{head}.{}", "A".repeat(43)), false),
-        (0, other_audience, false),
+        (899, other_audience.clone(), false),
+        // No service accepts it any more, and here it can't sign out.
+        (900, other_audience, true),
         (43_260, mint(&claims()), true),
         // However long its token goes on.
         (43_260, mint(&claims_with(json!({"exp": NOW + 100_000}))), true),

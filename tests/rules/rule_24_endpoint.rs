@@ -267,6 +267,15 @@ fn a_cookie_refreshes_from_the_own_site_and_goes_when_it_is_of_no_use() {
     for token in ["x.y.z", &mint(&claims())] {
         assert!(ask(token, OWN).set_cookie().is_none(), "{token}");
     }
+    // 300 s past its `exp` nobody does.
+    let of_another = at_once(authority.issue_pair(Login::new("bob"))).unwrap();
+    let expires = of_another.refresh.expires_at().as_secs();
+    for (at, removed) in [(expires - 1, false), (expires + 299, false), (expires + 300, true)] {
+        clock.set(at);
+        let answer = ask(of_another.refresh.as_str(), OWN);
+        assert_eq!(answer.error(), (400, "invalid_grant"), "{at}");
+        assert_eq!(answer.set_cookie().is_some(), removed, "{at}");
+    }
 }
 
 #[test]

@@ -66,6 +66,17 @@ async fn a_dead_cookie_is_removed_and_one_that_may_yet_be_good_stays() {
         (0, mint(&claims_with(json!({ "nbf": NOW + 60 }))), false),
         (0, mint(&claims_with(json!({ "cnf": {} }))), false),
         (0, "x.y.z".to_owned(), false),
+        // Whatever else is wrong with it, no service accepts it any more.
+        (899, mint(&claims_with(json!({ "aud": "payments" }))), false),
+        (900, mint(&claims_with(json!({ "aud": "payments" }))), true),
+        (900, mint(&claims_with(json!({ "iss": "https://staging.example" }))), true),
+        (900, mint(&claims_with(json!({ "nbf": NOW + 5_000 }))), true),
+        (900, mint(&claims_with(json!({ "cnf": {} }))), true),
+        (900, mint(&claims_with(json!({ "sub": 7 }))), true),
+        (900, mint_raw(r#"{"alg":"HS256","typ":"refresh+jwt"}"#, &claims().to_string()), true),
+        // When it expires is not known.
+        (1_000_000, mint(&claims_with(json!({ "exp": "tomorrow" }))), false),
+        (1_000_000, mint(&claims_with(json!({ "exp": null }))), false),
     ] {
         let response = through(&layer(stateless(at).0), with_cookie(&token), ok()).await;
         assert_status(&response, 401);
@@ -74,6 +85,31 @@ async fn a_dead_cookie_is_removed_and_one_that_may_yet_be_good_stays() {
         // In a header there is no cookie to remove.
         let response = present(&stateless(at).0, &token).await;
         assert!(set_cookies(&response).is_empty());
+    }
+}
+
+/// A token from before a change of the configuration, in a cookie without `Max-Age`: it must not block the sign-in page.
+#[tokio::test]
+async fn a_dead_cookie_that_a_new_requirement_refuses_is_removed() {
+    #[derive(serde::Deserialize)]
+    struct Private {
+        #[allow(dead_code)]
+        role: String,
+    }
+    async fn removed<C: Send + Sync + 'static>(authority: Authority<C>, reason_is: Reason) -> bool {
+        let layer = ReissueLayer::new(authority).read_from([Source::cookie(cookie())]).optional();
+        let handler = service_fn(|_: Request<()>| async { Ok::<_, Infallible>(ok()) });
+        let response = layer.layer(handler).oneshot(with_cookie(&mint(&claims()))).await.unwrap();
+        assert_status(&response, 401);
+        assert_eq!(reason(&response), &reason_is);
+        set_cookies(&response) == [REMOVAL]
+    }
+    for (at, is_removed) in [(0, false), (899, false), (900, true), (5 * 86_400, true)] {
+        let builder = || builder(&ManualClock::at(NOW + at));
+        let requiring = builder().require_claim("tenant").build().unwrap();
+        assert_eq!(removed(requiring, Reason::MissingClaim("tenant".into())).await, is_removed, "{at}");
+        let reading = builder().private_claims::<Private>().build().unwrap();
+        assert_eq!(removed(reading, Reason::InvalidClaim("private claims".into())).await, is_removed, "{at}");
     }
 }
 
@@ -93,10 +129,12 @@ async fn a_foreign_tokens_cookie_is_never_removed() {
             .clock(ManualClock::at(NOW + at))
             .build()
             .unwrap();
-        let token = mint_with(Algorithm::ES256, &claims_with(json!({ "iss": PARTNER })));
-        let response = through(&layer(authority), with_cookie(&token), ok()).await;
-        assert_status(&response, 401);
-        assert!(set_cookies(&response).is_empty(), "at {at}: {:?}", reason(&response));
+        for audience in [AUDIENCE, "payments"] {
+            let token = mint_with(Algorithm::ES256, &claims_with(json!({ "iss": PARTNER, "aud": audience })));
+            let response = through(&layer(authority.clone()), with_cookie(&token), ok()).await;
+            assert_status(&response, 401);
+            assert!(set_cookies(&response).is_empty(), "at {at}: {:?}", reason(&response));
+        }
     }
 }
 
