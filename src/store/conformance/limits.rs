@@ -1,6 +1,6 @@
 //! Promises about what one subject may take.
 
-use super::scene::{Login, claims, revoke_as, rotate, token, tokens};
+use super::scene::{Login, claims, join, revoke_as, rotate, token, tokens};
 use crate::store::{ClaimsStore, Retention, Revocation, Rotated, Rotation, Standing, SubjectLimit, TokenId};
 use crate::time::Clock as _;
 use crate::time::SystemClock;
@@ -53,7 +53,7 @@ pub async fn of_sign_ins_at_once_as_many_are_left_as_are_allowed<S: ClaimsStore>
                 let sign_in = Rotation::sign_in(login.presents(*head), claims(*head), login.until);
                 rotate(store, sign_in.limited_by(retention))
             });
-            for rotated in futures_util::future::join_all(sign_ins).await {
+            for rotated in join(sign_ins.collect()).await {
                 // One can have been ended by another before it was recorded.
                 assert!(matches!(rotated, Rotated::Recorded | Rotated::Revoked), "a sign-in: {rotated:?}");
             }

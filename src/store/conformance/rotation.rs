@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::task::Poll;
 
-use super::scene::{Login, claims, head, revoke, rotate, token, tokens};
+use super::scene::{Login, claims, head, join, revoke, rotate, token, tokens};
 use crate::store::{ClaimsStore, Revocation, Rotated, Rotation, Standing};
 use crate::time::NumericDate;
 
@@ -243,23 +243,6 @@ pub async fn claims_come_back_byte_for_byte<S: ClaimsStore>(store: &S) {
         let given = other.renew(store, first, token()).await;
         assert_eq!(given, Rotated::Superseded { head: text.into() }, "claims given to a rival");
     }
-}
-
-/// Polls them all by turns until the last is done.
-async fn join<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
-    let mut waiting = futures.into_iter().map(|future| (Box::pin(future), None)).collect::<Vec<_>>();
-    poll_fn(|cx| {
-        let mut pending = false;
-        for (future, output) in waiting.iter_mut().filter(|(_, output)| output.is_none()) {
-            match future.as_mut().poll(cx) {
-                Poll::Ready(done) => *output = Some(done),
-                Poll::Pending => pending = true,
-            }
-        }
-        if pending { Poll::Pending } else { Poll::Ready(()) }
-    })
-    .await;
-    waiting.into_iter().filter_map(|(_, output)| output).collect()
 }
 
 /// Polls a future at most this many times, letting the runtime go round in between, and drops it.

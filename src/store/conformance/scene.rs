@@ -1,8 +1,10 @@
 //! One session in a scene, and the calls that every scene makes.
 
 use std::collections::hash_map::RandomState;
+use std::future::{Future, poll_fn};
 use std::hash::BuildHasher as _;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 
 use crate::store::{
     ClaimsStore, Horizon, Page, Presented, Retention, Revocation, Rotated, Rotation, SessionId, SessionPage,
@@ -169,6 +171,23 @@ pub(super) fn session() -> SessionId {
 
 pub(super) fn subject() -> SubjectId {
     SubjectId::from_bytes(fresh())
+}
+
+/// Polls them all by turns until the last is done.
+pub(super) async fn join<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
+    let mut waiting = futures.into_iter().map(|future| (Box::pin(future), None)).collect::<Vec<_>>();
+    poll_fn(|cx| {
+        let mut pending = false;
+        for (future, output) in waiting.iter_mut().filter(|(_, output)| output.is_none()) {
+            match future.as_mut().poll(cx) {
+                Poll::Ready(done) => *output = Some(done),
+                Poll::Pending => pending = true,
+            }
+        }
+        if pending { Poll::Pending } else { Poll::Ready(()) }
+    })
+    .await;
+    waiting.into_iter().filter_map(|(_, output)| output).collect()
 }
 
 /// 32 bytes never given before: the standard library keys each of its hashers at random.
