@@ -180,10 +180,11 @@ impl Manager {
         let mut state = self.state();
         let replaced = if replaces { state.issuer_of_name(issuer.name()) } else { None };
         let at = state.rotation.trust(issuer, replaced, self.settings.clock.now())?;
-        if let Some(replaced) = replaced {
-            state.foreign.remove(&replaced);
+        let mut progress = Progress::new(self.settings.reload_every);
+        if let Some((_, before)) = replaced.and_then(|replaced| state.foreign.remove(&replaced)) {
+            progress.reports = before.reports.of_another_source();
         }
-        state.foreign.insert(at, (Arc::new(foreign), Progress::new(self.settings.reload_every)));
+        state.foreign.insert(at, (Arc::new(foreign), progress));
         Ok(at)
     }
 

@@ -36,6 +36,11 @@ pub(super) struct Reports {
 }
 
 impl Reports {
+    /// The same limits for a source that replaces this one. What it skips is news.
+    pub(super) fn of_another_source(self) -> Self {
+        Self { full_at: self.full_at, ..Self::default() }
+    }
+
     /// Whether a change of the source's keys may be reported now.
     pub(super) fn may_report_ring(&mut self) -> bool {
         self.may_report(Kind::Replaced)

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
-use std::sync::Once;
+use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, Instant, SystemTime};
 
 use http::{Request, Response, StatusCode};
@@ -19,15 +19,16 @@ use super::support::sign_raw;
 use super::{PREVIOUS, RSA, SECRET};
 
 thread_local! {
-    /// What this thread logs, once it records.
-    static RECORDED: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+    /// The log of what happens on this thread, once it records. A rotation writes it on another.
+    static RECORDED: RefCell<Option<(Recorder, tracing::subscriber::DefaultGuard)>> = const { RefCell::new(None) };
 }
 
-struct Recorder;
+#[derive(Clone, Default)]
+struct Recorder(Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for Recorder {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        RECORDED.with_borrow_mut(|recorded| recorded.iter_mut().for_each(|log| log.extend_from_slice(bytes)));
+        self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -36,24 +37,31 @@ impl io::Write for Recorder {
     }
 }
 
-/// The log of this thread from now on: a test's runtime runs on it. One subscriber serves all threads, because `tracing` may take
-/// a line for disabled if a thread without a subscriber is the first to reach it.
+/// Begins a new record of this thread: a test's runtime runs on it. A global subscriber enables every line, because `tracing` may
+/// take one for disabled if a thread without a subscriber is the first to reach it.
 fn record() {
     static SUBSCRIBED: Once = Once::new();
-    SUBSCRIBED.call_once(|| {
-        let subscriber = tracing_subscriber::fmt()
+    let subscriber = |recorder: Recorder| {
+        tracing_subscriber::fmt()
             .with_ansi(false)
             .without_time()
             .with_max_level(tracing::Level::DEBUG)
-            .with_writer(|| Recorder)
-            .finish();
-        tracing::subscriber::set_global_default(subscriber).unwrap();
-    });
-    RECORDED.set(Some(Vec::new()));
+            .with_writer(move || recorder.clone())
+            .finish()
+    };
+    SUBSCRIBED
+        .call_once(|| tracing::subscriber::set_global_default(subscriber(Recorder::default())).unwrap());
+    drop(RECORDED.take());
+    let recorder = Recorder::default();
+    let subscribed = tracing::subscriber::set_default(subscriber(recorder.clone()));
+    RECORDED.set(Some((recorder, subscribed)));
 }
 
 fn recorded() -> String {
-    RECORDED.with_borrow(|recorded| String::from_utf8(recorded.clone().unwrap_or_default()).unwrap())
+    RECORDED.with_borrow(|recorded| {
+        let log = recorded.as_ref().map(|(recorder, _)| recorder.0.lock().unwrap().clone());
+        String::from_utf8(log.unwrap_or_default()).unwrap()
+    })
 }
 
 const SECRET_VARIABLE: &str = "AIRFLOW__API_AUTH__JWT_SECRET";

@@ -1,7 +1,7 @@
 //! Events about keys: how many there are, and that nothing waits for whoever hears them.
 
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::sync::{Arc, Mutex, Once, OnceLock, mpsc};
 use std::thread;
 
 use tower_reissue::keys::{DirectorySource, KeyError, KeyFormat, KeySet, KeySource};
@@ -124,6 +124,29 @@ async fn whatever_a_source_answers_its_events_are_eight_at_once_and_then_one_a_m
     }
 }
 
+/// As an application does that reads its list of tenants each minute.
+#[tokio::test(start_paused = true)]
+async fn an_issuer_that_is_trusted_again_has_the_limit_that_it_had() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let seen = told.clone();
+    let rotation = KeyRotation::verify_only().on_event(move |event| {
+        if let KeyEvent::Skipped { .. } = event {
+            seen.lock().unwrap().push(event.to_string());
+        }
+    });
+    let keys = rotation.start().await.unwrap();
+    let authority = Authority::builder(keys.clone()).audience(support::AUDIENCE).build().unwrap();
+    for call in 0..60 {
+        let source = turning(move |load| broken(100 * call + load, 20, verifying(1)));
+        authority.trust_issuer(A, source).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(10)).await;
+    }
+    drop((authority, keys));
+    reported(|| Arc::strong_count(&told) == 1);
+    let told = told.lock().unwrap();
+    assert!((15..=18).contains(&told.len()), "{told:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_limit_of_one_source_hides_no_change_of_another_and_not_the_last_ring() {
     let keys: [Arc<AtomicUsize>; 3] = Default::default();
@@ -203,6 +226,14 @@ impl<F: Fn() + Send + Sync + 'static> tracing::Subscriber for OnRecord<F> {
     fn exit(&self, _: &tracing::span::Id) {}
 }
 
+/// Calls this for what happens on this thread. A global subscriber enables every line, because `tracing` may take one for disabled if
+/// a thread without a subscriber is the first to reach it.
+fn on_record(act: impl Fn() + Send + Sync + 'static) -> tracing::subscriber::DefaultGuard {
+    static SUBSCRIBED: Once = Once::new();
+    SUBSCRIBED.call_once(|| tracing::subscriber::set_global_default(OnRecord(|| ())).unwrap());
+    tracing::subscriber::set_default(OnRecord(act))
+}
+
 /// On a runtime with one thread. The observer or the subscriber blocks on everything after the start.
 #[tokio::test]
 async fn whoever_hears_of_events_and_blocks_holds_up_no_load_and_no_withdrawal() {
@@ -234,7 +265,7 @@ async fn whoever_hears_of_events_and_blocks_holds_up_no_load_and_no_withdrawal()
             in_observer.iter().for_each(|block| block());
         });
         let keys = rotation.start().await.unwrap();
-        let _subscriber = in_log.map(|block| tracing::subscriber::set_default(OnRecord(block)));
+        let _subscriber = in_log.map(on_record);
         write(&scratch.path("short"), "x");
         eventually(|| is_blocked.load(Ordering::SeqCst)).await;
 
@@ -313,7 +344,7 @@ async fn whoever_hears_of_a_withdrawal_can_withdraw_another_key() {
     withdraws(keys.get_or_init(|| managed).clone());
 
     let keys = Arc::new(OnceLock::new());
-    let _subscriber = tracing::subscriber::set_default(OnRecord(withdrawing(keys.clone())));
+    let _subscriber = on_record(withdrawing(keys.clone()));
     let ring = KeyRing::new(secret_key(1)).retiring(secret_key(2)).unwrap().retiring(secret_key(3)).unwrap();
     withdraws(keys.get_or_init(|| Keys::from(ring)).clone());
 }
