@@ -9,8 +9,11 @@
 
 #[cfg(feature = "tracing")]
 mod log;
+mod reporter;
 
 use std::error::Error;
+
+pub(crate) use reporter::{Observer, Reporter};
 
 use crate::caught::{caught, record_panic};
 use crate::keyring::event::KeyEvent;
@@ -130,24 +133,6 @@ impl ReissueKind {
             Self::Exchanged => "exchanged",
             Self::Refreshed => "refreshed",
         }
-    }
-}
-
-/// Receives events.
-pub(crate) type Observer = dyn Fn(&Event<'_>) + Send + Sync;
-
-/// Records an event and tells the observer. Call it after the fact.
-pub(crate) fn tell(event: &Event<'_>, observer: Option<&Observer>) {
-    record(event);
-    observe(event, observer);
-}
-
-/// Tells only the observer, for an event that is recorded already.
-pub(crate) fn observe(event: &Event<'_>, observer: Option<&Observer>) {
-    if let Some(observe) = observer
-        && caught(|| observe(event)).is_none()
-    {
-        record_panic("on_event");
     }
 }
 

@@ -183,14 +183,14 @@ impl<C: Send + Sync + 'static> Authority<C> {
                     break Err(Refused { refusal, successor, at: now });
                 }
                 Next::NotExchanged(why, reason) => {
-                    self.report_not_reissued(why);
+                    self.reporter().not_reissued(why);
                     break Err(Policy::settle(reason.into(), token.verified(), now).into());
                 }
             };
         };
         // Reported at the end, so that an observer that panics changes nothing.
         if let Some(generations) = reused {
-            self.emit(Event::Reused { generations });
+            self.reporter().emit(&Event::Reused { generations });
         }
         verdict
     }
@@ -211,6 +211,6 @@ impl<C: Send + Sync + 'static> Authority<C> {
     #[inline(never)]
     pub(super) fn confirms(&self, head: &RequestHead<'_>, cnf: &str) -> bool {
         let Some(confirm) = &self.0.hooks.confirm else { return false };
-        self.ask_hook("confirm_with", || confirm(head, cnf)).unwrap_or(false)
+        self.reporter().ask_hook("confirm_with", || confirm(head, cnf)).unwrap_or(false)
     }
 }

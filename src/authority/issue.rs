@@ -111,7 +111,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
             let start = joined.session_start();
             let draft = Draft::access(&sign_in.grant, jti, now.max(start), start).renewed(Sliding::Never);
             let token = self.sign_unsigned(&self.0.keys.load(), &self.draft(&draft)?, now)?;
-            self.emit(Event::Issued { expires_at: token.expires_at });
+            self.reporter().emit(&Event::Issued { expires_at: token.expires_at });
             return Ok(token);
         }
         self.begin(&sign_in, |start| {
@@ -206,7 +206,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
             };
             match revoked_until {
                 None => {
-                    self.emit(Event::Issued { expires_at: recorded.expires_at });
+                    self.reporter().emit(&Event::Issued { expires_at: recorded.expires_at });
                     return Ok(issued);
                 }
                 Some(instant) => start = policy.begins_after(instant, now).ok_or(IssueError::Revoked)?,
@@ -224,7 +224,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// [`max_added_head_bytes`](super::AuthorityBuilder::max_added_head_bytes), because this cookie's domain and path
     /// are long.
     pub fn set_cookie(&self, cookie: &Cookie, token: &IssuedToken) -> Result<HeaderValue, IssueError> {
-        check_capacity(token.renewed_len, self.cookie_capacity(cookie, 0))?;
+        check_capacity(token.renewed_len, self.policy().cookie_capacity(cookie, 0))?;
         let max_age = self.cookie_max_age(token.expires_at, token.issued_at);
         cookie.set(&token.token, max_age).ok_or(IssueError::TooLong)
     }

@@ -72,11 +72,11 @@ pub enum IssueError {
     /// There are no refresh tokens here: the builder was given no
     /// [`refresh_tokens`](super::AuthorityBuilder::refresh_tokens).
     NoRefreshTokens,
-    /// The token of [`Login::in_session`](crate::Login::in_session) is not admitted here, or can't be judged. Answer with the refusal's
-    /// [`status`](Refusal::status): it is a 503 where the store does not answer.
+    /// The token of [`Login::in_session`](super::Login::in_session) is not admitted here, or can't be judged. Answer with the
+    /// refusal's [`status`](Refusal::status): it is a 503 where the store does not answer.
     NotLive(Refusal),
-    /// The session of [`Login::in_session`](crate::Login::in_session) continues with another token: the given one was superseded, or the session already
-    /// has a pair.
+    /// The session of [`Login::in_session`](super::Login::in_session) continues with another token: the given one was superseded,
+    /// or the session already has a pair.
     NotNewest,
     /// This service would refuse the token, for the reason in the refusal: a required claim is missing, say.
     Unacceptable(Refusal),

@@ -224,7 +224,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
             return Ok(());
         }
         // Their type is the application's, so its code may panic.
-        match self.ask_hook("private_claims", || (self.0.view)(claims).map(drop)) {
+        match self.reporter().ask_hook("private_claims", || (self.0.view)(claims).map(drop)) {
             Some(read) => read.map_err(IssueError::Unreadable),
             None => Err(IssueError::Unreadable(serde_json::Error::custom("it panicked"))),
         }

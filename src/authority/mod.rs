@@ -1,6 +1,16 @@
 //! [`Authority`]: keys, policy, clock and store in one handle. The layer, the login handler and the endpoints share one.
 //!
-//! It drives the decision core, waits for the store, and signs. Verdicts on tokens come from `token`.
+//! It has the clock, the keys and the store: it drives the protocols of `token`, waits, and signs. It decides nothing and builds no
+//! response.
+//!
+//! What it offers to `server` and `endpoint`, besides its public methods:
+//!
+//! * [`Authority::arrive`]: judges a request's credential, to an [`Admission`] or a [`NotAdmitted`].
+//! * [`Authority::due`] and [`Authority::renew`]: the successor at the response. [`Authority::replacement`]: the one that a
+//!   handler chose.
+//! * [`Authority::refresh_for`], [`Authority::sign_out_bytes`], [`Authority::verify_logout`], [`Authority::end_sessions_of`] and
+//!   [`Authority::admit_unconfirmed`]: what an endpoint's request asks for.
+//! * [`Authority::policy`]: sizes and dates. [`Authority::reporter`]: events.
 
 mod admission;
 mod arrive;
@@ -25,10 +35,7 @@ mod verified_token;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-
-use http::HeaderName;
 
 pub(crate) use admission::{Admission, Arrived, NotAdmitted, Refused, Verdict};
 pub use builder::{AuthorityBuilder, DangerousBuilder, RefreshTokens};
@@ -48,7 +55,7 @@ pub use revoke::SignOutError;
 pub(crate) use signed_successor::SignedSuccessor;
 pub use verified_token::VerifiedToken;
 
-use crate::caught::{NoAnswer, answer_within, caught};
+use crate::caught::{NoAnswer, answer_within};
 use crate::error::ConfigError;
 use crate::keyring::event::KeyEvent;
 use crate::keyring::handle::IntoKeys;
@@ -57,17 +64,13 @@ use crate::keyring::ring::KeyRing;
 use crate::keyring::trusted_issuer::TrustedIssuer;
 use crate::keys::error::{KeyError, KeyErrorKind};
 use crate::refusal::Refusal;
-use crate::request::cookie::Cookie;
-use crate::request::credential::Source;
 use crate::request::head::RequestHead;
 use crate::rotation::source::KeySource;
 use crate::store::{ErasedStore, StoreError, StoreErrorKind};
-use crate::telemetry::{self, Event, Observer, ReissueKind};
+use crate::telemetry::{Event, Reporter};
 use crate::time::Clock;
 use crate::time::NumericDate;
-use crate::token::capacity::Capacity;
 use crate::token::decision;
-use crate::token::not_reissued::NotReissued;
 use crate::token::policy::Policy;
 
 /// Issues, verifies, reissues and revokes tokens. Clones share one state.
@@ -102,9 +105,8 @@ struct Inner<C> {
     store_deadline: Duration,
     renewer_deadline: Duration,
     hooks: Hooks<C>,
+    reporter: Reporter,
     view: View<C>,
-    /// Whether a successor that is too long was reported.
-    reported_size: AtomicBool,
     retired_sign_outs: RetiredSignOuts,
 }
 
@@ -117,7 +119,6 @@ type Confirm = dyn Fn(&RequestHead<'_>, &str) -> bool + Send + Sync;
 struct Hooks<C> {
     renew_if: Option<Arc<Predicate<C>>>,
     confirm: Option<Arc<Confirm>>,
-    observe: Option<Arc<Observer>>,
     renewer: Option<Arc<Renewer>>,
 }
 
@@ -165,7 +166,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         builder::check_issuer(|iss| keys.trusted(iss).is_some(), &self.0.policy)?;
         builder::check_signing_key(&keys, &self.0.policy)?;
         self.0.keys.replace(keys);
-        self.emit(Event::Keys(KeyEvent::Replaced { ring: &self.0.keys.current() }));
+        self.reporter().emit(&Event::Keys(KeyEvent::Replaced { ring: &self.0.keys.current() }));
         Ok(())
     }
 
@@ -207,7 +208,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
     pub fn distrust_issuer(&self, issuer: &str) -> bool {
         let is_removed = self.0.keys.distrust(issuer);
         if is_removed && !self.0.keys.is_managed() {
-            self.emit(Event::Keys(KeyEvent::Replaced { ring: &self.0.keys.current() }));
+            self.reporter().emit(&Event::Keys(KeyEvent::Replaced { ring: &self.0.keys.current() }));
         }
         is_removed
     }
@@ -217,10 +218,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let held = self.0.keys.withdraw(kid);
         if held && !self.0.keys.is_managed() {
             // Only the observer: `Keys::withdraw` has recorded it, because it can be called without an authority.
-            telemetry::observe(
-                &Event::Keys(KeyEvent::Replaced { ring: &self.0.keys.current() }),
-                self.0.hooks.observe.as_deref(),
-            );
+            self.reporter().tell_observer(&Event::Keys(KeyEvent::Replaced { ring: &self.0.keys.current() }));
         }
         held
     }
@@ -235,8 +233,12 @@ impl<C: Send + Sync + 'static> Authority<C> {
         self.0.keys.is_verify_only()
     }
 
-    pub(crate) fn has_refresh_tokens(&self) -> bool {
-        self.0.policy.refresh.is_some()
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.0.policy
+    }
+
+    pub(crate) fn reporter(&self) -> &Reporter {
+        &self.0.reporter
     }
 
     fn now(&self) -> NumericDate {
@@ -252,47 +254,29 @@ impl<C: Send + Sync + 'static> Authority<C> {
             Err(match none {
                 // An outage.
                 NoAnswer::Panicked => {
-                    self.report_panic("store");
+                    self.reporter().panicked("store");
                     StoreError::with_source(StoreErrorKind::Unavailable, "it panicked")
                 }
                 NoAnswer::Late => StoreError::new(StoreErrorKind::Timeout),
             })
         });
-        answered.inspect_err(|error| self.emit(Event::StoreFailed { error }))
-    }
-
-    /// Records an event and tells the observer. Call it after the fact, so that neither can change it.
-    fn emit(&self, event: Event<'_>) {
-        telemetry::tell(&event, self.0.hooks.observe.as_deref());
-    }
-
-    /// Calls code of the application. If it panics, this reports an event and returns `None`.
-    pub(crate) fn ask_hook<T>(&self, hook: &'static str, ask: impl FnOnce() -> T) -> Option<T> {
-        let answer = caught(ask);
-        if answer.is_none() {
-            self.report_panic(hook);
-        }
-        answer
-    }
-
-    pub(crate) fn report_panic(&self, hook: &'static str) {
-        self.emit(Event::HookPanicked { hook });
+        answered.inspect_err(|error| self.reporter().emit(&Event::StoreFailed { error }))
     }
 
     /// Reports the keys at the start, so that the keys of two processes can be compared.
     fn report_keys(&self) {
         let ring = self.0.keys.load();
         if !self.0.keys.is_managed() {
-            self.emit(Event::Keys(KeyEvent::Loaded { ring: &ring }));
+            self.reporter().emit(&Event::Keys(KeyEvent::Loaded { ring: &ring }));
         }
         if let Some(key) = ring.signing_key().filter(|key| key.is_ephemeral()) {
-            self.emit(Event::Keys(KeyEvent::Ephemeral { kid: key.kid() }));
+            self.reporter().emit(&Event::Keys(KeyEvent::Ephemeral { kid: key.kid() }));
         }
     }
 
     /// Reports a refusal with the ring, so that one line of the log shows the token's `kid` and the keys held.
     pub(crate) fn report_refusal(&self, refusal: &Refusal) {
-        self.emit(Event::Refused { refusal, ring: &self.0.keys.load() });
+        self.reporter().emit(&Event::Refused { refusal, ring: &self.0.keys.load() });
     }
 
     /// Whether the response to a refusal removes the cookie that the token came in.
@@ -300,36 +284,10 @@ impl<C: Send + Sync + 'static> Authority<C> {
         decision::removes_cookie(refusal, self.now())
     }
 
-    pub(crate) fn report_reissued(&self, how: ReissueKind, expires_at: NumericDate) {
-        self.emit(Event::Reissued { how, expires_at });
-    }
-
-    pub(crate) fn report_not_reissued(&self, why: NotReissued) {
-        // If a minter makes its tokens too long, every request reports this, so the log has only the first at WARN.
-        let repeated = why.is_about_size() && self.0.reported_size.swap(true, Ordering::Relaxed);
-        self.emit(Event::NotReissued { why, repeated });
-    }
-
-    pub(crate) fn report_insecure_cookies(&self, sources: &[Source]) {
-        for cookie in sources.iter().filter_map(Source::as_cookie).filter(|cookie| cookie.is_insecure()) {
-            self.emit(Event::InsecureCookie { name: cookie.name() });
-        }
-    }
-
-    /// How long a browser keeps the cookie of a token: as long as it can be exchanged. `at` is an instant in the past, so that a
-    /// clock that stepped back since does not make it longer.
+    /// How long a browser keeps the cookie of a token. `at` is an instant in the past, so that a clock that stepped back since does
+    /// not make it longer.
     pub(crate) fn cookie_max_age(&self, exp: NumericDate, at: NumericDate) -> u64 {
-        exp.after(self.0.policy.grace).since(self.now().max(at))
-    }
-
-    /// How long a successor in this response header may be, with so many bytes of requirements beside it.
-    pub(crate) fn header_capacity(&self, name: &HeaderName, required: usize) -> Capacity {
-        self.0.policy.header_capacity(name.as_str(), required)
-    }
-
-    /// How long a successor in this cookie may be, with so many bytes of requirements beside it.
-    pub(crate) fn cookie_capacity(&self, cookie: &Cookie, required: usize) -> Capacity {
-        self.0.policy.cookie_capacity(cookie, required)
+        self.policy().cookie_max_age(exp, self.now().max(at))
     }
 }
 

@@ -144,7 +144,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         if !continues.map_err(|reason| IssueError::NotLive(Refusal::new(reason)))? {
             return Err(IssueError::NotNewest);
         }
-        self.emit(Event::Issued { expires_at: recorded.expires_at });
+        self.reporter().emit(&Event::Issued { expires_at: recorded.expires_at });
         Ok(pair)
     }
 }

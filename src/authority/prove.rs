@@ -26,7 +26,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let verified = verify::verify(text, ring, &inner.policy, Expected::Access)
             .map_err(|refusal| self.naming_issuers(text, refusal))?;
         // Their type is the application's, so its code may panic.
-        let private = self.ask_hook("private_claims", || (inner.view)(verified.claims().text()));
+        let private = self.reporter().ask_hook("private_claims", || (inner.view)(verified.claims().text()));
         let private = match private {
             Some(Ok(private)) => private,
             unreadable => {

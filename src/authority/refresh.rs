@@ -133,7 +133,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         match &answer {
             Ok(_) => {}
             Err(RefreshError::Refused(refusal)) => self.report_refusal(refusal),
-            Err(RefreshError::Issue(error)) => self.emit(Event::RefreshFailed { error }),
+            Err(RefreshError::Issue(error)) => self.reporter().emit(&Event::RefreshFailed { error }),
         }
         answer
     }
@@ -175,7 +175,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let refresh = Unsigned::successor(&token, grant.session, &proposed);
         let refresh_len = self.renewed_len(&ring, &refresh)?;
         if let Some(cookie) = cookie {
-            check_capacity(Some(refresh_len), self.cookie_capacity(cookie, 0))?;
+            check_capacity(Some(refresh_len), self.policy().cookie_capacity(cookie, 0))?;
         }
 
         let presented = presented(&token, grant.session, now);
@@ -196,14 +196,14 @@ impl<C: Send + Sync + 'static> Authority<C> {
                 RefreshStep::Issue(successor) => break Ok(successor),
                 RefreshStep::Refuse(reason) => break Err(Refusal::new(reason)),
                 RefreshStep::NoSuccessor(why, reason) => {
-                    self.report_not_reissued(why);
+                    self.reporter().not_reissued(why);
                     break Err(Refusal::new(reason));
                 }
             };
         };
         // Reported at the end, so that an observer that panics changes nothing.
         if let Some(generations) = reused {
-            self.emit(Event::RefreshTokenReused { generations });
+            self.reporter().emit(&Event::RefreshTokenReused { generations });
         }
         let successor = refresh.recorded(verdict.map_err(refused)?);
         let pair = TokenPair {
@@ -211,7 +211,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
             scope: scope::named(&grant.private),
             access: self.sign_unsigned(&ring, &access, now)?,
         };
-        self.report_reissued(ReissueKind::Refreshed, pair.refresh.expires_at);
+        self.reporter().reissued(ReissueKind::Refreshed, pair.refresh.expires_at);
         Ok(pair)
     }
 

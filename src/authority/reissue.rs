@@ -57,8 +57,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let made = self.drive_reissue(token, reissue).await;
         let made = made.map_err(|why| why.at_response().unwrap_or(NotReissued::Suppressed));
         let signed =
-            made.inspect_err(|&why| self.report_not_reissued(why))?.ok_or(NotReissued::Suppressed)?;
-        self.report_reissued(ReissueKind::Renewed, signed.exp);
+            made.inspect_err(|&why| self.reporter().not_reissued(why))?.ok_or(NotReissued::Suppressed)?;
+        self.reporter().reissued(ReissueKind::Renewed, signed.exp);
         Ok(IssuedToken {
             token: signed.text().to_owned(),
             jti: verified.id().successor_jti(),

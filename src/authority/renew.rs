@@ -62,7 +62,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
 
     fn or_report(&self, made: Result<Option<SignedSuccessor>, NoSuccessor>) -> Option<SignedSuccessor> {
         made.unwrap_or_else(|why| {
-            why.at_response().inspect(|&why| self.report_not_reissued(why));
+            why.at_response().inspect(|&why| self.reporter().not_reissued(why));
             None
         })
     }
@@ -133,7 +133,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// Whether the application's predicate allows a successor. `None` if it panicked.
     fn allows_renewal(&self, token: &VerifiedToken<C>) -> Option<bool> {
         match &self.0.hooks.renew_if {
-            Some(renew_if) => self.ask_hook("renew_if", || renew_if(token)),
+            Some(renew_if) => self.reporter().ask_hook("renew_if", || renew_if(token)),
             None => Some(true),
         }
     }

@@ -108,12 +108,12 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let Some(renewer) = &self.0.hooks.renewer else { return Ok(Renewal::keep()) };
         let silent = || Refusal::new(Reason::RenewerUnavailable);
         let request = RenewalRequest::of(token);
-        let answer = self.ask_hook(HOOK, || renewer(request)).ok_or_else(silent)?;
+        let answer = self.reporter().ask_hook(HOOK, || renewer(request)).ok_or_else(silent)?;
         match answer_within(self.0.renewer_deadline, answer).await {
             Ok(Ok(renewal)) => return Ok(renewal),
-            Ok(Err(error)) => self.emit(Event::RenewerFailed { error: Some(&*error) }),
-            Err(NoAnswer::Late) => self.emit(Event::RenewerFailed { error: None }),
-            Err(NoAnswer::Panicked) => self.report_panic(HOOK),
+            Ok(Err(error)) => self.reporter().emit(&Event::RenewerFailed { error: Some(&*error) }),
+            Err(NoAnswer::Late) => self.reporter().emit(&Event::RenewerFailed { error: None }),
+            Err(NoAnswer::Panicked) => self.reporter().panicked(HOOK),
         }
         Err(silent())
     }

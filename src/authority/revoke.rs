@@ -114,7 +114,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
              leaked, withdraw it with `withdraw_key`. To end this session now, call `revoke_subject`"
         );
         let error = StoreError::with_source(StoreErrorKind::Full, remedy);
-        self.emit(Event::StoreFailed { error: &error });
+        self.reporter().emit(&Event::StoreFailed { error: &error });
         Err(error)
     }
 
@@ -335,7 +335,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
             }
             recorded += 1;
         }
-        (0..recorded).for_each(|_| self.emit(Event::Revoked));
+        (0..recorded).for_each(|_| self.reporter().emit(&Event::Revoked));
         outcome
     }
 

@@ -223,7 +223,7 @@ impl<C: Send + Sync + 'static> BackchannelLogoutEndpoint<C> {
     }
 
     async fn ended_by(&self, end: &OnLogout, token: LogoutToken) -> Result<(), ()> {
-        let panicked = || self.authority.report_panic("on_logout");
+        let panicked = || self.authority.reporter().panicked("on_logout");
         let ending = caught(|| end(token)).ok_or_else(panicked)?;
         Caught::new(ending).await.ok_or_else(panicked)?.map_err(drop)
     }

@@ -77,7 +77,8 @@ impl<C: Send + Sync + 'static> IntrospectionEndpoint<C> {
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let head = RequestHead::of_parts(parts);
-        let may_ask = self.authority.ask_hook("authorize", || (self.authorize)(&head)).unwrap_or(false);
+        let may_ask =
+            self.authority.reporter().ask_hook("authorize", || (self.authorize)(&head)).unwrap_or(false);
         if !may_ask {
             let description = "the caller may not ask about tokens";
             let error = OAuthError::new(StatusCode::UNAUTHORIZED, "invalid_client", description);

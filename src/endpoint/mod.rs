@@ -1,4 +1,6 @@
-//! Services to mount beside the layer.
+//! Services to mount beside the layer: each reads one kind of request and asks the authority.
+//!
+//! They judge no token and reach no store. Nothing but `settings` stands above them, so what they offer is public.
 
 /// The part of an endpoint's documentation that serves it without axum.
 macro_rules! in_hyper {

@@ -76,7 +76,7 @@ impl<C: Send + Sync + 'static> RefreshEndpoint<C> {
     /// # Errors
     /// If the authority has no [`refresh_tokens`](crate::AuthorityBuilder::refresh_tokens).
     pub fn new(authority: Authority<C>) -> Result<Self, ConfigError> {
-        if !authority.has_refresh_tokens() {
+        if authority.policy().refresh.is_none() {
             return Err(ConfigError::new(
                 "a refresh endpoint over an authority without refresh tokens: give its builder `refresh_tokens`",
             ));
@@ -100,7 +100,7 @@ impl<C: Send + Sync + 'static> RefreshEndpoint<C> {
     /// ```
     pub fn read_from(mut self, sources: impl IntoIterator<Item = Source>) -> Self {
         self.sources = sources.into_iter().collect();
-        self.authority.report_insecure_cookies(&self.sources);
+        self.authority.reporter().insecure_cookies(&self.sources);
         self
     }
 
@@ -214,7 +214,7 @@ impl<C: Send + Sync + 'static> RefreshEndpoint<C> {
             Ok(credential) => Some(credential),
             Err(NotFound::Because(Reason::NoCredential)) => None,
             Err(not_found) => {
-                let reason = not_found.into_reason(|hook| self.authority.report_panic(hook));
+                let reason = not_found.into_reason(|hook| self.authority.reporter().panicked(hook));
                 return Err(Refusal::new(reason).into());
             }
         };

@@ -93,7 +93,7 @@ impl<C: Send + Sync + 'static> RevokeEndpoint<C> {
     /// `Authorization: Bearer`.
     pub fn read_from(mut self, sources: impl IntoIterator<Item = Source>) -> Self {
         self.sources = sources.into_iter().collect();
-        self.authority.report_insecure_cookies(&self.sources);
+        self.authority.reporter().insecure_cookies(&self.sources);
         self
     }
 
@@ -148,7 +148,7 @@ impl<C: Send + Sync + 'static> RevokeEndpoint<C> {
 
     fn find<'a>(&'a self, head: &RequestHead<'a>) -> Result<Credential<'a>, Reason> {
         credential::find(&self.sources, head)
-            .map_err(|not_found| not_found.into_reason(|hook| self.authority.report_panic(hook)))
+            .map_err(|not_found| not_found.into_reason(|hook| self.authority.reporter().panicked(hook)))
     }
 
     /// By RFC 7009, which knows no 401: a token that is worthless needs no revocation.

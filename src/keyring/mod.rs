@@ -1,6 +1,10 @@
 //! Which keys are held at this moment, and whose they are.
 //!
-//! It holds what it is given: where keys come from, and when they change, is the business of `rotation`.
+//! It holds what it is given and reads no source: where keys come from, and when they change, is decided in `rotation`. It sees no
+//! token.
+//!
+//! It offers [`Keys`](handle::Keys), the shared handle, and its [`KeyRing`](ring::KeyRing) of one moment;
+//! [`TrustedIssuer`](trusted_issuer::TrustedIssuer); [`KeyEvent`](event::KeyEvent); [`Fingerprint`](fingerprints::Fingerprint).
 
 pub(crate) mod erased_source;
 pub(crate) mod event;

@@ -35,7 +35,9 @@
 //! # }
 //! ```
 
-// The public face of this room and of the two above it.
+// The room reads key material, and signs and verifies bytes. It knows no issuer's policy, no token and no time.
+
+// The public face of this room and of `keyring` and `rotation` above it.
 pub use self::algorithm::Algorithm;
 pub use self::error::{KeyError, KeyErrorKind};
 pub use self::key_set::KeySet;
@@ -53,6 +55,7 @@ pub use crate::rotation::source::{
 pub use crate::rotation::source::{DangerousJwksUrl, JwksUrl};
 pub use crate::rotation::{KeyRotation, source};
 
+// What rooms above use by module path: `backend` only through `crypto`, `format` in `rotation`, `issuer_name` in `keyring`.
 pub(crate) mod algorithm;
 pub(crate) mod backend;
 pub(crate) mod error;

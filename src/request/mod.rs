@@ -1,6 +1,9 @@
 //! Reads a request without keys or policy: its head, its credential, and the origin of its cookies.
 //!
 //! It must not use keys, tokens or stores.
+//!
+//! It offers [`RequestHead`](head::RequestHead), [`find`](credential::find), which yields a [`Credential`](credential::Credential) or
+//! why there is none, [`Cookie`](cookie::Cookie) and [`AllowedOrigins`](cross_site::AllowedOrigins).
 
 pub(crate) mod cookie;
 pub(crate) mod credential;

@@ -1,4 +1,9 @@
 //! [`KeyRotation`]: keeps keys up to date from their sources.
+//!
+//! It does the input and output for keys, and decides when one begins to sign and when it retires. It sees no token, no request and
+//! no store of claims. What it learns it writes into `keyring`, where others read it.
+//!
+//! It offers [`KeyRotation`] and [`source`]; to `settings` also [`source::read_file`].
 
 mod elapsed;
 pub(crate) mod load;

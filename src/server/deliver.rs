@@ -87,7 +87,7 @@ pub(super) fn deliver<C: Send + Sync + 'static>(
     shared: &Shared<C>,
 ) {
     if put(headers, successor, at, channel, shared) {
-        shared.authority.report_reissued(how, successor.exp);
+        shared.authority.reporter().reissued(how, successor.exp);
     }
 }
 
@@ -113,7 +113,7 @@ pub(super) fn put<C: Send + Sync + 'static>(
             let Some(cookie) = shared.settings.cookie(source) else { return false };
             let max_age = shared.authority.cookie_max_age(successor.exp, at);
             let Some(field) = cookie.set(successor.text(), max_age) else {
-                shared.authority.report_not_reissued(NotReissued::CookieTooLong);
+                shared.authority.reporter().not_reissued(NotReissued::CookieTooLong);
                 return false;
             };
             uncache(headers);

@@ -258,7 +258,7 @@ impl<C: Send + Sync + 'static> RequestContext<C> {
         deferred: &Deferred,
     ) -> State<F, S, B, R, C> {
         if let Some(hook) = deferred.panicked() {
-            self.shared.authority.report_panic(hook);
+            self.shared.authority.reporter().panicked(hook);
         }
         let required = deferred.refusal().required_len();
         let refused = deferred.refusal().clone().into();
@@ -303,7 +303,7 @@ fn heed<R, C: Send + Sync + 'static>(
         let capacity = carries.then(|| shared.capacity(*channel, 0)).flatten();
         match shared.authority.replacement(admission.as_ref(), &token, capacity) {
             Ok((token, at)) => drop(put(response.headers_mut(), &token, at, *channel, shared)),
-            Err(why) => shared.authority.report_not_reissued(why),
+            Err(why) => shared.authority.reporter().not_reissued(why),
         }
     }
     take_deferred(response.extensions_mut())

@@ -50,7 +50,7 @@ impl<C: Send + Sync + 'static> ReissueLayer<C> {
     /// goes back to the same place. Default: [`Source::authorization`] alone.
     pub fn read_from(self, sources: impl IntoIterator<Item = Source>) -> Self {
         let sources: Vec<_> = sources.into_iter().collect();
-        self.0.authority.report_insecure_cookies(&sources);
+        self.0.authority.reporter().insecure_cookies(&sources);
         self.with(|settings| settings.sources = sources)
     }
 

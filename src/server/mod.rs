@@ -1,4 +1,10 @@
 //! The server side: the layer, its service, and the responses.
+//!
+//! It finds the credential, has the authority judge it, and sends what comes of it. It reads no token, asks no store and holds no
+//! key.
+//!
+//! It offers the layer, [`Require`] and their types to applications, and to `endpoint` and `extract` how a refusal is
+//! answered ([`respond`], `Deferred`) and where the layer left the token (`find_token`).
 
 mod body;
 mod challenge;

@@ -29,7 +29,7 @@ pub(super) fn refusal_response<C: Send + Sync + 'static>(
     let mut response = respond(refusal.clone());
     // The refusal must not promise a successor that is not sent.
     if successor.is_some() && suppresses_successor(&response, channel, shared) {
-        shared.authority.report_not_reissued(NotReissued::Suppressed);
+        shared.authority.reporter().not_reissued(NotReissued::Suppressed);
         return refusal_response(shared, head, Reason::Expired.into(), channel);
     }
     shared.authority.report_refusal(&refusal);
@@ -59,7 +59,7 @@ pub(crate) fn respond<C: Send + Sync + 'static>(
     refusal: Refusal,
     head: &RequestHead<'_>,
 ) -> Response<Bytes> {
-    let response = authority.ask_hook("refuse_with", || refusals.respond(&refusal, head));
+    let response = authority.reporter().ask_hook("refuse_with", || refusals.respond(&refusal, head));
     completed(response.unwrap_or_else(|| Challenge::default().respond(&refusal, head)), refusal)
 }
 

@@ -51,8 +51,10 @@ impl ReplyChannel {
     ) -> Option<Capacity> {
         match self {
             Self::Nowhere => None,
-            Self::Header | Self::ExposedHeader => Some(authority.header_capacity(&settings.header, required)),
-            Self::Cookie { .. } => Some(authority.cookie_capacity(self.cookie(settings)?, required)),
+            Self::Header | Self::ExposedHeader => {
+                Some(authority.policy().header_capacity(settings.header.as_str(), required))
+            }
+            Self::Cookie { .. } => Some(authority.policy().cookie_capacity(self.cookie(settings)?, required)),
         }
     }
 }

@@ -42,7 +42,7 @@ impl<C: Send + Sync + 'static> Shared<C> {
 
     #[inline(never)]
     fn without_credential(&self, not_found: NotFound) -> Box<NotAdmitted<C>> {
-        let reason = not_found.into_reason(|hook| self.authority.report_panic(hook));
+        let reason = not_found.into_reason(|hook| self.authority.reporter().panicked(hook));
         match admits_anonymous(self.settings.optional, &reason) {
             true => Box::new(NotAdmitted::Anonymous),
             false => NotAdmitted::refused(reason),

@@ -30,6 +30,10 @@
 //! A store does not protect against a thief who renews a stolen token as regularly as its owner. See [the threat
 //! model](crate::manual::threat_model).
 
+// The room keeps records and answers questions about them. It verifies no token, holds no key and decides nothing: what an answer
+// means is decided in `token`, whose ids, `Standing` and `Horizon` it shows. Above it, `authority` uses `ErasedStore` and `Settling`;
+// the rest of what it offers is public.
+
 mod any;
 mod cached;
 mod chain;

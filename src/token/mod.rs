@@ -3,20 +3,27 @@
 //! Everything here is synchronous and pure. There is no clock (an instant is an argument), no I/O, no randomness
 //! and no logging, so a verdict is a function of its arguments. Nothing outside this module decides.
 //!
-//! One token walks through it in this order:
+//! What drivers use, in the order of the protocol:
 //!
-//! 1. [`verify`]: shape, header policy, the key's own algorithm, signature.
-//! 2. [`claims`]: the payload's JSON text, read once into checked fields. A [`verify::Verified`] comes out.
-//! 3. [`arrival`]: the protocol that leads to the verdict. It asks the store if that is needed, and has
-//!    [`decision`] judge the token under the [`policy`].
-//! 4. [`reissue`]: the protocol that makes the token's successor, in exchange for an expired token or at the response.
-//!    [`succession`] splices its claims into the same text.
+//! 1. [`verify::verify`]: the text of a credential becomes a [`Verified`](verify::Verified), which holds checked
+//!    [`claims`] and the ids by which a store knows it ([`identity`]).
+//! 2. [`Policy::arrive`](policy::Policy::arrive): takes an [`Arrival`](arrival::Arrival), the [`Facts`](arrival::Facts) of the
+//!    moment, and whether there is a store. Do what each [`Next`](arrival::Next) asks for, until it is a verdict.
+//! 3. [`Requirement::judge`](requirement::Requirement::judge): what a route requires of a token that was admitted.
+//! 4. [`Policy::is_due`](policy::Policy::is_due): whether the response is to carry a successor. How long that may be, is its
+//!    [`Capacity`](capacity::Capacity).
+//! 5. [`Reissuing`](reissue::Reissuing): makes the successor, at the response or in exchange for an expired token. Do what each
+//!    [`Step`](reissue::Step) asks for, until there is a [`Successor`](successor::Successor) to sign, or a
+//!    [`NotReissued`](not_reissued::NotReissued).
 //!
-//! An issuer's [`logout`] token is no token to be admitted with: it ends sessions, and is verified apart.
+//! Besides the two protocols:
 //!
-//! A refresh token takes another way, [`refresh`], and so does a token that is presented to end its session, [`sign_out`].
-//!
-//! A route may require more of a token that was admitted: [`requirement`].
+//! * [`Policy::judge_refresh`](policy::Policy::judge_refresh): a refresh token, whose [`RefreshStep`](refresh::RefreshStep)s are
+//!   done in the same way.
+//! * [`SignOut`](sign_out::SignOut) and [`Policy::may_end_session`](policy::Policy::may_end_session): a token that ends its
+//!   session.
+//! * [`Logout::verify`](logout::Logout::verify): an issuer's logout token, which admits nobody and ends sessions.
+//! * [`Policy::horizon`](policy::Policy::horizon): how long a store must keep a revocation.
 
 pub(crate) mod arrival;
 pub(crate) mod capacity;

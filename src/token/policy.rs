@@ -140,6 +140,11 @@ impl Policy {
         exp.before(self.renewal_window(exp.since(iat)))
     }
 
+    /// How long a browser keeps the cookie of a token, in seconds: as long as the token can be exchanged.
+    pub(crate) fn cookie_max_age(&self, exp: NumericDate, now: NumericDate) -> u64 {
+        exp.after(self.grace).since(now)
+    }
+
     /// The limits, in seconds, of a session that began before the store's horizon was raised.
     pub(super) fn old_limits(&self, session_start: NumericDate) -> impl Iterator<Item = u64> {
         self.old_horizons.iter().filter(move |old| session_start <= old.begun_by).map(|old| old.secs)

@@ -1,7 +1,6 @@
 //! [`AuthorityBuilder::build`]: checks the options and builds the authority.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use super::{AuthorityBuilder, Choice, PAIR_CLAIMS, RESERVED};
 use crate::authority::cache::TokenCache;
@@ -10,6 +9,7 @@ use crate::error::ConfigError;
 use crate::jose::media_type;
 use crate::keyring::ring::KeyRing;
 use crate::store::{ErasedStore, Settling, settling};
+use crate::telemetry::Reporter;
 use crate::time::{MAX_TOLERANCE, TEN_YEARS};
 use crate::token::claims::NO_ACCESS;
 use crate::token::policy::{MAX_GRACE, Policy, RefreshPolicy};
@@ -121,14 +121,9 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
             store_deadline: options.store_deadline,
             renewer_deadline: options.renewer_deadline,
             cache: TokenCache::new(options.cache_bytes),
-            hooks: Hooks {
-                renew_if,
-                confirm: options.confirm,
-                observe: options.observe,
-                renewer: options.renewer,
-            },
+            hooks: Hooks { renew_if, confirm: options.confirm, renewer: options.renewer },
             view,
-            reported_size: AtomicBool::new(false),
+            reporter: Reporter::new(options.observe),
             retired_sign_outs: RetiredSignOuts::default(),
         }));
         authority.report_keys();
