@@ -1,4 +1,8 @@
-//! `RequireScope` as a tower service: readiness, and a refusal whose successor the store records.
+//! `RequireScope` as a tower service: readiness, what it wraps, and a refusal whose successor the store records.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -53,6 +57,42 @@ async fn a_refusal_gives_back_what_readiness_reserved() {
     }
     let answer = service.ready().await.unwrap().call(with_token(json!({ "scope": "orders:read" })));
     assert_status(&answer.await.unwrap(), 200);
+}
+
+/// Answers with this status.
+#[derive(Clone, Debug, PartialEq)]
+struct Answers(u16);
+
+impl Service<Request<()>> for Answers {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<()>) -> Self::Future {
+        let response = Response::builder().status(self.0).body(Full::default());
+        ready(Ok(response.unwrap()))
+    }
+}
+
+#[tokio::test]
+async fn the_wrapped_service_can_be_read_changed_and_taken_back() {
+    let mut service = ReissueLayer::new(stateless(0).0).layer(scope().layer(Answers(200)));
+    assert_eq!(service.get_ref().get_ref(), &Answers(200));
+    *service.get_mut().get_mut() = Answers(204);
+    for (claims, status) in [(json!({ "scope": "orders:read" }), 204), (json!({}), 403)] {
+        let answer = service.ready().await.unwrap().call(with_token(claims)).await.unwrap();
+        assert_status(&answer, status);
+    }
+    // What is sent past either guard is not checked by it.
+    let past_the_layer = service.get_mut().call(bare()).await.unwrap();
+    assert_status(&past_the_layer, 500);
+    let past_both = service.get_mut().get_mut().call(bare()).await.unwrap();
+    assert_status(&past_both, 204);
+    assert_eq!(service.into_inner().into_inner(), Answers(204));
 }
 
 #[tokio::test]
