@@ -73,8 +73,8 @@ impl Login {
     }
 
     /// Issues the token even if its successors are too large for a response head. Use it for a token that no layer
-    /// renews, or whose holder signs in again when it expires. Default: [`IssueError::HeadTooLarge`]. The tokens of a pair
-    /// travel in bodies, so it does not matter there.
+    /// renews, or whose holder signs in again when it expires. Default: [`IssueError::HeadTooLarge`]. Of a pair it matters
+    /// for a [sliding](super::RefreshTokens::sliding_access_tokens) access token alone, and for those of its refreshes.
     pub fn allow_undeliverable(mut self) -> Self {
         self.allows_undeliverable = true;
         self

@@ -121,11 +121,12 @@ impl<C: Send + Sync + 'static> Authority<C> {
             let access = Draft::access(&sign_in.grant, access_jti.clone(), iat, start);
             let access = self.draft(&access.renewed(policy.of_pairs()))?;
             let ring = self.0.keys.load();
-            if policy.of_pairs() == Sliding::InPair && !sign_in.allows_undeliverable {
-                check_capacity(Some(self.renewed_len(&ring, &access)?), policy.any_capacity())?;
-            }
+            let renewed_len = self.renewed_len(&ring, &access)?;
+            let slides = policy.of_pairs() == Sliding::InPair && !sign_in.allows_undeliverable;
+            let renewed_len = slides.then_some(renewed_len);
+            check_capacity(renewed_len, policy.any_capacity())?;
             let pair = TokenPair {
-                access: self.sign_unsigned(&ring, &access, now)?,
+                access: IssuedToken { renewed_len, ..self.sign_unsigned(&ring, &access, now)? },
                 refresh: self.sign_refresh_token(&ring, &refresh, now)?,
                 scope: scope::named(&access.claims),
             };

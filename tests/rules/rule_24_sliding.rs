@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 use tower_reissue::{
-    Authority, AuthorityBuilder, Event, IssueError, Login, ManualClock, NotReissued, Reason, Refresh,
-    RefreshTokens, Renewal, RenewalRequest, TokenPair,
+    Authority, AuthorityBuilder, Cookie, Event, IssueError, Login, ManualClock, NotReissued, Reason, Refresh,
+    RefreshError, RefreshTokens, ReissueLayer, Renewal, RenewalRequest, Source, TokenPair,
 };
 
 use crate::support::guarded::*;
@@ -266,4 +266,57 @@ fn a_sign_in_reports_an_access_token_that_no_response_could_carry() {
     assert!(matches!(refused, IssueError::HeadTooLarge { .. }), "{refused}");
     assert!(at_once(nodes.keeping().issue_pair(login().allow_undeliverable())).is_ok());
     assert!(at_once(nodes.plain().issue_pair(login())).is_ok());
+}
+
+#[test]
+fn a_refresh_reports_an_access_token_that_its_renewer_made_too_long_and_spends_nothing() {
+    let nodes = Nodes::new();
+    let of = |bytes: usize| json!({ "role": "admin", "of": "x".repeat(bytes) });
+    let adds = Arc::new(AtomicUsize::new(3_000));
+    let added = adds.clone();
+    let authority = nodes.sliding(move || Ok(Renewal::keep().claims(&of(added.load(Ordering::SeqCst)))));
+    let authority = authority.build().unwrap();
+    let pair = pair_of(&authority);
+    let refused = at_once(authority.refresh(Refresh::new(pair.refresh.as_str()))).err().unwrap();
+    assert!(matches!(refused, RefreshError::Issue(IssueError::HeadTooLarge { .. })), "{refused}");
+    adds.store(100, Ordering::SeqCst);
+    nodes.clock.set(NOW + 100);
+    let refreshed = refresh(&authority, pair.refresh.as_str());
+    // What a login allowed to be as long, or longer, is refreshed as before.
+    let login = Login::new("alice").claims(&of(3_000)).allow_undeliverable();
+    let allowed = at_once(authority.issue_pair(login)).unwrap();
+    for bytes in [3_000, 3_100] {
+        adds.store(bytes, Ordering::SeqCst);
+        refresh(&authority, allowed.refresh.as_str());
+    }
+    // It matters only where the access token is renewed in responses.
+    let plain = nodes.builder(RefreshTokens::new(REFRESH), move || Ok(Renewal::keep().claims(&of(3_000))));
+    refresh(&plain.build().unwrap(), refreshed.refresh.as_str());
+}
+
+#[test]
+fn the_cookie_of_a_sliding_access_token_has_room_for_its_successor() {
+    let nodes = Nodes::new();
+    let authority = nodes.sliding(|| Ok(Renewal::keep())).max_added_head_bytes(8_000).build().unwrap();
+    let cookie = Cookie::new("session").unwrap();
+    let layer = ReissueLayer::new(authority.clone()).read_from([Source::cookie(cookie.clone())]);
+    let guarded = Guarded::by(layer);
+    let mut seen = [0, 0];
+    for bytes in 2_660..2_760 {
+        nodes.clock.set(NOW);
+        let login = Login::new("alice").claims(&json!({ "role": "admin", "of": "x".repeat(bytes) }));
+        let first = at_once(authority.issue_pair(login)).unwrap();
+        let second = refresh(&authority, first.refresh.as_str());
+        for pair in [first, second] {
+            nodes.clock.set(NOW);
+            let fits = authority.set_cookie(&cookie, &pair.access).is_ok();
+            nodes.clock.set(NOW + 500);
+            let sent = format!("__Host-session={}", pair.access.as_str());
+            let response = guarded.send(request(&[("cookie", sent.as_bytes())]));
+            assert!(response.is_admitted());
+            assert_eq!(response.headers.contains_key("set-cookie"), fits, "{bytes}");
+            seen[usize::from(fits)] += 1;
+        }
+    }
+    assert!(seen[0] > 0 && seen[1] > 0, "{seen:?}");
 }
