@@ -349,7 +349,7 @@ impl ClaimsStore for Counting {
 async fn all_that_a_logout_token_ends_has_ended_before_an_observer_hears_of_it() {
     let (revoked, told) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
     let store = Counting { inner: MemoryStore::new(), revoked: revoked.clone() };
-    let seen = told.clone();
+    let (seen, by_hook) = (told.clone(), revoked.clone());
     let authority = service_on(store, &ManualClock::at(NOW))
         .on_event(move |event| {
             if let Event::Revoked = event {
@@ -358,8 +358,12 @@ async fn all_that_a_logout_token_ends_has_ended_before_an_observer_hears_of_it()
         })
         .build()
         .unwrap();
-    assert_eq!(status(&endpoint(&authority).by_subject(), &logout(json!({ "sid": "s-1" }))).await, 200);
-    assert_eq!(*told.lock().unwrap(), [2, 2]);
+    let endpoint = endpoint(&authority).by_subject().on_logout(move |_| {
+        by_hook.fetch_add(1, Ordering::SeqCst);
+        async { Ok(()) }
+    });
+    assert_eq!(status(&endpoint, &logout(json!({ "sid": "s-1" }))).await, 200);
+    assert_eq!(*told.lock().unwrap(), [3, 3], "two sessions in the store, and the service's own");
 }
 
 #[tokio::test]

@@ -317,26 +317,18 @@ impl<C: Send + Sync + 'static> Authority<C> {
         revocation: Revocation,
         retention: Retention,
     ) -> Result<(), StoreError> {
-        self.revoke_all([revocation], retention).await
+        self.record_revocation(revocation, retention).await?;
+        self.reporter().emit(&Event::Revoked);
+        Ok(())
     }
 
-    /// Records all of them before one is reported, because an observer may block.
-    pub(super) async fn revoke_all(
+    /// The same, not reported yet.
+    pub(super) async fn record_revocation(
         &self,
-        revocations: impl IntoIterator<Item = Revocation>,
+        revocation: Revocation,
         retention: Retention,
     ) -> Result<(), StoreError> {
-        let store = self.recording_store()?;
-        let (mut recorded, mut outcome) = (0, Ok(()));
-        for revocation in revocations {
-            outcome = self.ask(store.clone().revoke(revocation, retention)).await;
-            if outcome.is_err() {
-                break;
-            }
-            recorded += 1;
-        }
-        (0..recorded).for_each(|_| self.reporter().emit(&Event::Revoked));
-        outcome
+        self.ask(self.recording_store()?.revoke(revocation, retention)).await
     }
 
     /// How long a revocation that is made at `now` is kept, and how many sessions of a subject are.

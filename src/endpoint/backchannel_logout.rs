@@ -210,16 +210,16 @@ impl<C: Send + Sync + 'static> BackchannelLogoutEndpoint<C> {
     }
 
     async fn end_all_of(&self, logout: Logout) -> Result<(), OAuthError> {
-        self.authority
-            .end_sessions_of(&logout)
-            .await
-            .map_err(|_| OAuthError::unavailable("the sessions may still be live: try again"))?;
-        if let Some(end) = &self.on_logout {
-            self.ended_by(&**end, LogoutToken(logout)).await.map_err(|()| {
+        let (recorded, ended) = self.authority.end_sessions_of(&logout).await;
+        let ended = match (ended, &self.on_logout) {
+            (Err(_), _) => Err(OAuthError::unavailable("the sessions may still be live: try again")),
+            (Ok(()), None) => Ok(()),
+            (Ok(()), Some(end)) => self.ended_by(&**end, LogoutToken(logout)).await.map_err(|()| {
                 OAuthError::unavailable("the service's own sessions may still be live: try again")
-            })?;
-        }
-        Ok(())
+            }),
+        };
+        self.authority.report_revoked(recorded);
+        ended
     }
 
     async fn ended_by(&self, end: &OnLogout, token: LogoutToken) -> Result<(), ()> {
