@@ -22,6 +22,7 @@ enum Progress {
     /// To its end. `None`: the successor is sent with the response to come.
     Made(Option<SignedSuccessor>),
     AskRenewer,
+    AskStanding,
     Record,
 }
 
@@ -73,7 +74,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         token: &VerifiedToken<C>,
         reissue: Reissuing,
     ) -> Result<Option<SignedSuccessor>, NoSuccessor> {
-        let mut reissue = reissue.asking_renewer(self.0.hooks.renewer.is_some());
+        let mut reissue = reissue.asking(self.0.hooks.renewer.is_some(), self.can_revoke());
         let (policy, verified) = (&self.0.policy, token.verified());
         let mut step = Step::AskPredicate;
         loop {
@@ -83,6 +84,10 @@ impl<C: Send + Sync + 'static> Authority<C> {
                     let answer = self.ask_renewer(verified).await.ok();
                     let signed_len = |claims: &str| self.len_after(verified, claims);
                     reissue.renewed(policy, verified, answer.as_ref(), signed_len)?
+                }
+                Progress::AskStanding => {
+                    let answer = self.standing(token.presented(reissue.now())).await;
+                    Reissuing::stands(policy, answer)?
                 }
                 Progress::Record => {
                     let answer = self.record(token, &reissue).await;
@@ -100,7 +105,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
     ) -> Result<Option<SignedSuccessor>, NoSuccessor> {
         match self.advance(token, &mut reissue, Step::AskPredicate)? {
             Progress::Made(made) => Ok(made),
-            Progress::AskRenewer | Progress::Record => Err(NoSuccessor::StoreFailed),
+            Progress::AskRenewer | Progress::AskStanding | Progress::Record => Err(NoSuccessor::StoreFailed),
         }
     }
 
@@ -122,6 +127,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         match step {
             Step::AskPredicate | Step::Record => Ok(Progress::Record),
             Step::AskRenewer => Ok(Progress::AskRenewer),
+            Step::AskStanding => Ok(Progress::AskStanding),
             Step::Wait => Ok(Progress::Made(None)),
             Step::Sign(capacity) => {
                 let successor = reissue.successor(policy, verified).ok_or(NotReissued::TooLate)?;

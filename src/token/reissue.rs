@@ -6,6 +6,7 @@
 //!              ──allowed──► Record ──recorded──► AskPredicate ──allowed──► Sign
 //!              ──allowed──► AskRenewer ──renewed──► Record ──► …       (with a renewer)
 //!              ──allowed──► AskRenewer ──renewed──► AskPredicate ──► … (the same, no record: in a pair)
+//!              ──allowed──► AskStanding ──stands──► AskPredicate ──► … (in a pair, before Sign)
 //! ```
 //!
 //! After a wait for the store, or for a renewer alone, the predicate and the key are asked again, because either may refuse by then.
@@ -18,7 +19,7 @@ use super::identity::SessionId;
 use super::not_reissued::NotReissued;
 use super::policy::Policy;
 use super::renewal::{Narrowed, Renewal};
-use super::standing::Rotated;
+use super::standing::{Rotated, Standing};
 use super::successor::Successor;
 use super::verify::Verified;
 use crate::refusal::Reason;
@@ -39,6 +40,8 @@ pub(crate) struct Reissuing {
     is_recorded: bool,
     /// Whether a renewer is yet to be asked.
     asks_renewer: bool,
+    /// Whether the store is yet to be asked for the session's standing: it records nothing that could fail for a revocation.
+    asks_standing: bool,
     /// What a handler wants of the successor; `None` at a usual renewal. Boxed, because few have one.
     wanted: Option<Box<Renewal>>,
 }
@@ -50,6 +53,8 @@ pub(crate) enum Step {
     AskPredicate,
     /// Ask the application's renewer: [`Reissuing::renewed`].
     AskRenewer,
+    /// Ask the store for the session's standing: [`Reissuing::stands`].
+    AskStanding,
     /// Ask the store to record the [successor](Reissuing::successor): [`Reissuing::recorded`].
     Record,
     /// Done: sign the [successor](Reissuing::successor).
@@ -83,6 +88,7 @@ impl Reissuing {
             successor: None,
             is_recorded: false,
             asks_renewer: false,
+            asks_standing: false,
             wanted: None,
         }
     }
@@ -107,9 +113,11 @@ impl Reissuing {
         Ok(Self { wanted, ..Self::at_response(now, Some(policy.any_capacity()), records) })
     }
 
-    /// The same, with a renewer to ask once before anything is recorded. What a handler asked for is applied in the same step.
-    pub(crate) fn asking_renewer(self, has_renewer: bool) -> Self {
-        Self { asks_renewer: has_renewer || self.wanted.is_some(), ..self }
+    /// The same, with a renewer to ask once before anything is recorded. What a handler asked for is applied in the same step. A
+    /// store that records no successor of this token is asked whether the session goes on, before a successor is signed.
+    pub(crate) fn asking(self, has_renewer: bool, has_store: bool) -> Self {
+        let asks_renewer = has_renewer || self.wanted.is_some();
+        Self { asks_renewer, asks_standing: has_store && !self.records, ..self }
     }
 
     /// For a token that arrived within its grace.
@@ -156,7 +164,10 @@ impl Reissuing {
         }
         let capacity = self.capacity.ok_or(NoSuccessor::NoReply)?;
         if is_made {
-            return Ok(Step::Sign(capacity));
+            return Ok(match mem::take(&mut self.asks_standing) {
+                true => Step::AskStanding,
+                false => Step::Sign(capacity),
+            });
         }
         if mem::take(&mut self.asks_renewer) {
             return Ok(Step::AskRenewer);
@@ -185,6 +196,18 @@ impl Reissuing {
         }
         let capacity = self.capacity.ok_or(NoSuccessor::NoReply)?;
         self.propose(policy, token, capacity, &narrowed, signed_len)
+    }
+
+    /// After [`Step::AskStanding`]: the store's answer, or `None` if it failed.
+    pub(crate) fn stands(policy: &Policy, answer: Option<Standing>) -> Result<Step, NoSuccessor> {
+        match answer {
+            Some(Standing::Live) => Ok(Step::AskPredicate),
+            Some(Standing::UnknownSession) if policy.admit_after_store_loss => Ok(Step::AskPredicate),
+            Some(Standing::UnknownSession) => Err(NotReissued::NotInChain.into()),
+            Some(Standing::Revoked) => Err(NoSuccessor::Revoked),
+            Some(Standing::Reused { generations }) => Err(NoSuccessor::Reused { generations }),
+            None => Err(NoSuccessor::StoreFailed),
+        }
     }
 
     fn propose(

@@ -120,6 +120,42 @@ fn each_answer_of_the_store_has_one_meaning() {
 }
 
 #[test]
+fn a_store_that_records_nothing_is_asked_whether_the_session_goes_on_before_a_successor_is_signed() {
+    let policy = policy();
+    let token = token(&policy, 0);
+    let allow = |reissue: &mut Reissuing| reissue.allowed(&policy, &token, Some(true), true, short);
+    let mut reissue = Reissuing::at_response(at(590), Some(ROOM), false).asking(true, true);
+    assert_eq!(allow(&mut reissue), Ok(Step::AskRenewer));
+    assert_eq!(reissue.renewed(&policy, &token, Some(&Renewal::keep()), short), Ok(Step::AskPredicate));
+    assert_eq!(allow(&mut reissue), Ok(Step::AskStanding), "after the renewer, which takes time");
+    assert_eq!(Reissuing::stands(&policy, Some(Standing::Live)), Ok(Step::AskPredicate));
+    assert_eq!(allow(&mut reissue), Ok(Step::Sign(ROOM)));
+
+    let lenient = Policy { admit_after_store_loss: true, ..policy.clone() };
+    for (policy, answer, step) in [
+        (&policy, Some(Standing::Revoked), Err(NoSuccessor::Revoked)),
+        (&policy, Some(Standing::UnknownSession), not(NotReissued::NotInChain)),
+        (&lenient, Some(Standing::UnknownSession), Ok(Step::AskPredicate)),
+        (&policy, Some(Standing::Reused { generations: 2 }), Err(NoSuccessor::Reused { generations: 2 })),
+        (&policy, None, Err(NoSuccessor::StoreFailed)),
+    ] {
+        assert_eq!(Reissuing::stands(policy, answer), step, "{answer:?}");
+    }
+    // Not for nothing: where no successor is sent now, where one is recorded, and without a store.
+    let mut none = Reissuing::at_response(at(590), None, false).asking(false, true);
+    assert_eq!(allow(&mut none), Err(NoSuccessor::NoReply));
+    let mut later = Reissuing { sends: false, ..Reissuing::at_response(at(590), Some(ROOM), false) };
+    later = later.asking(false, true);
+    assert_eq!(allow(&mut later), Ok(Step::Wait));
+    let mut recorded = Reissuing::at_response(at(590), Some(ROOM), true).asking(false, true);
+    assert_eq!(allow(&mut recorded), Ok(Step::Record));
+    assert_eq!(recorded.recorded(&policy, &token, Some(Rotated::Recorded)), Ok(Step::AskPredicate));
+    assert_eq!(allow(&mut recorded), Ok(Step::Sign(ROOM)));
+    let mut stateless = Reissuing::at_response(at(590), Some(ROOM), false).asking(false, false);
+    assert_eq!(allow(&mut stateless), Ok(Step::Sign(ROOM)));
+}
+
+#[test]
 fn a_renewal_that_fails_is_reported_unless_the_response_could_carry_none() {
     for (why, reported) in [
         (NoSuccessor::Not(NotReissued::Declined), Some(NotReissued::Declined)),
