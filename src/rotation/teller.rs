@@ -9,6 +9,7 @@ use std::thread;
 
 use tokio::runtime::Handle;
 
+use crate::caught::caught;
 use crate::keyring::event::{KeyObserver, KeyReport};
 
 /// How many events wait while one is reported. Of more the oldest are dropped: the newest has the ring that is in use.
@@ -85,13 +86,18 @@ impl Teller {
     fn tell_waiting(&self) {
         let _entered = self.runtime.enter();
         while let Some((next, dropped)) = self.next() {
-            #[cfg(feature = "tracing")]
-            let _subscriber = tracing::dispatcher::set_default(&next.subscriber);
-            if dropped > 0 {
-                self.tell_at_once(&KeyReport::Unreported { count: dropped });
-            }
-            self.tell_at_once(&next.report);
+            // An error of the application may panic when it is dropped.
+            caught(|| self.tell_next(next, dropped));
         }
+    }
+
+    fn tell_next(&self, next: Waiting, dropped: u64) {
+        #[cfg(feature = "tracing")]
+        let _subscriber = tracing::dispatcher::set_default(&next.subscriber);
+        if dropped > 0 {
+            self.tell_at_once(&KeyReport::Unreported { count: dropped });
+        }
+        self.tell_at_once(&next.report);
     }
 
     /// The next event, and how many were dropped before it.
@@ -104,5 +110,48 @@ impl Teller {
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+    use std::fmt;
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::keyring::event::KeyEvent;
+    use crate::keys::error::KeyError;
+
+    /// An error that panics when it is dropped.
+    #[derive(Debug)]
+    struct Bomb;
+
+    impl fmt::Display for Bomb {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an error")
+        }
+    }
+
+    impl Error for Bomb {}
+
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("when it is dropped");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_error_that_panics_when_it_is_dropped_ends_no_reporting() {
+        let (told, hears) = mpsc::channel();
+        let observe = move |event: &KeyEvent<'_>| drop(told.send(event.to_string()));
+        let teller = Arc::new(Teller::new(Some(Arc::new(observe)), Handle::current()));
+        for n in 0..3 {
+            let error = KeyError::unavailable(format!("failure {n}")).because(Bomb);
+            teller.push(KeyReport::LoadFailed { source: "a source".into(), error });
+            teller.wake();
+            let heard = hears.recv_timeout(std::time::Duration::from_secs(20));
+            assert!(heard.is_ok_and(|text| text.contains(&format!("failure {n}"))), "{n}");
+        }
     }
 }

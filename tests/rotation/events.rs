@@ -195,7 +195,7 @@ impl Barrier {
         let (held, waits) = mpsc::channel();
         let waits = Mutex::new(waits);
         let wait = move || {
-            let _ = waits.lock().unwrap().recv_timeout(Duration::from_secs(15));
+            let _ = waits.lock().unwrap().recv_timeout(Duration::from_secs(30));
         };
         (Self { _held: held }, wait)
     }
