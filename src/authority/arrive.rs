@@ -6,7 +6,7 @@ use super::{Admission, Arrived, Authority, NotAdmitted, Refused, Verdict, Verifi
 use crate::refusal::{Reason, Refusal};
 use crate::request::credential::Credential;
 use crate::request::head::RequestHead;
-use crate::store::{Presented, Standing};
+use crate::store::Standing;
 use crate::telemetry::Event;
 use crate::time::NumericDate;
 use crate::token::arrival::{Arrival, Facts, Next, StoreState};
@@ -193,12 +193,6 @@ impl<C: Send + Sync + 'static> Authority<C> {
             self.reporter().emit(&Event::Reused { generations });
         }
         verdict
-    }
-
-    /// The store's answer. `None` if it failed, which is reported.
-    pub(super) async fn standing(&self, presented: Presented) -> Option<Standing> {
-        let store = self.0.store.clone()?;
-        self.ask(store.standing(presented)).await.ok()
     }
 
     /// The facts at this moment. During a wait the key may have been withdrawn.

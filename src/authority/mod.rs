@@ -66,7 +66,7 @@ use crate::keys::error::{KeyError, KeyErrorKind};
 use crate::refusal::Refusal;
 use crate::request::head::RequestHead;
 use crate::rotation::source::KeySource;
-use crate::store::{ErasedStore, StoreError, StoreErrorKind};
+use crate::store::{ErasedStore, Presented, Standing, StoreError, StoreErrorKind};
 use crate::telemetry::{Event, Reporter};
 use crate::time::Clock;
 use crate::time::NumericDate;
@@ -243,6 +243,12 @@ impl<C: Send + Sync + 'static> Authority<C> {
 
     fn now(&self) -> NumericDate {
         self.0.clock.now()
+    }
+
+    /// The store's answer about a token. `None` if it failed, which is reported.
+    async fn standing(&self, presented: Presented) -> Option<Standing> {
+        let store = self.0.store.clone()?;
+        self.ask(store.standing(presented)).await.ok()
     }
 
     /// Waits for the store, up to the deadline, and reports a failure.
