@@ -55,7 +55,8 @@ pub use crate::rotation::source::{
 pub use crate::rotation::source::{DangerousJwksUrl, JwksUrl};
 pub use crate::rotation::{KeyRotation, source};
 
-// What rooms above use by module path: `backend` only through `crypto`, `format` in `rotation`, `issuer_name` in `keyring`.
+// What rooms above use by module path. Few use the inner ones: `crypto` has `backend`, `rotation` `format`, `keyring` `issuer_name`,
+// `conversions` `material` and `scheme`.
 pub(crate) mod algorithm;
 pub(crate) mod backend;
 pub(crate) mod error;
