@@ -202,7 +202,7 @@ impl KeyRing {
     }
 
     /// As [`trust`](Self::trust), for keys that were checked when they were loaded. Own keys among them are left out, so that an
-    /// issuer that publishes one does not become the issuer of that key's tokens.
+    /// issuer that publishes one does not become the issuer of that key's tokens. The issuer is trusted also without a key.
     pub(crate) fn with_foreign(
         mut self,
         issuer: &Arc<TrustedIssuer>,
@@ -212,6 +212,9 @@ impl KeyRing {
         let own: HashSet<String> = self.own_keys().map(|key| key.fingerprint().to_owned()).collect();
         for key in keys.filter(|key| !own.contains(key.fingerprint())) {
             self.insert_new(RingKey { key, origin: origin.clone() });
+        }
+        if !self.issuers.contains(issuer) {
+            self.issuers.push(Arc::clone(issuer));
         }
         self
     }

@@ -276,12 +276,14 @@ impl RotationState {
         let ring =
             if self.is_verify_only { KeyRing::verify_only() } else { KeyRing::of(self.signing.clone()) };
         let ring = own.fold(ring, KeyRing::with_own);
-        let serving = self.foreign.values().filter(|foreign| {
-            foreign.failing_since.is_none_or(|since| now < since.saturating_add(self.timing.stale_for))
+        let is_stale = |foreign: &Foreign| {
+            foreign.failing_since.is_some_and(|since| now >= since.saturating_add(self.timing.stale_for))
+        };
+        let ring = self.foreign.values().fold(ring, |ring, foreign| {
+            let keys = foreign.keys.iter().filter(|_| !is_stale(foreign));
+            ring.with_foreign(&foreign.issuer, keys.cloned())
         });
-        let ring = serving
-            .fold(ring, |ring, foreign| ring.with_foreign(&foreign.issuer, foreign.keys.iter().cloned()))
-            .without(&mut self.withdrawn);
+        let ring = ring.without(&mut self.withdrawn);
         self.remember_retired(&ring, now);
         ring
     }

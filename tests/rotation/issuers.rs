@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 use tokio::sync::Notify;
-use tower_reissue::keys::{KeyError, KeySet, KeySource, TrustedIssuer};
+use tower_reissue::keys::{KeyError, KeyRing, KeySet, KeySource, TrustedIssuer};
 use tower_reissue::store::{ClaimsStore, MemoryStore, Presented, Standing, StoreError};
 use tower_reissue::{ManualClock, Reason};
 
@@ -52,6 +52,24 @@ async fn an_issuer_is_trusted_from_its_call_until_its_removal() {
     assert_eq!(verdict(&authority, &of_a).await, Err(Reason::BadSignature));
     assert_eq!(verdict(&authority, &token(2, A, json!({}))).await, Err(Reason::WrongAudience));
     assert_eq!(verdict(&authority, &token(2, A, json!({"aud": "x"}))).await, Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ring_that_is_taken_from_a_rotation_knows_its_issuers() {
+    let rotation =
+        KeyRotation::verify_only().trust(A, foreign(1)).trust("https://b.example", KeySet::verifying([]));
+    let ring = KeyRing::clone(&rotation.start().await.unwrap().current());
+    for issuer in [A, "https://b.example"] {
+        let other = TrustedIssuer::new(issuer).audience("x");
+        let again = ring.clone().trust(other, [secret_key(2).into()]).unwrap_err();
+        assert!(again.to_string().contains("the same `iss`"), "{again}");
+    }
+    let clock = ManualClock::at(NOW);
+    let authority = Authority::builder(ring).audience(AUDIENCE).clock(clock).build().unwrap();
+    let of_a = token(1, A, json!({}));
+    assert_eq!(verdict(&authority, &of_a).await, Ok(()));
+    assert!(authority.distrust_issuer(A) && authority.distrust_issuer("https://b.example"));
+    assert_eq!(verdict(&authority, &of_a).await, Err(Reason::UnknownKey));
 }
 
 #[tokio::test(start_paused = true)]
