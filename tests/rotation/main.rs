@@ -4,6 +4,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[cfg(feature = "tracing")]
+mod blocked_observer;
 mod events;
 mod files;
 mod generated;
