@@ -14,6 +14,7 @@ mod script;
 mod state;
 
 use std::fmt;
+use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -101,8 +102,11 @@ const ATTEMPTS: usize = 16;
 ///
 /// Every hash tag has a copy of the store's [horizon](Horizon), so that a revocation is kept for it in the step that
 /// writes. After a loss, the process that comes first restores the horizon that it knows. If that is the smaller one, the
-/// first call of a process that knows a larger one raises it, on record and in every tag. A revocation that meets a tag
-/// whose records were lost is made again once the horizon on record is known, and fails if it can't be known.
+/// first call of a process that knows a larger one raises it, on record and in every tag.
+///
+/// A revocation that meets a tag whose records were lost is made at once, kept for the horizon that the process knows. It
+/// is made again once the horizon on record is known and restored. If that can't be done, revoking is an error: **the
+/// session is revoked, and may be so for too short a time.** Revoke again until it succeeds.
 ///
 /// # From version 0.1
 ///
@@ -131,7 +135,8 @@ struct Shared {
     horizon: KnownHorizon,
     /// How often a call found that something was lost, and how many of these losses are made good.
     losses: AtomicU64,
-    restored: Mutex<u64>,
+    restored: AtomicU64,
+    restoring: Mutex<()>,
 }
 
 impl RedisStore {
@@ -391,6 +396,13 @@ impl Shared {
         Ok(answer)
     }
 
+    /// Runs a script, and notes what it finds lost.
+    async fn ask(&self, call: &Call) -> Result<Reply, StoreError> {
+        let reply = call.run(&self.link).await?;
+        self.note_losses(slice::from_ref(&reply));
+        Ok(reply)
+    }
+
     /// Takes the answers of scripts, and restores what they found lost.
     async fn read<const N: usize>(&self, replies: [Reply; N], now: NumericDate) -> [Vec<String>; N] {
         if self.note_losses(&replies) {
@@ -407,6 +419,11 @@ impl Shared {
             self.losses.fetch_add(1, Ordering::Release);
         }
         has_lost
+    }
+
+    /// Whether every loss that was noted is made good.
+    fn is_whole(&self) -> bool {
+        self.restored.load(Ordering::Acquire) == self.losses.load(Ordering::Acquire)
     }
 }
 

@@ -79,6 +79,29 @@ async fn a_revocation_is_reported_only_when_a_replica_holds_it() {
     }
 }
 
+/// The horizon on record is smaller than this process knows, and raising it waits for the replica.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_after_a_loss_is_made_while_a_replica_is_silent() {
+    let primary = RedisServer::start(&["--repl-diskless-sync-delay", "0"]);
+    let replica = RedisServer::replica_of(&primary);
+    let connect = || RedisStore::connect(primary.url());
+    let less = connect().with_horizon(Horizon::Secs(100)).await.unwrap();
+    connect().with_horizon(Horizon::Secs(100_000)).await.unwrap();
+    let more = connect().wait_for_replicas(1, Duration::from_millis(300)).await.unwrap();
+    primary.command(&["FLUSHALL"]);
+    less.standing(&Scene::new(9).presents(0)).await.unwrap();
+    replica.freeze();
+    // Meets a smaller copy, and can't put right what others have.
+    more.standing(&Scene::new(20).presents(0)).await.unwrap();
+    for n in 0..3 {
+        let scene = Scene::new(n);
+        scene.sign_in(&less).await;
+        assert_eq!(revoke(&more, Revocation::Session(scene.session())).await, Err(StoreErrorKind::Timeout));
+        assert_eq!(scene.standing(&less, 0).await, Ok(Standing::Revoked), "{n}");
+    }
+    replica.thaw();
+}
+
 /// Each revocation waits for replicas of its own primary, and for no other's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_a_cluster_it_waits_for_the_replica_of_its_own_primary() {

@@ -151,8 +151,9 @@ impl RedisConnect {
         }
         let keys = Keys::new(self.prefix);
         let horizon = KnownHorizon::default();
-        let (losses, restored) = Default::default();
-        let store = RedisStore(Shared { link, replicas, keys, servers, horizon, losses, restored }.into());
+        let (losses, restored, restoring) = Default::default();
+        let store =
+            RedisStore(Shared { link, replicas, keys, servers, horizon, losses, restored, restoring }.into());
         // What began before this instant, and has no record, is unknown from here on.
         store.0.open(self.horizon).await?;
         Ok(store)

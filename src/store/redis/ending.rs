@@ -1,7 +1,5 @@
 //! Ends sessions: one, a subject's, all, and those of a subject that are too many.
 
-use std::slice;
-
 use futures_util::future::join_all;
 
 use super::script::{self, Call, Reply};
@@ -14,18 +12,18 @@ use crate::time::NumericDate;
 
 impl Shared {
     /// Makes a revocation, kept by the horizon on record. Where its slot has lost its own copy, it was kept by what this
-    /// process knew, so it is made again once that is restored.
+    /// process knew, so it is made again once that is restored. It comes first: it holds whatever can't be restored.
     async fn revoke_by(
         &self,
         retention: &Retention,
         revocation: impl Fn([String; 5]) -> Result<Call, StoreError>,
     ) -> Result<Vec<String>, StoreError> {
         for _ in 0..ATTEMPTS {
-            self.restore(retention.now).await?;
-            let reply = self.record(&revocation(self.retaining(retention))?).await?;
-            if !self.note_losses(slice::from_ref(&reply)) {
-                return Ok(reply.texts);
+            let made = self.record(&revocation(self.retaining(retention))?).await;
+            if self.is_whole() {
+                return made.map(|reply| reply.texts);
             }
+            self.restore(retention.now).await?;
         }
         Err(StoreErrorKind::Unavailable.into())
     }
@@ -135,11 +133,12 @@ impl Shared {
         retention: &Retention,
     ) -> Result<(), StoreError> {
         for _ in 0..ATTEMPTS {
-            self.restore(retention.now).await?;
-            let replies = self.end_slots(instant, retention).await?;
-            if self.note_losses(&replies) {
+            let made = self.end_slots(instant, retention).await;
+            if !self.is_whole() {
+                self.restore(retention.now).await?;
                 continue;
             }
+            let replies = made?;
             let mut later = Vec::new();
             for reply in replies {
                 later.extend(sessions(&reply.texts)?);
@@ -155,6 +154,7 @@ impl Shared {
         Err(StoreErrorKind::Unavailable.into())
     }
 
+    /// In every slot, also where some can't be reached.
     async fn end_slots(&self, instant: NumericDate, retention: &Retention) -> Result<Vec<Reply>, StoreError> {
         let message = message::write_at(&Revocation::AllBefore { instant }, "@");
         let name = call_name()?;
@@ -169,14 +169,12 @@ impl Shared {
             let ended = some.iter().map(async |slot| {
                 let call = in_slot(slot.clone(), String::new());
                 // On one server, replicas that have the last one have them all.
-                if self.servers.is_cluster { self.record(&call).await } else { call.run(&self.link).await }
+                if self.servers.is_cluster { self.record(&call).await } else { self.ask(&call).await }
             });
-            for reply in join_all(ended).await {
-                replies.push(reply?);
-            }
+            replies.extend(join_all(ended).await);
         }
-        replies.push(self.record(&in_slot(last, self.keys.channel())).await?);
-        Ok(replies)
+        replies.push(self.record(&in_slot(last, self.keys.channel())).await);
+        replies.into_iter().collect()
     }
 
     /// Notes at its subject a session that has `ended`, with the latest start of its tokens and until when it is kept. Of

@@ -39,16 +39,16 @@ impl Shared {
     ///
     /// One call does it for all that wait for it. Where it fails or is given up, the next one does.
     pub(super) async fn restore(&self, now: NumericDate) -> Result<(), StoreError> {
-        let mut restored = self.restored.lock().await;
+        let _turn = self.restoring.lock().await;
         let losses = self.losses.load(Ordering::Acquire);
-        if *restored == losses {
+        if self.restored.load(Ordering::Acquire) == losses {
             return Ok(());
         }
         if let Some(known) = self.horizon.get() {
             self.settle_horizon(known.current).await?;
         }
         self.record_births(now.as_secs(), &self.horizon.text(), false).await?;
-        *restored = losses;
+        self.restored.store(losses, Ordering::Release);
         Ok(())
     }
 

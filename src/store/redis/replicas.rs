@@ -63,7 +63,7 @@ impl Replicas {
 impl Shared {
     /// Runs a script that writes, on the replicas that are waited for too.
     pub(super) async fn record(&self, call: &Call) -> Result<Reply, StoreError> {
-        let reply = call.run(&self.link).await?;
+        let reply = self.ask(call).await?;
         self.hold(call).await?;
         Ok(reply)
     }
