@@ -399,7 +399,12 @@ async fn a_logout_goes_on_if_the_issuer_hangs_up() {
 /// As an application that runs its services on a runtime each.
 #[test]
 fn a_logout_that_ends_with_its_runtime_can_come_again() {
-    let authority = service(&ManualClock::at(NOW));
+    let revoked = Arc::new(AtomicUsize::new(0));
+    let seen = revoked.clone();
+    let authority = service_on(MemoryStore::new(), &ManualClock::at(NOW)).on_event(move |event| {
+        seen.fetch_add(usize::from(matches!(event, Event::Revoked)), Ordering::SeqCst);
+    });
+    let authority = authority.build().unwrap();
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = calls.clone();
     let endpoint = endpoint(&authority).on_logout(move |_| {
@@ -420,7 +425,9 @@ fn a_logout_that_ends_with_its_runtime_can_come_again() {
             () = async { while calls.load(Ordering::SeqCst) == 0 { tokio::task::yield_now().await } } => {}
         }
     });
+    assert_eq!(revoked.load(Ordering::SeqCst), 0, "not all is done");
     drop(first);
+    assert_eq!(revoked.load(Ordering::SeqCst), 1, "what was revoked is reported all the same");
     assert_eq!(runtime().block_on(status(&endpoint, &token)), 200);
     assert_eq!(runtime().block_on(status(&endpoint, &token)), 400, "it was used");
 }

@@ -171,8 +171,14 @@ async fn a_token_in_the_body_beside_one_in_the_head_is_refused() {
     }
     // What may hold the other token, in a form that is no parameter.
     let list = format!(r#"["{}"]"#, other.as_str());
-    for body in [format!(r#"{{"token":{list}}}"#), list] {
-        let mut request = post("application/json", body);
+    for (content_type, body) in [
+        ("application/json", format!(r#"{{"token":{list}}}"#)),
+        ("application/json", list),
+        (FORM, format!("token[]={}", other.as_str())),
+        // As `fetch` sends a text.
+        ("text/plain;charset=UTF-8", format!(r#"{{"token":"{}"}}"#, other.as_str())),
+    ] {
+        let mut request = post(content_type, body);
         request.headers_mut().insert("authorization", bearer.parse().unwrap());
         assert_eq!(ask(endpoint.clone(), request).await.status(), 400);
         assert!(authority.admit(kept.as_str()).await.is_ok());

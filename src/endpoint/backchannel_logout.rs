@@ -158,7 +158,8 @@ impl<C: Send + Sync + 'static> BackchannelLogoutEndpoint<C> {
     /// service began for that user, with [`Authority::revoke_subject_before`] and the token's
     /// [`issued_at`](LogoutToken::issued_at). Compare its [`issuer`](LogoutToken::issuer) first: two issuers may use the same
     /// `sub` for different users. If it fails or panics the answer is 503, and it runs again when the issuer sends the token
-    /// again. It runs to its end if the issuer hangs up, and nothing bounds its time.
+    /// again. It runs to its end if the issuer hangs up, and nothing bounds its time. Until it ends, the token is answered 503,
+    /// and what was revoked is not reported as an [`Event`](crate::Event).
     pub fn on_logout<F>(mut self, end: impl Fn(LogoutToken) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<(), BoxError>> + Send + 'static,
@@ -200,7 +201,16 @@ impl<C: Send + Sync + 'static> BackchannelLogoutEndpoint<C> {
         // Completes even if the issuer hangs up: few send a token again.
         let this = self.clone();
         let ended = detached(async move {
-            this.end_all_of(logout).await?;
+            let (recorded, revoked) = this.authority.end_sessions_of(&logout).await;
+            let _report = ReportRevoked { authority: &this.authority, recorded };
+            // Dropped before the report, so that the token can come again while an observer blocks.
+            let in_use = in_use;
+            revoked.map_err(|_| OAuthError::unavailable("the sessions may still be live: try again"))?;
+            if let Some(end) = &this.on_logout {
+                this.ended_by(&**end, LogoutToken(logout)).await.map_err(|()| {
+                    OAuthError::unavailable("the service's own sessions may still be live: try again")
+                })?;
+            }
             in_use.end();
             Ok(())
         });
@@ -209,23 +219,22 @@ impl<C: Send + Sync + 'static> BackchannelLogoutEndpoint<C> {
             .unwrap_or_else(|| Err(OAuthError::unavailable("the sessions may still be live: try again")))
     }
 
-    async fn end_all_of(&self, logout: Logout) -> Result<(), OAuthError> {
-        let (recorded, ended) = self.authority.end_sessions_of(&logout).await;
-        let ended = match (ended, &self.on_logout) {
-            (Err(_), _) => Err(OAuthError::unavailable("the sessions may still be live: try again")),
-            (Ok(()), None) => Ok(()),
-            (Ok(()), Some(end)) => self.ended_by(&**end, LogoutToken(logout)).await.map_err(|()| {
-                OAuthError::unavailable("the service's own sessions may still be live: try again")
-            }),
-        };
-        self.authority.report_revoked(recorded);
-        ended
-    }
-
     async fn ended_by(&self, end: &OnLogout, token: LogoutToken) -> Result<(), ()> {
         let panicked = || self.authority.reporter().panicked("on_logout");
         let ending = caught(|| end(token)).ok_or_else(panicked)?;
         Caught::new(ending).await.ok_or_else(panicked)?.map_err(drop)
+    }
+}
+
+/// Reports the revocations when all is done, because an observer may block; also if the hook panics, or ends with the runtime.
+struct ReportRevoked<'a, C: Send + Sync + 'static> {
+    authority: &'a Authority<C>,
+    recorded: usize,
+}
+
+impl<C: Send + Sync + 'static> Drop for ReportRevoked<'_, C> {
+    fn drop(&mut self) {
+        self.authority.report_revoked(self.recorded);
     }
 }
 

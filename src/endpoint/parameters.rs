@@ -49,11 +49,6 @@ impl Parameters {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
     }
 
-    /// Whether a body with these headers is a form or JSON, and so is read.
-    pub(super) fn may_be_in(headers: &HeaderMap) -> bool {
-        encoding(headers).is_some()
-    }
-
     /// Reads the whole body, up to 64 KiB of it.
     pub(super) async fn read<B>(headers: &HeaderMap, body: B) -> Result<Self, OAuthError>
     where
@@ -121,6 +116,12 @@ impl Parameters {
         }
         if self.0.len() == MAX_COUNT {
             return Err(OAuthError::invalid_request("the body has more than 64 parameters"));
+        }
+        // How many libraries write a list.
+        if name.split_once('[').is_some_and(|(name, _)| KNOWN.contains(&name)) {
+            return Err(OAuthError::invalid_request(
+                "a parameter that this endpoint knows is there as a list",
+            ));
         }
         // RFC 6749 §3.2: which of the two counts would be anybody's guess.
         if self.find(&name).is_some() {
@@ -193,6 +194,9 @@ mod tests {
             (Encoding::Json, r#"{"scope":["a"]}"#),
             (Encoding::Json, r#"{"client_id":7}"#),
             (Encoding::Json, "1"),
+            (Encoding::Form, "token[]=a.b.c"),
+            (Encoding::Form, "token%5B0%5D=a.b.c&csrf=1"),
+            (Encoding::Json, r#"{"scope[0]":"a"}"#),
             (Encoding::Form, "token=a&token=b"),
             (Encoding::Form, "token=a&%74oken=a"),
             (Encoding::Json, r#"{"token":"a","token":"b"}"#),

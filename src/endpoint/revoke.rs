@@ -128,9 +128,6 @@ impl<C: Send + Sync + 'static> RevokeEndpoint<C> {
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
         let head = RequestHead::of_parts(parts);
-        if !Parameters::may_be_in(&parts.headers) {
-            return self.sign_out_of_head(&head).await;
-        }
         let parameters = match Parameters::read(&parts.headers, body).await {
             Ok(parameters) => parameters,
             // It may hold a token, whose session would live on behind an answer about another.
