@@ -37,7 +37,8 @@ use crate::token::decision::is_worthless_at_sign_out;
 /// token that this service can't judge (`unsupported_token_type`), that is malformed, or that has a blank, a line end or
 /// quotes around it (`invalid_request`). Worthless is what holds no token, or one of a session that is over. A request that also has a token where
 /// [`read_from`](Self::read_from) looks is refused with 400: name a form's own field another name than `token`.
-/// `token_type_hint` is ignored, and no client authentication is asked for: the token proves itself.
+/// A body of another type is a 400, unless it is empty. `token_type_hint` is ignored, and no client authentication is asked for:
+/// the token proves itself.
 ///
 /// A token in a cookie signs out only from a page of the same origin or of an [allowed](Self::allow_origin) one. Any
 /// other page gets a 403; otherwise any site could sign out its visitors.
