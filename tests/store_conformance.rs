@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use tower_reissue::NumericDate;
 use tower_reissue::store::{
     AnyStore, ClaimsStore, Horizon, MemoryStore, Page, Presented, Retention, Revocation, Rotated, Rotation,
-    SessionId, SessionPage, SessionRecord, Standing, StoreError, StoreHorizon, SubjectId, TokenId,
-    conformance,
+    SessionCursor, SessionId, SessionPage, SessionRecord, Standing, StoreError, StoreHorizon, SubjectId,
+    TokenId, conformance,
 };
 
 #[tokio::test]
@@ -120,6 +120,7 @@ enum Fault {
     TellsNoInstant,
     HasNoLimit,
     EndsTheNewest,
+    EndsOnlyOlderOnes,
     EndsRivals,
     ForgetsWhoSignedOutLongAgo,
     RepeatsPages,
@@ -244,6 +245,19 @@ impl ClaimsStore for Faulty {
             }
             tokio::task::yield_now().await;
             self.locked.lock().expect("a lock").remove(&session);
+        }
+        if self.is(Fault::EndsOnlyOlderOnes)
+            && let (Some(subject), Some(retention)) = (rotation.presented.subject, rotation.retention)
+            && let Some(limit) = retention.limit
+        {
+            let opened = SessionCursor { session_start: rotation.presented.session_start, session };
+            rotation.retention = None;
+            let recorded = self.inner.rotate(rotation).await;
+            let listed = self.inner.sessions(subject, retention.now, Page::default()).await?.sessions;
+            for other in listed.iter().skip(limit.live).filter(|other| other.cursor() < opened) {
+                self.inner.revoke(Revocation::Session(other.session), retention).await?;
+            }
+            return recorded;
         }
         if self.is(Fault::EndsRivals)
             && let (Some(subject), Some(retention)) = (rotation.presented.subject, rotation.retention)
@@ -450,6 +464,8 @@ notices! {
     a_revocation_up_to_now_reaches_the_sessions_that_were_dated_after_the_last: ReachesNoFurther,
     of_more_sessions_than_allowed_the_oldest_ends: HasNoLimit,
     of_more_sessions_than_allowed_the_oldest_ends: EndsTheNewest,
+    the_limit_holds_in_whatever_order_sessions_are_opened: EndsOnlyOlderOnes,
+    the_limit_holds_in_whatever_order_sessions_are_opened: EndsTheNewest,
     of_sign_ins_at_once_as_many_are_left_as_are_allowed: EndsRivals,
     of_sign_ins_at_once_as_many_are_left_as_are_allowed: HasNoLimit,
     a_revoked_token_outlives_the_record_of_its_session: LosesTokenRevocations,

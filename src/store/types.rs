@@ -215,8 +215,9 @@ pub struct Retention {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SubjectLimit {
-    /// The most live sessions on record. If there are more, the oldest is revoked. Sign-ins at once do not end each
-    /// other, so a store may leave more of them until the next sign-in.
+    /// The most live sessions on record. If one more is opened, the oldest of the others is revoked, even if the one just
+    /// opened is older still. Sign-ins at once do not end each other, so a store may leave more of them until the next
+    /// sign-in.
     pub live: usize,
     /// The most sessions on record, live or ended. If there are more, all sessions of the subject that began no later
     /// than the oldest are revoked in one record, which replaces theirs.

@@ -47,7 +47,7 @@ async fn an_older_schema_is_brought_up_to_date_and_a_newer_one_refused(place: Pl
             }
             assert_eq!(store.standing(&presents(session(5), token(1))).await.unwrap(), Standing::Revoked);
         }
-        assert_eq!(place.meddle("UPDATE {p}store SET version = 9 WHERE version = 6").await, 1, "the version");
+        assert_eq!(place.meddle("UPDATE {p}store SET version = 9 WHERE version = 7").await, 1, "the version");
         place.meddle("DROP INDEX {p}sessions_by_subject").await;
         let error = place.try_open().await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Misconfigured);

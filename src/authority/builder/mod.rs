@@ -442,8 +442,9 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
         self
     }
 
-    /// The most live sessions of one subject that the store records. Default 100. A further sign-in ends the oldest
-    /// one. Of parallel sign-ins more may be left, until the next one.
+    /// The most live sessions of one subject that the store records. Default 100. A further sign-in ends the oldest of
+    /// the others, and so does the first renewal of a token minted elsewhere. The session just opened does not end,
+    /// even if it is the oldest by its start. Of parallel sign-ins more may be left, until the next one.
     ///
     /// This keeps one user, or one service account, from filling the store for everybody. The store remembers ten
     /// times as many sessions, with those that ended. If there are more, all sessions that began no later than the

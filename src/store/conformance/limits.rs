@@ -39,15 +39,60 @@ pub async fn of_more_sessions_than_allowed_the_oldest_ends<S: ClaimsStore>(store
     }
 }
 
+/// The limit holds in whatever order sessions are opened. One that is opened later can be older: by the first renewal of a
+/// token minted elsewhere, or on a node whose clock is behind. The one just opened is left, and the newest of the others.
+pub async fn the_limit_holds_in_whatever_order_sessions_are_opened<S: ClaimsStore>(store: &S) {
+    let limit = SubjectLimit::new(3);
+    let orders = [[0, 1, 2, 3, 4, 5, 6], [6, 5, 4, 3, 2, 1, 0], [3, 6, 0, 5, 1, 4, 2], [0; 7]];
+    for (begun, by_renewal) in orders.into_iter().flat_map(|begun| [(begun, false), (begun, true)]) {
+        let first = Login::new();
+        let mut opened = Vec::new();
+        let mut left = Vec::new();
+        for secs in begun {
+            let (login, head) = (first.another(secs), token());
+            open(store, &login, head, limit, by_renewal).await;
+            opened.push((login, head));
+            // The oldest of the others.
+            if left.len() == limit.live {
+                left.remove(0);
+            }
+            left.push(login.start);
+            left.sort();
+            let listed = first.listed(store).await;
+            let mut starts = listed.iter().map(|record| record.1).collect::<Vec<_>>();
+            starts.sort();
+            assert_eq!(
+                starts,
+                left,
+                "the starts of those left after {} of {begun:?}, by renewals: {by_renewal}",
+                opened.len()
+            );
+            assert!(listed.iter().any(|record| record.0 == login.session), "the one just opened is listed");
+        }
+        // Not before: what was live may be remembered for a while.
+        let listed = first.listed(store).await;
+        for (login, head) in opened {
+            let is_listed = listed.iter().any(|record| record.0 == login.session);
+            let expected = if is_listed { Standing::Live } else { Standing::Revoked };
+            assert_eq!(
+                login.standing(store, head).await,
+                expected,
+                "of {begun:?}, by renewals: {by_renewal}, a session that is listed: {is_listed}"
+            );
+        }
+    }
+}
+
 /// Sign-ins at once do not end each other: as many sessions are left as are allowed. A store may leave more until the next
 /// sign-in, which ends them.
 pub async fn of_sign_ins_at_once_as_many_are_left_as_are_allowed<S: ClaimsStore>(store: &S) {
     for live in [1, 2] {
         let limit = SubjectLimit::new(live);
-        for round in 0..16 {
-            // In one second, so that only their ids order them.
+        // In one second, so that only their ids order them, or each older or younger than the one before.
+        let orders = [[1, 1, 1], [2, 1, 0], [0, 1, 2]];
+        for (round, begun) in orders.into_iter().cycle().take(24).enumerate() {
             let first = Login::new();
-            let opened = tokens::<3>().map(|head| (first.another(0), head));
+            let opened = begun.map(|secs| (first.another(secs), token()));
             let sign_ins = opened.iter().map(|(login, head)| {
                 let retention = Retention::new(login.now, 0, 3600).limited_to(limit);
                 let sign_in = Rotation::sign_in(login.presents(*head), claims(*head), login.until);

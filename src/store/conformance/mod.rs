@@ -46,6 +46,7 @@ pub use limits::{
     a_session_that_was_just_opened_is_never_the_one_forgotten, of_more_sessions_than_allowed_the_oldest_ends,
     of_sign_ins_at_once_as_many_are_left_as_are_allowed,
     signing_in_and_out_without_end_forgets_no_revocation,
+    the_limit_holds_in_whatever_order_sessions_are_opened,
 };
 pub use reading::{
     an_answer_without_waiting_is_the_same_answer, sessions_are_listed_in_pages_each_once_the_newest_first,
@@ -113,6 +114,7 @@ pub async fn all<S: ClaimsStore>(store: &S) {
     sessions_lists_the_live_sessions_of_one_subject_only(store).await;
     sessions_are_listed_in_pages_each_once_the_newest_first(store).await;
     of_more_sessions_than_allowed_the_oldest_ends(store).await;
+    the_limit_holds_in_whatever_order_sessions_are_opened(store).await;
     of_sign_ins_at_once_as_many_are_left_as_are_allowed(store).await;
     a_session_that_is_revoked_displaces_none_that_is_live(store).await;
     signing_in_and_out_without_end_forgets_no_revocation(store).await;

@@ -249,7 +249,7 @@ impl Inner {
         stamp: i64,
         notification: Option<Notification>,
     ) -> Result<bool, sqlx::Error> {
-        let Session { chain, is_unattested, revoked_until, revoked_tokens, latest_start, .. } =
+        let Session { chain, is_unattested, revoked_until, revoked_tokens, latest_start, is_opened, .. } =
             &found.session;
         let chain = chain.as_ref();
         let subject = found.session.subject();
@@ -287,7 +287,8 @@ impl Inner {
                 .bind(asked.as_ref().map(|subject| &subject.as_bytes()[..]))
                 .bind(found.subject.stamp)
                 .bind(found.everybody.stamp)
-                .bind(found.stamp);
+                .bind(found.stamp)
+                .bind(*is_opened);
             let query = match notification {
                 Some(Notification { channel, message }) => query.bind(channel).bind(message),
                 None => query,

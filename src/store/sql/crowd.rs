@@ -7,8 +7,7 @@ use super::{Inner, SqlStore, secs};
 use crate::store::chain;
 use crate::store::cutoff::Cutoff;
 use crate::store::{
-    Presented, Retention, Revocation, Rotated, Rotation, SessionCursor, SessionId, StoreError, SubjectId,
-    SubjectLimit,
+    Presented, Retention, Revocation, Rotated, Rotation, SessionId, StoreError, SubjectId, SubjectLimit,
 };
 use crate::time::NumericDate;
 
@@ -27,8 +26,13 @@ impl SqlStore {
     /// Keeps the limit on a subject's sessions after one was opened, and returns what became of that one. If the limit on
     /// remembered sessions is reached by sessions that began later, its record is removed again.
     ///
-    /// Only sessions that come before the opened one, by start and id, end. Two sign-ins at once both find both records; if each
-    /// ended the other, nobody would be signed in. What is over the limit after that ends with the next sign-in.
+    /// Only sessions that were opened before this one end: of them the oldest, until this one and `live - 1` others are left. Two
+    /// sign-ins at once both find both records; if each ended the other, nobody would be signed in. What is over the limit after
+    /// that ends with the next sign-in.
+    ///
+    /// However many sign in at once, `live` are left: the one opened last, which nobody ends, and the `live - 1` newest of the
+    /// others. A sign-in ends one of these only if it finds `live - 1` newer ones that were opened before it. There are fewer, because
+    /// the one opened last is not among them.
     pub(super) async fn make_way(&self, rotation: &Rotation, opened: Opened) -> Result<Rotated, StoreError> {
         let Presented { session, subject, session_start, now, .. } = rotation.presented;
         let Some((subject, retention)) = subject.zip(rotation.retention) else {
@@ -36,8 +40,7 @@ impl SqlStore {
         };
         let Some(limit) = retention.limit else { return Ok(Rotated::Recorded) };
         let inner = &*self.0;
-        let place = SessionCursor { session_start, session };
-        let crowd = inner.persist(|| inner.crowd(subject, Some(place), limit, now)).await?;
+        let crowd = inner.persist(|| inner.crowd(subject, Some(session), limit, now)).await?;
         if let Some(Crowd { forgettable: Some(_), oldest: Some(oldest), .. }) = crowd.first()
             && let Some(stamp) = opened.new
             && session_start <= *oldest
@@ -94,7 +97,7 @@ impl Inner {
     async fn crowd(
         &self,
         subject: SubjectId,
-        opened: Option<SessionCursor>,
+        opened: Option<SessionId>,
         limit: SubjectLimit,
         now: NumericDate,
     ) -> Result<Vec<Crowd>, sqlx::Error> {
@@ -106,12 +109,11 @@ impl Inner {
                 .bind(question.store)
                 .bind(&*question.number)
                 .bind(&subject.as_bytes()[..])
-                .bind(opened.as_ref().map(|opened| &opened.session.as_bytes()[..]))
+                .bind(opened.as_ref().map(|opened| &opened.as_bytes()[..]))
                 .bind(secs(now))
                 .bind(DISPLACED_AT_ONCE)
                 .bind(number(limit.live.saturating_sub(1)))
                 .bind(number(limit.remembered))
-                .bind(opened.map(|opened| secs(opened.session_start)))
                 .fetch_all(connection)
                 .await,
         ))

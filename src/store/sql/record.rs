@@ -39,6 +39,7 @@ impl<'r, R: Row + Columns> FromRow<'r, R> for Found {
                 subject: optional_id(row, "subject")?.map(SubjectId::from_bytes),
                 // Earlier versions wrote it where there is no chain, as the start.
                 latest_start: optional_date(row, "latest_start")?.or(optional_date(row, "session_start")?),
+                is_opened: false,
             },
         };
         Ok(Self {

@@ -47,6 +47,8 @@ pub(super) struct Session {
     pub(super) subject: Option<SubjectId>,
     /// The latest start that a token can have of which the row says that it is revoked. The chain's own can be earlier.
     pub(super) latest_start: Option<NumericDate>,
+    /// Whether the change opens it: then it comes after all sessions that its subject has opened.
+    pub(super) is_opened: bool,
 }
 
 impl Found {
@@ -163,6 +165,7 @@ impl Session {
 
     fn begin(&mut self, rotation: Rotation, is_unattested: bool) {
         self.is_unattested = is_unattested;
+        self.is_opened = true;
         self.chain = Some(Chain::begun_by(rotation));
     }
 

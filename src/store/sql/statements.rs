@@ -92,8 +92,8 @@ pub(super) struct Statements {
     /// Live sessions on record, of a subject or of all, that begin after an instant and more than so many seconds ahead of
     /// the server's clock, but one. It always answers a row: if there is no session, the row has none.
     pub(super) begun_after: Statement,
-    /// A subject's sessions over the limit: each live one that comes before the opened one; the latest start and the
-    /// expiry of those to forget; the oldest start of those that are kept. At least one row.
+    /// A subject's sessions over the limit: the oldest live ones of those opened before the opened one; the latest start and
+    /// the expiry of those to forget; the oldest start of those that are kept. At least one row.
     pub(super) crowd: Statement,
     /// Removes a session's row where it is still as a sign-in made it.
     pub(super) undo: Sql,
@@ -154,8 +154,10 @@ impl Statements {
             format!(
                 "INSERT INTO {p}sessions AS s (session, subject, session_start, head, head_until, generation, \
                  chain_until, renewed, ancestors, claims, revoked_until, revoked_tokens, kept_until, stamp, \
-                 orphan, latest_start) \
-                 SELECT $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18 \
+                 orphan, latest_start, opened) \
+                 SELECT $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
+                 CASE WHEN $26 THEN (SELECT COALESCE(MAX(o.opened), 0) + 1 FROM {p}sessions o \
+                 WHERE o.subject = $4) END \
                  FROM {p}store m WHERE {} AND m.born = $21 \
                  AND {} IS NOT DISTINCT FROM $23 AND {} IS NOT DISTINCT FROM $24 \
                  ON CONFLICT (session) DO UPDATE SET subject = excluded.subject, \
@@ -165,7 +167,8 @@ impl Statements {
                  ancestors = excluded.ancestors, claims = excluded.claims, \
                  revoked_until = excluded.revoked_until, revoked_tokens = excluded.revoked_tokens, \
                  kept_until = excluded.kept_until, stamp = excluded.stamp, orphan = excluded.orphan, \
-                 latest_start = excluded.latest_start WHERE s.stamp = $25 RETURNING {proof}",
+                 latest_start = excluded.latest_start, opened = COALESCE(excluded.opened, s.opened) \
+                 WHERE s.stamp = $25 RETURNING {proof}",
                 as_read(19),
                 cutoff_stamp("$22"),
                 cutoff_stamp(&everybody),
@@ -250,7 +253,7 @@ impl Statements {
             advance: writes_within.then(|| Statement::new(dialect, "advance", advance)),
             save: Statement::new(dialect, "save", save),
             save_cutoff: Statement::new(dialect, "save_cutoff", save_cutoff),
-            save_and_tell: Statement::new(dialect, "save_and_tell", |proof| notifying(save(proof), 25)),
+            save_and_tell: Statement::new(dialect, "save_and_tell", |proof| notifying(save(proof), 26)),
             save_cutoff_and_tell: Statement::new(dialect, "save_cutoff_and_tell", |proof| {
                 notifying(save_cutoff(proof), 11)
             }),
@@ -285,9 +288,9 @@ impl Statements {
                      AND k.kept_until > $5 ORDER BY k.session_start, k.session LIMIT 1) AS oldest \
                      FROM {p}store m \
                      LEFT JOIN (SELECT s.session, s.session_start FROM {p}sessions s WHERE s.subject = $3 \
-                     AND s.session <> $4 AND s.head IS NOT NULL AND s.chain_until > $5 \
-                     ORDER BY {live_first}, {newest_first} LIMIT $6 OFFSET $7) s \
-                     ON (s.session_start, s.session) < ($9, $4) \
+                     AND s.head IS NOT NULL AND s.chain_until > $5 AND (COALESCE(s.opened, 0), s.session) \
+                     < ((SELECT n.opened FROM {p}sessions n WHERE n.session = $4), $4) \
+                     ORDER BY {live_first}, {newest_first} LIMIT $6 OFFSET $7) s ON 1 = 1 \
                      LEFT JOIN (SELECT s.session_start FROM {p}sessions s WHERE s.subject = $3 \
                      AND s.kept_until > $5 ORDER BY {newest_first} LIMIT 1 OFFSET $8) o ON 1 = 1 WHERE {OWN}"
                 )
