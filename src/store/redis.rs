@@ -104,9 +104,10 @@ const ATTEMPTS: usize = 16;
 /// writes. After a loss, the process that comes first restores the horizon that it knows. If that is the smaller one, the
 /// first call of a process that knows a larger one raises it, on record and in every tag.
 ///
-/// A revocation that meets a tag whose records were lost is made at once, kept for the horizon that the process knows. It
-/// is made again once the horizon on record is known and restored. If that can't be done, revoking is an error: **the
-/// session is revoked, and may be so for too short a time.** Revoke again until it succeeds.
+/// A tag whose records were lost says so to every call, until a process has given it the horizon on record. A revocation
+/// that meets such a tag is made at once, kept for the horizon that the process knows. It is made again once the tag is
+/// restored. If that can't be done, revoking is an error: **the session is revoked, and may be so for too short a time.**
+/// Revoke again until it succeeds. Revocations in other tags need no restoring.
 ///
 /// # From version 0.1
 ///
@@ -419,11 +420,6 @@ impl Shared {
             self.losses.fetch_add(1, Ordering::Release);
         }
         has_lost
-    }
-
-    /// Whether every loss that was noted is made good.
-    fn is_whole(&self) -> bool {
-        self.restored.load(Ordering::Acquire) == self.losses.load(Ordering::Acquire)
     }
 }
 

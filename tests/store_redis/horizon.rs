@@ -185,11 +185,12 @@ async fn a_revocation_in_a_slot_that_was_lost_is_kept_for_the_horizon_on_record(
                 until.lines().nth(1).unwrap().parse::<u64>().unwrap()
             }
             _ => {
-                let kind = ["session", "revoked", "subject"][usize::try_from(which).unwrap() - 3];
-                let keys = server.command(&["KEYS", &format!("tower-reissue:{{{tag}}}:{kind}:*")]);
-                let key = keys.lines().find(|line| line.starts_with("tower-reissue")).unwrap();
-                let ttl = server.command(&["TTL", key]);
-                scene.now + ttl.lines().next().unwrap().trim_start_matches(':').parse::<u64>().unwrap()
+                scene.now
+                    + kept_in(
+                        &server,
+                        tag,
+                        ["session", "revoked", "subject"][usize::try_from(which).unwrap() - 3],
+                    )
             }
         };
         assert!(until > scene.now + 100_000, "call {which}: {} s", until - scene.now);
@@ -209,18 +210,22 @@ async fn a_revocation_after_a_loss_is_made_and_fails_where_the_horizon_on_record
     let retention = Retention::new(NumericDate::from_secs(scene.now), 5, 300);
     let instant = NumericDate::from_secs(scene.start - 10);
     let older = Scene { start: scene.start - 20, ..older };
-    for (revocation, revoked) in [
-        (Revocation::Session(scene.session()), &scene),
-        (Revocation::Session(other.session()), &other),
-        (Revocation::Token { session: token.session(), token: token_id(0) }, &token),
-        (Revocation::AllBefore { instant }, &older),
+    let unknown = Err(StoreErrorKind::Corrupt);
+    for (revocation, revoked, expected) in [
+        (Revocation::Session(scene.session()), &scene, unknown),
+        (Revocation::Token { session: scene.session(), token: token_id(0) }, &scene, unknown),
+        (Revocation::AllBefore { instant }, &older, unknown),
+        // Their slots have their copies.
+        (Revocation::Session(other.session()), &other, Ok(())),
+        (Revocation::Token { session: token.session(), token: token_id(0) }, &token, Ok(())),
     ] {
         let answer = store.revoke(revocation, retention).await.map_err(|error| error.kind());
-        assert_eq!(answer, Err(StoreErrorKind::Corrupt), "{revocation:?}");
+        assert_eq!(answer, expected, "{revocation:?}");
         assert_eq!(revoked.standing(&store, 0).await, Ok(Standing::Revoked), "{revocation:?}");
     }
     assert_eq!(Scene::new(5).sign_in(&store).await, Rotated::Recorded);
     server.command(&["SET", "tower-reissue:{horizon}:horizon", "100000"]);
+    store.revoke(Revocation::Session(scene.session()), retention).await.unwrap();
     assert!(kept_by(&store, std::slice::from_ref(&server), 10).await > 100_000);
 }
 
@@ -231,4 +236,70 @@ fn lose_slot(server: &RedisServer, scene: &Scene) -> u16 {
     let lost = server.command(&["DEL", &format!("tower-reissue:{{{tag}}}:birth")]);
     assert!(lost.starts_with(":1"), "{lost}");
     tag
+}
+
+/// For how many seconds the slot keeps its only record of this kind.
+fn kept_in(server: &RedisServer, tag: u16, kind: &str) -> u64 {
+    let keys = server.command(&["KEYS", &format!("tower-reissue:{{{tag}}}:{kind}:*")]);
+    let key = keys.lines().find(|line| line.starts_with("tower-reissue")).unwrap();
+    let ttl = server.command(&["TTL", key]);
+    ttl.lines().next().unwrap().trim_start_matches(':').parse().unwrap()
+}
+
+/// Whoever meets the slot first may fail to restore it, or not wait for the answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn that_a_slot_was_lost_is_told_until_it_is_restored() {
+    for round in 0..3 {
+        let server = RedisServer::start(&["--repl-diskless-sync-delay", "0"]);
+        let replica = RedisServer::replica_of(&server);
+        let connect = || RedisStore::connect(server.url());
+        let one = connect().with_horizon(SHORT).await.unwrap();
+        let two = connect().await.unwrap();
+        let waiting = connect().wait_for_replicas(1, Duration::from_secs(1)).await.unwrap();
+        // They are not told.
+        connect().with_horizon(LONG).await.unwrap();
+        let scene = Scene::new(1);
+        let retention = Retention::new(NumericDate::from_secs(scene.now), 5, 300);
+        let revoke = async |store: &RedisStore| {
+            let revoked = store.revoke(Revocation::Session(scene.session()), retention).await;
+            revoked.map_err(|error| error.kind())
+        };
+        let tag = lose_slot(&server, &scene);
+        let revoker = match round {
+            0 => {
+                let record = server.command(&["GET", "tower-reissue:{horizon}:horizon"]);
+                let record = record.lines().nth(1).unwrap();
+                server.command(&["SET", "tower-reissue:{horizon}:horizon", "a while"]);
+                assert!(scene.standing(&one, 0).await.is_ok());
+                assert_eq!(revoke(&two).await, Err(StoreErrorKind::Corrupt));
+                server.command(&["SET", "tower-reissue:{horizon}:horizon", record]);
+                &two
+            }
+            1 => {
+                replica.freeze();
+                assert_eq!(revoke(&waiting).await, Err(StoreErrorKind::Timeout));
+                replica.thaw();
+                &waiting
+            }
+            _ => {
+                server.freeze();
+                let presented = scene.presents(0);
+                let dropped = tokio::time::timeout(Duration::from_millis(200), one.standing(&presented));
+                assert!(dropped.await.is_err());
+                server.thaw();
+                &one
+            }
+        };
+        let mut revoked = revoke(revoker).await;
+        for _ in 0..20 {
+            if revoked == Err(StoreErrorKind::Timeout) {
+                revoked = revoke(revoker).await;
+            }
+        }
+        assert_eq!(revoked, Ok(()), "{round}");
+        let kept = kept_in(&server, tag, "session");
+        assert!(kept > 100_000, "round {round}: {kept} s");
+        let birth = server.command(&["HGET", &format!("tower-reissue:{{{tag}}}:birth"), "l"]);
+        assert!(birth.starts_with("$-1"), "{birth}");
+    }
 }

@@ -19,9 +19,9 @@ impl Shared {
         revocation: impl Fn([String; 5]) -> Result<Call, StoreError>,
     ) -> Result<Vec<String>, StoreError> {
         for _ in 0..ATTEMPTS {
-            let made = self.record(&revocation(self.retaining(retention))?).await;
-            if self.is_whole() {
-                return made.map(|reply| reply.texts);
+            let made = self.record(&revocation(self.retaining(retention))?).await?;
+            if !made.has_lost {
+                return Ok(made.texts);
             }
             self.restore(retention.now).await?;
         }
@@ -133,12 +133,11 @@ impl Shared {
         retention: &Retention,
     ) -> Result<(), StoreError> {
         for _ in 0..ATTEMPTS {
-            let made = self.end_slots(instant, retention).await;
-            if !self.is_whole() {
+            let replies = self.end_slots(instant, retention).await?;
+            if replies.iter().any(|reply| reply.has_lost) {
                 self.restore(retention.now).await?;
                 continue;
             }
-            let replies = made?;
             let mut later = Vec::new();
             for reply in replies {
                 later.extend(sessions(&reply.texts)?);

@@ -22,9 +22,7 @@ impl KnownHorizon {
 impl Shared {
     /// Reads the horizon, makes it `at_least` this, and dates the records of every slot that has none.
     pub(super) async fn open(&self, at_least: Option<Horizon>) -> Result<(), StoreError> {
-        if let Some(found) = self.read_horizon().await? {
-            self.horizon.learn(&found);
-        }
+        self.learn_horizon().await?;
         if let Some(at_least) = at_least
             && self.settle_horizon(at_least).await?.current < at_least
         {
@@ -44,11 +42,19 @@ impl Shared {
         if self.restored.load(Ordering::Acquire) == losses {
             return Ok(());
         }
-        if let Some(known) = self.horizon.get() {
-            self.settle_horizon(known.current).await?;
+        match self.horizon.get() {
+            Some(known) => drop(self.settle_horizon(known.current).await?),
+            None => self.learn_horizon().await?,
         }
         self.record_births(now.as_secs(), &self.horizon.text(), false).await?;
         self.restored.store(losses, Ordering::Release);
+        Ok(())
+    }
+
+    async fn learn_horizon(&self) -> Result<(), StoreError> {
+        if let Some(found) = self.read_horizon().await? {
+            self.horizon.learn(&found);
+        }
         Ok(())
     }
 

@@ -51,6 +51,9 @@ end
 
 -- Whether `created` found that the slot has lost something: the records before its incarnation, if there were any, or the
 -- horizon that the caller knows. Every script's answer begins with it, and the caller restores what it can.
+--
+-- That the records were lost is noted in the slot (`l`) until its copy is made again from the horizon on record. A process
+-- may be told, and fail or not wait for the answer; a revocation of another is kept too short until then.
 local has_lost = '0'
 
 -- When this slot's records began, the name of their incarnation, the horizon, and up to when and until when all sessions
@@ -59,7 +62,7 @@ local has_lost = '0'
 -- The horizon is every slot's own copy, so that a revocation is kept by it in the step that writes. `known` is the
 -- caller's: the larger one counts, for a slot that was lost has none, or that of a caller who knew less and came first.
 local function created(key, now, known)
-  local found = redis.pcall('HMGET', key, 's', 'i', 'h', 'a', 'u')
+  local found = redis.pcall('HMGET', key, 's', 'i', 'h', 'a', 'u', 'l')
   if found.err then
     -- Version 1 was a text, which is the name of the incarnation. Its scripts can't read a hash: a process that knows
     -- no horizon does nothing here any more.
@@ -75,11 +78,13 @@ local function created(key, now, known)
   if not found[1] then
     -- What began within this second began before the loss, for all that can be told.
     found = { text(math.max(clock, now) + 1), time[1] .. '.' .. time[2] }
-    redis.call('HSET', key, 's', found[1], 'i', found[2])
+    redis.call('HSET', key, 's', found[1], 'i', found[2], 'l', '1')
     has_lost = '1'
   elseif refuses_writes(key) then
     is_replica = true
     return nil
+  elseif found[6] then
+    has_lost = '1'
   end
   known = tonumber(known)
   local horizon = tonumber(found[3] or nil)
