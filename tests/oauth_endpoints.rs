@@ -120,7 +120,16 @@ async fn a_text_that_holds_a_token_is_not_worthless_whatever_is_wrong_with_it() 
         format!("{header}.{payload}%0A.{signature}"),
         format!("{good}+{good}"),
         format!("{good}%00"),
+        // Encoded twice, with something glued to it, and folded.
+        format!("%2522{good}%2522"),
+        format!("Bearer%2520{good}"),
+        format!("s%253A{good}"),
+        format!("token_{good}"),
+        format!("-{good}"),
+        format!("{}%0A{}", &good[..7], &good[7..]),
         // Cut off, and a part too many.
+        format!("{header}.{payload}"),
+        good[1..].to_owned(),
         good[..good.len() - 2].to_owned(),
         format!("{header}.{payload}."),
         format!("{good}.x"),

@@ -41,14 +41,14 @@ pub(crate) fn removes_cookie(refusal: &Refusal, now: NumericDate) -> bool {
     refusal.own_exp().is_some_and(|exp| refusal.reason().is_irrevocable(now >= exp.after(MAX_GRACE)))
 }
 
-/// Whether no session is left to end with a credential that a sign-out refused for this reason: its session is over, or it holds no
+/// Whether no session is left to end with a credential that a sign-out refused for this reason: its session is over, or it can hold no
 /// token. RFC 7009 §2.2 has this answered 200.
 // No wildcard, so that a new reason needs a decision here.
 pub(crate) fn is_worthless_at_sign_out(reason: &Reason, credential: &[u8]) -> bool {
     match reason {
         Reason::SessionOver => true,
         // A token with something around it, or a fault in it: its session may be live.
-        Reason::MalformedToken | Reason::MalformedCredential => !verify::holds_token(credential),
+        Reason::MalformedToken | Reason::MalformedCredential => !verify::may_hold_token(credential),
         // Not judged, or for another service or another time to judge.
         Reason::NoCredential
         | Reason::SeveralCredentials
@@ -273,13 +273,13 @@ mod tests {
     }
 
     #[test]
-    fn a_credential_is_worthless_where_its_session_is_over_or_it_holds_no_token() {
+    fn a_credential_is_worthless_where_its_session_is_over_or_it_can_hold_no_token() {
         let worthless = |credential: &str| -> Vec<_> {
             let all = reasons().into_iter();
             all.filter(|reason| is_worthless_at_sign_out(reason, credential.as_bytes())).collect()
         };
         let none = [Reason::MalformedCredential, Reason::MalformedToken, Reason::SessionOver];
-        // The first part of a token is `{"alg":"HS256"}`, `{}`, or the same in another spelling.
+        // The first part of a token is `{"alg":"HS256"}` or `{}`, in one spelling or another.
         for (credential, expected) in [
             ("", &none[..]),
             ("nonsense", &none),
@@ -287,15 +287,17 @@ mod tests {
             ("a.b.c d", &none),
             ("\u{feff}.\u{80}.\u{c3}", &none),
             ("eyJhbGciOiJIUzI1NiJ9", &none),
-            ("eyJhbGciOiJIUzI1NiJ9.x", &none),
-            ("a.eyJhbGciOiJIUzI1NiJ9.x", &none),
             ("W10.b.c", &none),
             ("eyJhbGciOiJIUzI1NiJ9.b.c", &none[2..]),
             ("eyJhbGciOiJIUzI1NiJ9..", &none[2..]),
             ("eyJhbGciOiJIUzI1NiJ9.b.c.d.e", &none[2..]),
             ("e30.b.c", &none[2..]),
             ("e30=.b=.c=", &none[2..]),
-            ("IHt9.b.c", &none[2..]),
+            ("ewogfQ.b.c", &none[2..]),
+            ("eyJhbGciOiJIUzI1NiJ9.x", &none[2..]),
+            ("a.eyJhbGciOiJIUzI1NiJ9.x", &none[2..]),
+            ("_eyJhbGci\nOiJIUzI1NiJ9.b.c", &none[2..]),
+            ("%22eyJhbGciOiJIUzI1NiJ9%2Eb%2Ec%22", &none[2..]),
             ("\"e30.b.c\"", &none[2..]),
             ("Bearer e30.b.c\r\n", &none[2..]),
             ("token=e30.b.c", &none[2..]),

@@ -184,18 +184,12 @@ pub(crate) fn claimed_kid(token: &[u8]) -> Option<String> {
     Header::parse(header).ok()?.kid.map(|kid| kid.into_owned())
 }
 
-/// Whether there is a token in this text, whatever stands around it and whatever is wrong with it: two dots, and before them the
-/// base64url of a JSON object.
-pub(crate) fn holds_token(text: &[u8]) -> bool {
-    let is_header = |part: &[u8]| {
-        let padding = part.iter().rev().take_while(|&&byte| byte == b'=').count();
-        let part = part.get(..part.len() - padding).unwrap_or_default();
-        let encoded =
-            part.rsplit(|&byte| !matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_'));
-        let header = encoded.take(1).find_map(|encoded| base64::Base64::Url.decode(encoded));
-        header.is_some_and(|header| header.trim_ascii_start().starts_with(b"{"))
-    };
-    text.rsplit(|&byte| byte == b'.').skip(2).any(is_header)
+/// Whether there may be a token in this text, whatever stands around it or is missing: a dot, plain or percent-encoded, and the
+/// base64url of how a JSON object begins (`{"`, `{}`, or a brace and white space). It is not decoded, because one character more
+/// before it, or a line end within, would hide it.
+pub(crate) fn may_hold_token(text: &[u8]) -> bool {
+    let has_dot = text.contains(&b'.') || text.windows(3).any(|three| three.eq_ignore_ascii_case(b"%2e"));
+    has_dot && text.windows(2).any(|two| matches!(two, b"ey" | b"ew" | b"e3"))
 }
 
 /// The parts of a token, still encoded.

@@ -263,6 +263,10 @@ fn a_cookie_that_holds_a_token_stays_whatever_is_wrong_with_it() {
         (format!(" {good}"), 400),
         (format!("{good} x"), 400),
         (format!("Bearer {good}"), 401),
+        (format!("%22{good}%22"), 401),
+        (format!("j%3A%22{good}%22"), 401),
+        (format!("Bearer%20{}", good.replace('.', "%2E")), 401),
+        (good.rsplit_once('.').unwrap().0.to_owned(), 401),
         (mint_raw(r#"{"alg":"HS256"}"#, &repeated), 401),
     ] {
         let cookie = format!("__Host-session={value}; a=b");
