@@ -13,7 +13,7 @@ pub enum NotReissued {
     /// `renew_if` panicked.
     HookPanicked,
     /// It would not outlive its predecessor: the session's end is near, the handler took too long, or a handler asked for it
-    /// within the second in which the token was issued.
+    /// within the second in which the token was issued. Or the one on record has expired by now.
     TooLate,
     /// The key that signed the predecessor has left the ring.
     KeyWithdrawn,

@@ -220,7 +220,7 @@ impl Reissuing {
     ) -> Result<Step, NoSuccessor> {
         let proposed = policy.propose_narrowed(token, self.now, narrowed).ok_or(NotReissued::TooLate)?;
         // A successor without an accepted audience would be refused here, so it counts as declined.
-        if narrowed.audience.is_some() && policy.accept_head(token, &proposed.claims, self.now).is_none() {
+        if narrowed.audience.is_some() && policy.accept_head(token, &proposed.claims, self.now).is_err() {
             return Err(NotReissued::Declined.into());
         }
         // Checked before it is recorded, because recording it supersedes its predecessor.
@@ -240,12 +240,7 @@ impl Reissuing {
         match answer {
             Some(Rotated::Recorded) => {}
             Some(Rotated::Superseded { head }) => {
-                let head = policy.accept_head(token, &head, self.now).ok_or_else(|| {
-                    match policy.is_refresh_token_of(token, &head) {
-                        true => NotReissued::ContinuedByPair,
-                        false => NotReissued::HeadMismatch,
-                    }
-                })?;
+                let head = policy.accept_head(token, &head, self.now)?;
                 let proposed = self.successor.replace(head.clone());
                 let is_within = |proposed: &Successor| policy.only_renewed(&proposed.claims, &head.claims);
                 if self.wanted.is_some() && !proposed.as_ref().is_some_and(is_within) {

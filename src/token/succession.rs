@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::claims::Claims;
+use super::claims::{ACCESS_CLAIMS, Claims};
 use super::kind::TokenKind;
+use super::not_reissued::NotReissued;
 use super::policy::Policy;
 use super::renewal::Narrowed;
 use super::scope;
@@ -97,14 +98,23 @@ impl Policy {
     }
 
     /// Checks a head that a store returned, before it is signed. The store is trusted to order successors, but not to write claims.
-    /// `None` if the head can't be a successor of this token.
+    /// Fails if the head can't be a successor of this token, or is dead by now.
     ///
     /// The head may come from a node with another lifetime. It may live at most as long as this policy's lifetime or the token's
     /// own, whichever is longer, and ends with the session. While a deployment raises the lifetime, nodes with the old policy
     /// do not send heads of nodes with the new one.
-    pub(crate) fn accept_head(&self, token: &Verified, head: &str, now: NumericDate) -> Option<Successor> {
-        let head = self.recorded_head(token, head, now)?;
-        Some(head).filter(|head| head.outlives(outlived(token), now))
+    pub(crate) fn accept_head(
+        &self,
+        token: &Verified,
+        head: &str,
+        now: NumericDate,
+    ) -> Result<Successor, NotReissued> {
+        match self.recorded_head(token, head, now) {
+            Some(head) if head.outlives(outlived(token), now) => Ok(head),
+            Some(_) => Err(NotReissued::TooLate),
+            None if is_refresh_token_of(token, head) => Err(NotReissued::ContinuedByPair),
+            None => Err(NotReissued::HeadMismatch),
+        }
     }
 
     /// The same for a head that may be dead by now: it still tells when its predecessor was superseded.
@@ -126,14 +136,6 @@ impl Policy {
             return None;
         }
         Some(Successor { iat: parsed.iat(), exp: parsed.exp(), claims: head.into() })
-    }
-
-    /// Whether a head is a refresh token of this access token's session: it began as a single token and goes on with a pair.
-    pub(crate) fn is_refresh_token_of(&self, token: &Verified, head: &str) -> bool {
-        let head = self
-            .terms_of(TokenKind::Refresh, None)
-            .and_then(|terms| Claims::parse(head.into(), self, terms, None).ok());
-        token.kind() == TokenKind::Access && head.is_some_and(|head| head.sid() == Some(&*token.sid()))
     }
 
     /// Whether two claims texts differ only in names and dates, and the second has no further audience or scope.
@@ -169,6 +171,17 @@ impl Policy {
         };
         kept(&before) == kept(&after) && audience(&after).iter().all(|name| had.contains(name) || moved(name))
     }
+}
+
+/// Whether a head is a refresh token of this access token's session, which began as a single token and goes on with a pair. This node
+/// may know no refresh tokens.
+fn is_refresh_token_of(token: &Verified, head: &str) -> bool {
+    let Ok(members) = json::members(head) else { return false };
+    let value = |name: &str| members.iter().find(|member| member.name == name).map(|member| member.value);
+    let sid = value("sid").and_then(json::string);
+    token.kind() == TokenKind::Access
+        && value(ACCESS_CLAIMS).is_some()
+        && sid.as_deref() == Some(&*token.sid())
 }
 
 /// The instant that a successor's `exp` must be later than. An access token's successor must expire later than the token itself. A

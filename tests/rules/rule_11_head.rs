@@ -102,6 +102,12 @@ fn signed(head: &str) -> bool {
             assert_eq!(in_grace.status, 401, "{head}");
             assert_eq!(payload_text(&successor), head);
         }
+        None if *seen.lock().unwrap() == [NotReissued::TooLate; 2] => {
+            // No node can exchange it.
+            assert_eq!(in_grace.reason, Some(Reason::Expired), "{head}");
+            let head: Value = serde_json::from_str(head).unwrap();
+            assert!(head["exp"].as_u64().unwrap() <= NOW + 600, "{head}");
+        }
         None => {
             // A node with other settings may accept it.
             assert_eq!(in_grace.status, 503, "{head}");

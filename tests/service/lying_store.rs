@@ -129,7 +129,6 @@ async fn a_head_mismatch_is_never_signed() {
         changed("cnf", json!({ "jkt": "thief" })),
         changed("session_start", json!(NOW + 1)),
         changed("exp", json!(NOW + 12 * 3600 + 1)),
-        changed("exp", json!(NOW + 600)),
         changed("exp", json!(NOW + 480)),
         changed("exp", json!("2030-01-01")),
         without("iss"),
@@ -153,6 +152,15 @@ async fn a_head_mismatch_is_never_signed() {
             assert_eq!(events.take(), expected, "{head}");
         }
     }
+    // A head that is no longer of use is no mismatch, and no node can exchange it.
+    for (at, status, label) in [(500, 200, None), (630, 401, Some("refused expired"))] {
+        let (builder, events) = over(changed("exp", json!(NOW + 600)), at);
+        let response = given(&builder.build().unwrap()).await;
+        assert_status(&response, status);
+        assert_eq!(successor(&response), None);
+        let expected: Vec<_> = ["not_reissued too_late"].into_iter().chain(label).collect();
+        assert_eq!(events.take(), expected);
+    }
 }
 
 #[tokio::test]
@@ -169,5 +177,5 @@ async fn a_head_that_is_dead_by_now_is_not_signed() {
     let service = tower::Layer::layer(&layer, handler);
     let response = tower::ServiceExt::oneshot(service, request(&token)).await.unwrap();
     assert_eq!(successor(&response), None);
-    assert_eq!(events.take(), ["not_reissued head_mismatch"]);
+    assert_eq!(events.take(), ["not_reissued too_late"]);
 }

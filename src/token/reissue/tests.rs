@@ -104,11 +104,15 @@ fn each_answer_of_the_store_has_one_meaning() {
     assert_eq!((step, successor), (Ok(Step::AskPredicate), Some(head)), "the head that was recorded before");
     let of_pair =
         |sid: &str| refresh_token(&policy, &serde_json::json!({ "sid": sid })).claims().text().clone();
+    // Made early, and its response was lost.
+    let dead = policy.propose(&token, at(1)).expect("a successor").claims;
+    let dead = dead.replace(&at(601).as_secs().to_string(), &at(590).as_secs().to_string()).into();
     let revoked_until = at(0);
     for (said, why) in [
         (Some(Rotated::Superseded { head: "{}".into() }), NotReissued::HeadMismatch.into()),
         (Some(Rotated::Superseded { head: of_pair("s") }), NotReissued::ContinuedByPair.into()),
         (Some(Rotated::Superseded { head: of_pair("another") }), NotReissued::HeadMismatch.into()),
+        (Some(Rotated::Superseded { head: dead }), NotReissued::TooLate.into()),
         (Some(Rotated::Reused { generations: 3 }), NoSuccessor::Reused { generations: 3 }),
         (Some(Rotated::Revoked), NoSuccessor::Revoked),
         (Some(Rotated::Predated { revoked_until }), NoSuccessor::Revoked),
