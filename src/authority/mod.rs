@@ -164,7 +164,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
             ));
         }
         builder::check_issuer(|iss| keys.trusted(iss).is_some(), &self.0.policy)?;
-        builder::check_signing_key(&keys, &self.0.policy)?;
+        keys.check_issuer(self.0.policy.issuer.as_deref()).map_err(builder::unfit_signing_key)?;
         self.0.keys.replace(keys);
         self.reporter().emit(&Event::Keys(KeyEvent::Replaced { ring: &self.0.keys.current() }));
         Ok(())

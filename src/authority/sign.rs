@@ -131,7 +131,7 @@ mod tests {
         }
     }
 
-    /// A source may replace the signing key by one that may not sign the own `iss`. Its tokens would be refused everywhere.
+    /// Whatever lets such a key become the signing one: its tokens would be refused everywhere.
     #[test]
     fn a_key_whose_jwk_names_another_issuer_signs_nothing() {
         let key = |issuer: &str| {

@@ -48,6 +48,9 @@ pub(crate) trait KeyManager: Send + Sync + 'static {
     /// How long a replaced key still verifies, in seconds.
     fn overlap(&self) -> u64;
 
+    /// From now on no key begins to sign that may not sign for this own `iss`. An error if one that signs, or is about to, may not.
+    fn sign_for(&self, iss: Option<&Arc<str>>) -> Result<(), KeyError>;
+
     /// The trusted foreign issuer that this `iss` belongs to, even while none of its keys is known.
     fn trusted(&self, iss: &str) -> Option<Arc<TrustedIssuer>>;
 
@@ -159,6 +162,14 @@ impl Keys {
 
     pub(crate) fn overlap(&self) -> Option<u64> {
         self.manager.as_ref().map(|manager| manager.overlap())
+    }
+
+    /// Checks that they can sign for an authority of this `iss`, and that a manager replaces them only by such.
+    pub(crate) fn sign_for(&self, iss: Option<&Arc<str>>) -> Result<(), KeyError> {
+        match &self.manager {
+            Some(manager) => manager.sign_for(iss),
+            None => self.ring.load().check_issuer(iss.map(|iss| &**iss)),
+        }
     }
 
     /// The trusted foreign issuer that this `iss` belongs to, even while none of its keys is known.

@@ -169,6 +169,11 @@ impl KeyRing {
         self.signing.as_ref().map(|(key, _)| key)
     }
 
+    /// An error if the signing key may not sign for this `iss`, the own one.
+    pub(crate) fn check_issuer(&self, own: Option<&str>) -> Result<(), KeyError> {
+        self.signing_key().map_or(Ok(()), |key| key.check_issuer(own))
+    }
+
     /// The signing key, with the headers that its tokens carry.
     pub(crate) fn signing(&self) -> Option<&(SigningKey, EncodedHeaders)> {
         self.signing.as_ref()

@@ -39,7 +39,8 @@ pub enum KeyErrorKind {
     WrongType,
     /// A well-formed key of a kind, size or encoding that is not supported.
     Unsupported,
-    /// A JWK whose `use` or `key_ops` do not allow verifying signatures.
+    /// A JWK whose `use` or `key_ops` do not allow verifying signatures, or whose `issuer` does not allow it to sign for the own
+    /// one.
     WrongUse,
     /// A JWK that names no algorithm and whose type leaves several.
     AlgorithmMissing,

@@ -209,6 +209,22 @@ impl SigningKey {
         self.public.may_sign_for(iss)
     }
 
+    /// An error if its JWK does not allow it to sign for this `iss`, the own one: no token of it would be admitted.
+    pub(crate) fn check_issuer(&self, own: Option<&str>) -> Result<(), KeyError> {
+        match self.issuer() {
+            Some(named) if !self.may_sign_for(own) => Err(KeyError::new(
+                KeyErrorKind::WrongUse,
+                format!(
+                    "it may not sign for {}: its JWK's `issuer` is {:?}; correct the issuer, or remove the member",
+                    own.map_or("no issuer".to_owned(), |own| format!("{own:?}")),
+                    named.to_string(),
+                ),
+            )
+            .about(self.kid())),
+            _ => Ok(()),
+        }
+    }
+
     /// The only `iss` that it may sign, if its JWK names one.
     pub(crate) fn issuer(&self) -> Option<&IssuerName> {
         self.public.issuer()

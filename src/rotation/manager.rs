@@ -368,6 +368,10 @@ impl KeyManager for Manager {
         self.settings.timing.overlap
     }
 
+    fn sign_for(&self, iss: Option<&Arc<str>>) -> Result<(), KeyError> {
+        self.state().rotation.sign_for(iss)
+    }
+
     fn trusted(&self, iss: &str) -> Option<Arc<TrustedIssuer>> {
         self.issuer_of(iss).map(|(_, foreign)| foreign.issuer.clone())
     }

@@ -37,6 +37,8 @@ pub(super) struct RotationState {
     timing: Timing,
     /// There are no own keys.
     is_verify_only: bool,
+    /// The `iss` of each authority that signs with these keys; `None` of one that writes none. Each key must be able to sign for all.
+    own_issuers: Vec<Option<Arc<str>>>,
     /// `None` if it was withdrawn and no other has replaced it, or there are no own keys.
     signing: Option<SigningKey>,
     /// The next signing key. It verifies already.
@@ -93,6 +95,7 @@ impl RotationState {
         Self {
             timing,
             is_verify_only: false,
+            own_issuers: Vec::new(),
             signing: None,
             next: None,
             retiring: Vec::new(),
@@ -141,6 +144,18 @@ impl RotationState {
         self.foreign.remove(&at);
     }
 
+    /// Adds the `iss` of an authority, unless a key that signs, or is about to, may not sign for it.
+    pub(super) fn sign_for(&mut self, iss: Option<&Arc<str>>) -> Result<(), KeyError> {
+        let next = self.next.iter().map(|next| &next.key);
+        for key in self.signing.iter().chain(next) {
+            key.check_issuer(iss.map(|iss| &**iss))?;
+        }
+        if !self.own_issuers.iter().any(|own| own.as_ref() == iss) {
+            self.own_issuers.push(iss.cloned());
+        }
+        Ok(())
+    }
+
     /// Applies an answer of the own source. Its withdrawals take effect even if its signing key can't be used.
     pub(super) fn own_loaded(&mut self, set: KeySet, now: NumericDate) -> Result<(), KeyError> {
         let now = self.tick(now);
@@ -148,6 +163,14 @@ impl RotationState {
         self.withdrawn.extend(withdrawn);
         // Before the old keys are replaced: this set may rename a key that it withdraws under the old name.
         self.withdraw_other_names();
+        if let Some(key) = &signing {
+            let refused = self.own_issuers.iter().find_map(|own| key.check_issuer(own.as_deref()).err());
+            if let Some(error) = refused {
+                // It may have withdrawn the key under another name.
+                self.withdrawn.observe(&key.verifying_key(), None);
+                return Err(error);
+            }
+        }
         // A set without a signing key is refused as unread or a mistake, so it does not say which keys are retired.
         let before =
             if signing.is_some() { std::mem::replace(&mut self.listed, verifying) } else { Vec::new() };

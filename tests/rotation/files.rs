@@ -8,7 +8,7 @@ use tower_reissue::keys::{
     Algorithm, CommandSource, DirectorySource, EnvSource, FileSource, GeneratedSource, KeyErrorKind,
     KeyFormat, KeySource,
 };
-use tower_reissue::{KeyEvent, VerifyingKey};
+use tower_reissue::{KeyEvent, Login, VerifyingKey};
 
 use super::*;
 
@@ -469,7 +469,7 @@ async fn a_certificate_beside_the_keys_is_a_key_only_where_it_was_asked_for() {
 }
 
 #[tokio::test]
-async fn an_own_set_without_keys_changes_nothing_and_is_told() {
+async fn an_own_set_whose_keys_can_not_sign_changes_nothing_and_is_told() {
     let scratch = Scratch::new();
     let path = scratch.path("keys.json");
     let jwk = |kid: &str, k: &str| format!(r#"{{"kty":"oct","alg":"HS256","kid":"{kid}","k":"{k}"}}"#);
@@ -492,12 +492,28 @@ async fn an_own_set_without_keys_changes_nothing_and_is_told() {
         .start()
         .await
         .unwrap();
-    write(&path, r#"{"keys":[]}"#);
-    eventually(|| {
-        failures.lock().unwrap().iter().filter(|line| line.contains("no key that signs")).count() > 2
-    })
-    .await;
-    assert_eq!(keys.current().kids().collect::<Vec<_>>(), ["new", "old", secret_key(1).kid()]);
+    let authorities = ["https://a.example", "https://b.example"]
+        .map(|issuer| authority(keys.clone()).issuer(issuer).build().unwrap());
+    let of = |issuer: &str| {
+        new.replacen("new", "of an issuer", 1).replacen('}', &format!(r#","issuer":"{issuer}"}}"#), 1)
+    };
+    for (set, fault) in [
+        (String::new(), "no key that signs"),
+        // Each authority signs with it.
+        (of("https://a.example"), "for \"https://b.example\": its JWK's `issuer`"),
+    ] {
+        write(&path, &format!(r#"{{"keys":[{set}]}}"#));
+        eventually(|| failures.lock().unwrap().iter().filter(|line| line.contains(fault)).count() > 2).await;
+        assert_eq!(keys.current().kids().collect::<Vec<_>>(), ["new", "old", secret_key(1).kid()], "{set}");
+        for authority in &authorities {
+            authority.issue(Login::new("alice")).await.unwrap();
+        }
+    }
+    write(&path, &format!(r#"{{"keys":[{}]}}"#, of("https://{any}.example")));
+    eventually(|| keys.current().kids().next() == Some("of an issuer")).await;
+    for authority in &authorities {
+        authority.issue(Login::new("alice")).await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use crate::authority::cache::TokenCache;
 use crate::authority::{Authority, Hooks, Inner, RetiredSignOuts};
 use crate::error::ConfigError;
 use crate::jose::media_type;
-use crate::keyring::ring::KeyRing;
+use crate::keys::error::KeyError;
 use crate::store::{ErasedStore, Settling, settling};
 use crate::telemetry::Reporter;
 use crate::time::{MAX_TOLERANCE, TEN_YEARS};
@@ -61,7 +61,6 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
             );
         }
         check_issuer(|iss| options.keys.trusted(iss).is_some(), &policy)?;
-        check_signing_key(&options.keys.current(), &policy)?;
         policy.max_session_lifetime = match options.max_session_lifetime {
             Some(limit) => limit,
             None if is_verify_only => None,
@@ -113,6 +112,8 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
             return refuse("`max_sessions_per_subject` is 0: nobody could sign in; 100 is the default");
         }
         let store = options.store.map(|store| settle(store, &mut policy)).transpose()?;
+        // Last, because a rotation remembers the issuer.
+        options.keys.sign_for(policy.issuer.as_ref()).map_err(unfit_signing_key)?;
         let authority = Authority(Arc::new(Inner {
             policy,
             keys: options.keys,
@@ -160,17 +161,9 @@ pub(in crate::authority) fn check_issuer(
     }
 }
 
-/// Checks that the signing key may sign the own `iss`: no token of it would be admitted otherwise.
-pub(in crate::authority) fn check_signing_key(ring: &KeyRing, policy: &Policy) -> Result<(), ConfigError> {
-    let own = policy.issuer.as_deref();
-    match ring.signing_key().map(|key| (key.kid(), key.issuer())) {
-        Some((kid, Some(named))) if !named.matches(own.unwrap_or_default()) => refuse(format!(
-            "the signing key {kid:?} may not sign for {}: its JWK's `issuer` is {:?}; correct the issuer, or remove the member",
-            own.map_or("no issuer".to_owned(), |own| format!("{own:?}")),
-            named.to_string(),
-        )),
-        _ => Ok(()),
-    }
+/// No token of it would be admitted.
+pub(in crate::authority) fn unfit_signing_key(error: KeyError) -> ConfigError {
+    ConfigError::new(format!("the signing key does not fit: {error}"))
 }
 
 /// Checks the bounds for all tokens, own and foreign.

@@ -21,7 +21,7 @@ use crate::token::claims::{ACCESS_CLAIMS, CLIENT_ID, SLIDING};
 use crate::token::policy::{DEFAULT_LIFETIME, Policy};
 use crate::token::renewal::Renewal;
 
-pub(super) use build::{check_issuer, check_signing_key};
+pub(super) use build::{check_issuer, unfit_signing_key};
 pub use refresh_tokens::RefreshTokens;
 
 /// Names that an authority writes itself.

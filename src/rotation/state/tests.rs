@@ -16,6 +16,13 @@ fn set(name: &str) -> KeySet {
     KeySet::signing(key(name))
 }
 
+/// The key of this name, as a JWK that may sign only for this issuer.
+fn key_of(name: &str, issuer: &str) -> SigningKey {
+    let k = crate::jose::base64::encode_url(format!("{name:-<64}"));
+    let jwk = format!(r#"{{"kty":"oct","alg":"HS256","kid":"{name}","k":"{k}","issuer":"{issuer}"}}"#);
+    SigningKey::from_jwk(&jwk).unwrap()
+}
+
 fn at(secs: u64) -> NumericDate {
     NumericDate::from_secs(1_000 + secs)
 }
@@ -445,6 +452,48 @@ fn an_own_set_that_holds_no_key_that_signs_changes_nothing() {
     for secs in [3, 100_000] {
         assert_eq!(ring(&mut rotation, secs), "a | a listed");
     }
+}
+
+#[test]
+fn a_key_that_may_not_sign_for_each_own_issuer_changes_nothing_but_what_it_withdraws() {
+    let own = |issuer: &'static str| Some(Arc::from(issuer));
+    for (issuers, named, allowed) in [
+        (vec![], "i", true),
+        (vec![own("i"), own("i")], "i", true),
+        (vec![own("i")], "i/", false),
+        (vec![own("i"), own("j")], "i", false),
+        (vec![own("x-i"), own("x-j")], "x-{any}", true),
+        (vec![None], "i", false),
+    ] {
+        let mut rotation = rotation(TIMING);
+        let listed = || set("a").retiring(key("listed")).retiring(key("leaked"));
+        rotation.own_loaded(listed(), at(1)).unwrap();
+        for issuer in &issuers {
+            rotation.sign_for(issuer.as_ref()).unwrap();
+        }
+        let set = KeySet::signing(key_of("b", named)).withdrawing("leaked");
+        let refusal = rotation.own_loaded(set, at(2)).err().map(|error| error.kind());
+        assert_eq!(refusal, (!allowed).then_some(KeyErrorKind::WrongUse), "{issuers:?} {named}");
+        let activated = 2 + DELAY + 1;
+        for (instant, expected) in if allowed {
+            [(2, "a | a b"), (activated, "b | b a")]
+        } else {
+            [2, activated].map(|at| (at, "a | a listed"))
+        } {
+            assert_eq!(ring(&mut rotation, instant), expected, "{issuers:?} {named} at {instant}");
+        }
+        // One that waits to sign counts as well.
+        let mut waiting = self::rotation(TIMING);
+        waiting.own_loaded(KeySet::signing(key_of("b", named)), at(2)).unwrap();
+        let fits = issuers.iter().all(|issuer| waiting.sign_for(issuer.as_ref()).is_ok());
+        assert_eq!(fits, allowed, "{issuers:?} {named}");
+    }
+    // It is known by its other names, too.
+    let mut rotation = rotation(TIMING);
+    rotation.sign_for(None).unwrap();
+    rotation.own_loaded(KeySet::signing(key_of("b", "i")).withdrawing("b"), at(2)).unwrap_err();
+    rotation.own_loaded(set("a").retiring(key("b").with_kid("other")), at(3)).unwrap();
+    assert_eq!(ring(&mut rotation, 3), "a | a");
 }
 
 #[test]
