@@ -52,7 +52,8 @@ pub enum KeyEvent<'a> {
         issuer: &'a str,
     },
     /// One key of a source did not load, or may not be used. The source's other keys are used. Reported once for as long
-    /// as it lasts. The last of several says how many others there are, if they are more than are reported at once.
+    /// as it lasts. The last of several says how many others there are, if they are more than are reported at once: they
+    /// are reported later, one a minute.
     #[non_exhaustive]
     Skipped {
         /// Which source.

@@ -111,10 +111,8 @@ impl Loader {
     }
 
     fn hanging(&self) -> Loaded {
-        let error = format!(
-            "the load that began {} s ago hangs and can't be cancelled; no other one begins before it ends",
-            self.hangs_for().as_secs()
-        );
+        // Without the time: a fault that lasts is told by its text.
+        let error = "an earlier load hangs and can't be cancelled; no other one begins before it ends";
         Loaded { set: Err(KeyError::unavailable(error)), _permit: None }
     }
 

@@ -425,17 +425,19 @@ impl State {
         foreign.find(|(_, (foreign, _))| foreign.issuer.name() == name).map(|(at, _)| *at)
     }
 
-    /// Reports skipped keys of the own source, and withdrawals of unknown names.
-    fn report_own_skipped(&mut self, source: &Arc<str>, mut skipped: Vec<KeyError>, withdrawn: &[String]) {
-        skipped.extend(self.rotation.unknown_withdrawals(withdrawn));
-        self.reports.extend(self.own.reports.skipped(source, &skipped));
+    /// Reports withdrawals of unknown names, and then skipped keys of the own source, which may be many.
+    fn report_own_skipped(&mut self, source: &Arc<str>, skipped: Vec<KeyError>, withdrawn: &[String]) {
+        let mut errors = self.rotation.unknown_withdrawals(withdrawn);
+        errors.extend(skipped);
+        self.reports.extend(self.own.reports.skipped(source, &errors));
     }
 
     fn report_own_failure(&mut self, source: &Arc<str>, error: KeyError) {
         self.reports.extend(self.own.reports.load_failed(source, error));
     }
 
-    /// Reports the answer of an issuer's source, and own keys that the issuer publishes.
+    /// Reports the answer of an issuer's source: own keys that the issuer publishes first, because it may publish many others that
+    /// are skipped.
     fn report_foreign(
         &mut self,
         at: usize,
@@ -448,9 +450,10 @@ impl State {
             Ok(keys) => reports.issuer_keys(*keys, source, foreign.issuer.name()),
             Err(error) => reports.load_failed(source, error.clone()),
         });
-        if let Some(mut skipped) = skipped {
-            skipped.extend(self.rotation.own_keys_of(at));
-            self.reports.extend(reports.skipped(source, &skipped));
+        if let Some(skipped) = skipped {
+            let mut errors = self.rotation.own_keys_of(at);
+            errors.extend(skipped);
+            self.reports.extend(reports.skipped(source, &errors));
         }
     }
 

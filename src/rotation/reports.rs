@@ -76,18 +76,16 @@ impl Reports {
     }
 
     /// The errors of a set's skipped keys that were not reported yet, as far as they may be reported now. The last of them says
-    /// how many others there are.
+    /// how many others there are; those are reported later if they last.
     pub(super) fn skipped(&mut self, source: &Arc<str>, errors: &[KeyError]) -> Vec<KeyReport> {
         let texts: HashSet<_> = errors.iter().map(ToString::to_string).collect();
         self.skipped.retain(|text| texts.contains(text));
         let mut new: Vec<_> =
             errors.iter().filter(|error| !self.skipped.contains(&error.to_string())).cloned().collect();
         let allowed = new.iter().take_while(|_| self.may_report(Kind::Skipped)).count();
-        if allowed > 0 {
-            self.skipped = texts;
-        }
         let others = new.len() - allowed;
         new.truncate(allowed);
+        self.skipped.extend(new.iter().map(ToString::to_string));
         if others > 0
             && let Some(last) = new.pop()
         {
@@ -116,7 +114,7 @@ impl Reports {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
 
@@ -186,13 +184,17 @@ mod tests {
         assert_eq!(told.len(), 5);
         assert!(told.last().unwrap().contains("93 other keys"), "{told:?}");
         assert!(told.last().unwrap().contains("number 6"), "{told:?}");
-        // What is not reported now is reported later, if it is still so.
+        // What is not reported now is reported later, if it is still so, and each by its name.
         let others = broken(200, 203);
         assert_eq!(skipped(&others).len(), 0);
-        tokio::time::advance(EVERY).await;
-        let told = skipped(&others);
-        assert!(told.len() == 1 && told.concat().contains("2 other keys"), "{told:?}");
-        tokio::time::advance(EVERY).await;
+        for (named, left) in
+            [("number 200", "2 other keys"), ("number 201", "1 other keys"), ("number 202", "")]
+        {
+            tokio::time::advance(EVERY).await;
+            let told = skipped(&others);
+            assert!(told.len() == 1 && told[0].contains(named) && told[0].contains(left), "{told:?}");
+        }
+        tokio::time::advance(EVERY * AT_ONCE).await;
         assert_eq!(skipped(&others).len(), 0);
     }
 }

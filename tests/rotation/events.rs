@@ -122,6 +122,45 @@ async fn whatever_a_source_answers_its_events_are_eight_at_once_and_then_one_a_m
     }
 }
 
+/// The limit lets one of many through: the one that matters most.
+#[tokio::test(start_paused = true)]
+async fn no_number_of_broken_keys_hides_a_misspelt_withdrawal_or_an_own_key_of_an_issuer() {
+    for lasts in [true, false] {
+        let broken = move |load: usize, set: KeySet| broken(if lasts { 0 } else { load }, 20, set);
+        // From the first load on, or later.
+        for since in [0, 5] {
+            let own = KeySet::signing(secret_key(1));
+            let misspelt = move |load: usize| {
+                let own = own.clone();
+                broken(load, if load >= since { own.withdrawing("misspelt") } else { own })
+            };
+            let theirs = move |load: usize| {
+                let theirs = (load >= since).then(|| secret_key(1).with_kid("theirs").into());
+                broken(load, KeySet::verifying(theirs.into_iter().chain([secret_key(2).into()])))
+            };
+            for (name, rotation) in [
+                ("\"misspelt\"", self::own(turning(misspelt))),
+                ("\"theirs\"", self::own(KeySet::signing(secret_key(1))).trust(A, turning(theirs))),
+            ] {
+                let told = Arc::new(Mutex::new(Vec::new()));
+                let seen = told.clone();
+                let rotation = rotation.on_event(move |event| {
+                    if let KeyEvent::Skipped { .. } = event {
+                        seen.lock().unwrap().push(event.to_string());
+                    }
+                });
+                let keys = rotation.start().await.unwrap();
+                tokio::time::sleep(Duration::from_secs(305)).await;
+                drop(keys);
+                reported(|| Arc::strong_count(&told) == 1);
+                let told = told.lock().unwrap();
+                let named = told.iter().filter(|line| line.contains(name)).count();
+                assert_eq!(named, 1, "{name} since {since}, {lasts}: {told:?}");
+            }
+        }
+    }
+}
+
 /// As an application does that reads its list of tenants each minute.
 #[tokio::test(start_paused = true)]
 async fn an_issuer_that_is_trusted_again_has_the_limit_that_it_had() {
