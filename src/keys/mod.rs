@@ -66,7 +66,7 @@ pub(crate) mod key_set;
 pub(crate) mod material;
 pub(crate) mod scheme;
 pub(crate) mod signing_key;
-mod thumbprint;
+pub(crate) mod thumbprint;
 pub(crate) mod verifying_key;
 
 #[cfg(test)]

@@ -47,6 +47,12 @@ pub(crate) fn of_secret(secret: &[u8]) -> String {
     encode_url(tag.get(..16).unwrap_or_default())
 }
 
+/// Whether the text has the form of a thumbprint or a fingerprint.
+pub(crate) fn is_one(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    matches!(text.len(), 22 | 43) && text.bytes().all(fits)
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {

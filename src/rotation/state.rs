@@ -15,6 +15,7 @@ use crate::keys::key_set::KeySet;
 use crate::keys::signing_key::SigningKey;
 use crate::keys::verifying_key::VerifyingKey;
 use crate::rotation::elapsed::Elapsed;
+use crate::rotation::source::directory::withdrawn_by;
 use crate::time::NumericDate;
 
 /// How many retired keys are remembered: the latest.
@@ -258,12 +259,16 @@ impl RotationState {
         self.withdraw_other_names();
     }
 
-    /// An error for each of these withdrawn names that no key ever had here. They may be misspelt.
+    /// An error for each of these withdrawn names that no key ever had here. They may be misspelt. Names that were read in another
+    /// one count with it.
     pub(super) fn unknown_withdrawals(&mut self, names: &[String]) -> Vec<KeyError> {
         self.withdraw_other_names();
+        let read_in = |name: &String| withdrawn_by(name).into_iter().skip(1);
+        let parts: HashSet<_> = names.iter().flat_map(read_in).collect();
         names
             .iter()
-            .filter(|name| !self.withdrawn.has_seen(name))
+            .filter(|name| !parts.contains(*name) && !self.withdrawn.has_seen(name))
+            .filter(|name| !read_in(name).any(|part| self.withdrawn.has_seen(&part)))
             .map(|name| {
                 KeyError::new(
                     KeyErrorKind::Ring,

@@ -9,7 +9,7 @@ use crate::keys::error::{KeyError, KeyErrorKind};
 use crate::keys::key_set::KeySet;
 use crate::rotation::load::Loader;
 use crate::rotation::source::command::CommandSource;
-use crate::rotation::source::directory::{DirectorySource, withdrawn_names};
+use crate::rotation::source::directory::{DirectorySource, withdrawn_by};
 use crate::rotation::source::file::FileSource;
 use crate::rotation::source::generated::GeneratedSource;
 use crate::rotation::source::{KeyFormat, KeySource};
@@ -309,20 +309,6 @@ impl Settings {
     }
 }
 
-/// The names in an entry of `withdrawn_keys`, which is read as a line of a directory's list is. Unlike a line, an entry may also
-/// be a `kid` with blanks.
-fn withdrawn_by(entry: &str) -> Vec<String> {
-    let mut names: Vec<_> = withdrawn_names(entry).collect();
-    let whole = entry.trim();
-    if let [name] = &*names
-        && name != whole
-        && whole.starts_with(&**name)
-    {
-        names.push(whole.to_owned());
-    }
-    names
-}
-
 #[cfg_attr(not(feature = "jwks-no-provider"), allow(dead_code, reason = "the error names none"))]
 enum Address<'a> {
     Keys(&'a str),
@@ -426,23 +412,6 @@ mod tests {
                     assert!(error.contains("`key`") || error.contains("`retired_keys[0]`"), "{why}: {error}");
                 }
             }
-        }
-    }
-
-    #[test]
-    fn an_entry_of_the_withdrawn_keys_is_a_line_or_a_kid_with_blanks() {
-        for (entry, expected) in [
-            ("old", &["old"][..]),
-            ("\"old\"", &["old"]),
-            ("\u{feff}old", &["old"]),
-            ("kid=old", &["old"]),
-            ("HS256 18a5kllpJbr8upcP-6RfJg", &["18a5kllpJbr8upcP-6RfJg"]),
-            ("old\nolder", &["old", "older"]),
-            ("[\"old\"", &["old"]),
-            (" the old key ", &["the", "the old key"]),
-            ("", &[]),
-        ] {
-            assert_eq!(withdrawn_by(entry), expected, "{entry:?}");
         }
     }
 }

@@ -158,6 +158,25 @@ async fn a_retired_key_admits_and_a_withdrawn_one_does_not() {
     assert!(without.admit(token.as_str()).await.is_err());
 }
 
+#[tokio::test]
+async fn a_listed_kid_is_withdrawn_whatever_its_characters_and_no_other_is() {
+    let key = |kid: &str, value: &str| format!("algorithm = 'HS512'\nkid = '{kid}'\nvalue = '{value}'");
+    let old = "the secret of last year, which is 64 bytes long as well: --------";
+    for kid in ["#key-1", "main 2", "[old]", "HS512 old", "old;", "kid=x", "old # 1", "old"] {
+        let before = format!("{NEEDED}[key]\n{}", key(kid, old));
+        let before = Authority::from_settings(&toml(&before).unwrap()).await.unwrap();
+        let token = before.issue(Login::new("alice")).await.unwrap();
+        let after = format!(
+            "{NEEDED}withdrawn_keys = ['{kid}']\n[key]\n{}\n[[retired_keys]]\n{}",
+            key("main", SECRET),
+            key(kid, old)
+        );
+        let after = Authority::from_settings(&toml(&after).unwrap()).await.unwrap();
+        assert!(after.admit(token.as_str()).await.is_err(), "{kid:?}");
+        assert!(after.issue(Login::new("alice")).await.is_ok(), "{kid:?}");
+    }
+}
+
 /// A person's mistake: the key, or a URL with a password, where a name belongs.
 #[test]
 fn a_secret_in_place_of_a_name_is_refused_and_printed_nowhere() {

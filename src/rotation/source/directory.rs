@@ -9,6 +9,7 @@ use crate::keys::algorithm::Algorithm;
 use crate::keys::error::{KeyError, KeyErrorKind};
 use crate::keys::format::text;
 use crate::keys::key_set::KeySet;
+use crate::keys::thumbprint;
 use crate::rotation::source::KeySource;
 use crate::rotation::source::format::KeyFormat;
 use crate::rotation::source::given;
@@ -58,6 +59,8 @@ const WITHDRAWN: &str = "withdrawn";
 /// The link to the files of a mounted Secret.
 const DATA: &str = "..data";
 const MAX_FILES: usize = 100;
+/// Around a name in a list: quotes, separators, brackets, and invisible characters that editors insert.
+const DECORATION: [char; 9] = ['"', '\'', '`', ',', ';', '[', ']', '\u{feff}', '\u{200b}'];
 /// The names that the certificates of a `kubernetes.io/tls` Secret have.
 const CERTIFICATES: [&str; 2] = ["tls.crt", "ca.crt"];
 
@@ -243,14 +246,26 @@ fn parse_withdrawn(found: &[Entry]) -> KeySet {
     for Entry { bytes, .. } in found {
         // Lossy, so that a comment in another encoding does not hide the names.
         let lines = text::plain(bytes).unwrap_or_else(|| String::from_utf8_lossy(bytes).into_owned().into());
-        set.withdrawn.extend(withdrawn_names(&lines));
+        set.withdrawn.extend(lines.split(['\n', '\r']).filter_map(withdrawn_name));
     }
     set
 }
 
-/// The names in a list of withdrawn keys, one on each line.
-pub(crate) fn withdrawn_names(list: &str) -> impl Iterator<Item = String> {
-    list.split(['\n', '\r']).filter_map(withdrawn_name)
+/// What an entry of a list can name, where each entry is meant as one name: every line of it as it stands, and without quotes.
+/// What [`withdrawn_name`] reads in a line is added if there are no blanks or it is a fingerprint: another word of a `kid` with
+/// blanks may be the name of another key.
+pub(crate) fn withdrawn_by(entry: &str) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for line in entry.split(['\n', '\r']).map(str::trim) {
+        let is_one_word = !line.contains(char::is_whitespace);
+        let read = withdrawn_name(line).filter(|name| is_one_word || thumbprint::is_one(name));
+        for name in [line, line.trim_matches(DECORATION)].map(str::to_owned).into_iter().chain(read) {
+            if !name.is_empty() && !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
+    names
 }
 
 /// The `kid` or fingerprint in a line. The line may be copied from the log: `signs HS256 <fingerprint> kid=main`.
@@ -259,9 +274,9 @@ fn withdrawn_name(line: &str) -> Option<String> {
         |word: &str| matches!(word, "signs" | "verifies" | "trusted") || word.parse::<Algorithm>().is_ok();
     // Only a word that begins with `#` begins a comment: a `kid` may contain one, as those of DIDs do.
     let words = line.split_whitespace().take_while(|word| !word.starts_with('#'));
-    // Quotes, separators, the brackets or the dash of a list, and invisible characters that editors insert.
     let words = words.map(|word| {
-        let word = word.trim_matches(['"', '\'', '`', ',', ';', '[', ']', '\u{feff}', '\u{200b}']);
+        let word = word.trim_matches(DECORATION);
+        // The dash of a list.
         if word.chars().all(|dash| matches!(dash, '-' | '*')) { "" } else { word }
     });
     let words = words.filter(|word| !word.is_empty());
@@ -310,6 +325,30 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(withdrawn_name(line).as_deref(), expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn an_entry_that_withdraws_counts_as_it_stands() {
+        for (entry, expected) in [
+            ("old", &["old"][..]),
+            ("\"old\"", &["\"old\"", "old"]),
+            ("\u{feff}old", &["\u{feff}old", "old"]),
+            ("kid=old", &["kid=old", "old"]),
+            ("old;", &["old;", "old"]),
+            ("[old]", &["[old]", "old"]),
+            ("[\"old\"", &["[\"old\"", "old"]),
+            ("#key-1", &["#key-1"]),
+            ("did:example:1#key-1", &["did:example:1#key-1"]),
+            ("HS256 18a5kllpJbr8upcP-6RfJg", &["HS256 18a5kllpJbr8upcP-6RfJg", "18a5kllpJbr8upcP-6RfJg"]),
+            ("HS256 old", &["HS256 old"]),
+            ("main 2", &["main 2"]),
+            ("'main 2'", &["'main 2'", "main 2"]),
+            (" the old key ", &["the old key"]),
+            ("old\r\nolder\n", &["old", "older"]),
+            ("", &[]),
+        ] {
+            assert_eq!(withdrawn_by(entry), expected, "{entry:?}");
         }
     }
 

@@ -351,7 +351,8 @@ fn a_failed_load_hands_its_withdrawals_on() {
 fn a_withdrawal_that_no_key_ever_answered_to_is_told() {
     let mut rotation = rotation(TIMING);
     rotation.foreign_loaded(0, KeySet::verifying([key("f").into()]), at(0)).unwrap();
-    let names = ["a", "f", "typo"].map(str::to_owned);
+    // `[f]` and what is read in it are one entry.
+    let names = ["a", "[f]", "f", "typo"].map(str::to_owned);
     let set = names.iter().fold(set("b"), |set, name| set.withdrawing(name));
     rotation.own_loaded(set.clone(), at(1)).unwrap();
     let told = |rotation: &mut RotationState| {
