@@ -68,9 +68,10 @@ impl DirectorySource {
     /// `signing` names the file of the signing key. Every file is read in this format. Without that file, a load
     /// fails.
     pub fn new(directory: impl Into<PathBuf>, signing: impl Into<PathBuf>, format: KeyFormat) -> Self {
+        let directory = given::path(directory);
         Self {
-            directory: given::path(directory),
-            signing: given::path(signing),
+            signing: given::name(&directory, signing),
+            directory,
             format,
             retired: Vec::new(),
             cache: LoadCache::default(),
@@ -81,7 +82,7 @@ impl DirectorySource {
     /// A retired key's file in another format, during a change of the algorithm, or one that is a certificate. The
     /// file may be missing.
     pub fn retired(mut self, name: impl Into<PathBuf>, format: KeyFormat) -> Self {
-        self.retired.push((given::path(name), format));
+        self.retired.push((given::name(&self.directory, name), format));
         self
     }
 

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::jose::base64::Base64;
+use crate::jose::json;
 
 /// A path to read keys from.
 pub(super) fn path(given: impl Into<PathBuf>) -> PathBuf {
@@ -11,6 +12,17 @@ pub(super) fn path(given: impl Into<PathBuf>) -> PathBuf {
     let text = given.to_string_lossy();
     if is_key_text(&text) || is_secret_for_path(&text) {
         "(not a path, but perhaps the text of a key or a token)".into()
+    } else {
+        given
+    }
+}
+
+/// The name of a file in this directory.
+pub(super) fn name(directory: &Path, given: impl Into<PathBuf>) -> PathBuf {
+    let given = given.into();
+    let text = given.to_string_lossy();
+    if is_key_text(&text) || is_secret_for_name(directory, &text) {
+        "(not a file's name, but perhaps the text of a key or a token)".into()
     } else {
         given
     }
@@ -31,18 +43,26 @@ pub(crate) fn is_variable(text: &str) -> bool {
 /// Whether it looks like a secret in place of a path or URL: a relative path of random letters and digits, or a token, which does
 /// not exist.
 pub(crate) fn is_secret_for_path(text: &str) -> bool {
-    let text = text.trim();
-    // As it stands in a header field.
-    let text = text.strip_prefix("Bearer ").map_or(text, str::trim_start);
-    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '+' | '/' | '=');
-    let is_random = text.chars().all(fits) && is_like_random(text);
-    !text.starts_with('/') && (is_random || is_token(text)) && !Path::new(text).exists()
+    is_secret_for_name(Path::new(""), text)
 }
 
-/// Whether the part before the first dot is the header of a JWS or JWE: a JSON object in base64url.
+/// The same for the name of a file in this directory.
+pub(crate) fn is_secret_for_name(directory: &Path, text: &str) -> bool {
+    let name = text.trim();
+    // As it stands in a header field.
+    let name = name.strip_prefix("Bearer ").map_or(name, str::trim_start);
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '+' | '/' | '=');
+    let is_random = name.chars().all(fits) && is_like_random(name);
+    !name.starts_with('/') && (is_random || is_token(name)) && !directory.join(name).exists()
+}
+
+/// A JWS or JWE: three or five parts, of which the first is a JSON object with an `alg` in base64url. Many words that begin with
+/// `e` decode to a brace and other bytes.
 fn is_token(text: &str) -> bool {
-    let header = text.split_once('.').and_then(|(header, _)| Base64::UrlAnyPadding.decode(header.as_bytes()));
-    header.is_some_and(|header| header.starts_with(b"{"))
+    let header = text.split_once('.').filter(|(_, rest)| rest.contains('.'));
+    let header = header.and_then(|(header, _)| Base64::UrlAnyPadding.decode(header.as_bytes()));
+    let members = header.as_ref().and_then(|header| json::members(std::str::from_utf8(header).ok()?).ok());
+    members.is_some_and(|members| members.iter().any(|member| member.name == "alg"))
 }
 
 /// Hex, Base32 or Base64 of 16 bytes or more, rather than words: one long run of letters and digits, or all three kinds of them.
@@ -63,8 +83,9 @@ pub(crate) fn is_key_text(text: &str) -> bool {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::{is_secret_for_path, is_variable};
-    use crate::keys::Algorithm;
+    use crate::jose::base64::encode_standard;
     use crate::keys::test_keys::ED25519;
+    use crate::keys::{Algorithm, SigningKey};
     use crate::rotation::source::KeySource;
     use crate::rotation::source::directory::DirectorySource;
     use crate::rotation::source::env::EnvSource;
@@ -108,8 +129,14 @@ mod tests {
             &format!(" {TOKEN}"),
         ] {
             let (env, file) = (EnvSource::new(secret, format()), FileSource::new(secret, format()));
-            let errors = [env.load().await.unwrap_err(), file.load().await.unwrap_err()]
-                .map(|error| error.to_string());
+            let empty = tempfile::tempdir().unwrap();
+            let directory = DirectorySource::new(empty.path(), secret, format());
+            let errors = [
+                env.load().await.unwrap_err(),
+                file.load().await.unwrap_err(),
+                directory.load().await.unwrap_err(),
+            ]
+            .map(|error| error.to_string());
             let described = [env.describe(), format!("{env:?}"), file.describe(), format!("{file:?}")];
             #[cfg(feature = "jwks")]
             let described = {
@@ -122,12 +149,45 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_file_is_found_in_its_directory_under_whatever_name() {
+        let secret =
+            |n: usize| format!("{n} a secret of sixty-four bytes, or of some more, for HS256 ------");
+        let fingerprint = |n| {
+            let key = SigningKey::from_secret(Algorithm::HS256, secret(n)).unwrap();
+            key.fingerprint().to_owned()
+        };
+        let format = || KeyFormat::secret(Algorithm::HS256);
+        for name in ["external", "exchange.key", "OrdersProductionSecret2026", &"q3j01c5e".repeat(4), TOKEN] {
+            let directory = tempfile::tempdir().unwrap();
+            let of = |name: &str| directory.path().join(name);
+            std::fs::write(of(name), secret(1)).unwrap();
+            let set = DirectorySource::new(directory.path(), name, format()).load().await.unwrap();
+            assert_eq!(set.signing.unwrap().fingerprint(), fingerprint(1), "{name}");
+            // In its own format: the text of the base64 is a secret too.
+            std::fs::write(of("current"), secret(2)).unwrap();
+            std::fs::write(of(name), encode_standard(secret(1).as_bytes()).as_bytes()).unwrap();
+            let source = DirectorySource::new(directory.path(), "current", format());
+            let set = source.retired(name, KeyFormat::base64(Algorithm::HS256)).load().await.unwrap();
+            let retired: Vec<_> = set.verifying.iter().map(|key| key.fingerprint()).collect();
+            assert_eq!(retired, [fingerprint(1)], "{name}");
+        }
+    }
+
     #[test]
     fn a_path_of_words_is_one_whatever_dots_it_has() {
         for path in [
             "keys/jwt.pem",
             "orders.prod.2026.Signing-Key.pem",
             "eyJ.pem",
+            "eyI.pem",
+            "external.key",
+            "exchange.d",
+            "extended.2026.jwks",
+            "e2e-test.key",
+            // `{}` and `{"a":1}`, without an `alg`.
+            "e30.a.b",
+            "eyJhIjoxfQ.a.b",
             "./a.b.c",
             "/run/x.y.z",
             "C:\\a b\\jwt.key",
