@@ -17,10 +17,12 @@ use std::fmt;
 use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use redis::cmd;
 use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
 
 use self::address::Servers;
 pub use self::connect::{DangerousRedisConnect, RedisConnect};
@@ -41,6 +43,10 @@ const AT_ONCE: usize = 128;
 
 /// Attempts at what others change meanwhile, or a server loses.
 const ATTEMPTS: usize = 16;
+
+/// How long a task that restores may take, and the pause after one that failed.
+const RESTORE_LIMIT: Duration = Duration::from_secs(30);
+const RESTORE_PAUSE: Duration = Duration::from_secs(1);
 
 /// A [`ClaimsStore`] in Redis or Valkey, shared by any number of processes.
 ///
@@ -102,7 +108,7 @@ const ATTEMPTS: usize = 16;
 ///
 /// Every hash tag has a copy of the store's [horizon](Horizon), so that a revocation is kept for it in the step that
 /// writes. After a loss, the process that comes first restores the horizon that it knows. If that is the smaller one, the
-/// first call of a process that knows a larger one raises it, on record and in every tag.
+/// first call of a process that knows a larger one raises it, on record and in every tag. Calls are answered meanwhile.
 ///
 /// A tag whose records were lost says so to every call, until a process has given it the horizon on record. A revocation
 /// that meets such a tag is made at once, kept for the horizon that the process knows. It is made again once the tag is
@@ -137,7 +143,8 @@ struct Shared {
     /// How often a call found that something was lost, and how many of these losses are made good.
     losses: AtomicU64,
     restored: AtomicU64,
-    restoring: Mutex<()>,
+    /// Held by whoever restores. After a failure, when the next task may: a silent server is not asked without end.
+    restoring: Arc<Mutex<Option<Instant>>>,
 }
 
 impl RedisStore {
@@ -168,15 +175,78 @@ impl RedisStore {
 /// arrives.
 impl ClaimsStore for RedisStore {
     async fn standing(&self, presented: &Presented) -> Result<Standing, StoreError> {
-        let ask_session = self.0.ask_session(presented);
+        let standing = self.0.standing(presented).await;
+        self.restore_apart(presented.now);
+        standing
+    }
+
+    async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
+        let now = rotation.presented.now;
+        let rotated = self.0.rotate(rotation).await;
+        self.restore_apart(now);
+        rotated
+    }
+
+    async fn revoke(&self, revocation: Revocation, retention: Retention) -> Result<(), StoreError> {
+        let revoked = self.0.revoke(revocation, retention).await;
+        self.restore_apart(retention.now);
+        revoked
+    }
+
+    async fn sessions(
+        &self,
+        subject: SubjectId,
+        now: NumericDate,
+        page: Page,
+    ) -> Result<SessionPage, StoreError> {
+        let page = self.0.page(&subject, now, page).await;
+        self.restore_apart(now);
+        page
+    }
+
+    async fn horizon(&self, need: Horizon) -> Result<StoreHorizon, StoreError> {
+        self.0.settle_horizon(need).await
+    }
+
+    fn horizon_now(&self, need: Horizon) -> Option<StoreHorizon> {
+        self.0.horizon.get_for(need)
+    }
+
+    async fn raise_horizon(&self, to: Horizon, now: NumericDate) -> Result<(), StoreError> {
+        self.0.raise_horizon(to, now).await
+    }
+}
+
+impl RedisStore {
+    /// Has restored what was found lost, by at most one task at a time. No call waits for it but a revocation that needs it.
+    fn restore_apart(&self, now: NumericDate) {
+        if self.0.is_whole() {
+            return;
+        }
+        let Ok(mut resume_at) = Arc::clone(&self.0.restoring).try_lock_owned() else { return };
+        if resume_at.is_some_and(|instant| Instant::now() < instant) {
+            return;
+        }
+        let store = Arc::clone(&self.0);
+        tokio::spawn(async move {
+            let restored = timeout(RESTORE_LIMIT, store.restore_noted(now)).await;
+            // A slot that can't be reached is dated when it is asked next.
+            *resume_at = (!matches!(restored, Ok(Ok(())))).then(|| Instant::now() + RESTORE_PAUSE);
+        });
+    }
+}
+
+impl Shared {
+    async fn standing(&self, presented: &Presented) -> Result<Standing, StoreError> {
+        let ask_session = self.ask_session(presented);
         let (session, subject) = match &presented.subject {
             Some(subject) => {
-                let ask_subject = self.0.ask_subject(subject, presented);
-                let replies = ask_session.run_both(&ask_subject, &self.0.link).await?;
-                let [session, subject] = self.0.read(replies.into(), presented.now).await;
+                let ask_subject = self.ask_subject(subject, presented);
+                let replies = ask_session.run_both(&ask_subject, &self.link).await?;
+                let [session, subject] = self.read(replies.into());
                 (session, Some(SubjectState::read(subject)?))
             }
-            None => (self.0.run(&ask_session, presented.now).await?, None),
+            None => (self.run(&ask_session).await?, None),
         };
         Ok(state::judge(presented, &SessionState::read(session)?, subject.as_ref()))
     }
@@ -185,20 +255,20 @@ impl ClaimsStore for RedisStore {
     /// before it may still be recorded; the session is dead by its own standing all the same.
     async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
         let Rotation { presented, supersedes, successor, retention, .. } = rotation;
-        let Presented { session, subject, session_start: start, now, .. } = presented;
+        let Presented { session, subject, session_start: start, .. } = presented;
         // A sign-in records the token itself; a renewal records another.
         if supersedes == (successor == presented.token) {
             return Err(StoreErrorKind::Misused.into());
         }
         let (listing, answer) = match &subject {
             Some(subject) => {
-                let (listing, answer) = self.0.list_and_rotate(&rotation, subject).await?;
+                let (listing, answer) = self.list_and_rotate(&rotation, subject).await?;
                 if let Some(revoked_until) = listing.state.revoked_until {
                     return Ok(chain::predated(supersedes, revoked_until));
                 }
                 (Some(listing), answer)
             }
-            None => (None, self.0.run(&self.0.ask_rotation(&rotation, None), now).await?),
+            None => (None, self.run(&self.ask_rotation(&rotation, None)).await?),
         };
         let [outcome, more] = answer.fields()?;
         let mut is_theirs = false;
@@ -218,9 +288,9 @@ impl ClaimsStore for RedisStore {
         if let (Some(subject), Some(listing)) = (subject, listing) {
             match (&rotated, retention) {
                 (Rotated::Recorded, Some(retention)) => {
-                    let mut forgotten = self.0.end_excess(subject, &listing.excess, &retention).await;
+                    let mut forgotten = self.end_excess(subject, &listing.excess, &retention).await;
                     if listing.is_full {
-                        let more = self.0.remember(&subject, None, &retention).await;
+                        let more = self.remember(&subject, None, &retention).await;
                         forgotten = forgotten.max(more.unwrap_or_default());
                     }
                     if let Some(instant) = forgotten.filter(|instant| start <= *instant) {
@@ -238,7 +308,7 @@ impl ClaimsStore for RedisStore {
                     | Rotated::UnknownSession,
                     _,
                 ) if listing.is_new && !is_theirs => {
-                    self.0.unlist(&subject, session).await;
+                    self.unlist(&subject, session).await;
                 }
                 _ => {}
             }
@@ -247,42 +317,18 @@ impl ClaimsStore for RedisStore {
     }
 
     async fn revoke(&self, revocation: Revocation, retention: Retention) -> Result<(), StoreError> {
-        let store = &*self.0;
         match revocation {
             Revocation::Token { session, token } => {
-                store.end(session, Some(token), &retention).await.map(drop)
+                self.end(session, Some(token), &retention).await.map(drop)
             }
-            Revocation::Session(session) => store.end(session, None, &retention).await.map(drop),
+            Revocation::Session(session) => self.end(session, None, &retention).await.map(drop),
             Revocation::SubjectBefore { subject, instant, except } => {
-                store.end_all_of(&subject, instant, except, &retention).await
+                self.end_all_of(&subject, instant, except, &retention).await
             }
-            Revocation::AllBefore { instant } => store.end_all(instant, &retention).await,
+            Revocation::AllBefore { instant } => self.end_all(instant, &retention).await,
         }
     }
 
-    async fn sessions(
-        &self,
-        subject: SubjectId,
-        now: NumericDate,
-        page: Page,
-    ) -> Result<SessionPage, StoreError> {
-        self.0.page(&subject, now, page).await
-    }
-
-    async fn horizon(&self, need: Horizon) -> Result<StoreHorizon, StoreError> {
-        self.0.settle_horizon(need).await
-    }
-
-    fn horizon_now(&self, need: Horizon) -> Option<StoreHorizon> {
-        self.0.horizon.get_for(need)
-    }
-
-    async fn raise_horizon(&self, to: Horizon, now: NumericDate) -> Result<(), StoreError> {
-        self.0.raise_horizon(to, now).await
-    }
-}
-
-impl Shared {
     fn ask_session(&self, presented: &Presented) -> Call {
         let Presented { session, token, session_start, now, .. } = presented;
         let args = [now.to_string(), self.horizon.text(), token.to_string(), session_start.to_string()];
@@ -346,13 +392,13 @@ impl Shared {
         let list = self.ask_to_list(subject, place, presented.now, *until, limit);
         let both = self.ask_rotation(rotation, None).with(&list, &script::LIST_AND_ROTATE);
         if let Some(answer) = both.run_across_slots(&self.link).await? {
-            let [answer] = self.read([answer], presented.now).await;
+            let [answer] = self.read([answer]);
             return Listing::read_before(answer);
         }
-        let listing = Listing::read(self.run(&list, presented.now).await?)?;
+        let listing = Listing::read(self.run(&list).await?)?;
         let rotated = match listing.state.revoked_until {
             Some(_) => Vec::new(),
-            None => self.run(&self.ask_rotation(rotation, Some(&listing.state)), presented.now).await?,
+            None => self.run(&self.ask_rotation(rotation, Some(&listing.state))).await?,
         };
         Ok((listing, rotated))
     }
@@ -371,30 +417,27 @@ impl Shared {
         let calls = self.keys.births().map(|birth| Call::new(&script::BIRTH, [birth], args()));
         let calls = calls.collect::<Vec<_>>();
         let mut latest = NumericDate::default();
-        for some in calls.chunks(AT_ONCE) {
-            let recorded = some.iter().map(async |call| {
-                let clock = call.run(&self.link).await?;
-                if is_held && self.servers.is_cluster {
-                    self.hold(call).await?;
-                }
-                Ok::<_, StoreError>(clock)
-            });
-            for answer in join_all(recorded).await {
-                let [clock] = answer?.texts.fields()?;
-                latest = latest.max(clock.instant()?);
-            }
+        for reply in self.in_slots(&calls).await? {
+            let [clock] = reply.texts.fields()?;
+            latest = latest.max(clock.instant()?);
         }
-        // On one server, replicas that have the last one have them all.
-        if let (Some(last), true, false) = (calls.last(), is_held, self.servers.is_cluster) {
-            self.hold(last).await?;
+        if is_held {
+            self.hold_all(&calls).await?;
         }
         Ok(latest)
     }
 
-    /// Runs a script, and restores what it finds lost.
-    async fn run(&self, call: &Call, now: NumericDate) -> Result<Vec<String>, StoreError> {
-        let [answer] = self.read([call.run(&self.link).await?], now).await;
-        Ok(answer)
+    /// Runs each call in its slot, also where others can't be reached.
+    async fn in_slots(&self, calls: &[Call]) -> Result<Vec<Reply>, StoreError> {
+        let mut replies = Vec::new();
+        for some in calls.chunks(AT_ONCE) {
+            replies.extend(join_all(some.iter().map(|call| call.run(&self.link))).await);
+        }
+        replies.into_iter().collect()
+    }
+
+    async fn run(&self, call: &Call) -> Result<Vec<String>, StoreError> {
+        Ok(self.ask(call).await?.texts)
     }
 
     /// Runs a script, and notes what it finds lost.
@@ -404,22 +447,22 @@ impl Shared {
         Ok(reply)
     }
 
-    /// Takes the answers of scripts, and restores what they found lost.
-    async fn read<const N: usize>(&self, replies: [Reply; N], now: NumericDate) -> [Vec<String>; N] {
-        if self.note_losses(&replies) {
-            // A slot that can't be reached is dated when it is asked next, and a revocation insists on the horizon.
-            let _ = self.restore(now).await;
-        }
+    /// Takes the answers of scripts, and notes what they found lost.
+    fn read<const N: usize>(&self, replies: [Reply; N]) -> [Vec<String>; N] {
+        self.note_losses(&replies);
         replies.map(|reply| reply.texts)
     }
 
-    /// Whether a slot has lost something: then [`restore`](Self::restore) has something to do.
-    fn note_losses(&self, replies: &[Reply]) -> bool {
-        let has_lost = replies.iter().any(|reply| reply.has_lost);
-        if has_lost {
+    /// Where a slot has lost something, [`restore`](Self::restore) has something to do.
+    fn note_losses(&self, replies: &[Reply]) {
+        if replies.iter().any(|reply| reply.has_lost) {
             self.losses.fetch_add(1, Ordering::Release);
         }
-        has_lost
+    }
+
+    /// Whether every loss that was noted is made good.
+    fn is_whole(&self) -> bool {
+        self.restored.load(Ordering::Acquire) == self.losses.load(Ordering::Acquire)
     }
 }
 

@@ -27,6 +27,7 @@ async fn after_a_flush_older_sessions_are_unknown_and_newer_ones_are_not() {
     assert_eq!(new.standing(&store, 0).await, Ok(Standing::Live));
     assert_eq!(new.renew(&store, 0, 1).await, Rotated::Recorded);
     assert_eq!(new.standing(&store, 1).await, Ok(Standing::Live));
+    restored(std::slice::from_ref(&server)).await;
     // Begun elsewhere, after the loss: nothing of it can have been lost.
     let later = Scene { start: new.now + 10, now: new.now + 10, ..Scene::new(4) };
     assert_eq!(later.standing(&store, 0).await, Ok(Standing::Live));
@@ -50,6 +51,7 @@ async fn after_a_flush_one_call_restores_the_births_for_all_that_are_under_way()
     let before = scripts();
     let scenes = (0..100).map(Scene::new).collect::<Vec<_>>();
     futures_util::future::join_all(scenes.iter().map(|scene| scene.standing(&store, 0))).await;
+    restored(std::slice::from_ref(&server)).await;
     let asked = scripts() - before;
     assert!(asked < 5 * 1024, "{asked} scripts");
     assert!(server.command(&["DBSIZE"]).starts_with(":1024"));

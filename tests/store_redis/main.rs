@@ -123,3 +123,31 @@ fn url(proxy: &Proxy) -> String {
 async fn refuses_within<S: ClaimsStore>(store: &S, presented: &Presented, limit: Duration) {
     outage::refuses_within(limit + Duration::from_millis(100), store, presented).await;
 }
+
+async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let began = std::time::Instant::now();
+    while !is_so().await {
+        assert!(began.elapsed() < Duration::from_secs(20), "never: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// How many slots have a birth with nothing lost, and this horizon where one is given.
+fn whole_slots<'a>(servers: impl IntoIterator<Item = &'a RedisServer>, horizon: &str) -> u64 {
+    let script = "local count = 0 \
+                  for _, key in ipairs(redis.call('KEYS', '*:birth')) do \
+                    local lost, horizon = unpack(redis.call('HMGET', key, 'l', 'h')) \
+                    if not lost and (ARGV[1] == '' or horizon == ARGV[1]) then count = count + 1 end \
+                  end \
+                  return count";
+    let count = |server: &RedisServer| -> u64 {
+        let count = server.command(&["EVAL", script, "0", horizon]);
+        count.lines().next().unwrap().trim_start_matches(':').parse().unwrap()
+    };
+    servers.into_iter().map(count).sum()
+}
+
+/// Until a process has restored what was lost.
+async fn restored(servers: &[RedisServer]) {
+    eventually("restored", async || whole_slots(servers, "") == 1024).await;
+}

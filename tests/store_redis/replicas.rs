@@ -79,6 +79,45 @@ async fn a_revocation_is_reported_only_when_a_replica_holds_it() {
     }
 }
 
+/// The horizon on record is smaller than this process knows, and raising it waits for replicas of every primary.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_loss_no_standing_waits_for_a_silent_replica() {
+    let cluster = RedisCluster::with_replicas();
+    let connect = || RedisStore::connect_cluster(cluster.urls());
+    let less = connect().with_horizon(Horizon::Secs(100)).await.unwrap();
+    connect().with_horizon(Horizon::Secs(100_000)).await.unwrap();
+    let more = connect().wait_for_replicas(1, Duration::from_millis(300)).await.unwrap();
+    let (primaries, replicas) = cluster.0.split_at(3);
+    for primary in primaries {
+        primary.command(&["FLUSHALL"]);
+    }
+    assert!(Scene::new(9).standing(&less, 0).await.is_ok());
+    restored(primaries).await;
+    replicas[0].freeze();
+    let standing = async |n: u64| {
+        let presented = Scene::new(n).presents(0);
+        let told = tokio::time::timeout(Duration::from_secs(1), more.standing(&presented)).await;
+        assert!(matches!(told, Ok(Ok(_))), "{n}: {told:?}");
+    };
+    futures_util::future::join_all((100..130).map(standing)).await;
+    for n in 200..240 {
+        standing(n).await;
+    }
+    // Each slot has its copy, also where the others' replicas are silent.
+    eventually("copied", async || whole_slots(primaries, "100000") == 1024).await;
+    let scene = Scene::new(1);
+    let began = std::time::Instant::now();
+    let revoked = revoke(&more, Revocation::Session(scene.session())).await;
+    assert!(began.elapsed() < Duration::from_secs(3), "{revoked:?} after {:?}", began.elapsed());
+    assert_eq!(scene.standing(&less, 0).await, Ok(Standing::Revoked));
+    replicas[0].thaw();
+    eventually("raised", async || {
+        standing(300).await;
+        connect().await.unwrap().horizon_now(Horizon::Secs(100)).unwrap().current == Horizon::Secs(100_000)
+    })
+    .await;
+}
+
 /// The horizon on record is smaller than this process knows, and raising it waits for the replica.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revocation_after_a_loss_is_made_while_a_replica_is_silent() {
@@ -323,7 +362,8 @@ async fn a_raise_is_reported_only_when_a_replica_of_each_node_holds_it() {
         let raised = hasty.raise_horizon(to, SystemClock.now()).await.map_err(|error| error.kind());
         replica.thaw();
         assert_eq!(raised, Err(StoreErrorKind::Timeout), "node {n}, which has the record: {has_record}");
-        hasty.raise_horizon(to, SystemClock.now()).await.unwrap();
+        // The replica may take a moment.
+        eventually("raised", async || hasty.raise_horizon(to, SystemClock.now()).await.is_ok()).await;
         assert_eq!(hasty.horizon(to).await.unwrap().current, to);
     }
 }

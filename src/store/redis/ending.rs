@@ -153,7 +153,7 @@ impl Shared {
         Err(StoreErrorKind::Unavailable.into())
     }
 
-    /// In every slot, also where some can't be reached.
+    /// In every slot, also where others can't be reached.
     async fn end_slots(&self, instant: NumericDate, retention: &Retention) -> Result<Vec<Reply>, StoreError> {
         let message = message::write_at(&Revocation::AllBefore { instant }, "@");
         let name = call_name()?;
@@ -163,17 +163,16 @@ impl Shared {
         };
         let mut slots = self.keys.slots().collect::<Vec<_>>();
         let Some(last) = slots.pop() else { return Ok(Vec::new()) };
-        let mut replies = Vec::new();
-        for some in slots.chunks(AT_ONCE) {
-            let ended = some.iter().map(async |slot| {
-                let call = in_slot(slot.clone(), String::new());
-                // On one server, replicas that have the last one have them all.
-                if self.servers.is_cluster { self.record(&call).await } else { self.ask(&call).await }
-            });
-            replies.extend(join_all(ended).await);
-        }
-        replies.push(self.record(&in_slot(last, self.keys.channel())).await);
-        replies.into_iter().collect()
+        let mut calls = slots.into_iter().map(|slot| in_slot(slot, String::new())).collect::<Vec<_>>();
+        let others = self.in_slots(&calls).await;
+        let published = in_slot(last, self.keys.channel());
+        let last = published.run(&self.link).await;
+        calls.push(published);
+        let mut replies = others?;
+        replies.push(last?);
+        self.note_losses(&replies);
+        self.hold_all(&calls).await?;
+        Ok(replies)
     }
 
     /// Notes at its subject a session that has `ended`, with the latest start of its tokens and until when it is kept. Of
@@ -192,7 +191,7 @@ impl Shared {
             [limit.remembered.max(1).to_string(), self.keys.channel(), message::write_at(&cutoff, "@")];
         let args = self.retaining(retention).into_iter().chain(args).chain(ended.into_iter().flatten());
         let call = Call::new(&script::ENDED, self.keys.subject_slot(subject), args);
-        let answer = self.run(&call, retention.now).await?;
+        let answer = self.run(&call).await?;
         let [instant, until, forgotten @ ..] = &*answer else { return Err(state::corrupt()) };
         let Some(forgotten_until) = instant.instant_or_nothing()? else { return Ok(None) };
         if self.hold(&call).await.is_err() {

@@ -35,9 +35,14 @@ impl Shared {
     /// may know more, and then every slot's birth and copy. A tag that is dated now does not refuse sessions that begin
     /// later and meet it first.
     ///
-    /// One call does it for all that wait for it. Where it fails or is given up, the next one does.
+    /// One does it for all that wait for it. Where it fails or is given up, the next one does.
     pub(super) async fn restore(&self, now: NumericDate) -> Result<(), StoreError> {
         let _turn = self.restoring.lock().await;
+        self.restore_noted(now).await
+    }
+
+    /// The same, for who holds `restoring`.
+    pub(super) async fn restore_noted(&self, now: NumericDate) -> Result<(), StoreError> {
         let losses = self.losses.load(Ordering::Acquire);
         if self.restored.load(Ordering::Acquire) == losses {
             return Ok(());

@@ -1,5 +1,6 @@
 //! The connection: one server or a cluster, multiplexed, reconnecting.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -8,8 +9,10 @@ use arc_swap::ArcSwap;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
-use redis::cluster_routing::{MultipleNodeRoutingInfo, Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
-use redis::{Client, Cmd, Pipeline, RedisError, RedisResult, Value, cmd};
+use redis::cluster_routing::{
+    MultipleNodeRoutingInfo, Route, RoutingInfo, SingleNodeRoutingInfo, Slot, SlotAddr,
+};
+use redis::{Client, Cmd, ErrorKind, Pipeline, RedisError, RedisResult, Value, cmd};
 
 use super::address::{Servers, tcp_settings};
 
@@ -103,6 +106,38 @@ impl Link {
             }
         };
         Ok(redis::from_redis_value(replies)?)
+    }
+
+    /// The places of some of the keys: one on each primary that has any of them.
+    pub(super) async fn one_on_each_primary<'a>(
+        &self,
+        keys: impl Iterator<Item = &'a str>,
+    ) -> RedisResult<Vec<usize>> {
+        let places =
+            keys.enumerate().map(|(place, key)| (Slot::for_key(key), place)).collect::<HashMap<_, _>>();
+        let Self::Cluster(cluster) = self else {
+            return Ok(places.into_values().max().into_iter().collect());
+        };
+        let mut ask = cmd("CLUSTER");
+        ask.arg("SLOTS");
+        let primary = RoutingInfo::SingleNode(SingleNodeRoutingInfo::RandomPrimary);
+        let ranges: Vec<Vec<Value>> =
+            redis::from_redis_value(cluster.clone().route_command(ask, primary).await?)?;
+        let (mut primaries, mut found) = (Vec::new(), Vec::new());
+        for range in ranges {
+            let Ok([first, last, primary]) =
+                <[Value; 3]>::try_from(range.into_iter().take(3).collect::<Vec<_>>())
+            else {
+                return Err((ErrorKind::UnexpectedReturnType, "CLUSTER SLOTS").into());
+            };
+            let (first, last): (u16, u16) = (redis::from_redis_value(first)?, redis::from_redis_value(last)?);
+            let place = (first..=last).filter_map(Slot::new).find_map(|slot| places.get(&slot));
+            if let (Some(place), false) = (place, primaries.contains(&primary)) {
+                primaries.push(primary);
+                found.push(*place);
+            }
+        }
+        Ok(found)
     }
 
     /// A field of a section of `INFO`, from every primary that answers.

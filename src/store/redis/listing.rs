@@ -67,7 +67,7 @@ impl Shared {
         let after = page.after.map(|after| [after.session_start.to_string(), name(after.session)]);
         let args = [now.to_string(), self.horizon.text(), page.limit.to_string()];
         let args = args.into_iter().chain(after.into_iter().flatten());
-        let answer = self.run(&Call::new(&script::LIST, places, args), now).await?;
+        let answer = self.run(&Call::new(&script::LIST, places, args)).await?;
         let [instant, except, floor, all, has_old, found @ ..] = &*answer else { return Err(corrupt()) };
         let mut cutoffs = Vec::new();
         // What is over, the script left out.
@@ -126,7 +126,7 @@ impl Shared {
                 let session = message::id(name).map(SessionId::from_bytes).ok_or_else(corrupt)?;
                 if let Some((record, until)) = self.recorded(session, subject, now).await? {
                     let place = (session, record.session_start);
-                    self.run(&self.ask_to_list(subject, place, now, until, None), now).await?;
+                    self.run(&self.ask_to_list(subject, place, now, until, None)).await?;
                 }
                 Ok(())
             });

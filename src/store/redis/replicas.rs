@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use redis::{RedisResult, cmd};
 
 use super::Shared;
 use super::address::Servers;
+use super::failure::failure;
 use super::link::{Link, RESPONSE_TIMEOUT};
 use super::script::{Call, Reply};
 use crate::store::{StoreError, StoreErrorKind};
@@ -74,6 +76,16 @@ impl Shared {
             Some(replicas) => replicas.hold(call).await,
             None => Ok(()),
         }
+    }
+
+    /// The same for calls in many slots, once on each primary: replicas that have its last write have them all.
+    pub(super) async fn hold_all(&self, calls: &[Call]) -> Result<(), StoreError> {
+        if self.replicas.is_none() {
+            return Ok(());
+        }
+        let places = self.link.one_on_each_primary(calls.iter().map(Call::key)).await.map_err(failure)?;
+        let held = places.into_iter().filter_map(|place| calls.get(place)).map(|call| self.hold(call));
+        join_all(held).await.into_iter().collect()
     }
 }
 

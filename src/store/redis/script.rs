@@ -166,10 +166,14 @@ impl Call {
         wait.arg(replicas).arg(link::millis(timeout));
         // By its text: a script that isn't known would let the wait pass for nothing.
         let run = self.command("EVAL", self.script.text);
-        let key = self.keys.first().map(String::as_str).unwrap_or_default();
-        let (_, acknowledged) = link.ask_in_turn(key, run, wait).await.map_err(failure)?;
+        let (_, acknowledged) = link.ask_in_turn(self.key(), run, wait).await.map_err(failure)?;
         redis::from_redis_value(acknowledged)
             .map_err(|error| StoreError::with_source(StoreErrorKind::Corrupt, error))
+    }
+
+    /// By which its slot is found.
+    pub(super) fn key(&self) -> &str {
+        self.keys.first().map(String::as_str).unwrap_or_default()
     }
 
     fn command(&self, verb: &str, script: &str) -> Cmd {
