@@ -10,6 +10,7 @@ use crate::support::kept;
 on_each_database! {
     a_hundred_thousand_sessions_are_listed_by_page_and_all_others_are_ended_in_one_step,
     of_too_many_sessions_the_oldest_end_whoever_signs_in_meanwhile,
+    sessions_of_an_earlier_version_make_room_for_one_that_is_older,
     of_too_many_records_the_oldest_become_one_and_nothing_revoked_comes_back,
 }
 
@@ -87,6 +88,26 @@ async fn of_too_many_sessions_the_oldest_end_whoever_signs_in_meanwhile(place: P
     let retention = kept(now(), now()).limited_to(limit);
     store.rotate(Rotation::sign_in(presented, "{}", end()).limited_by(retention)).await.unwrap();
     assert!(!store.sessions(subject, now(), Page::default()).await.unwrap().sessions.is_empty());
+}
+
+/// Earlier versions did not record in which order sessions were opened.
+async fn sessions_of_an_earlier_version_make_room_for_one_that_is_older(place: Place) {
+    let store = place.open().await;
+    store.horizon(Horizon::Secs(3_600)).await.unwrap();
+    let subject = SubjectId::from_bytes([7; 32]);
+    let sign_in = async |n, live| {
+        let retention = kept(now(), now()).limited_to(limit(live, 50));
+        let sign_in = Rotation::sign_in(began(subject, n), "{}", end()).limited_by(retention);
+        assert_eq!(store.rotate(sign_in).await.unwrap(), Rotated::Recorded, "{n}");
+    };
+    for n in 1..=5 {
+        sign_in(n, 10).await;
+    }
+    assert_eq!(place.meddle("UPDATE {p}sessions SET opened = NULL").await, 5);
+    sign_in(0, 3).await;
+    let listed = store.sessions(subject, now(), Page::default()).await.unwrap().sessions;
+    let listed = listed.iter().map(|record| record.session).collect::<Vec<_>>();
+    assert_eq!(listed, [5, 4, 0].map(session));
 }
 
 async fn of_too_many_records_the_oldest_become_one_and_nothing_revoked_comes_back(place: Place) {
