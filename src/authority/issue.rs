@@ -74,7 +74,8 @@ impl Login {
 
     /// Issues the token even if its successors are too large for a response head. Use it for a token that no layer
     /// renews, or whose holder signs in again when it expires. Default: [`IssueError::HeadTooLarge`]. Of a pair it matters
-    /// for a [sliding](super::RefreshTokens::sliding_access_tokens) access token alone, and for those of its refreshes.
+    /// for a [sliding](super::RefreshTokens::sliding_access_tokens) access token alone. A refresh needs no such permission: if its
+    /// access token's successor would be too large, that token is renewed by the refresh token alone.
     pub fn allow_undeliverable(mut self) -> Self {
         self.allows_undeliverable = true;
         self

@@ -33,6 +33,7 @@ pub(super) struct Grant {
 }
 
 /// A token whose claims are to be written.
+#[derive(Clone)]
 pub(super) struct Draft<'a> {
     kind: TokenKind,
     grant: &'a Grant,
@@ -171,17 +172,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
 
     /// The length of its successor. Only the `jti` has another length: the dates are equally long.
     pub(super) fn renewed_len(&self, ring: &KeyRing, token: &Unsigned) -> Result<usize, IssueError> {
-        self.renewed_len_with(ring, token, token.claims.len())
-    }
-
-    /// The same for a token with so many bytes of claims.
-    pub(super) fn renewed_len_with(
-        &self,
-        ring: &KeyRing,
-        token: &Unsigned,
-        claims: usize,
-    ) -> Result<usize, IssueError> {
-        let claims = claims + SUCCESSOR_JTI_LEN - token.jti.len();
+        let claims = token.claims.len() + SUCCESSOR_JTI_LEN - token.jti.len();
         let (iss, typ) = (self.0.policy.issuer.as_deref(), Some(self.type_of(token.kind)));
         let bytes = sign::signed_len(ring, claims, iss, typ).ok_or(IssueError::Signing)?;
         if bytes > self.0.policy.max_token_bytes { Err(IssueError::TooLong) } else { Ok(bytes) }

@@ -8,7 +8,6 @@ use super::issue::check_capacity;
 use super::mint::{Draft, Grant, Unsigned, new_jti};
 use super::{Authority, IssueError, IssuedToken, TokenPair};
 use crate::error::{debug_as_display, with_causes};
-use crate::keyring::ring::KeyRing;
 use crate::refusal::Refusal;
 use crate::request::cookie::Cookie;
 use crate::request::head::RequestHead;
@@ -168,12 +167,15 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let proposal = policy.propose_refresh(&evidence, &renewal, now).map_err(refused)?;
         let Proposal { claims, issued, successor: proposed } = proposal;
         let grant = Grant::of(&token, claims);
-        let access = Draft::access(&grant, new_jti()?, issued, token.claims().session_start());
-        let access = self.draft(&access.renewed(policy.of_pairs()))?;
+        let draft = Draft::access(&grant, new_jti()?, issued, token.claims().session_start());
+        let mut access = self.draft(&draft.clone().renewed(policy.of_pairs()))?;
         // Checked before the token is superseded: both tokens can be signed and delivered.
         let ring = self.0.keys.load();
-        let renewed_len = self.sliding_len(&ring, &token, &grant, &access)?;
-        check_capacity(renewed_len, policy.any_capacity())?;
+        let renewed_len = self.renewed_len(&ring, &access)?;
+        let slides = policy.may_slide(renewed_len);
+        if slides.is_err() {
+            access = self.draft(&draft.renewed(Sliding::Never))?;
+        }
         let refresh = Unsigned::successor(&token, grant.session, &proposed);
         let refresh_len = self.renewed_len(&ring, &refresh)?;
         if let Some(cookie) = cookie {
@@ -208,33 +210,17 @@ impl<C: Send + Sync + 'static> Authority<C> {
             self.reporter().emit(&Event::RefreshTokenReused { generations });
         }
         let successor = refresh.recorded(verdict.map_err(refused)?);
+        let renewed_len = matches!(slides, Ok(true)).then_some(renewed_len);
         let pair = TokenPair {
             refresh: self.sign_refresh_token(&ring, &successor, now)?,
             scope: scope::named(&grant.private),
             access: IssuedToken { renewed_len, ..self.sign_unsigned(&ring, &access, now)? },
         };
+        if let Err(why) = slides {
+            self.reporter().not_reissued(why);
+        }
         self.reporter().reissued(ReissueKind::Refreshed, pair.refresh.expires_at);
         Ok(pair)
-    }
-
-    /// The length of the successor that a response carries for this access token. `None` if none does: it is renewed in refreshes
-    /// alone, or was granted with claims that no response could carry, which the login allowed.
-    fn sliding_len(
-        &self,
-        ring: &KeyRing,
-        token: &Verified,
-        grant: &Grant,
-        access: &Unsigned,
-    ) -> Result<Option<usize>, IssueError> {
-        let policy = &self.0.policy;
-        let renewed_len = self.renewed_len(ring, access)?;
-        if policy.of_pairs() != Sliding::InPair {
-            return Ok(None);
-        }
-        let granted = access.claims.len() - grant.private.len() + token.claims().access_claims().len();
-        let granted_len = self.renewed_len_with(ring, access, granted);
-        let was_allowed = granted_len.is_ok_and(|len| policy.any_capacity().admit(len).is_err());
-        Ok((!was_allowed).then_some(renewed_len))
     }
 
     async fn verify_refresh_token(&self, token: &[u8]) -> Result<Verified, Refusal> {

@@ -1,5 +1,6 @@
 //! [`Capacity`]: how long a successor may be, by where it is sent in a response head.
 
+use super::kind::Sliding;
 use super::not_reissued::NotReissued;
 use super::policy::Policy;
 use crate::request::cookie::Cookie;
@@ -60,6 +61,15 @@ impl Policy {
     /// For a successor whose place is not known yet.
     pub(crate) fn any_capacity(&self) -> Capacity {
         self.head_capacity(0)
+    }
+
+    /// Whether the access token of a pair whose successor has so many bytes is renewed in responses. An error if that was asked for
+    /// and no response could carry the successor: its refresh token renews it all the same.
+    pub(crate) fn may_slide(&self, successor: usize) -> Result<bool, NotReissued> {
+        if self.of_pairs() != Sliding::InPair {
+            return Ok(false);
+        }
+        self.any_capacity().admit(successor).map(|()| true)
     }
 
     fn head_capacity(&self, fields: usize) -> Capacity {

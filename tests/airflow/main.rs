@@ -331,7 +331,7 @@ fn a_mistake_in_the_settings_ends_it_with_2_and_names_the_variable() {
         ("AIRFLOW__API_AUTH__JWT_SECERT", "x", "has no such option"),
         ("AIRFLOW__API_AUTH__JWT_ALGORITHM", "RS256", "a secret takes HS256, HS384, HS512 or GUESS"),
         ("AIRFLOW__API_AUTH__JWT_LEEWAY", "90", "the leeway is 90 s: at most 60 s"),
-        ("AIRFLOW__API_AUTH__JWT_LEEWAY", "-1", "a whole number of seconds is right"),
+        ("AIRFLOW__API_AUTH__JWT_LEEWAY", "-1", "expected a whole number of seconds"),
         ("AIRFLOW__API_AUTH__JWT_PRIVATE_KEY_PATH", "/no/such/key.pem", "/no/such/key.pem can't be read"),
         // A token of 12 s is renewable from its 6th second on.
         ("AIRFLOW__EXECUTION_API__JWT_EXPIRATION_TIME", "12", "is shorter than the leeway, 10 s"),

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::json;
 use tower_reissue::{
     Authority, AuthorityBuilder, Cookie, Event, IssueError, Login, ManualClock, NotReissued, Reason, Refresh,
-    RefreshError, RefreshTokens, ReissueLayer, Renewal, RenewalRequest, Source, TokenPair,
+    RefreshTokens, ReissueLayer, Renewal, RenewalRequest, Source, TokenPair,
 };
 
 use crate::support::guarded::*;
@@ -271,26 +271,44 @@ fn a_sign_in_reports_an_access_token_that_no_response_could_carry() {
 }
 
 #[test]
-fn a_refresh_reports_an_access_token_that_its_renewer_made_too_long_and_spends_nothing() {
+fn an_access_token_that_a_renewer_made_too_long_for_responses_is_renewed_by_refreshes_alone() {
     let nodes = Nodes::new();
     let of = |bytes: usize| json!({ "role": "admin", "of": "x".repeat(bytes) });
     let adds = Arc::new(AtomicUsize::new(3_000));
     let added = adds.clone();
     let authority = nodes.sliding(move || Ok(Renewal::keep().claims(&of(added.load(Ordering::SeqCst)))));
+    let reported = Arc::new(Mutex::new(Vec::new()));
+    let seen = reported.clone();
+    let authority = authority.on_event(move |event| {
+        if let Event::NotReissued { why, .. } = event {
+            seen.lock().unwrap().push(*why);
+        }
+    });
     let authority = authority.build().unwrap();
-    let pair = pair_of(&authority);
-    let refused = at_once(authority.refresh(Refresh::new(pair.refresh.as_str()))).err().unwrap();
-    assert!(matches!(refused, RefreshError::Issue(IssueError::HeadTooLarge { .. })), "{refused}");
-    adds.store(100, Ordering::SeqCst);
-    nodes.clock.set(NOW + 100);
-    let refreshed = refresh(&authority, pair.refresh.as_str());
-    // What a login allowed to be as long, or longer, is refreshed as before.
-    let login = Login::new("alice").claims(&of(3_000)).allow_undeliverable();
-    let allowed = at_once(authority.issue_pair(login)).unwrap();
-    for bytes in [3_000, 3_100] {
+    let guarded = Guarded::new(&authority);
+    let mut refreshed = pair_of(&authority);
+    // Long, short and long again, and the same after a login that allowed it.
+    for (nth, bytes) in [3_000, 100, 3_100].into_iter().enumerate() {
         adds.store(bytes, Ordering::SeqCst);
-        refresh(&authority, allowed.refresh.as_str());
+        let start = NOW + 1_000 * nth as u64;
+        nodes.clock.set(start);
+        refreshed = refresh(&authority, refreshed.refresh.as_str());
+        let is_long = bytes > 1_000;
+        let sliding = payload(refreshed.access.as_str())["sliding"].clone();
+        assert_eq!(sliding, if is_long { json!(false) } else { json!("pair") }, "{bytes}");
+        let why: Vec<_> = reported.lock().unwrap().drain(..).collect();
+        assert_eq!(why, vec![NotReissued::HeadTooLarge; usize::from(is_long)], "{bytes}");
+        if is_long {
+            nodes.clock.set(start + 590);
+            let in_window = guarded.bearer(refreshed.access.as_str());
+            assert!(in_window.is_admitted() && in_window.successor.is_none(), "{bytes}");
+            assert_eq!(*reported.lock().unwrap(), [], "{bytes}");
+        }
     }
+    nodes.clock.set(NOW);
+    let login = Login::new("bob").claims(&of(10)).allow_undeliverable();
+    let allowed = at_once(authority.issue_pair(login)).unwrap();
+    refresh(&authority, allowed.refresh.as_str());
     // It matters only where the access token is renewed in responses.
     let plain = nodes.builder(RefreshTokens::new(REFRESH), move || Ok(Renewal::keep().claims(&of(3_000))));
     refresh(&plain.build().unwrap(), refreshed.refresh.as_str());
