@@ -172,9 +172,10 @@ impl RotationState {
                 return Err(error);
             }
         }
-        // A set without a signing key is refused as unread or a mistake, so it does not say which keys are retired.
-        let before =
-            if signing.is_some() { std::mem::replace(&mut self.listed, verifying) } else { Vec::new() };
+        // A set without a signing key is refused as unread or a mistake, so it does not say which keys are retired. The same keys in
+        // another order are no news.
+        let is_news = signing.is_some() && !are_same(&verifying, &self.listed);
+        let before = if is_news { std::mem::replace(&mut self.listed, verifying) } else { Vec::new() };
         if !skipped.is_empty() {
             // A listed key that is missing now may be one that did not load, so it still verifies for a time. The time is
             // limited, because the file that does not load may never have been a key.

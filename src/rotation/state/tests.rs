@@ -408,7 +408,7 @@ fn keys_whose_source_is_replaced_again_and_again_go_like_those_of_one_that_fails
 
 #[test]
 fn the_same_keys_in_another_order_are_no_new_ring() {
-    let mut rotation = rotation(TIMING);
+    let (mut rotation, mut own) = (rotation(TIMING), rotation(TIMING));
     let foreign = |names: &[&str]| KeySet::verifying(names.iter().map(|name| key(name).into()));
     for (names, expected) in [
         (["f", "g"], "a | a f g"),
@@ -419,6 +419,9 @@ fn the_same_keys_in_another_order_are_no_new_ring() {
     ] {
         rotation.foreign_loaded(0, foreign(&names), at(0)).unwrap();
         assert_eq!(ring(&mut rotation, 0), expected, "{names:?}");
+        let [one, two] = names.map(key);
+        own.own_loaded(set("a").retiring(one).retiring(two), at(0)).unwrap();
+        assert_eq!(ring(&mut own, 0), expected, "own {names:?}");
     }
 }
 
