@@ -352,7 +352,7 @@ fn a_mistake_in_the_settings_ends_it_with_2_and_names_the_variable() {
             "cat /no/such/secret",
             "/no/such/secret: No such file or directory",
         ),
-        ("AIRFLOW__API_AUTH__JWT_SECRET_SECRET", "jwt", "has no secret \"jwt\""),
+        ("AIRFLOW__API_AUTH__JWT_SECRET_SECRET", "jwt", "the secrets backend has no secret of this name"),
     ] {
         let output =
             example("airflow").env(name, value).args(["--secrets", "/no/such/folder"]).output().unwrap();

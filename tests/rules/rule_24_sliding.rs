@@ -287,7 +287,7 @@ fn an_access_token_that_a_renewer_made_too_long_for_responses_is_renewed_by_refr
     let authority = authority.build().unwrap();
     let guarded = Guarded::new(&authority);
     let mut refreshed = pair_of(&authority);
-    // Long, short and long again, and the same after a login that allowed it.
+    // Long, short and long again.
     for (nth, bytes) in [3_000, 100, 3_100].into_iter().enumerate() {
         adds.store(bytes, Ordering::SeqCst);
         let start = NOW + 1_000 * nth as u64;
@@ -305,7 +305,7 @@ fn an_access_token_that_a_renewer_made_too_long_for_responses_is_renewed_by_refr
             assert_eq!(*reported.lock().unwrap(), [], "{bytes}");
         }
     }
-    nodes.clock.set(NOW);
+    // The same after a login that allowed it.
     let login = Login::new("bob").claims(&of(10)).allow_undeliverable();
     let allowed = at_once(authority.issue_pair(login)).unwrap();
     refresh(&authority, allowed.refresh.as_str());
