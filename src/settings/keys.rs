@@ -141,7 +141,7 @@ impl Settings {
     async fn place(&self, path: &str, key: &Key) -> Result<Place, SettingsError> {
         let Some(&place) = key.places().first() else {
             return Err(SettingsError::new(format!(
-                "{}: expected one of `value`, `variable`, `file`, `command`, `directory` and `generated_in`",
+                "{}: expected one of `value`, `variable`, `file`, `command`, `private_file`, `directory` and `generated_in`",
                 self.origins.describe(path)
             )));
         };
@@ -166,9 +166,10 @@ impl Settings {
                 Place::new(&setting, self.format(path, key)?.read(&value).map_err(failed)?)
             }
             Key { file: Some(Named(file)), .. } => {
-                let of =
-                    if self.private_files.contains(file) { FileSource::private } else { FileSource::new };
-                Place::new(&setting, of(file, self.format(path, key)?))
+                Place::new(&setting, FileSource::new(file, self.format(path, key)?))
+            }
+            Key { private_file: Some(Named(file)), .. } => {
+                Place::new(&setting, FileSource::private(file, self.format(path, key)?))
             }
             Key { command: Some(line), .. } => {
                 let command = CommandSource::from_line(&line.0, self.format(path, key)?).map_err(failed)?;

@@ -253,7 +253,7 @@ impl Langflow {
             let refused =
                 format!("{origin}: this link to a key is followed only with `Langflow::mounted_keys`");
             refuse_replaceable(&path).map_err(|error| SettingsError::new(refused).because(error))?;
-            layers.private_file("key.file", &text(&path)?, &origin)
+            layers.set("key.private_file", json!(text(&path)?), &origin)
         } else {
             layers.set("key.generated_in", json!(text(&directory)?), &origin)
         }

@@ -1,6 +1,6 @@
 //! [`Layers`]: values by path, each from one source, and their merging.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use config::{Config, ConfigError, Value as Merged, ValueKind};
@@ -17,7 +17,6 @@ use super::value::Origins;
 pub(super) struct Layers {
     values: BTreeMap<String, Given>,
     captured: Captured,
-    private_files: BTreeSet<String>,
     layer: usize,
 }
 
@@ -84,12 +83,6 @@ impl Layers {
         self.set(&format!("{parent}.variable"), Value::String(name.to_owned()), origin)
     }
 
-    /// Sets a path, and has its file refused at each load if others can replace it.
-    pub(super) fn private_file(&mut self, path: &str, file: &str, origin: &str) -> Result<(), SettingsError> {
-        self.private_files.insert(file.to_owned());
-        self.set(path, Value::String(file.to_owned()), origin)
-    }
-
     /// Sets one value. Each is checked alone, so that an error is about it and its source.
     pub(super) fn set(&mut self, path: &str, value: Value, origin: &str) -> Result<(), SettingsError> {
         // A secret in short form is one by value.
@@ -133,7 +126,7 @@ impl Layers {
         let merged = merged.build().map_err(|_| gap())?;
         let fields: Fields = merged.try_deserialize().map_err(|_| gap())?;
         fields.check(&origins)?;
-        Ok(Settings { fields, origins, captured: self.captured, private_files: self.private_files })
+        Ok(Settings { fields, origins, captured: self.captured })
     }
 }
 

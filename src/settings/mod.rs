@@ -39,7 +39,7 @@ mod types;
 mod value;
 mod variables;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::Error as _;
@@ -70,8 +70,6 @@ pub struct Settings {
     fields: Fields,
     origins: Origins,
     captured: Captured,
-    /// Files that are refused if others can replace them.
-    private_files: BTreeSet<String>,
 }
 
 impl Settings {

@@ -97,6 +97,7 @@ tables! {
         variable: Option<VariableName>,
         file: Option<Place>,
         command: Option<Hidden>,
+        private_file: Option<Place>,
         directory: Option<Place>,
         signing_file: Option<String>,
         generated_in: Option<Place>,
@@ -179,8 +180,17 @@ tables! {
 }
 
 /// Where a key or a secret comes from: one of these.
-pub(super) const PLACES: &[&str] =
-    &["value", "variable", "file", "command", "directory", "generated_in", "jwks_url", "certificates_url"];
+pub(super) const PLACES: &[&str] = &[
+    "value",
+    "variable",
+    "file",
+    "command",
+    "private_file",
+    "directory",
+    "generated_in",
+    "jwks_url",
+    "certificates_url",
+];
 
 /// What holds where a setting is absent, as it is printed. A test compares it with the manual.
 pub(super) const DEFAULTS: &[(&str, &str)] = &[
@@ -276,6 +286,7 @@ impl Key {
             self.variable.is_some(),
             self.file.is_some(),
             self.command.is_some(),
+            self.private_file.is_some(),
             self.directory.is_some(),
             self.generated_in.is_some(),
             self.jwks_url.is_some(),

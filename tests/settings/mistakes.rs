@@ -145,8 +145,8 @@ async fn what_can_not_be_built_names_the_setting_and_its_source() {
         ),
         (
             format!("{NEEDED}[key]\nkid = 'x'"),
-            "the setting `key` (TOML text): expected one of `value`, `variable`, `file`, `command`, `directory` and \
-             `generated_in`"
+            "the setting `key` (TOML text): expected one of `value`, `variable`, `file`, `command`, `private_file`, \
+             `directory` and `generated_in`"
                 .to_owned(),
         ),
         (

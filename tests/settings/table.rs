@@ -46,6 +46,7 @@ const VALUES: &[(&str, &str)] = &[
     ("key.value", "(secret)"),
     ("key.variable", "JWT"),
     ("key.file", "/run/secrets/jwt"),
+    ("key.private_file", "/run/secrets/jwt"),
     ("key.command", "vault read jwt"),
     ("key.directory", "/etc/keys"),
     ("key.generated_in", "/var/lib/keys"),
