@@ -391,14 +391,14 @@ impl SecretsBackend for SecretsInDirectory {
         if !Path::new(name).components().all(|part| matches!(part, Component::Normal(_))) {
             return Err("expected the name of a file in the directory".into());
         }
-        let path = self.directory.join(name);
-        match std::fs::read_to_string(&path) {
+        match std::fs::read_to_string(self.directory.join(name)) {
             Ok(text) => {
                 let text = text.strip_suffix('\n').unwrap_or(&text);
                 Ok(Some(text.strip_suffix('\r').unwrap_or(text).into()))
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(format!("{}: {error}", unreadable(path.display(), &error)).into()),
+            // Without the name, for it may be the secret itself.
+            Err(error) => Err(format!("{}: {error}", unreadable("a file in the directory", &error)).into()),
         }
     }
 }

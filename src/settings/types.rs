@@ -1,6 +1,7 @@
 //! [`Fields`]: every setting, as serde reads it. Each may be absent; what must be there is checked when the authority is built.
 
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use serde::de::value::SeqAccessDeserializer;
@@ -11,6 +12,7 @@ use super::error::SettingsError;
 use super::secret::{Hidden, Place, Secret, VariableName};
 use super::value::Origins;
 use crate::keys::algorithm::Algorithm;
+use crate::rotation::source::{is_key_text, is_secret_for_name};
 
 /// Declares tables whose entries may all be absent and of which an unknown one is an error.
 macro_rules! tables {
@@ -232,6 +234,7 @@ impl Fields {
         for (path, key) in keys.chain(retired).chain(foreign) {
             once(&path, &key.places(), origins)?;
             effective(&path, key.without_effect(), origins)?;
+            key.check_signing_file(&path, origins)?;
             secrets.push((format!("{path}.bearer_token"), &key.bearer_token));
             secrets.push((format!("{path}.proxy"), &key.proxy));
         }
@@ -293,6 +296,19 @@ impl Key {
             self.certificates_url.is_some(),
         ];
         PLACES.iter().zip(given).filter(|(_, is)| *is).map(|(name, _)| *name).collect()
+    }
+
+    /// It is printed, so a secret in its place is refused.
+    fn check_signing_file(&self, path: &str, origins: &Origins) -> Result<(), SettingsError> {
+        let directory = self.directory.as_ref().map_or("", |Place(directory)| directory);
+        let Some(name) = &self.signing_file else { return Ok(()) };
+        if is_key_text(name) || is_secret_for_name(Path::new(directory), name) {
+            return Err(SettingsError::new(format!(
+                "{}: expected the name of a file in the directory, and this may be a secret: no such file exists",
+                origins.describe(&format!("{path}.signing_file"))
+            )));
+        }
+        Ok(())
     }
 
     /// An option that the key's place does not have.

@@ -262,8 +262,12 @@ fn each_mistake_names_its_variable() {
         }
         super::mistakes::assert_says(&loaded.unwrap_err(), &expected.replace("{garbage}", garbage));
     }
+    let secret = "q3j01c5e".repeat(40);
+    let too_long = std::fs::read(directory.path().join(&secret)).unwrap_err();
+    let too_long = format!("the secrets backend failed: a file in the directory can't be read: {too_long}");
     let directory = || SecretsInDirectory::new(directory.path());
     for (name, expected) in [
+        (&*secret, &*too_long),
         ("none", "the secrets backend has no secret of this name, or an empty one"),
         ("../none", "the secrets backend failed: expected the name of a file in the directory"),
     ] {

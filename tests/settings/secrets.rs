@@ -210,6 +210,22 @@ fn a_secret_in_place_of_a_name_is_refused_and_printed_nowhere() {
             );
         }
     }
+    let empty = tempfile::tempdir().unwrap();
+    for text in [pem, &*one_line, &*random, base64, token, field] {
+        let directory = ("T__KEY__DIRECTORY", empty.path().to_str().unwrap());
+        let error = Settings::builder().variables("T", [directory, ("T__KEY__SIGNING_FILE", text)]).load();
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            "the setting `key.signing_file` (environment variable T__KEY__SIGNING_FILE): expected the name of a file in the \
+             directory, and this may be a secret: no such file exists"
+        );
+    }
+    for name in ["external.key", "OrdersProductionSecret2026"] {
+        fs::write(empty.path().join(name), SECRET).unwrap();
+        let directory = empty.path().display();
+        let text = format!("[key]\nalgorithm = 'HS512'\ndirectory = '{directory}'\nsigning_file = '{name}'");
+        assert!(toml(&text).is_ok(), "{name}");
+    }
     let store = [("T__STORE__URL__VARIABLE", &*random)];
     let error = Settings::builder().variables("T", store).load().unwrap_err().to_string();
     assert!(error.contains("T__STORE__URL__VARIABLE") && !error.contains(&random), "{error}");

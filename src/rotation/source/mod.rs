@@ -47,7 +47,7 @@ pub use self::file::FileSource;
 pub use self::format::{DangerousKeyFormat, KeyFormat};
 pub use self::generated::GeneratedSource;
 #[cfg(feature = "settings")]
-pub(crate) use self::given::{is_key_text, is_secret_for_path, is_variable};
+pub(crate) use self::given::{is_key_text, is_secret_for_name, is_secret_for_path, is_variable};
 #[cfg(feature = "jwks-no-provider")]
 pub use self::jwks_url::{DangerousJwksUrl, JwksUrl};
 
