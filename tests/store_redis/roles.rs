@@ -82,6 +82,8 @@ async fn a_primary_that_became_a_replica_answers_nothing() {
                 ("a renewal again", store.rotate(scene.renewal(0, 2)).await.map(drop)),
                 ("one without a subject", store.rotate(nobodys_renewal.clone()).await.map(drop)),
                 ("a listing", store.sessions(scene.subject(), now, Page::default()).await.map(drop)),
+                ("the horizon", store.horizon(day).await.map(drop)),
+                ("a raise to what it is", store.raise_horizon(day, now).await),
                 ("a raise", store.raise_horizon(Horizon::Secs(90_000), now).await),
                 ("a revocation", store.revoke(revocation, Retention::new(now, 5, 300)).await),
             ];
