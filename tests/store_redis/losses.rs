@@ -57,6 +57,31 @@ async fn after_a_flush_one_call_restores_the_births_for_all_that_are_under_way()
     assert!(server.command(&["DBSIZE"]).starts_with(":1024"));
 }
 
+/// In a rotation, a birth that was lost looks like one that lies on another server.
+#[tokio::test]
+async fn after_a_flush_a_rotation_costs_one_round_trip_again() {
+    let server = RedisServer::start(&[]);
+    let store = RedisStore::connect(server.url()).await.unwrap();
+    let sign_ins = async |from: u64| {
+        let before = server.calls("evalsha");
+        for n in from..from + 10 {
+            assert_eq!(Scene::new(n).sign_in(&store).await, Rotated::Recorded);
+        }
+        server.calls("evalsha") - before
+    };
+    sign_ins(0).await;
+    assert_eq!(sign_ins(100).await, 10);
+    server.command(&["FLUSHALL"]);
+    sign_ins(200).await;
+    restored(std::slice::from_ref(&server)).await;
+    let mut from = 300;
+    eventually("one round trip", async || {
+        from += 100;
+        sign_ins(from).await == 10
+    })
+    .await;
+}
+
 /// In a cluster, the session's records may survive and its subject's be lost.
 #[tokio::test]
 async fn a_session_whose_subjects_records_were_lost_is_unknown() {

@@ -53,6 +53,8 @@ impl Shared {
         }
         self.record_births(now.as_secs(), &self.horizon.text(), false).await?;
         self.restored.store(losses, Ordering::Release);
+        // A birth that was lost may have been taken for one that lies elsewhere.
+        self.link.may_have_every_slot();
         Ok(())
     }
 

@@ -80,6 +80,13 @@ impl Link {
         }
     }
 
+    /// Has it tried again.
+    pub(super) fn may_have_every_slot(&self) {
+        if let Self::Server(server) = self {
+            server.lacks_slots.store(false, Ordering::Relaxed);
+        }
+    }
+
     /// Two questions in one round trip; `None` for a cluster, where their slots may lie on two nodes.
     pub(super) async fn ask_both(&self, first: &Cmd, second: &Cmd) -> Option<RedisResult<(Value, Value)>> {
         let Self::Server(server) = self else { return None };
