@@ -18,7 +18,7 @@ use crate::rotation::source::load_permits::LoadPermits;
 const HOOK: &str = "KeySource";
 
 /// A load that takes longer has failed.
-const LOAD_DEADLINE: Duration = Duration::from_secs(15);
+pub(super) const LOAD_DEADLINE: Duration = Duration::from_secs(15);
 /// The same for a source that is a part of another, which then still has time to answer with its other parts.
 #[cfg(feature = "settings")]
 const PART_DEADLINE: Duration = Duration::from_secs(14);

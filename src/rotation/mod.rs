@@ -24,6 +24,7 @@ use crate::keyring::handle::Keys;
 use crate::keyring::trusted_issuer::TrustedIssuer;
 use crate::keys::error::{KeyError, KeyErrorKind};
 use crate::rotation::elapsed::MonotonicClock;
+use crate::rotation::load::LOAD_DEADLINE;
 use crate::rotation::manager::Manager;
 use crate::rotation::manager::Settings;
 use crate::rotation::source::KeySource;
@@ -70,6 +71,7 @@ pub struct KeyRotation {
     stale_for: Duration,
     cooldown: Duration,
     is_every_issuer_required: bool,
+    has_late_parts: bool,
     clock: Option<Arc<dyn Clock>>,
     observe: Option<Arc<KeyObserver>>,
 }
@@ -116,6 +118,7 @@ impl KeyRotation {
             stale_for: Duration::from_secs(24 * 3600),
             cooldown: Duration::from_secs(30),
             is_every_issuer_required: false,
+            has_late_parts: false,
             clock: None,
             observe: None,
         }
@@ -193,6 +196,13 @@ impl KeyRotation {
         self
     }
 
+    /// A part of the own source may answer so late that it counts at the next reload.
+    #[cfg(feature = "settings")]
+    pub(crate) fn with_late_parts(mut self) -> Self {
+        self.has_late_parts = true;
+        self
+    }
+
     /// The clock. Default: a monotonic clock that starts with the rotation, so that changes of the system's clock
     /// have no effect. In tests, use the authority's clock.
     ///
@@ -255,10 +265,17 @@ impl KeyRotation {
 
     fn timing(&self) -> Timing {
         let activation_delay = whole_seconds(self.activation_delay);
+        // A load that is late may be running when a place changes, so only the next one finds the change, and it counts at the
+        // reload after.
+        let late = if self.has_late_parts {
+            whole_seconds(self.reload_every).saturating_add(2 * LOAD_DEADLINE.as_secs())
+        } else {
+            0
+        };
         Timing {
             activation_delay,
             // Whoever sets a delay says how far apart the nodes are.
-            spread: whole_seconds(self.reload_every).max(activation_delay),
+            spread: whole_seconds(self.reload_every).saturating_add(late).max(activation_delay),
             overlap: whole_seconds(self.overlap),
             stale_for: whole_seconds(self.stale_for),
         }
@@ -317,6 +334,11 @@ mod tests {
                 .reload_every(Duration::from_secs(interval))
                 .activation_delay(Duration::from_secs(delay));
             assert_eq!(rotation.timing().spread, spread, "{interval} {delay}");
+        }
+        #[cfg(feature = "settings")]
+        for (delay, spread) in [(0, 50), (120, 120)] {
+            let rotation = rotation().with_late_parts().activation_delay(Duration::from_secs(delay));
+            assert_eq!(rotation.timing().spread, spread, "{delay}");
         }
     }
 

@@ -201,6 +201,7 @@ impl Settings {
     async fn start_keys(&self) -> Result<Keys, SettingsError> {
         let fields = &self.fields;
         let mut rotation = match self.own_keys().await? {
+            Some(own) if own.has_parts() => KeyRotation::new(own).with_late_parts(),
             Some(own) => KeyRotation::new(own),
             None if fields.trusted_issuers.is_empty() => {
                 return Err(SettingsError::new(

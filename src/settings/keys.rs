@@ -1,8 +1,13 @@
 //! Key sources from settings.
 
-use std::sync::Arc;
+use std::iter::once;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use futures_util::future::{join, join_all};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::timeout;
 
 use crate::keys::algorithm::Algorithm;
 use crate::keys::error::{KeyError, KeyErrorKind};
@@ -43,22 +48,86 @@ impl KeySource for Place {
     }
 }
 
+/// Once one place has answered, the others are waited for this long. An answer that comes later counts at the next load.
+const LATE: Duration = Duration::from_secs(1);
+
+/// A place of the own keys, and what it answered last.
+struct Part {
+    place: Arc<Place>,
+    /// One load at most. It goes on if it is late.
+    running: tokio::sync::Mutex<JoinSet<Result<KeySet, KeyError>>>,
+    last: Mutex<Option<Result<KeySet, KeyError>>>,
+}
+
+impl Part {
+    fn new(place: Place) -> Self {
+        Self { place: Arc::new(place), running: Default::default(), last: Mutex::default() }
+    }
+
+    /// Ends with a load's answer. If it is dropped before that, the load goes on.
+    async fn load(&self) {
+        let mut running = self.running.lock().await;
+        if let Some(late) = running.try_join_next() {
+            self.keep(late);
+        }
+        if running.is_empty() {
+            let place = self.place.clone();
+            running.spawn(async move { place.load().await });
+        }
+        if let Some(answer) = running.join_next().await {
+            self.keep(answer);
+        }
+    }
+
+    fn keep(&self, answer: Result<Result<KeySet, KeyError>, JoinError>) {
+        let cancelled = |_| Err(KeyError::unavailable("the load was cancelled"));
+        let answer = answer.unwrap_or_else(cancelled);
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+    }
+
+    /// `None` before the first answer.
+    fn last(&self) -> Option<Result<KeySet, KeyError>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 /// The own keys: one place that signs, others with retired keys, and what is withdrawn.
 pub(super) struct OwnKeys {
-    signing: Place,
-    retired: Vec<Place>,
+    signing: Part,
+    retired: Vec<Part>,
     withdrawn: Vec<String>,
 }
 
 impl OwnKeys {
-    async fn load_signing(&self) -> Result<KeySet, KeyError> {
-        let set = self.signing.load().await?;
+    /// Whether one place can be late for another.
+    pub(super) fn has_parts(&self) -> bool {
+        !self.retired.is_empty()
+    }
+
+    /// Loads every place. Only at the start each is waited for.
+    async fn load_parts(&self) {
+        let parts = || once(&self.signing).chain(&self.retired);
+        let is_start = parts().any(|part| part.last().is_none());
+        let mut loads: FuturesUnordered<_> = parts().map(Part::load).collect();
+        loads.next().await;
+        let others = loads.collect::<()>();
+        if is_start {
+            others.await;
+        } else {
+            // Too late is not an error: the last answers are used.
+            let _ = timeout(LATE, others).await;
+        }
+    }
+
+    fn loaded_signing(&self) -> Result<KeySet, KeyError> {
+        let missing = || Err(KeyError::unavailable("the load was cancelled"));
+        let set = self.signing.last().unwrap_or_else(missing)?;
         // A set that withdraws keys counts also if no key loads.
         if set.signing.is_none() && set.withdrawn.is_empty() {
             let message = format!(
                 "{} has no key that signs: expected a private key or a secret. A public key that verifies goes into \
                  `retired_keys`, another issuer's into `trusted_issuers`",
-                self.signing.setting
+                self.signing.place.setting
             );
             return Err(KeyError::new(KeyErrorKind::WrongType, message));
         }
@@ -68,18 +137,18 @@ impl OwnKeys {
 
 impl KeySource for OwnKeys {
     fn describe(&self) -> String {
-        self.signing.describe()
+        self.signing.place.describe()
     }
 
-    /// No place waits for another, and the withdrawals of each take effect also if others do not load, even the one that signs.
+    /// The withdrawals of each place take effect also if others are late or do not load, even the one that signs.
     async fn load(&self) -> Result<KeySet, KeyError> {
-        let (signing, retired) =
-            join(self.load_signing(), join_all(self.retired.iter().map(Place::load))).await;
+        self.load_parts().await;
+        let signing = self.loaded_signing();
         let mut set = match &signing {
             Ok(set) => set.clone(),
             Err(error) => KeySet { skipped: vec![error.clone()], ..KeySet::default() },
         };
-        for loaded in retired {
+        for loaded in self.retired.iter().filter_map(Part::last) {
             match loaded {
                 Ok(retired) => {
                     set.skipped.extend(retired.skipped.iter().cloned());
@@ -111,10 +180,10 @@ impl Settings {
             }
             return Ok(None);
         };
-        let signing = self.place("key", key).await?;
+        let signing = Part::new(self.place("key", key).await?);
         let mut retired = Vec::new();
         for (at, key) in fields.retired_keys.iter().enumerate() {
-            retired.push(self.place(&format!("retired_keys[{at}]"), key).await?);
+            retired.push(Part::new(self.place(&format!("retired_keys[{at}]"), key).await?));
         }
         let listed = fields.withdrawn_keys.iter().flat_map(|list| &list.0);
         let withdrawn = listed.flat_map(|entry| withdrawn_by(entry)).collect();
@@ -320,10 +389,10 @@ enum Address<'a> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::collections::VecDeque;
     use std::future::pending;
-    use std::time::Duration;
 
-    use tokio::time::Instant;
+    use tokio::time::{Instant, sleep};
 
     use super::*;
     use crate::keys::signing_key::SigningKey;
@@ -336,8 +405,10 @@ mod tests {
         Hangs,
         /// Hangs, and so does its thread, which can't be dropped.
         Blocks,
+        /// Answers to each load in turn, after this time.
+        Turns(Arc<Mutex<VecDeque<(Duration, KeySet)>>>),
     }
-    use Fake::{Blocks, Fails, Hangs, Holds};
+    use Fake::{Blocks, Fails, Hangs, Holds, Turns};
 
     impl KeySource for Fake {
         fn describe(&self) -> String {
@@ -352,6 +423,11 @@ mod tests {
                 Blocks => {
                     std::mem::forget(LoadPermit::current());
                     pending().await
+                }
+                Turns(turns) => {
+                    let (time, set) = turns.lock().unwrap().pop_front().unwrap();
+                    sleep(time).await;
+                    Ok(set)
                 }
             }
         }
@@ -391,8 +467,8 @@ mod tests {
             ("nothing is withdrawn, and none signs", verifies, Hangs, "", None),
         ] {
             let own = OwnKeys {
-                signing: Place::new("`key`", signing),
-                retired: vec![Place::new("`retired_keys[0]`", other)],
+                signing: Part::new(Place::new("`key`", signing)),
+                retired: vec![Part::new(Place::new("`retired_keys[0]`", other))],
                 withdrawn: withdrawn_by(listed),
             };
             let permits = LoadPermits::default();
@@ -412,6 +488,49 @@ mod tests {
                 for error in errors.iter().map(ToString::to_string) {
                     assert!(error.contains("`key`") || error.contains("`retired_keys[0]`"), "{why}: {error}");
                 }
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_place_delays_no_other_and_counts_once_it_has_answered() {
+        let turns = |times: [u64; 3], sets: [KeySet; 3]| {
+            Turns(Arc::new(Mutex::new(times.map(Duration::from_secs).into_iter().zip(sets).collect())))
+        };
+        let sets = |kids: [&str; 3]| kids.map(|kid| KeySet::signing(key(kid)));
+        let withdraws = |[first, second, third]: [KeySet; 3]| {
+            [first, second.withdrawing("leaked"), third.withdrawing("leaked")]
+        };
+        let (quick, slow) = ([0, 0, 0], [0, 8, 30]);
+        for (why, signing, retired, expected) in [
+            (
+                "a retired place is late",
+                turns(quick, withdraws(sets(["new"; 3]))),
+                turns(slow, sets(["r1", "r2", "r3"])),
+                ["new r1 ", "new r1 leaked", "new r2 leaked"],
+            ),
+            (
+                "the signing place is late",
+                turns(slow, sets(["s1", "s2", "s3"])),
+                turns(quick, withdraws(sets(["old"; 3]))),
+                ["s1 old ", "s1 old leaked", "s2 old leaked"],
+            ),
+        ] {
+            let own = OwnKeys {
+                signing: Part::new(Place::new("`key`", signing)),
+                retired: vec![Part::new(Place::new("`retired_keys[0]`", retired))],
+                withdrawn: Vec::new(),
+            };
+            for expected in expected {
+                let begun = Instant::now();
+                let set = own.load().await.unwrap();
+                assert!(begun.elapsed() < Duration::from_secs(2), "{why}");
+                assert!(set.skipped.is_empty(), "{why}: {:?}", set.skipped);
+                let retired: Vec<_> = set.verifying.iter().map(|key| key.kid()).collect();
+                let signs = set.signing.as_ref().unwrap().kid();
+                let found = format!("{signs} {} {}", retired.join(" "), set.withdrawn.join(" "));
+                assert_eq!(found, expected, "{why}");
+                sleep(Duration::from_secs(10)).await;
             }
         }
     }
