@@ -257,7 +257,10 @@ async fn a_source_waits_as_long_as_it_is_told() {
         let is_longest = time == Duration::MAX;
         let url = JwksUrl::new(&url).unwrap().timeout(time).load().await;
         assert_eq!(url.is_ok(), is_longest, "{time:?}: {url:?}");
-        let program = CommandSource::new("echo", [set], KeyFormat::jwk_set()).timeout(time).load().await;
+        // A program may end before its time is looked at, so this one takes some.
+        let program = format!("sleep 0.1; echo '{set}'");
+        let program =
+            CommandSource::new("sh", ["-c", &program], KeyFormat::jwk_set()).timeout(time).load().await;
         assert_eq!(program.is_ok(), is_longest, "{time:?}: {program:?}");
     }
 }
