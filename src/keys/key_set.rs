@@ -27,6 +27,8 @@ pub struct KeySet {
     pub fresh_for: Option<Duration>,
     /// Keys of the set that did not load. The others are used.
     pub skipped: Vec<KeyError>,
+    /// Whether a part of the source has not answered yet, so that its keys are those of an earlier load.
+    pub(crate) is_late: bool,
 }
 
 impl KeySet {

@@ -226,8 +226,9 @@ impl Manager {
     }
 
     fn take_own(&self, own: &Loader, Loaded { set: loaded, _permit }: Loaded) -> bool {
-        // A set that names a withdrawn signing key was read as well. One without a signing key is a mistake and not used.
-        let is_read = loaded.as_ref().is_ok_and(|set| set.signing.is_some());
+        // A set that names a withdrawn signing key was read as well. One without a signing key is a mistake and not used, and one
+        // of which a part is late may lack a key that the source has.
+        let is_read = loaded.as_ref().is_ok_and(|set| set.signing.is_some() && !set.is_late);
         {
             let mut state = self.state();
             let to_report = loaded.as_ref().ok().map(|set| (set.skipped.clone(), set.withdrawn.clone()));

@@ -85,6 +85,11 @@ impl Part {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
     }
 
+    /// Whether a load is still running.
+    fn is_late(&self) -> bool {
+        self.running.try_lock().is_ok_and(|running| !running.is_empty())
+    }
+
     /// `None` before the first answer.
     fn last(&self) -> Option<Result<KeySet, KeyError>> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -160,6 +165,7 @@ impl KeySource for OwnKeys {
             }
         }
         set.withdrawn.extend(self.withdrawn.iter().cloned());
+        set.is_late = once(&self.signing).chain(&self.retired).any(Part::is_late);
         match signing {
             Err(error) if set.withdrawn.is_empty() => Err(error),
             _ => Ok(set),
@@ -395,7 +401,9 @@ mod tests {
     use tokio::time::{Instant, sleep};
 
     use super::*;
+    use crate::keyring::handle::Refetched;
     use crate::keys::signing_key::SigningKey;
+    use crate::rotation::KeyRotation;
     use crate::rotation::source::load_permits::{LoadPermit, LoadPermits};
 
     #[derive(Clone)]
@@ -527,11 +535,38 @@ mod tests {
                 assert!(begun.elapsed() < Duration::from_secs(2), "{why}");
                 assert!(set.skipped.is_empty(), "{why}: {:?}", set.skipped);
                 let retired: Vec<_> = set.verifying.iter().map(|key| key.kid()).collect();
+                assert_eq!(set.is_late, !expected.ends_with(' '), "{why}: all but the start's");
                 let signs = set.signing.as_ref().unwrap().kid();
                 let found = format!("{signs} {} {}", retired.join(" "), set.withdrawn.join(" "));
                 assert_eq!(found, expected, "{why}");
                 sleep(Duration::from_secs(10)).await;
             }
+        }
+    }
+
+    /// A late place may have the key, so a sign-out or a refresh under an unknown one is a 503 and no verdict.
+    #[tokio::test(start_paused = true)]
+    async fn a_reload_with_a_late_place_has_not_read_every_key() {
+        for (late, expected) in [(0, None), (8, Some(Refetched::Unreachable))] {
+            let turns = |times: [u64; 2]| {
+                let answers = times.map(|secs| (Duration::from_secs(secs), KeySet::signing(key("new"))));
+                Turns(Arc::new(Mutex::new(answers.into())))
+            };
+            let own = OwnKeys {
+                signing: Part::new(Place::new("`key`", turns([0, late]))),
+                retired: vec![Part::new(Place::new("`retired_keys[0]`", turns([0, 0])))],
+                withdrawn: Vec::new(),
+            };
+            let rotation = KeyRotation::new(own).reload_every(Duration::from_secs(3_600));
+            let keys = rotation.start().await.unwrap();
+            keys.refetch_own().unwrap().await;
+            sleep(Duration::from_secs(2)).await;
+            // What the next request within the cooldown is told.
+            let told = match keys.refetch_own() {
+                Some(refetching) => Some(refetching.await),
+                None => None,
+            };
+            assert_eq!(told, expected, "{late} s");
         }
     }
 }
