@@ -316,9 +316,9 @@ fn guessed(path: &str) -> Result<Algorithm, SettingsError> {
         }
     }
     // What the key's own algorithm says, rather than that the key is not of another one.
-    errors.sort_by_key(|error| error.kind() == KeyErrorKind::WrongType);
+    let error = errors.into_iter().min_by_key(|error| error.kind() == KeyErrorKind::WrongType);
     let refused = SettingsError::new(format!("{at}: {path} holds no private key of a supported algorithm"));
-    Err(match errors.into_iter().next() {
+    Err(match error {
         Some(error) => refused.because(error),
         None => refused,
     })

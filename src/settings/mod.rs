@@ -33,6 +33,7 @@ mod error;
 mod keys;
 mod langflow;
 mod layer;
+mod places;
 mod secret;
 mod store;
 mod types;
