@@ -405,15 +405,6 @@ impl Reason {
         }
     }
 
-    /// Whether no later request with the same own token can be admitted or exchanged. `is_dead` says that it is past the longest
-    /// grace that a service can have.
-    pub(crate) fn is_irrevocable(&self, is_dead: bool) -> bool {
-        // While the token is not dead, another service that reads the cookie may have a longer grace or session limit, or accept
-        // what this one does not.
-        matches!(self, Self::Revoked | Self::Reused | Self::RefreshTokenReused)
-            || (is_dead && self.is_under_a_good_key())
-    }
-
     /// A fixed name for counters.
     pub fn label(&self) -> &'static str {
         match self {
@@ -634,19 +625,6 @@ pub(crate) mod tests {
         let labels: std::collections::BTreeSet<_> = all.iter().map(Reason::label).collect();
         assert_eq!(labels.len(), all.len(), "each has a label of its own");
         all
-    }
-
-    #[test]
-    fn a_reason_is_irrevocable_where_no_later_request_can_change_it() {
-        for reason in reasons() {
-            let ended = matches!(reason.label(), "revoked" | "reused" | "refresh_token_reused");
-            let is_dead = ended || reason.is_under_a_good_key();
-            assert_eq!(
-                (reason.is_irrevocable(false), reason.is_irrevocable(true)),
-                (ended, is_dead),
-                "{reason:?}"
-            );
-        }
     }
 
     #[test]

@@ -38,7 +38,16 @@ pub(crate) fn admits_anonymous(optional: bool, reason: &Reason) -> bool {
 /// admit or exchange the token. Otherwise a dead cookie would block the sign-in page until its `Max-Age`. For a foreign token only
 /// its issuer knows that.
 pub(crate) fn removes_cookie(refusal: &Refusal, now: NumericDate) -> bool {
-    refusal.own_exp().is_some_and(|exp| refusal.reason().is_irrevocable(now >= exp.after(MAX_GRACE)))
+    refusal.own_exp().is_some_and(|exp| is_irrevocable(refusal.reason(), now >= exp.after(MAX_GRACE)))
+}
+
+/// Whether no later request with the same own token can be admitted or exchanged. `is_dead` says that it is past the longest
+/// grace that a service can have.
+fn is_irrevocable(reason: &Reason, is_dead: bool) -> bool {
+    // While the token is not dead, another service that reads the cookie may have a longer grace or session limit, or accept
+    // what this one does not.
+    matches!(reason, Reason::Revoked | Reason::Reused | Reason::RefreshTokenReused)
+        || (is_dead && reason.is_under_a_good_key())
 }
 
 /// Whether no session is left to end with a credential that a sign-out refused for this reason: its session is over, or it can hold no
@@ -269,6 +278,19 @@ mod tests {
         ] {
             let refusal = Refusal::new(reason).of_own_token(exp.map(at));
             assert_eq!(removes_cookie(&refusal, at(now)), removed, "{refusal:?} at {now}");
+        }
+    }
+
+    #[test]
+    fn a_reason_is_irrevocable_where_no_later_request_can_change_it() {
+        for reason in reasons() {
+            let ended = matches!(reason.label(), "revoked" | "reused" | "refresh_token_reused");
+            let is_dead = ended || reason.is_under_a_good_key();
+            assert_eq!(
+                (is_irrevocable(&reason, false), is_irrevocable(&reason, true)),
+                (ended, is_dead),
+                "{reason:?}"
+            );
         }
     }
 
