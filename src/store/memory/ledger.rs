@@ -106,9 +106,8 @@ impl Ledger {
         if self.is_revoked(presented) {
             return Standing::Revoked;
         }
-        let place =
-            self.chain(presented.session, presented.now).map(|c| c.position(&presented.token, presented.now));
-        match place {
+        let chain = self.chain(presented.session, presented.now);
+        match chain.map(|chain| chain.position(&presented.token, presented.now)) {
             Some(Position::Ancestor { generations }) => Standing::Reused { generations },
             // A token without a record was issued elsewhere, or before this process started.
             Some(Position::Head | Position::Predecessor | Position::Stranger) | None => Standing::Live,
@@ -401,7 +400,7 @@ impl Ledger {
             self.expiry.insert((new.until(), Key::Session(session)));
         }
         let new_until = new.as_ref().map(Session::until);
-        let new_place = new.as_ref().and_then(|new| new.position(session));
+        let new_entry = new.as_ref().and_then(|new| new.index_entry(session));
         let old = match new {
             Some(new) => self.sessions.insert(session, new),
             None => self.sessions.remove(&session),
@@ -411,12 +410,12 @@ impl Ledger {
             if new_until != Some(old.until()) {
                 self.expiry.remove(&(old.until(), Key::Session(session)));
             }
-            if let Some(place) = old.position(session) {
-                self.unlist(place);
+            if let Some(entry) = old.index_entry(session) {
+                self.unlist(entry);
             }
         }
-        if let Some(place) = new_place {
-            self.list(place);
+        if let Some(entry) = new_entry {
+            self.list(entry);
         }
         old
     }
@@ -605,18 +604,22 @@ impl Ledger {
         for (&subject, tombstone) in &self.revoked_subjects {
             assert!(self.expiry.contains(&(tombstone.until, Key::Subject(subject))), "a subject's expiry");
         }
-        let places =
-            self.sessions.iter().filter_map(|(id, session)| session.position(*id)).collect::<Vec<_>>();
+        let entries =
+            self.sessions.iter().filter_map(|(id, session)| session.index_entry(*id)).collect::<Vec<_>>();
         for (listed, is_recorded) in [(&self.recorded, true), (&self.ended, false)] {
             let of_kind =
-                places.iter().filter(|place| place.2 == is_recorded).map(|place| (place.0, place.1));
+                entries.iter().filter(|entry| entry.2 == is_recorded).map(|entry| (entry.0, entry.1));
             assert_eq!(*listed, of_kind.collect(), "sessions by subject");
         }
-        for &(subject, ..) in &places {
-            let of_subject = places.iter().filter(|place| place.0 == subject).count();
+        for &(subject, ..) in &entries {
+            let of_subject = entries.iter().filter(|entry| entry.0 == subject).count();
             assert_eq!(self.count(subject), of_subject, "sessions of a subject");
         }
-        assert_eq!(self.counts.values().map(|c| c.recorded + c.ended).sum::<usize>(), places.len(), "counts");
+        assert_eq!(
+            self.counts.values().map(|c| c.recorded + c.ended).sum::<usize>(),
+            entries.len(),
+            "counts"
+        );
         assert!(self.expiry.len() <= self.limits.entries, "within the bound of entries");
         assert!(self.bytes <= self.limits.bytes, "within the bound of bytes");
     }
@@ -649,8 +652,8 @@ impl Session {
         }
     }
 
-    /// Its index entry: the subject, the cursor, and whether it is recorded or ended.
-    fn position(&self, session: SessionId) -> Option<(SubjectId, SessionCursor, bool)> {
+    /// The subject, the cursor, and whether it is recorded or ended.
+    fn index_entry(&self, session: SessionId) -> Option<(SubjectId, SessionCursor, bool)> {
         let (subject, session_start, is_recorded) = match self {
             Self::Recorded(chain) => (chain.subject, chain.session_start, true),
             Self::Ended(ended) => (ended.subject, ended.latest_start, false),
