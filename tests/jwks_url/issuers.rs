@@ -4,6 +4,7 @@ use tower_reissue::keys::{KeyRotation, KeySet};
 use tower_reissue::{Authority, KeyEvent, Login, ReissueLayer};
 
 use super::*;
+use crate::eventually::eventually;
 
 /// An issuer with a server of its own, and a key that it publishes.
 struct Issuer {
@@ -76,17 +77,6 @@ async fn of_two_issuers_one_dead_only_the_dead_ones_unknown_kid_is_a_503() {
     let stranger = Issuer { name: "https://stranger.example".to_owned(), ..lives };
     assert_eq!(status_of(&authority, stranger.strange_token().await).await, StatusCode::UNAUTHORIZED);
     assert_eq!((stranger.server.hits(), dies.server.hits()), (2, 1));
-}
-
-/// Waits until this is so, 10 s at most.
-async fn eventually(is_so: impl Fn() -> bool) {
-    for _ in 0..2_000 {
-        if is_so() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    panic!("it never came to be");
 }
 
 #[tokio::test]

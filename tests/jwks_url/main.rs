@@ -1,6 +1,8 @@
 //! `JwksUrl` against real servers on loopback: well-behaved, slow, dead, wrong, huge, rotating.
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::indexing_slicing)]
 
+#[path = "../support/eventually.rs"]
+mod eventually;
 mod fetching;
 mod issuers;
 

@@ -1,6 +1,8 @@
 //! Keys from their sources, replaced while requests run.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+#[path = "../support/eventually.rs"]
+mod eventually;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -33,6 +35,8 @@ use tower_reissue::keys::{
     Algorithm, FileSource, KeyError, KeyRotation, KeySet, KeySource, Keys, SigningKey,
 };
 use tower_reissue::{Authority, AuthorityBuilder, ReissueLayer, ResponseBody};
+
+use self::eventually::eventually;
 
 /// Tiny, for the tests' sake: the clock that rotations read counts seconds.
 const RELOAD: Duration = Duration::from_millis(5);
@@ -121,17 +125,6 @@ async fn status(service: &Guarded, token: &str) -> StatusCode {
 /// Waits until the ring signs with this key.
 async fn signs_with(keys: &Keys, key: &SigningKey) {
     eventually(|| keys.current().kids().next() == Some(key.kid())).await;
-}
-
-/// Of real files and programs nobody is told when they were read: looks again and again, for 10 s.
-async fn eventually(mut is: impl FnMut() -> bool) {
-    for _ in 0..2_000 {
-        if is() {
-            return;
-        }
-        tokio::time::sleep(RELOAD).await;
-    }
-    panic!("it never came to be");
 }
 
 fn rotation(source: impl tower_reissue::keys::KeySource) -> KeyRotation {
