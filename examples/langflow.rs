@@ -16,9 +16,9 @@
 //! | `GET /api/v1/users/whoami` | the cookie `access_token_lf` or `Authorization: Bearer` |
 //!
 //! The manual's chapter on settings lists Langflow's variables, and what is done otherwise than by Langflow. The key is that of
-//! `LANGFLOW_SECRET_KEY` or `LANGFLOW_PRIVATE_KEY`, or is generated in `LANGFLOW_CONFIG_DIR` (by default `~/.cache/langflow`, where Langflow keeps its own). The one account is that of
-//! `LANGFLOW_SUPERUSER` (`langflow`), whose password must be set. Variables of this crate begin with `REISSUE__`:
-//! `REISSUE__STORE__URL` names a store that outlives the process and is shared by several.
+//! `LANGFLOW_SECRET_KEY` or `LANGFLOW_PRIVATE_KEY`, or is generated in `LANGFLOW_CONFIG_DIR` (by default `~/.cache/langflow`, where
+//! Langflow keeps its own). The one account is that of `LANGFLOW_SUPERUSER` (`langflow`), whose password must be set. Variables of
+//! this crate begin with `REISSUE__`: `REISSUE__STORE__URL` names a store that outlives the process and is shared by several.
 
 use std::env;
 use std::io::{self, IsTerminal as _, Write as _};

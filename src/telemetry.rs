@@ -153,7 +153,7 @@ fn record(event: &Event<'_>) {
     });
 }
 
-/// Logs that a route requires the token of a layer that does not guard it. No authority is at hand, so no observer is told.
+/// Logs that a route requires the token of a layer that does not guard it. Without a layer there is no observer to tell.
 pub(crate) fn record_no_layer(claims: &'static str, remedy: &'static str, repeated: bool) {
     caught(|| {
         #[cfg(feature = "tracing")]

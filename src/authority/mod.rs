@@ -149,8 +149,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
     ///
     /// # Errors
     /// If the ring trusts this authority's own issuer as a foreign one, if the signing key's JWK has a member `issuer` that is
-    /// another one, or if a [`KeyRotation`](crate::keys::KeyRotation) manages the ring and would overwrite the new one. The old ring then
-    /// stays in use.
+    /// another one, or if a [`KeyRotation`](crate::keys::KeyRotation) manages the ring and would overwrite the new one.
+    /// The old ring then stays in use.
     pub fn replace_keys(&self, keys: impl Into<KeyRing>) -> Result<(), ConfigError> {
         let keys = keys.into();
         if self.0.keys.is_managed() {

@@ -71,7 +71,7 @@ impl RenewalRequest {
         self.client_id.as_deref()
     }
 
-    /// The claim `name`, or `None` if there is none. At a refresh these are the private claims that the refresh token grants to
+    /// The claim `name`, or `None` if the claims lack it. At a refresh these are the private claims that the refresh token grants to
     /// access tokens. At a renewal they are the claims of the token that is renewed.
     ///
     /// # Errors

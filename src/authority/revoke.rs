@@ -60,11 +60,11 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// [tolerance](super::AuthorityBuilder::future_tolerance) and 1 s.
     ///
     /// Under a [`KeyRotation`](crate::keys::KeyRotation), a token with an unknown key causes the own source to be
-    /// read again, once per [cooldown](crate::keys::KeyRotation::cooldown) for all calls. A key counts as unknown if no own key
-    /// verifies the token, unless its `kid` is the fingerprint of one: the next key may have any other name too. The last 16 keys that were
-    /// retired and not withdrawn still prove a sign-out, with tokens issued before the retirement. They can end at
-    /// most 10,000 sessions within one horizon; further sign-outs under them fail with [`StoreErrorKind::Full`], and
-    /// the error says what to do.
+    /// read again, once per [cooldown](crate::keys::KeyRotation::cooldown) for all calls. A key counts as unknown if no
+    /// own key verifies the token, unless its `kid` is the fingerprint of one: the next key may have any other name too.
+    /// The last 16 keys that were retired and not withdrawn still prove a sign-out, with tokens issued before the
+    /// retirement. They can end at most 10,000 sessions within one horizon; further sign-outs under them fail with
+    /// [`StoreErrorKind::Full`], and the error says what to do.
     ///
     /// # Errors
     /// A [`SignOutError`].

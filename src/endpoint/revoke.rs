@@ -35,8 +35,9 @@ use crate::token::decision::is_worthless_at_sign_out;
 /// The token may also come as the parameter `token` of a form or of JSON, as RFC 7009 has it. Then the answers are that
 /// standard's: 200 with the session ended or the token worthless, 503 if the session may still be live, and 400 for a
 /// token that this service can't judge (`unsupported_token_type`), that is malformed, or that has a blank, a line end or
-/// quotes around it (`invalid_request`). Worthless is what holds no token, or one of a session that is over. A request that also has a token where
-/// [`read_from`](Self::read_from) looks is refused with 400: name a form's own field another name than `token`.
+/// quotes around it (`invalid_request`). Worthless is what holds no token, or one of a session that is over. A request
+/// that also has a token where [`read_from`](Self::read_from) looks is refused with 400: name a form's own field
+/// another name than `token`.
 /// A body of another type is a 400, unless it is empty. `token_type_hint` is ignored, and no client authentication is asked for:
 /// the token proves itself.
 ///

@@ -2,8 +2,8 @@
 //!
 //! It must not use keys, tokens or stores.
 //!
-//! It offers [`RequestHead`](head::RequestHead), [`find`](credential::find), which yields a [`Credential`](credential::Credential) or
-//! why there is none, [`Cookie`](cookie::Cookie) and [`AllowedOrigins`](cross_site::AllowedOrigins).
+//! It offers [`RequestHead`](head::RequestHead), [`find`](credential::find), which returns a [`Credential`](credential::Credential) or
+//! a refusal, [`Cookie`](cookie::Cookie) and [`AllowedOrigins`](cross_site::AllowedOrigins).
 
 pub(crate) mod cookie;
 pub(crate) mod credential;

@@ -111,7 +111,7 @@ impl Loader {
     }
 
     fn hanging(&self) -> Loaded {
-        // Without the time: a fault that lasts is told by its text.
+        // The text holds no time, because a fault that lasts is recognised by its text.
         let error = "an earlier load hangs and can't be cancelled; no other one begins before it ends";
         Loaded { set: Err(KeyError::unavailable(error)), _permit: None }
     }

@@ -326,14 +326,14 @@ impl Manager {
         reports.iter().for_each(|report| self.teller.tell_at_once(report));
     }
 
-    /// Has the events told without waiting for it. Those of the start are told at its end.
+    /// Has the events reported, on the teller's thread. Those of the start are reported when it ends.
     fn tell_reports(&self) {
         {
             let mut state = self.state();
             if state.reported.is_none() {
                 return;
             }
-            // Under the lock, so that they are told in the order in which they happened.
+            // Under the lock, so that they are reported in the order in which they happened.
             state.reports.drain(..).for_each(|report| self.teller.push(report));
         }
         self.teller.wake();

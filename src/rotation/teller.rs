@@ -66,7 +66,7 @@ impl Teller {
         });
     }
 
-    /// Starts the thread if something waits and there is none.
+    /// Starts the thread if an event waits and no thread runs.
     pub(super) fn wake(self: &Arc<Self>) {
         {
             let mut queue = self.queue();

@@ -95,8 +95,8 @@ use crate::time::NumericDate;
 ///   PostgreSQL it is as durable as a commit: leave `fsync` and `synchronous_commit` on.
 /// * **Every node must ask the primary.** A read-only server is refused when the store opens, because a standby that
 ///   lags answers from the past. Where a switchover leaves one at the address later, each call is an outage until the
-///   primary is back there, and the connections to it are closed. A failover that loses commits loses revocations too; replicate synchronously if that
-///   matters.
+///   primary is back there, and the connections to it are closed. A failover that loses commits loses revocations too;
+///   replicate synchronously if that matters.
 /// * **Each connection needs a server session.** A pooler that shares sessions, such as PgBouncer in transaction or
 ///   statement mode, is refused when the store opens. Session mode works, and so does a plain TCP proxy. If such a
 ///   pooler is put in front later, answers to other applications' statements are errors, never verdicts: each answer

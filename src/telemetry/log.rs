@@ -44,8 +44,8 @@ pub(super) fn log(event: &Event<'_>) {
 }
 
 /// WARN for a refusal that another key may explain, for a fault of a token under a good key, and for a header that its minter got
-/// wrong: keys, a minter or a configuration is wrong. INFO for a token that has expired or was revoked, which every sign-out and every idle client causes, and for a route
-/// that requires more than a good token. DEBUG for everything that anybody can send.
+/// wrong: keys, a minter or a configuration is wrong. INFO for a token that has expired or was revoked, which
+/// every sign-out and every idle client causes, and for a route that requires more than a good token. DEBUG for everything that anybody can send.
 fn log_refusal(refusal: &Refusal, ring: &KeyRing) {
     let reason = refusal.reason().label();
     let claim = refusal.claim().map(|claim| clipped(claim, NAME));

@@ -185,8 +185,8 @@ impl Policy {
         }
     }
 
-    /// After [`RefreshStep::EndSession`]: whether the revocation was recorded. Otherwise the session may live on, and nobody is told
-    /// that it ended.
+    /// After [`RefreshStep::EndSession`]: whether the revocation was recorded. If it was not, the session may live on, so the answer
+    /// does not say that it ended.
     pub(crate) fn refresh_session_ended(&self, recorded: bool) -> RefreshStep {
         RefreshStep::Refuse(if recorded { Reason::RefreshTokenReused } else { Reason::StoreUnavailable })
     }
@@ -194,7 +194,8 @@ impl Policy {
     /// Whether a refresh token that was spent at this instant may still be answered with its successor.
     ///
     /// The instant is the successor's `iat`, by the clock of the node that wrote it, which may be behind by the tolerance. Without
-    /// the tolerance, a parallel refresh on another node would end the session. Equal counts as over, and a window of 0 s is none.
+    /// the tolerance, a parallel refresh on another node would end the session. The window is over once its length has passed, and
+    /// a window of 0 s is none.
     fn is_within_reuse_window(&self, spent: NumericDate, arrived: NumericDate) -> bool {
         let window = self.refresh.as_ref().map_or(0, |refresh| refresh.reuse_window);
         window > 0 && arrived.since(spent) < window.saturating_add(self.future_tolerance)

@@ -46,9 +46,8 @@ impl RefreshTokens {
     /// the old one again: within this window it gets the *same* new refresh token, and a further access token. After the
     /// window the old one counts as stolen, and the session ends (RFC 9700 §4.14.2).
     ///
-    /// Costs: a thief who uses a stolen refresh token within this window and the tolerance after its owner's use goes unnoticed
-    /// that time. With 0
-    /// every parallel refresh and every lost response signs the user out.
+    /// Costs: a thief who uses a stolen refresh token within this window and the tolerance after its owner's use goes
+    /// unnoticed that time. With 0 every parallel refresh and every lost response signs the user out.
     pub fn reuse_window(mut self, window: Duration) -> Self {
         self.0.reuse_window = window.as_secs();
         self

@@ -40,8 +40,8 @@ use crate::rotation::source::snapshot::blocking;
 /// editor's backup), and whoever knows the text can sign with it. Prefer base64, PEM or JWK.
 ///
 /// A mounted Secret is replaced as a whole through the link `..data`. The keys are read together from where the link leads at
-/// that moment, so that no old file is used beside a new one. The list `withdrawn` is read before them. In a directory without that link a file may be half written, and half of a bare
-/// secret is also a secret. So if any of the formats is a bare secret, a change waits for a second reload, as with a
+/// that moment, so that no old file is used beside a new one. The list `withdrawn` is read before them. In a directory
+/// without that link a file may be half written, and half of a bare secret is also a secret. So if any of the formats is a bare secret, a change waits for a second reload, as with a
 /// [`FileSource`](super::FileSource). Each file waits only for itself, and one that changes at every load is reported
 /// in an event. Withdrawals never wait, nor does the successor of a withdrawn signing key.
 #[must_use = "a source does nothing until a `KeyRotation` reads it"]

@@ -1,7 +1,7 @@
 -- KEYS: horizon. ARGV: what it must be as it was read, or nothing; what it becomes.
 -- What it is now, or nothing; the server's clock.
 local found = redis.call('GET', KEYS[1]) or ''
--- Where there is none, it is written next.
+-- Where there is no record, the caller writes one next, which a replica refuses.
 if found ~= '' and refuses_writes(KEYS[1]) then
   is_replica = true
   return no_answer('horizon')

@@ -69,7 +69,7 @@ impl Shared {
         Ok(self.ask_horizon().await?.0.map(|(_, found)| found))
     }
 
-    /// The horizon, set to `need` if there is none.
+    /// Reads the horizon. If none is recorded, it records `need`.
     pub(super) async fn settle_horizon(&self, need: Horizon) -> Result<StoreHorizon, StoreError> {
         for _ in 0..ATTEMPTS {
             let known = self.horizon.get();

@@ -151,8 +151,8 @@ fn versions(dialect: &Dialect, p: &str) -> Vec<Vec<String>> {
         )],
         // A token of which the row says that it is revoked can have begun later than the chain.
         vec![format!("ALTER TABLE {p}sessions ADD COLUMN latest_start BIGINT")],
-        // The place among its subject's sessions in the order in which they were opened. Those of earlier versions have none, and
-        // come first.
+        // The place among its subject's sessions in the order in which they were opened. Those of earlier versions have
+        // none, and come first.
         vec![format!("ALTER TABLE {p}sessions ADD COLUMN opened BIGINT")],
     ]
 }
