@@ -107,11 +107,11 @@ const RESTORE_PAUSE: Duration = Duration::from_secs(1);
 /// revocation nor makes one that ends early. The server's clock also dates the beginning of the records.
 ///
 /// Every hash tag has a copy of the store's [horizon](Horizon), so that a revocation is kept for it in the step that
-/// writes. After a loss, the process that comes first restores the horizon that it knows. If that is the smaller one, the
-/// first call of a process that knows a larger one raises it, on record and in every tag. Calls are answered meanwhile. If a
-/// process *connects* after the loss and comes first, its [`with_horizon`](RedisConnect::with_horizon) should be the largest
-/// of all services on the store: without it, the larger one is restored only when a process that knows it meets a tag that
-/// has the smaller one.
+/// writes. After a loss, the process that comes first restores the horizon that it knows. If that is a smaller one, the
+/// first call of a process that knows a larger one raises it, on record and in every tag. Calls are answered meanwhile.
+/// Revocations that were kept for the smaller one may be forgotten by then, so in each tag that has a smaller copy, the
+/// sessions without a record that began before the raise are [`Standing::UnknownSession`]. Give every service the same
+/// [`with_horizon`](RedisConnect::with_horizon), the largest of all, and a loss leaves nothing to raise.
 ///
 /// A tag whose records were lost says so to every call, until a process has given it the horizon on record. A revocation
 /// that meets such a tag is made at once, kept for the horizon that the process knows. It is made again once the tag is

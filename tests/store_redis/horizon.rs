@@ -166,6 +166,54 @@ async fn after_a_loss_the_first_call_of_a_process_that_knows_a_larger_horizon_re
     }
 }
 
+/// What they revoked may be forgotten by the time that somebody comes who knew a larger horizon before the loss.
+#[tokio::test]
+async fn no_revocation_of_a_process_that_came_first_after_a_loss_is_undone_by_its_smaller_horizon() {
+    for (round, which) in [3, 4, 5, 6, 3].into_iter().enumerate() {
+        let server = RedisServer::start(&[]);
+        let more = RedisStore::connect(server.url()).with_horizon(LONG).await.unwrap();
+        server.command(&["FLUSHALL"]);
+        let less = RedisStore::connect(server.url()).await.unwrap();
+        less.horizon(SHORT).await.unwrap();
+        // Begun after the loss, and before the server's clock says that their revocations are over.
+        let soon = SystemClock.now().as_secs() + 2;
+        let [revoked, recorded, other] = [1, 2, 3].map(|n| Scene { n, start: soon, now: soon });
+        assert_eq!(recorded.sign_in(&less).await, Rotated::Recorded);
+        call(&less, which, &revoked).await;
+        assert_eq!(revoked.standing(&less, 0).await, Ok(Standing::Revoked), "call {which}");
+        // As when their time is over: all but what was recorded.
+        if which == 6 {
+            for key in server.command(&["KEYS", "*:birth"]).lines().filter(|key| key.ends_with("birth")) {
+                server.command(&["HDEL", key, "a", "u"]);
+            }
+        }
+        for kind in ["session", "revoked", "subject"] {
+            let keys = server.command(&["KEYS", &format!("*:{kind}:*")]);
+            let of_recorded = [recorded.session().to_string(), recorded.subject().to_string()];
+            for key in keys.lines().filter(|key| key.starts_with("tower-reissue")) {
+                if !of_recorded.iter().any(|name| key.ends_with(name)) {
+                    server.command(&["DEL", key]);
+                }
+            }
+        }
+        assert_eq!(revoked.standing(&less, 0).await, Ok(Standing::Live), "call {which}");
+        let is_raised = async || whole_slots([&server], "100000") == 1024;
+        if round == 4 {
+            // By way of another slot.
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            other.standing(&less, 0).await.unwrap();
+            other.standing(&more, 0).await.unwrap();
+            eventually("raised", is_raised).await;
+            assert_eq!(revoked.standing(&less, 0).await, Ok(Standing::UnknownSession));
+        }
+        assert_eq!(revoked.standing(&more, 0).await, Ok(Standing::UnknownSession), "call {which}");
+        assert_eq!(recorded.standing(&more, 0).await, Ok(Standing::Live), "call {which}");
+        eventually("raised", is_raised).await;
+        let later = Scene { start: revoked.now + 5, now: revoked.now + 5, ..Scene::new(4) };
+        assert_eq!(later.standing(&more, 0).await, Ok(Standing::Live), "call {which}");
+    }
+}
+
 /// Of some slots, as where one node of a cluster is replaced. What the others and the record say counts there too.
 #[tokio::test]
 async fn a_revocation_in_a_slot_that_was_lost_is_kept_for_the_horizon_on_record() {

@@ -1,6 +1,6 @@
 -- KEYS: birth. ARGV: now, or 0 for the server's; known horizon or nothing; 1 for a raise, whose horizon is not on record yet.
 -- The server's clock.
-local birth = created(KEYS[1], tonumber(ARGV[1]), ARGV[2])
+local birth = created(KEYS[1], tonumber(ARGV[1]), ARGV[2], ARGV[3] == '1')
 if not birth then
   return no_answer('birth')
 end

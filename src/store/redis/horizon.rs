@@ -75,7 +75,8 @@ impl Shared {
             let known = self.horizon.get();
             match (self.read_horizon().await?, known) {
                 (Some(found), Some(known)) if known.current > found.current => {
-                    // It was lost, and somebody who needs less came first.
+                    // It was lost, and somebody who needs less came first. Each slot dates that before a raise hides it.
+                    self.record_births(0, &secs(known.current).to_string(), false).await?;
                     self.raise_horizon(known.current, NumericDate::default()).await?;
                 }
                 (Some(found), _) => {

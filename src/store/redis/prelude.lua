@@ -61,7 +61,8 @@ local has_lost = '0'
 --
 -- The horizon is every slot's own copy, so that a revocation is kept by it in the step that writes. `known` is the
 -- caller's: the larger one counts, for a slot that was lost has none, or that of a caller who knew less and came first.
-local function created(key, now, known)
+-- In a raise (`is_raise`) nobody knows the new one yet, and the horizon's record will say since when it counts.
+local function created(key, now, known, is_raise)
   local found = redis.pcall('HMGET', key, 's', 'i', 'h', 'a', 'u', 'l')
   if found.err then
     -- Version 1 was a text, which is the name of the incarnation. Its scripts can't read a hash: a process that knows
@@ -75,9 +76,10 @@ local function created(key, now, known)
     redis.call('HSET', key, 's', since, 'i', name)
     found = { since, name }
   end
+  -- What began within this second began before the loss, for all that can be told.
+  local begins_now = text(math.max(clock, now) + 1)
   if not found[1] then
-    -- What began within this second began before the loss, for all that can be told.
-    found = { text(math.max(clock, now) + 1), time[1] .. '.' .. time[2] }
+    found = { begins_now, time[1] .. '.' .. time[2] }
     redis.call('HSET', key, 's', found[1], 'i', found[2], 'l', '1')
     has_lost = '1'
   elseif refuses_writes(key) then
@@ -89,9 +91,14 @@ local function created(key, now, known)
   known = tonumber(known)
   local horizon = tonumber(found[3] or nil)
   if known and not (horizon and horizon >= known) then
+    -- A revocation that was kept by a smaller one may be forgotten already, so a session without a record is unknown unless
+    -- it begins later. A record is over before any revocation that its writers keep.
+    if horizon and not is_raise and not found[6] then
+      found[1] = begins_now
+    end
     horizon = known
     -- A server that is full has no room for it: it counts for this call all the same.
-    local is_written = type(redis.pcall('HSET', key, 'h', text(known))) == 'number'
+    local is_written = type(redis.pcall('HSET', key, 's', found[1], 'h', text(known))) == 'number'
     -- Where there was none, it is new.
     if is_written and found[3] then
       has_lost = '1'
