@@ -40,7 +40,7 @@ pub enum NotReissued {
     /// A handler asked for a successor that only a store makes possible: before the renewal window opens, or with fewer scopes or
     /// audiences.
     NeedsStore,
-    /// A handler asked for a successor with fewer scopes or audiences, and another one with more is on record.
+    /// The renewer or a handler wanted a successor with fewer scopes or audiences, and one with more is on record.
     AlreadyReissued,
     /// The key could not sign.
     SigningFailed,

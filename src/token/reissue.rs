@@ -44,6 +44,8 @@ pub(crate) struct Reissuing {
     asks_standing: bool,
     /// What a handler wants of the successor; `None` at a usual renewal. Boxed, because few have one.
     wanted: Option<Box<Renewal>>,
+    /// Whether the renewer or the handler leaves less than the token has. A head on record must not have more.
+    narrows: bool,
 }
 
 /// What to do next, and the function that takes the answer.
@@ -90,6 +92,7 @@ impl Reissuing {
             asks_renewer: false,
             asks_standing: false,
             wanted: None,
+            narrows: false,
         }
     }
 
@@ -189,10 +192,13 @@ impl Reissuing {
             Reason::Declined => NotReissued::Declined,
             _ => NotReissued::RenewerFailed,
         })?;
+        self.narrows = narrowed != Narrowed::default();
         if !self.records {
             // A derived successor keeps its claims.
-            let is_kept = narrowed == Narrowed::default();
-            return if is_kept { Ok(Step::AskPredicate) } else { Err(NotReissued::RenewerFailed.into()) };
+            return match self.narrows {
+                true => Err(NotReissued::RenewerFailed.into()),
+                false => Ok(Step::AskPredicate),
+            };
         }
         let capacity = self.capacity.ok_or(NoSuccessor::NoReply)?;
         self.propose(policy, token, capacity, &narrowed, signed_len)
@@ -243,7 +249,7 @@ impl Reissuing {
                 let head = policy.accept_head(token, &head, self.now)?;
                 let proposed = self.successor.replace(head.clone());
                 let is_within = |proposed: &Successor| policy.only_renewed(&proposed.claims, &head.claims);
-                if self.wanted.is_some() && !proposed.as_ref().is_some_and(is_within) {
+                if self.narrows && !proposed.as_ref().is_some_and(is_within) {
                     return Err(NotReissued::AlreadyReissued.into());
                 }
             }

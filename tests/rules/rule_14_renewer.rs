@@ -2,7 +2,7 @@
 
 use std::future::ready;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 use tower_reissue::store::{ClaimsStore, MemoryStore, Rotated, Rotation, StoreError};
@@ -68,6 +68,48 @@ fn a_renewer_narrows_scopes_and_audiences_and_nothing_else() {
         clock.set(NOW + 620);
         let exchanged = payload(&guarded.bearer(&text).into_successor());
         assert_eq!((&exchanged["scope"], &exchanged["aud"]), (&scope, &audience));
+    }
+}
+
+/// A right that was taken away meanwhile, of a session whose successor with it is on record.
+#[test]
+fn a_head_on_record_with_more_than_the_renewer_leaves_by_now_is_not_sent() {
+    let less: [fn() -> Renewal; 2] =
+        [|| Renewal::keep().scope("read"), || Renewal::keep().audience([AUDIENCE])];
+    for less in less {
+        let clock = ManualClock::at(NOW + 500);
+        let narrows = Arc::new(AtomicBool::new(false));
+        let is_narrower = Arc::clone(&narrows);
+        let authority =
+            renewing(
+                &clock,
+                move |_| {
+                    if is_narrower.load(Ordering::SeqCst) { less() } else { Renewal::keep() }
+                },
+            );
+        let text = token(json!({}));
+        let guarded = Guarded::new(&authority);
+        let recorded = guarded.bearer(&text).into_successor();
+        narrows.store(true, Ordering::SeqCst);
+        clock.set(NOW + 510);
+        let again = guarded.bearer(&text);
+        assert!(again.is_admitted() && again.successor.is_none(), "{again:?}");
+        let asked = at_once(authority.reissue(&admit(&authority, &text)));
+        assert_eq!(asked.unwrap_err(), NotReissued::AlreadyReissued);
+        // Its holder gets less in turn.
+        clock.set(NOW + 1_010);
+        let next = payload(&guarded.bearer(&recorded).into_successor());
+        let left = (next["scope"] == "read", next["aud"] == json!([AUDIENCE]));
+        assert!(left.0 != left.1, "{next}");
+        // In the grace too, of another session.
+        narrows.store(false, Ordering::SeqCst);
+        clock.set(NOW + 500);
+        let text = token(json!({ "sid": "s-2", "jti": "of s-2" }));
+        guarded.bearer(&text).into_successor();
+        narrows.store(true, Ordering::SeqCst);
+        clock.set(NOW + 620);
+        let late = guarded.bearer(&text);
+        assert_eq!((late.status, late.reason, late.successor), (401, Some(Reason::Expired), None));
     }
 }
 

@@ -515,7 +515,8 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     /// It is asked once, before the store records anything, after [`renew_if`](Self::renew_if). If it fails, panics or takes
     /// longer than the [`renewer_deadline`](Self::renewer_deadline), a refresh or an exchange in the grace is answered 503, the
     /// token is not spent, and a response goes out without a successor. Of parallel requests with one token each asks, and the
-    /// first successor on record is the one that all get.
+    /// first successor on record is the one that all get. Where the renewer leaves less by then than that one has, a request gets
+    /// none ([`NotReissued::AlreadyReissued`](crate::NotReissued::AlreadyReissued)), and is refused in the grace.
     ///
     /// Needs a [`store`](Self::store): without one every node derives the same successor.
     ///
