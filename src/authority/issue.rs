@@ -50,7 +50,8 @@ impl Login {
     ///
     /// * [`issue`](Authority::issue) then issues an access token that is never renewed, besides the one that was presented.
     /// * [`issue_pair`](Authority::issue_pair) continues the session with the pair. The store records that the refresh token
-    ///   supersedes the presented one, which is not renewed any more.
+    ///   supersedes the presented one, which is not renewed any more. If its answer was lost, ask again with the same token and
+    ///   claims: until the refresh token is used, it is issued again.
     pub fn in_session<C: Send + Sync + 'static>(token: &VerifiedToken<C>) -> Self {
         Self { joins: Some(Box::new(token.clone())), ..Self::new("") }
     }

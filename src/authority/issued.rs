@@ -76,7 +76,7 @@ pub enum IssueError {
     /// refusal's [`status`](Refusal::status): it is a 503 where the store does not answer.
     NotLive(Refusal),
     /// The session of [`Login::in_session`](super::Login::in_session) continues with another token: the given one was superseded,
-    /// or the session already has a pair.
+    /// or the session already has a pair with other claims, or one whose refresh token was used.
     NotNewest,
     /// This service would refuse the token, for the reason in the refusal: a required claim is missing, say.
     Unacceptable(Refusal),

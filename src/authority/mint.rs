@@ -108,6 +108,11 @@ impl Unsigned {
     pub(super) fn recorded(self, successor: Successor) -> Self {
         Self { claims: successor.claims, expires_at: successor.exp, ..self }
     }
+
+    /// The same token by the `jti` that its claims have.
+    pub(super) fn named(self, jti: String) -> Self {
+        Self { jti, ..self }
+    }
 }
 
 /// A new `jti`: 128 random bits.

@@ -1,16 +1,18 @@
 //! Pairs: an access token, and the refresh token that it is renewed with.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde_json::json;
 
 use super::issue::check_capacity;
 use super::mint::{Draft, new_jti};
 use super::{Authority, IssueError, IssuedToken, Login};
-use crate::refusal::Refusal;
+use crate::refusal::{Reason, Refusal};
 use crate::store::Rotation;
 use crate::telemetry::Event;
 use crate::token::kind::Sliding;
+use crate::token::refresh::NotContinued;
 use crate::token::scope;
 
 /// An access token and the refresh token of its session.
@@ -134,18 +136,24 @@ impl<C: Send + Sync + 'static> Authority<C> {
             Ok((pair, refresh, until))
         };
         let Some(joined) = &sign_in.joined else { return self.begin(&sign_in, sign).await };
-        let (pair, recorded, _) = sign(joined.session_start())?;
-        let until = policy.refresh_record_matters_until(joined.verified(), recorded.expires_at);
+        let (pair, proposed, _) = sign(joined.session_start())?;
+        let until = policy.refresh_record_matters_until(joined.verified(), proposed.expires_at);
         let store = self.0.store.clone().ok_or(IssueError::NoRefreshTokens)?;
-        let id = self.token_id(&sign_in.grant, &recorded.jti);
-        let rotation = Rotation::renewal(joined.presented(now), id, recorded.claims, until)
+        let id = self.token_id(&sign_in.grant, &proposed.jti);
+        let rotation = Rotation::renewal(joined.presented(now), id, Arc::clone(&proposed.claims), until)
             .limited_by(self.retention(now));
         let rotated = self.ask(store.rotate(rotation)).await.map_err(IssueError::Store)?;
-        let continues = rotated.of_pair_in_session();
-        if !continues.map_err(|reason| IssueError::NotLive(Refusal::new(reason)))? {
-            return Err(IssueError::NotNewest);
-        }
-        self.reporter().emit(&Event::Issued { expires_at: recorded.expires_at });
-        Ok(pair)
+        let continued = policy.continued_by_pair(joined.verified(), &proposed.claims, now, rotated);
+        let refresh = match continued {
+            Ok(None) => pair.refresh,
+            Ok(Some((jti, recorded))) => {
+                let recorded = proposed.recorded(recorded).named(jti);
+                self.sign_refresh_token(&self.0.keys.load(), &recorded, now)?
+            }
+            Err(NotContinued::NotNewest) => return Err(IssueError::NotNewest),
+            Err(NotContinued::Revoked) => return Err(IssueError::NotLive(Refusal::new(Reason::Revoked))),
+        };
+        self.reporter().emit(&Event::Issued { expires_at: refresh.expires_at });
+        Ok(TokenPair { refresh, ..pair })
     }
 }

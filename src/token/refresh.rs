@@ -66,6 +66,14 @@ pub(crate) struct Proposal {
     pub(crate) successor: Successor,
 }
 
+/// Why a session does not continue with a new pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotContinued {
+    Revoked,
+    /// With another token than that of the login.
+    NotNewest,
+}
+
 impl Policy {
     /// Judges a refresh token as it is presented. Faults come before expiry.
     pub(crate) fn judge_refresh(&self, evidence: &RefreshEvidence<'_>) -> Result<(), Refusal> {
@@ -129,6 +137,31 @@ impl Policy {
             TokenKind::Refresh => self.refresh_token_matters_until(claims.exp(), start),
         };
         self.refresh_token_matters_until(exp, start).max(own)
+    }
+
+    /// What the store made of a refresh token that is to continue this access token's session: `None` if it does. Otherwise the one
+    /// on record, and its `jti`, of an earlier try whose answer was lost: it is signed again.
+    ///
+    /// # Errors
+    /// If the session was revoked, or continues in another way. It was live a moment before, so trying again does not help.
+    pub(crate) fn continued_by_pair(
+        &self,
+        token: &Verified,
+        proposed: &str,
+        now: NumericDate,
+        answer: Rotated,
+    ) -> Result<Option<(String, Successor)>, NotContinued> {
+        match answer {
+            Rotated::Recorded => Ok(None),
+            Rotated::Superseded { head } => {
+                let recorded = self.recorded_refresh_token(token, proposed, &head, now);
+                recorded.map(Some).ok_or(NotContinued::NotNewest)
+            }
+            Rotated::Revoked | Rotated::Predated { .. } => Err(NotContinued::Revoked),
+            Rotated::Reused { .. } | Rotated::NotInChain | Rotated::UnknownSession => {
+                Err(NotContinued::NotNewest)
+            }
+        }
     }
 
     /// What the store made of the proposed successor; `None` where it did not answer. `key_held` is asked anew: the key may

@@ -73,20 +73,6 @@ impl Rotated {
             | Self::UnknownSession => Ok(None),
         }
     }
-
-    /// What it means for a refresh token that continues the session of an access token: whether it does.
-    ///
-    /// # Errors
-    /// If the session was revoked. It was live a moment before, so trying again does not bring it back.
-    pub(crate) fn of_pair_in_session(self) -> Result<bool, Reason> {
-        match self {
-            Self::Recorded => Ok(true),
-            Self::Revoked | Self::Predated { .. } => Err(Reason::Revoked),
-            Self::Superseded { .. } | Self::Reused { .. } | Self::NotInChain | Self::UnknownSession => {
-                Ok(false)
-            }
-        }
-    }
 }
 
 /// Without the head's claims, which are personal data. Their length suffices to tell heads apart in a log.

@@ -120,22 +120,47 @@ impl Policy {
     /// The same for a head that may be dead by now: it still tells when its predecessor was superseded.
     pub(crate) fn recorded_head(&self, token: &Verified, head: &str, now: NumericDate) -> Option<Successor> {
         let claims = token.claims();
-        let parsed = Claims::parse(head.into(), self, self.terms_of(token.kind(), None)?, None).ok()?;
         // Without `iat` only a bound of the token's life is known.
         let own_life = claims.spans().iat.map_or(0, |_| claims.exp().since(claims.iat()));
-        let jti = token.id().successor_jti();
-        let named = parsed.jti() == Some(&*jti)
-            && parsed.sid() == Some(&*token.sid())
-            && parsed.session_start() == claims.session_start();
-        let dated = parsed.spans().iat.is_some()
-            && parsed.iat() <= now.after(self.future_tolerance)
-            && parsed.nbf() == claims.nbf().map(|_| parsed.iat())
-            && parsed.exp().since(parsed.iat()) <= self.lifetime_of(token.kind()).max(own_life)
-            && parsed.exp() <= self.session_end(claims.session_start());
-        if !named || !dated || !self.only_renewed(claims.text(), head) {
+        let longest = self.lifetime_of(token.kind()).max(own_life);
+        let parsed = self.read_head(token, token.kind(), head, now)?;
+        let named = parsed.jti() == Some(&*token.id().successor_jti())
+            && parsed.nbf() == claims.nbf().map(|_| parsed.iat());
+        if !named || parsed.exp().since(parsed.iat()) > longest || !self.only_renewed(claims.text(), head) {
             return None;
         }
         Some(Successor { iat: parsed.iat(), exp: parsed.exp(), claims: head.into() })
+    }
+
+    /// The refresh token on record that continues this access token's session, and its `jti`, if it is live and grants what the
+    /// proposed one would.
+    pub(super) fn recorded_refresh_token(
+        &self,
+        token: &Verified,
+        proposed: &str,
+        head: &str,
+        now: NumericDate,
+    ) -> Option<(String, Successor)> {
+        let kind = TokenKind::Refresh;
+        let parsed = self.read_head(token, kind, head, now)?;
+        let life = parsed.exp().since(parsed.iat());
+        let is_live = now < parsed.exp() && life <= self.lifetime_of(kind) && parsed.nbf().is_none();
+        if !is_live || !self.only_renewed(proposed, head) {
+            return None;
+        }
+        let jti = parsed.jti()?.to_owned();
+        Some((jti, Successor { iat: parsed.iat(), exp: parsed.exp(), claims: head.into() }))
+    }
+
+    /// The claims of a head of this kind, if it is of the token's session, was not issued ahead, and ends with the session.
+    fn read_head(&self, token: &Verified, kind: TokenKind, head: &str, now: NumericDate) -> Option<Claims> {
+        let start = token.claims().session_start();
+        let parsed = Claims::parse(head.into(), self, self.terms_of(kind, None)?, None).ok()?;
+        let is_of_session = parsed.sid() == Some(&*token.sid()) && parsed.session_start() == start;
+        let is_dated = parsed.spans().iat.is_some()
+            && parsed.iat() <= now.after(self.future_tolerance)
+            && parsed.exp() <= self.session_end(start);
+        (is_of_session && is_dated).then_some(parsed)
     }
 
     /// Whether two claims texts differ only in names and dates, and the second has no further audience or scope.

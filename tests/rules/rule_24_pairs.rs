@@ -2,15 +2,16 @@
 
 use std::collections::HashSet;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jsonwebtoken::{Validation, decode, errors::ErrorKind};
 use serde_json::{Value, json};
-use tower_reissue::store::Page;
+use tower_reissue::store::{ClaimsStore, MemoryStore, Page, Rotated, Rotation, StoreError, StoreErrorKind};
 use tower_reissue::{
     Algorithm, Authority, AuthorityBuilder, Event, IssueError, Login, ManualClock, NotReissued, Reason,
-    RefreshTokens, ReissueLayer, SignOutError, SigningKey, TokenPair, VerifiedToken,
+    Refresh, RefreshTokens, ReissueLayer, SignOutError, SigningKey, TokenPair, VerifiedToken,
 };
 
 use crate::support::guarded::*;
@@ -404,6 +405,76 @@ fn a_further_token_of_a_session_inherits_it_and_is_not_renewed() {
     // The session went on with it.
     let again = refused(at_once(authority.issue_pair(login())));
     assert!(matches!(again, IssueError::NotNewest), "{again}");
+}
+
+/// Says of its next rotation that it timed out, and has recorded it all the same. Or answers with a head of its own.
+#[derive(Default)]
+struct Faulty {
+    store: MemoryStore,
+    times_out: AtomicBool,
+    head: Mutex<Option<Value>>,
+}
+
+impl ClaimsStore for Faulty {
+    forward!(store: standing, revoke, sessions, horizon, horizon_now, raise_horizon);
+
+    async fn rotate(&self, rotation: Rotation) -> Result<Rotated, StoreError> {
+        if let Some(head) = &*self.head.lock().unwrap() {
+            return Ok(Rotated::Superseded { head: head.to_string().into() });
+        }
+        let rotated = self.store.rotate(rotation).await;
+        if self.times_out.swap(false, Ordering::SeqCst) {
+            Err(StoreErrorKind::Timeout.into())
+        } else {
+            rotated
+        }
+    }
+}
+
+#[test]
+fn a_pair_in_a_session_whose_answer_was_lost_is_issued_again() {
+    let clock = ManualClock::at(NOW);
+    let store = Arc::new(Faulty::default());
+    let authority = pairs(&clock).store(store.clone()).build().unwrap();
+    let token = at_once(authority.issue(Login::new("alice"))).unwrap();
+    let admitted = admit(&authority, token.as_str());
+    let login = |scope: &str| Login::in_session(&admitted).claims(&json!({ "scope": scope }));
+    store.times_out.store(true, Ordering::SeqCst);
+    let lost = refused(at_once(authority.issue_pair(login("read"))));
+    assert!(matches!(lost, IssueError::Store(_)), "{lost}");
+    clock.set(NOW + 100);
+    let pair = at_once(authority.issue_pair(login("read"))).unwrap();
+    let refresh = payload(pair.refresh.as_str());
+    assert_eq!((&refresh["iat"], &refresh["jti"]), (&json!(NOW), &json!(pair.refresh.jti())));
+    // Whether it was the store's answer or this one that was lost.
+    let again = at_once(authority.issue_pair(login("read"))).unwrap();
+    assert_eq!(payload(again.refresh.as_str()), refresh);
+    assert_eq!(again.refresh.expires_at(), pair.refresh.expires_at());
+    assert_ne!(again.access.jti(), pair.access.jti(), "an access token of its own");
+    // For the same claims alone, and not once the session goes on.
+    let not_newest = |login| matches!(refused(at_once(authority.issue_pair(login))), IssueError::NotNewest);
+    assert!(not_newest(login("read write")) && not_newest(login("")));
+    assert!(not_newest(login("read").client_id("web")));
+    at_once(authority.refresh(Refresh::new(again.refresh.as_str()))).unwrap();
+    assert!(not_newest(login("read")));
+    // A store can't make one up.
+    for (claim, value) in [
+        ("exp", json!(NOW + 12 * 3600 + 1)),
+        ("iat", json!(NOW + 106)),
+        ("sid", json!("other")),
+        ("sub", json!("bob")),
+        ("session_start", json!(NOW - 1)),
+        ("access_claims", json!({ "scope": "read write" })),
+        ("aud", json!(AUDIENCE)),
+        ("role", json!("admin")),
+    ] {
+        let mut head = refresh.clone();
+        head[claim] = value;
+        *store.head.lock().unwrap() = Some(head);
+        assert!(not_newest(login("read")), "{claim}");
+    }
+    *store.head.lock().unwrap() = Some(refresh);
+    assert!(at_once(authority.issue_pair(login("read"))).is_ok());
 }
 
 #[test]
