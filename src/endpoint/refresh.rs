@@ -58,7 +58,7 @@ use crate::server::{FixedBody, remove_cookie};
 /// | 400 | `invalid_request`, `invalid_scope`, `unsupported_grant_type` | the request is at fault, and the token not spent |
 /// | 401 | `invalid_client` | the request authenticates a client, and this endpoint has only public ones |
 /// | 403 | `access_denied` | a cookie's token from a page of another site |
-/// | 503 | `temporarily_unavailable` | the store, the keys or the renewer did not answer; `Retry-After` |
+/// | 503 | `temporarily_unavailable` | the store, the keys or the renewer did not answer, or the refresh token is not valid yet; `Retry-After` |
 /// | 500 | `server_error` | the new tokens can't be made: an event says why |
 ///
 /// Every response is `no-store`. After a 503 or a lost response, a client sends the same refresh token again, soon: if the
@@ -269,6 +269,8 @@ fn refused(fault: Fault) -> Response<FixedBody> {
 /// The status and the `error` of a refusal at this endpoint (RFC 6749 §5.2).
 fn token_error(refusal: &Refusal) -> (StatusCode, &'static str) {
     match (refusal.reason(), refusal.class()) {
+        // It will be valid: the clock of the node that issued it is ahead.
+        (Reason::NotYetValid(_), _) => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
         (Reason::InvalidScope, _) => (StatusCode::BAD_REQUEST, "invalid_scope"),
         (Reason::UnsupportedScheme, _) | (_, Class::BadRequest) => {
             (StatusCode::BAD_REQUEST, "invalid_request")

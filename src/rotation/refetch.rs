@@ -73,6 +73,11 @@ impl Gate {
         }))
     }
 
+    /// When the last load began.
+    pub(super) fn last_begun(&self) -> Option<Instant> {
+        Some(self.last.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.started)
+    }
+
     /// The running load, or the last one within the cooldown, or a new one. It runs in a task of its own, so it does not end
     /// with the request that caused it.
     fn current_load<F>(

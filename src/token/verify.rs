@@ -184,6 +184,12 @@ pub(crate) fn claimed_kid(token: &[u8]) -> Option<String> {
     Header::parse(header).ok()?.kid.map(|kid| kid.into_owned())
 }
 
+/// The `iat` that a refused token claims.
+pub(crate) fn claimed_iat(token: &[u8]) -> Option<NumericDate> {
+    let mut scratch = vec![0; token.len()];
+    date_of("iat", decode_text(Parts::of(token)?.payload, &mut &mut *scratch).ok()?)
+}
+
 /// Whether there may be a token in this text, whatever stands around it or is missing: a dot, plain or percent-encoded, and the
 /// base64url of how a JSON object begins (`{"`, `{}`, or a brace and white space). It is not decoded, because one character more
 /// before it, or a line end within, would hide it.

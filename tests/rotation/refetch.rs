@@ -7,8 +7,10 @@ use futures_util::future::join_all;
 use serde_json::json;
 use tokio::time::Instant;
 use tower::Service as _;
-use tower_reissue::keys::{KeyError, KeySet, KeySource};
-use tower_reissue::{Reason, VerifyingKey};
+use tower_reissue::keys::{KeyError, KeyRing, KeySet, KeySource};
+use tower_reissue::{
+    Login, ManualClock, MemoryStore, Reason, Refresh, RefreshError, RefreshTokens, VerifyingKey,
+};
 
 use super::*;
 
@@ -416,4 +418,52 @@ async fn without_foreign_issuers_an_unknown_kid_is_refused_at_once() {
     let answer = answer(&service, &token(1)).await;
     assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(answer.extensions().get::<tower_reissue::Refusal>().unwrap().reason(), &Reason::UnknownKey);
+}
+
+/// The own source, which signs with its n-th key.
+#[derive(Clone, Default)]
+struct Own(Arc<AtomicUsize>);
+
+impl KeySource for Own {
+    fn describe(&self) -> String {
+        "the own source".to_owned()
+    }
+
+    async fn load(&self) -> Result<KeySet, KeyError> {
+        Ok(KeySet::signing(secret_key(self.0.load(Ordering::SeqCst))))
+    }
+}
+
+/// A stranger may have had the own source read just before its key was rotated.
+#[tokio::test(start_paused = true)]
+async fn a_refresh_token_that_was_issued_since_the_own_source_was_read_is_not_refused_for_good() {
+    let own = Own::default();
+    let clock = ManualClock::at(support::NOW);
+    let store = Arc::new(MemoryStore::new());
+    let rotation = KeyRotation::new(own.clone()).reload_every(Duration::from_secs(3_600)).cooldown(COOLDOWN);
+    let rotation = rotation.clock(clock.clone());
+    let node = |keys| {
+        let pairs = RefreshTokens::new("https://login.example/refresh").lifetime(Duration::from_secs(3_000));
+        authority(keys).clock(clock.clone()).store(store.clone()).refresh_tokens(pairs).build().unwrap()
+    };
+    let behind = node(rotation.start().await.unwrap());
+    let refresh = async |token: &str| match behind.refresh(Refresh::new(token)).await {
+        Ok(_) => None,
+        Err(RefreshError::Refused(refusal)) => Some(refusal.reason().clone()),
+        Err(error) => panic!("{error}"),
+    };
+    let early = node(KeyRing::from(secret_key(2)).into()).issue_pair(Login::new("alice")).await.unwrap();
+    let pass = async |secs: u64| {
+        tokio::time::advance(Duration::from_secs(secs)).await;
+        clock.advance(secs);
+    };
+    pass(10).await;
+    assert_eq!(refresh(early.refresh.as_str()).await, Some(Reason::UnknownKey), "the source was read for it");
+    pass(1).await;
+    own.0.store(1, Ordering::SeqCst);
+    let pair = node(KeyRing::from(secret_key(1)).into()).issue_pair(Login::new("alice")).await.unwrap();
+    assert_eq!(refresh(pair.refresh.as_str()).await, Some(Reason::KeysUnavailable));
+    assert_eq!(refresh(early.refresh.as_str()).await, Some(Reason::UnknownKey), "older than the reading");
+    pass(29).await;
+    assert_eq!(refresh(pair.refresh.as_str()).await, None);
 }

@@ -304,6 +304,25 @@ fn an_outage_is_a_503_and_spends_nothing() {
     }
 }
 
+/// Issued a moment ago by a node whose clock is ahead, or dated ahead of a revocation: it is worth something soon.
+#[test]
+fn a_refresh_token_that_is_not_valid_yet_is_not_refused_for_good() {
+    let (ahead, behind) = (ManualClock::at(NOW), ManualClock::at(NOW - 2));
+    let store = Arc::new(MemoryStore::new());
+    let [one, other] = [&ahead, &behind].map(|clock| pairs(clock).store(store.clone()).build().unwrap());
+    at_once(one.revoke_subject("alice")).unwrap();
+    let pair = issued(&one);
+    let endpoint = RefreshEndpoint::new(other).unwrap();
+    let body =
+        json!({ "grant_type": "refresh_token", "refresh_token": pair.refresh.as_str(), "client_id": "web" });
+    let ask = || send(&endpoint, post(&[JSON], body.to_string()));
+    let answer = ask();
+    assert_eq!(answer.error(), (503, "temporarily_unavailable"));
+    assert_eq!(answer.response.headers()["retry-after"], "1");
+    behind.set(NOW);
+    assert_eq!(ask().status, 200);
+}
+
 #[test]
 fn a_refresh_token_that_its_cookie_can_not_hold_is_not_spent() {
     let clock = ManualClock::at(NOW);
