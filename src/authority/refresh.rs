@@ -252,4 +252,5 @@ impl<C: Send + Sync + 'static> Authority<C> {
 
 fn presented(token: &Verified, session: SessionId, now: NumericDate) -> Presented {
     Presented::new(session, token.id(), token.subject(), token.claims().session_start(), now)
+        .not_begun_before(token.not_begun_before())
 }

@@ -221,6 +221,11 @@ impl<C: Send + Sync + 'static> Authority<C> {
     /// one that [`revoke_subject`](Self::revoke_subject) uses. Use it for what arrives late or twice, such as a message
     /// from another system: a session that began after the message was written goes on.
     ///
+    /// A session began when its tokens say so. A sign-in that followed another revocation at once, or on a machine whose clock is
+    /// ahead, is dated ahead by up to twice the [tolerance](super::AuthorityBuilder::future_tolerance) and 1 s, and goes on if that is
+    /// after `instant`. A later instant ends it too, and with it what really began until then: for a subject whose password was
+    /// changed, often the new session.
+    ///
     /// # Errors
     /// If there is no store, or it did not record the revocation.
     pub async fn revoke_subject_before(&self, subject: &str, instant: NumericDate) -> Result<(), StoreError> {
@@ -272,8 +277,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
     }
 
     /// Ends every session that began at or before `instant`, of every subject and issuer on this store, after a leak
-    /// for instance. An instant that is not in the past counts as the one that
-    /// [`revoke_subject`](Self::revoke_subject) uses, with the largest
+    /// for instance. An instant in the past counts as for [`revoke_subject_before`](Self::revoke_subject_before), sessions that are
+    /// dated ahead included. One that is not in the past counts as the one that [`revoke_subject`](Self::revoke_subject) uses, with the largest
     /// [tolerance](crate::keys::TrustedIssuer::future_tolerance) of all issuers that this authority trusts, and recorded
     /// sessions that begin later end as well.
     ///

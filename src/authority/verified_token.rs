@@ -103,7 +103,9 @@ impl<C> VerifiedToken<C> {
             .0
             .names
             .get_or_init(|| Names { session: self.verified().session(), subject: self.verified().subject() });
-        Presented { session, token: self.verified().id(), subject, session_start: self.session_start(), now }
+        let verified = self.verified();
+        Presented::new(session, verified.id(), subject, self.session_start(), now)
+            .not_begun_before(verified.not_begun_before())
     }
 
     /// Whether its session was live at this epoch of the store, within this second. What a store learns without changing its epoch

@@ -95,7 +95,8 @@ const RESTORE_PAUSE: Duration = Duration::from_secs(1);
 /// # After a loss
 ///
 /// Each hash tag records when its records began. If that is missing (first use, a flush, a restart without
-/// persistence, a failover to an empty replica), the records count as lost. Sessions that began earlier are then
+/// persistence, a failover to an empty replica), the records count as lost. Sessions that may have begun earlier
+/// ([`not_begun_before`](Presented::not_begun_before): with a tolerance of 5 s, up to 16 s later by their date) are then
 /// [`Standing::UnknownSession`], and are refused unless
 /// [`admit_after_store_loss`](crate::AuthorityBuilder::admit_after_store_loss) is set. On the **first use of an empty
 /// server** this affects every session that a service without a store had begun.
@@ -346,7 +347,7 @@ impl Shared {
 
     fn ask_rotation(&self, rotation: &Rotation, state: Option<&SubjectState>) -> Call {
         let Rotation { presented, supersedes, successor, claims, until, .. } = rotation;
-        let vouched = state.is_none_or(|state| presented.session_start >= state.created_at);
+        let vouched = state.is_none_or(|state| presented.not_begun_before >= state.created_at);
         let flag = |set: bool| u8::from(set).to_string();
         let args = [
             presented.now.to_string(),
@@ -362,6 +363,7 @@ impl Shared {
             flag(vouched),
             name(presented.session),
             flag(rotation.of_known_session),
+            presented.not_begun_before.to_string(),
         ];
         Call::new(&script::ROTATE, self.keys.change_slot(&presented.session), args)
     }

@@ -102,7 +102,8 @@ use crate::time::NumericDate;
 ///   pooler is put in front later, answers to other applications' statements are errors, never verdicts: each answer
 ///   names the store and the question.
 /// * **It records when its tables were created,** by the later of the server's clock and that of the process that created
-///   them, and a second on. Sessions that began earlier and were not signed in here are
+///   them, and a second on. Sessions that may have begun earlier ([`not_begun_before`](Presented::not_begun_before): with a
+///   tolerance of 5 s, up to 16 s later by their date) and were not signed in here are
 ///   [`Standing::UnknownSession`], however often they are renewed, so that a database that was lost and created again does
 ///   not make revoked sessions live. First use on a service with live sessions looks the same: their users have to
 ///   sign in again, unless [`admit_after_store_loss`](crate::AuthorityBuilder::admit_after_store_loss) is set. A

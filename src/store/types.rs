@@ -16,14 +16,18 @@ pub struct Presented {
     pub token: TokenId,
     /// Its subject; `None` if the token has no `sub`.
     pub subject: Option<SubjectId>,
-    /// When the session began.
+    /// When the session began, as its tokens say. It may be dated ahead of the store's clock.
     pub session_start: NumericDate,
+    /// The earliest instant at which the session can have begun, by the store's clock. A store that may have lost its records vouches
+    /// only for sessions that can't have begun before they do.
+    pub not_begun_before: NumericDate,
     /// The authority's clock.
     pub now: NumericDate,
 }
 
 impl Presented {
-    /// A presented token. The authority makes these itself; the tests of a store need them too.
+    /// A presented token, of a session that is not dated ahead. The authority makes these itself; the tests of a store need them
+    /// too.
     pub fn new(
         session: SessionId,
         token: TokenId,
@@ -31,7 +35,13 @@ impl Presented {
         session_start: NumericDate,
         now: NumericDate,
     ) -> Self {
-        Self { session, token, subject, session_start, now }
+        Self { session, token, subject, session_start, not_begun_before: session_start, now }
+    }
+
+    /// The same, of a session that may have begun at this instant already.
+    #[must_use]
+    pub fn not_begun_before(self, instant: NumericDate) -> Self {
+        Self { not_begun_before: instant, ..self }
     }
 }
 

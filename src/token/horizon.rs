@@ -23,6 +23,12 @@ pub(crate) const fn furthest_ahead(tolerance: u64) -> u64 {
     2 * tolerance + 1
 }
 
+/// How far ahead of a store's clock a session may be dated when it begins, in seconds: after a revocation, by a node whose clock is
+/// ahead by the tolerance.
+pub(crate) const fn how_far_ahead(tolerance: u64) -> u64 {
+    tolerance + furthest_ahead(tolerance)
+}
+
 /// The horizon of a store, and its history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::horizon::{Horizon, StoreHorizon, furthest_ahead};
+use super::horizon::{Horizon, StoreHorizon, furthest_ahead, how_far_ahead};
 use super::kind::{Sliding, TokenKind};
 use crate::time::{MAX_TOLERANCE, NumericDate};
 
@@ -173,9 +173,8 @@ impl Policy {
     /// It suffices to read the raises when the authority is built. An authority that needs more than a horizon is built after the
     /// raise, and one that needs no more ends its sessions within that horizon anyway.
     pub(crate) fn heed(&mut self, store: &StoreHorizon) {
-        // A session may be dated ahead of the clock of the node that began it, and that clock may be ahead of the store's, up
-        // to the tolerance of that node.
-        let ahead = MAX_TOLERANCE + furthest_ahead(MAX_TOLERANCE);
+        // By the tolerance of whichever node began it.
+        let ahead = how_far_ahead(MAX_TOLERANCE);
         let old = store.raises_below(self.horizon());
         self.old_horizons =
             old.map(|raise| OldHorizon { begun_by: raise.at.after(ahead), secs: raise.from }).collect();

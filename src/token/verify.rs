@@ -6,6 +6,7 @@ use std::mem;
 use std::sync::{Arc, OnceLock};
 
 use super::claims::{Claims, date_of};
+use super::horizon::how_far_ahead;
 use super::identity::{SessionId, SubjectId, TokenId};
 use super::kind::{Expected, Sliding, TokenKind};
 use super::policy::Policy;
@@ -36,6 +37,7 @@ pub(crate) struct Verified {
     admitted_until: NumericDate,
     window_opens: NumericDate,
     session_end: NumericDate,
+    not_begun_before: NumericDate,
     /// Hashed when it is first needed, because most tokens never need it.
     id: OnceLock<TokenId>,
     /// The successor that every node derives, computed once.
@@ -117,6 +119,7 @@ impl<'a> Proven<'a> {
             valid_from: terms.valid_from(claims.iat(), claims.nbf()),
             admitted_until: terms.admitted_until(claims.exp(), claims.session_start()),
             session_end: terms.session_end(claims.session_start()),
+            not_begun_before: claims.session_start().before(how_far_ahead(terms.future_tolerance())),
             window_opens: policy.window_opens(claims.iat(), claims.exp()),
             claims,
             key,
@@ -282,6 +285,11 @@ impl Verified {
     /// The instant from which its session is over.
     pub(crate) fn session_end(&self) -> NumericDate {
         self.session_end
+    }
+
+    /// The earliest instant, by a store's clock, at which its session can have begun.
+    pub(crate) fn not_begun_before(&self) -> NumericDate {
+        self.not_begun_before
     }
 
     /// Where the renewal window opens, before jitter.

@@ -41,6 +41,21 @@ async fn after_a_flush_older_sessions_are_unknown_and_newer_ones_are_not() {
     );
 }
 
+#[tokio::test]
+async fn a_session_that_is_dated_ahead_of_a_loss_is_not_live_again() {
+    let (server, cluster) = (RedisServer::start(&[]), RedisCluster::start());
+    let open = async || {
+        server.command(&["FLUSHALL"]);
+        RedisStore::connect(server.url()).await.unwrap()
+    };
+    revocations::a_session_that_is_dated_ahead_of_a_loss_is_not_live_again(open).await;
+    let open = async || {
+        cluster.0.iter().for_each(|node| drop(node.command(&["FLUSHALL"])));
+        RedisStore::connect_cluster(cluster.urls()).await.unwrap()
+    };
+    revocations::a_session_that_is_dated_ahead_of_a_loss_is_not_live_again(open).await;
+}
+
 /// Each slot that was asked says that it was lost.
 #[tokio::test]
 async fn after_a_flush_one_call_restores_the_births_for_all_that_are_under_way() {

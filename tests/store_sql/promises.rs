@@ -1,5 +1,7 @@
 //! What every store promises, and that it answers as the memory store does.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use tower_reissue::store::{MemoryStore, SessionRecord, conformance};
 
 use super::*;
@@ -12,6 +14,7 @@ on_each_database! {
     revoking_up_to_now_spares_no_session_and_holds_up_nobody,
     a_revoker_whose_clock_is_behind_reaches_what_the_others_began,
     it_vouches_for_no_session_of_the_second_in_which_it_was_made,
+    a_session_that_is_dated_ahead_of_a_loss_is_not_live_again,
     debug_prints_no_address,
 }
 
@@ -157,6 +160,16 @@ async fn it_vouches_for_no_session_of_the_second_in_which_it_was_made(place: Pla
     let store = place.open().await;
     let presented = Presented::new(session(0), token(0), None, begun, begun);
     assert_eq!(store.standing(&presented).await.unwrap(), Standing::UnknownSession);
+}
+
+async fn a_session_that_is_dated_ahead_of_a_loss_is_not_live_again(place: Place) {
+    let opened = AtomicUsize::new(0);
+    // Other tables hold nothing of it.
+    let open = async || {
+        let n = opened.fetch_add(1, Ordering::SeqCst);
+        Place { prefix: format!("lost{n}_{}", place.prefix), ..place.clone() }.open().await
+    };
+    revocations::a_session_that_is_dated_ahead_of_a_loss_is_not_live_again(open).await;
 }
 
 async fn debug_prints_no_address(place: Place) {

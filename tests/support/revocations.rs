@@ -18,7 +18,9 @@ use tower_reissue::store::{
     ClaimsStore, Horizon, Presented, Retention, Revocation, Rotation, SessionId, Standing, SubjectId,
     SubjectLimit, TokenId,
 };
-use tower_reissue::{Authority, Clock as _, Login, ManualClock, NumericDate, ReissueLayer, SystemClock};
+use tower_reissue::{
+    Authority, Clock as _, Login, ManualClock, NumericDate, Reason, ReissueLayer, SystemClock,
+};
 
 use crate::support::*;
 
@@ -71,6 +73,33 @@ pub async fn no_token_that_existed_at_a_revocation_is_ever_admitted_again<S: Cla
     let [admitted, revoked, renewed, refused] = world.seen;
     assert!(admitted > 0 && revoked > 0 && refused > 0, "seed {seed}: nothing was tried: {:?}", world.seen);
     renewed
+}
+
+/// A sign-in after a revocation is dated ahead, also ahead of the instant at which a lost store begins anew. `open` opens the store,
+/// and after the first time one that has lost everything.
+pub async fn a_session_that_is_dated_ahead_of_a_loss_is_not_live_again<S: ClaimsStore>(
+    open: impl AsyncFn() -> S,
+) {
+    let clock = ManualClock::at(SystemClock.now().as_secs());
+    let node = async |tolerance| {
+        clock.set(SystemClock.now().as_secs());
+        let tolerance = Duration::from_secs(tolerance);
+        builder(&clock).future_tolerance(tolerance).store(open().await).build().unwrap()
+    };
+    for tolerance in [5, 60] {
+        let before = node(tolerance).await;
+        before.revoke_subject("alice").await.unwrap();
+        let token = before.issue(Login::new("alice")).await.unwrap().into_string();
+        let begun = before.admit(&token).await.unwrap().session_start();
+        assert!(begun > clock.now(), "it begins ahead of the clock");
+        before.sign_out(&token).await.unwrap();
+        let after = node(tolerance).await;
+        let refusal = after.admit(&token).await.unwrap_err();
+        assert_eq!(*refusal.reason(), Reason::UnknownSession, "tolerance {tolerance}");
+        // A sign-in is recorded, so it is known from its first second on.
+        let token = after.issue(Login::new("alice")).await.unwrap();
+        after.admit(token.as_str()).await.unwrap();
+    }
 }
 
 /// A revocation up to now reaches the sessions that were dated ahead of every clock, by a node that tolerates more than the

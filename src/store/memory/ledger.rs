@@ -158,7 +158,7 @@ impl Ledger {
     }
 
     fn is_revoked(&self, presented: &Presented) -> bool {
-        let Presented { session, token, subject, session_start, now } = *presented;
+        let Presented { session, token, subject, session_start, now, .. } = *presented;
         self.is_session_or_token_revoked(session, token, now)
             || self.cutoff_of(session, subject, session_start, now).is_some()
     }

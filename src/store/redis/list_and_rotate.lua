@@ -6,15 +6,15 @@
 if redis.call('EXISTS', KEYS[3]) == 0 or redis.call('EXISTS', KEYS[6]) == 0 then
   return {}
 end
-local listed = list({ unpack(KEYS, 5) }, { unpack(ARGV, 14) })
+local listed = list({ unpack(KEYS, 5) }, { unpack(ARGV, 15) })
 if listed.err then
   return listed
 end
 local answer = { text(#listed), unpack(listed) }
 if listed[1] == '' then
-  local rotation = { unpack(ARGV, 1, 13) }
+  local rotation = { unpack(ARGV, 1, 14) }
   rotation[10] = listed[3]
-  rotation[11] = tonumber(rotation[8]) >= tonumber(listed[2]) and '1' or '0'
+  rotation[11] = tonumber(rotation[14]) >= tonumber(listed[2]) and '1' or '0'
   local rotated = rotate({ unpack(KEYS, 1, 4) }, rotation)
   if rotated.err then
     return rotated

@@ -1,10 +1,11 @@
 -- KEYS: session, its revoked tokens, birth, its slot's sessions that begin ahead of the clock.
 -- ARGV: now, known horizon, token, successor, supersedes, until, claims, session start, subject, its incarnation, whether
--- the subject's slot vouches for a session of that age, session, whether an unknown session is left alone.
+-- the subject's slot vouches for a session of that age, session, whether an unknown session is left alone, the earliest
+-- instant at which the session can have begun.
 -- What came of it, the head's claims or generations or the instant of a cutoff or whose session it is.
 local now, token, successor, supersedes = tonumber(ARGV[1]), ARGV[3], ARGV[4], ARGV[5] == '1'
 local till, claims, start = tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
-local subject, incarnation, vouched = ARGV[9], ARGV[10], ARGV[11] == '1'
+local subject, incarnation, vouched, begun = ARGV[9], ARGV[10], ARGV[11] == '1', tonumber(ARGV[14])
 local over = over_by_both(now)
 local birth = created(KEYS[3], now, ARGV[2])
 local session = birth and session_of(KEYS[1], birth, now, over)
@@ -30,7 +31,7 @@ end
 local is_recorded = session.h and session.u > now
 if ARGV[13] == '1' then
   -- As `state::judge` has it.
-  local is_known = vouched and start >= birth.since
+  local is_known = vouched and begun >= birth.since
   if is_recorded then
     is_known = session.o ~= '1' and (vouched or session.i == incarnation)
   end
@@ -43,7 +44,7 @@ if not is_recorded then
   -- Nobody vouches for a session older than the records are: it is recorded, so that its tokens have one successor
   -- each, and stays unknown.
   local unattested = '0'
-  if supersedes and not (vouched and start >= birth.since) then
+  if supersedes and not (vouched and begun >= birth.since) then
     unattested = '1'
   end
   local generation, older = '0', ''

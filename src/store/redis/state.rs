@@ -97,14 +97,14 @@ pub(super) fn judge(
     session: &SessionState,
     subject: Option<&SubjectState>,
 ) -> Standing {
-    let start = presented.session_start;
+    let begun = presented.not_begun_before;
     if subject.is_some_and(|subject| subject.revoked_until.is_some()) {
         return Standing::Revoked;
     }
-    let subject_began_later = subject.is_none_or(|subject| start >= subject.created_at);
+    let subject_began_later = subject.is_none_or(|subject| begun >= subject.created_at);
     match &session.verdict {
         Verdict::Revoked => Standing::Revoked,
-        Verdict::Unrecorded if start >= session.created_at && subject_began_later => Standing::Live,
+        Verdict::Unrecorded if begun >= session.created_at && subject_began_later => Standing::Live,
         Verdict::Recorded { generations, incarnation, is_unattested: false }
             if subject_began_later || subject.is_some_and(|subject| subject.incarnation == *incarnation) =>
         {

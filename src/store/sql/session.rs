@@ -118,7 +118,7 @@ impl Found {
     }
 
     fn vouches_for(&self, presented: &Presented) -> bool {
-        presented.session_start >= self.created_at
+        presented.not_begun_before >= self.created_at
     }
 
     /// Whether the token or its session is revoked.
