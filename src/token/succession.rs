@@ -27,7 +27,7 @@ impl Policy {
             .filter(|successor| successor.outlives(token.claims().exp(), now))
     }
 
-    /// The successor to propose to a store, beginning at `now`.
+    /// The successor to propose to a store, beginning at `now`, or with its session if that begins later.
     pub(crate) fn propose(&self, token: &Verified, now: NumericDate) -> Option<Successor> {
         self.propose_narrowed(token, now, &Narrowed::default())
     }
@@ -45,6 +45,8 @@ impl Policy {
 
     fn successor(&self, token: &Verified, iat: NumericDate, narrowed: &Narrowed) -> Option<Successor> {
         let claims = token.claims();
+        // A session may begin ahead of this clock, and a token that is older than its session is malformed.
+        let iat = iat.max(claims.session_start());
         let exp = self.exp_of(token.kind(), iat, claims.session_start());
         let (spans, now) = (claims.spans(), number(iat));
         let jti = named(&token.id().successor_jti()).into();

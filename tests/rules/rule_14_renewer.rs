@@ -3,12 +3,13 @@
 use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tower_reissue::store::{ClaimsStore, MemoryStore, Rotated, Rotation, StoreError};
 use tower_reissue::{
-    Authority, AuthorityBuilder, Event, ManualClock, NotReissued, Reason, Renewal, RenewalRequest,
-    VerifiedToken,
+    Authority, AuthorityBuilder, Event, ManualClock, NotReissued, NumericDate, Reason, Renewal,
+    RenewalRequest, VerifiedToken,
 };
 
 use crate::support::guarded::*;
@@ -298,6 +299,32 @@ fn a_handler_narrows_the_successor_and_nothing_else() {
     clock.set(NOW + 600);
     let next = payload(&Guarded::new(&authority).bearer(narrowed.as_str()).into_successor());
     assert_eq!((&next["scope"], &next["aud"]), (&json!("read"), &json!([AUDIENCE])));
+}
+
+/// A sign-in after a revocation is dated ahead, and so is one on a machine whose clock is ahead.
+#[test]
+fn a_successor_is_no_older_than_its_session() {
+    for ahead in [1, 5] {
+        let clock = ManualClock::at(NOW - ahead);
+        let store = Arc::new(MemoryStore::new());
+        let of = |lifetime| {
+            recording(&clock).store(store.clone()).lifetime(Duration::from_secs(lifetime)).build().unwrap()
+        };
+        // Its lifetime is longer than the token's, so there is a successor at once.
+        let authority = of(900);
+        let text = token(json!({ "session_start": NOW }));
+        let admitted = admit(&authority, &text);
+        let successor = at_once(authority.reissue(&admitted)).unwrap();
+        let claims = payload(successor.as_str());
+        assert_eq!((&claims["iat"], &claims["exp"]), (&json!(NOW), &json!(NOW + 900)), "{ahead}");
+        assert_eq!(successor.expires_at(), NumericDate::from_secs(NOW + 900));
+        for node in [&authority, &of(900)] {
+            admit(node, successor.as_str());
+        }
+        // It is the one that every node sends.
+        clock.set(NOW + 590);
+        assert_eq!(Guarded::new(&of(900)).bearer(&text).into_successor(), successor.as_str());
+    }
 }
 
 #[test]
