@@ -61,8 +61,11 @@ impl Policy {
         if retired_at.is_some_and(is_after) {
             return Err(Reason::UnknownKey);
         }
-        // By the horizon and not by this policy's limit, because another service on the store may have a longer limit.
-        if now >= horizon.after(claims.session_start()) {
+        // By the horizon and not by this policy's limit, because another service on the store may have a longer limit. Where no claim
+        // says when the session began, another token of the same `sid` may be younger, but none under a retired key.
+        let may_be_younger =
+            claims.spans().session_start.is_none() && claims.sid().is_some() && retired_at.is_none();
+        if !may_be_younger && now >= horizon.after(claims.session_start()) {
             return Err(Reason::SessionOver);
         }
         Ok(match retired_at {
@@ -103,6 +106,26 @@ mod tests {
             assert_eq!(horizon, (!asks).then_some(own), "{secs} {retired:?}");
             assert_eq!(policy.may_end_session(&sign_out, own), within_own, "{secs} {retired:?}");
             assert_eq!(policy.may_end_session(&sign_out, longer), within_longer, "{secs} {retired:?}");
+        }
+    }
+
+    /// Minted elsewhere, with one `sid` for tokens of different ages.
+    #[test]
+    fn a_session_whose_start_no_claim_says_is_never_over() {
+        let policy = policy();
+        let over = policy.horizon().after(at(0));
+        for (claims, expected) in [
+            (json!({}), Err(Reason::SessionOver)),
+            (json!({ "sid": "s", "session_start": ISSUED }), Err(Reason::SessionOver)),
+            (json!({ "sid": "s" }), Ok(Ending::OfSubject)),
+        ] {
+            let token = token_with(&policy, &claims);
+            let sign_out = SignOut { token: &token, retired_at: None, has_store: true, now: over };
+            assert_eq!(policy.may_end_session(&sign_out, policy.horizon()), expected, "{claims}");
+            // Whoever has such a key could otherwise end sessions for ever.
+            let sign_out = SignOut { retired_at: Some(at(50)), ..sign_out };
+            let verdict = policy.may_end_session(&sign_out, policy.horizon());
+            assert_eq!(verdict, Err(Reason::SessionOver), "{claims}");
         }
     }
 

@@ -31,7 +31,7 @@ fn sibling() -> String {
 }
 
 fn of_session() -> String {
-    mint(&claims_with(json!({"sid": "s-1"})))
+    mint(&claims_with(json!({"sid": "s-1", "session_start": NOW})))
 }
 
 #[test]
@@ -59,6 +59,18 @@ fn past_the_stores_horizon_there_is_nothing_left_to_end() {
         let reason = over.then_some(Reason::SessionOver);
         assert_eq!(refusal(&recording(&clock), &of_session()), reason, "{after}");
     }
+}
+
+/// Minted elsewhere, without the claim: a stale token's `sid` may go on in a younger one.
+#[test]
+fn a_stale_token_ends_what_goes_on_under_its_sid() {
+    let clock = ManualClock::at(NOW + 100_000);
+    let authority = recording(&clock);
+    let young = json!({"sid": "s-1", "jti": "young", "iat": NOW + 100_000, "exp": NOW + 100_600});
+    let young = mint(&claims_with(young));
+    assert!(Guarded::new(&authority).bearer(&young).is_admitted());
+    assert_eq!(refusal(&authority, &mint(&claims_with(json!({"sid": "s-1"})))), None);
+    assert_eq!(Guarded::new(&authority).bearer(&young).reason, Some(Reason::Revoked));
 }
 
 #[test]
