@@ -126,7 +126,22 @@ fn times_must_leave_room_for_one_another() {
 
 #[test]
 fn names_must_be_ones() {
-    for name in ["", "iss", "sub", "aud", "exp", "nbf", "iat", "jti", "sid", "cnf", "auth_time"] {
+    for name in [
+        "",
+        "iss",
+        "sub",
+        "aud",
+        "exp",
+        "nbf",
+        "iat",
+        "jti",
+        "sid",
+        "cnf",
+        "auth_time",
+        "scope",
+        "scp",
+        "acr",
+    ] {
         assert_refused(
             good().session_start_claim(name),
             &["session-start claim", &format!("{name:?}"), "private name", "session_starts_at_auth_time()"],

@@ -340,7 +340,10 @@ fn check_refresh_tokens(policy: &Policy, has_store: bool, has_renewer: bool) -> 
 
 fn check_names(policy: &Policy) -> Result<(), ConfigError> {
     let start = policy.session_start_claim.as_str();
-    if start.is_empty() || RESERVED.contains(&start) || matches!(start, "cnf" | "auth_time") {
+    if start.is_empty()
+        || RESERVED.contains(&start)
+        || matches!(start, "cnf" | "auth_time" | "scope" | "scp" | "acr")
+    {
         return refuse(format!(
             "the session-start claim can't be {start:?}: choose a private name; for `auth_time` say \
              `session_starts_at_auth_time()`"
