@@ -448,7 +448,8 @@ impl<C: Send + Sync + 'static> AuthorityBuilder<C> {
     ///
     /// This keeps one user, or one service account, from filling the store for everybody. The store remembers ten
     /// times as many sessions, with those that ended. If there are more, all sessions that began no later than the
-    /// oldest are revoked in one record.
+    /// oldest are revoked in one record. While it remembers that many, a session that began no later than the oldest is not
+    /// recorded: a token of it that was minted elsewhere is admitted and not renewed ([`Revoked`](crate::NotReissued::Revoked)).
     pub fn max_sessions_per_subject(mut self, sessions: usize) -> Self {
         self.options.issuing("max_sessions_per_subject");
         self.options.policy.max_sessions = sessions;
