@@ -7,7 +7,6 @@ use crate::refusal::{Reason, Refusal};
 use crate::request::credential::Credential;
 use crate::request::head::RequestHead;
 use crate::store::Standing;
-use crate::telemetry::Event;
 use crate::time::NumericDate;
 use crate::token::arrival::{Arrival, Facts, Next, StoreState};
 use crate::token::capacity::Capacity;
@@ -149,7 +148,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
         mut known: Option<Standing>,
         capacity: Option<Capacity>,
     ) -> Verdict<C> {
-        let (policy, now) = (&self.0.policy, arrival.now);
+        let (policy, now, kind) = (&self.0.policy, arrival.now, token.verified().kind());
         let (mut successor, mut reused) = (None, None);
         let verdict = loop {
             next = match next {
@@ -162,7 +161,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
                     policy.standing(arrival, self.facts(&token), answer)
                 }
                 Next::EndSession => {
-                    let ended = self.end_reused(token.verified()).await;
+                    let ended = self.end_reused(token.verified(), reused.take()).await;
                     policy.session_ended(ended.is_ok())
                 }
                 Next::Exchange => {
@@ -188,10 +187,7 @@ impl<C: Send + Sync + 'static> Authority<C> {
                 }
             };
         };
-        // Reported at the end, so that an observer that panics changes nothing.
-        if let Some(generations) = reused {
-            self.reporter().emit(&Event::Reused { generations });
-        }
+        self.report_reused(kind, reused);
         verdict
     }
 

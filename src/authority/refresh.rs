@@ -189,13 +189,11 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let ring = self.0.keys.load();
         let key_held = token.is_held_by(&ring);
         let mut next = policy.refresh_recorded(&token, (arrived, now), key_held, proposed, answer);
-        let mut reused = None;
         let verdict = loop {
             next = match next {
                 RefreshStep::AskStore => policy.refresh_standing(self.standing(presented).await),
                 RefreshStep::EndSession { generations } => {
-                    reused = Some(generations);
-                    let ended = self.end_reused(&token).await;
+                    let ended = self.end_reused(&token, Some(generations)).await;
                     policy.refresh_session_ended(ended.is_ok())
                 }
                 RefreshStep::Issue(successor) => break Ok(successor),
@@ -206,10 +204,6 @@ impl<C: Send + Sync + 'static> Authority<C> {
                 }
             };
         };
-        // Reported at the end, so that an observer that panics changes nothing.
-        if let Some(generations) = reused {
-            self.reporter().emit(&Event::RefreshTokenReused { generations });
-        }
         let successor = refresh.recorded(verdict.map_err(refused)?);
         let renewed_len = matches!(slides, Ok(true)).then_some(renewed_len);
         let pair = TokenPair {

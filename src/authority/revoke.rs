@@ -16,7 +16,7 @@ use crate::store::{
 };
 use crate::telemetry::Event;
 use crate::time::NumericDate;
-use crate::token::kind::Expected;
+use crate::token::kind::{Expected, TokenKind};
 use crate::token::policy::SKEW_MARGIN;
 use crate::token::sign_out::{Ending, SignOut};
 use crate::token::verify::{self, Verified};
@@ -309,12 +309,30 @@ impl<C: Send + Sync + 'static> Authority<C> {
         self.ask(self.recording_store()?.sessions(subject, self.now(), page)).await
     }
 
-    /// Ends the session of a token that was reused. Whoever reused it may hang up at once.
-    pub(super) async fn end_reused(&self, token: &Verified) -> Result<(), StoreError> {
+    /// Ends the session of a token that was reused, and then reports the reuse, if `generations` says how old the token is. Whoever
+    /// reused it may hang up at once, which must stop neither.
+    pub(super) async fn end_reused(
+        &self,
+        token: &Verified,
+        generations: Option<u32>,
+    ) -> Result<(), StoreError> {
         let (revocation, retention) = (Revocation::Session(token.session()), self.retention_of(token));
-        let this = self.clone();
-        let ended = detached(async move { this.revoke(revocation, retention).await }).await;
-        ended.unwrap_or_else(|| Err(StoreErrorKind::Unavailable.into()))
+        let (this, kind) = (self.clone(), token.kind());
+        let ended = detached(async move {
+            let ended = this.revoke(revocation, retention).await;
+            this.report_reused(kind, generations);
+            ended
+        });
+        ended.await.unwrap_or_else(|| Err(StoreErrorKind::Unavailable.into()))
+    }
+
+    /// Reports a reuse, if there was one. Call it last, so that an observer that panics changes nothing.
+    pub(super) fn report_reused(&self, kind: TokenKind, generations: Option<u32>) {
+        let event = generations.map(|generations| match kind {
+            TokenKind::Access => Event::Reused { generations },
+            TokenKind::Refresh => Event::RefreshTokenReused { generations },
+        });
+        event.iter().for_each(|event| self.reporter().emit(event));
     }
 
     pub(super) async fn revoke(

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{Request, Response};
 use http_body_util::Empty;
 use tokio::sync::Semaphore;
 use tower::limit::ConcurrencyLimit;
 use tower::{Layer, Service, service_fn};
-use tower_reissue::store::{Rotated, Standing};
-use tower_reissue::{Authority, ReissueLayer};
+use tower_reissue::store::{Rotated, Rotation, Standing};
+use tower_reissue::{Authority, Login, ManualClock, Refresh, RefreshTokens, ReissueLayer};
 
 use crate::kit::*;
 use crate::support::*;
@@ -111,6 +112,46 @@ async fn a_dropped_exchange_leaves_the_old_state_or_the_new() {
         clock.set(NOW + 640);
         let given = successor(&present(&authority, &mint(&claims())).await).expect("a successor");
         assert_eq!(payload(&given)["iat"], NOW + recorded_at);
+    }
+}
+
+#[tokio::test]
+async fn a_reuse_is_reported_although_its_sender_hangs_up() {
+    let (gate, clock, events) = (Arc::new(Semaphore::new(0)), ManualClock::at(NOW), Events::default());
+    let authority = {
+        let reused = |rotation: &Rotation| match rotation.supersedes {
+            true => Reply::Now(Rotated::Reused { generations: 2 }),
+            false => Reply::Now(Rotated::Recorded),
+        };
+        let store = Scripted {
+            rotate: Box::new(reused),
+            revoke: Reply::After(Arc::clone(&gate), ()),
+            ..Scripted::new(Reply::Now(Standing::Reused { generations: 3 }), Reply::Never)
+        };
+        builder(&clock)
+            .store(store)
+            .refresh_tokens(RefreshTokens::new("https://login.example/refresh"))
+            .end_session_on_reuse()
+            .on_event(events.observe())
+            .build()
+            .unwrap()
+    };
+    let pair = authority.issue_pair(Login::new("alice")).await.unwrap();
+    let token = mint(&claims());
+    clock.set(NOW + 630);
+    let presented: Pin<Box<dyn Future<Output = ()>>> = Box::pin(present(&authority, &token).map(drop));
+    let refreshed = authority.refresh(Refresh::new(pair.refresh.as_str())).map(drop);
+    for (mut asked, reported) in
+        [(presented, "reused 3"), (Box::pin(refreshed), "RefreshTokenReused { generations: 2 }")]
+    {
+        events.take();
+        assert!(asked.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        drop(asked);
+        tokio::task::yield_now().await;
+        assert!(events.take().is_empty(), "nothing is reported before the session has ended");
+        gate.add_permits(1);
+        tokio::task::yield_now().await;
+        assert_eq!(events.take(), ["revoked", reported]);
     }
 }
 
