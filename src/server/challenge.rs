@@ -32,6 +32,9 @@ use crate::token::capacity::MAX_REALM;
 ///   [`NoReissue`](crate::NoReissue), or clears the cookie that the token came in, the successor is not sent. The
 ///   layer then calls `respond` again, with the refusal of an expired token.
 /// * It removes the token's cookie if no later request could be admitted with it.
+/// * If a [`RequireScope`](crate::RequireScope) or an extractor inside the layer refused, it keeps the headers that layers in between
+///   added, except for those about the body. If a header is in both responses, this one's value counts, and both do for lists such
+///   as `Vary` and for `Set-Cookie`.
 /// * It never lets a refusal look like a success: a status below 300, or 304, is replaced by [`Refusal::status`],
 ///   because a proxy that asks this service whether a request may pass believes a 200.
 pub trait RefusalResponse: Send + Sync + 'static {

@@ -79,8 +79,27 @@ pub(super) fn take_deferred(extensions: &mut Extensions) -> Option<Arc<Deferred>
     extensions.remove()
 }
 
+/// Headers whose values add up: lists, and `Set-Cookie`. Of a cookie that is set twice, browsers keep the last, which is the
+/// refusal's. Two values of any other header would contradict each other (`Access-Control-Allow-Origin`), or the refusal's is about
+/// its own body (`Content-Security-Policy`).
+const COMBINED: [&str; 12] = [
+    "access-control-allow-headers",
+    "access-control-allow-methods",
+    "access-control-expose-headers",
+    "allow",
+    "clear-site-data",
+    "link",
+    "server-timing",
+    "set-cookie",
+    "timing-allow-origin",
+    "vary",
+    "via",
+    "warning",
+];
+
 /// The response to a deferred refusal, with the headers and extensions that layers in between added to the marked one: CORS
-/// headers or a request id, for example. What they set for its body, which is replaced, and for caches is removed.
+/// headers or a request id, for example. What they set for its body, which is replaced, and for caches is removed. If the refusal
+/// sets a header that is there, both values are sent if it is one of [`COMBINED`], and otherwise only the refusal's.
 #[inline(never)]
 pub(super) fn merge(
     mut headers: HeaderMap,
@@ -112,7 +131,13 @@ pub(super) fn merge(
     }
     uncache(&mut headers);
     let (mut parts, body) = refusal.into_parts();
-    headers.extend(mem::take(&mut parts.headers));
+    let own = mem::take(&mut parts.headers);
+    for name in own.keys().filter(|name| !COMBINED.contains(&name.as_str())) {
+        headers.remove(name);
+    }
+    for (name, value) in &own {
+        headers.append(name, value.clone());
+    }
     extensions.extend(mem::take(&mut parts.extensions));
     (parts.headers, parts.extensions) = (headers, extensions);
     Response::from_parts(parts, body)

@@ -11,7 +11,7 @@ use serde_json::json;
 use tower::limit::ConcurrencyLimit;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_reissue::store::{Rotated, Standing};
-use tower_reissue::{ReissueLayer, RequireScope};
+use tower_reissue::{Refusal, ReissueLayer, RequestHead, RequireScope};
 use tower_test::mock;
 
 use crate::kit::*;
@@ -164,6 +164,56 @@ async fn what_layers_between_say_of_the_body_and_to_caches_is_not_said_of_the_re
         }
         assert_eq!(header(&answer, "cache-control"), Some("no-store"));
         assert_eq!(header(&answer, "content-type"), Some("application/json"));
+    }
+}
+
+/// Each header with what a layer between sets, what `refuse_with` sets, and what is sent of the two.
+#[tokio::test]
+async fn of_what_layers_between_and_the_refusal_both_set_lists_and_cookies_are_kept_together() {
+    const BOTH: [(&str, &str, &str); 5] = [
+        ("access-control-expose-headers", "x-request-id", "x-denied"),
+        ("clear-site-data", "\"cache\"", "\"storage\""),
+        ("link", "</a>; rel=preload", "</b>; rel=help"),
+        ("set-cookie", "flash=seen; Path=/", "flash=denied; Path=/"),
+        ("vary", "origin", "accept-language"),
+    ];
+    const REFUSALS: [(&str, &str, &str); 7] = [
+        ("access-control-allow-origin", "https://a.example", "https://b.example"),
+        ("cache-control", "public", "no-store"),
+        ("content-length", "7", "0"),
+        ("content-security-policy", "default-src 'none'", "default-src 'self'"),
+        ("content-type", "text/plain", "text/html"),
+        ("www-authenticate", "Basic", "Bearer"),
+        ("x-request-id", "1", "2"),
+    ];
+    fn all() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+        BOTH.into_iter().chain(REFUSALS)
+    }
+    let layer = ReissueLayer::new(stateless(0).0).refuse_with(|refusal: &Refusal, _: &RequestHead<'_>| {
+        let mut response = Response::new(Bytes::new());
+        *response.status_mut() = refusal.status();
+        for (name, _, of_refusal) in all() {
+            response.headers_mut().append(name, of_refusal.parse().unwrap());
+        }
+        response
+    });
+    let between = tower::util::MapResponseLayer::new(|mut response: Response<_>| {
+        for (name, of_layer, _) in all() {
+            response.headers_mut().insert(name, of_layer.parse().unwrap());
+        }
+        response
+    });
+    let service = layer.layer(between.layer(scope().layer(service_fn(handler))));
+    let answer = service.oneshot(with_token(json!({}))).await.unwrap();
+    assert_status(&answer, 403);
+    let sent = |name: &str| -> Vec<_> {
+        answer.headers().get_all(name).iter().map(|value| value.to_str().unwrap()).collect()
+    };
+    for (name, of_layer, of_refusal) in BOTH {
+        assert_eq!(sent(name), [of_layer, of_refusal], "{name}");
+    }
+    for (name, _, of_refusal) in REFUSALS {
+        assert_eq!(sent(name), [of_refusal], "{name}");
     }
 }
 
