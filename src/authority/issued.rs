@@ -16,6 +16,8 @@ pub struct IssuedToken {
     pub(super) issued_at: NumericDate,
     pub(super) expires_at: NumericDate,
     pub(super) session: SessionId,
+    /// The address of the authority that made it. It is only compared.
+    pub(super) authority: usize,
     /// The length of its successors, which must be deliverable where it is. `None` if that does not matter.
     pub(super) renewed_len: Option<usize>,
 }

@@ -195,7 +195,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
         let token = sign::sign(ring, &unsigned.claims, iss, typ).map_err(|_| IssueError::Signing)?;
         let token = String::from_utf8(token).map_err(|_| IssueError::Signing)?;
         let &Unsigned { ref jti, expires_at, session, .. } = unsigned;
-        Ok(IssuedToken { token, jti: jti.clone(), issued_at, expires_at, session, renewed_len: None })
+        let (jti, authority) = (jti.clone(), self.address());
+        Ok(IssuedToken { token, jti, issued_at, expires_at, session, authority, renewed_len: None })
     }
 
     /// The same for a refresh token, whose successor must be deliverable where it is.

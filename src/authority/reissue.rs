@@ -1,5 +1,7 @@
 //! [`Authority::reissue`]: the successor of an admitted token, for a handler that asks for it.
 
+use std::sync::Arc;
+
 use super::{Admission, Authority, IssuedToken, SignedSuccessor, VerifiedToken};
 use crate::telemetry::ReissueKind;
 use crate::time::NumericDate;
@@ -65,8 +67,21 @@ impl<C: Send + Sync + 'static> Authority<C> {
             issued_at: now,
             expires_at: signed.exp,
             session: token.session(),
+            authority: self.address(),
             renewed_len: Some(signed.text().len()),
         })
+    }
+
+    /// Whether this token is for a layer of this authority to send, or to report as not sent. Of several layers around a handler, each
+    /// leaves the others' tokens alone.
+    pub(crate) fn may_send(&self, admission: Option<&Admission<C>>, token: &IssuedToken) -> bool {
+        token.authority == self.address()
+            || admission.is_some_and(|admission| admission.token.session() == token.session)
+    }
+
+    /// Names this authority among those of the process.
+    pub(super) fn address(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
     }
 
     /// The token that a handler wants to send in place of the admitted one, if it is of the same session and the response can

@@ -22,7 +22,9 @@ pub struct NoReissue;
 /// It holds the successor that [`Authority::reissue`](crate::Authority::reissue) or
 /// [`reissue_with`](crate::Authority::reissue_with) made, or another token of the same session
 /// ([`Login::in_session`](crate::Login::in_session)), which is never renewed. A token of another session is not sent:
-/// give that to the client in the body, or with [`Authority::set_cookie`](crate::Authority::set_cookie).
+/// give that to the client in the body, or with [`Authority::set_cookie`](crate::Authority::set_cookie). Of several layers around
+/// the handler, one takes the token if its authority made it or admitted a token of its session, and otherwise leaves it to the
+/// next one.
 ///
 /// With the feature `axum` it is a response part, as here. Otherwise call [`put_into`](Self::put_into).
 ///
@@ -48,8 +50,7 @@ pub struct Reissued(pub IssuedToken);
 impl Reissued {
     /// Has the layer send the token with this response.
     pub fn put_into<B>(self, response: &mut Response<B>) {
-        response.headers_mut().insert(&REISSUE_REPLAY, MARK);
-        response.extensions_mut().insert(self.into_extension());
+        self.into_extension().put_into(response);
     }
 
     pub(crate) fn into_extension(self) -> Replacement {
@@ -60,6 +61,13 @@ impl Reissued {
 /// The token of a [`Reissued`], in the extensions of a response.
 #[derive(Clone)]
 pub(crate) struct Replacement(pub(super) IssuedToken);
+
+impl Replacement {
+    pub(super) fn put_into<B>(self, response: &mut Response<B>) {
+        response.headers_mut().insert(&REISSUE_REPLAY, MARK);
+        response.extensions_mut().insert(self);
+    }
+}
 
 /// On a refusal that carries a successor: the handler did not run, so the same request can be sent again with it. If an inner
 /// service sets it, it is removed, because that service did run.

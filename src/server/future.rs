@@ -279,6 +279,21 @@ impl<C: Send + Sync + 'static> RequestContext<C> {
         State::Refused { response: Some(response) }
     }
 
+    /// Sends the token that the handler chose, or leaves it to a layer further out, with the mark that this one has removed.
+    fn replace<R>(&self, replacement: Replacement, response: &mut Response<R>) {
+        let Self { shared, admission, channel } = self;
+        let authority = &shared.authority;
+        if !authority.may_send(admission.as_ref(), &replacement.0) {
+            return replacement.put_into(response);
+        }
+        let carries = may_carry(response, *channel, shared);
+        let capacity = carries.then(|| shared.capacity(*channel, 0)).flatten();
+        match authority.replacement(admission.as_ref(), &replacement.0, capacity) {
+            Ok((token, at)) => drop(put(response.headers_mut(), &token, at, *channel, shared)),
+            Err(why) => authority.reporter().not_reissued(why),
+        }
+    }
+
     #[inline(always)]
     fn deliver<T>(&self, response: &mut Response<T>, successor: Option<SignedSuccessor>) {
         let Self { shared, admission, channel } = self;
@@ -296,15 +311,10 @@ fn heed<R, C: Send + Sync + 'static>(
     context: &Option<RequestContext<C>>,
     response: &mut Response<R>,
 ) -> Option<Arc<Deferred>> {
-    if let Some(Replacement(token)) = response.extensions_mut().remove()
-        && let Some(RequestContext { shared, admission, channel }) = context
+    if let Some(context) = context
+        && let Some(replacement) = response.extensions_mut().remove::<Replacement>()
     {
-        let carries = may_carry(response, *channel, shared);
-        let capacity = carries.then(|| shared.capacity(*channel, 0)).flatten();
-        match shared.authority.replacement(admission.as_ref(), &token, capacity) {
-            Ok((token, at)) => drop(put(response.headers_mut(), &token, at, *channel, shared)),
-            Err(why) => shared.authority.reporter().not_reissued(why),
-        }
+        context.replace(replacement, response);
     }
     take_deferred(response.extensions_mut())
 }

@@ -1,9 +1,13 @@
 //! What a handler has the layer do with the token of its caller: `Reissued`.
 
+use std::convert::Infallible;
+use std::future::ready;
+
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use serde_json::json;
+use tower::{Layer, ServiceExt, service_fn};
 use tower_reissue::store::MemoryStore;
 use tower_reissue::{
     Authority, Cookie, IssuedToken, Login, NoReissue, ReissueLayer, Reissued, Renewal, Source,
@@ -90,6 +94,47 @@ async fn another_token_of_the_session_may_take_its_place_and_one_of_another_may_
     let response = through(&layer.optional(), bare(), with(&of_bob)).await;
     assert_eq!((response.status(), successor(&response)), (StatusCode::OK, None));
     assert_eq!(events.take(), ["not_reissued not_renewable"]);
+}
+
+/// Two layers of two authorities: of the header, and inside it of a cookie.
+#[tokio::test]
+async fn of_two_layers_each_sends_its_own_token_and_leaves_the_others_alone() {
+    let (outer, clock, outer_events) = storing(0, MemoryStore::new());
+    let (inner, inner_clock, inner_events) = storing(0, MemoryStore::new());
+    let cookie = Cookie::new("session").unwrap();
+    let layers = ReissueLayer::new(inner.clone()).read_from([Source::cookie(cookie)]).optional();
+    let (of_outer, of_inner) = (signed_in(&outer).await, signed_in(&inner).await);
+    for now in [&clock, &inner_clock] {
+        now.set(NOW + 10);
+    }
+    let for_outer = read_only(&outer, &of_outer).await;
+    let for_inner = read_only(&inner, &of_inner).await;
+    let for_bob = inner.issue(Login::new("bob")).await.unwrap();
+    for (has_cookie, chosen, in_header, in_cookie) in [
+        (true, &for_outer, true, false),
+        (true, &for_inner, false, true),
+        (true, &for_bob, false, false),
+        // Anonymous for the inner layer.
+        (false, &for_outer, true, false),
+    ] {
+        let mut request = request(&of_outer);
+        if has_cookie {
+            let field = format!("__Host-session={of_inner}").parse().unwrap();
+            request.headers_mut().insert("cookie", field);
+        }
+        drop((outer_events.take(), inner_events.take()));
+        let response = with(chosen);
+        let handler = service_fn(move |_: Request<()>| ready(Ok::<_, Infallible>(response.clone())));
+        let service = ReissueLayer::new(outer.clone()).layer(layers.layer(handler));
+        let response = service.oneshot(request).await.unwrap();
+        assert_eq!(successor(&response).as_deref(), in_header.then_some(chosen.as_str()));
+        let field = header(&response, "set-cookie");
+        assert_eq!(field.is_some_and(|field| field.contains(chosen.as_str())), in_cookie);
+        assert_eq!(header(&response, "reissue-replay"), None);
+        let unsent = (!in_header && !in_cookie).then_some("not_reissued not_renewable");
+        assert_eq!(inner_events.take(), Vec::from_iter(unsent));
+        assert!(outer_events.take().is_empty());
+    }
 }
 
 #[tokio::test]
