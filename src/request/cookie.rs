@@ -204,10 +204,18 @@ impl Cookie {
     /// Lets the page's scripts read the cookie (no `HttpOnly`). Default: they can't. For a frontend that copies the token from
     /// the cookie into `Authorization`.
     ///
+    /// It has no effect on a cookie whose name begins with `__Http-` or `__Host-Http-`, in any letter case: browsers drop such a
+    /// cookie without `HttpOnly`. Settings that ask for both are refused.
+    ///
     /// Costs: a script that is injected into a page takes the token away, and uses it elsewhere until the session ends.
     pub fn without_http_only(mut self) -> Self {
-        self.http_only = false;
+        self.http_only = self.needs_http_only();
         self
+    }
+
+    /// Whether browsers drop a cookie of this name without `HttpOnly` (RFC 6265bis §4.1.3).
+    pub(crate) fn needs_http_only(&self) -> bool {
+        has_prefix(&self.name, &["__http-", "__host-http-"])
     }
 
     /// The whole name, prefix included.
@@ -340,6 +348,22 @@ mod tests {
             ),
             (Cookie::insecure_for_development("s"), "s", "; Path=/; HttpOnly; SameSite=Lax"),
             (Cookie::new("s").map(Cookie::without_http_only), "__Host-s", "; Path=/; Secure; SameSite=Lax"),
+            // Browsers demand it of the prefixes `__Http-` and `__Host-Http-`.
+            (
+                Cookie::new("Httpd").map(Cookie::without_http_only),
+                "__Host-Httpd",
+                "; Path=/; Secure; SameSite=Lax",
+            ),
+            (
+                Cookie::new("HTTP-s").map(Cookie::without_http_only),
+                "__Host-HTTP-s",
+                "; Path=/; Secure; HttpOnly; SameSite=Lax",
+            ),
+            (
+                Cookie::without_host_prefix("__http-s").map(Cookie::without_http_only),
+                "__http-s",
+                "; Path=/; Secure; HttpOnly; SameSite=Lax",
+            ),
             (
                 Cookie::insecure_for_development("s").map(|cookie| cookie.same_site(SameSite::None)),
                 "s",

@@ -170,6 +170,13 @@ impl Settings {
             });
         }
         if cookie.without_http_only == Some(true) {
+            if built.needs_http_only() {
+                let (at, name) = (at("without_http_only"), built.name());
+                return Err(SettingsError::new(format!(
+                    "{at}: browsers drop the cookie {name:?} without `HttpOnly`: use a name that begins with neither `Http-` \
+                     nor `__Http-`"
+                )));
+            }
             built = built.without_http_only();
         }
         Ok(Some(if cookie.partitioned == Some(true) { built.partitioned() } else { built }))

@@ -368,6 +368,11 @@ async fn what_a_layer_can_not_do_names_the_setting() {
             "the setting `request.cookie.same_site` (TOML text): expected `strict`, `lax` or `none`",
         ),
         (
+            "cookie.name = 'Http-s'\ncookie.without_http_only = true",
+            "the setting `request.cookie.without_http_only` (TOML text): browsers drop the cookie \"__Host-Http-s\" without \
+             `HttpOnly`: use a name that begins with neither `Http-` nor `__Http-`",
+        ),
+        (
             "cookie.path = '/'",
             "the setting `request.cookie` (TOML text): the setting `request.cookie.name` is missing",
         ),
