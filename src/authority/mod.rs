@@ -287,7 +287,12 @@ impl<C: Send + Sync + 'static> Authority<C> {
 
     /// Whether the response to a refusal removes the cookie that the token came in.
     pub(crate) fn removes_cookie(&self, refusal: &Refusal) -> bool {
-        decision::removes_cookie(refusal, self.now())
+        self.removes_cookie_of(refusal, None)
+    }
+
+    /// The same for a cookie with this value, which may be no token.
+    pub(crate) fn removes_cookie_of(&self, refusal: &Refusal, credential: Option<&[u8]>) -> bool {
+        decision::removes_cookie(refusal, credential, self.now())
     }
 
     /// How long a browser keeps the cookie of a token. `at` is an instant in the past, so that a clock that stepped back since does

@@ -279,6 +279,11 @@ fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
+/// The credential in this cookie, if the request has one of its name.
+pub(crate) fn in_cookie<'a>(head: &RequestHead<'a>, cookie: &Cookie) -> Option<&'a [u8]> {
+    from_cookies(head, cookie.name()).ok().flatten()
+}
+
 fn from_cookies<'a>(head: &RequestHead<'a>, name: &str) -> Result<Option<&'a [u8]>, Reason> {
     let mut found = None;
     for value in head.headers().get_all(header::COOKIE) {

@@ -31,7 +31,7 @@ use crate::token::capacity::MAX_REALM;
 /// * In an exchange it adds the successor, and replaces what the response held in its place. If the response has
 ///   [`NoReissue`](crate::NoReissue), or clears the cookie that the token came in, the successor is not sent. The
 ///   layer then calls `respond` again, with the refusal of an expired token.
-/// * It removes the token's cookie if no later request could be admitted with it.
+/// * It removes the token's cookie if no later request could be admitted with it, or if it can hold no token.
 /// * If a [`RequireScope`](crate::RequireScope) or an extractor inside the layer refused, it keeps the headers that layers in between
 ///   added, except for those about the body. If a header is in both responses, this one's value counts, and both do for lists such
 ///   as `Vary` and for `Set-Cookie`.

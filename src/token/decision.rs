@@ -35,10 +35,20 @@ pub(crate) fn admits_anonymous(optional: bool, reason: &Reason) -> bool {
 }
 
 /// Whether the response to a refusal removes the cookie that the token came in: only if no service that reads the cookie can ever
-/// admit or exchange the token. Otherwise a dead cookie would block the sign-in page until its `Max-Age`. For a foreign token only
-/// its issuer knows that.
-pub(crate) fn removes_cookie(refusal: &Refusal, now: NumericDate) -> bool {
+/// admit or exchange the token, or if there is none in it. Otherwise a dead cookie would block the sign-in page until its `Max-Age`.
+/// For a foreign token only its issuer knows that. `credential` is the cookie's value; without it, it counts as one that may hold a
+/// token.
+pub(crate) fn removes_cookie(refusal: &Refusal, credential: Option<&[u8]>, now: NumericDate) -> bool {
     refusal.own_exp().is_some_and(|exp| is_irrevocable(refusal.reason(), now >= exp.after(MAX_GRACE)))
+        || credential.is_some_and(|credential| holds_no_token(refusal.reason(), credential))
+}
+
+/// Whether this credential was refused because there is no token in it, whoever reads it. A token with something around it, or a
+/// fault in it, counts as one: its session may be live.
+fn holds_no_token(reason: &Reason, credential: &[u8]) -> bool {
+    // The length is judged before the shape.
+    matches!(reason, Reason::MalformedToken | Reason::MalformedCredential | Reason::TooLong)
+        && !verify::may_hold_token(credential)
 }
 
 /// Whether no later request with the same own token can be admitted or exchanged. `is_dead` says that it is past the longest
@@ -56,13 +66,13 @@ fn is_irrevocable(reason: &Reason, is_dead: bool) -> bool {
 pub(crate) fn is_worthless_at_sign_out(reason: &Reason, credential: &[u8]) -> bool {
     match reason {
         Reason::SessionOver => true,
-        // A token with something around it, or a fault in it: its session may be live.
-        Reason::MalformedToken | Reason::MalformedCredential => !verify::may_hold_token(credential),
+        Reason::MalformedToken | Reason::MalformedCredential | Reason::TooLong => {
+            holds_no_token(reason, credential)
+        }
         // Not judged, or for another service or another time to judge.
         Reason::NoCredential
         | Reason::SeveralCredentials
         | Reason::UnsupportedScheme
-        | Reason::TooLong
         | Reason::UnsupportedHeader
         | Reason::WrongType
         | Reason::UnknownKey
@@ -277,7 +287,36 @@ mod tests {
             (Reason::StoreUnavailable, Some(1_000), past, false),
         ] {
             let refusal = Refusal::new(reason).of_own_token(exp.map(at));
-            assert_eq!(removes_cookie(&refusal, at(now)), removed, "{refusal:?} at {now}");
+            // Whatever else the cookie holds.
+            for credential in [None, Some(&b"eyJhbGciOiJIUzI1NiJ9.b.c"[..]), Some(b"nonsense")] {
+                assert_eq!(removes_cookie(&refusal, credential, at(now)), removed, "{refusal:?} at {now}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_cookie_is_removed_where_it_can_hold_no_token() {
+        let removing = |credential: Option<&str>| -> Vec<_> {
+            let credential = credential.map(str::as_bytes);
+            let removes = |reason: &Reason| {
+                removes_cookie(&reason.clone().into(), credential, NumericDate::from_secs(1_000_000))
+            };
+            reasons().into_iter().filter(removes).collect()
+        };
+        let shapeless = [Reason::MalformedCredential, Reason::TooLong, Reason::MalformedToken];
+        for (credential, expected) in [
+            (Some(""), &shapeless[..]),
+            (Some("x"), &shapeless),
+            (Some("deleted"), &shapeless),
+            (Some("\"\""), &shapeless),
+            (Some("a.b.c"), &shapeless),
+            // Another node may find a token in it, or another key for it.
+            (Some("eyJhbGciOiJIUzI1NiJ9.b.c"), &[]),
+            (Some("\"e30.b.c\""), &[]),
+            (Some("eyJhbGciOiJIUzI1NiJ9.x"), &[]),
+            (None, &[]),
+        ] {
+            assert_eq!(removing(credential), expected, "{credential:?}");
         }
     }
 
@@ -300,7 +339,8 @@ mod tests {
             let all = reasons().into_iter();
             all.filter(|reason| is_worthless_at_sign_out(reason, credential.as_bytes())).collect()
         };
-        let none = [Reason::MalformedCredential, Reason::MalformedToken, Reason::SessionOver];
+        let none =
+            [Reason::MalformedCredential, Reason::TooLong, Reason::MalformedToken, Reason::SessionOver];
         // The first part of a token is `{"alg":"HS256"}` or `{}`, in one spelling or another.
         for (credential, expected) in [
             ("", &none[..]),
@@ -310,20 +350,20 @@ mod tests {
             ("\u{feff}.\u{80}.\u{c3}", &none),
             ("eyJhbGciOiJIUzI1NiJ9", &none),
             ("W10.b.c", &none),
-            ("eyJhbGciOiJIUzI1NiJ9.b.c", &none[2..]),
-            ("eyJhbGciOiJIUzI1NiJ9..", &none[2..]),
-            ("eyJhbGciOiJIUzI1NiJ9.b.c.d.e", &none[2..]),
-            ("e30.b.c", &none[2..]),
-            ("e30=.b=.c=", &none[2..]),
-            ("ewogfQ.b.c", &none[2..]),
-            ("eyJhbGciOiJIUzI1NiJ9.x", &none[2..]),
-            ("a.eyJhbGciOiJIUzI1NiJ9.x", &none[2..]),
-            ("_eyJhbGci\nOiJIUzI1NiJ9.b.c", &none[2..]),
-            ("%22eyJhbGciOiJIUzI1NiJ9%2Eb%2Ec%22", &none[2..]),
-            ("\"e30.b.c\"", &none[2..]),
-            ("Bearer e30.b.c\r\n", &none[2..]),
-            ("token=e30.b.c", &none[2..]),
-            ("a.b.c, e30.b.c", &none[2..]),
+            ("eyJhbGciOiJIUzI1NiJ9.b.c", &none[3..]),
+            ("eyJhbGciOiJIUzI1NiJ9..", &none[3..]),
+            ("eyJhbGciOiJIUzI1NiJ9.b.c.d.e", &none[3..]),
+            ("e30.b.c", &none[3..]),
+            ("e30=.b=.c=", &none[3..]),
+            ("ewogfQ.b.c", &none[3..]),
+            ("eyJhbGciOiJIUzI1NiJ9.x", &none[3..]),
+            ("a.eyJhbGciOiJIUzI1NiJ9.x", &none[3..]),
+            ("_eyJhbGci\nOiJIUzI1NiJ9.b.c", &none[3..]),
+            ("%22eyJhbGciOiJIUzI1NiJ9%2Eb%2Ec%22", &none[3..]),
+            ("\"e30.b.c\"", &none[3..]),
+            ("Bearer e30.b.c\r\n", &none[3..]),
+            ("token=e30.b.c", &none[3..]),
+            ("a.b.c, e30.b.c", &none[3..]),
         ] {
             assert_eq!(worthless(credential), expected, "{credential:?}");
         }

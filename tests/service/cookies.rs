@@ -65,7 +65,9 @@ async fn a_dead_cookie_is_removed_and_one_that_may_yet_be_good_stays() {
         (0, mint(&claims_with(json!({ "aud": "payments" }))), false),
         (0, mint(&claims_with(json!({ "nbf": NOW + 60 }))), false),
         (0, mint(&claims_with(json!({ "cnf": {} }))), false),
-        (0, "x.y.z".to_owned(), false),
+        // Something of a token is left.
+        (1_000_000, format!("\"{good}\""), false),
+        (1_000_000, head.to_owned(), false),
         // Whatever else is wrong with it, no service accepts it any more.
         (899, mint(&claims_with(json!({ "aud": "payments" }))), false),
         (900, mint(&claims_with(json!({ "aud": "payments" }))), true),

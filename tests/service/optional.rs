@@ -75,6 +75,32 @@ async fn a_dead_cookie_is_refused_and_removed_so_that_the_next_request_is_anonym
 }
 
 #[tokio::test]
+async fn a_cookie_that_can_hold_no_token_is_removed_so_that_the_next_request_is_anonymous() {
+    let layer = optional(0).read_from([Source::cookie(Cookie::new("session").unwrap())]);
+    let too_long = "x".repeat(9_000);
+    for (value, status) in [
+        ("", 400),
+        ("x", 401),
+        ("deleted", 401),
+        ("\"\"", 401),
+        ("a b", 401),
+        ("a.b.c", 401),
+        (&too_long, 401),
+    ] {
+        let cookie = format!("theme=dark; __Host-session={value}");
+        let request = Request::builder().header(COOKIE, cookie).body(()).unwrap();
+        let answer = layer.layer(service_fn(whom)).oneshot(request).await.unwrap();
+        assert_status(&answer, status);
+        let removal = header(&answer, "set-cookie");
+        assert!(removal.is_some_and(|field| field.starts_with("__Host-session=; Max-Age=0")), "{value:?}");
+    }
+    // In a header it says nothing of a cookie.
+    let answer = optional(0).layer(service_fn(whom)).oneshot(request("x")).await.unwrap();
+    assert_status(&answer, 401);
+    assert_eq!(header(&answer, "set-cookie"), None);
+}
+
+#[tokio::test]
 async fn a_token_that_a_layer_further_out_put_there_is_removed() {
     let cookie = Source::cookie(Cookie::new("session").unwrap());
     let outer = ReissueLayer::new(stateless(0).0);

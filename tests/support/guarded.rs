@@ -30,6 +30,14 @@ impl Answer {
         assert!(!self.headers.contains_key("set-cookie"), "{what:?}: {:?}", self.headers);
     }
 
+    /// The same, but for the cookie, which is removed.
+    #[track_caller]
+    pub fn assert_removed(mut self, status: u16, what: &dyn std::fmt::Debug) {
+        let field = self.headers.remove("set-cookie");
+        assert!(field.is_some_and(|field| field.to_str().unwrap().contains("=; Max-Age=0; ")), "{what:?}");
+        self.assert_refused(status, what);
+    }
+
     pub fn challenge(&self) -> &str {
         self.headers["www-authenticate"].to_str().unwrap()
     }
