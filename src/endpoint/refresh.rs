@@ -149,34 +149,38 @@ impl<C: Send + Sync + 'static> RefreshEndpoint<C> {
         let head = RequestHead::of_parts(parts);
         let (cookie, refresh) = match self.read_request(&head, parameters) {
             Ok(asked) => asked,
-            Err(fault) => {
-                if let Fault::Refused(refusal) = &fault {
-                    self.authority.report_refusal(refusal);
-                }
-                return refused(fault);
+            Err(Fault::Refused(refusal)) => {
+                self.authority.report_refusal(&refusal);
+                return self.refused(&head, refusal);
             }
+            Err(fault) => return answer_to(fault),
         };
         let pair = match self.authority.refresh_for(refresh, Some(&head), cookie.as_ref()).await {
             Ok(pair) => pair,
-            Err(RefreshError::Refused(refusal)) => {
-                let removed = cookie.filter(|_| self.authority.removes_cookie(&refusal));
-                let mut response = refused(Fault::Refused(refusal));
-                if let Some(cookie) = removed {
-                    remove_cookie(response.headers_mut(), &cookie);
-                }
-                return response;
-            }
-            Err(RefreshError::Issue(error)) => return refused(Fault::Failed(error)),
+            Err(RefreshError::Refused(refusal)) => return self.refused(&head, refusal),
+            Err(RefreshError::Issue(error)) => return answer_to(Fault::Failed(error)),
         };
         let Some(cookie) = cookie else { return json(StatusCode::OK, pair.to_json()) };
         match self.authority.set_cookie(&cookie, &pair.refresh) {
-            Err(error) => refused(Fault::Failed(error)),
+            Err(error) => answer_to(Fault::Failed(error)),
             Ok(field) => {
                 let mut response = json(StatusCode::OK, pair.to_json_without_refresh_token());
                 response.headers_mut().append(SET_COOKIE, field);
                 response
             }
         }
+    }
+
+    /// The answer to a refused request. It removes the cookie that the token came in if that is of no use any more.
+    fn refused(&self, head: &RequestHead<'_>, refusal: Refusal) -> Response<FixedBody> {
+        let mut response = answer_to(Fault::Refused(refusal.clone()));
+        for cookie in self.sources.iter().filter_map(Source::as_cookie) {
+            let value = credential::in_cookie(head, cookie);
+            if value.is_some() && self.authority.removes_cookie_of(&refusal, value) {
+                remove_cookie(response.headers_mut(), cookie);
+            }
+        }
+        response
     }
 
     /// What a request asks for, and the cookie that its token came in.
@@ -240,7 +244,7 @@ impl<C: Send + Sync + 'static> RefreshEndpoint<C> {
     }
 }
 
-fn refused(fault: Fault) -> Response<FixedBody> {
+fn answer_to(fault: Fault) -> Response<FixedBody> {
     let refusal = match fault {
         Fault::Request(error) => return error.into_response(),
         Fault::Client(error) => {

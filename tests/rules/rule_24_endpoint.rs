@@ -264,8 +264,12 @@ fn a_cookie_refreshes_from_the_own_site_and_goes_when_it_is_of_no_use() {
     assert_eq!(ended.error(), (400, "invalid_grant"));
     assert!(ended.set_cookie().is_some_and(|field| field.contains("Max-Age=0")));
     // One that others may judge otherwise stays.
-    for token in ["x.y.z", &mint(&claims())] {
+    for token in ["eyJhbGciOiJIUzI1NiJ9.y.z", "\"eyJhbGciOiJIUzI1NiJ9.y.z\"", &mint(&claims())] {
         assert!(ask(token, OWN).set_cookie().is_none(), "{token}");
+    }
+    for none in ["", "deleted", "x.y.z", "\"\""] {
+        let field = ask(none, OWN).set_cookie().map(str::to_owned);
+        assert!(field.is_some_and(|field| field.contains("Max-Age=0")), "{none}");
     }
     // 300 s past its `exp` nobody does.
     let of_another = at_once(authority.issue_pair(Login::new("bob"))).unwrap();
