@@ -15,15 +15,41 @@ use zeroize::Zeroizing;
 
 use crate::jose::base64::encode_standard;
 use crate::keys::backend::sha256;
-use crate::keys::format::text::readings;
+use crate::keys::format::text::{from_hex, readings};
 
 /// Where the secret is printed, if it is known: in any of its [`readings`], or encoded, because others decode a known text and use
 /// the bytes.
 pub(crate) fn printed_in(secret: &[u8]) -> Option<&'static str> {
     let forms = |reading: Zeroizing<Vec<u8>>| {
-        [known(&reading), known(encode_standard(&reading).as_bytes()), known(&to_hex(&reading))]
+        let base64 = encode_standard(&reading);
+        // Such a key is printed in hexadecimal, which others decode from base64.
+        let from_generator = is_enumerable(&reading)
+            || [&reading[..], base64.as_bytes()].iter().any(|hex| is_enumerable(&from_hex(hex)));
+        [
+            known(&reading),
+            known(base64.as_bytes()),
+            known(&to_hex(&reading)),
+            from_generator.then_some("allkeysgenerator.com, which makes only a few thousand different keys"),
+        ]
     };
     readings(secret).into_iter().flat_map(forms).flatten().next()
+}
+
+/// Whether it is a key of allkeysgenerator.com, the source of many tutorials' secrets, or one with changes.
+///
+/// In such a key each character is 34 or 35 places after the one before it in this ring, nearly always in turn. So there are a few
+/// thousand keys of a length, and a list of those that were seen in print would never be complete.
+fn is_enumerable(text: &[u8]) -> bool {
+    const RING: &[u8] = b"abcdefghjkmnpqrstuvwxyzABCDEFGHJKMNPQRSTUVWXYZ23456789!/$%?&*()-+@";
+    const SHORTEST: usize = 16;
+    let place = |byte: &u8| RING.iter().position(|other| other == byte);
+    let is_step = |(from, to): &(&u8, &u8)| {
+        place(from)
+            .zip(place(to))
+            .is_some_and(|(from, to)| matches!((to + RING.len() - from) % RING.len(), 34 | 35))
+    };
+    let steps = text.iter().zip(text.iter().skip(1)).filter(is_step).count();
+    text.len() >= SHORTEST && steps * 2 >= text.len()
 }
 
 fn known(secret: &[u8]) -> Option<&'static str> {
@@ -78,11 +104,14 @@ const KNOWN: &[(&str, &str)] = &[
     ("bb4b42004c370d1bf56cd47a63400e39182d4db89ef4f455594949bb54d9d71e", "Nacos's documentation"),
     ("1d8c306cc23be6a21f4c36d74860c8ccba1dba6da0c3d9b4a27dc17881b8603b", "Directus's documentation"),
     ("8e5166c630951e0a858cb18cc4b2e68cc4dcb571b31ca1fc191e6735e0764533", "Directus's documentation"),
+    ("53b39bf2879c279cf92f1c790d0a224dbbc1a3fa3d3ce0eba6afbd2107db2fea", "Dify's default"),
+    ("282ad5f60261639fefed381976b4d0dde52eab5527a1ab2ec75d5be1efa1165b", "LibreChat's example"),
+    ("328cc709b66af346d51b786bd43e2f48077769e9d78bd218bb229b41326f1cef", "SpringBlade's default"),
+    ("fa1240d83cf933ac97ca540a820691a1e3d01dc0619b5523ca0f308d30379f20", "HertzBeat's default"),
+    ("5e17c49443b82a0bb8e84f7a07ca23ddc4a9dcfb015030b7f11aa82b7f851ea9", "Infisical's example"),
     ("5f217f5c25be681d85962c934a4c1eba2ab5f86e19939e5e7ba0157fa588f8c1", "JHipster's template"),
     ("24b5f81d579edf8af348ae8ad46228077c48cc62acfdc3747eef3e463ad7f484", "JHipster's template"),
-    ("2b1fa627178e3424e20ffd0e18b7440c322ad538d3c96aef1e3f60d99951c23c", "a published tutorial"),
     ("3d12acd343db38912f1efe37d4b737f4da990a59e3dc2ce01c9f80d2fc0f41eb", "a published tutorial"),
-    ("4c0bf08221f3d71e4ed7b093b627cc8d4cb32250d5d70abdffa457a3afbc04f2", "a published tutorial"),
     ("ede65b279df153db4de4d7e5908a09c0d4ca5ca6d8339c370aca5e7aa58b4796", "a published tutorial"),
     ("177735a67cfd350122acad82d729d2c680b814af8f2deef4e68a1527c0f57749", "a published tutorial"),
     ("366ceb0ef98645ff2d283bc3bf873aee0f1cc620caefe4898293d70a2b4c0be6", "a published tutorial"),
@@ -101,6 +130,17 @@ const KNOWN: &[(&str, &str)] = &[
     ("c2b05800b6dfa54ffa214810eb2271f6cd134d53a6f7a9dcfc7b1f20245c258d", "a published tutorial"),
     ("5bad983c80742e859dbd13c460e27f8aa7a5088a49641d5283d8f56a4148ca27", "a published tutorial"),
     ("3f4a6e0b5689f2f6ccab82db834380a414db9d6d7af01db446200f2f3a9a3c39", "a published tutorial"),
+    ("9877be62cd59c97bdbab245b4f39262253a1c3c7b8a2176805b7e2545a70f2a5", "a published tutorial"),
+    ("b5430449babbf1f21e2582bf71bbb3ea9084d3a4656bd64d154b88f6ccfdf298", "a published tutorial"),
+    ("28ca275a699549afa8721d0eef23745ed58b49b8a0c3ac9f97249aa5e893b29a", "a published tutorial"),
+    ("b98b49fe6db4a26919e4d16f69f61eca652c76b0ad738e3f7e4b8c9714569384", "a published tutorial"),
+    ("d33389d0241fa33bed430ccbaed400605c5d6bd40ecea6f6f4ca8c367828d6b9", "a published tutorial"),
+    ("c08dd7bddec88d3a621681097c903d36983fb6148c47de5d9f7d29d73bf45e99", "a published tutorial"),
+    ("88782a01918a72874d869dc48f5a6e8aec56e6685ceebb31ffb02e7f94f80fba", "a published tutorial"),
+    ("75c979a47847c1024ed567478d26645639227aa35b1a2cfee36e82d1e59f0cc6", "a published tutorial"),
+    ("0db7e5624ca6238797c338f692abfa077c91f00f7dd9b119aa3690f112a3a5f2", "a published tutorial"),
+    ("9c045b85512575b1601ea4fa85e1c9344e677161c639f39e09e8a16d9428c3b9", "a published tutorial"),
+    ("acc30323e67231ba8ad6a0b6dd4bd94d762aa041dd063e954b45f0296ec58e55", "a published tutorial"),
     ("b7005c46180159d6423ddc04263c3742a007b7f5c173c702b4edb5b6d96bf048", "a public list of leaked secrets"),
     ("c1ac589c076d75c865fab0565c5136b511715eaf615881a458d583a06d1db0af", "a public list of leaked secrets"),
     ("5ba2aa34e41868a89353ef26b340777a24f7033635523ebc8a3c8d4906ebb954", "a public list of leaked secrets"),
@@ -231,8 +271,8 @@ mod tests {
     use super::*;
     use crate::keys::Algorithm;
     use crate::keys::error::KeyErrorKind;
+    use crate::keys::format::text::leading_base64;
     use crate::keys::format::text::tests::encodings;
-    use crate::keys::format::text::{from_hex, leading_base64};
     use crate::keys::signing_key::SigningKey;
     use crate::keys::verifying_key::VerifyingKey;
 
@@ -282,6 +322,40 @@ mod tests {
     }
 
     #[test]
+    fn a_key_from_a_generator_with_few_keys_is_known_without_being_listed() {
+        for key in [
+            "586E3272357538782F413F4428472B4B6250655368566B597033733676397924",
+            "357638792F423F4428472B4B6250655368566D597133743677397A2443264629",
+            "413F4428472B4B6250655368566D5970337336763979244226452948404D6351",
+            "5A7134743777217A25432A462D4A614E",
+            "67556B58703273357638792F423F4428472B4B6250655368566D597133743677397A244326462948404D635166546A576E5A7234753778214125442A472D4B61",
+            "MbQeThWmZq4t6w9z$C&F)J@NcRfUjXn2",
+            // A copy with changes.
+            "586B633834416E396D7436753879382F423F4428482B4C6250655367566B5970",
+        ] {
+            let bytes = key.as_bytes();
+            let decoded = [from_hex(bytes), leading_base64(bytes), bytes.to_vec().into()];
+            for form in decoded.iter().filter(|form| form.len() >= 32) {
+                assert!(printed_in(form).is_some(), "{key}: {}", String::from_utf8_lossy(form));
+            }
+            for form in encodings(bytes) {
+                assert!(printed_in(form.as_bytes()).is_some(), "{key}: {form}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_secrets_of_tutorials_and_defaults_are_known() {
+        for (secret, place) in [
+            ("daf66e01593f61a15b857cf433aae03a005812b31234e149036bcc8dee755dbb", "a published tutorial"),
+            ("TmV3U2VjcmV0S2V5Rm9ySldUU2lnbmluZ1B1cnBvc2VzMTIzNDU2Nzg=", "a published tutorial"),
+            ("sk-9f73s3ljTXVcMT3Blb3ljTqtsKiGHXVcMT3BlbkFJLK7U", "Dify's default"),
+        ] {
+            assert_eq!(printed_in(secret.as_bytes()), Some(place), "{secret}");
+        }
+    }
+
+    #[test]
     fn a_known_secret_is_refused_on_every_way_in() {
         let secret = REPORTED[1];
         let url = crate::jose::base64::encode_url(secret);
@@ -309,7 +383,7 @@ mod tests {
         for (at, way) in ways.into_iter().enumerate() {
             let error = way.unwrap_err();
             assert_eq!(error.kind(), KeyErrorKind::Guessable, "way {at}: {error}");
-            assert!(error.to_string().contains("a published tutorial"), "{error}");
+            assert!(error.to_string().contains("allkeysgenerator.com"), "{error}");
             assert!(!error.to_string().contains(secret), "{error}");
         }
     }
