@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tower_reissue::keys::{Algorithm, KeyErrorKind, KeyRing, SigningKey, VerifyingKey};
+use tower_reissue::keys::{Algorithm, KeyErrorKind, KeyFormat, KeyRing, SigningKey, VerifyingKey};
 use tower_reissue::{Authority, AuthorityBuilder, IssueError, Login, ManualClock};
 
 use crate::support::guarded::*;
@@ -164,6 +164,28 @@ fn names_must_be_ones() {
     assert_refused(good().require_claim(""), &["require_claim", "empty name"]);
     for bytes in [0, 511, 65_537, usize::MAX] {
         assert_refused(good().max_token_bytes(bytes), &["longest token", "8192 is the default"]);
+    }
+}
+
+/// The output in base64 would have two lines, which no format of secrets takes.
+#[test]
+fn the_command_that_a_refused_secret_is_answered_with_prints_one_that_loads_in_every_format() {
+    let random: String = (0..64_u8).map(|n| format!("{:02x}", n.wrapping_mul(151) ^ 0xa5)).collect();
+    let printed = format!("{random}\n");
+    for algorithm in [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512] {
+        for refused in
+            ["too short", "passwordpasswordpasswordpassword", &"a".repeat(64), &"your-secret-".repeat(6)]
+        {
+            let error = SigningKey::from_secret(algorithm, refused).unwrap_err().to_string();
+            assert!(error.contains("`openssl rand -hex 64`"), "{error}");
+        }
+        for format in
+            [KeyFormat::secret(algorithm), KeyFormat::base64(algorithm), KeyFormat::base64url(algorithm)]
+        {
+            assert!(format.read(printed.as_bytes()).is_ok(), "{algorithm} {format:?}");
+        }
+        assert!(SigningKey::from_base64_secret(algorithm, &random).is_ok());
+        assert!(SigningKey::from_base64url_secret(algorithm, &random).is_ok());
     }
 }
 

@@ -50,10 +50,9 @@ impl<'a> Secret<'a> {
         let minimum = if shorter == Shorter::Allowed { MIN_LEN } else { hash.len() };
         if bytes.len() < minimum {
             let mut message = format!(
-                "the secret for {} has {} bytes and needs {minimum}; make one with `openssl rand -base64 {}`",
+                "the secret for {} has {} bytes and needs {minimum}; make one with `openssl rand -hex 64`",
                 algorithm.name(),
                 bytes.len(),
-                hash.len(),
             );
             message.push_str(if bytes.len() >= MIN_LEN {
                 ", or load it with `dangerous().short_hmac(..)` if it can't be changed"
