@@ -196,7 +196,8 @@ fn sec1_private(der: &[u8], outer_curve: Option<Curve>) -> Result<PrivateDocumen
         (None, None) => {
             return Err(KeyError::new(
                 KeyErrorKind::Malformed,
-                "its document names no curve; convert it with `openssl pkcs8 -topk8 -nocrypt`",
+                "it is a SEC1 key that names no curve, so it is not clear which key it is; make a new key with `openssl genpkey \
+                 -algorithm EC -pkeyopt ec_paramgen_curve:P-256`",
             ));
         }
     };
@@ -473,6 +474,18 @@ mod tests {
         assert!(error.to_string().contains("more than two primes"), "{error}");
         der[6] = 2;
         assert_eq!(private_key(&der).err().unwrap().kind(), KeyErrorKind::Malformed);
+    }
+
+    /// OpenSSL can't read it either, so a conversion is no remedy.
+    #[test]
+    fn a_sec1_key_without_its_curve_is_named_as_such() {
+        let fields = [&[INTEGER, 1, 1, OCTET_STRING, 32][..], &[7; 32]].concat();
+        let der = [&[SEQUENCE, 37], &fields[..]].concat();
+        let error = private_key(&der).err().unwrap();
+        assert_eq!(error.kind(), KeyErrorKind::Malformed);
+        let error = error.to_string();
+        assert!(error.contains("SEC1 key that names no curve") && !error.contains("pkcs8"), "{error}");
+        assert!(error.contains("openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256"), "{error}");
     }
 
     #[test]
