@@ -231,9 +231,13 @@ impl Fields {
         let foreign =
             issuers.filter_map(|(at, it)| Some((format!("trusted_issuers[{at}].key"), it.key.as_ref()?)));
         let mut secrets = Vec::new();
-        for (path, key) in keys.chain(retired).chain(foreign) {
+        // The first error for an own key without a place is that it has none. An issuer's keys are found by discovery.
+        let own = keys.chain(retired).map(|(path, key)| (path, key, !key.places().is_empty()));
+        for (path, key, is_found) in own.chain(foreign.map(|(path, key)| (path, key, true))) {
             once(&path, &key.places(), origins)?;
-            effective(&path, key.without_effect(), origins)?;
+            if is_found {
+                effective(&path, key.without_effect(), origins)?;
+            }
             key.check_signing_file(&path, origins)?;
             secrets.push((format!("{path}.bearer_token"), &key.bearer_token));
             secrets.push((format!("{path}.proxy"), &key.proxy));
@@ -334,7 +338,7 @@ impl Key {
             ("root_certificate_file", self.root_certificate_file.is_some(), is_fetched),
         ]
         .into_iter()
-        .find(|(_, is_set, has_effect)| *is_set && !*has_effect && place.is_some())
+        .find(|(_, is_set, has_effect)| *is_set && !*has_effect)
         .map(|(name, ..)| name)
     }
 }

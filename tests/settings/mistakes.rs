@@ -316,6 +316,26 @@ async fn a_setting_without_effect_is_an_error() {
         );
         assert_eq!(error, expected);
     }
+    // Keys that are found by discovery.
+    for (key, name) in [
+        ("kid = 'x'", "kid"),
+        ("format = 'pem'", "format"),
+        ("also_known_as = ['x']", "also_known_as"),
+        ("airflow_kid = true", "airflow_kid"),
+        ("fully_specified_alg = true", "fully_specified_alg"),
+        ("dangerous_short_hmac = true", "dangerous_short_hmac"),
+        ("signing_file = 'x'", "signing_file"),
+    ] {
+        let text =
+            format!("[[trusted_issuers]]\nissuer = 'https://sso.example'\n[trusted_issuers.key]\n{key}");
+        let expected = format!(
+            "the setting `trusted_issuers[0].key.{name}` (TOML text) has no effect beside what else is set there: leave it out"
+        );
+        assert_eq!(toml(&text).unwrap_err().to_string(), expected);
+        let fetched =
+            text.replace(key, "algorithm = 'ES256'\ntimeout = '1s'\nmax_bytes = 9999\nwithout_proxy = true");
+        assert!(toml(&fetched).is_ok());
+    }
     for (store, name) in [
         ("url = 'memory:'\nprefix = 'x'", "prefix"),
         ("url = 'redis://h'\nwait = '1s'", "wait"),
