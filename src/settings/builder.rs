@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::Settings;
 use super::error::SettingsError;
 use super::layer::Layers;
+use super::value::leaves;
 use crate::error::unreadable;
 
 /// Reads settings from layers, of which a later one wins. Made by [`Settings::builder`].
@@ -87,6 +88,13 @@ fn parse(text: &str, name: &str) -> Result<serde_json::Value, SettingsError> {
         let line = before.matches('\n').count() + 1;
         SettingsError::new(format!("{name}, line {line}: this is not TOML: {}", error.message()))
     })?;
-    serde_json::to_value(table)
-        .map_err(|_| SettingsError::new(format!("{name}: it can't be read as settings")))
+    let tree = serde_json::to_value(table)
+        .map_err(|_| SettingsError::new(format!("{name}: it can't be read as settings")))?;
+    // TOML has no null: it stands in place of a number that JSON does not have, and would count as absent.
+    match leaves(tree.clone()).into_iter().find(|(_, value)| value.is_null()) {
+        Some((path, _)) => Err(SettingsError::new(format!(
+            "the setting `{path}` ({name}): `inf` and `nan` are no value of a setting"
+        ))),
+        None => Ok(tree),
+    }
 }

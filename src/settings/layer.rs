@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
-use config::{Config, ConfigError, Value as Merged, ValueKind};
+use config::{Config, Value as Merged, ValueKind};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Error, Value};
 
 use super::Settings;
 use super::error::SettingsError;
@@ -36,10 +36,22 @@ impl Layers {
 
     /// The values of a document.
     pub(super) fn document(&mut self, name: &str, tree: Value) -> Result<(), SettingsError> {
+        self.tree(name, tree, |_, value| value)
+    }
+
+    /// The same from a format that may have nothing but texts.
+    pub(super) fn texts(&mut self, name: &str, tree: Value) -> Result<(), SettingsError> {
+        self.tree(name, tree, spelled)
+    }
+
+    fn tree(&mut self, name: &str, tree: Value, read: fn(&str, Value) -> Value) -> Result<(), SettingsError> {
         if !tree.is_object() {
             return Err(SettingsError::new(format!("{name}: expected a table of settings")));
         }
-        super::value::leaves(tree).into_iter().try_for_each(|(path, value)| self.set(&path, value, name))
+        super::value::leaves(tree)
+            .into_iter()
+            .filter(|(_, value)| !value.is_null())
+            .try_for_each(|(path, value)| self.set(&path, read(&path, value), name))
     }
 
     /// The variables `PREFIX__…`: `__` separates the names in a path, and a number is a place in a list.
@@ -64,7 +76,7 @@ impl Layers {
                 let text = value
                     .into_string()
                     .map_err(|_| SettingsError::new(format!("{origin}: the value is not UTF-8")))?;
-                self.set(&path, Value::String(text), &origin)?;
+                self.set(&path, spelled(&path, Value::String(text)), &origin)?;
             }
         }
         Ok(())
@@ -163,9 +175,23 @@ fn is_secret(path: &str) -> bool {
     matches!(name, "value" | "password" | "bearer_token" | "proxy") || path == "store.url"
 }
 
-/// Reads the settings with this value alone. Every setting may be absent, so what is wrong is this one.
+/// The number or boolean that a text spells, where the setting takes no text.
+fn spelled(path: &str, value: Value) -> Value {
+    let Value::String(text) = &value else { return value };
+    match serde_json::from_str(text) {
+        Ok(spelled @ (Value::Number(_) | Value::Bool(_)))
+            if check(path, &value).is_err() && check(path, &spelled).is_ok() =>
+        {
+            spelled
+        }
+        _ => value,
+    }
+}
+
+/// Reads the settings with this value alone. Every setting may be absent, so what is wrong is this one. The library that merges would
+/// read a fraction as a whole number, and `true` as 1.
 fn check(path: &str, value: &Value) -> Result<(), String> {
-    let mut value = merged_value(value.clone());
+    let mut value = value.clone();
     let names = path.split('.').rev();
     for name in names {
         let (name, is_list) = match name.split_once('[') {
@@ -173,40 +199,34 @@ fn check(path: &str, value: &Value) -> Result<(), String> {
             None => (name, false),
         };
         if is_list {
-            value = Merged::new(None, ValueKind::Array(vec![value]));
+            value = Value::Array(vec![value]);
         }
-        value = Merged::new(None, ValueKind::Table([(name.to_owned(), value)].into()));
+        value = Value::Object([(name.to_owned(), value)].into_iter().collect());
     }
-    Fields::deserialize(value).map(drop).map_err(told)
+    Fields::deserialize(value).map(drop).map_err(|error| told(&error))
 }
 
-/// What the library says, without the value, which it quotes and which may be a secret in the wrong place.
-fn told(error: ConfigError) -> String {
-    match error {
-        ConfigError::At { error, .. } => told(*error),
-        ConfigError::Type { expected, .. } => format!("expected {}", plain(expected)),
-        // By serde: "invalid type: <the value>, expected <what>", and whatever the value is, what was expected comes last.
-        ConfigError::Message(text) if text.starts_with("invalid ") => match text.rsplit_once("expected ") {
-            Some((_, expected)) => format!("expected {}", plain(expected)),
-            None => "this is not a value of the setting".to_owned(),
-        },
+/// What serde says, without the value, which it quotes and which may be a secret in the wrong place.
+fn told(error: &Error) -> String {
+    let text = error.to_string();
+    // "invalid type: <the value>, expected <what>", and whatever the value is, what was expected comes last.
+    match text.rsplit_once("expected ") {
+        Some((_, expected)) if text.starts_with("invalid ") => format!("expected {}", plain(expected)),
+        None if text.starts_with("invalid ") => "this is not a value of the setting".to_owned(),
         // An unknown name, or what the types of this module say.
-        ConfigError::Message(text) => text,
-        _ => "this is not a value of the setting".to_owned(),
+        _ => text,
     }
 }
 
-/// In words for somebody who edits settings, what serde and the library expect.
+/// In words for somebody who edits settings, what serde expects.
 fn plain(expected: &str) -> String {
-    let bits = expected.strip_prefix("an unsigned ").and_then(|rest| rest.strip_suffix(" bit integer"));
-    match (expected, bits.and_then(|bits| bits.parse::<u32>().ok())) {
+    let bits = expected.strip_prefix('u').and_then(|bits| bits.parse::<u32>().ok());
+    match (expected, bits) {
         (_, Some(bits @ 1..64)) => format!("a whole number from 0 to {}", (1_u64 << bits) - 1),
-        ("an integer", _) => "a whole number".to_owned(),
-        (_, _) if expected.starts_with("an unsigned ") => "a whole number that is not negative".to_owned(),
+        (_, Some(_)) | ("usize", _) => "a whole number that is not negative".to_owned(),
         ("a boolean", _) => "`true` or `false`".to_owned(),
         ("a string", _) => "a text".to_owned(),
-        ("a sequence" | "an array", _) => "a list of tables".to_owned(),
-        ("a map", _) => "a table".to_owned(),
+        ("a sequence", _) => "a list of tables".to_owned(),
         (_, _) if expected.starts_with("struct ") => "a table".to_owned(),
         _ => expected.to_owned(),
     }

@@ -85,7 +85,7 @@ impl<'de> Deserialize<'de> for Settings {
         // The format's own errors quote values, which may be secrets.
         let tree = serde_json::Value::deserialize(deserializer)?;
         let mut layers = Layers::default();
-        layers.document("the application's configuration", tree).map_err(D::Error::custom)?;
+        layers.texts("the application's configuration", tree).map_err(D::Error::custom)?;
         layers.merge().map_err(D::Error::custom)
     }
 }

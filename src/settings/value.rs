@@ -66,7 +66,6 @@ pub(super) fn leaves(tree: Value) -> Vec<(String, Value)> {
 
 fn collect(path: String, value: Value, found: &mut Vec<(String, Value)>) {
     match value {
-        Value::Null => {}
         Value::Object(table) => {
             for (name, value) in table {
                 let path = if path.is_empty() { name } else { format!("{path}.{name}") };

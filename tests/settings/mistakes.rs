@@ -41,7 +41,7 @@ fn an_unreadable_setting_is_named_with_its_source_and_no_value() {
         (
             "ORDERS__JITTER_PERCENT",
             "many",
-            "the setting `jitter_percent` (environment variable ORDERS__JITTER_PERCENT): expected a whole number".to_owned(),
+            "the setting `jitter_percent` (environment variable ORDERS__JITTER_PERCENT): expected a whole number from 0 to 255".to_owned(),
         ),
         ("ORDERS__", "x", "environment variable ORDERS__: this is not the name of a setting".to_owned()),
         (
@@ -90,7 +90,8 @@ fn an_unreadable_setting_is_named_with_its_source_and_no_value() {
     // Numbers and lists in the wrong place.
     for (text, expected) in [
         ("jitter_percent = 300", "expected a whole number from 0 to 255"),
-        ("jitter_percent = -1", "expected a whole number that is not negative"),
+        ("jitter_percent = -1", "expected a whole number from 0 to 255"),
+        ("max_token_bytes = -1", "expected a whole number that is not negative"),
         ("key = 1", table),
         ("retired_keys = 1", tables),
         ("retired_keys = [1]", table),
@@ -109,6 +110,72 @@ fn an_unreadable_setting_is_named_with_its_source_and_no_value() {
             said == expected || expected.ends_with("TOML: ") && said.starts_with(expected),
             "{text}: {error}"
         );
+    }
+}
+
+/// The library that merges the layers would take the nearest number.
+#[test]
+fn a_number_or_boolean_of_another_kind_is_refused_and_never_converted() {
+    let whole = "expected a whole number from 0 to 255";
+    let natural = "expected a whole number that is not negative";
+    let boolean = "expected `true` or `false`";
+    for (name, value, expected) in [
+        ("jitter_percent", "9.6", whole),
+        ("jitter_percent", "9.0", whole),
+        ("jitter_percent", "true", whole),
+        ("jitter_percent", "'9'", whole),
+        ("token_cache_bytes", "1e30", natural),
+        ("max_token_bytes", "true", natural),
+        ("max_token_bytes", "'yes'", natural),
+        ("max_sessions_per_subject", "0.4", natural),
+        ("max_sessions_per_subject", "''", natural),
+        ("without_audience", "0.1", boolean),
+        ("without_audience", "1", boolean),
+        ("without_audience", "'true'", boolean),
+        ("without_audience", "'on'", boolean),
+        ("issuer", "5", "expected a text"),
+        ("issuer", "true", "expected a text"),
+        ("audience", "1.10", "expected a text"),
+    ] {
+        let error = toml(&format!("{name} = {value}")).unwrap_err().to_string();
+        assert_eq!(error, format!("the setting `{name}` (TOML text): {expected}"), "{value}");
+    }
+    for value in ["inf", "nan", "-inf"] {
+        let error = toml(&format!("store.max_connections = {value}")).unwrap_err().to_string();
+        let expected =
+            "the setting `store.max_connections` (the TOML text): `inf` and `nan` are no value of a setting";
+        assert_eq!(error, expected);
+    }
+    let of_variable = |name: &str, value: &str| {
+        let variable = format!("T__{}", name.to_uppercase());
+        Settings::builder().variables("T", [(&*variable, value)]).load()
+    };
+    for (name, value, expected) in [
+        ("jitter_percent", "9.6", whole),
+        ("jitter_percent", "300", whole),
+        ("jitter_percent", "+9", whole),
+        ("jitter_percent", "09", whole),
+        ("jitter_percent", "1e1", whole),
+        ("jitter_percent", "true", whole),
+        ("max_token_bytes", "yes", natural),
+        ("max_token_bytes", "null", natural),
+        ("without_audience", "1", boolean),
+        ("without_audience", "yes", boolean),
+        ("without_audience", "True", boolean),
+    ] {
+        let error = of_variable(name, value).unwrap_err().to_string();
+        assert!(error.ends_with(&format!("): {expected}")), "{name} {value}: {error}");
+    }
+    for (name, value, printed) in [
+        ("jitter_percent", "9", "9"),
+        ("max_token_bytes", "8192", "8192"),
+        ("without_audience", "true", "true"),
+        // What spells a number is a text where a text belongs.
+        ("issuer", "5", "\"5\""),
+        ("audience", "true", "\"true\""),
+    ] {
+        let settings = of_variable(name, value).unwrap().to_string();
+        assert!(settings.contains(&format!("{name} = {printed}  # environment")), "{settings}");
     }
 }
 

@@ -191,7 +191,11 @@ fn every_setting_is_read_from_a_variable_and_from_toml_and_printed_with_its_orig
         let plain: String = line.chars().filter(|c| !matches!(c, ' ' | '"' | '[' | ']')).collect();
         assert!(plain.contains(&shown), "{line}");
 
-        let quoted = format!("'{value}'");
+        let is_text = !matches!(
+            serde_json::from_str(value),
+            Ok(serde_json::Value::Number(_) | serde_json::Value::Bool(_))
+        );
+        let quoted = if is_text { format!("'{value}'") } else { (*value).to_owned() };
         let mut text = String::new();
         match path.rsplit_once('.') {
             Some((table, name)) => {
@@ -313,6 +317,14 @@ fn settings_are_a_field_of_an_applications_own_configuration() {
         "{printed}"
     );
     assert!(!printed.contains("pw"), "{printed}");
+    // A format that has only texts, such as another library's variables.
+    let texts = r#"{"auth":{"jitter_percent":"9","without_issuer":"true","issuer":null}}"#;
+    let printed = serde_json::from_str::<Application>(texts).unwrap().auth.to_string();
+    assert!(
+        printed.contains("jitter_percent = 9 ") && printed.contains("without_issuer = true "),
+        "{printed}"
+    );
+    assert!(serde_json::from_str::<Application>(r#"{"auth":{"jitter_percent":"9.6"}}"#).is_err());
     let unknown = serde_json::from_str::<Application>(r#"{"auth":{"lifetme":"10m"}}"#);
     assert!(unknown.err().unwrap().to_string().contains("`lifetme`"));
     for wrong in
