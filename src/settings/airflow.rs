@@ -265,7 +265,7 @@ impl Airflow {
         layers.set(&format!("{table}.format"), json!("jwk_set"), &from)
     }
 
-    /// New and renewed tokens carry the first audience. The others are accepted.
+    /// New and renewed tokens carry the first audience, which Airflow accepts. The others are accepted here.
     fn audiences(&self, layers: &mut Layers, has_key: bool) -> Result<(), SettingsError> {
         let (name, default) = match self.api {
             Api::Execution => (EXECUTION_AUDIENCE, "urn:airflow.apache.org:task"),
@@ -275,9 +275,9 @@ impl Airflow {
         let mut list: Vec<&str> =
             text.split(',').map(str::trim).filter(|audience| !audience.is_empty()).collect();
         let from = from(&self.variables, name);
-        if list.len() > 1 && !matches!(self.api, Api::Execution) {
-            // Airflow documents a list, and writes the whole text as one audience.
-            list.push(text);
+        if list.first().is_some_and(|first| *first != text) && !matches!(self.api, Api::Execution) {
+            // Airflow documents a list, and takes the whole text for one audience, in its own tokens and in others'.
+            list.insert(0, text);
         }
         let Some((first, others)) = list.split_first() else {
             return Err(SettingsError::new(format!("{from}: expected at least one audience")));

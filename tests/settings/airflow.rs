@@ -79,13 +79,16 @@ fn every_variable_is_read_and_its_default_is_airflows() {
         ("AIRFLOW__API_AUTH__JWT_EXPIRATION_TIME", "7200"),
     ];
     let cli = [WITH_SECRET, ("AIRFLOW__API_AUTH__JWT_CLI_EXPIRATION_TIME", "1800")];
+    let one = [WITH_SECRET, ("AIRFLOW__API_AUTH__JWT_AUDIENCE", "web,")];
     let two = [WITH_SECRET, ("AIRFLOW__API_AUTH__JWT_AUDIENCE", "web,phone")];
     for (api, variables, lines) in [
         (Airflow::public_api(), &[WITH_SECRET][..], ["audience = \"apache-airflow\"", "lifetime = \"1day\""]),
         (Airflow::cli(), &[WITH_SECRET], ["audience = \"apache-airflow\"", "lifetime = \"1h\""]),
         (Airflow::public_api(), &public, ["audience = \"web\"", "lifetime = \"2h\""]),
-        // Airflow's own tokens name the whole text.
-        (Airflow::public_api(), &two, ["audience = \"web\"", "legacy_audiences = [\"phone\",\"web,phone\"]"]),
+        // Airflow's own tokens name the whole text, and it accepts no others, so successors must name it too.
+        (Airflow::public_api(), &two, ["audience = \"web,phone\"", "legacy_audiences = [\"web\",\"phone\"]"]),
+        (Airflow::cli(), &two, ["audience = \"web,phone\"", "legacy_audiences = [\"web\",\"phone\"]"]),
+        (Airflow::public_api(), &one, ["audience = \"web,\"", "legacy_audiences = [\"web\"]"]),
         (Airflow::cli(), &cli, ["audience = \"apache-airflow\"", "lifetime = \"30m\""]),
     ] {
         let printed = load(api, variables).unwrap().to_string();
