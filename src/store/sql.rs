@@ -30,6 +30,8 @@ mod crowd;
 mod failure;
 #[cfg(feature = "postgres")]
 mod feed;
+#[cfg(feature = "sqlite")]
+mod file;
 mod horizon;
 mod notification;
 #[cfg(feature = "postgres")]
@@ -122,7 +124,12 @@ use crate::time::NumericDate;
 ///   sessions](crate::AuthorityBuilder::max_sessions_per_subject): rate-limit sign-ins. If the disk is full, writes
 ///   fail with [`Full`](super::StoreErrorKind::Full), and nothing that matters is removed. A PostgreSQL server
 ///   without room for its write-ahead log stops: an outage, in which nothing acknowledged is lost.
-/// * An SQLite file must be on a local disk, because its locks do not work on network file systems.
+/// * **An SQLite file must be on a local disk,** because its locks do not work on network file systems.
+/// * **An SQLite file must stay where it is while it is open.** If it is replaced or removed (a restored backup, `mv`),
+///   open connections stay with the old file, and new ones would open the new one. On Unix each call then fails with
+///   [`Unavailable`](super::StoreErrorKind::Unavailable), until the process is restarted. On other systems this is not
+///   detected, and on none is a file that is overwritten in place, as `cp` does. To restore a backup, stop all processes
+///   that use the file: see [the manual](crate::manual::operating).
 ///
 /// # Costs
 ///

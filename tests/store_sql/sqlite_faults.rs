@@ -58,6 +58,59 @@ async fn a_file_that_is_no_database_is_refused_and_memory_too() {
     assert!(told.contains(file.to_str().unwrap()) && told.matches("No such file").count() == 1, "{told}");
 }
 
+/// The connection that writes would go on with the old file, and one that is opened later would read the new one.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn where_the_file_was_replaced_or_removed_every_call_is_an_outage() {
+    for is_restored in [true, false] {
+        let place = new_sqlite();
+        let store = place.open().await;
+        let presented = presents(session(0), token(1));
+        store.rotate(renewal(token(0), token(1))).await.unwrap();
+        assert_eq!(store.standing(&presented).await.unwrap(), Standing::Live);
+        let [backup, aside] = ["backup", "aside"].map(|name| format!("{}.{name}", place.address));
+        place.meddle(&format!("VACUUM INTO '{backup}'")).await;
+        std::fs::rename(&place.address, &aside).unwrap();
+        if is_restored {
+            std::fs::rename(&backup, &place.address).unwrap();
+        }
+
+        let told = |error: StoreError| {
+            let text = error.to_string();
+            assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{text}");
+            for part in [&*place.address, "replaced or removed", "restart"] {
+                assert!(text.contains(part), "{part:?} is missing: {text}");
+            }
+        };
+        let revocation = Revocation::Session(session(0));
+        told(store.revoke(revocation, kept(now(), end())).await.unwrap_err());
+        told(store.rotate(renewal(token(1), token(2))).await.unwrap_err());
+        let subject = SubjectId::from_bytes([7; 32]);
+        told(store.sessions(subject, now(), Page::default()).await.unwrap_err());
+        told(store.horizon(Horizon::Secs(1)).await.unwrap_err());
+        told(store.purge(now()).await.unwrap_err());
+        // More than there are connections yet.
+        let asked = (0..16).map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move { store.standing(&presented).await })
+        });
+        for answer in futures_util::future::join_all(asked).await {
+            told(answer.unwrap().unwrap_err());
+        }
+        assert_eq!(std::fs::exists(&place.address).unwrap(), is_restored, "a file was made anew");
+
+        std::fs::rename(&aside, &place.address).unwrap();
+        if is_restored {
+            // Connections to the other file may be left.
+            told(store.standing(&presented).await.unwrap_err());
+        } else {
+            assert_eq!(store.standing(&presented).await.unwrap(), Standing::Live);
+        }
+        let restarted = place.open().await;
+        assert_eq!(restarted.standing(&presented).await.unwrap(), Standing::Live);
+    }
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn the_file_is_its_owners_alone() {

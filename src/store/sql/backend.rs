@@ -1,6 +1,8 @@
 //! The two databases behind one interface: their pools, and leases that survive a dropped future.
 
 use std::str::FromStr as _;
+#[cfg(feature = "sqlite")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::Database;
@@ -8,6 +10,8 @@ use sqlx::pool::{PoolConnection, PoolOptions};
 use tokio::runtime::Handle;
 
 use super::failure::{is_read_only, misconfigured};
+#[cfg(feature = "sqlite")]
+use super::file::OpenFile;
 use super::statements::Dialect;
 use crate::store::StoreError;
 
@@ -25,6 +29,7 @@ pub(super) enum Backend {
         /// One connection: SQLite has one writer at a time, and waiting in the pool's queue is fairer and quicker than
         /// waiting for its lock.
         writer: sqlx::SqlitePool,
+        file: Arc<OpenFile>,
     },
     #[cfg(feature = "postgres")]
     Postgres(sqlx::PgPool),
@@ -41,10 +46,11 @@ macro_rules! on {
     (@ $backend:expr, $pool:ident, $connection:ident => $body:expr) => {
         match $backend {
             #[cfg(feature = "sqlite")]
-            Backend::Sqlite { $pool, .. } => {
-                let mut lease = $crate::store::sql::backend::Lease::of($pool).await?;
+            Backend::Sqlite { $pool, file, .. } => {
+                let lease = $crate::store::sql::backend::Lease::of($pool).await;
+                let mut lease = lease.or_else(|error| file.confirm(Err(error)))?;
                 let $connection = lease.connection()?;
-                let answer = $body;
+                let answer = file.confirm($body);
                 lease.rest(&answer);
                 answer
             }
@@ -135,24 +141,43 @@ impl Backend {
         } else {
             SqliteConnectOptions::new().filename(path_or_url)
         };
-        let file = options.get_filename().to_owned();
+        let file = options.get_filename();
         if file.as_os_str().is_empty() || [":memory:", "mode=memory"].iter().any(|m| path_or_url.contains(m))
         {
             return Err(misconfigured(ConfigError::new(
                 "SQLite in memory is not a durable store: name a file, or use `MemoryStore`",
             )));
         }
-        create_private(&file).map_err(|e| StoreError::with_source(StoreErrorKind::Unavailable, e))?;
+        let open = || {
+            // The process may change its directory.
+            let file = std::path::absolute(file)?;
+            create_private(&file)?;
+            OpenFile::at(file)
+        };
+        let file = open().map_err(|e| StoreError::with_source(StoreErrorKind::Unavailable, e))?;
         let options = options
-            .create_if_missing(true)
+            .filename(file.path())
+            // If the file is removed, no connection creates another one.
+            .create_if_missing(false)
             .journal_mode(SqliteJournalMode::Wal)
             // In WAL mode anything less keeps the last commits in the system's cache: a power cut would undo
             // revocations that were reported as done.
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(wait)
             .disable_statement_logging();
-        let pool = |connections| pool_options(connections, wait).connect_lazy_with(options.clone());
-        Ok((Self::Sqlite { readers: pool(connections), writer: pool(1) }, &super::statements::SQLITE))
+        let file = Arc::new(file);
+        let pool = |connections| {
+            let file = Arc::clone(&file);
+            pool_options(connections, wait)
+                .after_connect(move |_, _| {
+                    // The call that opens the connection may be dropped before it has an answer.
+                    let _ = file.is_in_place();
+                    Box::pin(async { Ok(()) })
+                })
+                .connect_lazy_with(options.clone())
+        };
+        let (readers, writer) = (pool(connections), pool(1));
+        Ok((Self::Sqlite { readers, writer, file }, &super::statements::SQLITE))
     }
 
     #[cfg(feature = "postgres")]
@@ -185,7 +210,7 @@ impl Backend {
     pub(super) async fn close(&self) {
         match self {
             #[cfg(feature = "sqlite")]
-            Self::Sqlite { readers, writer } => {
+            Self::Sqlite { readers, writer, .. } => {
                 readers.close().await;
                 writer.close().await;
             }
@@ -207,7 +232,7 @@ impl Backend {
     pub(super) fn connections(&self) -> (u32, u32) {
         match self {
             #[cfg(feature = "sqlite")]
-            Self::Sqlite { readers, writer } => {
+            Self::Sqlite { readers, writer, .. } => {
                 (readers.size() + writer.size(), readers.options().get_max_connections() + 1)
             }
             #[cfg(feature = "postgres")]

@@ -19,6 +19,10 @@ fn kind(error: &sqlx::Error) -> StoreErrorKind {
         sqlx::Error::PoolTimedOut => StoreErrorKind::Timeout,
         sqlx::Error::Io(io) if io.kind() == io::ErrorKind::TimedOut => StoreErrorKind::Timeout,
         _ if is_read_only(error) => StoreErrorKind::Unavailable,
+        #[cfg(feature = "sqlite")]
+        sqlx::Error::Configuration(source) if source.is::<super::file::ReplacedFile>() => {
+            StoreErrorKind::Unavailable
+        }
         sqlx::Error::Configuration(_) => StoreErrorKind::Misconfigured,
         #[cfg(feature = "postgres")]
         _ if lacks_tls(error) => StoreErrorKind::Misconfigured,
