@@ -123,6 +123,7 @@ enum Fault {
     EndsOnlyOlderOnes,
     EndsRivals,
     ForgetsWhoSignedOutLongAgo,
+    KeepsTheFirstSignIn,
     RepeatsPages,
     ReachesNoFurther,
 }
@@ -213,6 +214,10 @@ impl ClaimsStore for Faulty {
         let Presented { session, token, .. } = rotation.presented;
         if self.is(Fault::RenewsOnlyWhatItVouchesFor) && is_old(&rotation.presented) {
             return Ok(Rotated::NotInChain);
+        }
+        let is_repeated = self.recorded.lock().expect("a lock").contains(&token);
+        if self.is(Fault::KeepsTheFirstSignIn) && !rotation.supersedes && is_repeated {
+            return Ok(Rotated::Superseded { head: rotation.claims });
         }
         self.recorded.lock().expect("a lock").extend([token, rotation.successor]);
         if self.is(Fault::HasNoLimit) {
@@ -470,5 +475,6 @@ notices! {
     of_sign_ins_at_once_as_many_are_left_as_are_allowed: HasNoLimit,
     a_revoked_token_outlives_the_record_of_its_session: LosesTokenRevocations,
     signing_in_and_out_without_end_forgets_no_revocation: ForgetsWhoSignedOutLongAgo,
+    a_sign_in_that_begins_again_later_is_on_record_as_it_was_last: KeepsTheFirstSignIn,
     sessions_are_listed_in_pages_each_once_the_newest_first: RepeatsPages,
 }

@@ -96,6 +96,34 @@ async fn what_a_cutoff_does_not_cover_stays() {
     assert!(server.command(&["PTTL", "k"]).starts_with(":-1"));
 }
 
+/// Its record was to go within a minute, with those of the sessions that it made one too many.
+#[tokio::test]
+async fn a_sign_in_that_was_forgotten_and_begins_again_is_kept_for_its_whole_life() {
+    let server = RedisServer::start(&[]);
+    let store = RedisStore::connect(server.url()).with_horizon(Horizon::Secs(86_400)).await.unwrap();
+    let (subject, limit) = (Scene::new(0).subject(), SubjectLimit::new(1));
+    let now = NumericDate::from_secs(SystemClock.now().as_secs() + 60);
+    let mut repeated = 0;
+    for n in 0..12 {
+        let session = Scene::new(n).session();
+        let mut start = now;
+        loop {
+            let presented = Presented::new(session, token_id(n), Some(subject), start, now);
+            let until = NumericDate::from_secs(now.as_secs() + 100_000);
+            let sign_in = Rotation::sign_in(presented, claims(n), until);
+            let sign_in = sign_in.limited_by(Retention::new(now, 5, 300).limited_to(limit));
+            let Rotated::Predated { revoked_until } = store.rotate(sign_in).await.unwrap() else { break };
+            start = NumericDate::from_secs(revoked_until.as_secs() + 1);
+            repeated += 1;
+        }
+        let keys = server.command(&["KEYS", &format!("*:session:{session}")]);
+        let record = keys.lines().find(|line| line.starts_with("tower-reissue")).unwrap();
+        let ttl = integer(&server.command(&["PTTL", record])).unwrap();
+        assert!(ttl > 99_000_000, "sign-in {n}, after {repeated} that were told to begin later: {ttl} ms");
+    }
+    assert!(repeated > 0);
+}
+
 /// A call that asks two slots may find the subject's as it was before the cutoff, and the session's as it is after it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_that_ended_is_not_live_while_its_record_gives_way_to_the_cutoff() {

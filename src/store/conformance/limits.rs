@@ -210,6 +210,33 @@ pub async fn a_session_that_was_just_opened_is_never_the_one_forgotten<S: Claims
     }
 }
 
+/// A sign-in that is told to begin later begins again in the same session, with the same token. It is on record as it was the last
+/// time, whatever the first time has left. A store that forgets no session has nothing to do.
+pub async fn a_sign_in_that_begins_again_later_is_on_record_as_it_was_last<S: ClaimsStore>(store: &S) {
+    let limit = SubjectLimit::new(1);
+    let first = Login::new();
+    for n in 0..24 {
+        // Four in each second.
+        let now = first.start.after(n / 4);
+        let (mut login, token) = (first.another(n / 4).at(now), token());
+        let mut claims = String::new();
+        for time in 0..8 {
+            claims = format!("{{\"time\":{time}}}");
+            let retention = Retention::new(now, 5, 3600).limited_to(limit);
+            let sign_in = Rotation::sign_in(login.presents(token), &*claims, login.until);
+            match rotate(store, sign_in.limited_by(retention)).await {
+                Rotated::Recorded => break,
+                Rotated::Predated { revoked_until } => login.start = revoked_until.after(1),
+                other => panic!("the sign-in number {n}, repeated {time} times: {other:?}"),
+            }
+        }
+        assert_eq!(login.standing(store, token).await, Standing::Live, "the sign-in number {n}");
+        let listed = login.listed(store).await.into_iter().find(|record| record.0 == login.session);
+        let listed = listed.map(|(_, start, _, claims)| (start, claims));
+        assert_eq!(listed, Some((login.start, claims)), "start and claims of the sign-in number {n}");
+    }
+}
+
 /// Tokens of two subjects may name one session. It belongs to the subject it was recorded for: however many sessions the
 /// other one begins, it neither ends for them nor comes back if it has ended.
 pub async fn a_session_is_its_subjects_whoever_else_names_it<S: ClaimsStore>(store: &S) {

@@ -43,8 +43,9 @@ pub use limits::{
     a_revoked_token_outlives_the_record_of_its_session, a_session_is_its_subjects_whoever_else_names_it,
     a_session_that_ended_is_not_forgotten_by_its_old_start,
     a_session_that_is_revoked_displaces_none_that_is_live,
-    a_session_that_was_just_opened_is_never_the_one_forgotten, of_more_sessions_than_allowed_the_oldest_ends,
-    of_sign_ins_at_once_as_many_are_left_as_are_allowed,
+    a_session_that_was_just_opened_is_never_the_one_forgotten,
+    a_sign_in_that_begins_again_later_is_on_record_as_it_was_last,
+    of_more_sessions_than_allowed_the_oldest_ends, of_sign_ins_at_once_as_many_are_left_as_are_allowed,
     signing_in_and_out_without_end_forgets_no_revocation,
     the_limit_holds_in_whatever_order_sessions_are_opened,
 };
@@ -121,6 +122,7 @@ pub async fn all<S: ClaimsStore>(store: &S) {
     a_session_that_was_just_opened_is_never_the_one_forgotten(store).await;
     a_session_is_its_subjects_whoever_else_names_it(store).await;
     a_session_that_ended_is_not_forgotten_by_its_old_start(store).await;
+    a_sign_in_that_begins_again_later_is_on_record_as_it_was_last(store).await;
     a_revoked_token_outlives_the_record_of_its_session(store).await;
     a_dropped_rotation_leaves_the_old_or_the_new_state(store).await;
     an_answer_without_waiting_is_the_same_answer(store).await;

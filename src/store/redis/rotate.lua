@@ -40,7 +40,10 @@ if ARGV[13] == '1' then
   end
 end
 
-if not is_recorded then
+-- A sign-in that was told to begin later, because its session was one too many. The record of its first try may still be
+-- here, for a minute: see `forget.lua`.
+local begins_again = is_recorded and not supersedes and token == session.h and session.g == 0 and start > session.s
+if not is_recorded or begins_again then
   -- Nobody vouches for a session older than the records are: it is recorded, so that its tokens have one successor
   -- each, and stays unknown.
   local unattested = '0'
