@@ -241,6 +241,59 @@ async fn where_the_limit_was_lowered_each_call_makes_room_for_some() {
     }
 }
 
+/// A call removes some of them. What is left takes nobody's place, neither among the live sessions nor among those that are
+/// remembered.
+#[tokio::test]
+async fn what_has_expired_ends_no_live_session_while_it_waits_to_be_removed() {
+    for remembered in [60, 5_000] {
+        let server = RedisServer::start(&[]);
+        let store = RedisStore::connect(server.url()).with_horizon(Horizon::Secs(86_400)).await.unwrap();
+        let subject = Scene::new(0).subject();
+        let mut limit = SubjectLimit::new(40);
+        limit.remembered = remembered;
+        let oldest = sign_in(0, subject, limit);
+        assert_eq!(store.rotate(oldest.clone()).await.unwrap(), Rotated::Recorded);
+        let tag = u16::from_be_bytes([subject.as_bytes()[0], subject.as_bytes()[1]]) % 1024;
+        let keys =
+            ["listed", "ended", "expiry"].map(|kind| format!("tower-reissue:{{{tag}}}:{kind}:{subject}"));
+        let fill = "for n = 1, 1000 do \
+                      local session = string.format('%064x', n) \
+                      redis.call('ZADD', KEYS[n % 5 == 0 and 2 or 1], ARGV[1] + n, session) \
+                      redis.call('ZADD', KEYS[3], ARGV[2] - n, session) \
+                    end";
+        let (start, expired) = (oldest.presented.session_start.to_string(), SystemClock.now().as_secs() - 10);
+        let words = ["EVAL", fill, "3", &keys[0], &keys[1], &keys[2], &start, &expired.to_string()];
+        assert!(!server.command(&words).starts_with('-'));
+
+        let size = || keys.each_ref().map(|key| integer(&server.command(&["ZCARD", key])).unwrap());
+        let mut live = vec![oldest.presented];
+        let mut now = oldest.presented.now;
+        for n in 0..12 {
+            let before = size();
+            let next = sign_in(2_000 + n, subject, limit);
+            now = next.presented.now;
+            live.push(next.presented);
+            assert_eq!(store.rotate(next).await.unwrap(), Rotated::Recorded, "{n}");
+            assert!(before[2].saturating_sub(size()[2]) <= 256, "{before:?}, then {:?}", size());
+            for presented in &live {
+                let mut presented = *presented;
+                presented.now = now;
+                assert_eq!(store.standing(&presented).await.unwrap(), Standing::Live, "{n}: {presented:?}");
+            }
+        }
+        assert_eq!(size(), [13, 0, 13]);
+        // The limit still holds.
+        for n in 12..50 {
+            assert_eq!(
+                store.rotate(sign_in(2_000 + n, subject, limit)).await.unwrap(),
+                Rotated::Recorded,
+                "{n}"
+            );
+        }
+        assert_eq!(store.sessions(subject, now, Page::default()).await.unwrap().sessions.len(), 40);
+    }
+}
+
 /// Where they are so many that the caller's time is up, the next try goes on.
 #[tokio::test]
 async fn a_session_that_begins_ahead_is_ended_once_by_revocations_of_all() {

@@ -22,10 +22,11 @@ if session then
   keep(KEYS[4], over, till)
   keep(KEYS[5], over, till)
 end
+drop_expired(KEYS[3], KEYS[4], KEYS[5], over)
 
 local forgotten = { '', '' }
 -- One session that ends makes one too many. Where the limit was lowered, the next ones make room for the rest.
-while #forgotten < 128 and redis.call('ZCARD', KEYS[3]) + redis.call('ZCARD', KEYS[4]) > remembered do
+while #forgotten < 128 and count_remembered(KEYS[3], KEYS[4], KEYS[5], over) > remembered do
   local instant = oldest_start(KEYS[3], KEYS[4])
   local last = kept_until(birth, now, start, tolerance, margin)
   for n = 3, 4 do

@@ -260,3 +260,23 @@ local function oldest_start(listed, ended)
   end
   return oldest
 end
+
+-- Removes expired entries from a subject's sessions by start and its ended ones, at most 128 at once. `expiry` has the
+-- instants of both.
+local function drop_expired(listed, ended, expiry, over)
+  for _, gone in ipairs(redis.call('ZRANGEBYSCORE', expiry, '-inf', text(over), 'LIMIT', '0', '128')) do
+    for _, key in ipairs({ listed, ended, expiry }) do
+      redis.call('ZREM', key, gone)
+    end
+  end
+end
+
+-- How many entries have expired and are not removed yet, of both lists together. They count for no limit.
+local function expired_by(expiry, instant)
+  return redis.call('ZCOUNT', expiry, '-inf', text(instant))
+end
+
+-- How many of a subject's sessions are remembered: by start, and the ended ones.
+local function count_remembered(listed, ended, expiry, over)
+  return redis.call('ZCARD', listed) + redis.call('ZCARD', ended) - expired_by(expiry, over)
+end

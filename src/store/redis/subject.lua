@@ -27,7 +27,7 @@ if redis.call('ZSCORE', KEYS[4], session) and tonumber(redis.call('ZSCORE', KEYS
   return answer
 end
 local is_new = not redis.call('ZSCORE', KEYS[3], session)
-if is_new and remembered and redis.call('ZCARD', KEYS[3]) + redis.call('ZCARD', KEYS[4]) >= remembered then
+if is_new and remembered and count_remembered(KEYS[3], KEYS[4], KEYS[5], over) >= remembered then
   -- Of as many as are remembered the oldest go, and what began with them.
   local oldest = oldest_start(KEYS[3], KEYS[4])
   if start <= oldest then
@@ -44,23 +44,21 @@ end
 for _, key in ipairs({ KEYS[1], KEYS[3], KEYS[5] }) do
   keep(key, over, till)
 end
-for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[5], '-inf', text(over), 'LIMIT', '0', '128')) do
-  for n = 3, 5 do
-    redis.call('ZREM', KEYS[n], gone)
-  end
-end
+drop_expired(KEYS[3], KEYS[4], KEYS[5], over)
 answer[4] = is_new and '1' or '0'
-answer[5] = is_new and remembered and redis.call('ZCARD', KEYS[3]) + redis.call('ZCARD', KEYS[4]) > remembered
-  and '1' or '0'
+answer[5] = is_new and remembered and count_remembered(KEYS[3], KEYS[4], KEYS[5], over) > remembered and '1' or '0'
 -- One sign-in ends one session. Where the limit was lowered, the next ones end the rest. Ended sessions go
 -- first. The session that "all others" spared and the new one are never ended.
-local too_many = is_new and live and math.min(redis.call('ZCARD', KEYS[3]) - live, 128) or 0
+-- Some of the expired ones may be in the other list: then fewer end than could.
+local expired = expired_by(KEYS[5], now)
+local too_many = is_new and live and math.min(redis.call('ZCARD', KEYS[3]) - expired - live, 128) or 0
 if too_many > 0 then
-  local oldest = redis.call('ZRANGE', KEYS[3], '0', text(too_many), 'WITHSCORES')
+  local oldest = redis.call('ZRANGE', KEYS[3], '0', text(too_many + math.min(expired, 128)), 'WITHSCORES')
   for _, is_live in ipairs({ false, true }) do
     for n = 1, #oldest, 2 do
       local is_dead = is_cut_off(cutoff, oldest[n], tonumber(oldest[n + 1])) or false
-      if oldest[n] ~= session and is_live ~= is_dead and #answer < 5 + 2 * too_many then
+      local is_over = tonumber(redis.call('ZSCORE', KEYS[5], oldest[n]) or LAST) <= now
+      if oldest[n] ~= session and not is_over and is_live ~= is_dead and #answer < 5 + 2 * too_many then
         answer[#answer + 1] = oldest[n]
         answer[#answer + 1] = oldest[n + 1]
       end
