@@ -445,6 +445,7 @@ notices! {
     a_revoked_token_is_never_recorded_as_a_successor: RenewsRevokedSessions,
     revoking_a_token_that_has_a_successor_revokes_its_session: LosesTokenRevocations,
     revoking_the_head_stops_its_predecessor_from_renewing: LosesTokenRevocations,
+    however_many_tokens_of_a_session_are_revoked_each_stays_revoked: LosesTokenRevocations,
     subject_before_revokes_sessions_begun_at_or_before_the_instant_and_no_later_one: RevokesLaterSessionsToo,
     subject_before_revokes_sessions_begun_at_or_before_the_instant_and_no_later_one: SparesSessionsBegunAtTheInstant,
     a_weaker_revocation_never_replaces_a_stronger_one: CutsTombstonesShort,

@@ -296,9 +296,7 @@ impl SqlStore {
             let (clock, kept) = (found.clock, found.kept_until(retention));
             let has_changed = match found.dated(revocation, retention) {
                 Revocation::Session(_) => found.session.revoke(retention, clock, kept),
-                Revocation::Token { token, .. } => {
-                    found.session.revoke_token(token, retention, clock, kept)?
-                }
+                Revocation::Token { token, .. } => found.session.revoke_token(token, retention, clock, kept),
                 Revocation::SubjectBefore { instant, except, .. } => {
                     found.cut_off_subject(Cutoff::new(instant, except, kept), retention.now);
                     return Ok(Step::Save(None));

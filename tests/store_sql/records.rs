@@ -10,6 +10,7 @@ on_each_database! {
     many_may_open_a_new_store_at_once,
     the_longest_wait_is_a_wait,
     what_has_expired_goes_and_what_lives_stays,
+    revoking_the_tokens_of_a_session_without_end_ends_the_session,
     a_record_that_makes_no_sense_is_corrupt_and_a_503,
 }
 
@@ -176,6 +177,26 @@ async fn what_has_expired_goes_and_what_lives_stays(place: Place) {
     }
     assert_eq!(store.standing(&presents(session(7_000), token(1))).await.unwrap(), Standing::Revoked);
     assert_eq!(store.standing(&presents(session(8_001), token(1))).await.unwrap(), Standing::Revoked);
+}
+
+/// Of a session that was never recorded, somebody may hold any number of tokens.
+async fn revoking_the_tokens_of_a_session_without_end_ends_the_session(place: Place) {
+    let store = place.open().await;
+    let revoke = async |n: u64, until| {
+        let revocation = Revocation::Token { session: session(7), token: token(n) };
+        store.revoke(revocation, kept(now(), until)).await.unwrap();
+    };
+    let standing = async |n: u64| store.standing(&presents(session(7), token(n))).await.unwrap();
+    for n in 0..=128 {
+        assert_eq!(standing(5_000).await, Standing::Live, "{n} revoked");
+        revoke(n, end()).await;
+        assert_eq!(standing(n).await, Standing::Revoked, "{n}");
+    }
+    // One more, for longer than the session.
+    revoke(129, later(end(), 60)).await;
+    for n in [0, 128, 129, 5_000] {
+        assert_eq!(standing(n).await, Standing::Revoked, "{n}");
+    }
 }
 
 async fn a_record_that_makes_no_sense_is_corrupt_and_a_503(place: Place) {

@@ -62,6 +62,7 @@ pub use revocation::{
     a_weaker_revocation_never_replaces_a_stronger_one,
     all_before_revokes_every_session_begun_at_or_before_the_instant,
     all_others_spares_one_session_and_nothing_that_was_revoked_before,
+    however_many_tokens_of_a_session_are_revoked_each_stays_revoked,
     revoking_a_token_that_has_a_successor_revokes_its_session,
     revoking_again_without_a_sign_in_reaches_no_further,
     revoking_the_head_stops_its_predecessor_from_renewing,
@@ -101,6 +102,7 @@ pub async fn all<S: ClaimsStore>(store: &S) {
     a_revoked_token_is_never_recorded_as_a_successor(store).await;
     revoking_a_token_that_has_a_successor_revokes_its_session(store).await;
     revoking_the_head_stops_its_predecessor_from_renewing(store).await;
+    however_many_tokens_of_a_session_are_revoked_each_stays_revoked(store).await;
     subject_before_revokes_sessions_begun_at_or_before_the_instant_and_no_later_one(store).await;
     all_others_spares_one_session_and_nothing_that_was_revoked_before(store).await;
     all_before_revokes_every_session_begun_at_or_before_the_instant(store).await;
@@ -120,9 +122,9 @@ pub async fn all<S: ClaimsStore>(store: &S) {
     a_session_that_is_revoked_displaces_none_that_is_live(store).await;
     signing_in_and_out_without_end_forgets_no_revocation(store).await;
     a_session_that_was_just_opened_is_never_the_one_forgotten(store).await;
+    a_sign_in_that_begins_again_later_is_on_record_as_it_was_last(store).await;
     a_session_is_its_subjects_whoever_else_names_it(store).await;
     a_session_that_ended_is_not_forgotten_by_its_old_start(store).await;
-    a_sign_in_that_begins_again_later_is_on_record_as_it_was_last(store).await;
     a_revoked_token_outlives_the_record_of_its_session(store).await;
     a_dropped_rotation_leaves_the_old_or_the_new_state(store).await;
     an_answer_without_waiting_is_the_same_answer(store).await;

@@ -192,6 +192,20 @@ pub async fn subject_before_revokes_sessions_begun_at_or_before_the_instant_and_
     assert_eq!(earlier.another(3).sign_in(store, token()).await, Rotated::Recorded, "a later sign-in");
 }
 
+/// Nobody has so many tokens of use in one session. So a store may bound what it remembers of one: it ends the session, and does
+/// not fail.
+pub async fn however_many_tokens_of_a_session_are_revoked_each_stays_revoked<S: ClaimsStore>(store: &S) {
+    let login = Login::new();
+    let revoked = tokens::<150>();
+    for token in revoked {
+        revoke(store, Revocation::Token { session: login.session, token }, login.now, login.until).await;
+        assert_eq!(login.standing(store, token).await, Standing::Revoked, "the token just revoked");
+    }
+    for (n, token) in revoked.into_iter().enumerate() {
+        assert_eq!(login.standing(store, token).await, Standing::Revoked, "token {n} of those revoked");
+    }
+}
+
 /// Neither a shorter `until` nor an earlier instant undoes an earlier revocation.
 pub async fn a_weaker_revocation_never_replaces_a_stronger_one<S: ClaimsStore>(store: &S) {
     let login = Login::new();

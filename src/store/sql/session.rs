@@ -3,13 +3,12 @@
 use super::super::chain::{self, Chain, Position, RotationOutcome};
 use super::super::cutoff::Cutoff;
 use super::super::{
-    Horizon, Presented, Retention, Revocation, Rotation, Standing, StoreError, StoreErrorKind, SubjectId,
-    TokenId,
+    Horizon, Presented, Retention, Revocation, Rotation, Standing, StoreError, SubjectId, TokenId,
 };
 use crate::time::NumericDate;
 
-/// The most single tokens that can be revoked in a live session. This service signed each of them, so no session comes near.
-const MAX_REVOKED_TOKENS: usize = 1024;
+/// The most single tokens that are revoked in a live session; one more ends it. As in `redis/revoke.lua`.
+const MAX_REVOKED_TOKENS: usize = 128;
 
 /// What the store knows about a presented token, read by one statement.
 pub(super) struct Found {
@@ -200,32 +199,33 @@ impl Session {
         retention: &Retention,
         clock: NumericDate,
         mut until: NumericDate,
-    ) -> Result<bool, StoreError> {
+    ) -> bool {
         let agreed = retention.now.min(clock);
         if let Some(chain) = self.chain(agreed) {
             // It is not the head, so it has a successor, even if its record is forgotten.
             if chain.head != token {
-                return Ok(self.revoke(retention, clock, until));
+                return self.revoke(retention, clock, until);
             }
             // While the record names it as the head, its predecessor must not get it.
             until = until.max(chain.until);
         }
         if until <= self.revoked_until {
             // From now on the tombstone also covers this token's session start.
-            return Ok(self.revoke(retention, clock, until));
+            return self.revoke(retention, clock, until);
         }
         let promised = self.revoked_tokens.iter().find(|(revoked, _)| *revoked == token);
         if promised.is_some_and(|&(_, promised)| until <= promised) {
-            return Ok(false);
+            return false;
         }
         self.name(retention, clock);
         self.forget_expired(agreed);
         self.revoked_tokens.retain(|(revoked, _)| *revoked != token);
         if self.revoked_tokens.len() >= MAX_REVOKED_TOKENS {
-            return Err(StoreErrorKind::Full.into());
+            // No session has so many tokens of use: somebody revokes without end, and all of it ends.
+            return self.revoke(retention, clock, until);
         }
         self.revoked_tokens.push((token, until));
-        Ok(true)
+        true
     }
 
     /// Stores its subject, for when the chain is gone, and how late a token of it can have begun.
