@@ -258,12 +258,17 @@ fn pool_options<DB: Database>(connections: u32, wait: Duration) -> PoolOptions<D
         .test_before_acquire(false)
 }
 
-/// Claims are personal data: the file is its owner's alone, and SQLite gives its companions the same mode.
+/// Creates a missing file. Claims are personal data: it is its owner's alone, and SQLite gives its companions the same mode.
+///
+/// A file that is there is not opened: closing it would drop the locks of another store of this process on it.
 #[cfg(feature = "sqlite")]
 fn create_private(file: &std::path::Path) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
-    options.append(true).create(true);
+    options.append(true).create_new(true);
     #[cfg(all(unix, not(assume_not_unix)))]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(file).map(drop)
+    match options.open(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
 }
