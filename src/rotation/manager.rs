@@ -43,7 +43,15 @@ pub(super) struct Settings {
     pub(super) cooldown: Duration,
     /// Whether the start fails if a trusted issuer's keys can't be loaded.
     pub(super) is_every_issuer_required: bool,
+    pub(super) withdrawn: Withdrawals,
     pub(super) clock: Arc<dyn Clock>,
+}
+
+/// Names that are withdrawn from the start, and where they are listed.
+#[derive(Default)]
+pub(super) struct Withdrawals {
+    pub(super) place: Arc<str>,
+    pub(super) names: Vec<String>,
 }
 
 /// A trusted issuer, its source, and the limits for loads that requests cause.
@@ -96,6 +104,7 @@ impl Manager {
         if own.is_none() {
             rotation = rotation.verify_only();
         }
+        settings.withdrawn.names.iter().for_each(|name| rotation.withdraw(name));
         let own = own.map(Loader::new);
         let (mut skipped, mut withdrawn) = (Vec::new(), Vec::new());
         if let Some(own) = &own {
@@ -138,6 +147,7 @@ impl Manager {
         }
         {
             let mut state = manager.state();
+            state.report_listed(&manager.settings.withdrawn);
             if let Some(own) = &manager.own {
                 state.report_own_skipped(own.description(), skipped, &withdrawn);
             }
@@ -429,6 +439,12 @@ impl State {
     fn issuer_of_name(&self, name: &str) -> Option<usize> {
         let mut foreign = self.foreign.iter();
         foreign.find(|(_, (foreign, _))| foreign.issuer.name() == name).map(|(at, _)| *at)
+    }
+
+    /// Reports which names of a list no key has. It is read once, so what its sources report is limited without it.
+    fn report_listed(&mut self, Withdrawals { place, names }: &Withdrawals) {
+        let errors = self.rotation.unknown_withdrawals(names);
+        self.reports.extend(Reports::default().skipped(place, &errors));
     }
 
     /// Reports withdrawals of unknown names, and then skipped keys of the own source, which may be many.

@@ -27,6 +27,7 @@ use crate::rotation::elapsed::MonotonicClock;
 use crate::rotation::load::LOAD_DEADLINE;
 use crate::rotation::manager::Manager;
 use crate::rotation::manager::Settings;
+use crate::rotation::manager::Withdrawals;
 use crate::rotation::source::KeySource;
 use crate::rotation::state::Timing;
 use crate::time::{Clock, clamped};
@@ -72,6 +73,7 @@ pub struct KeyRotation {
     cooldown: Duration,
     is_every_issuer_required: bool,
     has_late_parts: bool,
+    withdrawn: Withdrawals,
     clock: Option<Arc<dyn Clock>>,
     observe: Option<Arc<KeyObserver>>,
 }
@@ -119,6 +121,7 @@ impl KeyRotation {
             cooldown: Duration::from_secs(30),
             is_every_issuer_required: false,
             has_late_parts: false,
+            withdrawn: Withdrawals::default(),
             clock: None,
             observe: None,
         }
@@ -203,6 +206,14 @@ impl KeyRotation {
         self
     }
 
+    /// Withdraws keys of these names before any is loaded, whoever owns them. `place` says where they are listed, for the event about
+    /// a name that no key has.
+    #[cfg(feature = "settings")]
+    pub(crate) fn withdrawing(mut self, place: &str, names: Vec<String>) -> Self {
+        self.withdrawn = Withdrawals { place: place.into(), names };
+        self
+    }
+
     /// The clock. Default: a monotonic clock that starts with the rotation, so that changes of the system's clock
     /// have no effect. In tests, use the authority's clock.
     ///
@@ -249,6 +260,7 @@ impl KeyRotation {
             reload_every: clamped(self.reload_every),
             cooldown: clamped(self.cooldown).max(SHORTEST_COOLDOWN),
             is_every_issuer_required: self.is_every_issuer_required,
+            withdrawn: self.withdrawn,
             clock: self.clock.unwrap_or_else(|| Arc::new(MonotonicClock::start())),
         };
         Manager::start(self.own, self.trusted, settings, self.observe).await
@@ -394,6 +406,26 @@ mod tests {
         assert!(all_up.start().await.is_ok());
         let empty = rotation().trust("https://empty.example", KeySet::default()).require_trusted_issuers();
         assert!(empty.start().await.is_ok());
+    }
+
+    #[cfg(feature = "settings")]
+    #[tokio::test]
+    async fn of_the_names_withdrawn_from_the_start_those_that_no_key_has_are_reported() {
+        use std::sync::Mutex;
+
+        for (start, expected) in [(rotation(), "own, x"), (KeyRotation::verify_only(), "x")] {
+            let told = Arc::new(Mutex::new(Vec::new()));
+            let hears = told.clone();
+            let foreign = KeySet::verifying([key("leaked").into(), key("x").into()]);
+            let start = start.trust("https://a.example", foreign);
+            let start = start.withdrawing("a list", vec!["leaked".to_owned(), "misspelt".to_owned()]);
+            let start = start.on_event(move |event| hears.lock().unwrap().push(event.to_string()));
+            let keys = start.start().await.unwrap();
+            assert_eq!(keys.current().kids().collect::<Vec<_>>().join(", "), expected);
+            let told = told.lock().unwrap();
+            let skipped: Vec<_> = told.iter().filter(|told| told.contains("a list")).collect();
+            assert!(matches!(&skipped[..], [told] if told.contains("\"misspelt\"")), "{told:?}");
+        }
     }
 
     /// Answers once, then never.

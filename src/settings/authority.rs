@@ -230,6 +230,7 @@ impl Settings {
             let keys = self.issuer_keys(&path, name, issuer).await?;
             rotation = rotation.trust(trusted, keys);
         }
+        rotation = rotation.withdrawing(&self.origins.describe("withdrawn_keys"), self.withdrawn_keys());
         rotation = rotation.overlap(fields.default_overlap());
         if let Some(set) = &fields.rotation {
             rotation = with(rotation, set.activation_delay, KeyRotation::activation_delay);

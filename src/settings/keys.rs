@@ -32,9 +32,13 @@ impl Settings {
         for (at, key) in fields.retired_keys.iter().enumerate() {
             retired.push(self.place(&format!("retired_keys[{at}]"), key).await?);
         }
-        let listed = fields.withdrawn_keys.iter().flat_map(|list| &list.0);
-        let withdrawn = listed.flat_map(|entry| withdrawn_by(entry)).collect();
-        Ok(Some(OwnKeys::new(signing, retired, withdrawn)))
+        Ok(Some(OwnKeys::new(signing, retired)))
+    }
+
+    /// The names of `withdrawn_keys`, which also count if there is no own key.
+    pub(super) fn withdrawn_keys(&self) -> Vec<String> {
+        let listed = self.fields.withdrawn_keys.iter().flat_map(|list| &list.0);
+        listed.flat_map(|entry| withdrawn_by(entry)).collect()
     }
 
     /// The source of a trusted issuer's keys. Without a place they are found by discovery.

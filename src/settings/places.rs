@@ -86,17 +86,15 @@ impl Part {
     }
 }
 
-/// The own keys: one place that signs, others with retired keys, and what is withdrawn.
+/// The own keys: one place that signs, and others with retired keys.
 pub(super) struct OwnKeys {
     signing: Part,
     retired: Vec<Part>,
-    withdrawn: Vec<String>,
 }
 
 impl OwnKeys {
-    pub(super) fn new(signing: Place, retired: Vec<Place>, withdrawn: Vec<String>) -> Self {
-        let retired = retired.into_iter().map(Part::new).collect();
-        Self { signing: Part::new(signing), retired, withdrawn }
+    pub(super) fn new(signing: Place, retired: Vec<Place>) -> Self {
+        Self { signing: Part::new(signing), retired: retired.into_iter().map(Part::new).collect() }
     }
 
     /// Whether one place can be late for another.
@@ -159,7 +157,6 @@ impl KeySource for OwnKeys {
                 Err(error) => set.skipped.push(error),
             }
         }
-        set.withdrawn.extend(self.withdrawn.iter().cloned());
         set.is_late = once(&self.signing).chain(&self.retired).any(Part::is_late);
         match signing {
             Err(error) if set.withdrawn.is_empty() => Err(error),
@@ -181,7 +178,6 @@ mod tests {
     use crate::keys::algorithm::Algorithm;
     use crate::keys::signing_key::SigningKey;
     use crate::rotation::KeyRotation;
-    use crate::rotation::source::directory::withdrawn_by;
     use crate::rotation::source::load_permits::{LoadPermit, LoadPermits};
 
     #[derive(Clone)]
@@ -231,32 +227,20 @@ mod tests {
         let verifies = Holds(KeySet::verifying([key("new").into()]).into());
         // The place that signs and the retired one; whether there is a signing key, the retired keys, the withdrawn ones, and how
         // many places are reported.
-        for (why, signing, other, listed, expected) in [
-            ("both load", signs(), retired(), "", Some((true, 1, "leaked", 0))),
-            ("a retired place fails", signs(), Fails, "", Some((true, 0, "", 1))),
-            ("a retired place hangs", signs(), Hangs, "", Some((true, 0, "", 1))),
-            ("a retired place blocks", signs(), Blocks, "", Some((true, 0, "", 1))),
-            ("a retired place hangs, and a key is withdrawn", signs(), Hangs, "x", Some((true, 0, "x", 1))),
-            ("the signing place fails", Fails, retired(), "", Some((false, 1, "leaked", 1))),
-            ("the signing place hangs", Hangs, retired(), "", Some((false, 1, "leaked", 1))),
-            ("the signing place blocks", Blocks, retired(), "", Some((false, 1, "leaked", 1))),
-            (
-                "the signing place only verifies",
-                verifies.clone(),
-                retired(),
-                "",
-                Some((false, 1, "leaked", 1)),
-            ),
-            ("both fail, and a key is withdrawn", Fails, Fails, "x", Some((false, 0, "x", 2))),
-            ("both block, and a key is withdrawn", Blocks, Blocks, "x", Some((false, 0, "x", 2))),
-            ("nothing is withdrawn", Fails, Holds(KeySet::signing(key("old")).into()), "", None),
-            ("nothing is withdrawn, and none signs", verifies, Hangs, "", None),
+        for (why, signing, other, expected) in [
+            ("both load", signs(), retired(), Some((true, 1, "leaked", 0))),
+            ("a retired place fails", signs(), Fails, Some((true, 0, "", 1))),
+            ("a retired place hangs", signs(), Hangs, Some((true, 0, "", 1))),
+            ("a retired place blocks", signs(), Blocks, Some((true, 0, "", 1))),
+            ("the signing place fails", Fails, retired(), Some((false, 1, "leaked", 1))),
+            ("the signing place hangs", Hangs, retired(), Some((false, 1, "leaked", 1))),
+            ("the signing place blocks", Blocks, retired(), Some((false, 1, "leaked", 1))),
+            ("the signing place only verifies", verifies.clone(), retired(), Some((false, 1, "leaked", 1))),
+            ("nothing is withdrawn", Fails, Holds(KeySet::signing(key("old")).into()), None),
+            ("nothing is withdrawn, and none signs", verifies, Hangs, None),
         ] {
-            let own = OwnKeys::new(
-                Place::new("`key`", signing),
-                vec![Place::new("`retired_keys[0]`", other)],
-                withdrawn_by(listed),
-            );
+            let own =
+                OwnKeys::new(Place::new("`key`", signing), vec![Place::new("`retired_keys[0]`", other)]);
             let permits = LoadPermits::default();
             for load in ["first", "second"] {
                 let begun = Instant::now();
@@ -302,11 +286,8 @@ mod tests {
                 ["s1 old ", "s1 old leaked", "s2 old leaked"],
             ),
         ] {
-            let own = OwnKeys::new(
-                Place::new("`key`", signing),
-                vec![Place::new("`retired_keys[0]`", retired)],
-                Vec::new(),
-            );
+            let own =
+                OwnKeys::new(Place::new("`key`", signing), vec![Place::new("`retired_keys[0]`", retired)]);
             for expected in expected {
                 let begun = Instant::now();
                 let set = own.load().await.unwrap();
@@ -333,7 +314,6 @@ mod tests {
             let own = OwnKeys::new(
                 Place::new("`key`", turns([0, late])),
                 vec![Place::new("`retired_keys[0]`", turns([0, 0]))],
-                Vec::new(),
             );
             let rotation = KeyRotation::new(own).reload_every(Duration::from_secs(3_600));
             let keys = rotation.start().await.unwrap();

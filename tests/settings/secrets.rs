@@ -177,6 +177,30 @@ async fn a_listed_kid_is_withdrawn_whatever_its_characters_and_no_other_is() {
     }
 }
 
+#[tokio::test]
+async fn a_trusted_issuers_key_is_withdrawn_with_an_own_key_and_without() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("jwks.json");
+    let key = SigningKey::generate(Algorithm::EdDSA).unwrap().with_kid("leaked");
+    fs::write(&file, format!("{{\"keys\":[{}]}}", key.verifying_key().to_jwk().unwrap())).unwrap();
+    let issuer = Authority::builder(key.clone()).issuer("https://sso.example").audience("orders");
+    let issuer = issuer.max_session_lifetime(std::time::Duration::from_secs(3600)).build().unwrap();
+    let token = issuer.issue(Login::new("alice")).await.unwrap();
+    let trusted = format!(
+        "[[trusted_issuers]]\nissuer = 'https://sso.example'\n[trusted_issuers.key]\nformat = 'jwk_set'\nfile = '{}'",
+        file.display()
+    );
+    let own = format!("{NEEDED}[key]\nalgorithm = 'HS512'\nvalue = '{SECRET}'\n");
+    for before in ["audience = 'orders'\n", &own] {
+        for (listed, is_admitted) in [("other", true), ("leaked", false), (key.fingerprint(), false)] {
+            let settings = Settings::builder().toml(&format!("{before}{trusted}"));
+            let settings = settings.variables("T", [("T__WITHDRAWN_KEYS", listed)]).load().unwrap();
+            let authority = Authority::from_settings(&settings).await.unwrap();
+            assert_eq!(authority.admit(token.as_str()).await.is_ok(), is_admitted, "{before} {listed}");
+        }
+    }
+}
+
 /// A person's mistake: the key, or a URL with a password, where a name belongs.
 #[test]
 fn a_secret_in_place_of_a_name_is_refused_and_printed_nowhere() {
