@@ -15,7 +15,7 @@ use crate::keys::key_set::KeySet;
 use crate::keys::signing_key::SigningKey;
 use crate::keys::verifying_key::VerifyingKey;
 use crate::rotation::elapsed::Elapsed;
-use crate::rotation::source::directory::withdrawn_by;
+use crate::rotation::source::directory::{Word, undecorated};
 use crate::time::NumericDate;
 
 /// How many retired keys are remembered: the latest.
@@ -261,23 +261,38 @@ impl RotationState {
     }
 
     /// An error for each of these withdrawn names that no key ever had here. They may be misspelt. Names that were read in another
-    /// one count with it.
+    /// one count with it: that one is unknown if none of them is known, and otherwise each of its unknown words.
     pub(super) fn unknown_withdrawals(&mut self, names: &[String]) -> Vec<KeyError> {
         self.withdraw_other_names();
-        let read_in = |name: &String| withdrawn_by(name).into_iter().skip(1);
+        let has_seen = |name: &str| self.withdrawn.has_seen(name);
+        let read_in = |name: &String| {
+            let words = Word::all(name).into_iter().filter(|word| word.is_name).map(|word| word.text);
+            let parts = words.chain([undecorated(name).to_owned()]);
+            parts.filter(|part| part != name).collect::<Vec<_>>()
+        };
         let parts: HashSet<_> = names.iter().flat_map(read_in).collect();
-        names
-            .iter()
-            .filter(|name| !parts.contains(*name) && !self.withdrawn.has_seen(name))
-            .filter(|name| !read_in(name).any(|part| self.withdrawn.has_seen(&part)))
-            .map(|name| {
-                KeyError::new(
-                    KeyErrorKind::Ring,
-                    "it is listed as withdrawn, but no key here has this `kid` or fingerprint: is it misspelt?",
-                )
-                .about(name)
-            })
-            .collect()
+        let listed: HashSet<_> = names.iter().collect();
+        let mut errors = Vec::new();
+        for name in names {
+            if parts.contains(name) || has_seen(name) || has_seen(undecorated(name)) {
+                continue;
+            }
+            let words: Vec<_> = Word::all(name).into_iter().map(|word| word.text).collect();
+            let (seen, unseen): (Vec<_>, Vec<_>) = words.into_iter().partition(|word| has_seen(word));
+            if seen.is_empty() {
+                errors.push(unknown_withdrawal(name));
+                continue;
+            }
+            let (misspelt, others): (Vec<_>, Vec<_>) =
+                unseen.into_iter().partition(|word| listed.contains(word));
+            errors.extend(misspelt.iter().map(|word| unknown_withdrawal(word)));
+            if !others.is_empty() {
+                let message = "it stands beside another name in a list of withdrawn keys, and withdraws nothing: a name has a line \
+                               of its own, and a comment begins with `#`";
+                errors.push(KeyError::new(KeyErrorKind::Ring, message).about(&others.join(" ")));
+            }
+        }
+        errors
     }
 
     /// An error for each own key that this trusted issuer publishes as its own.
@@ -427,6 +442,11 @@ fn are_same(some: &[VerifyingKey], others: &[VerifyingKey]) -> bool {
         some.iter().all(|key| others.iter().any(|other| other.is_same(key)))
     };
     are_in(some, others) && are_in(others, some)
+}
+
+fn unknown_withdrawal(name: &str) -> KeyError {
+    let message = "it is listed as withdrawn, but no key here has this `kid` or fingerprint: is it misspelt?";
+    KeyError::new(KeyErrorKind::Ring, message).about(name)
 }
 
 fn did_not_load(what: &str, error: &KeyError) -> KeyError {

@@ -271,6 +271,29 @@ async fn a_withdrawal_counts_whatever_is_wrong_with_the_keys() {
     assert_eq!(held(), [secret_key(1).kid()]);
 }
 
+#[tokio::test]
+async fn every_key_on_a_line_of_the_withdrawn_ones_is_withdrawn() {
+    let (a, b) = (secret_key(2).fingerprint().to_owned(), secret_key(3).fingerprint().to_owned());
+    let named = |kid: &str| jwk(4).replace("\"kty\"", &format!("\"kid\":\"{kid}\",\"kty\""));
+    for (line, expected) in [
+        (format!("{a}, {b}"), vec!["old, older"]),
+        (format!("{a} {b}"), vec!["old, older"]),
+        (format!("[\"{a}\", \"{b}\"]"), vec!["old, older"]),
+        (format!("verifies HS256 {a}, verifies HS256 {b}"), vec!["old, older"]),
+        ("old, older".to_owned(), vec![&*a, &*b]),
+    ] {
+        let scratch = Scratch::new();
+        for (name, text) in [("current", jwk(1)), ("2", jwk(2)), ("3", jwk(3)), ("4", named("old, older"))] {
+            write(&scratch.path(name), &text);
+        }
+        write(&scratch.path("withdrawn"), &line);
+        let source = DirectorySource::new(scratch.dir(), "current", KeyFormat::jwk());
+        let keys = rotation(source).start().await.unwrap();
+        let held: Vec<_> = keys.current().kids().skip(1).map(str::to_owned).collect();
+        assert_eq!(held, expected, "{line}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_secret_in_a_plain_directory_waits_unless_the_one_that_signs_is_withdrawn() {
     let scratch = Scratch::new();

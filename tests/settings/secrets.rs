@@ -139,6 +139,9 @@ async fn a_retired_key_admits_and_a_withdrawn_one_does_not() {
         format!("HS512 {fingerprint}"),
         format!("kid={fingerprint}"),
         format!("other\n{fingerprint}\n"),
+        format!("18a5kllpJbr8upcP-6RfJg {fingerprint}"),
+        format!("18a5kllpJbr8upcP-6RfJg; {fingerprint}"),
+        format!("leaked: {fingerprint}"),
     ] {
         let list = serde_json::json!({ "withdrawn_keys": ["other", listed] });
         let list = Settings::builder().toml(&retired).values("a list", &list).load().unwrap();

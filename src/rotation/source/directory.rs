@@ -23,9 +23,11 @@ use crate::rotation::source::snapshot::blocking;
 /// key that still verifies.
 ///
 /// The file `withdrawn` lists compromised keys: a `kid` or fingerprint on each line, or `HS256 <fingerprint>` as in
-/// the log. `#` begins a comment. A byte order mark, quotes, a list's dash and Windows line ends are accepted. A name
-/// that no key had is reported as [`Skipped`](crate::keys::KeyEvent::Skipped). Nothing under a listed key is admitted
-/// from then on, even if no other file can be read.
+/// the log. `#` begins a comment. A byte order mark, quotes, a list's dash and Windows line ends are accepted. Every
+/// fingerprint on a line counts, and so does the first word of each part between commas or semicolons. So does the
+/// whole line, because a `kid` may hold blanks. A name that no key had, and a further word, is reported as
+/// [`Skipped`](crate::keys::KeyEvent::Skipped). Nothing under a listed key is admitted from then on, even if no other
+/// file can be read.
 ///
 /// Directories and names that begin with a dot are ignored. A file that can't be read or holds no key is reported in
 /// an event and skipped.
@@ -247,20 +249,35 @@ fn parse_withdrawn(found: &[Entry]) -> KeySet {
     for Entry { bytes, .. } in found {
         // Lossy, so that a comment in another encoding does not hide the names.
         let lines = text::plain(bytes).unwrap_or_else(|| String::from_utf8_lossy(bytes).into_owned().into());
-        set.withdrawn.extend(lines.split(['\n', '\r']).filter_map(withdrawn_name));
+        set.withdrawn.extend(lines.split(['\n', '\r']).flat_map(withdrawn_names));
     }
     set
 }
 
-/// What an entry of a list can name, where each entry is meant as one name: every line of it as it stands, and without quotes.
-/// What [`withdrawn_name`] reads in a line is added if there are no blanks or it is a fingerprint: another word of a `kid` with
-/// blanks may be the name of another key.
+/// What a line of the file can name: its [words](Word), and the whole line, because a `kid` may hold blanks and commas.
+fn withdrawn_names(line: &str) -> Vec<String> {
+    let is_around = |c: char| c.is_whitespace() || DECORATION.contains(&c);
+    let line = without_comment(line);
+    let whole = line.trim_matches(is_around);
+    // The dash of a list.
+    let item = whole.strip_prefix(['-', '*']).filter(|item| item.starts_with(char::is_whitespace));
+    let whole = item.map_or(whole, |item| item.trim_matches(is_around));
+    let whole = whole.contains(is_separator).then(|| whole.to_owned());
+    let words = Word::all(line).into_iter().filter(|word| word.is_name).map(|word| word.text);
+    whole.into_iter().chain(words).collect()
+}
+
+/// What an entry of a list can name, where each entry is meant as one name: every line of it as it stands, and without quotes. Of
+/// its [words](Word) fingerprints are added, and one that stands alone: another word of a `kid` with blanks may be the name of
+/// another key.
+#[cfg(any(feature = "settings", test))]
 pub(crate) fn withdrawn_by(entry: &str) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for line in entry.split(['\n', '\r']).map(str::trim) {
-        let is_one_word = !line.contains(char::is_whitespace);
-        let read = withdrawn_name(line).filter(|name| is_one_word || thumbprint::is_one(name));
-        for name in [line, line.trim_matches(DECORATION)].map(str::to_owned).into_iter().chain(read) {
+        let is_alone = !undecorated(line).contains(is_separator);
+        let words = Word::all(line).into_iter().filter(|word| word.is_name).map(|word| word.text);
+        let words = words.filter(|word| is_alone || thumbprint::is_one(word));
+        for name in [line, undecorated(line)].map(str::to_owned).into_iter().chain(words) {
             if !name.is_empty() && !names.contains(&name) {
                 names.push(name);
             }
@@ -269,24 +286,59 @@ pub(crate) fn withdrawn_by(entry: &str) -> Vec<String> {
     names
 }
 
-/// The `kid` or fingerprint in a line. The line may be copied from the log: `signs HS256 <fingerprint> kid=main`.
-fn withdrawn_name(line: &str) -> Option<String> {
-    let is_log_word =
-        |word: &str| matches!(word, "signs" | "verifies" | "trusted") || word.parse::<Algorithm>().is_ok();
-    // Only a word that begins with `#` begins a comment: a `kid` may contain one, as those of DIDs do.
-    let words = line.split_whitespace().take_while(|word| !word.starts_with('#'));
-    let words = words.map(|word| {
-        let word = word.trim_matches(DECORATION);
+/// A word of a line that can name a key.
+pub(crate) struct Word {
+    pub(crate) text: String,
+    /// Whether it is withdrawn: the first word of each part between commas, and every fingerprint. Others may be remarks.
+    pub(crate) is_name: bool,
+}
+
+impl Word {
+    /// The words of a line. It may be copied from the log: `signs HS256 <fingerprint> kid=main, verifies HS256 <fingerprint>`.
+    pub(crate) fn all(line: &str) -> Vec<Self> {
+        without_comment(line).split([',', ';']).flat_map(Self::of_part).collect()
+    }
+
+    fn of_part(part: &str) -> Vec<Self> {
+        let is_log_word = |word: &str| {
+            matches!(word, "signs" | "verifies" | "trusted") || word.parse::<Algorithm>().is_ok()
+        };
+        let all = part.split_whitespace().map(undecorated);
         // The dash of a list.
-        if word.chars().all(|dash| matches!(dash, '-' | '*')) { "" } else { word }
-    });
-    let words = words.filter(|word| !word.is_empty());
-    let name = words.clone().find(|word| !is_log_word(word)).or(words.clone().last())?;
-    Some(match name.strip_prefix(fingerprints::KID) {
-        // As the log prints it.
-        Some(kid) => fingerprints::unprintable(kid.trim_matches(['"', '\''])),
-        None => name.to_owned(),
-    })
+        let all: Vec<_> = all.filter(|word| !word.chars().all(|dash| matches!(dash, '-' | '*'))).collect();
+        let mut words: Vec<Self> = Vec::new();
+        let mut is_told = false;
+        for word in all.iter().filter(|word| !is_log_word(word)) {
+            let is_fingerprint = thumbprint::is_one(word);
+            let text = match word.strip_prefix(fingerprints::KID) {
+                // The fingerprint before it names the key, and the next key may have this `kid` too.
+                Some(_) if is_told => continue,
+                // As the log prints it.
+                Some(kid) => fingerprints::unprintable(kid.trim_matches(['"', '\''])),
+                None => (*word).to_owned(),
+            };
+            words.push(Self { text, is_name: is_fingerprint || words.is_empty() });
+            is_told |= is_fingerprint;
+        }
+        if let (true, Some(last)) = (words.is_empty(), all.last()) {
+            words.push(Self { text: (*last).to_owned(), is_name: true });
+        }
+        words
+    }
+}
+
+pub(crate) fn undecorated(text: &str) -> &str {
+    text.trim_matches(DECORATION)
+}
+
+fn is_separator(c: char) -> bool {
+    c.is_whitespace() || matches!(c, ',' | ';')
+}
+
+/// Only a word that begins with `#` begins a comment: a `kid` may contain one, as those of DIDs do.
+fn without_comment(line: &str) -> &str {
+    let mut befores = line.match_indices('#').filter_map(|(at, _)| line.get(..at));
+    befores.find(|before| before.chars().next_back().is_none_or(char::is_whitespace)).unwrap_or(line)
 }
 
 #[cfg(test)]
@@ -294,38 +346,55 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_withdrawn_line_names_a_key_as_people_and_logs_do() {
-        for (line, expected) in [
-            ("main", Some("main")),
-            ("  kid-7 \t", Some("kid-7")),
-            ("main # leaked on Monday", Some("main")),
-            ("main leaked on Monday", Some("main")),
-            ("did:example:1#key-1", Some("did:example:1#key-1")),
-            ("HS256 18a5kllpJbr8upcP-6RfJg", Some("18a5kllpJbr8upcP-6RfJg")),
-            ("signs HS256 18a5kllpJbr8upcP-6RfJg kid=main, ", Some("18a5kllpJbr8upcP-6RfJg")),
-            ("signs HS256 18a5kllpJbr8upcP-6RfJg, verifies EdDSA x", Some("18a5kllpJbr8upcP-6RfJg")),
-            ("verifies Ed25519 x", Some("x")),
-            ("kid=main", Some("main")),
-            ("kid=\"main\"", Some("main")),
-            ("kid=did:example:1%23key-1", Some("did:example:1#key-1")),
-            ("signs", Some("signs")),
-            ("ES256", Some("ES256")),
-            ("\"main\"", Some("main")),
-            ("'main',", Some("main")),
-            ("`main`", Some("main")),
-            ("- main", Some("main")),
-            ("  - \"main\"", Some("main")),
-            ("* main;", Some("main")),
-            ("[\"main\"]", Some("main")),
-            ("\u{feff}main", Some("main")),
-            ("-starts-with-a-dash", Some("-starts-with-a-dash")),
-            ("\u{a0}main\u{a0}", Some("main")),
-            ("# nothing", None),
-            ("\"\"", None),
-            ("-", None),
-            ("", None),
+    fn a_withdrawn_line_names_keys_as_people_and_logs_do() {
+        const A: &str = "18a5kllpJbr8upcP-6RfJg";
+        const B: &str = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
+        let line = |text: &str| text.replace("<A>", A).replace("<B>", B);
+        for (text, expected) in [
+            ("main", &["main"][..]),
+            ("  kid-7 \t", &["kid-7"]),
+            ("main # leaked on Monday, the other one too", &["main"]),
+            ("main leaked on Monday", &["main leaked on Monday", "main"]),
+            ("did:example:1#key-1", &["did:example:1#key-1"]),
+            ("HS256 <A>", &["HS256 <A>", "<A>"]),
+            ("signs HS256 <A> kid=main, ", &["signs HS256 <A> kid=main", "<A>"]),
+            ("signs HS256 <A>, verifies EdDSA x", &["signs HS256 <A>, verifies EdDSA x", "<A>", "x"]),
+            (
+                "verifies HS256 <A>, verifies HS256 <B> kid=b",
+                &["verifies HS256 <A>, verifies HS256 <B> kid=b", "<A>", "<B>"],
+            ),
+            ("<A>, <B>", &["<A>, <B>", "<A>", "<B>"]),
+            ("<A> <B>", &["<A> <B>", "<A>", "<B>"]),
+            ("<A>,<B>", &["<A>,<B>", "<A>", "<B>"]),
+            ("<A>; <B>", &["<A>; <B>", "<A>", "<B>"]),
+            ("[\"<A>\", \"<B>\"]", &["<A>\", \"<B>", "<A>", "<B>"]),
+            ("- [old, older]", &["old, older", "old", "older"]),
+            ("leaked: <A> and <B>", &["leaked: <A> and <B>", "leaked:", "<A>", "<B>"]),
+            ("verifies Ed25519 x", &["verifies Ed25519 x", "x"]),
+            ("kid=main", &["main"]),
+            ("kid=\"main\"", &["main"]),
+            ("kid=did:example:1%23key-1", &["did:example:1#key-1"]),
+            ("CN=a,O=b", &["CN=a,O=b", "CN=a", "O=b"]),
+            ("- \"the old key\" # leaked", &["the old key", "the"]),
+            ("signs", &["signs"]),
+            ("ES256", &["ES256"]),
+            ("\"main\"", &["main"]),
+            ("'main',", &["main"]),
+            ("`main`", &["main"]),
+            ("- main", &["main"]),
+            ("  - \"main\"", &["main"]),
+            ("* main;", &["main"]),
+            ("[\"main\"]", &["main"]),
+            ("\u{feff}main", &["main"]),
+            ("-starts-with-a-dash", &["-starts-with-a-dash"]),
+            ("\u{a0}main\u{a0}", &["main"]),
+            ("# nothing", &[]),
+            ("\"\"", &[]),
+            ("-", &[]),
+            ("", &[]),
         ] {
-            assert_eq!(withdrawn_name(line).as_deref(), expected, "{line:?}");
+            let expected: Vec<_> = expected.iter().map(|name| line(name)).collect();
+            assert_eq!(withdrawn_names(&line(text)), expected, "{text:?}");
         }
     }
 
@@ -342,6 +411,15 @@ mod tests {
             ("#key-1", &["#key-1"]),
             ("did:example:1#key-1", &["did:example:1#key-1"]),
             ("HS256 18a5kllpJbr8upcP-6RfJg", &["HS256 18a5kllpJbr8upcP-6RfJg", "18a5kllpJbr8upcP-6RfJg"]),
+            (
+                "18a5kllpJbr8upcP-6RfJg; NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs",
+                &[
+                    "18a5kllpJbr8upcP-6RfJg; NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs",
+                    "18a5kllpJbr8upcP-6RfJg",
+                    "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs",
+                ],
+            ),
+            ("old;older", &["old;older"]),
             ("HS256 old", &["HS256 old"]),
             ("main 2", &["main 2"]),
             ("'main 2'", &["'main 2'", "main 2"]),

@@ -370,6 +370,35 @@ fn a_withdrawal_that_no_key_ever_answered_to_is_told() {
 }
 
 #[test]
+fn of_a_line_that_withdraws_keys_every_other_word_is_told_of() {
+    let fingerprint = key("f").fingerprint().to_owned();
+    let remark = "stands beside another name";
+    let unknown = "is it misspelt?";
+    // The names as the file's reader lists them, and what is told of them.
+    for (names, expected) in [
+        (&["d c", "d"][..], &[][..]),
+        (&["f, typo", "f", "typo"], &[("\"typo\"", unknown)]),
+        (&["f replaced by a", "f"], &[("\"replaced by a\"", remark)]),
+        (&["verifies HS256 <f> kid=f, verifies HS256 typo", "<f>", "typo"], &[("\"typo\"", unknown)]),
+        (&["verifies HS256 <f> kid=f, signs HS256 b kid=b", "<f>", "b"], &[]),
+        (&["typo of f", "typo"], &[("\"typo of f\"", unknown)]),
+        (&["typo of that", "typo"], &[("\"typo of that\"", unknown)]),
+    ] {
+        let mut rotation = rotation(TIMING);
+        rotation.foreign_loaded(0, KeySet::verifying([key("f"), key("d c")].map(Into::into)), at(0)).unwrap();
+        let names: Vec<_> = names.iter().map(|name| name.replace("<f>", &fingerprint)).collect();
+        let set = set("a").retiring(key("b"));
+        let set = names.iter().fold(set, |set, name| set.withdrawing(name));
+        rotation.own_loaded(set, at(1)).unwrap();
+        let told: Vec<_> = rotation.unknown_withdrawals(&names).iter().map(ToString::to_string).collect();
+        assert_eq!(told.len(), expected.len(), "{names:?}: {told:?}");
+        for (told, (word, what)) in told.iter().zip(expected) {
+            assert!(told.contains(word) && told.contains(what), "{names:?}: {told}");
+        }
+    }
+}
+
+#[test]
 fn foreign_keys_are_replaced_whole_and_serve_on_for_a_time_while_their_source_fails() {
     let mut rotation = rotation(TIMING);
     let foreign = |name: &str| KeySet::verifying([key(name).into()]);
