@@ -288,7 +288,7 @@ impl Manager {
             let State { rotation, foreign, .. } = &mut *state;
             let Some((_, progress)) = foreign.get_mut(&at) else { return Err(replaced()) };
             let now = self.settings.clock.now();
-            let skipped = loaded.set.as_ref().ok().map(|set| set.skipped.clone());
+            let to_report = loaded.set.as_ref().ok().map(|set| (set.skipped.clone(), set.withdrawn.clone()));
             let fresh_for = loaded.set.as_ref().ok().and_then(|set| set.fresh_for);
             let outcome = match loaded.set {
                 Ok(set) => rotation.foreign_loaded(at, set, now),
@@ -305,7 +305,7 @@ impl Manager {
                 }
             }
             self.replace_ring(&mut state, Cause::Source);
-            state.report_foreign(at, skipped, &outcome);
+            state.report_foreign(at, to_report, &outcome);
             outcome
         };
         self.tell_reports();
@@ -458,12 +458,12 @@ impl State {
         self.reports.extend(self.own.reports.load_failed(source, error));
     }
 
-    /// Reports the answer of an issuer's source: own keys that the issuer publishes first, because it may publish many others that
-    /// are skipped.
+    /// Reports the answer of an issuer's source: own keys that the issuer publishes and withdrawals of unknown names first, because
+    /// it may publish many others that are skipped.
     fn report_foreign(
         &mut self,
         at: usize,
-        skipped: Option<Vec<KeyError>>,
+        to_report: Option<(Vec<KeyError>, Vec<String>)>,
         outcome: &Result<IssuerKeys, KeyError>,
     ) {
         let Some((foreign, Progress { reports, .. })) = self.foreign.get_mut(&at) else { return };
@@ -472,8 +472,9 @@ impl State {
             Ok(keys) => reports.issuer_keys(*keys, source, foreign.issuer.name()),
             Err(error) => reports.load_failed(source, error.clone()),
         });
-        if let Some(skipped) = skipped {
+        if let Some((skipped, withdrawn)) = to_report {
             let mut errors = self.rotation.own_keys_of(at);
+            errors.extend(self.rotation.unknown_withdrawals(&withdrawn));
             errors.extend(skipped);
             self.reports.extend(reports.skipped(source, &errors));
         }

@@ -139,7 +139,8 @@ async fn no_number_of_broken_keys_hides_a_misspelt_withdrawal_or_an_own_key_of_a
                 broken(load, KeySet::verifying(theirs.into_iter().chain([secret_key(2).into()])))
             };
             for (name, rotation) in [
-                ("\"misspelt\"", self::own(turning(misspelt))),
+                ("\"misspelt\"", self::own(turning(misspelt.clone()))),
+                ("\"misspelt\"", KeyRotation::verify_only().trust(A, turning(misspelt))),
                 ("\"theirs\"", self::own(KeySet::signing(secret_key(1))).trust(A, turning(theirs))),
             ] {
                 let told = Arc::new(Mutex::new(Vec::new()));
