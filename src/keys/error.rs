@@ -94,6 +94,15 @@ impl KeyError {
         self.place.get_or_insert_with(|| place.to_string());
         self
     }
+
+    /// Says where the set was that the key was in, before what is nearer to it.
+    pub(crate) fn within(mut self, place: impl fmt::Display) -> Self {
+        self.place = Some(match self.place {
+            Some(nearer) => format!("{place}: {nearer}"),
+            None => place.to_string(),
+        });
+        self
+    }
 }
 
 impl fmt::Display for KeyError {

@@ -1,5 +1,6 @@
 //! [`KeySet`]: the keys that a source holds at one moment.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::error::KeyError;
@@ -63,8 +64,11 @@ impl KeySet {
         self
     }
 
-    /// Adds another set's keys as keys that only verify.
-    pub(crate) fn retire(&mut self, other: Self) {
+    /// Adds another set's keys as keys that only verify, with what it withdraws and what of it did not load. `place` is where the
+    /// set was.
+    pub(crate) fn retire(&mut self, mut other: Self, place: impl fmt::Display) {
+        self.withdrawn.append(&mut other.withdrawn);
+        self.skipped.extend(other.skipped.drain(..).map(|error| error.within(&place)));
         self.verifying.extend(other.into_verifying());
     }
 

@@ -146,13 +146,10 @@ impl KeySource for OwnKeys {
             Ok(set) => set.clone(),
             Err(error) => KeySet { skipped: vec![error.clone()], ..KeySet::default() },
         };
-        for loaded in self.retired.iter().filter_map(Part::last) {
+        for part in &self.retired {
+            let Some(loaded) = part.last() else { continue };
             match loaded {
-                Ok(retired) => {
-                    set.skipped.extend(retired.skipped.iter().cloned());
-                    set.withdrawn.extend(retired.withdrawn.iter().cloned());
-                    set.retire(retired);
-                }
+                Ok(retired) => set.retire(retired, &part.place.setting),
                 // The keys of the others are used; the event says which did not load.
                 Err(error) => set.skipped.push(error),
             }

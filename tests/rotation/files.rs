@@ -272,6 +272,37 @@ async fn a_withdrawal_counts_whatever_is_wrong_with_the_keys() {
 }
 
 #[tokio::test]
+async fn a_key_of_a_retired_set_that_does_not_load_is_reported_and_verifies_for_the_overlap() {
+    let scratch = Scratch::new();
+    let public = |n| jwk(n).replace("\"kty\"", "\"key_ops\":[\"verify\"],\"kty\"");
+    let retired = |third: &str| {
+        write(&scratch.path("old"), &format!("{{\"keys\":[{},{third}]}}", public(2)));
+    };
+    write(&scratch.path("current"), &jwk(1));
+    let (one, set) = (KeyFormat::jwk, KeyFormat::jwk_set);
+    let file = FileSource::new(scratch.path("current"), one()).retired(scratch.path("old"), set());
+    let directory = DirectorySource::new(scratch.dir(), "current", one()).retired("old", set());
+    retired(&public(3));
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let (in_file, in_directory) = (told.clone(), told.clone());
+    let of_file = rotation(file).on_event(move |event| in_file.lock().unwrap().push(format!("file {event}")));
+    let of_directory = rotation(directory)
+        .on_event(move |event| in_directory.lock().unwrap().push(format!("directory {event}")));
+    let (of_file, of_directory) = (of_file.start().await.unwrap(), of_directory.start().await.unwrap());
+    retired(&public(3).replace(r#""alg":"HS256","#, ""));
+    for source in ["file", "directory"] {
+        eventually(|| {
+            let told = told.lock().unwrap();
+            told.iter().any(|told| told.starts_with(source) && told.contains("/old: entry 1 of the set: key"))
+        })
+        .await;
+    }
+    for keys in [of_file, of_directory] {
+        assert_eq!(keys.current().kids().count(), 3, "{told:?}");
+    }
+}
+
+#[tokio::test]
 async fn every_key_on_a_line_of_the_withdrawn_ones_is_withdrawn() {
     let (a, b) = (secret_key(2).fingerprint().to_owned(), secret_key(3).fingerprint().to_owned());
     let named = |kid: &str| jwk(4).replace("\"kty\"", &format!("\"kid\":\"{kid}\",\"kty\""));

@@ -202,7 +202,7 @@ impl DirectorySource {
                 continue;
             }
             match named.unwrap_or(&self.format).read(bytes) {
-                Ok(retired) => set.retire(retired),
+                Ok(retired) => set.retire(retired, self.directory.join(place).display()),
                 Err(error) => set.skipped.push(at(place, error)),
             }
         }

@@ -52,7 +52,7 @@ impl EnvSource {
         for (name, format) in &self.retired {
             if let Some(value) = value(name)? {
                 match format.read(&value) {
-                    Ok(retired) => set.retire(retired),
+                    Ok(retired) => set.retire(retired, name),
                     Err(error) => set.skipped.push(error.at(name)),
                 }
             }

@@ -88,7 +88,7 @@ impl FileSource {
                 set = self.file.1.read(bytes).map_err(at)?;
             } else if let Some((_, format)) = self.retired.iter().find(|(path, _)| path == place) {
                 match format.read(bytes) {
-                    Ok(retired) => set.retire(retired),
+                    Ok(retired) => set.retire(retired, place.display()),
                     Err(error) => set.skipped.push(at(error)),
                 }
             }
