@@ -4,6 +4,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io::{self, ErrorKind};
 
+use crate::caught::caught;
+
 /// A wrong setting. The message names it and says what to use.
 pub struct ConfigError {
     message: String,
@@ -41,18 +43,20 @@ debug_as_display!(ConfigError);
 ///
 /// Most logs print an error's `Display` and no more, so the causes stand there. [`source`](StdError::source) returns them as
 /// well, for programs that look at their types. Many errors repeat their cause in their own text: a cause that was
-/// printed already is left out. Some libraries print several lines, and logs are read by lines: they become one.
+/// printed already is left out. Some libraries print several lines, and logs are read by lines: they become one. A cause may be of
+/// the application, and its panic must end nothing that is done for other reasons, such as a withdrawal.
 pub(crate) fn with_causes(message: impl Into<String>, cause: Option<&(dyn StdError + 'static)>) -> String {
     let mut text = message.into();
     let mut next = cause;
     while let Some(cause) = next {
-        let told = cause.to_string();
+        let told = caught(|| cause.to_string())
+            .unwrap_or_else(|| "an error that panics when it is printed".to_owned());
         let told = told.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
         if !text.contains(&told) {
             text.push_str(": ");
             text.push_str(&told);
         }
-        next = cause.source();
+        next = caught(|| cause.source()).flatten();
     }
     text
 }
@@ -100,6 +104,27 @@ mod tests {
         ] {
             assert_eq!(unreadable("/k", &kind.into()), told);
         }
+    }
+
+    #[test]
+    fn a_cause_that_panics_is_told_without_its_text() {
+        #[derive(Debug)]
+        struct Bomb;
+        impl fmt::Display for Bomb {
+            fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+                panic!("when it is printed")
+            }
+        }
+        impl StdError for Bomb {
+            fn source(&self) -> Option<&(dyn StdError + 'static)> {
+                panic!("when it is asked for its cause")
+            }
+        }
+        let key = KeyError::unavailable("no key loads").because(Bomb);
+        let expected = "keys unavailable: no key loads: an error that panics when it is printed";
+        assert_eq!(key.to_string(), expected);
+        let store = StoreError::with_source(StoreErrorKind::Unavailable, Bomb);
+        assert!(store.to_string().ends_with("panics when it is printed"), "{store}");
     }
 
     #[test]

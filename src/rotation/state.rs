@@ -450,7 +450,7 @@ fn unknown_withdrawal(name: &str) -> KeyError {
 }
 
 fn did_not_load(what: &str, error: &KeyError) -> KeyError {
-    KeyError::new(error.kind(), format!("{what}; what did not load: {error}")).because(error.clone())
+    KeyError::new(error.kind(), format!("{what}; what did not load")).because(error.clone())
 }
 
 #[cfg(test)]

@@ -222,3 +222,43 @@ async fn the_limit_of_one_source_hides_no_change_of_another_and_not_the_last_rin
     assert!(last().contains(secret_key(100).fingerprint()), "{told:?}");
     assert!(told.lock().unwrap().len() < 20, "{told:?}");
 }
+
+#[derive(Debug)]
+struct PanicsWhenPrinted;
+
+impl std::fmt::Display for PanicsWhenPrinted {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("when it is printed")
+    }
+}
+
+impl std::error::Error for PanicsWhenPrinted {}
+
+/// Of the application's own errors, one that can't be printed.
+#[tokio::test]
+async fn a_withdrawal_counts_whatever_the_errors_beside_it_do_when_they_are_printed() {
+    let withdrawing = |load: usize, set: KeySet| {
+        if load == 0 {
+            return Ok(set);
+        }
+        let mut set = KeySet::default().withdrawing(secret_key(2).fingerprint());
+        set.skipped.push(KeyError::unavailable("it can't be read").because(PanicsWhenPrinted));
+        Ok(set)
+    };
+    let both = KeySet::signing(secret_key(1)).retiring(secret_key(2));
+    let own = own(turning(move |load| withdrawing(load, both.clone())));
+    let issuer = issuer(turning(move |load| withdrawing(load, verifying(2))));
+    for (rotation, left) in [(own, 1), (issuer, 0)] {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let hears = told.clone();
+        let rotation = rotation.reload_every(RELOAD);
+        let keys = rotation.on_event(move |event| hears.lock().unwrap().push(event.to_string()));
+        let keys = keys.start().await.unwrap();
+        eventually(|| keys.current().kids().count() == left).await;
+        eventually(|| {
+            let told = told.lock().unwrap();
+            told.iter().any(|told| told.contains("it can't be read: an error that panics"))
+        })
+        .await;
+    }
+}
