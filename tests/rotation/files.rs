@@ -489,7 +489,7 @@ async fn a_certificate_beside_the_keys_is_a_key_only_where_it_was_asked_for() {
         fs::remove_file(scratch.path("public.pem")).unwrap();
     }
     // So is the authority's private key, by its usual names.
-    for name in ["ca.key", "ca-key.pem", "rootCA.key"] {
+    for name in ["ca.key", "rootCA-key.pem", "intermediate_ca_key", "front-proxy-ca.key"] {
         fs::copy("tests/keys/p256.pem", scratch.path(name)).unwrap();
         let set = source().load().await.unwrap();
         assert!(set.verifying.is_empty(), "{name}");

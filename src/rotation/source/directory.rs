@@ -35,8 +35,9 @@ use crate::rotation::source::snapshot::blocking;
 /// A certificate is a key only if its file is named with [`retired`](Self::retired): a certificate beside the keys
 /// usually has another purpose, and that of a certificate authority would let the authority sign tokens. `tls.crt`
 /// and `ca.crt`, which cert-manager puts beside `tls.key`, are ignored silently; any other certificate is reported in
-/// an event. A bare public key is a key, because it has no other purpose. A file with the name of an authority's key
-/// (`ca.key`, `ca-key.pem`, `rootCA.key`) is treated as a certificate is: a key only if it is named, else reported.
+/// an event. A bare public key is a key, because it has no other purpose. A file with `ca`, `rootca` or the like as
+/// a word of its name (`ca.key`, `rootCA-key.pem`, `intermediate_ca_key`) may hold an authority's key and is treated as a
+/// certificate is: a key only if it is named, else reported. A word ends at `-`, `_` or `.`.
 ///
 /// Put nothing else there. With [`KeyFormat::secret`] almost any text of 32 bytes or more is a key (a README, an
 /// editor's backup), and whoever knows the text can sign with it. Prefer base64, PEM or JWK.
@@ -229,11 +230,20 @@ fn unnamed_certificate() -> KeyError {
     )
 }
 
-/// Whether the file name is usual for the key of a certificate authority: `ca.key`, `ca.pem`, `ca-key.pem`, `rootCA.key`.
+/// Whether a word of the file's name stands for a certificate authority, as in the names that openssl's users, mkcert, minica,
+/// kubeadm and step-ca give to the keys of one.
 fn is_authority_key(name: &Path) -> bool {
-    let stem = name.file_stem().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-    let stem = stem.trim_end_matches("key").trim_end_matches(['-', '_', '.']);
-    ["ca", "rootca", "root-ca", "root_ca"].contains(&stem)
+    let name = name.to_string_lossy().to_ascii_lowercase();
+    let words: Vec<_> = name.split(['-', '_', '.']).collect();
+    let is_authority = |word: &str| {
+        let word = word.strip_suffix("key").unwrap_or(word);
+        matches!(word, "ca" | "rootca" | "subca" | "intermediateca" | "myca" | "minica")
+    };
+    // Canada's regions: `ca-central-1`, `ca-toronto-1`.
+    let is_region = |next: Option<&&str>| {
+        next.is_some_and(|next| matches!(*next, "central" | "west" | "montreal" | "toronto"))
+    };
+    words.iter().enumerate().any(|(at, word)| is_authority(word) && !is_region(words.get(at + 1)))
 }
 
 fn authority_key() -> KeyError {
@@ -442,10 +452,24 @@ mod tests {
             ("ca.key.pem", true),
             ("rootCA.key", true),
             ("rootCA-key.pem", true),
+            ("root_ca_key", true),
+            ("intermediate_ca_key", true),
+            ("front-proxy-ca.key", true),
+            ("minica-key.pem", true),
+            ("ca_private_key.pem", true),
+            ("my-ca.key", true),
+            ("myCA.key", true),
+            ("cakey.pem", true),
+            ("ca-2026.pem", true),
             ("tls.key", false),
             ("key.pem", false),
             ("ca2024.pem", false),
             ("canada.key", false),
+            ("california.pem", false),
+            ("ca-central-1.pem", false),
+            ("2026-ca-west-1", false),
+            ("cat-key.pem", false),
+            ("america.key", false),
             ("current.pem", false),
         ] {
             assert_eq!(is_authority_key(Path::new(name)), expected, "{name}");
