@@ -139,6 +139,9 @@ impl KeySource for OwnKeys {
     }
 
     /// The withdrawals of each place take effect also if others are late or do not load, even the one that signs.
+    ///
+    /// How long a retired set is fresh has no effect: no request under an unknown own key has it fetched, so a key that was added
+    /// to it would be refused until then.
     async fn load(&self) -> Result<KeySet, KeyError> {
         self.load_parts().await;
         let signing = self.loaded_signing();
