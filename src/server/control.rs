@@ -1,6 +1,6 @@
 //! What a handler says of its caller's token in its response: [`NoReissue`], [`Reissued`].
 
-use http::{HeaderName, HeaderValue, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
 
 use crate::authority::IssuedToken;
 
@@ -50,7 +50,8 @@ pub struct Reissued(pub IssuedToken);
 impl Reissued {
     /// Has the layer send the token with this response.
     pub fn put_into<B>(self, response: &mut Response<B>) {
-        self.into_extension().put_into(response);
+        mark(response.headers_mut());
+        response.extensions_mut().insert(self.into_extension());
     }
 
     pub(crate) fn into_extension(self) -> Replacement {
@@ -62,13 +63,6 @@ impl Reissued {
 #[derive(Clone)]
 pub(crate) struct Replacement(pub(super) IssuedToken);
 
-impl Replacement {
-    pub(super) fn put_into<B>(self, response: &mut Response<B>) {
-        response.headers_mut().insert(&REISSUE_REPLAY, MARK);
-        response.extensions_mut().insert(self);
-    }
-}
-
 /// On a refusal that carries a successor: the handler did not run, so the same request can be sent again with it. If an inner
 /// service sets it, it is removed, because that service did run.
 pub(crate) static REISSUE_REPLAY: HeaderName = HeaderName::from_static("reissue-replay");
@@ -76,3 +70,8 @@ pub(crate) static REISSUE_REPLAY: HeaderName = HeaderName::from_static("reissue-
 /// The value of [`REISSUE_REPLAY`] in a response that has something for the layer in its extensions.
 // A header that the layer removes anyway, so that other responses cost nothing more.
 pub(crate) const MARK: HeaderValue = HeaderValue::from_static("marked");
+
+/// Marks a response for the next layer.
+pub(super) fn mark(headers: &mut HeaderMap) {
+    headers.insert(&REISSUE_REPLAY, MARK);
+}

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::{Extensions, HeaderMap, Response, request};
 
 use super::challenge::{Challenge, RefusalResponse};
-use super::control::{MARK, REISSUE_REPLAY};
+use super::control::{REISSUE_REPLAY, mark};
 use super::deliver::uncache;
 use super::refusal::completed;
 use crate::refusal::Refusal;
@@ -51,7 +51,7 @@ impl Deferred {
     pub(crate) fn into_response(self) -> Response<Bytes> {
         let response = Challenge::default().respond(&self.refusal, &self.head());
         let mut response = completed(response, self.refusal.clone());
-        response.headers_mut().insert(&REISSUE_REPLAY, MARK);
+        mark(response.headers_mut());
         response.extensions_mut().insert(Arc::new(self));
         response
     }

@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::body::ResponseBody;
-use super::control::Replacement;
+use super::control::{Replacement, mark};
 use super::deferred::{Deferred, merge, remove_replay, take_deferred};
 use super::deliver::{deliver, may_carry, put};
 use super::refusal::refusal_response;
@@ -279,18 +279,19 @@ impl<C: Send + Sync + 'static> RequestContext<C> {
         State::Refused { response: Some(response) }
     }
 
-    /// Sends the token that the handler chose, or leaves it to a layer further out, with the mark that this one has removed.
-    fn replace<R>(&self, replacement: Replacement, response: &mut Response<R>) {
+    /// Whether a token that the handler chose is for a layer further out.
+    fn is_of_another(&self, Replacement(token): &Replacement) -> bool {
+        !self.shared.authority.may_send(self.admission.as_ref(), token)
+    }
+
+    /// Sends the token that the handler chose.
+    fn replace<R>(&self, Replacement(token): Replacement, response: &mut Response<R>) {
         let Self { shared, admission, channel } = self;
-        let authority = &shared.authority;
-        if !authority.may_send(admission.as_ref(), &replacement.0) {
-            return replacement.put_into(response);
-        }
         let carries = may_carry(response, *channel, shared);
         let capacity = carries.then(|| shared.capacity(*channel, 0)).flatten();
-        match authority.replacement(admission.as_ref(), &replacement.0, capacity) {
+        match shared.authority.replacement(admission.as_ref(), &token, capacity) {
             Ok((token, at)) => drop(put(response.headers_mut(), &token, at, *channel, shared)),
-            Err(why) => authority.reporter().not_reissued(why),
+            Err(why) => shared.authority.reporter().not_reissued(why),
         }
     }
 
@@ -311,10 +312,13 @@ fn heed<R, C: Send + Sync + 'static>(
     context: &Option<RequestContext<C>>,
     response: &mut Response<R>,
 ) -> Option<Arc<Deferred>> {
-    if let Some(context) = context
-        && let Some(replacement) = response.extensions_mut().remove::<Replacement>()
-    {
-        context.replace(replacement, response);
+    if let Some(context) = context {
+        if response.extensions().get().is_some_and(|replacement| context.is_of_another(replacement)) {
+            // This layer has removed the mark.
+            mark(response.headers_mut());
+        } else if let Some(replacement) = response.extensions_mut().remove() {
+            context.replace(replacement, response);
+        }
     }
     take_deferred(response.extensions_mut())
 }
