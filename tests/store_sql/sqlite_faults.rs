@@ -58,6 +58,19 @@ async fn a_file_that_is_no_database_is_refused_and_memory_too() {
     assert!(told.contains(file.to_str().unwrap()) && told.matches("No such file").count() == 1, "{told}");
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn a_missing_file_is_created_where_a_link_leads() {
+    let dir = tempfile::tempdir().unwrap();
+    let [link, target] = ["store.db", "volume.db"].map(|name| dir.path().join(name));
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    for _ in 0..2 {
+        let store = SqlStore::sqlite(link.to_str().unwrap()).await.unwrap();
+        let standing = store.standing(&presents(session(0), token(1))).await.unwrap();
+        assert_eq!((standing, target.exists()), (Standing::Live, true));
+    }
+}
+
 /// The connection that writes would go on with the old file, and one that is opened later would read the new one.
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

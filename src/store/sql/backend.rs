@@ -264,11 +264,9 @@ fn pool_options<DB: Database>(connections: u32, wait: Duration) -> PoolOptions<D
 #[cfg(feature = "sqlite")]
 fn create_private(file: &std::path::Path) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
-    options.append(true).create_new(true);
+    options.append(true).create(true);
     #[cfg(all(unix, not(assume_not_unix)))]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    match options.open(file) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
-    }
+    // A link to a file that is missing is followed.
+    if file.try_exists()? { Ok(()) } else { options.open(file).map(drop) }
 }
