@@ -19,7 +19,10 @@ pub struct Presented {
     /// When the session began, as its tokens say. It may be dated ahead of the store's clock.
     pub session_start: NumericDate,
     /// The earliest instant at which the session can have begun, by the store's clock. A store that may have lost its records vouches
-    /// only for sessions that can't have begun before they do.
+    /// only for sessions that can't have begun before they do. Three times the tolerance of the service that asks and 1 s before
+    /// [`session_start`](Self::session_start): give all services on a store the same
+    /// [`future_tolerance`](crate::AuthorityBuilder::future_tolerance), because those with a smaller one vouch for sessions that others
+    /// dated further ahead.
     pub not_begun_before: NumericDate,
     /// The authority's clock.
     pub now: NumericDate,
