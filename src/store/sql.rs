@@ -109,7 +109,8 @@ use crate::time::NumericDate;
 ///   [`Standing::UnknownSession`], however often they are renewed, so that a database that was lost and created again does
 ///   not make revoked sessions live. First use on a service with live sessions looks the same: their users have to
 ///   sign in again, unless [`admit_after_store_loss`](crate::AuthorityBuilder::admit_after_store_loss) is set. A
-///   restored backup is *not* detected: what was revoked after the backup is live again.
+///   restored backup is *not* detected: what was revoked after the backup is live again. Where the backup has a smaller
+///   horizon than a running process knows, that process's next call puts it back, and the records count from then on.
 /// * **Expired rows are removed** in batches, with every sixteenth write, after the caller got its answer;
 ///   [`purge`](Self::purge) removes all of them. A row is removed only if it has expired by the caller's clock and by
 ///   the database's, so a node whose clock is far ahead can't remove what matters to others.
@@ -208,7 +209,12 @@ impl ClaimsStore for SqlStore {
     async fn standing(&self, presented: &Presented) -> Result<Standing, StoreError> {
         let inner = &*self.0;
         let find = &inner.statements.find_without_claims;
-        let found = inner.persist(|| inner.find(find, Some(presented.session), presented.subject)).await?;
+        let ask = || inner.persist(|| inner.find(find, Some(presented.session), presented.subject));
+        let mut found = ask().await?;
+        if inner.lost_horizon(found.horizon).is_some() {
+            self.restore_horizon(presented.now).await?;
+            found = ask().await?;
+        }
         Ok(found.standing(presented))
     }
 

@@ -169,7 +169,7 @@ async fn after_a_loss_the_first_call_of_a_process_that_knows_a_larger_horizon_re
 /// What they revoked may be forgotten by the time that somebody comes who knew a larger horizon before the loss.
 #[tokio::test]
 async fn no_revocation_of_a_process_that_came_first_after_a_loss_is_undone_by_its_smaller_horizon() {
-    for (round, which) in [3, 4, 5, 6, 3].into_iter().enumerate() {
+    for (round, which) in [3, 4, 5, 6, 3, 3].into_iter().enumerate() {
         let server = RedisServer::start(&[]);
         let more = RedisStore::connect(server.url()).with_horizon(LONG).await.unwrap();
         server.command(&["FLUSHALL"]);
@@ -206,12 +206,31 @@ async fn no_revocation_of_a_process_that_came_first_after_a_loss_is_undone_by_it
             eventually("raised", is_raised).await;
             assert_eq!(revoked.standing(&less, 0).await, Ok(Standing::UnknownSession));
         }
+        if round == 5 {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            more.raise_horizon(LONG, SystemClock.now()).await.unwrap();
+        }
         assert_eq!(revoked.standing(&more, 0).await, Ok(Standing::UnknownSession), "call {which}");
         assert_eq!(recorded.standing(&more, 0).await, Ok(Standing::Live), "call {which}");
         eventually("raised", is_raised).await;
         let later = Scene { start: revoked.now + 5, now: revoked.now + 5, ..Scene::new(4) };
         assert_eq!(later.standing(&more, 0).await, Ok(Standing::Live), "call {which}");
     }
+}
+
+/// It was dated by a caller whose clock is ahead.
+#[tokio::test]
+async fn a_slot_that_is_dated_anew_is_never_dated_earlier() {
+    let server = RedisServer::start(&[]);
+    let more = RedisStore::connect(server.url()).with_horizon(LONG).await.unwrap();
+    let scene = Scene::new(1);
+    let [high, low, ..] = name(1, scene.n);
+    let birth = format!("tower-reissue:{{{}}}:birth", u16::from_be_bytes([high, low]) % 1024);
+    let ahead = (scene.now + 3_600).to_string();
+    server.command(&["HSET", &birth, "s", &ahead, "h", "100"]);
+    assert_eq!(scene.standing(&more, 0).await, Ok(Standing::UnknownSession));
+    assert_eq!(server.command(&["HGET", &birth, "s"]).lines().nth(1), Some(&*ahead));
+    assert_eq!(server.command(&["HGET", &birth, "h"]).lines().nth(1), Some("100000"));
 }
 
 /// Of some slots, as where one node of a cluster is replaced. What the others and the record say counts there too.

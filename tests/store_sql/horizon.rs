@@ -12,6 +12,7 @@ on_each_database! {
     many_raise_at_once_and_each_raise_is_on_record,
     a_revocation_is_kept_by_the_servers_clock_and_the_newest_horizon,
     a_horizon_that_was_lost_is_put_back_before_anything_is_revoked,
+    no_revocation_of_who_came_first_after_a_loss_is_undone_by_its_smaller_horizon,
     a_raise_that_comes_between_a_revocations_two_steps_counts,
     a_node_whose_clock_is_far_ahead_forgets_nothing_for_the_others,
 }
@@ -159,6 +160,41 @@ async fn a_horizon_that_was_lost_is_put_back_before_anything_is_revoked(place: P
         let early = format!("UPDATE {{p}}sessions SET kept_until = kept_until WHERE kept_until < {least}");
         assert_eq!(place.meddle(&early).await, 0, "{lost}");
         assert_eq!(place.open().await.horizon_now(Horizon::Secs(1)).unwrap().current, Horizon::Secs(50_000));
+    }
+}
+
+/// A backup from before a raise is put back, and a process that knows the raise goes on. Whatever it does first.
+async fn no_revocation_of_who_came_first_after_a_loss_is_undone_by_its_smaller_horizon(place: Place) {
+    for first in 0..5 {
+        let place = Place { prefix: format!("first{first}_{}", place.prefix), ..place.clone() };
+        let more = place.open().await;
+        more.horizon(Horizon::Secs(1_000)).await.unwrap();
+        more.raise_horizon(Horizon::Secs(50_000), SystemClock.now()).await.unwrap();
+        place.meddle("UPDATE {p}store SET horizon = 1000, raises = NULL, born = 1").await;
+        let less = place.open().await;
+        let start = NumericDate::from_secs(SystemClock.now().as_secs() - 100);
+        let at = |n, now| Presented::new(session(n), token(1), None, start, now);
+        less.revoke(Revocation::Session(session(7)), kept(start, start)).await.unwrap();
+        // By then it is forgotten.
+        let late = later(start, 2_000);
+        assert_eq!(less.standing(&at(7, late)).await.unwrap(), Standing::Live);
+        match first {
+            0 => {}
+            1 => {
+                let renewal = Rotation::renewal(at(7, late), token(2), "{}", later(late, 300));
+                assert_eq!(more.rotate(renewal).await.unwrap(), Rotated::Recorded);
+            }
+            2 => more.revoke(Revocation::Session(session(8)), kept(late, late)).await.unwrap(),
+            3 => drop(more.horizon(Horizon::Secs(1)).await.unwrap()),
+            _ => more.raise_horizon(Horizon::Secs(60_000), late).await.unwrap(),
+        }
+        assert_eq!(more.standing(&at(7, late)).await.unwrap(), Standing::UnknownSession, "{first}");
+        let found = place.open().await.horizon_now(Horizon::Secs(1)).unwrap();
+        assert!(found.current >= Horizon::Secs(50_000), "{first}: {found:?}");
+        // What begins after that is known.
+        let new = later(late, 10);
+        let new = Presented::new(session(9), token(1), None, new, new);
+        assert_eq!(more.standing(&new).await.unwrap(), Standing::Live, "{first}");
     }
 }
 

@@ -75,8 +75,7 @@ impl Shared {
             let known = self.horizon.get();
             match (self.read_horizon().await?, known) {
                 (Some(found), Some(known)) if known.current > found.current => {
-                    // It was lost, and somebody who needs less came first. Each slot dates that before a raise hides it.
-                    self.record_births(0, &secs(known.current).to_string(), false).await?;
+                    // It was lost, and somebody who needs less came first.
                     self.raise_horizon(known.current, NumericDate::default()).await?;
                 }
                 (Some(found), _) => {
@@ -99,6 +98,8 @@ impl Shared {
         for attempt in 0..ATTEMPTS {
             let (found, clock) = self.ask_horizon().await?;
             at = at.max(clock);
+            let is_lost = |known: &Horizon| found.as_ref().is_none_or(|(_, found)| found.current < *known);
+            let lost = self.horizon.current().filter(is_lost);
             let (text, raised) = match found {
                 None => (String::new(), StoreHorizon::new(to)),
                 Some((text, found)) if found.current >= to => {
@@ -113,6 +114,10 @@ impl Shared {
                 }
             };
             if attempt == 0 {
+                if let Some(lost) = lost {
+                    // Each slot dates the loss before the raise hides it.
+                    self.record_births(0, &secs(lost).to_string(), false).await?;
+                }
                 at = at.max(self.record_births(0, &secs(to).to_string(), true).await?);
             } else {
                 let written = write(&raised);

@@ -94,7 +94,7 @@ local function created(key, now, known, is_raise)
     -- A revocation that was kept by a smaller one may be forgotten already, so a session without a record is unknown unless
     -- it begins later. A record is over before any revocation that its writers keep.
     if horizon and not is_raise and not found[6] then
-      found[1] = begins_now
+      found[1] = text(math.max(tonumber(found[1]) or 0, tonumber(begins_now)))
     end
     horizon = known
     -- A server that is full has no room for it: it counts for this call all the same.

@@ -82,12 +82,8 @@ impl SqlStore {
                 Some((stamp, outcome)) if target.stamp(&found) == Some(stamp) => return Ok(outcome),
                 _ => {}
             }
-            if let Cause::Revocation(_, retention) = cause
-                && let Some(known) = inner.known.current()
-                && found.horizon.is_none_or(|found| found < known)
-            {
-                // It was lost, with everything else that an older backup did not have.
-                self.raise_horizon_to(known, retention.now).await?;
+            if inner.lost_horizon(found.horizon).is_some() {
+                self.restore_horizon(cause.now()).await?;
                 tries.lost()?;
                 continue;
             }
