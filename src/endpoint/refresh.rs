@@ -151,13 +151,15 @@ impl<C: Send + Sync + 'static> RefreshEndpoint<C> {
             Ok(asked) => asked,
             Err(Fault::Refused(refusal)) => {
                 self.authority.report_refusal(&refusal);
-                return self.refused(&head, refusal);
+                // No token was read, and a cookie that can hold none is of no use, whichever it is.
+                let cookies = self.sources.iter().filter_map(Source::as_cookie);
+                return self.refused(&head, refusal, cookies);
             }
             Err(fault) => return answer_to(fault),
         };
         let pair = match self.authority.refresh_for(refresh, Some(&head), cookie.as_ref()).await {
             Ok(pair) => pair,
-            Err(RefreshError::Refused(refusal)) => return self.refused(&head, refusal),
+            Err(RefreshError::Refused(refusal)) => return self.refused(&head, refusal, cookie.iter()),
             Err(RefreshError::Issue(error)) => return answer_to(Fault::Failed(error)),
         };
         let Some(cookie) = cookie else { return json(StatusCode::OK, pair.to_json()) };
@@ -171,10 +173,15 @@ impl<C: Send + Sync + 'static> RefreshEndpoint<C> {
         }
     }
 
-    /// The answer to a refused request. It removes the cookie that the token came in if that is of no use any more.
-    fn refused(&self, head: &RequestHead<'_>, refusal: Refusal) -> Response<FixedBody> {
+    /// The answer to a refused request. It removes those of the cookies that are of no use any more.
+    fn refused<'a>(
+        &self,
+        head: &RequestHead<'_>,
+        refusal: Refusal,
+        cookies: impl Iterator<Item = &'a Cookie>,
+    ) -> Response<FixedBody> {
         let mut response = answer_to(Fault::Refused(refusal.clone()));
-        for cookie in self.sources.iter().filter_map(Source::as_cookie) {
+        for cookie in cookies {
             let value = credential::in_cookie(head, cookie);
             if value.is_some() && self.authority.removes_cookie_of(&refusal, value) {
                 remove_cookie(response.headers_mut(), cookie);

@@ -46,8 +46,9 @@ pub(crate) fn removes_cookie(refusal: &Refusal, credential: Option<&[u8]>, now: 
 /// Whether this credential was refused because there is no token in it, whoever reads it. A token with something around it, or a
 /// fault in it, counts as one: its session may be live.
 fn holds_no_token(reason: &Reason, credential: &[u8]) -> bool {
-    // The length is judged before the shape.
-    matches!(reason, Reason::MalformedToken | Reason::MalformedCredential | Reason::TooLong)
+    // The length is judged before the shape, and so is whether there is another credential.
+    let is_unread = matches!(reason, Reason::TooLong | Reason::SeveralCredentials);
+    (is_unread || matches!(reason, Reason::MalformedToken | Reason::MalformedCredential))
         && !verify::may_hold_token(credential)
 }
 
@@ -303,7 +304,12 @@ mod tests {
             };
             reasons().into_iter().filter(removes).collect()
         };
-        let shapeless = [Reason::MalformedCredential, Reason::TooLong, Reason::MalformedToken];
+        let shapeless = [
+            Reason::SeveralCredentials,
+            Reason::MalformedCredential,
+            Reason::TooLong,
+            Reason::MalformedToken,
+        ];
         for (credential, expected) in [
             (Some(""), &shapeless[..]),
             (Some("x"), &shapeless),

@@ -308,6 +308,39 @@ fn an_outage_is_a_503_and_spends_nothing() {
     }
 }
 
+#[test]
+fn a_refusal_removes_the_cookie_that_was_judged_and_those_that_hold_no_token() {
+    let clock = ManualClock::at(NOW);
+    let authority = pairs(&clock).build().unwrap();
+    let [dead, live] = [issued(&authority), issued(&authority)];
+    at_once(authority.sign_out(dead.refresh.as_str())).unwrap();
+    let cookie = |name| Source::cookie(Cookie::without_host_prefix(name).unwrap());
+    let endpoint = RefreshEndpoint::new(authority).unwrap();
+    let endpoint = endpoint.read_from([Source::authorization(), cookie("__Secure-a"), cookie("__Secure-b")]);
+    let [dead, live] = [&dead, &live].map(|pair| pair.refresh.as_str());
+    let bearer = format!("Bearer {dead}");
+    let both = format!("__Secure-a={dead}; __Secure-b={live}");
+    let (live, none) = (format!("__Secure-b={live}"), "__Secure-a=deleted".to_owned());
+    let in_body = [("grant_type", "refresh_token"), ("refresh_token", dead), ("client_id", "web")];
+    let form = form_urlencoded_of(&in_body);
+    for (fields, body, removed) in [
+        (vec![("authorization", &*bearer), ("cookie", &*live)], "client_id=web", None),
+        (vec![("cookie", &*both)], "client_id=web", Some("__Secure-a")),
+        (vec![("cookie", &*live)], &*form, None),
+        (vec![("cookie", &*none)], &*form, Some("__Secure-a")),
+        (vec![("cookie", &*none)], "client_id=web", Some("__Secure-a")),
+    ] {
+        let own = [("sec-fetch-site", "same-origin"), ("content-type", "application/x-www-form-urlencoded")];
+        let fields: Vec<_> = own.into_iter().chain(fields).collect();
+        let answer = send(&endpoint, post(&fields, body.to_owned()));
+        assert_eq!(answer.status, 400, "{fields:?}");
+        let set: Vec<_> = answer.response.headers().get_all("set-cookie").iter().collect();
+        let names: Vec<_> =
+            set.iter().map(|field| field.to_str().unwrap().split('=').next().unwrap()).collect();
+        assert_eq!(names, Vec::from_iter(removed), "{fields:?}");
+    }
+}
+
 /// Issued a moment ago by a node whose clock is ahead, or dated ahead of a revocation: it is worth something soon.
 #[test]
 fn a_refresh_token_that_is_not_valid_yet_is_not_refused_for_good() {
