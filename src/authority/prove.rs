@@ -148,23 +148,26 @@ impl<C: Send + Sync + 'static> Authority<C> {
     ) -> Result<Verified, Refusal> {
         let keys = &self.0.keys;
         let is_known = verify::claimed_kid(token).is_some_and(|kid| keys.load().has_own_key(&kid));
-        let refetching = if is_known { None } else { keys.refetch_own() };
-        let Some(refetching) = refetching else {
-            // A client drops a refresh token that is refused for good (RFC 6749 §5.2). One that was issued after the own source was
-            // last read may be under a key that came since, and a stranger can cause such a read just before it comes.
-            let issued_since = |(iat, read): (NumericDate, NumericDate)| {
-                expected == Expected::Refresh && iat.after(self.0.policy.future_tolerance) >= read
-            };
-            let dates = if is_known { None } else { verify::claimed_iat(token).zip(keys.refetched_own_at()) };
-            return Err(match dates.is_some_and(issued_since) {
-                true => refusal.because(Reason::KeysUnavailable),
-                false => refusal,
-            });
-        };
-        match refetching.await {
-            Refetched::Current => verify::verify(token, &keys.load(), &self.0.policy, expected),
-            Refetched::Unreachable => Err(refusal.because(Reason::KeysUnavailable)),
+        if is_known {
+            return Err(refusal);
         }
+        let verdict = match keys.refetch_own() {
+            None => Err(refusal),
+            Some(refetching) => match refetching.await {
+                Refetched::Current => verify::verify(token, &keys.load(), &self.0.policy, expected),
+                Refetched::Unreachable => return Err(refusal.because(Reason::KeysUnavailable)),
+            },
+        };
+        // A client drops a refresh token that is refused for good (RFC 6749 §5.2). One that was issued since the own source was last
+        // read may be under a key that came after that, or that this node's copy of the source lacked.
+        let issued_since = |read: NumericDate| {
+            verify::claimed_iat(token).is_some_and(|iat| iat.after(self.0.policy.future_tolerance) >= read)
+        };
+        let may_come = expected == Expected::Refresh && keys.refetched_own_at().is_some_and(issued_since);
+        verdict.map_err(|refusal| match may_come && self.may_lack_own_key(token, &refusal) {
+            true => refusal.because(Reason::KeysUnavailable),
+            false => refusal,
+        })
     }
 
     /// The load that may bring the key of a refused token, if the token claims a trusted issuer that has no such key here. Keys of

@@ -466,4 +466,11 @@ async fn a_refresh_token_that_was_issued_since_the_own_source_was_read_is_not_re
     assert_eq!(refresh(early.refresh.as_str()).await, Some(Reason::UnknownKey), "older than the reading");
     pass(29).await;
     assert_eq!(refresh(pair.refresh.as_str()).await, None);
+    // Nor where the source was read for it: this node's copy of the source may be late.
+    pass(31).await;
+    let next = node(KeyRing::from(secret_key(3)).into()).issue_pair(Login::new("alice")).await.unwrap();
+    pass(4).await;
+    assert_eq!(refresh(next.refresh.as_str()).await, Some(Reason::KeysUnavailable));
+    pass(31).await;
+    assert_eq!(refresh(next.refresh.as_str()).await, Some(Reason::UnknownKey), "it never comes");
 }
