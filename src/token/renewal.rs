@@ -82,7 +82,9 @@ impl Renewal {
                 Answer::Issue { claims: Some(_), .. } => return Err(Reason::RenewerUnavailable),
                 Answer::Issue { scope, audience, .. } => (scope, audience),
             };
-            if let (Some(left), Some(held)) = (scope, narrowed.scope.as_deref().or(claims.scopes())) {
+            // A claim of another type holds no scope.
+            let held = narrowed.scope.as_deref().or(claims.scopes()).filter(|held| scope::is_list(held));
+            if let (Some(left), Some(held)) = (scope, held) {
                 narrowed.scope = scope::narrowed_value(held, left);
             }
             if let (Some(left), Some(named)) = (audience, narrowed.audience.as_deref().or(claims.audience()))

@@ -56,6 +56,17 @@ pub(crate) fn narrowed_value(value: &str, wanted: &str) -> Option<String> {
     })
 }
 
+/// Whether this JSON text is a list of scopes.
+pub(crate) fn is_list(value: &str) -> bool {
+    names(value).is_some()
+}
+
+/// The claims of which `scope`, or `scp`, was narrowed to this list, with the other one narrowed to it too.
+pub(crate) fn alike(claims: String, narrowed: &str) -> String {
+    let Some(left) = names(narrowed) else { return claims };
+    reduced(&claims, &left.join(" "))
+}
+
 /// Whether the one list of scopes holds nothing that the other does not.
 pub(crate) fn is_within(value: &str, of: &str) -> bool {
     match (names(value), names(of)) {

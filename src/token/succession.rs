@@ -76,6 +76,10 @@ impl Policy {
         let scope = narrowed.scope.as_deref().map(Cow::Borrowed);
         changes.extend(claims.span_of_scopes().zip(scope).map(|(at, scope)| replace(at, scope)));
         let claims = json::splice(claims.text(), changes)?;
+        let claims = match narrowed.scope.as_deref() {
+            Some(scope) => scope::alike(claims, scope),
+            None => claims,
+        };
         Some(Successor { claims: claims.into(), iat, exp })
     }
 
@@ -173,14 +177,13 @@ impl Policy {
             members.iter().find(|member| member.name == name).map(|member| member.value.to_owned())
         };
         // A renewer narrows them.
-        let scope = if added("scope") { "scp" } else { "scope" };
-        let is_narrowed = match (value(&before, scope), value(&after, scope)) {
+        let is_narrowed = |name: &str| match (value(&before, name), value(&after, name)) {
             (Some(before), Some(after)) => scope::is_within(&after, &before),
             _ => false,
         };
         let renewed = |name: &str| {
             matches!(name, "exp" | "iat" | "jti" | "nbf" | "aud")
-                || (name == scope && is_narrowed)
+                || (matches!(name, "scope" | "scp") && is_narrowed(name))
                 || ((name == "sid" || name == self.session_start_claim) && added(name))
         };
         let kept = |members: &[json::Member<'_>]| -> Vec<(String, String)> {

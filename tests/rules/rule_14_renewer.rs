@@ -327,6 +327,27 @@ fn a_successor_is_no_older_than_its_session() {
     }
 }
 
+/// Software that reads the other claim must not see more, and a claim of another type holds no scope.
+#[test]
+fn both_claims_of_scopes_are_narrowed_and_what_is_no_list_is_kept() {
+    for (scope, scp, expected) in [
+        (json!("read write"), json!(["read", "write"]), (json!("read"), json!(["read"]))),
+        (json!(["write"]), json!("write read"), (json!([]), json!(""))),
+        (json!(null), json!("read write"), (json!(null), json!("read"))),
+        (json!({ "read": true }), json!(["read", 1]), (json!({ "read": true }), json!(["read", 1]))),
+    ] {
+        let clock = ManualClock::at(NOW + 10);
+        let authority = recording(&clock).build().unwrap();
+        let admitted = admit(&authority, &token(json!({ "scope": scope, "scp": scp })));
+        let ask = || at_once(authority.reissue_with(&admitted, Renewal::keep().scope("read"))).unwrap();
+        let successor = ask();
+        let claims = payload(successor.as_str());
+        assert_eq!((claims["scope"].clone(), claims["scp"].clone()), expected);
+        // Whoever asks again gets it again, so it is not recorded for nothing.
+        assert_eq!(ask().as_str(), successor.as_str(), "{claims}");
+    }
+}
+
 #[test]
 fn a_handler_gets_no_successor_with_more_than_it_wants() {
     let clock = ManualClock::at(NOW + 10);
