@@ -267,7 +267,7 @@ impl RotationState {
         let has_seen = |name: &str| self.withdrawn.has_seen(name);
         let read_in = |name: &String| {
             let words = Word::all(name).into_iter().filter(|word| word.is_name).map(|word| word.text);
-            let parts = words.chain([undecorated(name).to_owned()]);
+            let parts = words.chain(Word::first(name)).chain([undecorated(name).to_owned()]);
             parts.filter(|part| part != name).collect::<Vec<_>>()
         };
         let parts: HashSet<_> = names.iter().flat_map(read_in).collect();
@@ -277,9 +277,14 @@ impl RotationState {
             if parts.contains(name) || has_seen(name) || has_seen(undecorated(name)) {
                 continue;
             }
-            let words: Vec<_> = Word::all(name).into_iter().map(|word| word.text).collect();
-            let (seen, unseen): (Vec<_>, Vec<_>) = words.into_iter().partition(|word| has_seen(word));
-            if seen.is_empty() {
+            let words = |name: &str| Word::all(name).into_iter().map(|word| word.text).collect::<Vec<_>>();
+            // A `kid` with commas, whose parts need not name anything.
+            let first = Word::first(name).filter(|first| has_seen(first));
+            let parts_of_first = first.as_deref().map(words).unwrap_or_default();
+            let (seen, mut unseen): (Vec<_>, Vec<_>) =
+                words(name).into_iter().partition(|word| has_seen(word));
+            unseen.retain(|word| !parts_of_first.contains(word));
+            if seen.is_empty() && first.is_none() {
                 errors.push(unknown_withdrawal(name));
                 continue;
             }

@@ -25,9 +25,9 @@ use crate::rotation::source::snapshot::blocking;
 /// The file `withdrawn` lists compromised keys: a `kid` or fingerprint on each line, or `HS256 <fingerprint>` as in
 /// the log. `#` begins a comment. A byte order mark, quotes, a list's dash and Windows line ends are accepted. Every
 /// fingerprint on a line counts, and so does the first word of each part between commas or semicolons. So does the
-/// whole line, because a `kid` may hold blanks. A name that no key had, and a further word, is reported as
-/// [`Skipped`](crate::keys::KeyEvent::Skipped). Nothing under a listed key is admitted from then on, even if no other
-/// file can be read.
+/// whole line, and its first word with its commas, because a `kid` may hold blanks and commas. A name that no key had,
+/// and a further word, is reported as [`Skipped`](crate::keys::KeyEvent::Skipped). Nothing under a listed key is
+/// admitted from then on, even if no other file can be read.
 ///
 /// Directories and names that begin with a dot are ignored. A file that can't be read or holds no key is reported in
 /// an event and skipped.
@@ -264,7 +264,8 @@ fn parse_withdrawn(found: &[Entry]) -> KeySet {
     set
 }
 
-/// What a line of the file can name: its [words](Word), and the whole line, because a `kid` may hold blanks and commas.
+/// What a line of the file can name: its [words](Word), and the whole line and its first word before it is split at commas, because a
+/// `kid` may hold blanks and commas.
 fn withdrawn_names(line: &str) -> Vec<String> {
     let is_around = |c: char| c.is_whitespace() || DECORATION.contains(&c);
     let line = without_comment(line);
@@ -274,23 +275,27 @@ fn withdrawn_names(line: &str) -> Vec<String> {
     let whole = item.map_or(whole, |item| item.trim_matches(is_around));
     let whole = whole.contains(is_separator).then(|| whole.to_owned());
     let words = Word::all(line).into_iter().filter(|word| word.is_name).map(|word| word.text);
-    whole.into_iter().chain(words).collect()
+    distinct(whole.into_iter().chain(Word::first(line)).chain(words))
 }
 
 /// What an entry of a list can name, where each entry is meant as one name: every line of it as it stands, and without quotes. Of
-/// its [words](Word) fingerprints are added, and one that stands alone: another word of a `kid` with blanks may be the name of
-/// another key.
+/// its [words](Word) fingerprints are added, and one without blanks around it: another word of a `kid` with blanks may be the name
+/// of another key.
 #[cfg(any(feature = "settings", test))]
 pub(crate) fn withdrawn_by(entry: &str) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    for line in entry.split(['\n', '\r']).map(str::trim) {
-        let is_alone = !undecorated(line).contains(is_separator);
-        let words = Word::all(line).into_iter().filter(|word| word.is_name).map(|word| word.text);
-        let words = words.filter(|word| is_alone || thumbprint::is_one(word));
-        for name in [line, undecorated(line)].map(str::to_owned).into_iter().chain(words) {
-            if !name.is_empty() && !names.contains(&name) {
-                names.push(name);
-            }
+    let lines = entry.split(['\n', '\r']).map(str::trim);
+    distinct(lines.flat_map(|line| {
+        let alone = Word::first(line).filter(|_| !line.contains(char::is_whitespace));
+        let words = Word::all(line).into_iter().map(|word| word.text).filter(|word| thumbprint::is_one(word));
+        [line, undecorated(line)].map(str::to_owned).into_iter().chain(alone).chain(words)
+    }))
+}
+
+fn distinct(all: impl Iterator<Item = String>) -> Vec<String> {
+    let mut names = Vec::new();
+    for name in all {
+        if !name.is_empty() && !names.contains(&name) {
+            names.push(name);
         }
     }
     names
@@ -306,14 +311,19 @@ pub(crate) struct Word {
 impl Word {
     /// The words of a line. It may be copied from the log: `signs HS256 <fingerprint> kid=main, verifies HS256 <fingerprint>`.
     pub(crate) fn all(line: &str) -> Vec<Self> {
-        without_comment(line).split([',', ';']).flat_map(Self::of_part).collect()
+        without_comment(line).split([',', ';']).flat_map(Self::of_text).collect()
     }
 
-    fn of_part(part: &str) -> Vec<Self> {
+    /// The first name of a line that is split only at blanks, because a `kid` may hold commas.
+    pub(crate) fn first(line: &str) -> Option<String> {
+        Self::of_text(without_comment(line)).into_iter().next().map(|word| word.text)
+    }
+
+    fn of_text(text: &str) -> Vec<Self> {
         let is_log_word = |word: &str| {
             matches!(word, "signs" | "verifies" | "trusted") || word.parse::<Algorithm>().is_ok()
         };
-        let all = part.split_whitespace().map(undecorated);
+        let all = text.split_whitespace().map(undecorated);
         // The dash of a list.
         let all: Vec<_> = all.filter(|word| !word.chars().all(|dash| matches!(dash, '-' | '*'))).collect();
         let mut words: Vec<Self> = Vec::new();
@@ -385,6 +395,11 @@ mod tests {
             ("kid=\"main\"", &["main"]),
             ("kid=did:example:1%23key-1", &["did:example:1#key-1"]),
             ("CN=a,O=b", &["CN=a,O=b", "CN=a", "O=b"]),
+            ("kid=CN=a,O=b", &["kid=CN=a,O=b", "CN=a,O=b", "CN=a", "O=b"]),
+            ("kid=\"CN=a,O=b\"", &["kid=\"CN=a,O=b", "CN=a,O=b", "CN=a", "O=b"]),
+            ("HS256 CN=a;O=b", &["HS256 CN=a;O=b", "CN=a;O=b", "CN=a", "O=b"]),
+            ("verifies HS256 CN=a,O=b", &["verifies HS256 CN=a,O=b", "CN=a,O=b", "CN=a", "O=b"]),
+            ("CN=a,O=b leaked on Monday", &["CN=a,O=b leaked on Monday", "CN=a,O=b", "CN=a", "O=b"]),
             ("- \"the old key\" # leaked", &["the old key", "the"]),
             ("signs", &["signs"]),
             ("ES256", &["ES256"]),
@@ -405,6 +420,57 @@ mod tests {
         ] {
             let expected: Vec<_> = expected.iter().map(|name| line(name)).collect();
             assert_eq!(withdrawn_names(&line(text)), expected, "{text:?}");
+        }
+    }
+
+    /// The rule of versions that read one name of each line. Their lists still count.
+    fn only_name(line: &str) -> Option<String> {
+        let is_log_word = |word: &str| {
+            matches!(word, "signs" | "verifies" | "trusted") || word.parse::<Algorithm>().is_ok()
+        };
+        let words = line.split_whitespace().take_while(|word| !word.starts_with('#')).map(|word| {
+            let word = word.trim_matches(DECORATION);
+            if word.chars().all(|dash| matches!(dash, '-' | '*')) { "" } else { word }
+        });
+        let words = words.filter(|word| !word.is_empty());
+        let name = words.clone().find(|word| !is_log_word(word)).or(words.clone().last())?;
+        Some(match name.strip_prefix(fingerprints::KID) {
+            Some(kid) => fingerprints::unprintable(kid.trim_matches(['"', '\''])),
+            None => name.to_owned(),
+        })
+    }
+
+    #[test]
+    fn a_line_names_every_key_that_it_named_when_one_name_counted() {
+        let befores = ["", " ", "- ", "* \"", "[", "\u{feff}", "verifies HS256 ", "signs, ", "trusted,"];
+        let names = [
+            "main",
+            "CN=a,O=b",
+            "CN=a;O=b",
+            ",",
+            "a%2Cb",
+            "did:example:1#key-1",
+            "ES256",
+            "signs",
+            "x\"y",
+            "18a5kllpJbr8upcP-6RfJg",
+            "a,18a5kllpJbr8upcP-6RfJg",
+            "-",
+            "",
+        ];
+        let prefixes = ["", "kid=", "kid=\"", "kid='"];
+        let afters =
+            ["", "\"", "',", "\"]", " leaked on Monday", ", older", ",older", "; # leaked", " kid=main"];
+        for (before, name) in befores.iter().flat_map(|before| names.map(|name| (before, name))) {
+            for (prefix, after) in prefixes.iter().flat_map(|prefix| afters.map(|after| (prefix, after))) {
+                let line = format!("{before}{prefix}{name}{after}");
+                let named = withdrawn_names(&line);
+                let only = only_name(&line).filter(|name| !name.is_empty());
+                assert!(only.iter().all(|name| named.contains(name)), "{line:?}: {only:?} in {named:?}");
+                let only = only.filter(|name| !line.contains(' ') || thumbprint::is_one(name));
+                let named = withdrawn_by(&line);
+                assert!(only.iter().all(|name| named.contains(name)), "{line:?}: {only:?} in {named:?}");
+            }
         }
     }
 
@@ -430,6 +496,9 @@ mod tests {
                 ],
             ),
             ("old;older", &["old;older"]),
+            ("kid=CN=a,O=b", &["kid=CN=a,O=b", "CN=a,O=b"]),
+            ("kid=\"CN=a,O=b\"", &["kid=\"CN=a,O=b\"", "kid=\"CN=a,O=b", "CN=a,O=b"]),
+            ("HS256 CN=a,O=b", &["HS256 CN=a,O=b"]),
             ("HS256 old", &["HS256 old"]),
             ("main 2", &["main 2"]),
             ("'main 2'", &["'main 2'", "main 2"]),

@@ -383,9 +383,14 @@ fn of_a_line_that_withdraws_keys_every_other_word_is_told_of() {
         (&["verifies HS256 <f> kid=f, signs HS256 b kid=b", "<f>", "b"], &[]),
         (&["typo of f", "typo"], &[("\"typo of f\"", unknown)]),
         (&["typo of that", "typo"], &[("\"typo of that\"", unknown)]),
+        (&["kid=CN=a,O=b", "CN=a,O=b", "CN=a", "O=b"], &[]),
+        (&["HS256 CN=a,O=b leaked", "CN=a,O=b", "CN=a", "O=b"], &[("\"leaked\"", remark)]),
+        (&["f,typo leaked", "f,typo", "f", "typo"], &[("\"typo\"", unknown), ("\"leaked\"", remark)]),
     ] {
         let mut rotation = rotation(TIMING);
-        rotation.foreign_loaded(0, KeySet::verifying([key("f"), key("d c")].map(Into::into)), at(0)).unwrap();
+        rotation
+            .foreign_loaded(0, KeySet::verifying(["f", "d c", "CN=a,O=b"].map(|kid| key(kid).into())), at(0))
+            .unwrap();
         let names: Vec<_> = names.iter().map(|name| name.replace("<f>", &fingerprint)).collect();
         let set = set("a").retiring(key("b"));
         let set = names.iter().fold(set, |set, name| set.withdrawing(name));
