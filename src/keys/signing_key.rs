@@ -11,7 +11,7 @@ use super::thumbprint;
 use super::verifying_key::VerifyingKey;
 use crate::keys::format::der;
 use crate::keys::format::der::{Document, PrivateDocument};
-use crate::keys::format::jwk::Jwk;
+use crate::keys::format::jwk::{Jwk, JwkOptions};
 use crate::keys::format::pem;
 use crate::keys::format::pkcs8;
 use crate::keys::format::pkcs8::Generated;
@@ -105,7 +105,7 @@ impl SigningKey {
     /// As for [`from_pem`](Self::from_pem) and [`from_secret`](Self::from_secret), and if `use` is not `sig`,
     /// `key_ops` lacks `sign` (for an `oct` key also `verify`), or `alg` is missing although several algorithms take the key.
     pub fn from_jwk(json: &str) -> Result<Self, KeyError> {
-        Jwk::parse(json)?.signing_key(None)
+        Jwk::parse(json)?.signing_key(JwkOptions::default())
     }
 
     pub(crate) fn from_private(
@@ -248,7 +248,11 @@ impl SigningKey {
         self.signer.sign(message)
     }
 
-    fn from_checked_secret(algorithm: Algorithm, secret: &[u8], shorter: Shorter) -> Result<Self, KeyError> {
+    pub(crate) fn from_checked_secret(
+        algorithm: Algorithm,
+        secret: &[u8],
+        shorter: Shorter,
+    ) -> Result<Self, KeyError> {
         let secret = Secret::check(algorithm, secret, shorter)?;
         let signer = Arc::new(Signer::from_secret(secret.hash, secret.bytes));
         let (public, signature_len) = (VerifyingKey::from_checked(&secret), secret.hash.len());
@@ -335,21 +339,20 @@ impl From<&SigningKey> for VerifyingKey {
 
 impl Jwk<'_> {
     /// Reads the key that signs: a secret, or a key pair whose private members are there.
-    /// `assumed` is its algorithm if it names none.
-    pub(crate) fn signing_key(&self, assumed: Option<Algorithm>) -> Result<SigningKey, KeyError> {
+    pub(crate) fn signing_key(&self, options: JwkOptions) -> Result<SigningKey, KeyError> {
         self.with_name(|| {
             self.require_use("sign")?;
-            let key = self.private_key(assumed)?;
+            let key = self.private_key(options)?;
             Ok(SigningKey { public: key.public.described_by(self)?, ..key })
         })
     }
 
-    fn private_key(&self, assumed: Option<Algorithm>) -> Result<SigningKey, KeyError> {
-        let algorithm = self.algorithm(assumed)?;
+    fn private_key(&self, options: JwkOptions) -> Result<SigningKey, KeyError> {
+        let algorithm = self.algorithm(options.assumed)?;
         if self.is_secret() {
             // It also verifies what it signed.
             self.require_use("verify")?;
-            return SigningKey::from_secret(algorithm, self.required("k")?);
+            return SigningKey::from_checked_secret(algorithm, &self.required("k")?, options.shorter);
         }
         self.with_private(|private, public| SigningKey::from_private(algorithm, private, public))
     }

@@ -11,7 +11,7 @@ use super::thumbprint;
 use crate::keys::format::der;
 use crate::keys::format::der::Document;
 use crate::keys::format::jwk;
-use crate::keys::format::jwk::Jwk;
+use crate::keys::format::jwk::{Jwk, JwkOptions};
 use crate::keys::format::known_secrets;
 use crate::keys::format::pem;
 use crate::keys::format::secret;
@@ -49,8 +49,7 @@ impl VerifyingKey {
     ///
     /// As for [`SigningKey::from_secret`](crate::keys::SigningKey::from_secret).
     pub fn from_secret(algorithm: Algorithm, secret: impl AsRef<[u8]>) -> Result<Self, KeyError> {
-        let secret = Secret::check(algorithm, secret.as_ref(), Shorter::Refused)?;
-        Ok(Self::from_checked(&secret))
+        Self::from_checked_secret(algorithm, secret.as_ref(), Shorter::Refused)
     }
 
     /// An HMAC secret written in base64, padded, in one line: what `openssl rand -base64 64 | tr -d '\n'` prints.
@@ -122,7 +121,7 @@ impl VerifyingKey {
     /// `key_ops` lacks `verify`, or `alg` contradicts `kty` or `crv`. Without `alg`, the curve of an `EC` or `OKP`
     /// key decides; an `RSA` or `oct` key is refused, because several algorithms would take it.
     pub fn from_jwk(json: &str) -> Result<Self, KeyError> {
-        Jwk::parse(json)?.verifying_key(None)
+        Jwk::parse(json)?.verifying_key(JwkOptions::default())
     }
 
     /// Ways to load a key that weaken it.
@@ -288,6 +287,10 @@ impl VerifyingKey {
         Ok(Self::new(algorithm, verifier, public, fingerprint, false))
     }
 
+    fn from_checked_secret(algorithm: Algorithm, secret: &[u8], shorter: Shorter) -> Result<Self, KeyError> {
+        Ok(Self::from_checked(&Secret::check(algorithm, secret, shorter)?))
+    }
+
     pub(crate) fn from_checked(secret: &Secret<'_>) -> Self {
         let verifier = Verifier::from_secret(secret.hash, secret.bytes);
         let fingerprint = thumbprint::of_secret(secret.bytes);
@@ -345,8 +348,7 @@ impl DangerousVerifyingKey {
         algorithm: Algorithm,
         secret: impl AsRef<[u8]>,
     ) -> Result<VerifyingKey, KeyError> {
-        let secret = Secret::check(algorithm, secret.as_ref(), Shorter::Allowed)?;
-        Ok(VerifyingKey::from_checked(&secret))
+        VerifyingKey::from_checked_secret(algorithm, secret.as_ref(), Shorter::Allowed)
     }
 }
 
@@ -366,13 +368,15 @@ fn private_half() -> KeyError {
 }
 
 impl Jwk<'_> {
-    /// Reads the key that verifies. `assumed` is the algorithm of a key that names none and could be of it.
-    pub(crate) fn verifying_key(&self, assumed: Option<Algorithm>) -> Result<VerifyingKey, KeyError> {
+    /// Reads the key that verifies.
+    pub(crate) fn verifying_key(&self, options: JwkOptions) -> Result<VerifyingKey, KeyError> {
         self.with_name(|| {
             self.require_use("verify")?;
-            let algorithm = self.algorithm(assumed)?;
+            let algorithm = self.algorithm(options.assumed)?;
             if self.is_secret() {
-                return VerifyingKey::from_secret(algorithm, self.required("k")?)?.described_by(self);
+                let secret = self.required("k")?;
+                return VerifyingKey::from_checked_secret(algorithm, &secret, options.shorter)?
+                    .described_by(self);
             }
             VerifyingKey::from_public(algorithm, &self.public()?)?.described_by(self)
         })

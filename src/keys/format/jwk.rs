@@ -11,6 +11,7 @@ use crate::jose::json::Member;
 use crate::jose::json::quoted;
 use crate::keys::algorithm::Algorithm;
 use crate::keys::error::{KeyError, KeyErrorKind};
+use crate::keys::format::secret::Shorter;
 use crate::keys::issuer_name::IssuerName;
 use crate::keys::material::{Private, Public, RsaParts};
 use crate::keys::scheme::{Curve, KeyType};
@@ -19,6 +20,15 @@ use crate::keys::scheme::{Curve, KeyType};
 /// (`x5c`, `x5t`, `ext`) may have any value.
 pub(crate) struct Jwk<'a> {
     members: Vec<Member<'a>>,
+}
+
+/// What the reader of a JWK decides.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct JwkOptions {
+    /// The algorithm of a key that names none and could be of it.
+    pub(crate) assumed: Option<Algorithm>,
+    /// Of an `oct` key.
+    pub(crate) shorter: Shorter,
 }
 
 impl<'a> Jwk<'a> {

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::keys::algorithm::Algorithm;
 use crate::keys::error::{KeyError, KeyErrorKind};
-use crate::keys::format::jwk::Jwk;
+use crate::keys::format::jwk::{Jwk, JwkOptions};
 use crate::keys::format::text::not_json;
 use crate::keys::key_set::KeySet;
 use crate::keys::signing_key::SigningKey;
@@ -47,10 +47,11 @@ impl KeySet {
                 "the JWK set mixes secrets with public keys; publish public keys only",
             ));
         }
+        let options = JwkOptions { assumed, ..JwkOptions::default() };
         let is_empty = entries.is_empty();
         let (mut set, mut for_encryption) = (Self::default(), None);
         for entry in entries {
-            match entry.and_then(|entry| entry.published_key(assumed)) {
+            match entry.and_then(|entry| entry.published_key(options)) {
                 Ok(Purpose::Signatures(key)) => set.verifying.push(key),
                 Ok(Purpose::Encryption(error)) => for_encryption = Some(error),
                 Err(error) => set.skipped.push(error),
@@ -70,11 +71,10 @@ impl KeySet {
     /// key does not load (also for a `kid` of more than 256 bytes), or an entry before it that may be the one meant to sign:
     /// it is not a JWK, repeats a member, or is of no known `kty`.
     pub fn from_own_jwk_set(text: &str) -> Result<Self, KeyError> {
-        Self::own(text, None)
+        Self::own(text, JwkOptions::default())
     }
 
-    /// `assumed` is the algorithm of keys that name none, if their type fits.
-    pub(crate) fn own(text: &str, assumed: Option<Algorithm>) -> Result<Self, KeyError> {
+    pub(crate) fn own(text: &str, options: JwkOptions) -> Result<Self, KeyError> {
         let entries = entries(text)?;
         let is_empty = entries.is_empty();
         let (mut set, mut for_encryption) = (Self::default(), None);
@@ -88,11 +88,11 @@ impl KeySet {
                     continue;
                 }
                 Ok(entry) if set.signing.is_none() && entry.jwk.is_for_signing() => {
-                    let key = entry.signing_key(assumed)?;
+                    let key = entry.signing_key(options)?;
                     set.signing = Some(unread_signer.take().map_or(Ok(key), Err)?);
                     continue;
                 }
-                Ok(entry) => entry.retired_key(assumed),
+                Ok(entry) => entry.retired_key(options),
                 Err(error) => Err(error),
             };
             match key {
@@ -170,7 +170,7 @@ impl Entry<'_> {
         self.jwk.is_secret()
     }
 
-    fn published_key(&self, assumed: Option<Algorithm>) -> Result<Purpose, KeyError> {
+    fn published_key(&self, options: JwkOptions) -> Result<Purpose, KeyError> {
         if !self.is_secret() && self.jwk.is_private() {
             return Err(self.named(KeyError::new(
                 KeyErrorKind::WrongType,
@@ -180,25 +180,25 @@ impl Entry<'_> {
         if self.jwk.is_for_encryption() {
             return Ok(Purpose::Encryption(self.for_encryption()));
         }
-        self.verifying_key(assumed).map(Purpose::Signatures)
+        self.verifying_key(options).map(Purpose::Signatures)
     }
 
-    fn verifying_key(&self, assumed: Option<Algorithm>) -> Result<VerifyingKey, KeyError> {
+    fn verifying_key(&self, options: JwkOptions) -> Result<VerifyingKey, KeyError> {
         self.refuse_long_kid()?;
-        self.jwk.verifying_key(assumed).map_err(|error| self.named(error))
+        self.jwk.verifying_key(options).map_err(|error| self.named(error))
     }
 
     /// A key beside the one that signs. The private half is checked, and then dropped.
-    fn retired_key(&self, assumed: Option<Algorithm>) -> Result<VerifyingKey, KeyError> {
+    fn retired_key(&self, options: JwkOptions) -> Result<VerifyingKey, KeyError> {
         if self.jwk.is_private() && !self.is_secret() {
-            return self.signing_key(assumed).map(VerifyingKey::from);
+            return self.signing_key(options).map(VerifyingKey::from);
         }
-        self.verifying_key(assumed)
+        self.verifying_key(options)
     }
 
-    fn signing_key(&self, assumed: Option<Algorithm>) -> Result<SigningKey, KeyError> {
+    fn signing_key(&self, options: JwkOptions) -> Result<SigningKey, KeyError> {
         self.refuse_long_kid()?;
-        self.jwk.signing_key(assumed).map_err(|error| self.named(error))
+        self.jwk.signing_key(options).map_err(|error| self.named(error))
     }
 
     fn for_encryption(&self) -> KeyError {

@@ -18,8 +18,9 @@ use crate::keys::scheme::{Hash, Scheme};
 pub(crate) const MIN_LEN: usize = 32;
 
 /// Whether a secret may be shorter than the hash it is used with, RFC 7518 §3.2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Shorter {
+    #[default]
     Refused,
     Allowed,
 }

@@ -7,9 +7,10 @@ use crate::keys::algorithm::Algorithm;
 use crate::keys::error::{KeyError, KeyErrorKind};
 use crate::keys::format::der;
 use crate::keys::format::der::Document;
-use crate::keys::format::jwk::Jwk;
+use crate::keys::format::jwk::{Jwk, JwkOptions};
 use crate::keys::format::pem;
 use crate::keys::format::secret;
+use crate::keys::format::secret::Shorter;
 use crate::keys::format::text;
 use crate::keys::key_set::KeySet;
 use crate::keys::signing_key::SigningKey;
@@ -23,11 +24,10 @@ use crate::keys::verifying_key::VerifyingKey;
 #[derive(Clone, Debug)]
 pub struct KeyFormat {
     encoding: Encoding,
-    assumed: Option<Algorithm>,
     kid: Option<String>,
     airflow_kid: bool,
     further_kids: Vec<String>,
-    short_hmac: bool,
+    options: JwkOptions,
     fully_specified: bool,
 }
 
@@ -87,11 +87,10 @@ impl KeyFormat {
     fn new(encoding: Encoding) -> Self {
         Self {
             encoding,
-            assumed: None,
             kid: None,
             airflow_kid: false,
             further_kids: Vec::new(),
-            short_hmac: false,
+            options: JwkOptions::default(),
             fully_specified: false,
         }
     }
@@ -99,7 +98,7 @@ impl KeyFormat {
     /// The algorithm of JWKs that name none and could be of it. Without this, RSA keys and secrets without `alg` do not load, because
     /// several algorithms would accept them. The other formats name their algorithm, so this changes nothing for them.
     pub fn assume_algorithm(mut self, algorithm: Algorithm) -> Self {
-        self.assumed = Some(algorithm);
+        self.options.assumed = Some(algorithm);
         self
     }
 
@@ -179,12 +178,12 @@ impl KeyFormat {
                 let text = text(bytes)?;
                 let jwk = Jwk::parse(&text)?;
                 if jwk.is_for_signing() {
-                    self.signing(jwk.signing_key(self.assumed)?)
+                    self.signing(jwk.signing_key(self.options)?)
                 } else {
-                    self.verifying(jwk.verifying_key(self.assumed)?)
+                    self.verifying(jwk.verifying_key(self.options)?)
                 }
             }
-            Encoding::JwkSet => KeySet::own(&text(bytes)?, self.assumed)?,
+            Encoding::JwkSet => KeySet::own(&text(bytes)?, self.options)?,
         })
     }
 
@@ -203,11 +202,7 @@ impl KeyFormat {
     }
 
     fn secret_key(&self, algorithm: Algorithm, secret: &[u8]) -> Result<KeySet, KeyError> {
-        Ok(self.signing(if self.short_hmac {
-            SigningKey::dangerous().short_hmac(algorithm, secret)?
-        } else {
-            SigningKey::from_secret(algorithm, secret)?
-        }))
+        Ok(self.signing(SigningKey::from_checked_secret(algorithm, secret, self.options.shorter)?))
     }
 
     fn signing(&self, key: SigningKey) -> KeySet {
@@ -243,9 +238,10 @@ impl KeyFormat {
 pub struct DangerousKeyFormat(KeyFormat);
 
 impl DangerousKeyFormat {
-    /// A secret may be shorter than its hash, against RFC 7518 §3.2, but not shorter than 32 bytes.
+    /// A secret may be shorter than its hash, against RFC 7518 §3.2, but not shorter than 32 bytes. Also one in a JWK or
+    /// a JWK set.
     pub fn short_hmac(mut self) -> KeyFormat {
-        self.0.short_hmac = true;
+        self.0.options.shorter = Shorter::Allowed;
         self.0
     }
 }
@@ -452,5 +448,28 @@ mod tests {
         let set = format.dangerous().short_hmac().read(SECRET.as_bytes()).unwrap();
         let ring = crate::KeyRing::new(set.signing.unwrap());
         assert!(ring.knows_kid(Some("main"), || None) && ring.knows_kid(Some("not-used"), || None));
+    }
+
+    #[test]
+    fn a_short_secret_is_allowed_in_a_jwk_too() {
+        let oct = |kid: &str| serde_json::json!({ "kty": "oct", "alg": "HS512", "kid": kid, "k": general_purpose::URL_SAFE_NO_PAD.encode(format!("{SECRET}{kid}")) });
+        let mut verifying = oct("old");
+        verifying["key_ops"] = serde_json::json!(["verify"]);
+        for (format, text, kids) in [
+            (KeyFormat::jwk(), oct("new").to_string(), &["new"][..]),
+            (KeyFormat::jwk(), verifying.to_string(), &["old"]),
+            (
+                KeyFormat::jwk_set(),
+                serde_json::json!({ "keys": [verifying, oct("new"), oct("older")] }).to_string(),
+                &["new", "old", "older"],
+            ),
+        ] {
+            assert!(format.read(text.as_bytes()).is_err());
+            let set = format.dangerous().short_hmac().read(text.as_bytes()).unwrap();
+            assert!(set.skipped.is_empty(), "{:?}", set.skipped);
+            let keys: Vec<_> = set.into_verifying().collect();
+            assert!(keys.iter().all(VerifyingKey::is_short_hmac));
+            assert_eq!(keys.iter().map(VerifyingKey::kid).collect::<Vec<_>>(), kids);
+        }
     }
 }
