@@ -9,6 +9,7 @@ use serde_json::json;
 use super::SettingsBuilder;
 use super::error::SettingsError;
 use super::layer::Layers;
+use super::value::AIRFLOWS_DEFAULT as DEFAULT;
 use super::variables::{Variables, origin};
 use crate::error::unreadable;
 use crate::keys::algorithm::Algorithm;
@@ -68,8 +69,6 @@ const API_AUTH: [&str; 12] = [
     CLI_LIFETIME,
     TRUSTED_JWKS,
 ];
-
-const DEFAULT: &str = "Airflow's default";
 
 impl Airflow {
     /// The execution API, which tasks call. From this process's variables.

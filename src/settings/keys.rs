@@ -121,8 +121,7 @@ impl Settings {
     }
 
     fn format(&self, path: &str, key: &Key) -> Result<KeyFormat, SettingsError> {
-        let is_hmac = key.algorithm.is_some_and(|Name(algorithm)| algorithm.is_hmac());
-        let name = key.format.as_deref().unwrap_or(if is_hmac { "secret" } else { "pem" });
+        let name = key.format_name();
         let of: Option<fn(Algorithm) -> KeyFormat> = match name {
             "secret" => Some(KeyFormat::secret),
             "base64" => Some(KeyFormat::base64),
@@ -235,4 +234,88 @@ enum Address<'a> {
     Keys(&'a str),
     Certificates(&'a str, Algorithm),
     Issuer(&'a str),
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use std::collections::HashSet;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::keys::VerifyingKey;
+    use crate::keys::format::pem;
+    use crate::keys::test_keys::*;
+
+    /// The keys that the settings read in these bytes.
+    fn read(key: &serde_json::Value, bytes: &[u8]) -> Result<Vec<VerifyingKey>, String> {
+        let key: Key = serde_json::from_value(key.clone()).unwrap();
+        let format = Settings::builder().load().unwrap().format("key", &key).unwrap();
+        format.read(bytes).map(|set| set.into_verifying().collect()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_option_is_without_effect_exactly_where_no_key_of_the_format_changes_by_it() {
+        use base64::engine::{Engine as _, general_purpose::STANDARD, general_purpose::URL_SAFE_NO_PAD};
+
+        const SECRET: &[u8] = b"a secret of these tests: 32 bytes and more";
+        let long = [SECRET, SECRET].concat().to_ascii_uppercase();
+        let oct = json!({ "kty": "oct", "alg": "HS512", "kid": "s", "k": URL_SAFE_NO_PAD.encode(SECRET) })
+            .to_string();
+        let private: [&[u8]; 3] = [P256, RSA_2048, ED25519];
+        let rsa = String::from_utf8(RSA_2048_JWK.to_vec()).unwrap();
+        let mut nameless: serde_json::Value = serde_json::from_str(&rsa).unwrap();
+        nameless.as_object_mut().unwrap().remove("kid");
+        let ed25519 =
+            crate::SigningKey::from_pem(Algorithm::EdDSA, ED25519).unwrap().verifying_key().to_jwk().unwrap();
+        let jwks = [oct, rsa, nameless.to_string(), ed25519];
+        let files = |format: &str| -> Vec<Vec<u8>> {
+            match format {
+                "secret" => vec![SECRET.to_vec(), long.clone()],
+                "base64" => [SECRET, &long].map(|secret| STANDARD.encode(secret).into()).into(),
+                "base64url" => [SECRET, &long].map(|secret| URL_SAFE_NO_PAD.encode(secret).into()).into(),
+                "pem" => private.map(<[u8]>::to_vec).into(),
+                "der" => private.map(|key| pem::read(key).unwrap().der.to_vec()).into(),
+                "jwk" => jwks.clone().map(String::into_bytes).into(),
+                _ => jwks.clone().map(|jwk| format!(r#"{{"keys":[{jwk}]}}"#).into_bytes()).into(),
+            }
+        };
+        let options = json!({
+            "kid": "x",
+            "also_known_as": ["x"],
+            "airflow_kid": true,
+            "fully_specified_alg": true,
+            "dangerous_short_hmac": true,
+        });
+        let is_same = |some: &Vec<VerifyingKey>, others: &Vec<VerifyingKey>| {
+            some.len() == others.len() && some.iter().zip(others).all(|(key, other)| key.is_same(other))
+        };
+        for format in ["secret", "base64", "base64url", "pem", "der", "jwk", "jwk_set"] {
+            let files = files(format);
+            for algorithm in ["HS256", "HS384", "HS512", "RS256", "PS512", "ES256", "EdDSA"] {
+                for beside in [json!({}), json!({ "kid": "y" })] {
+                    let mut key = json!({ "file": "/k", "format": format, "algorithm": algorithm });
+                    key.as_object_mut().unwrap().extend(beside.as_object().unwrap().clone());
+                    let plain: Vec<_> = files.iter().map(|file| read(&key, file)).collect();
+                    if plain.iter().all(Result::is_err) {
+                        continue;
+                    }
+                    for (name, value) in options.as_object().unwrap() {
+                        let mut changed = key.clone();
+                        changed[name] = value.clone();
+                        let has_effect = files.iter().zip(&plain).any(|(file, plain)| {
+                            match (plain, read(&changed, file)) {
+                                (Ok(plain), Ok(changed)) => !is_same(plain, &changed),
+                                (plain, changed) => plain.is_ok() != changed.is_ok(),
+                            }
+                        });
+                        let changed: Key = serde_json::from_value(changed).unwrap();
+                        let idle: HashSet<_> = changed.without_effect().collect();
+                        assert_eq!(!idle.contains(&**name), has_effect, "{name} of {key}");
+                    }
+                }
+            }
+        }
+    }
 }

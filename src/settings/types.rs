@@ -10,8 +10,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::error::SettingsError;
 use super::secret::{Hidden, Place, Secret, VariableName};
-use super::value::Origins;
+use super::value::{AIRFLOWS_DEFAULT, Origins};
 use crate::keys::algorithm::Algorithm;
+use crate::keys::scheme::KeyType;
 use crate::rotation::source::{is_key_text, is_secret_for_name};
 
 /// Declares tables whose entries may all be absent and of which an unknown one is an error.
@@ -264,8 +265,14 @@ impl Fields {
     }
 }
 
-pub(super) fn effective(path: &str, idle: Option<&str>, origins: &Origins) -> Result<(), SettingsError> {
-    match idle {
+/// What is added to Airflow's variables can't be left out, so it may be without effect.
+pub(super) fn effective<'a>(
+    path: &str,
+    idle: impl IntoIterator<Item = &'a str>,
+    origins: &Origins,
+) -> Result<(), SettingsError> {
+    let is_given = |name: &&str| origins.of(&format!("{path}.{name}")) != Some(AIRFLOWS_DEFAULT);
+    match idle.into_iter().find(is_given) {
         Some(name) => Err(SettingsError::new(format!(
             "{} has no effect beside what else is set there: leave it out",
             origins.describe(&format!("{path}.{name}"))
@@ -315,20 +322,35 @@ impl Key {
         Ok(())
     }
 
-    /// An option that the key's place does not have.
-    fn without_effect(&self) -> Option<&'static str> {
+    /// The format that is named, or that of the algorithm's keys.
+    pub(super) fn format_name(&self) -> &str {
+        let is_hmac = self.algorithm.is_some_and(|Name(algorithm)| algorithm.is_hmac());
+        self.format.as_deref().unwrap_or(if is_hmac { "secret" } else { "pem" })
+    }
+
+    /// The options that the key's place or format does not have.
+    pub(super) fn without_effect(&self) -> impl Iterator<Item = &'static str> + use<> {
         let place = self.places().first().copied();
         // Without a place, an issuer's keys are found by discovery.
         let is_fetched = matches!(place, None | Some("jwks_url" | "certificates_url"));
         let is_read = !is_fetched && place != Some("generated_in");
+        // The keys of a set keep their own names.
+        let is_one = is_read && self.format_name() != "jwk_set";
+        // These formats have keys of the algorithm only. A JWK names its own. Unknown formats have an error of their own.
+        let is_pinned = matches!(self.format_name(), "secret" | "base64" | "base64url" | "pem" | "der");
+        let algorithm = self.algorithm.filter(|_| is_pinned).map(|Name(algorithm)| algorithm);
+        let may_be_rsa = algorithm.is_none_or(|algorithm| algorithm.key_type() == Some(KeyType::Rsa));
+        let may_be_renamed = algorithm.is_none_or(|algorithm| algorithm.names().len() > 1);
+        // HS256 needs no more than the least that can be allowed.
+        let may_be_short = algorithm.is_none_or(|it| matches!(it, Algorithm::HS384 | Algorithm::HS512));
         [
             ("format", self.format.is_some(), is_read),
-            ("kid", self.kid.is_some(), is_read),
-            ("airflow_kid", self.airflow_kid.is_some(), is_read),
-            ("also_known_as", self.also_known_as.is_some(), is_read),
-            ("fully_specified_alg", self.fully_specified_alg.is_some(), is_read),
+            ("kid", self.kid.is_some(), is_one),
+            ("airflow_kid", self.airflow_kid.is_some(), is_one && may_be_rsa && self.kid.is_none()),
+            ("also_known_as", self.also_known_as.is_some(), is_one),
+            ("fully_specified_alg", self.fully_specified_alg.is_some(), is_read && may_be_renamed),
             ("max_bytes", self.max_bytes.is_some(), is_fetched),
-            ("dangerous_short_hmac", self.dangerous_short_hmac.is_some(), is_read),
+            ("dangerous_short_hmac", self.dangerous_short_hmac.is_some(), is_read && may_be_short),
             ("signing_file", self.signing_file.is_some(), place == Some("directory")),
             ("timeout", self.timeout.is_some(), is_fetched || place == Some("command")),
             ("bearer_token", self.bearer_token.is_some(), is_fetched),
@@ -338,7 +360,7 @@ impl Key {
             ("root_certificate_file", self.root_certificate_file.is_some(), is_fetched),
         ]
         .into_iter()
-        .find(|(_, is_set, has_effect)| *is_set && !*has_effect)
+        .filter(|(_, is_set, has_effect)| *is_set && !*has_effect)
         .map(|(name, ..)| name)
     }
 }

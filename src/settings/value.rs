@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+/// The origin of what is added to Airflow's variables.
+pub(super) const AIRFLOWS_DEFAULT: &str = "Airflow's default";
+
 /// Where each value came from, by its path.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Origins(BTreeMap<String, String>);

@@ -376,6 +376,10 @@ async fn a_setting_without_effect_is_an_error() {
         ("jwks_url = 'https://h'\nkid = 'x'", "kid"),
         ("value = 'x'\nbearer_token = 'x'", "bearer_token"),
         ("command = 'x'\nproxy = 'x'", "proxy"),
+        ("file = '/k'\nairflow_kid = true", "airflow_kid"),
+        ("file = '/k'\nfully_specified_alg = true", "fully_specified_alg"),
+        ("file = '/k'\nformat = 'jwk_set'\nkid = 'x'", "kid"),
+        ("file = '/k'\nformat = 'jwk_set'\nalso_known_as = ['x']", "also_known_as"),
     ] {
         let error = toml(&format!("[key]\nalgorithm = 'HS512'\n{key}")).unwrap_err().to_string();
         let expected = format!(
