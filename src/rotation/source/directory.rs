@@ -37,7 +37,8 @@ use crate::rotation::source::snapshot::blocking;
 /// and `ca.crt`, which cert-manager puts beside `tls.key`, are ignored silently; any other certificate is reported in
 /// an event. A bare public key is a key, because it has no other purpose. A file with `ca`, `rootca` or the like as
 /// a word of its name (`ca.key`, `rootCA-key.pem`, `intermediate_ca_key`) may hold an authority's key and is treated as a
-/// certificate is: a key only if it is named, else reported. A word ends at `-`, `_` or `.`.
+/// certificate is: a key only if it is named, else reported. Words end at `-`, `_` and the file's ending, but not at
+/// other dots: `auth.example.ca.json` is named by a domain, and is a key.
 ///
 /// Put nothing else there. With [`KeyFormat::secret`] almost any text of 32 bytes or more is a key (a README, an
 /// editor's backup), and whoever knows the text can sign with it. Prefer base64, PEM or JWK.
@@ -66,6 +67,12 @@ const MAX_FILES: usize = 100;
 const DECORATION: [char; 9] = ['"', '\'', '`', ',', ';', '[', ']', '\u{feff}', '\u{200b}'];
 /// The names that the certificates of a `kubernetes.io/tls` Secret have.
 const CERTIFICATES: [&str; 2] = ["tls.crt", "ca.crt"];
+
+/// What the names of key files end in, also several of them.
+const KEY_ENDINGS: [&str; 20] = [
+    "pem", "key", "der", "json", "jwk", "jwks", "crt", "cer", "cert", "pub", "priv", "p8", "pk8", "pkcs8",
+    "txt", "b64", "base64", "bak", "old", "orig",
+];
 
 impl DirectorySource {
     /// `signing` names the file of the signing key. Every file is read in this format. Without that file, a load
@@ -234,7 +241,12 @@ fn unnamed_certificate() -> KeyError {
 /// kubeadm and step-ca give to the keys of one.
 fn is_authority_key(name: &Path) -> bool {
     let name = name.to_string_lossy().to_ascii_lowercase();
-    let words: Vec<_> = name.split(['-', '_', '.']).collect();
+    let mut stem = &*name;
+    while let Some((rest, _)) = stem.rsplit_once('.').filter(|(_, ending)| KEY_ENDINGS.contains(ending)) {
+        stem = rest;
+    }
+    // Not at dots: `auth.example.ca` is a domain.
+    let words: Vec<_> = stem.split(['-', '_']).collect();
     let is_authority = |word: &str| {
         let word = word.strip_suffix("key").unwrap_or(word);
         matches!(word, "ca" | "rootca" | "subca" | "intermediateca" | "myca" | "minica")
@@ -539,6 +551,13 @@ mod tests {
             ("2026-ca-west-1", false),
             ("cat-key.pem", false),
             ("america.key", false),
+            ("ca", true),
+            ("ca.key.json.bak", true),
+            ("example.com-ca.key", true),
+            ("example.ca.json", false),
+            ("auth.example.ca-2025.json", false),
+            ("login.example.ca.key", false),
+            ("ca.example.com.pem", false),
             ("current.pem", false),
         ] {
             assert_eq!(is_authority_key(Path::new(name)), expected, "{name}");
