@@ -111,6 +111,8 @@ use crate::time::NumericDate;
 ///   sign in again, unless [`admit_after_store_loss`](crate::AuthorityBuilder::admit_after_store_loss) is set. A
 ///   restored backup is *not* detected: what was revoked after the backup is live again. Where the backup has a smaller
 ///   horizon than a running process knows, that process's next call puts it back, and the records count from then on.
+///   Give every service on a database the same [`horizon`](SqlStoreBuilder::horizon), the largest of all: a process that is
+///   started meanwhile with a larger one than the backup's raises it before the running ones notice.
 /// * **Expired rows are removed** in batches, with every sixteenth write, after the caller got its answer;
 ///   [`purge`](Self::purge) removes all of them. A row is removed only if it has expired by the caller's clock and by
 ///   the database's, so a node whose clock is far ahead can't remove what matters to others.

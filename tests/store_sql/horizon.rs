@@ -165,7 +165,7 @@ async fn a_horizon_that_was_lost_is_put_back_before_anything_is_revoked(place: P
 
 /// A backup from before a raise is put back, and a process that knows the raise goes on. Whatever it does first.
 async fn no_revocation_of_who_came_first_after_a_loss_is_undone_by_its_smaller_horizon(place: Place) {
-    for first in 0..5 {
+    for first in 0..6 {
         let place = Place { prefix: format!("first{first}_{}", place.prefix), ..place.clone() };
         let more = place.open().await;
         more.horizon(Horizon::Secs(1_000)).await.unwrap();
@@ -186,6 +186,15 @@ async fn no_revocation_of_who_came_first_after_a_loss_is_undone_by_its_smaller_h
             }
             2 => more.revoke(Revocation::Session(session(8)), kept(late, late)).await.unwrap(),
             3 => drop(more.horizon(Horizon::Secs(1)).await.unwrap()),
+            // In one statement, where the database can.
+            4 => {
+                let signed_in = Rotation::sign_in(at(6, late), "{}", later(late, 300));
+                assert_eq!(less.rotate(signed_in).await.unwrap(), Rotated::Recorded);
+                let renewal = Rotation::renewal(at(6, late), token(2), "{}", later(late, 600));
+                assert_eq!(more.rotate(renewal).await.unwrap(), Rotated::Recorded);
+                let found = place.open().await.horizon_now(Horizon::Secs(1)).unwrap();
+                assert_eq!(found.current, Horizon::Secs(50_000));
+            }
             _ => more.raise_horizon(Horizon::Secs(60_000), late).await.unwrap(),
         }
         assert_eq!(more.standing(&at(7, late)).await.unwrap(), Standing::UnknownSession, "{first}");

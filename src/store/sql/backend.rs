@@ -264,9 +264,15 @@ fn pool_options<DB: Database>(connections: u32, wait: Duration) -> PoolOptions<D
 #[cfg(feature = "sqlite")]
 fn create_private(file: &std::path::Path) -> std::io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
-    options.append(true).create(true);
+    options.append(true);
     #[cfg(all(unix, not(assume_not_unix)))]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    // A link to a file that is missing is followed.
-    if file.try_exists()? { Ok(()) } else { options.open(file).map(drop) }
+    match options.clone().create_new(true).open(file) {
+        // A link to a file that is missing is followed.
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => match file.try_exists()? {
+            true => Ok(()),
+            false => options.create(true).open(file).map(drop),
+        },
+        created => created.map(drop),
+    }
 }

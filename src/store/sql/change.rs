@@ -55,7 +55,10 @@ impl SqlStore {
         if let (Some(outcome), Some((statement, rotation))) = (advanced, inner.advancing(cause)) {
             let stamp = random().map_err(failed)?.cast_signed();
             match inner.advance(statement, rotation, stamp).await {
-                Ok(Advanced { is_advanced: true, .. }) => {
+                Ok(Advanced { is_advanced: true, found }) => {
+                    if inner.lost_horizon(found.horizon).is_some() {
+                        self.restore_horizon(cause.now()).await?;
+                    }
                     self.purge_at_times(cause.now());
                     return Ok(outcome);
                 }

@@ -114,7 +114,8 @@ impl Inner {
         ))
     }
 
-    /// `born`: the earliest instant from which the store's records may count.
+    /// `born`: the earliest instant from which the store's records may count. By the clock of the statement it may be later: it may
+    /// have waited.
     async fn set_horizon(
         &self,
         found: Option<&StoreHorizon>,

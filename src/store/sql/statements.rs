@@ -312,7 +312,8 @@ impl Statements {
             set_horizon: Statement::new(dialect, "set_horizon", |proof| {
                 format!(
                     "UPDATE {p}store AS m SET horizon = $3, raises = $4, \
-                     born = CASE WHEN m.born < $7 THEN $7 ELSE m.born END WHERE {OWN} \
+                     born = CASE WHEN m.born < $7 THEN \
+                     CASE WHEN $7 < {clock} + 1 THEN {clock} + 1 ELSE $7 END ELSE m.born END WHERE {OWN} \
                      AND m.horizon IS NOT DISTINCT FROM $5 AND m.raises IS NOT DISTINCT FROM $6 \
                      RETURNING {proof}"
                 )
