@@ -247,11 +247,6 @@ impl Claims {
         self.scopes?.of_text(&self.text)
     }
 
-    /// The place of the value of [`scopes`](Self::scopes).
-    pub(crate) fn span_of_scopes(&self) -> Option<Span> {
-        self.scopes
-    }
-
     /// `acr`. `None` if it is absent or not a string.
     pub(crate) fn acr(&self) -> Option<Cow<'_, str>> {
         json::string(self.acr?.of_text(&self.text)?)

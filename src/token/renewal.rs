@@ -24,10 +24,12 @@ enum Answer {
     },
 }
 
-/// What a successor has in place of its predecessor's, as JSON text; `None`: the same.
+/// What a successor has less than its predecessor.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Narrowed {
-    pub(super) scope: Option<String>,
+    /// Lists of scopes, each with spaces between them: only what all of them name is left.
+    pub(super) scopes: Vec<String>,
+    /// As JSON text; `None`: the same.
     pub(super) audience: Option<String>,
 }
 
@@ -82,11 +84,7 @@ impl Renewal {
                 Answer::Issue { claims: Some(_), .. } => return Err(Reason::RenewerUnavailable),
                 Answer::Issue { scope, audience, .. } => (scope, audience),
             };
-            // A claim of another type holds no scope.
-            let held = narrowed.scope.as_deref().or(claims.scopes()).filter(|held| scope::is_list(held));
-            if let (Some(left), Some(held)) = (scope, held) {
-                narrowed.scope = scope::narrowed_value(held, left);
-            }
+            narrowed.scopes.extend(scope.clone());
             if let (Some(left), Some(named)) = (audience, narrowed.audience.as_deref().or(claims.audience()))
             {
                 narrowed.audience = Some(narrowed_audience(named, left).ok_or(Reason::Declined)?);

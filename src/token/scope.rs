@@ -22,7 +22,7 @@ pub(crate) fn narrowed(claims: &str, asked: &str) -> Option<String> {
     (left > 0).then_some(narrowed)
 }
 
-/// The claims with those of their scopes that are named, which may be none. A claim that is not a list of scopes counts as empty.
+/// The claims with those of their scopes that are named, which may be none. A claim of another type holds no scope, and is kept.
 pub(crate) fn reduced(claims: &str, named: &str) -> String {
     replaced(claims, named).map_or_else(|| claims.to_owned(), |(reduced, _)| reduced)
 }
@@ -35,7 +35,7 @@ fn replaced(claims: &str, wanted: &str) -> Option<(String, usize)> {
     for member in
         json::members(claims).ok()?.iter().filter(|member| ["scope", "scp"].contains(&&*member.name))
     {
-        let narrowed = narrowed_value(member.value, wanted)?;
+        let Some(narrowed) = narrowed_value(member.value, wanted) else { continue };
         if std::ptr::eq(member.value, counts) {
             left = names(&narrowed).map_or(0, |left| left.len());
         }
@@ -44,27 +44,15 @@ fn replaced(claims: &str, wanted: &str) -> Option<(String, usize)> {
     Some((json::splice(claims, changes)?, left))
 }
 
-/// The JSON text of a list of scopes with those of them that are wanted, in the form that it has. A value that is not a
-/// list of scopes counts as empty.
-pub(crate) fn narrowed_value(value: &str, wanted: &str) -> Option<String> {
-    let held = names(value).unwrap_or_default();
+/// The JSON text of a list of scopes with those of them that are wanted, in the form that it has.
+fn narrowed_value(value: &str, wanted: &str) -> Option<String> {
+    let held = names(value)?;
     let is_wanted = |name: &&str| wanted.split(' ').any(|wanted| wanted == *name);
     let left: Vec<&str> = held.iter().map(|name| &**name).filter(is_wanted).collect();
     Some(match value.starts_with('[') {
         true => serde_json::to_string(&left).ok()?,
         false => json::quoted(&left.join(" ")),
     })
-}
-
-/// Whether this JSON text is a list of scopes.
-pub(crate) fn is_list(value: &str) -> bool {
-    names(value).is_some()
-}
-
-/// The claims of which `scope`, or `scp`, was narrowed to this list, with the other one narrowed to it too.
-pub(crate) fn alike(claims: String, narrowed: &str) -> String {
-    let Some(left) = names(narrowed) else { return claims };
-    reduced(&claims, &left.join(" "))
 }
 
 /// Whether the one list of scopes holds nothing that the other does not.
@@ -129,7 +117,12 @@ mod tests {
             assert_eq!(are_held(claims, asked), all, "{claims} {asked}");
         }
         assert_eq!(reduced(r#"{"scope":"read"}"#, "admin"), r#"{"scope":""}"#);
-        assert_eq!(reduced(r#"{"scope":{"read":true}}"#, "read"), r#"{"scope":""}"#);
+        for kept in
+            [r#"{"scope":{"read":true}}"#, r#"{"scp":null,"scope":"read"}"#, r#"{"scope":["read",1]}"#]
+        {
+            assert_eq!(reduced(kept, "read"), kept);
+        }
+        assert_eq!(reduced(r#"{"scope":null,"scp":"read write"}"#, "read"), r#"{"scope":null,"scp":"read"}"#);
         assert_eq!(reduced("{}", "read"), "{}");
         for odd in [" read", "read ", "read  write", "read\twrite"] {
             assert!(!are_held(r#"{"scope":"read write"}"#, odd), "{odd:?}");

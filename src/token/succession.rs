@@ -73,13 +73,8 @@ impl Policy {
         let moved = audience.and_then(|aud| self.moved_audience(aud)).map(Cow::Owned);
         let moved = moved.or(narrowed.audience.as_deref().map(Cow::Borrowed));
         changes.extend(spans.aud.zip(moved).map(|(at, moved)| replace(at, moved)));
-        let scope = narrowed.scope.as_deref().map(Cow::Borrowed);
-        changes.extend(claims.span_of_scopes().zip(scope).map(|(at, scope)| replace(at, scope)));
         let claims = json::splice(claims.text(), changes)?;
-        let claims = match narrowed.scope.as_deref() {
-            Some(scope) => scope::alike(claims, scope),
-            None => claims,
-        };
+        let claims = narrowed.scopes.iter().fold(claims, |claims, left| scope::reduced(&claims, left));
         Some(Successor { claims: claims.into(), iat, exp })
     }
 
