@@ -9,6 +9,7 @@ use crate::keyring::handle::Refetching;
 use crate::refusal::{Reason, Refusal};
 use crate::request::credential::Credential;
 use crate::time::NumericDate;
+use crate::token::horizon::how_far_ahead;
 use crate::token::kind::Expected;
 use crate::token::verify::{self, Verified};
 
@@ -160,10 +161,13 @@ impl<C: Send + Sync + 'static> Authority<C> {
         };
         // A client drops a refresh token that is refused for good (RFC 6749 §5.2). One that was issued since the own source was last
         // read may be under a key that came after that, or that this node's copy of the source lacked.
-        let issued_since = |read: NumericDate| {
-            verify::claimed_iat(token).is_some_and(|iat| iat.after(self.0.policy.future_tolerance) >= read)
+        let (now, tolerance) = (self.now(), self.0.policy.future_tolerance);
+        let was_issued_since = |ago: u64| {
+            let iat = verify::claimed_iat(token).filter(|iat| *iat <= now.after(how_far_ahead(tolerance)));
+            iat.is_some_and(|iat| iat.after(tolerance) >= now.before(ago))
         };
-        let may_come = expected == Expected::Refresh && keys.refetched_own_at().is_some_and(issued_since);
+        let may_come =
+            expected == Expected::Refresh && keys.refetched_own_ago().is_some_and(was_issued_since);
         verdict.map_err(|refusal| match may_come && self.may_lack_own_key(token, &refusal) {
             true => refusal.because(Reason::KeysUnavailable),
             false => refusal,

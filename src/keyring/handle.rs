@@ -16,7 +16,6 @@ use crate::keyring::withdrawn::Withdrawn;
 use crate::keys::error::{KeyError, KeyErrorKind};
 use crate::keys::signing_key::SigningKey;
 use crate::keys::verifying_key::VerifyingKey;
-use crate::time::NumericDate;
 
 /// The current keys of an authority. Clones share one ring: if one replaces it, all see the new one.
 ///
@@ -40,8 +39,9 @@ pub(crate) trait KeyManager: Send + Sync + 'static {
     /// The same for the source of the own keys.
     fn refetch_own(self: Arc<Self>) -> Option<Refetching>;
 
-    /// When the last such fetch of the own keys began. A token that was issued since may be under a key that it did not bring.
-    fn refetched_own_at(&self) -> Option<NumericDate>;
+    /// How long ago the last such fetch of the own keys began, in seconds. A token that was issued since may be under a key that
+    /// it did not bring.
+    fn refetched_own_ago(&self) -> Option<u64>;
 
     /// The own keys of exactly this `kid` that left the ring without being withdrawn.
     fn retired(&self, kid: &str) -> Vec<RetiredKey>;
@@ -228,8 +228,8 @@ impl Keys {
         self.manager.clone()?.refetch_own()
     }
 
-    pub(crate) fn refetched_own_at(&self) -> Option<NumericDate> {
-        self.manager.as_ref()?.refetched_own_at()
+    pub(crate) fn refetched_own_ago(&self) -> Option<u64> {
+        self.manager.as_ref()?.refetched_own_ago()
     }
 
     /// None without a manager: whoever replaces a ring by a call also decides which old keys stay in it.

@@ -29,7 +29,7 @@ use crate::rotation::state::IssuerKeys;
 use crate::rotation::state::RotationState;
 use crate::rotation::state::Timing;
 use crate::rotation::teller::Teller;
-use crate::time::{Clock, NumericDate};
+use crate::time::Clock;
 
 /// The longest that a source's answer counts as fresh, whatever its caching headers say.
 const MAX_FRESH: Duration = Duration::from_secs(24 * 3600);
@@ -366,9 +366,8 @@ impl KeyManager for Manager {
         self.own_gate.wait(&self.runtime, self.settings.cooldown, || self.clone().reload_own())
     }
 
-    fn refetched_own_at(&self) -> Option<NumericDate> {
-        let ago = self.own_gate.last_begun()?.elapsed();
-        Some(self.settings.clock.now().before(ago.as_secs()))
+    fn refetched_own_ago(&self) -> Option<u64> {
+        Some(self.own_gate.last_begun()?.elapsed().as_secs())
     }
 
     fn retired(&self, kid: &str) -> Vec<RetiredKey> {

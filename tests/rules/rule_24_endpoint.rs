@@ -358,6 +358,9 @@ fn a_refresh_token_that_is_not_valid_yet_is_not_refused_for_good() {
     assert_eq!(answer.response.headers()["retry-after"], "1");
     behind.set(NOW);
     assert_eq!(ask().status, 200);
+    // By a clock that was a day ahead: it is of no use for so long that its user signs in again.
+    behind.set(NOW - 86_400);
+    assert_eq!(ask().error(), (400, "invalid_grant"));
 }
 
 #[test]
