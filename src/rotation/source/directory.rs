@@ -252,10 +252,11 @@ fn is_authority_key(name: &Path) -> bool {
         matches!(word, "ca" | "rootca" | "subca" | "intermediateca" | "myca" | "minica")
     };
     // Canada's regions: `ca-central-1`, `ca-toronto-1`.
-    let is_region = |next: Option<&&str>| {
-        next.is_some_and(|next| matches!(*next, "central" | "west" | "montreal" | "toronto"))
+    let is_region = |at: usize| match words.get(at + 1..at + 3) {
+        Some(["central" | "west" | "montreal" | "toronto", number]) => number.parse::<u8>().is_ok(),
+        _ => false,
     };
-    words.iter().enumerate().any(|(at, word)| is_authority(word) && !is_region(words.get(at + 1)))
+    words.iter().enumerate().any(|(at, word)| is_authority(word) && !is_region(at))
 }
 
 fn authority_key() -> KeyError {
@@ -549,6 +550,8 @@ mod tests {
             ("california.pem", false),
             ("ca-central-1.pem", false),
             ("2026-ca-west-1", false),
+            ("ca-central.key", true),
+            ("ca_west.pem", true),
             ("cat-key.pem", false),
             ("america.key", false),
             ("ca", true),
