@@ -8,7 +8,7 @@ use crate::keyring::handle::Refetched;
 use crate::keyring::handle::Refetching;
 use crate::refusal::{Reason, Refusal};
 use crate::request::credential::Credential;
-use crate::time::NumericDate;
+use crate::time::{MAX_TOLERANCE, NumericDate};
 use crate::token::horizon::how_far_ahead;
 use crate::token::kind::Expected;
 use crate::token::verify::{self, Verified};
@@ -163,8 +163,9 @@ impl<C: Send + Sync + 'static> Authority<C> {
         // read may be under a key that came after that, or that this node's copy of the source lacked.
         let (now, tolerance) = (self.now(), self.0.policy.future_tolerance);
         let was_issued_since = |ago: u64| {
-            let iat = verify::claimed_iat(token).filter(|iat| *iat <= now.after(how_far_ahead(tolerance)));
-            iat.is_some_and(|iat| iat.after(tolerance) >= now.before(ago))
+            let iat =
+                verify::claimed_iat(token).filter(|iat| *iat <= now.after(how_far_ahead(MAX_TOLERANCE)));
+            iat.is_some_and(|iat| iat.after(tolerance) >= now.before(ago + 1))
         };
         let may_come =
             expected == Expected::Refresh && keys.refetched_own_ago().is_some_and(was_issued_since);

@@ -62,7 +62,7 @@ impl fmt::Debug for Refresh {
 #[non_exhaustive]
 pub enum RefreshError {
     /// The refresh token is refused, or can't be judged now: answer 503 where the refusal's [`status`](Refusal::status) is one, and
-    /// where its reason is [`NotYetValid`](crate::Reason::NotYetValid).
+    /// where its reason is [`NotYetValid`](crate::Reason::NotYetValid) by at most 181 s ([`missed_by`](Refusal::missed_by)).
     Refused(Refusal),
     /// The new tokens could not be made, for example because the renewer set a claim that it may not set. The refresh token can be
     /// used again.

@@ -61,7 +61,7 @@ use crate::token::horizon::how_far_ahead;
 /// | 400 | `invalid_request`, `invalid_scope`, `unsupported_grant_type` | the request is at fault, and the token not spent |
 /// | 401 | `invalid_client` | the request authenticates a client, and this endpoint has only public ones |
 /// | 403 | `access_denied` | a cookie's token from a page of another site |
-/// | 503 | `temporarily_unavailable` | the store, the keys or the renewer did not answer, or the refresh token is not valid yet; `Retry-After` |
+/// | 503 | `temporarily_unavailable` | the store, the keys or the renewer did not answer, or the refresh token will be valid within 181 s; `Retry-After` |
 /// | 500 | `server_error` | the new tokens can't be made: an event says why |
 ///
 /// Every response is `no-store`. After a 503 or a lost response, a client sends the same refresh token again, soon: if the

@@ -84,7 +84,8 @@ impl Renewal {
                 Answer::Issue { claims: Some(_), .. } => return Err(Reason::RenewerUnavailable),
                 Answer::Issue { scope, audience, .. } => (scope, audience),
             };
-            narrowed.scopes.extend(scope.clone());
+            let text = claims.text();
+            narrowed.scopes.extend(scope.clone().filter(|left| scope::reduced(text, left) != **text));
             if let (Some(left), Some(named)) = (audience, narrowed.audience.as_deref().or(claims.audience()))
             {
                 narrowed.audience = Some(narrowed_audience(named, left).ok_or(Reason::Declined)?);

@@ -253,7 +253,9 @@ fn is_authority_key(name: &Path) -> bool {
     };
     // Canada's regions: `ca-central-1`, `ca-toronto-1`.
     let is_region = |at: usize| match words.get(at + 1..at + 3) {
-        Some(["central" | "west" | "montreal" | "toronto", number]) => number.parse::<u8>().is_ok(),
+        Some(["central" | "west" | "montreal" | "toronto", number]) => {
+            number.starts_with(|c: char| c.is_ascii_digit())
+        }
         _ => false,
     };
     words.iter().enumerate().any(|(at, word)| is_authority(word) && !is_region(at))
@@ -550,6 +552,7 @@ mod tests {
             ("california.pem", false),
             ("ca-central-1.pem", false),
             ("2026-ca-west-1", false),
+            ("jwt-ca-central-1a.2026.pem", false),
             ("ca-central.key", true),
             ("ca_west.pem", true),
             ("cat-key.pem", false),

@@ -81,14 +81,14 @@ impl SqlStore {
                     continue;
                 }
             };
-            match maybe_written.take() {
-                Some((stamp, outcome)) if target.stamp(&found) == Some(stamp) => return Ok(outcome),
-                _ => {}
-            }
             if inner.lost_horizon(found.horizon).is_some() {
                 self.restore_horizon(cause.now()).await?;
                 tries.lost()?;
                 continue;
+            }
+            match maybe_written.take() {
+                Some((stamp, outcome)) if target.stamp(&found) == Some(stamp) => return Ok(outcome),
+                _ => {}
             }
             // Dated before `decide` runs: that adds this revocation to `found`, which would change its date.
             let told = match cause {
