@@ -277,8 +277,9 @@ impl<C: Send + Sync + 'static> Authority<C> {
     }
 
     /// Ends every session that began at or before `instant`, of every subject and issuer on this store, after a leak
-    /// for instance. An instant in the past counts as for [`revoke_subject_before`](Self::revoke_subject_before), sessions that are
-    /// dated ahead included. One that is not in the past counts as the one that [`revoke_subject`](Self::revoke_subject) uses, with the largest
+    /// for instance. An instant in the past counts as for [`revoke_subject_before`](Self::revoke_subject_before), also for
+    /// sessions that are dated ahead. One that is not in the past counts as the one that
+    /// [`revoke_subject`](Self::revoke_subject) uses, with the largest
     /// [tolerance](crate::keys::TrustedIssuer::future_tolerance) of all issuers that this authority trusts, and recorded
     /// sessions that begin later end as well.
     ///

@@ -374,7 +374,7 @@ fn of_a_line_that_withdraws_keys_every_other_word_is_told_of() {
     let fingerprint = key("f").fingerprint().to_owned();
     let remark = "stands beside another name";
     let unknown = "is it misspelt?";
-    // The names as the file's reader lists them, and what is told of them.
+    // What the reader makes of the lines of a file, and which errors that gives.
     for (names, expected) in [
         (&["d c", "d"][..], &[][..]),
         (&["f, typo", "f", "typo"], &[("\"typo\"", unknown)]),

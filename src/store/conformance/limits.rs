@@ -210,8 +210,8 @@ pub async fn a_session_that_was_just_opened_is_never_the_one_forgotten<S: Claims
     }
 }
 
-/// A sign-in that is told to begin later begins again in the same session, with the same token. It is on record as it was the last
-/// time, whatever the first time has left. A store that forgets no session has nothing to do.
+/// A sign-in that is answered `Predated` is tried again with a later start, in the same session and with the same token. Its record is
+/// that of the last try, whatever the first one left behind. A store that forgets no session has nothing to do.
 pub async fn a_sign_in_that_begins_again_later_is_on_record_as_it_was_last<S: ClaimsStore>(store: &S) {
     let limit = SubjectLimit::new(1);
     let first = Login::new();
