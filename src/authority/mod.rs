@@ -285,13 +285,8 @@ impl<C: Send + Sync + 'static> Authority<C> {
         self.reporter().emit(&Event::Refused { refusal, ring: &self.0.keys.load() });
     }
 
-    /// Whether the response to a refusal removes the cookie that the token came in.
-    pub(crate) fn removes_cookie(&self, refusal: &Refusal) -> bool {
-        self.removes_cookie_of(refusal, None)
-    }
-
-    /// The same for a cookie with this value, which may be no token.
-    pub(crate) fn removes_cookie_of(&self, refusal: &Refusal, credential: Option<&[u8]>) -> bool {
+    /// Whether the response to a refusal removes a cookie with this value.
+    pub(crate) fn removes_cookie(&self, refusal: &Refusal, credential: Option<&[u8]>) -> bool {
         decision::removes_cookie(refusal, credential, self.now())
     }
 

@@ -8,8 +8,7 @@ use crate::keyring::handle::Refetched;
 use crate::keyring::handle::Refetching;
 use crate::refusal::{Reason, Refusal};
 use crate::request::credential::Credential;
-use crate::time::{MAX_TOLERANCE, NumericDate};
-use crate::token::horizon::how_far_ahead;
+use crate::time::NumericDate;
 use crate::token::kind::Expected;
 use crate::token::verify::{self, Verified};
 
@@ -159,16 +158,11 @@ impl<C: Send + Sync + 'static> Authority<C> {
                 Refetched::Unreachable => return Err(refusal.because(Reason::KeysUnavailable)),
             },
         };
-        // A client drops a refresh token that is refused for good (RFC 6749 §5.2). One that was issued since the own source was last
-        // read may be under a key that came after that, or that this node's copy of the source lacked.
-        let (now, tolerance) = (self.now(), self.0.policy.future_tolerance);
-        let was_issued_since = |ago: u64| {
-            let iat =
-                verify::claimed_iat(token).filter(|iat| *iat <= now.after(how_far_ahead(MAX_TOLERANCE)));
-            iat.is_some_and(|iat| iat.after(tolerance) >= now.before(ago + 1))
-        };
-        let may_come =
-            expected == Expected::Refresh && keys.refetched_own_ago().is_some_and(was_issued_since);
+        // A client drops a refresh token that is refused for good (RFC 6749 §5.2).
+        let iat = verify::claimed_iat(token).filter(|_| expected == Expected::Refresh);
+        let may_come = iat
+            .zip(keys.refetched_own_ago())
+            .is_some_and(|(iat, ago)| self.0.policy.may_have_unread_key(iat, ago, self.now()));
         verdict.map_err(|refusal| match may_come && self.may_lack_own_key(token, &refusal) {
             true => refusal.because(Reason::KeysUnavailable),
             false => refusal,

@@ -166,9 +166,9 @@ impl<C: Send + Sync + 'static> Authority<C> {
         // The reuse window begins when the token is spent, which is after the renewer answered.
         let now = self.now().max(arrived);
         let proposal = policy.propose_refresh(&evidence, &renewal, now).map_err(refused)?;
-        let Proposal { claims, issued, successor: proposed } = proposal;
+        let Proposal { claims, successor: proposed } = proposal;
         let grant = Grant::of(&token, claims);
-        let draft = Draft::access(&grant, new_jti()?, issued, token.claims().session_start());
+        let draft = Draft::access(&grant, new_jti()?, proposed.iat, token.claims().session_start());
         let mut access = self.draft(&draft.clone().renewed(policy.of_pairs()))?;
         // Checked before the token is superseded: both tokens can be signed and delivered.
         let ring = self.0.keys.load();

@@ -3,7 +3,6 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::header::{AUTHORIZATION, SET_COOKIE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode, request};
@@ -20,8 +19,7 @@ use crate::request::credential::{self, NotFound, Source};
 use crate::request::cross_site::{AllowedOrigins, Purpose};
 use crate::request::head::RequestHead;
 use crate::server::{FixedBody, remove_cookie};
-use crate::time::MAX_TOLERANCE;
-use crate::token::horizon::how_far_ahead;
+use crate::token::horizon::MAX_AHEAD;
 
 /// Exchanges the refresh token that a `POST` carries for a new pair (RFC 6749 §6), and answers with a token response (RFC 6749
 /// §5.1). Mount it **outside** the layer, at the URL that [`RefreshTokens`](crate::RefreshTokens) names.
@@ -186,7 +184,7 @@ impl<C: Send + Sync + 'static> RefreshEndpoint<C> {
         let mut response = answer_to(Fault::Refused(refusal.clone()));
         for cookie in cookies {
             let value = credential::in_cookie(head, cookie);
-            if value.is_some() && self.authority.removes_cookie_of(&refusal, value) {
+            if value.is_some() && self.authority.removes_cookie(&refusal, value) {
                 remove_cookie(response.headers_mut(), cookie);
             }
         }
@@ -280,14 +278,13 @@ fn answer_to(fault: Fault) -> Response<FixedBody> {
     response
 }
 
-/// How far ahead a session is dated at most (see `how_far_ahead`). By a clock that is further ahead, its user signs in again.
-const FURTHEST_AHEAD: Duration = Duration::from_secs(how_far_ahead(MAX_TOLERANCE));
-
 /// The status and the `error` of a refusal at this endpoint (RFC 6749 §5.2).
 fn token_error(refusal: &Refusal) -> (StatusCode, &'static str) {
     match (refusal.reason(), refusal.class()) {
-        // It will be valid soon: it was dated ahead, or the clock of the node that issued it is.
-        (Reason::NotYetValid(_), _) if refusal.missed_by().is_none_or(|ahead| ahead <= FURTHEST_AHEAD) => {
+        // It will be valid soon. By a clock that was further ahead, its user signs in again.
+        (Reason::NotYetValid(_), _)
+            if refusal.missed_by().is_none_or(|ahead| ahead.as_secs() <= MAX_AHEAD) =>
+        {
             (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable")
         }
         (Reason::InvalidScope, _) => (StatusCode::BAD_REQUEST, "invalid_scope"),

@@ -202,7 +202,7 @@ impl<C: Send + Sync + 'static> RevokeEndpoint<C> {
         });
         let is_useless = |refusal: &Refusal| {
             is_worthless_at_sign_out(refusal.reason(), &credential.bytes)
-                || self.authority.removes_cookie(refusal)
+                || self.authority.removes_cookie(refusal, Some(&*credential.bytes))
         };
         let removed = cookie.filter(|_| signed_out.as_ref().err().is_none_or(is_useless));
         let mut response = match signed_out {

@@ -26,7 +26,7 @@ pub(super) fn refusal_response<C: Send + Sync + 'static>(
     let refusal = credential::explain(refusal, &shared.settings.sources, head);
     let removed = channel
         .cookie(&shared.settings)
-        .filter(|cookie| shared.authority.removes_cookie_of(&refusal, credential::in_cookie(head, cookie)));
+        .filter(|cookie| shared.authority.removes_cookie(&refusal, credential::in_cookie(head, cookie)));
     let respond = |refusal| respond(&shared.authority, &*shared.settings.refusals, refusal, head);
     let mut response = respond(refusal.clone());
     // The refusal must not promise a successor that is not sent.

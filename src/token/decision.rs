@@ -34,10 +34,9 @@ pub(crate) fn admits_anonymous(optional: bool, reason: &Reason) -> bool {
     optional && *reason == Reason::NoCredential
 }
 
-/// Whether the response to a refusal removes the cookie that the token came in: only if no service that reads the cookie can ever
-/// admit or exchange the token, or if there is none in it. Otherwise a dead cookie would block the sign-in page until its `Max-Age`.
-/// For a foreign token only its issuer knows that. `credential` is the cookie's value; without it, it counts as one that may hold a
-/// token.
+/// Whether the response to a refusal removes the cookie that the token came in, so that it does not block the sign-in page until its
+/// `Max-Age`: if no service that reads it can ever admit or exchange the token, which only its issuer knows of a foreign one, or if
+/// the cookie's value, `credential`, can hold no token. Without a value it is one that may.
 pub(crate) fn removes_cookie(refusal: &Refusal, credential: Option<&[u8]>, now: NumericDate) -> bool {
     refusal.own_exp().is_some_and(|exp| is_irrevocable(refusal.reason(), now >= exp.after(MAX_GRACE)))
         || credential.is_some_and(|credential| holds_no_token(refusal.reason(), credential))
@@ -46,10 +45,11 @@ pub(crate) fn removes_cookie(refusal: &Refusal, credential: Option<&[u8]>, now: 
 /// Whether this credential was refused because there is no token in it, whoever reads it. A token with something around it, or a
 /// fault in it, counts as one: its session may be live.
 fn holds_no_token(reason: &Reason, credential: &[u8]) -> bool {
-    // The length is judged before the shape, and so is whether there is another credential.
-    let is_unread = matches!(reason, Reason::TooLong | Reason::SeveralCredentials);
-    (is_unread || matches!(reason, Reason::MalformedToken | Reason::MalformedCredential))
-        && !verify::may_hold_token(credential)
+    // The first two are judged before the shape is.
+    matches!(
+        reason,
+        Reason::TooLong | Reason::SeveralCredentials | Reason::MalformedToken | Reason::MalformedCredential
+    ) && !verify::may_hold_token(credential)
 }
 
 /// Whether no later request with the same own token can be admitted or exchanged. `is_dead` says that it is past the longest
@@ -68,7 +68,7 @@ pub(crate) fn is_worthless_at_sign_out(reason: &Reason, credential: &[u8]) -> bo
     match reason {
         Reason::SessionOver => true,
         Reason::MalformedToken | Reason::MalformedCredential | Reason::TooLong => {
-            holds_no_token(reason, credential)
+            !verify::may_hold_token(credential)
         }
         // Not judged, or for another service or another time to judge.
         Reason::NoCredential

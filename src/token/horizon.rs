@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::time::NumericDate;
+use crate::time::{MAX_TOLERANCE, NumericDate};
 
 /// The longest time after a session's start at which one of its tokens can still be used.
 ///
@@ -28,6 +28,9 @@ pub(crate) const fn furthest_ahead(tolerance: u64) -> u64 {
 pub(crate) const fn how_far_ahead(tolerance: u64) -> u64 {
     tolerance + furthest_ahead(tolerance)
 }
+
+/// The same for any service on the store, whatever its tolerance.
+pub(crate) const MAX_AHEAD: u64 = how_far_ahead(MAX_TOLERANCE);
 
 /// The horizon of a store, and its history.
 #[derive(Clone, Debug, PartialEq, Eq)]

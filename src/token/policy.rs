@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::horizon::{Horizon, StoreHorizon, furthest_ahead, how_far_ahead};
+use super::horizon::{Horizon, MAX_AHEAD, StoreHorizon, furthest_ahead};
 use super::kind::{Sliding, TokenKind};
-use crate::time::{MAX_TOLERANCE, NumericDate};
+use crate::time::NumericDate;
 
 /// The lifetime of new tokens, and of new refresh tokens, where none is configured.
 pub(crate) const DEFAULT_LIFETIME: u64 = 600;
@@ -173,11 +173,9 @@ impl Policy {
     /// It suffices to read the raises when the authority is built. An authority that needs more than a horizon is built after the
     /// raise, and one that needs no more ends its sessions within that horizon anyway.
     pub(crate) fn heed(&mut self, store: &StoreHorizon) {
-        // By the tolerance of whichever node began it.
-        let ahead = how_far_ahead(MAX_TOLERANCE);
         let old = store.raises_below(self.horizon());
-        self.old_horizons =
-            old.map(|raise| OldHorizon { begun_by: raise.at.after(ahead), secs: raise.from }).collect();
+        let old = old.map(|raise| OldHorizon { begun_by: raise.at.after(MAX_AHEAD), secs: raise.from });
+        self.old_horizons = old.collect();
     }
 
     /// The instant that "every session up to now" covers. It includes sessions from nodes whose clocks are ahead of this one.

@@ -11,6 +11,7 @@
 //! Every check that can refuse runs before the store records, so a refused refresh token is not spent.
 
 use super::claims::date_of;
+use super::horizon::MAX_AHEAD;
 use super::kind::TokenKind;
 use super::not_reissued::NotReissued;
 use super::policy::Policy;
@@ -60,9 +61,7 @@ pub(crate) enum RefreshStep {
 pub(crate) struct Proposal {
     /// The private claims of the new access token, as JSON text.
     pub(crate) claims: String,
-    /// The `iat` of both new tokens.
-    pub(crate) issued: NumericDate,
-    /// The new refresh token.
+    /// The new refresh token. Its `iat` is that of both.
     pub(crate) successor: Successor,
 }
 
@@ -118,10 +117,8 @@ impl Policy {
             claims = scope::narrowed(&claims, asked)
                 .ok_or_else(|| Refusal::new(Reason::InvalidScope).with_hint("none of them is granted now"))?;
         }
-        // Not before the session begins, which may be ahead of this clock.
-        let issued = now.max(token.claims().session_start());
-        let successor = self.propose(token, issued).ok_or_else(|| Refusal::new(Reason::SessionOver))?;
-        Ok(Proposal { claims, issued, successor })
+        let successor = self.propose(token, now).ok_or_else(|| Refusal::new(Reason::SessionOver))?;
+        Ok(Proposal { claims, successor })
     }
 
     /// Until when the record of a refresh token that supersedes this token matters. The rotation may be the only record of both,
@@ -137,6 +134,15 @@ impl Policy {
             TokenKind::Refresh => self.refresh_token_matters_until(claims.exp(), start),
         };
         self.refresh_token_matters_until(exp, start).max(own)
+    }
+
+    /// Whether a refresh token that claims to be issued at `iat` may be under an own key that was not read yet: it was issued since the
+    /// own source was last read, `ago` seconds before, or this node's copy of the source may have been late. By a clock that was
+    /// further ahead than any may be, its user signs in again.
+    pub(crate) fn may_have_unread_key(&self, iat: NumericDate, ago: u64, now: NumericDate) -> bool {
+        // A second more, because both are floored.
+        let read = now.before(ago + 1);
+        iat.after(self.future_tolerance) >= read && iat <= now.after(MAX_AHEAD)
     }
 
     /// What the store made of a refresh token that is to continue this access token's session: `None` if it does. Otherwise the one
@@ -227,8 +233,8 @@ impl Policy {
     /// Whether a refresh token that was spent at this instant may still be answered with its successor.
     ///
     /// The instant is the successor's `iat`, by the clock of the node that wrote it, which may be behind by the tolerance. Without
-    /// the tolerance, a parallel refresh on another node would end the session. The window is over once its length has passed, and
-    /// a window of 0 s is none.
+    /// the tolerance, a parallel refresh on another node would end the session. The window is over once its length has passed. A
+    /// length of 0 s means that there is no window.
     fn is_within_reuse_window(&self, spent: NumericDate, arrived: NumericDate) -> bool {
         let window = self.refresh.as_ref().map_or(0, |refresh| refresh.reuse_window);
         window > 0 && arrived.since(spent) < window.saturating_add(self.future_tolerance)
