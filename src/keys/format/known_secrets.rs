@@ -29,7 +29,7 @@ pub(crate) fn printed_in(secret: &[u8]) -> Option<&'static str> {
             known(&reading),
             known(base64.as_bytes()),
             known(&to_hex(&reading)),
-            from_generator.then_some("allkeysgenerator.com, which makes only a few thousand different keys"),
+            from_generator.then_some("allkeysgenerator.com, whose keys are predictable"),
         ]
     };
     readings(secret).into_iter().flat_map(forms).flatten().next()
@@ -37,8 +37,8 @@ pub(crate) fn printed_in(secret: &[u8]) -> Option<&'static str> {
 
 /// Whether it is a key of allkeysgenerator.com, the source of many tutorials' secrets, or one with changes.
 ///
-/// In such a key each character is 34 or 35 places after the one before it in this ring, nearly always in turn. So there are a few
-/// thousand keys of a length, and a list of those that were seen in print would never be complete.
+/// In those that were seen in print each character is 34 or 35 places after the one before it in this ring, nearly always in turn. So
+/// whoever knows the rule can try them all, and a list of those in print would never be complete.
 fn is_enumerable(text: &[u8]) -> bool {
     const RING: &[u8] = b"abcdefghjkmnpqrstuvwxyzABCDEFGHJKMNPQRSTUVWXYZ23456789!/$%?&*()-+@";
     const SHORTEST: usize = 16;
